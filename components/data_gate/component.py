@@ -1,0 +1,80 @@
+"""DataGate: nothing is trained on data that is not what it should be."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import Artifact, Channel, component_spec, standard_artifacts
+
+from components.data_gate import executor
+
+
+class DataGateReport(Artifact):
+    """What DataGate found and let pass, in `report.json`."""
+
+    TYPE_NAME = "DataGateReport"
+
+
+class DataGateSpec(component_spec.ComponentSpec):
+    """Inputs, parameters and output of DataGate."""
+
+    PARAMETERS = {
+        "severities": component_spec.ExecutionParameter(type=str),
+        "max_duplicates": component_spec.ExecutionParameter(type=int),
+    }
+    INPUTS = {
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "statistics": component_spec.ChannelParameter(type=standard_artifacts.ExampleStatistics),
+        "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
+        "anomalies": component_spec.ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "baseline_model": component_spec.ChannelParameter(
+            type=standard_artifacts.Model, optional=True
+        ),
+    }
+    OUTPUTS = {"report": component_spec.ChannelParameter(type=DataGateReport)}
+
+
+class DataGate(base_component.BaseComponent):
+    """Stops the run before training where anomalies, drift or duplicates pass their bounds.
+
+    ExampleValidator only records what it finds, and looks at no drift; no stock component fails a
+    run for it.
+    """
+
+    SPEC_CLASS = DataGateSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self,
+        examples: Any,
+        statistics: Any,
+        schema: Any,
+        anomalies: Any,
+        baseline_model: Any,
+        severities: dict[str, str],
+        max_duplicates: int,
+    ):
+        """Constructs the component.
+
+        Args:
+          examples: all splits.
+          statistics: of each split.
+          schema: its drift comparators hold the bounds of drift.
+          anomalies: of each split, from ExampleValidator.
+          baseline_model: the model now served, if any; it carries its training statistics.
+          severities: `stop` or `warn` for each of `checks.CHECKS`.
+          max_duplicates: test images that may also be in train or val.
+        """
+        spec = DataGateSpec(
+            examples=examples,
+            statistics=statistics,
+            schema=schema,
+            anomalies=anomalies,
+            baseline_model=baseline_model,
+            severities=json.dumps(severities, sort_keys=True),
+            max_duplicates=max_duplicates,
+            report=Channel(type=DataGateReport),
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,1 @@
+"""Evaluator: the candidate against its gates and against the model now served."""

@@ -1,0 +1,1 @@
+"""ExampleGen for IDX files."""

@@ -1,0 +1,30 @@
+"""The shared vocabulary: feature keys, split names, and the names of what a model returns.
+
+Standard library alone, so that anything may import it. The shape of the images and the class
+names are not here: they stand in the schema alone (`components.image_schema` reads them).
+"""
+
+IMAGE = "image"
+LABEL = "label"
+EXAMPLE_ID = "example_id"
+
+TRAIN_SPLIT = "train"
+VALIDATION_SPLIT = "val"
+TEST_SPLIT = "test"
+SPLITS = (TRAIN_SPLIT, VALIDATION_SPLIT, TEST_SPLIT)
+
+PROBABILITIES = "probabilities"
+CLASS_ID = "class_id"
+CLASS_NAME = "class_name"
+
+SERVING_DEFAULT = "serving_default"
+PREDICT_PIXELS = "predict_pixels"
+PREDICT_IMAGE_BYTES = "predict_image_bytes"
+
+# Files of a model artifact, beside the serving export that TFX puts in `Format-Serving`.
+KERAS_MODEL_FILE = "model.keras"
+REFERENCE_STATISTICS_FILE = "reference_statistics.binpb"
+GOLDEN_FILE = "golden.npz"
+
+# Files of a model run artifact.
+HISTORY_FILE = "history.json"

@@ -1,0 +1,110 @@
+"""Reads the shape of the images and the names of the classes from a schema."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from components import features
+
+SCHEMA_FILE = "schema.pbtxt"
+_DECODED_GROUP = "decoded"
+
+
+class SchemaError(ValueError):
+    """A schema that does not say what a classifier of images needs to know."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageSchema:
+    """What the images are and what they may be called.
+
+    Attributes:
+      height: rows of an image.
+      width: columns of an image.
+      channels: values per pixel, 1 for grayscale and 3 for colour.
+      class_names: the classes in label order.
+    """
+
+    height: int
+    width: int
+    channels: int
+    class_names: tuple[str, ...]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image."""
+        return (self.height, self.width, self.channels)
+
+    @property
+    def bytes_per_image(self) -> int:
+        """Bytes of a raw image, one per pixel and channel."""
+        return self.height * self.width * self.channels
+
+
+def parse_schema(text: str, source: str) -> ImageSchema:
+    """Reads an `ImageSchema` from the text form of a TensorFlow Metadata schema.
+
+    Args:
+      text: a `tensorflow.metadata.v0.Schema` in text form.
+      source: where the text comes from, for the error messages.
+
+    Raises:
+      SchemaError: where the text is no schema, or lacks the decoded shape or the class names.
+    """
+    schema = schema_pb2.Schema()
+    try:
+        text_format.Parse(text, schema)
+    except text_format.ParseError as error:
+        raise SchemaError(f"{source} is not a schema in text form: {error}") from error
+    return from_proto(schema, source)
+
+
+def from_proto(schema: schema_pb2.Schema, source: str) -> ImageSchema:
+    """Reads an `ImageSchema` from a schema proto; `source` stands in the error messages.
+
+    Raises:
+      SchemaError: where the decoded shape or the class names are missing or contradictory.
+    """
+    height, width, channels = _decoded_shape(schema, source)
+    return ImageSchema(height, width, channels, _class_names(schema, source))
+
+
+def read_artifact(uri: str) -> ImageSchema:
+    """Reads the schema artifact in the folder `uri`."""
+    # Here and not above: reading a plain text schema must not pull in TFX.
+    from tfx.dsl.io import fileio
+
+    path = os.path.join(uri, SCHEMA_FILE)
+    with fileio.open(path, "r") as file:
+        return parse_schema(file.read(), path)
+
+
+def _decoded_shape(schema: schema_pb2.Schema, source: str) -> tuple[int, int, int]:
+    representations = schema.tensor_representation_group[_DECODED_GROUP].tensor_representation
+    dimensions = representations[features.IMAGE].dense_tensor.shape.dim
+    sizes = tuple(dimension.size for dimension in dimensions)
+    if len(sizes) != 3 or min(sizes, default=0) < 1 or sizes[2] not in (1, 3):
+        raise SchemaError(
+            f"{source} gives the decoded image the shape {sizes or 'nothing'}; expected three "
+            "dimensions, height, width and channels (1 or 3), in tensor_representation_group "
+            f'"{_DECODED_GROUP}". schema/README.md shows the form.'
+        )
+    return sizes
+
+
+def _class_names(schema: schema_pb2.Schema, source: str) -> tuple[str, ...]:
+    domains = [d for d in schema.string_domain if d.name == features.LABEL]
+    names = tuple(domains[0].value) if domains else ()
+    labels = [f.int_domain for f in schema.feature if f.name == features.LABEL]
+    expected = labels[0].max - labels[0].min + 1 if labels and labels[0].min == 0 else 0
+    if len(names) < 2 or len(names) != expected or len(set(names)) != len(names):
+        raise SchemaError(
+            f"{source} names {len(names)} classes and its label domain holds {expected}; expected "
+            f'a string_domain "{features.LABEL}" with one different name for each of the labels '
+            "0 to max of int_domain, two at least. schema/README.md shows the form."
+        )
+    return names

@@ -1,0 +1,64 @@
+"""Pushes a blessed model: TFX's Pusher with versions that cannot collide."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from tfx.components.pusher import executor as pusher_executor
+from tfx.proto import pusher_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import proto_utils
+
+from components.pusher import versions
+
+
+class Executor(pusher_executor.Executor):
+    """Publishes by rename, under strictly increasing versions.
+
+    TFX's own names versions by the second, takes an existing folder for a success, and copies in
+    place.
+    """
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Pushes the model where both blessings hold.
+
+        A model equal to the one now served, byte by byte, is not pushed again: its standing
+        version is what the artifact names.
+        """
+        self._log_startup(input_dict, output_dict, exec_properties)
+        pushed = artifact_utils.get_single_instance(
+            output_dict[standard_component_specs.PUSHED_MODEL_KEY]
+        )
+        if not self.CheckBlessing(input_dict):
+            self._MarkNotPushed(pushed)
+            return
+        export = pathlib.Path(self.GetModelPath(input_dict))
+        base = _base_directory(exec_properties)
+        version = standing_version(export, base) or versions.publish(export, base)
+        self._MarkPushed(
+            pushed, pushed_destination=str(base / str(version)), pushed_version=str(version)
+        )
+
+
+def standing_version(export: pathlib.Path, base: pathlib.Path) -> int | None:
+    """The version now served, where it equals the export; else None."""
+    served = versions.served_versions(base)
+    if not served:
+        return None
+    newest = base / str(served[-1])
+    same = versions.content_digest(newest) == versions.content_digest(export)
+    return served[-1] if same else None
+
+
+def _base_directory(exec_properties: dict[str, Any]) -> pathlib.Path:
+    destination = pusher_pb2.PushDestination()
+    proto_utils.json_to_proto(
+        exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination
+    )
+    return pathlib.Path(destination.filesystem.base_directory)

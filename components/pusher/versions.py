@@ -1,0 +1,65 @@
+"""Versioned folders of served models: published whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+import shutil
+import time
+
+_INCOMING = ".incoming-"
+
+
+def served_versions(base: pathlib.Path) -> list[int]:
+    """All version numbers below `base`, lowest first; servers take the highest."""
+    if not base.is_dir():
+        return []
+    return sorted(int(entry.name) for entry in base.iterdir() if entry.name.isdigit())
+
+
+def publish(export: pathlib.Path, base: pathlib.Path) -> int:
+    """Copies an export below `base` under a new, higher version, and returns the version.
+
+    The copy is made under a name that no reader looks at, brought to the disk, and renamed:
+    a reader sees the whole version or none of it. Versions are unix seconds, as TFX's Pusher names
+    them, and one more than the newest where that is not higher.
+
+    Args:
+      export: folder of a SavedModel.
+      base: folder of the versions.
+
+    Raises:
+      OSError: where the copy fails; what was served stays as it was.
+    """
+    base.mkdir(parents=True, exist_ok=True)
+    version = max([int(time.time()), *(number + 1 for number in served_versions(base))])
+    incoming = base / f"{_INCOMING}{version}-{os.getpid()}"
+    try:
+        shutil.copytree(export, incoming)
+        for path in incoming.rglob("*"):
+            _sync(path)
+        _sync(incoming)
+        incoming.rename(base / str(version))
+    except OSError:
+        shutil.rmtree(incoming, ignore_errors=True)
+        raise
+    _sync(base)
+    return version
+
+
+def content_digest(folder: pathlib.Path) -> str:
+    """SHA-256 over the names and the contents of all files below `folder`, hexadecimal."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _sync(path: pathlib.Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""ServingCheck: the export, loaded in a clean process and asked golden questions."""

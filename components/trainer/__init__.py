@@ -1,0 +1,1 @@
+"""Trainer: the network, its augmentation, its training and its export."""

@@ -1,0 +1,131 @@
+"""Exports a trained model for serving: one SavedModel with three endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components import features
+from components.image_schema import ImageSchema
+
+
+def export_model(
+    model: keras.Model, transform: tft.TFTransformOutput, schema: ImageSchema, folder: str
+) -> None:
+    """Writes the SavedModel.
+
+    Every endpoint prepares its images by Transform's graph, and returns `probabilities` (float32
+    [N, classes]), `class_id` (int64 [N]) and `class_name` (string [N]).
+
+    Args:
+      model: the trained network.
+      transform: Transform's output, whose graph becomes part of the export.
+      schema: the shape of the images and the class names.
+      folder: where the SavedModel goes.
+    """
+    layer = transform.transform_features_layer()
+    classify = _classifier(model, layer, schema.class_names)
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.track(layer)
+    archive.add_endpoint(
+        features.SERVING_DEFAULT,
+        _serving_default(classify),
+        input_signature=[tf.TensorSpec([None], tf.string, name="examples")],
+    )
+    archive.add_endpoint(
+        features.PREDICT_PIXELS,
+        _predict_pixels(classify, schema),
+        input_signature=[tf.TensorSpec(None, tf.uint8, name="pixels")],
+    )
+    archive.add_endpoint(
+        features.PREDICT_IMAGE_BYTES,
+        _predict_image_bytes(classify, schema),
+        input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")],
+    )
+    archive.write_out(folder, verbose=False)
+
+
+def _classifier(model, layer, class_names: tuple[str, ...]) -> Callable[[tf.Tensor], dict]:
+    names = tf.constant(class_names)
+
+    def classify(raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classifies raw images, string [N]."""
+        images = layer({features.IMAGE: tf.reshape(raw, [-1, 1])})[features.IMAGE]
+        probabilities = model(images, training=False)
+        class_id = tf.argmax(probabilities, axis=-1)
+        return {
+            features.PROBABILITIES: probabilities,
+            features.CLASS_ID: class_id,
+            features.CLASS_NAME: tf.gather(names, class_id),
+        }
+
+    return classify
+
+
+def _serving_default(classify: Callable) -> Callable:
+    spec = {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
+
+    def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classifies serialized tf.train.Examples, of which the image alone is read."""
+        return classify(tf.io.parse_example(examples, spec)[features.IMAGE])
+
+    return serving_default
+
+
+def _predict_pixels(classify: Callable, schema: ImageSchema) -> Callable:
+    def predict_pixels(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classifies uint8 [N, height, width] (grayscale) or [N, height, width, channels]."""
+        return classify(_raw_bytes(_checked(pixels, schema), schema))
+
+    return predict_pixels
+
+
+def _predict_image_bytes(classify: Callable, schema: ImageSchema) -> Callable:
+    def decode(image_bytes: tf.Tensor) -> tf.Tensor:
+        image = tf.io.decode_image(
+            image_bytes, channels=schema.channels, expand_animations=False
+        )
+        image.set_shape([None, None, schema.channels])
+        # Scaled to fit with its proportions kept, the rest black, the background of the training
+        # images. An image that has the right size already comes through unchanged.
+        fitted = tf.image.resize_with_pad(image, schema.height, schema.width, antialias=True)
+        return tf.cast(tf.clip_by_value(tf.round(fitted), 0, 255), tf.uint8)
+
+    def predict_image_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classifies PNG, JPEG, BMP or GIF files (their first frame) of any size."""
+        signature = tf.TensorSpec(schema.shape, tf.uint8)
+        pixels = tf.map_fn(decode, image_bytes, fn_output_signature=signature)
+        return classify(_raw_bytes(pixels, schema))
+
+    return predict_image_bytes
+
+
+def _checked(pixels: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
+    """Holds the shape to the schema: a wrong one would otherwise be cut into wrong images."""
+    expected = tf.constant(schema.shape)
+    given = tf.shape(pixels)[1:]
+    if schema.channels == 1:
+        given = tf.cond(
+            tf.equal(tf.size(given), 2), lambda: tf.concat([given, [1]], 0), lambda: given
+        )
+    message = f"pixels must have the shape [N, {', '.join(map(str, schema.shape))}]"
+    same_rank = tf.debugging.Assert(tf.equal(tf.size(given), 3), [message, given])
+    with tf.control_dependencies([same_rank]):
+        same = tf.debugging.Assert(tf.reduce_all(tf.equal(given, expected)), [message, given])
+    with tf.control_dependencies([same]):
+        return tf.reshape(pixels, [-1, *schema.shape])
+
+
+def _raw_bytes(pixels: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
+    """Packs uint8 [N, height, width, channels] into string [N], what Transform's graph takes.
+
+    TensorFlow has no operation that turns numbers into their bytes; looking each value up in a
+    table of all 256 and joining them does.
+    """
+    table = tf.constant([bytes([value]) for value in range(256)])
+    values = tf.gather(table, tf.cast(pixels, tf.int32))
+    return tf.strings.reduce_join(tf.reshape(values, [-1, schema.bytes_per_image]), axis=1)

@@ -1,0 +1,66 @@
+"""Transform: the one place where an image is prepared, for training and serving alike."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+from tfx.components.transform import component, labels
+from tfx.components.transform import executor as transform_executor
+from tfx.components.util import value_utils
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.io import fileio
+
+from components import features, image_schema
+
+
+def preprocessing_fn(
+    inputs: Mapping[str, tf.Tensor], image_shape: tuple[int, int, int]
+) -> dict[str, tf.Tensor]:
+    """Decodes raw image bytes and scales them.
+
+    Args:
+      inputs: raw features; `image` is string [N, 1], the raw bytes of each image.
+      image_shape: height, width and channels.
+
+    Returns:
+      `image`, float32 [N, height, width, channels] in [0, 1].
+    """
+    raw = tf.reshape(inputs[features.IMAGE], [-1])
+    pixels = tf.reshape(tf.io.decode_raw(raw, tf.uint8), [-1, *image_shape])
+    return {features.IMAGE: tf.cast(pixels, tf.float32) / 255.0}
+
+
+class _Executor(transform_executor.Executor):
+    """Binds the image shape of the schema artifact to `preprocessing_fn`."""
+
+    def _GetPreprocessingFn(
+        self, inputs: Mapping[str, Any], unused_outputs: Mapping[str, Any]
+    ) -> Callable[..., Any]:
+        path = value_utils.GetSoleValue(inputs, labels.SCHEMA_PATH_LABEL)
+        with fileio.open(path, "r") as file:
+            schema = image_schema.parse_schema(file.read(), path)
+        return functools.partial(preprocessing_fn, image_shape=schema.shape)
+
+
+class ImageTransform(component.Transform):
+    """TFX's Transform without what images have no use for.
+
+    There is nothing to analyse, so nothing is: bytes go out of Beam as they came in, and the
+    decoding is part of the graph that Trainer and the export apply.
+    """
+
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(_Executor)
+
+    def __init__(self, examples: Any, schema: Any):
+        """Constructs the component from the channels of the examples and their schema."""
+        super().__init__(
+            examples=examples,
+            schema=schema,
+            preprocessing_fn=f"{__name__}.{preprocessing_fn.__name__}",
+            materialize=False,
+            disable_analyzer_cache=True,
+            disable_statistics=True,
+        )

@@ -1,0 +1,1 @@
+"""What happens around the graph: locks, runs, displays, predictions."""

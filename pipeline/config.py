@@ -1,0 +1,240 @@
+"""The one configuration of a run: typed, validated, frozen.
+
+A profile changes some defaults, `--set key=value` changes single ones; nothing else does.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal
+
+import pydantic
+
+from pipeline.errors import ConfigurationError
+
+Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+Count = Annotated[int, pydantic.Field(ge=1)]
+Severity = Literal["stop", "warn"]
+
+
+class _Section(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitConfig(_Section):
+    """How the training files are split."""
+
+    validation_per_class: Count = pydantic.Field(
+        500, description="images of each class that are set aside to choose the epoch on"
+    )
+
+
+class DataGateConfig(_Section):
+    """What stops a run before training."""
+
+    anomalies: Severity = pydantic.Field("stop", description="data that is not what the schema says")
+    drift: Severity = pydantic.Field(
+        "stop", description="labels that drifted from the served model's data"
+    )
+    duplicates: Severity = pydantic.Field(
+        "stop", description="test images that are also trained on"
+    )
+    max_duplicates: int = pydantic.Field(
+        0, ge=0, description="test images that may also be in train or val"
+    )
+
+
+class AugmentationConfig(_Section):
+    """Random changes of the training images; 0 or false switches one off."""
+
+    rotation: float = pydantic.Field(5.0, ge=0, le=180, description="degrees, either way")
+    shift: Share = pydantic.Field(0.07, description="share of height and width, either way")
+    shear: Share = pydantic.Field(0.05, description="share of the width, either way")
+    zoom: Share = pydantic.Field(0.05, description="share of the size, either way")
+    flip: bool = pydantic.Field(True, description="mirror left to right")
+    erasing: Share = pydantic.Field(0.3, description="probability that a rectangle is blanked")
+
+
+class TrainingConfig(_Section):
+    """The network and its training."""
+
+    widths: tuple[Count, ...] = pydantic.Field(
+        (32, 64, 128), min_length=1, max_length=5, description="filters of each stage"
+    )
+    dropout: float = pydantic.Field(0.2, ge=0, lt=1, description="before the head")
+    l2: float = pydantic.Field(1e-4, ge=0, description="penalty on kernels")
+    epochs: Count = pydantic.Field(12, description="passes over the training split, at most")
+    batch_size: Count = pydantic.Field(128, description="images per step")
+    learning_rate: float = pydantic.Field(2e-3, gt=0, description="of Adam, before any plateau")
+    label_smoothing: float = pydantic.Field(
+        0.05, ge=0, lt=1, description="share of each label spread over all classes"
+    )
+    plateau_patience: Count = pydantic.Field(
+        2, description="epochs without progress before the rate is cut"
+    )
+    plateau_factor: float = pydantic.Field(0.3, gt=0, lt=1, description="by which it is cut")
+    early_stopping_patience: Count = pydantic.Field(
+        5, description="epochs without progress before training ends"
+    )
+    augmentation: AugmentationConfig = AugmentationConfig()
+
+
+class GatesConfig(_Section):
+    """What a model must reach on the test split to be pushed."""
+
+    accuracy: Share = pydantic.Field(0.90, description="least accuracy")
+    class_recall: Share = pydantic.Field(0.60, description="least recall of every class")
+    accuracy_drop: Share = pydantic.Field(
+        0.005, description="most accuracy that may be lost against the served model"
+    )
+
+
+class Config(_Section):
+    """Everything that decides what a run computes, beside the data and the code."""
+
+    profile: str
+    name: str = pydantic.Field(
+        "fashion-mnist", pattern=r"^[a-z0-9][a-z0-9-]*$", description="of the pipeline"
+    )
+    schema_file: str = pydantic.Field(
+        "schema/schema.pbtxt", description="the data contract: image shape and class names"
+    )
+    seed: int = pydantic.Field(
+        1, ge=0, lt=2**31, description="of split, weights, shuffling and augmentation"
+    )
+    split: SplitConfig = SplitConfig()
+    data_gate: DataGateConfig = DataGateConfig()
+    training: TrainingConfig = TrainingConfig()
+    gates: GatesConfig = GatesConfig()
+
+
+def smoke() -> dict[str, Any]:
+    """A small network and few epochs, to see that everything works.
+
+    Command: `python pipeline_runner.py run --profile smoke`. README.md has its duration and its
+    accuracy. Not for production: its pipeline and its serving folder are its own.
+    """
+    return {
+        "training": {
+            "widths": (16, 32, 48),
+            "epochs": 3,
+            "learning_rate": 4e-3,
+            "augmentation": {"rotation": 0.0, "shear": 0.0, "zoom": 0.0, "erasing": 0.0},
+        },
+        "gates": {"accuracy": 0.80, "class_recall": 0.30, "accuracy_drop": 0.03},
+    }
+
+
+def default() -> dict[str, Any]:
+    """The network and the gates that production runs with.
+
+    Command: `python pipeline_runner.py run`. README.md has its duration and its accuracy.
+    """
+    return {}
+
+
+PROFILES = {"smoke": smoke, "default": default}
+
+# The built-in sample is too small for what the real data can spare.
+_SAMPLE_VALUES: dict[str, Any] = {"split": {"validation_per_class": 100}}
+
+
+def load(profile: str, assignments: Iterable[str] = (), *, sample: bool = False, **top: Any) -> Config:
+    """Builds the configuration of a run.
+
+    Args:
+      profile: a name of `PROFILES`.
+      assignments: `key=value` each, with dotted keys; later ones win.
+      sample: whether the data is the built-in sample.
+      top: values of top-level keys, such as `seed`; None leaves a default.
+
+    Raises:
+      ConfigurationError: where the profile, a key or a value is not known or out of range.
+    """
+    values = _merged(_profile_values(profile), _SAMPLE_VALUES if sample else {})
+    values = _merged(values, {key: value for key, value in top.items() if value is not None})
+    for assignment in assignments:
+        values = _merged(values, _assigned(assignment))
+    try:
+        return Config(profile=profile, **values)
+    except pydantic.ValidationError as error:
+        raise ConfigurationError(_explained(error)) from error
+
+
+def pipeline_name(config: Config, sample: bool) -> str:
+    """The name under which runs, metadata and served models are kept.
+
+    What is not for production has a name of its own, so that it can neither replace nor be judged
+    by the real model.
+    """
+    parts = [config.name, "sample" if sample else "", "" if config.profile == "default" else config.profile]
+    return "-".join(part for part in parts if part)
+
+
+def known_keys() -> dict[str, str]:
+    """Every key that `--set` takes, with its description."""
+    return dict(_keys(Config, ""))
+
+
+def _keys(section: type[pydantic.BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, pydantic.BaseModel):
+            yield from _keys(field.annotation, f"{prefix}{name}.")
+        elif f"{prefix}{name}" != "profile":
+            yield f"{prefix}{name}", field.description or ""
+
+
+def _profile_values(profile: str) -> dict[str, Any]:
+    if profile not in PROFILES:
+        raise ConfigurationError(
+            f"unknown profile {profile!r}{_nearest(profile, PROFILES)}; expected one of "
+            f"{', '.join(PROFILES)}."
+        )
+    return PROFILES[profile]()
+
+
+def _assigned(assignment: str) -> dict[str, Any]:
+    key, separator, text = assignment.partition("=")
+    if not separator:
+        raise ConfigurationError(
+            f"--set {assignment}: no value; expected key=value, such as training.epochs=3."
+        )
+    if key not in known_keys():
+        raise ConfigurationError(
+            f"--set {assignment}: unknown key {key!r}{_nearest(key, known_keys())}; "
+            "`run --help` lists all keys."
+        )
+    nested: Any = _parsed(text)
+    for part in reversed(key.split(".")):
+        nested = {part: nested}
+    return nested
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f" (the nearest is {matches[0]!r})" if matches else ""
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = _merged(old, value) if both else value
+    return merged
+
+
+def _explained(error: pydantic.ValidationError) -> str:
+    details = error.errors()[0]
+    key = ".".join(str(part) for part in details["loc"])
+    expected = details["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{key}: found {details['input']!r}; expected {expected}. Set it with --set {key}=VALUE."

@@ -1,0 +1,188 @@
+"""The graph: what runs, and in what order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfx.components.example_validator.component import ExampleValidator
+from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.dsl.components.common import resolver
+from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
+    LatestBlessedModelStrategy,
+)
+from tfx.orchestration import metadata
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.proto import pusher_pb2
+from tfx.types import Channel, standard_artifacts
+
+from components import features
+from components.data_gate import checks
+from components.data_gate.component import DataGate
+from components.evaluator.component import ClassEvaluator
+from components.example_gen.component import IdxExampleGen
+from components.image_schema import ImageSchema
+from components.pusher.component import VersionedPusher
+from components.serving_check.component import ServingCheck
+from components.trainer.component import ImageTrainer
+from components.transform import ImageTransform
+from pipeline import fingerprint, gates
+from pipeline.config import Config
+from pipeline.data import DataSet
+from pipeline.locations import Locations
+
+def create_pipeline(
+    name: str,
+    config: Config,
+    data: DataSet,
+    schema: ImageSchema,
+    locations: Locations,
+    beam_arguments: list[str],
+    enable_cache: bool = True,
+) -> tfx_pipeline.Pipeline:
+    """Builds the graph.
+
+    Args:
+      name: of the pipeline; runs, metadata and served models are kept under it.
+      config: the configuration of the run.
+      data: the files to learn from, checked.
+      schema: what the schema file says, against which the files were checked.
+      locations: where everything goes.
+      beam_arguments: which engine the nodes' own Beam pipelines run on.
+      enable_cache: False runs every node anew.
+    """
+    # The data contract comes in as an artifact of its own, from the curated file. Its content is
+    # a parameter, since TFX would look at the file's name alone.
+    schema_gen = ImportSchemaGen(schema_file=config.schema_file).with_id("ImportSchemaGen")
+    schema_gen.spec.exec_properties["schema_sha256"] = data.schema_sha256
+
+    # The IDX files become examples in three splits.
+    example_gen = IdxExampleGen(
+        train=data.train,
+        test=data.test,
+        image_shape=schema.shape,
+        class_count=len(schema.class_names),
+        validation_per_class=config.split.validation_per_class,
+        seed=config.seed,
+    ).with_id("ExampleGen")
+    examples = example_gen.outputs["examples"]
+
+    # What the data looks like, split by split.
+    statistics_gen = StatisticsGen(examples=examples, schema=schema_gen.outputs["schema"])
+    statistics = statistics_gen.outputs["statistics"]
+
+    # Where it is not what the schema says. This node only records it.
+    validator = ExampleValidator(statistics=statistics, schema=schema_gen.outputs["schema"])
+
+    # The model now served, if any. TFX's strategy takes the blessed model with the highest id;
+    # after every push and before every run the served version is registered anew where it is
+    # not that one (operations/baseline.py).
+    baseline = resolver.Resolver(
+        strategy_class=LatestBlessedModelStrategy,
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+    ).with_id("Resolver")
+
+    # Nothing is trained on data that is not fit for it.
+    data_gate = DataGate(
+        examples=examples,
+        statistics=statistics,
+        schema=schema_gen.outputs["schema"],
+        anomalies=validator.outputs["anomalies"],
+        baseline_model=baseline.outputs["model"],
+        severities={check: getattr(config.data_gate, check) for check in checks.CHECKS},
+        max_duplicates=config.data_gate.max_duplicates,
+    )
+
+    # The one preparation of images there is, as a graph that training and serving share.
+    transform = ImageTransform(examples=examples, schema=schema_gen.outputs["schema"])
+    transform.add_upstream_node(data_gate)
+
+    # The network; the export with its three endpoints.
+    trainer = ImageTrainer(
+        examples=examples,
+        transform_graph=transform.outputs["transform_graph"],
+        schema=schema_gen.outputs["schema"],
+        statistics=statistics,
+        settings=_training_settings(config, data, locations),
+    ).with_id("Trainer")
+    model = trainer.outputs["model"]
+
+    # The export must answer as the trained model does, in a process that has only TensorFlow.
+    # Ahead of the Evaluator, so that a broken export is never blessed.
+    serving_check = ServingCheck(model=model, schema=schema_gen.outputs["schema"])
+
+    # The official test split: overall, per class, against the gates and the served model.
+    evaluator = ClassEvaluator(
+        examples=examples,
+        model=model,
+        baseline_model=baseline.outputs["model"],
+        schema=schema_gen.outputs["schema"],
+        example_splits=[features.TEST_SPLIT],
+        eval_config=gates.evaluation_config(config.gates),
+    ).with_id("Evaluator")
+    evaluator.add_upstream_node(serving_check)
+
+    # A blessed model becomes a served version.
+    pusher = VersionedPusher(
+        model=model,
+        model_blessing=evaluator.outputs["blessing"],
+        infra_blessing=serving_check.outputs["blessing"],
+        push_destination=pusher_pb2.PushDestination(
+            filesystem=pusher_pb2.PushDestination.Filesystem(
+                base_directory=str(locations.serving)
+            )
+        ),
+    ).with_id("Pusher")
+
+    components = [
+        schema_gen,
+        example_gen,
+        statistics_gen,
+        validator,
+        baseline,
+        data_gate,
+        transform.with_id("Transform"),
+        trainer,
+        serving_check,
+        evaluator,
+        pusher,
+    ]
+    _mark_code(components)
+    return tfx_pipeline.Pipeline(
+        pipeline_name=name,
+        pipeline_root=str(locations.artifacts),
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(
+            str(locations.metadata)
+        ),
+        components=components,
+        enable_cache=enable_cache,
+        beam_pipeline_args=beam_arguments,
+    )
+
+
+# What a node runs that its component's module does not import by itself.
+_DOTTED_FUNCTIONS = {"Trainer": ("components.trainer.training",)}
+_PROBE = {"ServingCheck": ("components.serving_check.probe",)}
+
+
+def _mark_code(components: list[Any]) -> None:
+    for component in components:
+        if component.id == "Resolver":
+            continue
+        modules = (
+            type(component).__module__,
+            *_DOTTED_FUNCTIONS.get(component.id, ()),
+            *_PROBE.get(component.id, ()),
+        )
+        fingerprint.mark(component, modules)
+
+
+def _training_settings(config: Config, data: DataSet, locations: Locations) -> dict[str, Any]:
+    settings = config.training.model_dump()
+    settings["seed"] = config.seed
+    # Named by all that decides the weights, so that a changed run never takes a stale backup.
+    key = fingerprint.fingerprint(("components.trainer.training", "components.transform"))
+    name = fingerprint.combined(settings, key, data.sha256s, config.split.validation_per_class)
+    settings["backup_dir"] = str(locations.backups / name)
+    return settings

@@ -1,0 +1,48 @@
+"""What a run can refuse before it starts.
+
+    PipelineError              anything that is told in words, without a traceback
+    +- UsageError              exit code 2: the caller can mend it
+    |  +- ConfigurationError   an unknown profile, key or value
+    |  +- DataError            data that cannot be had or cannot be read
+    |  +- OutputError          an output folder that cannot be written to
+    |  +- UnknownRunError      a run or a served model that does not exist
+    +- LockHeldError           exit code 4: another run of the same pipeline is at work
+
+Each message says what was found, what was expected and how to mend it, in one line.
+"""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """An error that is told in words."""
+
+    exit_code = 1
+
+
+class UsageError(PipelineError):
+    """Bad input or configuration."""
+
+    exit_code = 2
+
+
+class ConfigurationError(UsageError):
+    """An unknown profile, key or value."""
+
+
+class DataError(UsageError):
+    """Data that cannot be had, or that cannot be read."""
+
+
+class OutputError(UsageError):
+    """An output folder that cannot be written to."""
+
+
+class UnknownRunError(UsageError):
+    """A run or a served model that does not exist."""
+
+
+class LockHeldError(PipelineError):
+    """Another run of the same pipeline holds the lock."""
+
+    exit_code = 4

@@ -1,0 +1,120 @@
+"""What is measured on the test split, over which slices, and what a model must reach."""
+
+from __future__ import annotations
+
+import json
+
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
+
+from components import features
+from pipeline.config import GatesConfig
+
+ACCURACY = "sparse_categorical_accuracy"
+CANDIDATE = "candidate"
+BASELINE = "baseline"
+
+# Taken by argmax (`top_k`): TFMA by itself compares each class's probability with 0.5.
+_PER_CLASS = ("Precision", "Recall", "F1Score")
+
+
+def evaluation_config(gates: GatesConfig) -> tfma.EvalConfig:
+    """The evaluation: metrics, a slice per class, and the gates.
+
+    The classes are left open; `components.evaluator` fills them in from the schema.
+
+    Args:
+      gates: thresholds; on a class's slice the accuracy is that class's recall.
+    """
+    return tfma.EvalConfig(
+        model_specs=[_model(CANDIDATE), _model(BASELINE)],
+        slicing_specs=[
+            config_pb2.SlicingSpec(),
+            config_pb2.SlicingSpec(feature_keys=[features.LABEL]),
+        ],
+        metrics_specs=[
+            config_pb2.MetricsSpec(metrics=[_accuracy(gates), *_overall_metrics()]),
+            config_pb2.MetricsSpec(metrics=_per_class_metrics(), binarize=_every_class()),
+            _calibration(),
+        ],
+    )
+
+
+def _model(name: str) -> config_pb2.ModelSpec:
+    return config_pb2.ModelSpec(
+        name=name,
+        model_type="tf_generic",
+        signature_name=features.SERVING_DEFAULT,
+        label_key=features.LABEL,
+        prediction_key=features.PROBABILITIES,
+        is_baseline=name == BASELINE,
+    )
+
+
+def _accuracy(gates: GatesConfig) -> config_pb2.MetricConfig:
+    # A plain `threshold` would hold for the class slices too.
+    return config_pb2.MetricConfig(
+        class_name="SparseCategoricalAccuracy",
+        per_slice_thresholds=[
+            _on_slices(config_pb2.SlicingSpec(), _overall_threshold(gates)),
+            _on_slices(
+                config_pb2.SlicingSpec(feature_keys=[features.LABEL]),
+                config_pb2.MetricThreshold(value_threshold=_at_least(gates.class_recall)),
+            ),
+        ],
+    )
+
+
+def _overall_threshold(gates: GatesConfig) -> config_pb2.MetricThreshold:
+    return config_pb2.MetricThreshold(
+        value_threshold=_at_least(gates.accuracy),
+        change_threshold=config_pb2.GenericChangeThreshold(
+            direction=config_pb2.MetricDirection.HIGHER_IS_BETTER,
+            absolute={"value": -gates.accuracy_drop},
+        ),
+    )
+
+
+def _on_slices(
+    spec: config_pb2.SlicingSpec, threshold: config_pb2.MetricThreshold
+) -> config_pb2.PerSliceMetricThreshold:
+    return config_pb2.PerSliceMetricThreshold(slicing_specs=[spec], threshold=threshold)
+
+
+def _at_least(value: float) -> config_pb2.GenericValueThreshold:
+    return config_pb2.GenericValueThreshold(lower_bound={"value": value})
+
+
+def _overall_metrics() -> list[config_pb2.MetricConfig]:
+    return [
+        config_pb2.MetricConfig(class_name="ExampleCount"),
+        config_pb2.MetricConfig(class_name="SparseCategoricalCrossentropy"),
+        config_pb2.MetricConfig(
+            class_name="SparseTopKCategoricalAccuracy",
+            config=json.dumps({"k": 2, "name": "top_2_accuracy"}),
+        ),
+        config_pb2.MetricConfig(
+            class_name="MultiClassConfusionMatrixAtThresholds",
+            config=json.dumps({"thresholds": [0.0], "name": "confusion_matrix"}),
+        ),
+    ]
+
+
+def _per_class_metrics() -> list[config_pb2.MetricConfig]:
+    return [
+        config_pb2.MetricConfig(class_name=name, config=json.dumps({"top_k": 1}))
+        for name in _PER_CLASS
+    ]
+
+
+def _every_class() -> config_pb2.BinarizationOptions:
+    options = config_pb2.BinarizationOptions()
+    options.class_ids.SetInParent()
+    return options
+
+
+def _calibration() -> config_pb2.MetricsSpec:
+    """Confidence of the first choice against how often it is right."""
+    first_choice = config_pb2.BinarizationOptions(k_list={"values": [1]})
+    plot = config_pb2.MetricConfig(class_name="CalibrationPlot", config='{"num_buckets": 15}')
+    return config_pb2.MetricsSpec(metrics=[plot], binarize=first_choice)

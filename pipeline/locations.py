@@ -1,0 +1,50 @@
+"""Where a pipeline keeps what it makes."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+
+RECEIPT_FILE = "receipt.json"
+LOG_FILE = "log.txt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Locations:
+    """The folder of one pipeline below the output folder.
+
+    Attributes:
+      root: everything of this pipeline lies below it.
+    """
+
+    root: pathlib.Path
+
+    @property
+    def artifacts(self) -> pathlib.Path:
+        """Root of all artifacts."""
+        return self.root / "artifacts"
+
+    @property
+    def metadata(self) -> pathlib.Path:
+        """SQLite file of ML Metadata."""
+        return self.root / "metadata.db"
+
+    @property
+    def serving(self) -> pathlib.Path:
+        """Folder of the served versions."""
+        return self.root / "serving"
+
+    @property
+    def backups(self) -> pathlib.Path:
+        """Root of the training backups that survive a crash."""
+        return self.root / "backups"
+
+    @property
+    def runs(self) -> pathlib.Path:
+        """A folder per run: receipt and log."""
+        return self.root / "runs"
+
+    @property
+    def lock(self) -> pathlib.Path:
+        """Held by the one run that is at work."""
+        return self.root / "lock"

@@ -1,0 +1,166 @@
+"""What happened: nodes, artifacts and receipts. Needs neither TensorFlow nor TFX."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pathlib
+from typing import Any
+
+from ml_metadata.metadata_store import metadata_store
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.errors import UnknownRunError
+from pipeline.locations import RECEIPT_FILE
+
+SCHEMA_VERSION = 1
+
+COMPLETE = "complete"
+CACHED = "cached"
+FAILED = "failed"
+INTERRUPTED = "interrupted"
+NOT_RUN = "not run"
+
+_STATES = {
+    mlmd.Execution.COMPLETE: COMPLETE,
+    mlmd.Execution.CACHED: CACHED,
+    mlmd.Execution.FAILED: FAILED,
+    mlmd.Execution.CANCELED: INTERRUPTED,
+    mlmd.Execution.RUNNING: INTERRUPTED,
+    mlmd.Execution.NEW: INTERRUPTED,
+}
+_GOOD = (COMPLETE, CACHED)
+
+
+@dataclasses.dataclass(frozen=True)
+class ArtifactRecord:
+    """An artifact as ML Metadata has it.
+
+    Attributes:
+      id: in ML Metadata.
+      uri: where it lies.
+      properties: custom properties by name.
+    """
+
+    id: int
+    uri: str
+    properties: dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class NodeRecord:
+    """How a node of a run ended.
+
+    Attributes:
+      status: `complete`, `cached`, `failed`, `interrupted` or `not run`.
+      seconds: from its start to its end.
+      outputs: artifacts by output name.
+    """
+
+    status: str
+    seconds: float
+    outputs: dict[str, list[ArtifactRecord]]
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether the node did what it is there for, now or before."""
+        return self.status in _GOOD
+
+    def output(self, key: str) -> ArtifactRecord | None:
+        """The one artifact of an output, if there is one."""
+        found = self.outputs.get(key, [])
+        return found[0] if found else None
+
+
+def open_store(path: pathlib.Path) -> metadata_store.MetadataStore:
+    """Opens the ML Metadata store in an SQLite file."""
+    config = mlmd.ConnectionConfig()
+    config.sqlite.filename_uri = str(path)
+    return metadata_store.MetadataStore(config)
+
+
+def read_nodes(
+    store: metadata_store.MetadataStore, run_id: str, node_ids: list[str]
+) -> dict[str, NodeRecord]:
+    """How each expected node of a run ended, by node id; a node without trace is `not run`."""
+    context = store.get_context_by_type_and_name("pipeline_run", run_id)
+    executions = store.get_executions_by_context(context.id) if context else []
+    found = {}
+    for execution in sorted(executions, key=lambda execution: execution.id):
+        found[_node_id(store, execution)] = _node_record(store, execution)
+    return {node: found.get(node, NodeRecord(NOT_RUN, 0.0, {})) for node in node_ids}
+
+
+def close_interrupted(store: metadata_store.MetadataStore) -> int:
+    """Marks executions that a killed run left as running; returns how many there were.
+
+    To be called by the holder of the pipeline's lock alone, who knows that nothing else runs.
+    """
+    left = [e for e in store.get_executions() if e.last_known_state == mlmd.Execution.RUNNING]
+    for execution in left:
+        execution.last_known_state = mlmd.Execution.CANCELED
+    if left:
+        store.put_executions(left)
+    return len(left)
+
+
+def _node_id(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> str:
+    names = [c.name for c in store.get_contexts_by_execution(execution.id) if c.type == "node"]
+    return names[0].rpartition(".")[2] if names else ""
+
+
+def _node_record(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> NodeRecord:
+    milliseconds = execution.last_update_time_since_epoch - execution.create_time_since_epoch
+    outputs: dict[str, list[ArtifactRecord]] = {}
+    events = store.get_events_by_execution_ids([execution.id])
+    for event in events:
+        if event.type in (mlmd.Event.OUTPUT, mlmd.Event.INTERNAL_OUTPUT):
+            (artifact,) = store.get_artifacts_by_id([event.artifact_id])
+            outputs.setdefault(event.path.steps[0].key, []).append(_artifact_record(artifact))
+    status = _STATES.get(execution.last_known_state, FAILED)
+    return NodeRecord(status, milliseconds / 1000, outputs)
+
+
+def _artifact_record(artifact: mlmd.Artifact) -> ArtifactRecord:
+    properties = {
+        name: getattr(value, value.WhichOneof("value"))
+        for name, value in artifact.custom_properties.items()
+        if value.WhichOneof("value")
+    }
+    return ArtifactRecord(artifact.id, artifact.uri, properties)
+
+
+def write_receipt(folder: pathlib.Path, receipt: dict[str, Any]) -> None:
+    """Writes the receipt of a run into its folder, whole or not at all."""
+    partial = folder / f".{RECEIPT_FILE}.{os.getpid()}"
+    partial.write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8")
+    partial.replace(folder / RECEIPT_FILE)
+
+
+def read_receipts(output_dir: pathlib.Path) -> list[dict[str, Any]]:
+    """The receipts of all runs of all pipelines below the output folder, oldest first."""
+    paths = output_dir.glob(f"*/runs/*/{RECEIPT_FILE}")
+    receipts = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    return sorted(receipts, key=lambda receipt: receipt["run_id"])
+
+
+def find_receipt(output_dir: pathlib.Path, run: str) -> dict[str, Any]:
+    """The receipt of a run by its id, by the start of its id, or of the `latest`.
+
+    Raises:
+      UnknownRunError: where no run, or more than one, fits.
+    """
+    receipts = read_receipts(output_dir)
+    fitting = [r for r in receipts if r["run_id"].startswith(run)]
+    if run == "latest":
+        fitting = receipts[-1:]
+    if len(fitting) == 1:
+        return fitting[0]
+    exact = [r for r in fitting if r["run_id"] == run]
+    if exact:
+        return exact[0]
+    raise UnknownRunError(
+        f"{len(fitting)} runs below {output_dir} fit {run!r}; expected the id of one run, or "
+        "latest. `runs` lists them."
+    )

@@ -1,0 +1,184 @@
+"""Reads what TFMA measured into plain numbers."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+
+ACCURACY = "sparse_categorical_accuracy"
+_OVERALL: tuple = ()
+_SCORES = ("precision", "recall", "f1_score")
+
+
+@dataclasses.dataclass(frozen=True)
+class Gate:
+    """One threshold that the model was held to.
+
+    Attributes:
+      metric: `accuracy`, `recall` or `accuracy against the served model`.
+      slice: `overall` or a class name.
+      value: what was measured.
+      threshold: the least value that passes.
+      passed: TFMA's own verdict.
+    """
+
+    metric: str
+    slice: str
+    value: float
+    threshold: float
+    passed: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """The evaluation on the test split.
+
+    Attributes:
+      accuracy: share of images whose first choice is right.
+      cross_entropy: mean negative log likelihood, in nats.
+      top_2_accuracy: share of images whose label is among the first two choices.
+      count: number of images.
+      per_class: precision, recall, f1 and support by class name.
+      macro_avg: plain means of the classes' scores.
+      weighted_avg: means of the classes' scores, weighted by support.
+      confusion: counts, row by true and column by predicted class.
+      ece: expected calibration error of the first choice, in 15 equal bins (Guo et al. 2017).
+      gates: every threshold.
+    """
+
+    accuracy: float
+    cross_entropy: float
+    top_2_accuracy: float
+    count: int
+    per_class: dict[str, dict[str, float]]
+    macro_avg: dict[str, float]
+    weighted_avg: dict[str, float]
+    confusion: list[list[int]]
+    ece: float
+    gates: list[Gate]
+
+
+def read_evaluation(
+    uri: str, class_names: tuple[str, ...], gates: dict[str, float]
+) -> Evaluation:
+    """Reads the evaluation artifact at `uri`.
+
+    Args:
+      uri: folder of the artifact.
+      class_names: in label order.
+      gates: the thresholds `accuracy`, `class_recall` and `accuracy_drop` of the configuration.
+    """
+    result = tfma.load_eval_result(uri, model_name=_candidate_name(uri))
+    overall = dict(result.slicing_metrics)[_OVERALL][""]
+    metrics = {name: value for name, value in overall[""].items()}
+    confusion = _confusion(metrics["confusion_matrix"], len(class_names))
+    per_class = {
+        name: _class_scores(overall, number, sum(confusion[number]))
+        for number, name in enumerate(class_names)
+    }
+    return Evaluation(
+        accuracy=_number(metrics[ACCURACY]),
+        cross_entropy=_number(metrics["sparse_categorical_crossentropy"]),
+        top_2_accuracy=_number(metrics["top_2_accuracy"]),
+        count=int(_number(metrics["example_count"])),
+        per_class=per_class,
+        macro_avg=_mean_scores(per_class, weighted=False),
+        weighted_avg=_mean_scores(per_class, weighted=True),
+        confusion=confusion,
+        ece=_calibration_error(dict(result.plots)[_OVERALL][""]),
+        gates=_gates(uri, result, class_names, gates),
+    )
+
+
+def _candidate_name(uri: str) -> str:
+    # TFMA drops the name of a model that is the only one.
+    specs = tfma.load_eval_result(uri).config.model_specs
+    return next(spec.name for spec in specs if not spec.is_baseline)
+
+
+def _number(value: dict[str, Any]) -> float:
+    return float(value["doubleValue"])
+
+
+def _class_scores(overall: dict[str, Any], number: int, support: int) -> dict[str, float]:
+    scores = overall[f"classId:{number} topK:1"]
+    precision, recall, f1 = (_finite(_number(scores[name])) for name in _SCORES)
+    return {"precision": precision, "recall": recall, "f1": f1, "support": support}
+
+
+def _finite(value: float) -> float:
+    # A class that is never predicted has no precision; a report counts it as none.
+    return value if math.isfinite(value) else 0.0
+
+
+def _mean_scores(per_class: dict[str, dict[str, float]], weighted: bool) -> dict[str, float]:
+    weights = {name: scores["support"] if weighted else 1 for name, scores in per_class.items()}
+    total = sum(weights.values())
+    means = {
+        score: sum(per_class[name][score] * weight for name, weight in weights.items()) / total
+        for score in ("precision", "recall", "f1")
+    }
+    return {**means, "support": sum(scores["support"] for scores in per_class.values())}
+
+
+def _confusion(value: dict[str, Any], class_count: int) -> list[list[int]]:
+    counts = [[0] * class_count for _ in range(class_count)]
+    (matrix,) = value["multiClassConfusionMatrixAtThresholds"]["matrices"]
+    for entry in matrix["entries"]:
+        true, predicted = entry.get("actualClassId", 0), entry.get("predictedClassId", 0)
+        counts[true][predicted] = round(entry["numWeightedExamples"])
+    return counts
+
+
+def _calibration_error(plots: dict[str, Any]) -> float:
+    """Mean distance between confidence and accuracy of the first choice, over bins."""
+    buckets = plots["k:1"]["calibrationHistogramBuckets"]["buckets"]
+    distances = [
+        abs(bucket["totalWeightedLabel"] - bucket["totalWeightedRefinedPrediction"])
+        for bucket in buckets
+    ]
+    return sum(distances) / sum(bucket["numWeightedExamples"] for bucket in buckets)
+
+
+def _gates(
+    uri: str, result: Any, class_names: tuple[str, ...], thresholds: dict[str, float]
+) -> list[Gate]:
+    failed = _failures(uri)
+    slices = {key: sub[""][""] for key, sub in result.slicing_metrics}
+    accuracy = _number(slices[_OVERALL][ACCURACY])
+    passed = (_OVERALL, "value") not in failed
+    gates = [Gate("accuracy", "overall", accuracy, thresholds["accuracy"], passed)]
+    for number, name in enumerate(class_names):
+        key = (("label", number),)
+        # A class without test images has no slice: nothing shows that it is recognised.
+        recall = _number(slices[key][ACCURACY]) if key in slices else 0.0
+        passed = key in slices and (key, "value") not in failed
+        gates.append(Gate("recall", name, recall, thresholds["class_recall"], passed))
+    return gates + _baseline_gate(uri, result, accuracy, failed, thresholds["accuracy_drop"])
+
+
+def _baseline_gate(
+    uri: str, result: Any, accuracy: float, failed: set[tuple], drop: float
+) -> list[Gate]:
+    baselines = [spec.name for spec in result.config.model_specs if spec.is_baseline]
+    if not baselines:
+        return []
+    served = dict(tfma.load_eval_result(uri, model_name=baselines[0]).slicing_metrics)
+    change = accuracy - _number(served[_OVERALL][""][""][ACCURACY])
+    passed = (_OVERALL, "change") not in failed
+    return [Gate("accuracy against the served model", "overall", change, -drop, passed)]
+
+
+def _failures(uri: str) -> set[tuple]:
+    """Slice and kind (`value` or `change`) of each threshold that TFMA found not to hold."""
+    failed = set()
+    for validations in tfma.load_validation_result(uri).metric_validations_per_slice:
+        keys = validations.slice_key.single_slice_keys
+        slice_key = tuple((key.column, key.int64_value) for key in keys)
+        for failure in validations.failures:
+            kind = "change" if failure.metric_key.is_diff else "value"
+            failed.add((slice_key, kind))
+    return failed

@@ -1,0 +1,29 @@
+"""The worker package: what runs inside a node, for machines that hold no checkout.
+
+    pip wheel --no-deps --wheel-dir dist .
+
+Packages are named one by one, so that neither tests nor the command line reach a worker.
+"""
+
+from setuptools import setup
+
+setup(
+    name="image-pipeline-components",
+    version="0.1.0",
+    description="What runs inside the nodes of the image classification pipeline",
+    python_requires=">=3.11,<3.12",
+    packages=[
+        "components",
+        "components.data_gate",
+        "components.evaluator",
+        "components.example_gen",
+        "components.pusher",
+        "components.serving_check",
+        "components.trainer",
+        "schema",
+    ],
+    package_data={"schema": ["schema.pbtxt"]},
+    # Empty on purpose: a worker's image holds the packages of requirements.txt. Bounds stated
+    # here would be resolved anew on each worker, and TFX's own cannot be resolved everywhere.
+    install_requires=[],
+)

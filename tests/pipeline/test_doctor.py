@@ -1,0 +1,331 @@
+"""The doctor: what it says of a machine that is fit, and of each thing that can be amiss."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import doctor
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def fit_machine(monkeypatch, tmp_path):
+    """A machine with nothing amiss, whatever the tests run on: each test then breaks one thing."""
+    monkeypatch.delenv("FASHION_MNIST_DIR", raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(doctor.platform, "system", lambda: "Linux")
+    monkeypatch.setattr(doctor.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(doctor, "REQUIREMENTS", write(tmp_path / "lock.txt", "tfx==1.21.0 \\\n"))
+    write_package(tmp_path / "packages", "tfx", "1.21.0")
+    environment = doctor.Environment(Path(sys.executable), "3.11.9", (str(tmp_path / "packages"),))
+    monkeypatch.setattr(doctor, "find_environment", lambda: environment)
+    flags = "flags\t\t: avx avx2 avx512f avx512_bf16 amx_bf16\n"
+    monkeypatch.setattr(doctor, "PROCESSOR_INFORMATION", write(tmp_path / "cpuinfo", flags))
+    set_memory(monkeypatch, tmp_path, kilobytes=8_000_000)
+
+
+def write(file, text):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def write_package(folder, name, version):
+    text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    write(folder / f"{name}-{version}.dist-info" / "METADATA", text)
+
+
+def write_data(folder, names=doctor.DATA_FILES, ending=""):
+    for name in names:
+        write(folder / (name + ending), "")
+    return folder
+
+
+def set_memory(monkeypatch, folder, kilobytes, group="/", limits=()):
+    information = write(folder / "meminfo", f"MemTotal:  {kilobytes} kB\nMemFree:  1 kB\n")
+    monkeypatch.setattr(doctor, "MEMORY_INFORMATION", information)
+    monkeypatch.setattr(doctor, "CONTROL_GROUP", write(folder / "cgroup", f"0::{group}\n"))
+    monkeypatch.setattr(doctor, "CONTROL_GROUPS", folder / "groups")
+    for path, limit in limits:
+        write(folder / "groups" / path, f"{limit}\n")
+
+
+def examine(tmp_path, data="sample"):
+    findings = doctor.examine(deep=False, data=data, output_dir=tmp_path / "outputs")
+    return {finding.name: finding for finding in findings}
+
+
+def test_a_fit_machine_is_ready(tmp_path, capsys):
+    assert doctor.main(False, False, "sample", tmp_path / "outputs") == 0
+    printed = capsys.readouterr().out
+    assert "mend:" not in printed
+    assert printed.endswith("Ready for a run.\n")
+
+
+def test_something_to_mend_fails_and_says_how(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "REQUIREMENTS", write(tmp_path / "other.txt", "absent==1.0\n"))
+    assert doctor.main(False, False, "sample", tmp_path / "outputs") == 1
+    printed = capsys.readouterr().out
+    assert "fail  packages   1 missing: absent" in printed
+    assert "mend: make setup" in printed
+    assert "mend packages." in printed
+
+
+def test_a_warning_does_not_hinder_a_run(tmp_path, capsys):
+    assert doctor.main(False, False, "auto", tmp_path / "outputs") == 0
+    assert "warn  data" in capsys.readouterr().out
+
+
+def test_json_holds_every_finding(tmp_path, capsys):
+    doctor.main(False, True, "auto", tmp_path / "outputs")
+    report = json.loads(capsys.readouterr().out)
+    assert report["ready"] is True
+    statuses = {finding["name"]: finding["status"] for finding in report["findings"]}
+    assert statuses["data"] == "warn"
+    assert set(statuses) == set(examine(tmp_path))
+
+
+def test_every_finding_that_is_not_ok_says_how_to_mend_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor.platform, "machine", lambda: "arm64")
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    monkeypatch.setattr(doctor, "REQUIREMENTS", tmp_path / "absent")
+    old = doctor.Environment(Path("python"), "3.10.1", ())
+    monkeypatch.setattr(doctor, "find_environment", lambda: old)
+    set_memory(monkeypatch, tmp_path, kilobytes=1_000_000)
+    findings = examine(tmp_path, data="auto")
+    amiss = {name for name, finding in findings.items() if finding.status != "ok"}
+    assert amiss == {"platform", "python", "packages", "compiler", "memory", "data"}
+    assert all(findings[name].mend for name in amiss)
+
+
+@pytest.mark.parametrize("version", ["3.10.13", "3.12.1", "3.1.1", "unknown"])
+def test_another_python_fails(version):
+    environment = doctor.Environment(Path("python"), version, ())
+    assert doctor.check_python(environment).status == "fail"
+
+
+def test_a_package_of_another_version_is_named(tmp_path):
+    write_package(tmp_path / "newer", "tfx", "1.22.0")
+    environment = doctor.Environment(Path("python"), "3.11.9", (str(tmp_path / "newer"),))
+    finding = doctor.check_packages(environment)
+    assert (finding.status, finding.found) == ("fail", "different: tfx 1.22.0 instead of 1.21.0")
+
+
+def test_a_package_may_be_spelled_in_another_way(tmp_path, monkeypatch):
+    write_package(tmp_path / "packages", "Some_Package.Name", "1.0")
+    lock = write(tmp_path / "other.txt", "some-package-name==1.0\n")
+    monkeypatch.setattr(doctor, "REQUIREMENTS", lock)
+    assert examine(tmp_path)["packages"].status == "ok"
+
+
+def test_a_package_whose_installation_was_cut_short_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "packages" / "other-1.0.dist-info").mkdir()
+    monkeypatch.setattr(doctor, "REQUIREMENTS", write(tmp_path / "other.txt", "other==1.0\n"))
+    assert examine(tmp_path)["packages"].found == "1 missing: other"
+
+
+def test_the_first_of_two_versions_counts(tmp_path):
+    write_package(tmp_path / "earlier", "tfx", "1.20.0")
+    folders = (str(tmp_path / "earlier"), str(tmp_path / "packages"))
+    assert doctor.read_installed(folders)["tfx"] == "1.20.0"
+
+
+def test_many_missing_packages_take_one_short_line(tmp_path, monkeypatch):
+    lock = "".join(f"package-{number}==1.0 \\\n    --hash=sha256:0\n" for number in range(200))
+    monkeypatch.setattr(doctor, "REQUIREMENTS", write(tmp_path / "long.txt", lock))
+    found = examine(tmp_path)["packages"].found
+    assert found.startswith("200 missing: package-0, ")
+    assert found.endswith(" and 196 more")
+
+
+def test_the_lock_of_the_project_can_be_read():
+    pins = doctor.read_pins(PROJECT / "requirements.txt")
+    assert pins["tfx"].startswith("1.21.")
+    assert len(pins) > 100
+
+
+def test_a_compiler_is_asked_for_only_where_packages_are_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
+    assert examine(tmp_path)["compiler"].status == "ok"
+    monkeypatch.setattr(doctor, "REQUIREMENTS", write(tmp_path / "other.txt", "absent==1.0\n"))
+    assert examine(tmp_path)["compiler"].status == "fail"
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "words"),
+    [
+        ("avx avx2", "ok", "no AVX-512"),
+        ("avx avx2", "ok", "no bfloat16 in hardware"),
+        ("avx avx512f", "ok", "no bfloat16 in hardware"),
+        ("avx avx512f avx512_bf16", "ok", "bfloat16 in hardware (AVX-512)"),
+        ("avx avx512f avx512_bf16 amx_bf16", "ok", "bfloat16 in hardware (AMX, AVX-512)"),
+        ("sse4_2", "fail", "no AVX"),
+    ],
+)
+def test_processor_features_and_their_consequence(tmp_path, monkeypatch, flags, status, words):
+    information = write(tmp_path / "other", f"processor: 0\nflags\t: {flags}\n")
+    monkeypatch.setattr(doctor, "PROCESSOR_INFORMATION", information)
+    finding = doctor.check_processor()
+    assert finding.status == status
+    assert words in finding.found
+
+
+def test_a_system_that_lists_no_features_is_not_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "PROCESSOR_INFORMATION", tmp_path / "absent")
+    assert doctor.check_processor().status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("path", "limit", "status"),
+    [
+        ("memory.max", "max", "ok"),
+        ("memory.max", "2000000000", "warn"),
+        ("outer/memory.max", "2000000000", "warn"),
+        ("outer/inner/memory.max", "2000000000", "warn"),
+        ("elsewhere/memory.max", "2000000000", "ok"),
+        ("memory/memory.limit_in_bytes", "2000000000", "warn"),
+        ("memory/memory.limit_in_bytes", "9223372036854771712", "ok"),
+    ],
+)
+def test_the_memory_of_a_container_counts(tmp_path, monkeypatch, path, limit, status):
+    set_memory(monkeypatch, tmp_path, 8_000_000, "/outer/inner", [(path, limit)])
+    assert doctor.check_memory().status == status
+
+
+def test_little_memory_warns(tmp_path, monkeypatch):
+    set_memory(monkeypatch, tmp_path, kilobytes=2_000_000)
+    finding = doctor.check_memory()
+    assert (finding.status, finding.found) == ("warn", "2.0 GB")
+
+
+def test_a_full_disk_warns(tmp_path, monkeypatch):
+    usage = doctor.shutil.disk_usage(tmp_path)._replace(free=10**9)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: usage)
+    finding = examine(tmp_path)["disk"]
+    assert finding.status == "warn"
+    assert finding.found == f"1.0 GB free at {tmp_path}"
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_data_named_by_the_environment(tmp_path, monkeypatch, ending):
+    folder = write_data(tmp_path / "data", ending=ending)
+    monkeypatch.setenv("FASHION_MNIST_DIR", str(folder))
+    assert examine(tmp_path, data="auto")["data"].status == "ok"
+
+
+def test_a_named_folder_that_lacks_files_fails(tmp_path, monkeypatch):
+    folder = write_data(tmp_path / "data", names=doctor.DATA_FILES[:3])
+    monkeypatch.setenv("FASHION_MNIST_DIR", str(folder))
+    finding = examine(tmp_path, data=None)["data"]
+    assert finding.status == "fail"
+    assert finding.found.endswith("lacks: t10k-labels-idx1-ubyte")
+
+
+def test_a_folder_given_as_option_wins_over_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASHION_MNIST_DIR", str(write_data(tmp_path / "data")))
+    assert examine(tmp_path, data=str(tmp_path / "absent"))["data"].status == "fail"
+
+
+def test_cached_data_is_found(tmp_path):
+    folder = write_data(tmp_path / "cache" / "fashion-mnist", ending=".gz")
+    finding = examine(tmp_path, data="auto")["data"]
+    assert (finding.status, finding.found) == ("ok", f"{folder} (cache)")
+
+
+def test_outputs_below_a_file_fail(tmp_path):
+    file = write(tmp_path / "file", "")
+    finding = doctor.check_output(file / "deep" / "outputs")
+    assert finding.status == "fail"
+    assert finding.found.startswith(f"{file} cannot be written to")
+
+
+def test_looking_at_the_outputs_leaves_nothing_behind(tmp_path):
+    doctor.check_output(tmp_path / "deep" / "outputs")
+    assert not (tmp_path / "deep").exists()
+
+
+def test_the_environment_of_the_project_is_taken_where_the_present_one_is_bare(
+    tmp_path, monkeypatch
+):
+    monkeypatch.undo()
+    write(tmp_path / "bin" / "python", "")
+    write(tmp_path / "pyvenv.cfg", "home = /usr/bin\nversion = 3.11.4\n")
+    write_package(tmp_path / "lib" / "python3.11" / "site-packages", "tfx", "1.21.0")
+    monkeypatch.setattr(doctor, "PROJECT_ENVIRONMENT", tmp_path)
+    monkeypatch.setattr(sys, "path", [])
+    environment = doctor.find_environment()
+    assert (environment.python, environment.version) == (tmp_path / "bin" / "python", "3.11.4")
+    assert doctor.find_version("tfx", environment.packages) == "1.21.0"
+
+
+def test_the_present_environment_is_taken_where_there_is_no_other(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(doctor, "PROJECT_ENVIRONMENT", tmp_path)
+    monkeypatch.setattr(sys, "path", [])
+    assert doctor.find_environment().python == Path(sys.executable)
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({}, "ok", "Keras 3.15.1"),
+        ({"absent": ["Trainer"]}, "fail", "tfx.components lacks Trainer"),
+        ({"tf_keras": "2.21.0"}, "fail", "two kinds of Keras"),
+    ],
+)
+def test_a_deep_look_judges_what_was_imported(monkeypatch, changes, status, words):
+    answer = {"keras": "3.15.1", "tf_keras": "3.15.1", "tensorflow": "2.21.0", "absent": []}
+    monkeypatch.setattr(doctor, "probe", lambda python: {**answer, "seconds": 9.0, **changes})
+    finding = doctor.check_imports(doctor.find_environment())
+    assert finding.status == status
+    assert words in finding.found
+
+
+def test_an_import_that_fails_is_quoted(monkeypatch):
+    monkeypatch.setattr(doctor, "PROBE", "import no_such_module")
+    finding = doctor.check_imports(doctor.find_environment())
+    assert finding.status == "fail"
+    assert finding.found == "ModuleNotFoundError: No module named 'no_such_module'"
+
+
+def test_a_python_that_is_gone_fails(tmp_path):
+    environment = doctor.Environment(tmp_path / "absent", "3.11.9", ())
+    assert doctor.check_imports(environment).status == "fail"
+
+
+@pytest.mark.slow
+def test_the_stack_of_this_environment_imports():
+    finding = doctor.check_imports(doctor.find_environment())
+    assert finding.status == "ok", finding.found
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_colour_only_where_it_is_wanted(colour):
+    findings = [doctor.Finding("data", "warn", "none", "get some")]
+    assert ("\033[33m" in doctor.as_text(findings, colour)) is colour
+
+
+@pytest.mark.parametrize(
+    ("terminal", "no_colour", "wanted"),
+    [(True, None, True), (True, "", False), (True, "1", False), (False, None, False)],
+)
+def test_colour_is_wanted_on_terminals_that_do_not_refuse_it(
+    monkeypatch, terminal, no_colour, wanted
+):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
+    if no_colour is not None:
+        monkeypatch.setenv("NO_COLOR", no_colour)
+    assert doctor.wants_colour() is wanted
+
+
+def test_the_doctor_needs_the_standard_library_alone():
+    """-S leaves site-packages out: an import of anything installed would fail."""
+    code = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); import pipeline.doctor"
+    command = [sys.executable, "-I", "-S", "-c", code]
+    subprocess.run(command, check=True, capture_output=True)
