@@ -106,9 +106,21 @@ def _repeated(images: np.ndarray) -> np.ndarray:
 def _draw_images(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     drawings = np.stack([_draw_garment(label, random) for label in labels])
     cloth = _pattern(len(labels), random) * _light(len(labels), random)
-    grain = random.normal(1.0, 0.03, drawings.shape)
-    # Everything multiplies the drawing, so that the background stays black.
-    return np.clip(np.rint(drawings * cloth * grain), 0, 255).astype(np.uint8)
+    # Cloth multiplies the drawing, so that the background stays black.
+    return np.clip(np.rint(_soften(drawings * cloth)), 0, 255).astype(np.uint8)
+
+
+def _soften(images: np.ndarray) -> np.ndarray:
+    """Blurs (count, 28, 28) by about half a pixel, as a lens does.
+
+    Augmentation resamples the training images, which blurs them. Were the images sharp, a network
+    trained on the blurred ones would take the sharpness of an unchanged shirt front for buttons.
+    """
+    side = 0.15
+    for axis in (1, 2):
+        neighbours = np.roll(images, 1, axis) + np.roll(images, -1, axis)
+        images = (1 - 2 * side) * images + side * neighbours
+    return images
 
 
 def _draw_garment(label: int, random: np.random.Generator) -> np.ndarray:
@@ -122,7 +134,7 @@ def _pattern(count: int, random: np.random.Generator) -> np.ndarray:
     across, down = _pixel_grid()
     column = (count, 1, 1)
     angle = random.uniform(0, np.pi, column)
-    period = random.uniform(3.5, 8.0, column)
+    period = random.uniform(4.0, 9.0, column)
     depth = random.uniform(0.1, 0.3, column) * (random.random(column) < 0.5)
     position = (across * np.cos(angle) + down * np.sin(angle)) / period
     return 1 - depth * (0.5 + 0.5 * np.cos(2 * np.pi * (position + random.random(column))))

@@ -38,9 +38,14 @@ class EngineObserver:
         self._lock = threading.Lock()
         self._seen: list[tuple[bool, str]] = []
 
-    def engines(self, graph: bool) -> list[str]:
-        """The engines seen: of the graph itself, or of the nodes' own pipelines."""
-        return sorted({name for is_graph, name in self._seen if is_graph == graph})
+    def observed(self) -> dict[str, str | None]:
+        """What ran the graph (`dag`) and the nodes' own pipelines (`node`; None where none ran).
+
+        A graph that no Beam pipeline ran was run by TFX's own loop.
+        """
+        engines = {graph: {name for seen, name in self._seen if seen == graph} for graph in (True, False)}
+        dag = ", ".join(sorted(engines[True])) or "LocalDagRunner"
+        return {"dag": dag, "node": ", ".join(sorted(engines[False])) or None}
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:

@@ -1,0 +1,77 @@
+"""What a run's result depends on beside data, code and configuration."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+from typing import Any
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_VERSIONS = (
+    "tensorflow",
+    "keras",
+    "tfx",
+    "apache-beam",
+    "tensorflow-model-analysis",
+    "tensorflow-data-validation",
+    "tensorflow-transform",
+    "ml-metadata",
+    "numpy",
+)
+# Those by which TensorFlow and oneDNN choose their kernels.
+_CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that compute."""
+    found = {name: importlib.metadata.version(name) for name in _VERSIONS}
+    return {"python": platform.python_version(), **found}
+
+
+def machine() -> dict[str, Any]:
+    """The machine: name of its processor, cores for this process, memory in GiB, system."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return {
+        "processor": _cpu_info("model name"),
+        "cores": cores(),
+        "memory_gib": round(memory, 1),
+        "system": platform.platform(),
+    }
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def cpu_features() -> list[str]:
+    """The processor's features on which the results of sums depend."""
+    flags = _cpu_info("flags").split()
+    return [feature for feature in _CPU_FEATURES if feature in flags]
+
+
+def code() -> dict[str, Any]:
+    """Revision of the checkout and whether it holds changes; None outside of git."""
+    revision, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    return {"revision": revision, "dirty": None if changes is None else bool(changes)}
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        ended = subprocess.run(
+            ["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return ended.stdout.strip() if ended.returncode == 0 else None
+
+
+def _cpu_info(key: str) -> str:
+    try:
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")

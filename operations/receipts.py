@@ -1,0 +1,165 @@
+"""Builds the receipt: the record of a run (`pipeline/receipt.schema.json` is its form)."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from components.pusher import versions
+from operations import machine
+from pipeline import records
+from pipeline.nodes import DATA_GATE, EVALUATOR, NODES, PUSHER, TRAINER
+
+if TYPE_CHECKING:
+    from operations.run import Prepared
+
+COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
+PUSHED, REFUSED, STOPPED, NONE = "pushed", "refused", "stopped", "none"
+
+_LOCK = pathlib.Path(__file__).resolve().parent.parent / "requirements.txt"
+_EXPORT_FOLDER = "Format-Serving"
+
+
+def begun(
+    run_id: str, began: datetime.datetime, prepared: Prepared, command: str
+) -> dict[str, Any]:
+    """The receipt of a run that has begun; until its end it counts as interrupted."""
+    return {
+        "schema_version": records.SCHEMA_VERSION,
+        "run_id": run_id,
+        "pipeline": prepared.name,
+        "command": command,
+        "began": began.isoformat(timespec="seconds"),
+        "seconds": None,
+        "status": INTERRUPTED,
+        "verdict": NONE,
+        "failure": None,
+        "runner": {"dag": None, "node": None},
+        "gates": [],
+        "nodes": {},
+        "data": {"name": prepared.data.name, "sha256": prepared.data.sha256s, "spans": []},
+        "code": machine.code(),
+        "lock_sha256": hashlib.sha256(_LOCK.read_bytes()).hexdigest(),
+        "config": prepared.config.model_dump(mode="json"),
+        "seed": prepared.config.seed,
+        "threads": machine.cores(),
+        "cpu_features": machine.cpu_features(),
+        "precision": "float32",
+        "warm_start_from": None,
+        "versions": machine.versions(),
+        "machine": machine.machine(),
+        "test_accuracy": None,
+        "test_count": None,
+        "cross_entropy": None,
+        "top_2_accuracy": None,
+        "confusion": [],
+        "per_class": {},
+        "macro_avg": {},
+        "weighted_avg": {},
+        "calibration": {"ece_before": None, "ece_after": None},
+        "model_digest": None,
+        "digests": {},
+        "pushed_version": None,
+    }
+
+
+def end(
+    receipt: dict[str, Any],
+    nodes: dict[str, records.NodeRecord],
+    error: BaseException | None,
+) -> None:
+    """Enters how each node and the run as a whole ended.
+
+    A run counts as completed only where ML Metadata says of each node that it ended well: an
+    error that a runner swallowed is an error all the same.
+    """
+    receipt["nodes"] = {
+        name: {
+            "status": node.status,
+            "seconds": round(node.seconds, 3),
+            "cached": node.status == records.CACHED,
+        }
+        for name, node in nodes.items()
+    }
+    ill = [name for name, node in nodes.items() if not node.ended_well]
+    if isinstance(error, KeyboardInterrupt):
+        receipt["failure"] = {"node": None, "message": "the run was interrupted"}
+    elif error or ill or not nodes:
+        fail(receipt, error, _failed_node(nodes))
+    else:
+        receipt["status"] = COMPLETED
+        receipt["verdict"] = PUSHED if _pushed_version(nodes) else REFUSED
+        receipt["pushed_version"] = _pushed_version(nodes)
+
+
+def fail(receipt: dict[str, Any], error: BaseException | None, node: str | None = None) -> None:
+    """Enters a failure: of a node, or of the run outside of its nodes."""
+    message = _told(error) if error else "the node did not end well; the log says more"
+    receipt["status"] = FAILED
+    # Stopped is what the gate decides; where it breaks, nothing was decided.
+    stopped = type(error).__name__ == "DataGateStop"
+    receipt["verdict"] = STOPPED if stopped else NONE
+    receipt["failure"] = {"node": DATA_GATE if stopped else node, "message": message}
+
+
+def add_artifacts(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
+    """Enters the digest of what each artifact holds, and of the served model apart."""
+    for name in NODES:
+        node = nodes[name]
+        for key in sorted(node.outputs) if node.ended_well and name != "Resolver" else []:
+            folder = pathlib.Path(node.outputs[key][0].uri)
+            if folder.is_dir():
+                receipt["digests"][f"{name}.{key}"] = versions.content_digest(folder)
+    model = nodes[TRAINER].output("model")
+    if model and nodes[TRAINER].ended_well:
+        export = pathlib.Path(model.uri) / _EXPORT_FOLDER
+        receipt["model_digest"] = versions.content_digest(export)
+
+
+def add_evaluation(
+    receipt: dict[str, Any], nodes: dict[str, records.NodeRecord], prepared: Prepared
+) -> None:
+    """Enters what was measured on the test split, where it came to that."""
+    artifact = nodes[EVALUATOR].output("evaluation")
+    if artifact is None or not nodes[EVALUATOR].ended_well:
+        return
+    # Here and not above: it imports TensorFlow.
+    from review.evaluation import read_evaluation
+
+    gates = prepared.config.gates.model_dump()
+    found = read_evaluation(artifact.uri, prepared.schema.class_names, gates)
+    receipt["test_accuracy"] = found.accuracy
+    receipt["cross_entropy"] = found.cross_entropy
+    receipt["top_2_accuracy"] = found.top_2_accuracy
+    receipt["test_count"] = found.count
+    receipt["confusion"] = found.confusion
+    receipt["per_class"] = found.per_class
+    receipt["macro_avg"] = found.macro_avg
+    receipt["weighted_avg"] = found.weighted_avg
+    receipt["calibration"]["ece_before"] = found.ece
+    receipt["gates"] = [dataclasses.asdict(gate) for gate in found.gates]
+
+
+def _failed_node(nodes: dict[str, records.NodeRecord]) -> str | None:
+    failed = [name for name, node in nodes.items() if node.status == records.FAILED]
+    left = [name for name, node in nodes.items() if not node.ended_well]
+    return (failed or left or [None])[0]
+
+
+def _pushed_version(nodes: dict[str, records.NodeRecord]) -> int | None:
+    pushed = nodes[PUSHER].output("pushed_model")
+    if pushed is None or not pushed.properties.get("pushed"):
+        return None
+    return int(pushed.properties["pushed_version"])
+
+
+def _told(error: BaseException) -> str:
+    """The message of an error; of one that Beam handed on as a traceback, its last line."""
+    message = str(error) or type(error).__name__
+    if "Traceback (most recent call last)" not in message:
+        return message
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[-1].partition(" [while running")[0]
