@@ -33,7 +33,7 @@ _enter_environment()
 os.environ["TF_USE_LEGACY_KERAS"] = "0"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
-from enum import Enum  # noqa: E402
+from enum import StrEnum  # noqa: E402
 from typing import Annotated  # noqa: E402
 
 import typer  # noqa: E402
@@ -50,7 +50,7 @@ runs_app = typer.Typer(help="List the runs, or show one.", invoke_without_comman
 app.add_typer(runs_app, name="runs")
 
 
-class Runner(str, Enum):
+class Runner(StrEnum):
     """What runs the graph."""
 
     local = "local"

@@ -15,7 +15,6 @@ setup(
     packages=[
         "components",
         "components.data_gate",
-        "components.evaluator",
         "components.example_gen",
         "components.pusher",
         "components.serving_check",

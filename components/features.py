@@ -26,5 +26,8 @@ KERAS_MODEL_FILE = "model.keras"
 REFERENCE_STATISTICS_FILE = "reference_statistics.binpb"
 GOLDEN_FILE = "golden.npz"
 
+# In the export: what it takes and answers.
+EXPORT_DESCRIPTION_FILE = "assets.extra/image_schema.json"
+
 # Files of a model run artifact.
 HISTORY_FILE = "history.json"

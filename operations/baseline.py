@@ -100,9 +100,7 @@ def _model_folder(models: list[mlmd.Artifact], locations: Locations, version: in
     return str(folder)
 
 
-def _register(
-    store: metadata_store.MetadataStore, context_id: int, uri: str, version: int
-) -> None:
+def _register(store: metadata_store.MetadataStore, context_id: int, uri: str, version: int) -> None:
     model = _artifact(store, "Model", uri)
     (model.id,) = store.put_artifacts([model])
     blessing = _artifact(store, "ModelBlessing", uri)

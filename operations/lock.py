@@ -24,7 +24,7 @@ def exclusive(path: pathlib.Path, purpose: str) -> Iterator[None]:
     Raises:
       LockHeldError: where another process holds it.
     """
-    with open(path, "a+", encoding="utf-8") as file:
+    with path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -146,7 +146,7 @@ def add_evaluation(
 def _failed_node(nodes: dict[str, records.NodeRecord]) -> str | None:
     failed = [name for name, node in nodes.items() if node.status == records.FAILED]
     left = [name for name, node in nodes.items() if not node.ended_well]
-    return (failed or left or [None])[0]
+    return next(iter(failed + left), None)
 
 
 def _pushed_version(nodes: dict[str, records.NodeRecord]) -> int | None:

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import absl.logging
+
 from components.image_schema import ImageSchema
 from operations import machine, receipts
 from operations.lock import exclusive
@@ -190,6 +192,8 @@ class _Run:
             added = [handler, self._progress]
             root.handlers, before = added, root.handlers
             root.setLevel(logging.INFO)
+            # TFX logs through absl, which some library turns down on the way if it is not set.
+            absl.logging.set_verbosity(absl.logging.INFO)
             try:
                 with self._progress.showing():
                     yield

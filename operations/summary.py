@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import sys
 from typing import Any
 
 from rich.console import Console
@@ -22,7 +23,7 @@ def print_receipt(receipt: dict[str, Any], output_dir: pathlib.Path, as_json: bo
     if as_json:
         print(json.dumps(receipt, indent=1))
         return
-    console = Console()
+    console = _console()
     _print_verdict(console, receipt)
     if receipt["per_class"]:
         console.print(_class_table(receipt))
@@ -40,10 +41,11 @@ def print_runs(receipts: list[dict[str, Any]], as_json: bool) -> None:
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("run", "pipeline", "status", "verdict", "accuracy", "time", "version"):
-        table.add_column(heading, justify="right" if heading in ("accuracy", "time") else "left")
+        right = heading in ("accuracy", "time")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
     for receipt in reversed(receipts):
         table.add_row(*_run_row(receipt))
-    Console().print(table)
+    _console().print(table)
 
 
 def print_keys(as_json: bool) -> None:
@@ -59,7 +61,12 @@ def print_keys(as_json: bool) -> None:
         table.add_column(heading)
     for key, (value, text) in found.items():
         table.add_row(key, json.dumps(value), text)
-    Console().print(table)
+    _console().print(table)
+
+
+def _console() -> Console:
+    # Where no terminal sets the width, lines are as long as they are: programs cut them themselves.
+    return Console() if sys.stdout.isatty() else Console(width=200)
 
 
 def _value(values: dict[str, Any], key: str) -> Any:
@@ -90,7 +97,9 @@ def _print_verdict(console: Console, receipt: dict[str, Any]) -> None:
 def _headline(receipt: dict[str, Any]) -> str:
     verdict = receipt["verdict"]
     if verdict == PUSHED:
-        return f"Pushed: version {receipt['pushed_version']}, all {len(receipt['gates'])} gates passed"
+        return (
+            f"Pushed: version {receipt['pushed_version']}, all {len(receipt['gates'])} gates passed"
+        )
     if verdict == REFUSED:
         failed = sum(not gate["passed"] for gate in receipt["gates"])
         return f"Refused by {failed} of {len(receipt['gates'])} gates, nothing pushed"

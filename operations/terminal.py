@@ -33,7 +33,7 @@ class Progress(logging.Handler):
         """Shows the progress of `nodes` on `stream`."""
         super().__init__(logging.INFO)
         # A descriptor of its own: the stream's is sent to the log while libraries print.
-        copy = open(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)  # noqa: SIM115
+        copy = os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)
         self._console = Console(file=copy)
         self._nodes = nodes
         self._began: dict[str, float] = {}
@@ -56,7 +56,7 @@ class Progress(logging.Handler):
 
     def notify(self, line: str) -> None:
         """Shows a line above whatever else is shown."""
-        self._console.print(Text(line))
+        self._console.print(Text(line), soft_wrap=True)
 
     @contextlib.contextmanager
     def showing(self) -> Iterator[None]:
@@ -83,7 +83,7 @@ class Progress(logging.Handler):
         if self._live:
             self._live.refresh()
         elif line:
-            self._console.print(Text(line))
+            self.notify(line)
 
     def _render(self) -> Group:
         table = Table.grid(padding=(0, 2))
@@ -107,10 +107,14 @@ class Progress(logging.Handler):
         epoch, epochs = self._epoch.get("epoch", 0), self._epoch.get("epochs", 1)
         left = self._epoch.get("seconds", 0.0) * (epochs - epoch)
         line = Table.grid(padding=(0, 2))
-        text = "first epoch" if not epoch else (
-            f"epoch {epoch}/{epochs}  loss {self._epoch.get('loss', 0):.4f}  "
-            f"validation accuracy {self._epoch.get('val_accuracy', 0):.4f}  "
-            f"about {left:.0f} s left"
+        text = (
+            "first epoch"
+            if not epoch
+            else (
+                f"epoch {epoch}/{epochs}  loss {self._epoch.get('loss', 0):.4f}  "
+                f"validation accuracy {self._epoch.get('val_accuracy', 0):.4f}  "
+                f"about {left:.0f} s left"
+            )
         )
         line.add_row(ProgressBar(epochs, epoch, width=30), Text(text))
         return line
@@ -131,7 +135,7 @@ def output_to_log(path: pathlib.Path, verbose: bool) -> Iterator[None]:
         return
     _flush()
     output, errors = os.dup(1), os.dup(2)
-    with open(path, "ab", buffering=0) as log:
+    with path.open("ab", buffering=0) as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     try:

@@ -34,7 +34,9 @@ class SplitConfig(_Section):
 class DataGateConfig(_Section):
     """What stops a run before training."""
 
-    anomalies: Severity = pydantic.Field("stop", description="data that is not what the schema says")
+    anomalies: Severity = pydantic.Field(
+        "stop", description="data that is not what the schema says"
+    )
     drift: Severity = pydantic.Field(
         "stop", description="labels that drifted from the served model's data"
     )
@@ -141,20 +143,22 @@ PROFILES = {"smoke": smoke, "default": default}
 _SAMPLE_VALUES: dict[str, Any] = {"split": {"validation_per_class": 100}}
 
 
-def load(profile: str, assignments: Iterable[str] = (), *, sample: bool = False, **top: Any) -> Config:
+def load(
+    profile: str, assignments: Iterable[str] = (), *, sample: bool = False, seed: int | None = None
+) -> Config:
     """Builds the configuration of a run.
 
     Args:
       profile: a name of `PROFILES`.
       assignments: `key=value` each, with dotted keys; later ones win.
       sample: whether the data is the built-in sample.
-      top: values of top-level keys, such as `seed`; None leaves a default.
+      seed: of everything random; None leaves the default. `assignments` win over it.
 
     Raises:
       ConfigurationError: where the profile, a key or a value is not known or out of range.
     """
     values = _merged(_profile_values(profile), _SAMPLE_VALUES if sample else {})
-    values = _merged(values, {key: value for key, value in top.items() if value is not None})
+    values = _merged(values, {} if seed is None else {"seed": seed})
     for assignment in assignments:
         values = _merged(values, _assigned(assignment))
     try:
@@ -169,7 +173,11 @@ def pipeline_name(config: Config, sample: bool) -> str:
     What is not for production has a name of its own, so that it can neither replace nor be judged
     by the real model.
     """
-    parts = [config.name, "sample" if sample else "", "" if config.profile == "default" else config.profile]
+    parts = [
+        config.name,
+        "sample" if sample else "",
+        "" if config.profile == "default" else config.profile,
+    ]
     return "-".join(part for part in parts if part)
 
 
@@ -228,8 +236,10 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = _merged(old, value) if both else value
+        if isinstance(old, dict) and isinstance(value, dict):
+            merged[key] = _merged(old, value)
+        else:
+            merged[key] = value
     return merged
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
@@ -19,7 +20,6 @@ from tfx.types import Channel, standard_artifacts
 from components import features
 from components.data_gate import checks
 from components.data_gate.component import DataGate
-from components.evaluator.component import ClassEvaluator
 from components.example_gen.component import IdxExampleGen
 from components.image_schema import ImageSchema
 from components.pusher.component import VersionedPusher
@@ -28,8 +28,11 @@ from components.trainer.component import ImageTrainer
 from components.transform import ImageTransform
 from pipeline import fingerprint, gates
 from pipeline.config import Config
-from pipeline.data import DataSet
 from pipeline.locations import Locations
+
+if TYPE_CHECKING:
+    from pipeline.data import DataSet
+
 
 def create_pipeline(
     name: str,
@@ -113,7 +116,7 @@ def create_pipeline(
     serving_check = ServingCheck(model=model, schema=schema_gen.outputs["schema"])
 
     # The official test split: overall, per class, against the gates and the served model.
-    evaluator = ClassEvaluator(
+    evaluator = Evaluator(
         examples=examples,
         model=model,
         baseline_model=baseline.outputs["model"],
@@ -129,9 +132,7 @@ def create_pipeline(
         model_blessing=evaluator.outputs["blessing"],
         infra_blessing=serving_check.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
-            filesystem=pusher_pb2.PushDestination.Filesystem(
-                base_directory=str(locations.serving)
-            )
+            filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(locations.serving))
         ),
     ).with_id("Pusher")
 
@@ -162,19 +163,18 @@ def create_pipeline(
 
 
 # What a node runs that its component's module does not import by itself.
-_DOTTED_FUNCTIONS = {"Trainer": ("components.trainer.training",)}
-_PROBE = {"ServingCheck": ("components.serving_check.probe",)}
+_FURTHER_CODE = {
+    "Trainer": ("components.trainer.training",),
+    "ServingCheck": ("components.serving_check.probe",),
+    "Evaluator": ("components.evaluation_metrics",),
+}
 
 
 def _mark_code(components: list[Any]) -> None:
     for component in components:
         if component.id == "Resolver":
             continue
-        modules = (
-            type(component).__module__,
-            *_DOTTED_FUNCTIONS.get(component.id, ()),
-            *_PROBE.get(component.id, ()),
-        )
+        modules = (type(component).__module__, *_FURTHER_CODE.get(component.id, ()))
         fingerprint.mark(component, modules)
 
 

@@ -14,14 +14,9 @@ ACCURACY = "sparse_categorical_accuracy"
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 
-# Taken by argmax (`top_k`): TFMA by itself compares each class's probability with 0.5.
-_PER_CLASS = ("Precision", "Recall", "F1Score")
-
 
 def evaluation_config(gates: GatesConfig) -> tfma.EvalConfig:
     """The evaluation: metrics, a slice per class, and the gates.
-
-    The classes are left open; `components.evaluator` fills them in from the schema.
 
     Args:
       gates: thresholds; on a class's slice the accuracy is that class's recall.
@@ -34,7 +29,6 @@ def evaluation_config(gates: GatesConfig) -> tfma.EvalConfig:
         ],
         metrics_specs=[
             config_pb2.MetricsSpec(metrics=[_accuracy(gates), *_overall_metrics()]),
-            config_pb2.MetricsSpec(metrics=_per_class_metrics(), binarize=_every_class()),
             _calibration(),
         ],
     )
@@ -97,20 +91,10 @@ def _overall_metrics() -> list[config_pb2.MetricConfig]:
             class_name="MultiClassConfusionMatrixAtThresholds",
             config=json.dumps({"thresholds": [0.0], "name": "confusion_matrix"}),
         ),
+        config_pb2.MetricConfig(
+            class_name="ClassificationReport", module="components.evaluation_metrics"
+        ),
     ]
-
-
-def _per_class_metrics() -> list[config_pb2.MetricConfig]:
-    return [
-        config_pb2.MetricConfig(class_name=name, config=json.dumps({"top_k": 1}))
-        for name in _PER_CLASS
-    ]
-
-
-def _every_class() -> config_pb2.BinarizationOptions:
-    options = config_pb2.BinarizationOptions()
-    options.class_ids.SetInParent()
-    return options
 
 
 def _calibration() -> config_pb2.MetricsSpec:

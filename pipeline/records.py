@@ -31,6 +31,8 @@ _STATES = {
     mlmd.Execution.NEW: INTERRUPTED,
 }
 _GOOD = (COMPLETE, CACHED)
+_OUTPUT_EVENTS = (mlmd.Event.OUTPUT, mlmd.Event.INTERNAL_OUTPUT)
+_RESOLVER_TYPE = "resolver.Resolver"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,7 +90,10 @@ def read_nodes(
     executions = store.get_executions_by_context(context.id) if context else []
     found = {}
     for execution in sorted(executions, key=lambda execution: execution.id):
-        found[_node_id(store, execution)] = _node_record(store, execution)
+        node = _node_id(store, execution)
+        found[node] = _node_record(store, execution)
+        if execution.type.endswith(_RESOLVER_TYPE) and _resolved_as_before(store, execution):
+            found[node] = dataclasses.replace(found[node], status=CACHED)
     return {node: found.get(node, NodeRecord(NOT_RUN, 0.0, {})) for node in node_ids}
 
 
@@ -105,6 +110,28 @@ def close_interrupted(store: metadata_store.MetadataStore) -> int:
     return len(left)
 
 
+def _resolved_as_before(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> bool:
+    """Whether a resolver chose what it chose in the run before.
+
+    A resolver computes nothing and so is never cached in TFX's sense; what follows it is, exactly
+    where this holds.
+    """
+    earlier = [
+        other
+        for other in store.get_executions_by_type(execution.type)
+        if other.id < execution.id and other.last_known_state == mlmd.Execution.COMPLETE
+    ]
+    if not earlier:
+        return False
+    before = max(earlier, key=lambda other: other.id)
+    return _output_ids(store, before) == _output_ids(store, execution)
+
+
+def _output_ids(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> set[int]:
+    events = store.get_events_by_execution_ids([execution.id])
+    return {event.artifact_id for event in events if event.type in _OUTPUT_EVENTS}
+
+
 def _node_id(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> str:
     names = [c.name for c in store.get_contexts_by_execution(execution.id) if c.type == "node"]
     return names[0].rpartition(".")[2] if names else ""
@@ -115,7 +142,7 @@ def _node_record(store: metadata_store.MetadataStore, execution: mlmd.Execution)
     outputs: dict[str, list[ArtifactRecord]] = {}
     events = store.get_events_by_execution_ids([execution.id])
     for event in events:
-        if event.type in (mlmd.Event.OUTPUT, mlmd.Event.INTERNAL_OUTPUT):
+        if event.type in _OUTPUT_EVENTS:
             (artifact,) = store.get_artifacts_by_id([event.artifact_id])
             outputs.setdefault(event.path.steps[0].key, []).append(_artifact_record(artifact))
     status = _STATES.get(execution.last_known_state, FAILED)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import tensorflow_model_analysis as tfma
 
 ACCURACY = "sparse_categorical_accuracy"
 _OVERALL: tuple = ()
-_SCORES = ("precision", "recall", "f1_score")
+_SCORES = ("precision", "recall", "f1")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,9 +60,7 @@ class Evaluation:
     gates: list[Gate]
 
 
-def read_evaluation(
-    uri: str, class_names: tuple[str, ...], gates: dict[str, float]
-) -> Evaluation:
+def read_evaluation(uri: str, class_names: tuple[str, ...], gates: dict[str, float]) -> Evaluation:
     """Reads the evaluation artifact at `uri`.
 
     Args:
@@ -73,7 +70,8 @@ def read_evaluation(
     """
     result = tfma.load_eval_result(uri, model_name=_candidate_name(uri))
     overall = dict(result.slicing_metrics)[_OVERALL][""]
-    metrics = {name: value for name, value in overall[""].items()}
+    metrics = overall[""]
+    count = int(_number(metrics["example_count"]))
     confusion = _confusion(metrics["confusion_matrix"], len(class_names))
     per_class = {
         name: _class_scores(overall, number, sum(confusion[number]))
@@ -83,10 +81,10 @@ def read_evaluation(
         accuracy=_number(metrics[ACCURACY]),
         cross_entropy=_number(metrics["sparse_categorical_crossentropy"]),
         top_2_accuracy=_number(metrics["top_2_accuracy"]),
-        count=int(_number(metrics["example_count"])),
+        count=count,
         per_class=per_class,
-        macro_avg=_mean_scores(per_class, weighted=False),
-        weighted_avg=_mean_scores(per_class, weighted=True),
+        macro_avg=_averages(metrics, "macro_average", count),
+        weighted_avg=_averages(metrics, "weighted_macro_average", count),
         confusion=confusion,
         ece=_calibration_error(dict(result.plots)[_OVERALL][""]),
         gates=_gates(uri, result, class_names, gates),
@@ -104,24 +102,16 @@ def _number(value: dict[str, Any]) -> float:
 
 
 def _class_scores(overall: dict[str, Any], number: int, support: int) -> dict[str, float]:
-    scores = overall[f"classId:{number} topK:1"]
-    precision, recall, f1 = (_finite(_number(scores[name])) for name in _SCORES)
-    return {"precision": precision, "recall": recall, "f1": f1, "support": support}
+    # A class that is neither in the test split nor ever predicted has no entry.
+    scores = overall.get(f"classId:{number}", {})
+    found = {name: _number(scores[name]) if name in scores else 0.0 for name in _SCORES}
+    return {**found, "support": support}
 
 
-def _finite(value: float) -> float:
-    # A class that is never predicted has no precision; a report counts it as none.
-    return value if math.isfinite(value) else 0.0
-
-
-def _mean_scores(per_class: dict[str, dict[str, float]], weighted: bool) -> dict[str, float]:
-    weights = {name: scores["support"] if weighted else 1 for name, scores in per_class.items()}
-    total = sum(weights.values())
-    means = {
-        score: sum(per_class[name][score] * weight for name, weight in weights.items()) / total
-        for score in ("precision", "recall", "f1")
-    }
-    return {**means, "support": sum(scores["support"] for scores in per_class.values())}
+def _averages(metrics: dict[str, Any], kind: str, count: int) -> dict[str, float]:
+    # The name that TFMA gives to an aggregated metric.
+    found = {name: _number(metrics[f"{kind}: true\n_{name}"]) for name in _SCORES}
+    return {**found, "support": count}
 
 
 def _confusion(value: dict[str, Any], class_count: int) -> list[list[int]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import tensorflow_data_validation as tfdv
+import tfx  # noqa: F401  puts a module in place that TFDV misses
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 ANOMALIES = "anomalies"
@@ -92,10 +93,14 @@ def duplicate_findings(
       test_ids: ids of the test images.
       bound: number of duplicates that is still tolerated.
     """
-    known = {image.tobytes(): name for images, ids in training for image, name in zip(images, ids)}
+    known = {
+        image.tobytes(): name
+        for images, ids in training
+        for image, name in zip(images, ids, strict=True)
+    }
     pairs = [
         f"{known[image.tobytes()].decode()} = {name.decode()}"
-        for image, name in zip(test_images, test_ids)
+        for image, name in zip(test_images, test_ids, strict=True)
         if image.tobytes() in known
     ]
     if len(pairs) <= bound:

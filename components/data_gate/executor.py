@@ -9,6 +9,7 @@ import os
 from typing import Any
 
 import tensorflow_data_validation as tfdv
+import tfx  # noqa: F401  puts a module in place that TFDV misses
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio

@@ -96,9 +96,7 @@ class _ReadPair(beam.DoFn):
     def process(self, element: dict[str, Any]) -> Iterator[beam.pvalue.TaggedOutput]:
         pair = idx.IdxPair(**element)
         parameters = self._parameters
-        labels, labels_sha256 = idx.read_labels(
-            pair.labels, parameters["class_count"], fileio.open
-        )
+        labels, labels_sha256 = idx.read_labels(pair.labels, parameters["class_count"], fileio.open)
         ids = split.example_ids(pair.name, labels.size)
         names = self._splits(pair.name, ids, labels)
         reader = idx.image_reader(pair.images, tuple(parameters["image_shape"]), fileio.open)

@@ -19,7 +19,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import numpy as np
 
@@ -28,6 +28,10 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _LARGEST_COUNT = 2**31 - 1
 
 OpenBinary = Callable[[str, str], BinaryIO]
+
+
+def _open_local(path: str, mode: str) -> BinaryIO:
+    return cast(BinaryIO, open(path, mode))
 
 
 class IdxError(ValueError):
@@ -56,7 +60,7 @@ class IdxPair:
 
 
 def read_labels(
-    path: str, class_count: int, open_binary: OpenBinary = open
+    path: str, class_count: int, open_binary: OpenBinary = _open_local
 ) -> tuple[np.ndarray, str]:
     """Reads a labels file.
 
@@ -108,7 +112,7 @@ def check_pair(
 
 
 def image_reader(
-    path: str, shape: tuple[int, int, int], open_binary: OpenBinary = open
+    path: str, shape: tuple[int, int, int], open_binary: OpenBinary = _open_local
 ) -> IdxReader:
     """Opens an images file whose images must have the given height, width and channels.
 
@@ -138,7 +142,7 @@ class IdxReader:
     """
 
     def __init__(
-        self, path: str, dimension_count: int, content: str, open_binary: OpenBinary = open
+        self, path: str, dimension_count: int, content: str, open_binary: OpenBinary = _open_local
     ):
         """Reads the header; `content` ("images" or "labels") stands in the error messages.
 
@@ -187,7 +191,9 @@ class IdxReader:
                 f"{self._path} cannot be read ({reason}); expected a readable IDX file. "
                 "Check the path and its permissions."
             ) from error
-        return gzip.GzipFile(fileobj=stream) if self._path.endswith(".gz") else stream
+        if not self._path.endswith(".gz"):
+            return stream
+        return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
 
     def _read(self, stream: BinaryIO, size: int) -> bytes:
         try:
@@ -235,7 +241,7 @@ class IdxReader:
         return " Use the original file."
 
     def _check_sizes(self, content: str) -> None:
-        if 0 < min(self.dimensions) and self.count <= _LARGEST_COUNT:
+        if min(self.dimensions) > 0 and self.count <= _LARGEST_COUNT:
             return
         raise IdxError(
             f"{self._path}: the header announces {_by(self.dimensions)} values; expected at least "

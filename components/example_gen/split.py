@@ -16,9 +16,7 @@ def example_ids(name: str, count: int) -> list[str]:
     return [f"{name}-{position:08d}" for position in range(count)]
 
 
-def choose_validation(
-    ids: list[str], labels: np.ndarray, per_class: int, seed: int
-) -> np.ndarray:
+def choose_validation(ids: list[str], labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
     """Chooses `per_class` examples of each class by a seeded hash of their ids.
 
     An example's place depends on its own id and class alone: adding examples of one class moves

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
+from tfx.dsl.io import fileio
 
 from components import features
 from components.image_schema import ImageSchema
@@ -47,6 +50,19 @@ def export_model(
         input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")],
     )
     archive.write_out(folder, verbose=False)
+    _describe(schema, folder)
+
+
+def _describe(schema: ImageSchema, folder: str) -> None:
+    """Says what the model takes and answers, for those who have nothing but the export.
+
+    `assets.extra` is where a SavedModel carries files that its graph does not read.
+    """
+    described = {"image_shape": schema.shape, "class_names": schema.class_names}
+    path = os.path.join(folder, features.EXPORT_DESCRIPTION_FILE)
+    fileio.makedirs(os.path.dirname(path))
+    with fileio.open(path, "w") as file:
+        file.write(json.dumps(described))
 
 
 def _classifier(model, layer, class_names: tuple[str, ...]) -> Callable[[tf.Tensor], dict]:
@@ -86,9 +102,7 @@ def _predict_pixels(classify: Callable, schema: ImageSchema) -> Callable:
 
 def _predict_image_bytes(classify: Callable, schema: ImageSchema) -> Callable:
     def decode(image_bytes: tf.Tensor) -> tf.Tensor:
-        image = tf.io.decode_image(
-            image_bytes, channels=schema.channels, expand_animations=False
-        )
+        image = tf.io.decode_image(image_bytes, channels=schema.channels, expand_animations=False)
         image.set_shape([None, None, schema.channels])
         # Scaled to fit with its proportions kept, the rest black, the background of the training
         # images. An image that has the right size already comes through unchanged.

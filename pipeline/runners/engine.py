@@ -43,7 +43,9 @@ class EngineObserver:
 
         A graph that no Beam pipeline ran was run by TFX's own loop.
         """
-        engines = {graph: {name for seen, name in self._seen if seen == graph} for graph in (True, False)}
+        engines = {
+            graph: {name for seen, name in self._seen if seen == graph} for graph in (True, False)
+        }
         dag = ", ".join(sorted(engines[True])) or "LocalDagRunner"
         return {"dag": dag, "node": ", ".join(sorted(engines[False])) or None}
 

@@ -1,1 +1,0 @@
-"""Evaluator: the candidate against its gates and against the model now served."""
