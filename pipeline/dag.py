@@ -107,7 +107,7 @@ def create_pipeline(
         transform_graph=transform.outputs["transform_graph"],
         schema=schema_gen.outputs["schema"],
         statistics=statistics,
-        settings=_training_settings(config, data, locations),
+        settings=_training_settings(config, data),
     ).with_id("Trainer")
     model = trainer.outputs["model"]
 
@@ -178,11 +178,11 @@ def _mark_code(components: list[Any]) -> None:
         fingerprint.mark(component, modules)
 
 
-def _training_settings(config: Config, data: DataSet, locations: Locations) -> dict[str, Any]:
+def _training_settings(config: Config, data: DataSet) -> dict[str, Any]:
     settings = config.training.model_dump()
     settings["seed"] = config.seed
     # Named by all that decides the weights, so that a changed run never takes a stale backup.
     key = fingerprint.fingerprint(("components.trainer.training", "components.transform"))
     name = fingerprint.combined(settings, key, data.sha256s, config.split.validation_per_class)
-    settings["backup_dir"] = str(locations.backups / name)
+    settings["backup_name"] = name
     return settings

@@ -35,11 +35,6 @@ class Locations:
         return self.root / "serving"
 
     @property
-    def backups(self) -> pathlib.Path:
-        """Root of the training backups that survive a crash."""
-        return self.root / "backups"
-
-    @property
     def runs(self) -> pathlib.Path:
         """A folder per run: receipt and log."""
         return self.root / "runs"

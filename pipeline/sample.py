@@ -117,8 +117,8 @@ def _soften(images: np.ndarray) -> np.ndarray:
     trained on the blurred ones would take the sharpness of an unchanged shirt front for buttons.
     """
     framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
-    rows = 0.7 * framed[:, 1:-1] + 0.15 * (framed[:, :-2] + framed[:, 2:])
-    return 0.7 * rows[:, :, 1:-1] + 0.15 * (rows[:, :, :-2] + rows[:, :, 2:])
+    rows = 0.64 * framed[:, 1:-1] + 0.18 * (framed[:, :-2] + framed[:, 2:])
+    return 0.64 * rows[:, :, 1:-1] + 0.18 * (rows[:, :, :-2] + rows[:, :, 2:])
 
 
 def _draw_garment(label: int, random: np.random.Generator) -> np.ndarray:
@@ -187,13 +187,13 @@ class Canvas:
 
 def _random_pose(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Scale, mirror, shear and turn as a matrix (2, 2) for points as rows, and an offset (2,)."""
-    angle = random.normal(0, np.radians(13))
+    angle = random.normal(0, np.radians(12))
     turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     shear = np.array([[1.0, 0.0], [random.normal(0, 0.08), 1.0]])
-    size = random.uniform(0.67, 0.94)
+    size = random.uniform(0.68, 0.94)
     scale = size * random.uniform(0.9, 1.06, 2) * [random.choice([-1.0, 1.0]), 1.0]
     # The smaller the garment, the further it may lie from the middle.
-    return np.diag(scale) @ shear @ turn, random.uniform(-1, 1, 2) * (1.06 - size)
+    return np.diag(scale) @ shear @ turn, random.uniform(-1, 1, 2) * (1.05 - size)
 
 
 def _mirrored(right: Outline) -> list[Point]:
@@ -230,7 +230,7 @@ def _draw_sleeves(canvas: Canvas, shoulder: float, cuff: Point, width: float) ->
         armpit = (side * (shoulder - 0.08), -0.3)
         canvas.patch([(side * 0.3, -0.8), (side * shoulder, -0.72), outer, inner, armpit], 0.95)
         # The shadow under the arm keeps sleeve and body apart.
-        canvas.seam([inner, armpit, (side * (shoulder - 0.1), -0.5)], 0.35, 0.05)
+        canvas.seam([inner, armpit, (side * (shoulder - 0.1), -0.5)], 0.55, 0.05)
 
 
 def _draw_collar(canvas: Canvas, depth: float) -> None:
@@ -263,7 +263,7 @@ def _draw_trouser(canvas: Canvas, random: np.random.Generator) -> None:
 def _draw_pullover(canvas: Canvas, random: np.random.Generator) -> None:
     shoulder, waist, bottom = random.uniform([0.54, 0.44, 0.6], [0.62, 0.52, 0.76])
     _draw_body(canvas, shoulder, waist, waist, bottom)
-    cuff = (random.uniform(0.74, 0.92), bottom - random.uniform(0.02, 0.2))
+    cuff = (random.uniform(0.82, 0.96), bottom - random.uniform(0.02, 0.2))
     _draw_sleeves(canvas, shoulder, cuff, 0.13)
     # A rolled neck and ribbed bands; the front is closed, as on no shirt and no coat.
     canvas.patch(_mirrored([(0.2, -1.0), (0.24, -0.76)]), 1.25)
@@ -321,9 +321,9 @@ def _draw_shirt(canvas: Canvas, random: np.random.Generator) -> None:
         cuff = (random.uniform(0.68, 0.84), random.uniform(0.5, 0.7))
         _draw_sleeves(canvas, shoulder, cuff, 0.11)
     _draw_collar(canvas, random.uniform(-0.6, -0.5))
-    canvas.seam([(0, -0.5), (0, 0.84)], 0.35, 0.2)
-    for height in np.linspace(-0.3, 0.65, 4):
-        canvas.seam([(0, height), (0, height + 0.13)], 1.6, 0.12)
+    canvas.seam([(0, -0.5), (0, 0.84)], 0.25, 0.24)
+    for height in np.linspace(-0.28, 0.56, 3):
+        canvas.seam([(0, height), (0, height + 0.2)], 1.6, 0.14)
 
 
 def _draw_sneaker(canvas: Canvas, random: np.random.Generator) -> None:

@@ -44,8 +44,8 @@ class Settings:
       early_stopping_patience: epochs without a lower validation loss before training ends.
       seed: of weights, shuffling, dropout and augmentation.
       augmentation: the random changes of the training images.
-      backup_dir: folder outside the artifacts that survives a crash: one backup per epoch and
-        the best weights so far. Empty: none is kept.
+      backup_name: of the folder in which the best weights and a backup per epoch survive a crash;
+        equal only for runs that would train the same model.
     """
 
     widths: tuple[int, ...]
@@ -60,7 +60,7 @@ class Settings:
     early_stopping_patience: int
     seed: int
     augmentation: Augmentation
-    backup_dir: str
+    backup_name: str
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:

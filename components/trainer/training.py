@@ -41,8 +41,9 @@ def run_fn(fn_args: FnArgs) -> None:
     schema = image_schema.read_artifact(os.path.dirname(fn_args.schema_path))
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     splits = {name: examples.read_split(examples_uri, name) for name in features.SPLITS}
+    backup_dir = _backup_folder(fn_args.model_run_dir, settings)
     with _local_folder(fn_args.model_run_dir) as run_dir:
-        network = train(settings, schema, transform, splits, run_dir)
+        network = train(settings, schema, transform, splits, run_dir, backup_dir)
     model_dir = os.path.dirname(fn_args.serving_model_dir)
     export.export_model(network, transform, schema, fn_args.serving_model_dir)
     _save_keras_model(network, model_dir)
@@ -50,7 +51,7 @@ def run_fn(fn_args: FnArgs) -> None:
     golden = choose_golden(splits[features.TEST_SPLIT])
     answers = predict(network, golden, transform)
     _save_golden(golden, schema.shape, answers, model_dir)
-    _forget_backup(settings)
+    shutil.rmtree(backup_dir)
 
 
 def train(
@@ -59,6 +60,7 @@ def train(
     transform: tft.TFTransformOutput,
     splits: dict[str, examples.Split],
     run_dir: str,
+    backup_dir: str,
 ) -> keras.Model:
     """Trains a model and returns it with the weights of its best epoch.
 
@@ -68,6 +70,8 @@ def train(
       transform: Transform's output; its graph prepares every batch.
       splits: `train` and `val`.
       run_dir: local folder for the logs of the training.
+      backup_dir: local folder for what must survive a crash; a training that was cut short goes
+        on from there.
 
     Raises:
       TrainingDiverged: where the loss is no longer a number.
@@ -77,15 +81,15 @@ def train(
     network = compiled_model(settings, schema)
     classes = len(schema.class_names)
     training, validation = splits[features.TRAIN_SPLIT], splits[features.VALIDATION_SPLIT]
-    with _backup_folder(settings) as backup_dir:
-        network.fit(
-            training_batches(training, transform, classes, settings),
-            validation_data=labelled_batches(validation, transform, classes),
-            epochs=settings.epochs,
-            verbose=0,
-            callbacks=callbacks.training_callbacks(settings, run_dir, backup_dir),
-        )
-        network.load_weights(os.path.join(backup_dir, callbacks.BEST_WEIGHTS_FILE))
+    os.makedirs(backup_dir, exist_ok=True)
+    network.fit(
+        training_batches(training, transform, classes, settings),
+        validation_data=labelled_batches(validation, transform, classes),
+        epochs=settings.epochs,
+        verbose=0,
+        callbacks=callbacks.training_callbacks(settings, run_dir, backup_dir),
+    )
+    network.load_weights(os.path.join(backup_dir, callbacks.BEST_WEIGHTS_FILE))
     return network
 
 
@@ -155,20 +159,10 @@ def _prepared(
     return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
-@contextlib.contextmanager
-def _backup_folder(settings: Settings) -> Iterator[str]:
-    """The folder that survives a crash, or a temporary one where none is kept."""
-    if settings.backup_dir:
-        os.makedirs(settings.backup_dir, exist_ok=True)
-        yield settings.backup_dir
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield folder
-
-
-def _forget_backup(settings: Settings) -> None:
-    if settings.backup_dir:
-        shutil.rmtree(settings.backup_dir, ignore_errors=True)
+def _backup_folder(model_run_dir: str, settings: Settings) -> str:
+    """The folder that survives a crash: beside the node's outputs, which TFX deletes on failure."""
+    node_dir = os.path.dirname(os.path.dirname(os.path.normpath(model_run_dir)))
+    return os.path.join(node_dir, "backups", settings.backup_name)
 
 
 @contextlib.contextmanager
