@@ -165,6 +165,7 @@ class _Run:
         self._folder.mkdir(parents=True)
         # Says "interrupted" until the end, and so also where the process is killed.
         records.write_receipt(self._folder, self._receipt)
+        self._announce()
         log = self._folder / LOG_FILE
         with _interruptible(), temporary_folder(self._folder), self._logging(log):
             error = self._try(self._run_graph)
@@ -174,6 +175,14 @@ class _Run:
         self._receipt["seconds"] = round(time.monotonic() - self._clock, 3)
         records.write_receipt(self._folder, self._receipt)
         return self._receipt
+
+    def _announce(self) -> None:
+        data, prepared = self._prepared.data, self._prepared
+        self._progress.notify(
+            f"Run {self._id} of {prepared.name}: profile {prepared.config.profile}, "
+            f"{data.train.count:,} training and {data.test.count:,} test images of {data.name}"
+        )
+        self._progress.notify("Loading TensorFlow and TFX, about ten seconds ...")
 
     def _try(self, step: Callable[[], None]) -> BaseException | None:
         try:

@@ -322,7 +322,7 @@ def judge_cache(folder: Path) -> Finding:
 def data_cache() -> Path:
     """Return the folder that downloaded data is kept in."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "fashion-mnist"
+    return Path(home).expanduser() / "image-pipeline" / "fashion-mnist"
 
 
 def missing_data(folder: Path) -> list[str]:

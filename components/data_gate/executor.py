@@ -72,6 +72,10 @@ def _drift_findings(uris: dict[str, str]) -> list[checks.Finding]:
     if "baseline_model" not in uris:
         return []
     reference = os.path.join(uris["baseline_model"], features.REFERENCE_STATISTICS_FILE)
+    if not fileio.exists(reference):
+        # A served model whose artifact is gone is registered again from its export alone.
+        logger.warning("the served model has no statistics of its data: drift is not judged")
+        return []
     current = os.path.join(uris["statistics"], f"Split-{features.TRAIN_SPLIT}", "FeatureStats.pb")
     schema = io_utils.parse_pbtxt_file(
         os.path.join(uris["schema"], image_schema.SCHEMA_FILE), schema_pb2.Schema()

@@ -10,6 +10,7 @@ import time
 
 import keras
 
+from components import features
 from components.trainer.settings import Settings
 
 BEST_WEIGHTS_FILE = "best.weights.h5"
@@ -98,7 +99,7 @@ def training_callbacks(settings: Settings, run_dir: str, backup_dir: str) -> lis
         keras.callbacks.EarlyStopping(patience=settings.early_stopping_patience),
         keras.callbacks.TensorBoard(os.path.join(run_dir, "tensorboard"), write_graph=False),
         keras.callbacks.CSVLogger(os.path.join(run_dir, "history.csv"), append=True),
-        JsonHistory(os.path.join(run_dir, "history.json")),
+        JsonHistory(os.path.join(run_dir, features.HISTORY_FILE)),
         keras.callbacks.BackupAndRestore(os.path.join(backup_dir, _BACKUP_FOLDER)),
         EpochLog(settings.epochs),
     ]

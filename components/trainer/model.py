@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import keras
 
 from components.trainer.settings import Augmentation, Settings
@@ -76,19 +79,23 @@ def augmentation_layers(augmentation: Augmentation, seed: int) -> list[keras.lay
     What moves out of the image is filled with black, the background of the garments.
     """
     layers = keras.layers
-    fill = {"fill_mode": "constant", "fill_value": 0.0, "seed": seed}
     rotation, shift = augmentation.rotation, augmentation.shift
     shear, zoom = augmentation.shear, augmentation.zoom
-    erasing = augmentation.erasing
-    candidates = [
-        (augmentation.flip, lambda: layers.RandomFlip("horizontal", seed=seed, name="flip")),
-        (rotation, lambda: layers.RandomRotation(rotation / 360, name="rotation", **fill)),
-        (shift, lambda: layers.RandomTranslation(shift, shift, name="shift", **fill)),
-        (shear, lambda: layers.RandomShear(shear, 0.0, name="shear", **fill)),
-        (zoom, lambda: layers.RandomZoom(zoom, name="zoom", **fill)),
-        (erasing, lambda: _random_erasing(erasing, seed)),
+    fill: dict[str, Any] = {"fill_mode": "constant", "fill_value": 0.0}
+    builders = [
+        (augmentation.flip, partial(layers.RandomFlip, "horizontal", name="flip")),
+        (rotation, partial(layers.RandomRotation, rotation / 360, name="rotation", **fill)),
+        (shift, partial(layers.RandomTranslation, shift, shift, name="shift", **fill)),
+        (shear, partial(layers.RandomShear, shear, 0.0, name="shear", **fill)),
+        (zoom, partial(layers.RandomZoom, zoom, name="zoom", **fill)),
+        (augmentation.erasing, partial(_random_erasing, augmentation.erasing)),
     ]
-    return [build() for wanted, build in candidates if wanted]
+    # A seed for each: layers of one seed would draw the same numbers and move together.
+    return [
+        build(seed=seed + number)
+        for number, (wanted, build) in enumerate(builders, start=1)
+        if wanted
+    ]
 
 
 def _random_erasing(probability: float, seed: int) -> keras.layers.Layer:

@@ -233,7 +233,7 @@ def test_a_folder_given_as_option_wins_over_the_environment(tmp_path, monkeypatc
 
 
 def test_cached_data_is_found(tmp_path):
-    folder = write_data(tmp_path / "cache" / "fashion-mnist", ending=".gz")
+    folder = write_data(tmp_path / "cache" / "image-pipeline" / "fashion-mnist", ending=".gz")
     finding = examine(tmp_path, data="auto")["data"]
     assert (finding.status, finding.found) == ("ok", f"{folder} (cache)")
 
