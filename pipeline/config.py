@@ -212,7 +212,7 @@ def _assigned(assignment: str) -> dict[str, Any]:
     if key not in known_keys():
         raise ConfigurationError(
             f"--set {assignment}: unknown key {key!r}{_nearest(key, known_keys())}; "
-            "`run --help` lists all keys."
+            "expected one that `python pipeline_runner.py keys` lists."
         )
     nested: Any = _parsed(text)
     for part in reversed(key.split(".")):
@@ -245,6 +245,9 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 def _explained(error: pydantic.ValidationError) -> str:
     details = error.errors()[0]
-    key = ".".join(str(part) for part in details["loc"])
+    place = [str(part) for part in details["loc"]]
+    key = ".".join(part for part in place if not part.isdigit())
     expected = details["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{key}: found {details['input']!r}; expected {expected}. Set it with --set {key}=VALUE."
+    expected = expected.replace("String should match pattern", "a text of the form")
+    found = f"{'.'.join(place)}: found {details['input']!r}"
+    return f"{found}; expected {expected}. Set it with --set {key}=VALUE."
