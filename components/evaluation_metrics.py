@@ -63,7 +63,7 @@ def _class_scores(right: float, support: float, predicted: float) -> dict[str, f
     return {
         PRECISION: right / predicted if predicted else 0.0,
         RECALL: right / support if support else 0.0,
-        F1: 2 * right / (support + predicted),
+        F1: 2 * right / (support + predicted) if support + predicted else 0.0,
         "support": support,
     }
 

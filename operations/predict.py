@@ -55,9 +55,10 @@ def main(
     for file in files:
         if not file.is_file():
             raise DataError(f"{file} is no file; expected a PNG, JPEG or IDX file.")
-    model = _Model(export)
-    questions = [question for file in files for question in _questions(file, model.shape)]
-    answers = model.answer(questions)
+    described = json.loads((export / features.EXPORT_DESCRIPTION_FILE).read_text("utf-8"))
+    shape = tuple(described["image_shape"])
+    questions = [question for file in files for question in _questions(file, shape)]
+    answers = _Model(export, described["class_names"]).answer(questions)
     if as_json:
         print(json.dumps({"model": str(export), "answers": answers}, indent=1))
         return
@@ -86,17 +87,15 @@ def _newest_export(output_dir: pathlib.Path, name: str | None) -> pathlib.Path:
 class _Model:
     """A served model, loaded."""
 
-    def __init__(self, export: pathlib.Path):
-        # Here and not above: a mistyped file name should not wait for TensorFlow.
+    def __init__(self, export: pathlib.Path, class_names: list[str]):
+        # Here and not above: a file that is no image should not wait for TensorFlow.
         import tensorflow as tf
 
         loaded = tf.saved_model.load(str(export))
         self._loaded = loaded  # The signatures hold their variables by weak references.
         self._predict = loaded.signatures[features.PREDICT_PIXELS]
         self._constant = tf.constant
-        described = json.loads((export / features.EXPORT_DESCRIPTION_FILE).read_text("utf-8"))
-        self.shape = tuple(described["image_shape"])
-        self._names = described["class_names"]
+        self._names = class_names
 
     def answer(self, questions: list[Question]) -> list[dict[str, Any]]:
         """The first choices for each question, with their probabilities."""
@@ -154,12 +153,17 @@ def _photo(file: pathlib.Path, shape: tuple[int, int, int]) -> Question:
     height, width, channels = shape
     try:
         with Image.open(file) as opened:
-            image = _flattened(ImageOps.exif_transpose(opened))
+            image = _flattened(_in_bytes(ImageOps.exif_transpose(opened)))
             image = image.convert("L" if channels == 1 else "RGB")
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{file} cannot be read as an image ({error}); expected a PNG, JPEG or IDX file."
         ) from error
+    if min(image.size) * min(width / image.width, height / image.height) <= 0.5:
+        raise DataError(
+            f"{file} is {image.width}x{image.height}; expected an image of which a row of pixels "
+            f"is left at {width}x{height}. Cut it to what it shows."
+        )
     notes = []
     if _has_bright_border(image):
         image = ImageOps.invert(image)
@@ -168,6 +172,13 @@ def _photo(file: pathlib.Path, shape: tuple[int, int, int]) -> Question:
         notes.append(f"padded from {image.width}x{image.height}")
     fitted = ImageOps.pad(image, (width, height), Image.Resampling.BOX, color=0)
     return Question(str(file), np.asarray(fitted, np.uint8).reshape(shape), tuple(notes))
+
+
+def _in_bytes(image: Image.Image) -> Image.Image:
+    """Sixteen bits a pixel become eight; Pillow would turn all above 255 into white."""
+    if not image.mode.startswith("I;16"):
+        return image
+    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
 
 
 def _flattened(image: Image.Image) -> Image.Image:

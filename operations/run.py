@@ -114,9 +114,10 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     schema_path = _schema_path(config.schema_file)
     config = config.model_copy(update={"schema_file": str(schema_path)})
     name = configuration.pipeline_name(config, source.sample)
-    locations = Locations(_writable(request.output_dir / name))
     schema, schema_sha256 = data_sets.read_schema(str(schema_path))
     data = data_sets.read(source, schema, schema_sha256)
+    # Last, so that bad input leaves no folder behind.
+    locations = Locations(_writable(request.output_dir / name))
     return Prepared(name, config, data, schema, locations)
 
 

@@ -20,7 +20,7 @@ Severity = Literal["stop", "warn"]
 
 
 class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SplitConfig(_Section):
@@ -51,12 +51,12 @@ class DataGateConfig(_Section):
 class AugmentationConfig(_Section):
     """Random changes of the training images; 0 or false switches one off."""
 
-    rotation: float = pydantic.Field(5.0, ge=0, le=180, description="degrees, either way")
-    shift: Share = pydantic.Field(0.07, description="share of height and width, either way")
-    shear: Share = pydantic.Field(0.05, description="share of the width, either way")
-    zoom: Share = pydantic.Field(0.05, description="share of the size, either way")
+    rotation: float = pydantic.Field(2.0, ge=0, le=180, description="degrees, either way")
+    shift: Share = pydantic.Field(0.04, description="share of height and width, either way")
+    shear: Share = pydantic.Field(0.02, description="share of the width, either way")
+    zoom: Share = pydantic.Field(0.03, description="share of the size, either way")
     flip: bool = pydantic.Field(True, description="mirror left to right")
-    erasing: Share = pydantic.Field(0.3, description="probability that a rectangle is blanked")
+    erasing: Share = pydantic.Field(0.0, description="probability that a rectangle is blanked")
 
 
 class TrainingConfig(_Section):
@@ -65,13 +65,13 @@ class TrainingConfig(_Section):
     widths: tuple[Count, ...] = pydantic.Field(
         (32, 64, 128), min_length=1, max_length=5, description="filters of each stage"
     )
-    dropout: float = pydantic.Field(0.2, ge=0, lt=1, description="before the head")
+    dropout: float = pydantic.Field(0.1, ge=0, lt=1, description="before the head")
     l2: float = pydantic.Field(1e-4, ge=0, description="penalty on kernels")
     epochs: Count = pydantic.Field(12, description="passes over the training split, at most")
     batch_size: Count = pydantic.Field(128, description="images per step")
-    learning_rate: float = pydantic.Field(2e-3, gt=0, description="of Adam, before any plateau")
+    learning_rate: float = pydantic.Field(2e-3, gt=0, description="of Adam, at the start")
     label_smoothing: float = pydantic.Field(
-        0.05, ge=0, lt=1, description="share of each label spread over all classes"
+        0.0, ge=0, lt=1, description="share of each label spread over all classes"
     )
     plateau_patience: Count = pydantic.Field(
         2, description="epochs without progress before the rate is cut"
@@ -93,6 +93,10 @@ class GatesConfig(_Section):
     )
 
 
+# What pipeline_name adds for runs that are not for production.
+_RESERVED_ENDINGS = ("-sample", "-smoke")
+
+
 class Config(_Section):
     """Everything that decides what a run computes, beside the data and the code."""
 
@@ -110,6 +114,14 @@ class Config(_Section):
     data_gate: DataGateConfig = DataGateConfig()
     training: TrainingConfig = TrainingConfig()
     gates: GatesConfig = GatesConfig()
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def _keeps_apart(cls, name: str) -> str:
+        # Such a name could be that of another pipeline's smoke run, or of its run on the sample.
+        if name.endswith(_RESERVED_ENDINGS):
+            raise ValueError(f"a name that does not end in {' or '.join(_RESERVED_ENDINGS)}")
+        return name
 
 
 def smoke() -> dict[str, Any]:
@@ -223,7 +235,7 @@ def _assigned(assignment: str) -> dict[str, Any]:
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except ValueError:
         return text
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import http.client
 import os
 import pathlib
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 
@@ -115,7 +115,12 @@ def read_schema(path: str) -> tuple[ImageSchema, str]:
             f"schema_file {path} cannot be read ({error.strerror}); expected a readable schema. "
             "Set it with --set schema_file=PATH."
         ) from error
-    except (SchemaError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"schema_file {path} is not UTF-8 text ({error.reason}); expected a schema in text "
+            "form. schema/README.md shows the form."
+        ) from error
+    except SchemaError as error:
         raise ConfigurationError(str(error)) from error
 
 
@@ -147,7 +152,9 @@ def cache_folder() -> pathlib.Path:
 
 
 def _sample_folder() -> pathlib.Path:
-    return cache_folder() / "sample"
+    # Named by the code that draws it, so that an older drawing is never taken for this one.
+    drawing = hashlib.sha256(pathlib.Path(__file__).with_name("sample.py").read_bytes())
+    return cache_folder() / f"sample-{drawing.hexdigest()[:12]}"
 
 
 def _draw_sample(folder: pathlib.Path) -> None:
@@ -202,7 +209,7 @@ def _download(folder: pathlib.Path, notify: Notify) -> bool:
             for name, md5 in _MD5.items():
                 _download_file(source + name, folder / name, md5)
             return True
-        except (OSError, urllib.error.URLError, DataError) as error:
+        except (OSError, http.client.HTTPException, DataError) as error:
             notify(f"{source} cannot be used: {error}")
     return False
 

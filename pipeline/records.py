@@ -111,10 +111,10 @@ def close_interrupted(store: metadata_store.MetadataStore) -> int:
 
 
 def _resolved_as_before(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> bool:
-    """Whether a resolver chose what it chose in the run before.
+    """Whether a resolver chose the model that it chose in the run before.
 
     A resolver computes nothing and so is never cached in TFX's sense; what follows it is, exactly
-    where this holds.
+    where this holds. A new blessing of the same model changes nothing: nobody reads it.
     """
     earlier = [
         other
@@ -124,12 +124,16 @@ def _resolved_as_before(store: metadata_store.MetadataStore, execution: mlmd.Exe
     if not earlier:
         return False
     before = max(earlier, key=lambda other: other.id)
-    return _output_ids(store, before) == _output_ids(store, execution)
+    return _resolved_model(store, before) == _resolved_model(store, execution)
 
 
-def _output_ids(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> set[int]:
+def _resolved_model(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> set[int]:
     events = store.get_events_by_execution_ids([execution.id])
-    return {event.artifact_id for event in events if event.type in _OUTPUT_EVENTS}
+    return {
+        event.artifact_id
+        for event in events
+        if event.type in _OUTPUT_EVENTS and event.path.steps[0].key == "model"
+    }
 
 
 def _node_id(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> str:

@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
-import tensorflow_data_validation as tfdv
-import tfx  # noqa: F401  puts a module in place that TFDV misses
+import tfx  # noqa: F401
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
+
+# After TFX, which puts a module in place that TFDV misses.
+import tensorflow_data_validation as tfdv  # isort: skip
 
 ANOMALIES = "anomalies"
 DRIFT = "drift"

@@ -8,8 +8,6 @@ import logging
 import os
 from typing import Any
 
-import tensorflow_data_validation as tfdv
-import tfx  # noqa: F401  puts a module in place that TFDV misses
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
@@ -18,6 +16,9 @@ from tfx.utils import io_utils
 
 from components import examples, features, image_schema
 from components.data_gate import checks
+
+# After TFX, which puts a module in place that TFDV misses.
+import tensorflow_data_validation as tfdv  # isort: skip
 
 REPORT_FILE = "report.json"
 STOP = "stop"

@@ -11,6 +11,7 @@ checked, and no more is decompressed than the header announces.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import gzip
 import hashlib
@@ -100,14 +101,16 @@ def check_pair(
       IdxError: where either file is not what it should be, or their counts differ.
     """
     reader = image_reader(images, shape)
-    label_values, labels_sha256 = read_labels(labels, class_count)
-    if reader.count != label_values.size:
+    label_count = IdxReader(labels, 1, "labels").count
+    if reader.count != label_count:
         raise IdxError(
-            f"{images} holds {reader.count} images and {labels} {label_values.size} labels; "
+            f"{images} holds {reader.count} images and {labels} {label_count} labels; "
             "expected one label for each image. Get both files from the same release."
         )
     for _ in reader.batches(8192):
         pass
+    # Last, since labels are kept in memory: by now there is an image for each of them.
+    _, labels_sha256 = read_labels(labels, class_count)
     return IdxPair(name, images, labels, reader.sha256, labels_sha256, reader.count)
 
 
@@ -182,18 +185,25 @@ class IdxReader:
             self._check_end(stream)
         self.sha256 = digest.hexdigest()
 
-    def _opened(self) -> BinaryIO:
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        with self._stream() as stream:
+            if not self._path.endswith(".gz"):
+                yield stream
+                return
+            # GzipFile leaves the stream below it open.
+            with gzip.GzipFile(fileobj=stream) as unzipped:
+                yield cast(BinaryIO, unzipped)
+
+    def _stream(self) -> BinaryIO:
         try:
-            stream = self._open_binary(self._path, "rb")
+            return self._open_binary(self._path, "rb")
         except OSError as error:
             reason = error.strerror or str(error)
             raise IdxError(
                 f"{self._path} cannot be read ({reason}); expected a readable IDX file. "
                 "Check the path and its permissions."
             ) from error
-        if not self._path.endswith(".gz"):
-            return stream
-        return cast(BinaryIO, gzip.GzipFile(fileobj=stream))
 
     def _read(self, stream: BinaryIO, size: int) -> bytes:
         try:

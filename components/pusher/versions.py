@@ -15,7 +15,7 @@ def served_versions(base: pathlib.Path) -> list[int]:
     """All version numbers below `base`, lowest first; servers take the highest."""
     if not base.is_dir():
         return []
-    return sorted(int(entry.name) for entry in base.iterdir() if entry.name.isdigit())
+    return sorted(int(entry.name) for entry in base.iterdir() if _is_version(entry))
 
 
 def publish(export: pathlib.Path, base: pathlib.Path) -> int:
@@ -55,6 +55,11 @@ def content_digest(folder: pathlib.Path) -> str:
         digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def _is_version(entry: pathlib.Path) -> bool:
+    # str.isdigit alone takes digits that int does not, such as superscripts.
+    return entry.name.isascii() and entry.name.isdigit() and entry.is_dir()
 
 
 def _sync(path: pathlib.Path) -> None:

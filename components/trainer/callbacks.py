@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import time
+from collections.abc import Callable
 
 import keras
 
@@ -79,6 +80,19 @@ class JsonHistory(keras.callbacks.Callback):
             json.dump(self._epochs, file, indent=1)
 
 
+def linear_decay(epochs: int) -> Callable[[int, float], float]:
+    """A schedule that lowers the rate by equal steps, from the whole of it in the first epoch.
+
+    Each step multiplies the rate that it finds, so that a cut by ReduceLROnPlateau stays: that
+    callback and a schedule of absolute rates would undo each other.
+    """
+
+    def schedule(epoch: int, rate: float) -> float:
+        return rate * (epochs - epoch) / (epochs - epoch + 1) if epoch else rate
+
+    return schedule
+
+
 def training_callbacks(settings: Settings, run_dir: str, backup_dir: str) -> list:
     """The callbacks of a training run, in the order in which they act.
 
@@ -90,6 +104,7 @@ def training_callbacks(settings: Settings, run_dir: str, backup_dir: str) -> lis
     best = os.path.join(backup_dir, BEST_WEIGHTS_FILE)
     return [
         StopOnDivergence(),
+        keras.callbacks.LearningRateScheduler(linear_decay(settings.epochs)),
         keras.callbacks.ReduceLROnPlateau(
             factor=settings.plateau_factor, patience=settings.plateau_patience, verbose=0
         ),

@@ -37,7 +37,7 @@ class Settings:
       l2: weight of the L2 penalty on convolution and head kernels.
       epochs: passes over the training split, at most.
       batch_size: images per step.
-      learning_rate: of Adam, before any plateau.
+      learning_rate: of Adam in the first epoch; it falls in equal steps, and at a plateau.
       label_smoothing: share of each label that is spread over all classes.
       plateau_patience: epochs without a lower validation loss before the rate is cut.
       plateau_factor: by which the rate is then multiplied.
