@@ -58,7 +58,7 @@ def register_served(
     latest = seen.latest()
     if latest is not None and latest.uri == uri:
         return None
-    _register(store, context.id, uri, served[-1])
+    _register(store, context, uri, served[-1])
     return f"registered served version {served[-1]} as the model to compare with"
 
 
@@ -100,7 +100,9 @@ def _model_folder(models: list[mlmd.Artifact], locations: Locations, version: in
     return str(folder)
 
 
-def _register(store: metadata_store.MetadataStore, context_id: int, uri: str, version: int) -> None:
+def _register(
+    store: metadata_store.MetadataStore, context: mlmd.Context, uri: str, version: int
+) -> None:
     model = _artifact(store, "Model", uri)
     (model.id,) = store.put_artifacts([model])
     blessing = _artifact(store, "ModelBlessing", uri)
@@ -114,7 +116,7 @@ def _register(store: metadata_store.MetadataStore, context_id: int, uri: str, ve
     store.put_execution(
         execution,
         [(model, _output("model")), (blessing, _output("model_blessing"))],
-        [mlmd.Context(id=context_id)],
+        [context],
         reuse_context_if_already_exist=True,
     )
 

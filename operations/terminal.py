@@ -54,6 +54,11 @@ class Progress(logging.Handler):
         elif match := _NODE_ENDS.match(message):
             self._node_ends(match[1])
 
+    def close(self) -> None:
+        """Gives the descriptor back; nothing can be shown any more."""
+        self._console.file.close()
+        super().close()
+
     def notify(self, line: str) -> None:
         """Shows a line above whatever else is shown."""
         self._console.print(Text(line), soft_wrap=True)

@@ -67,7 +67,7 @@ class TrainingConfig(_Section):
     )
     dropout: float = pydantic.Field(0.1, ge=0, lt=1, description="before the head")
     l2: float = pydantic.Field(1e-4, ge=0, description="penalty on kernels")
-    epochs: Count = pydantic.Field(12, description="passes over the training split, at most")
+    epochs: Count = pydantic.Field(10, description="passes over the training split, at most")
     batch_size: Count = pydantic.Field(128, description="images per step")
     learning_rate: float = pydantic.Field(2e-3, gt=0, description="of Adam, at the start")
     label_smoothing: float = pydantic.Field(

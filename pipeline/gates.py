@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
 from components import features
@@ -15,13 +14,13 @@ CANDIDATE = "candidate"
 BASELINE = "baseline"
 
 
-def evaluation_config(gates: GatesConfig) -> tfma.EvalConfig:
+def evaluation_config(gates: GatesConfig) -> config_pb2.EvalConfig:
     """The evaluation: metrics, a slice per class, and the gates.
 
     Args:
       gates: thresholds; on a class's slice the accuracy is that class's recall.
     """
-    return tfma.EvalConfig(
+    return config_pb2.EvalConfig(
         model_specs=[_model(CANDIDATE), _model(BASELINE)],
         slicing_specs=[
             config_pb2.SlicingSpec(),

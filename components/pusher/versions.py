@@ -25,6 +25,9 @@ def publish(export: pathlib.Path, base: pathlib.Path) -> int:
     a reader sees the whole version or none of it. Versions are unix seconds, as TFX's Pusher names
     them, and one more than the newest where that is not higher.
 
+    To be called by one process at a time, which the lock of the pipeline sees to: what an earlier
+    one left unfinished is removed.
+
     Args:
       export: folder of a SavedModel.
       base: folder of the versions.
@@ -33,6 +36,8 @@ def publish(export: pathlib.Path, base: pathlib.Path) -> int:
       OSError: where the copy fails; what was served stays as it was.
     """
     base.mkdir(parents=True, exist_ok=True)
+    for unfinished in base.glob(f"{_INCOMING}*"):
+        shutil.rmtree(unfinished)
     version = max([int(time.time()), *(number + 1 for number in served_versions(base))])
     incoming = base / f"{_INCOMING}{version}-{os.getpid()}"
     try:

@@ -33,7 +33,9 @@ def main(export: str, golden_file: str, class_names: list[str]) -> list[str]:
         try:
             answers = ask(export, questions)
         except Exception as error:  # Whatever the loader raises, the export is what is broken.
-            findings.append(f"the {loader} loader failed: {type(error).__name__}: {error}")
+            # The first line says it; TensorFlow adds where in the graph it was, line by line.
+            told = next(iter(str(error).strip().splitlines()), "no reason given")
+            findings.append(f"the {loader} loader failed: {type(error).__name__}: {told}")
             continue
         for endpoint, answer in answers.items():
             findings += _compare(f"{endpoint} ({loader})", answer, expected, class_names)

@@ -81,7 +81,12 @@ def augmentation_layers(augmentation: Augmentation, seed: int) -> list[keras.lay
     layers = keras.layers
     rotation, shift = augmentation.rotation, augmentation.shift
     shear, zoom = augmentation.shear, augmentation.zoom
-    fill: dict[str, Any] = {"fill_mode": "constant", "fill_value": 0.0}
+    # Interpolated, four layers in a row would blur what is trained on, and that alone.
+    fill: dict[str, Any] = {
+        "fill_mode": "constant",
+        "fill_value": 0.0,
+        "interpolation": "nearest",
+    }
     builders = [
         (augmentation.flip, partial(layers.RandomFlip, "horizontal", name="flip")),
         (rotation, partial(layers.RandomRotation, rotation / 360, name="rotation", **fill)),
