@@ -1,0 +1,317 @@
+"""Bad input: refused before anything heavy is imported, in one line, with nothing written."""
+
+import dataclasses
+import gzip
+import shutil
+
+import numpy as np
+import pytest
+
+COUNT = 24
+TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
+TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
+GIGABYTE = 2**30
+# Importing one of these ends the process, so that no refusal waits for them.
+HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "tensorflow_model_analysis")
+TRIPWIRE = "raise SystemExit('heavy import')"
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """A folder of data that a test spoils."""
+
+    path: object
+    as_idx: object
+
+    def put(self, name, array):
+        """Puts another array in the place of a file."""
+        self.put_bytes(name, gzip.compress(self.as_idx(array)))
+
+    def put_bytes(self, name, content):
+        """Puts any bytes in the place of a file."""
+        (self.path / name).write_bytes(content)
+
+    def unzipped(self, name):
+        """What a file holds, uncompressed."""
+        return gzip.decompress((self.path / name).read_bytes())
+
+
+@pytest.fixture
+def data(tmp_path, as_idx):
+    """A sound folder: every class in both halves."""
+    random = np.random.default_rng(1)
+    folder = Folder(tmp_path / "data", as_idx)
+    folder.path.mkdir()
+    for images, labels in ((TRAIN_IMAGES, TRAIN_LABELS), (TEST_IMAGES, TEST_LABELS)):
+        folder.put(images, random.integers(0, 256, (COUNT, 28, 28)))
+        folder.put(labels, np.arange(COUNT) % 10)
+    return folder
+
+
+@pytest.fixture
+def output_dir(sample_run, tmp_path):
+    """An output folder in which the pipeline of the bad run has runs and a served model."""
+    root = tmp_path / "outputs" / "fashion-mnist-smoke"
+    for name in ("serving", "runs"):
+        shutil.copytree(sample_run.root / name, root / name)
+    return root.parent
+
+
+@pytest.fixture
+def tripwires(tmp_path):
+    folder = tmp_path / "tripwires"
+    for name in HEAVY:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text(TRIPWIRE)
+    return str(folder)
+
+
+@pytest.fixture
+def run(command, output_dir, tripwires, data):
+    def start(*arguments, folder=None, memory=None):
+        # What is given last wins.
+        usual = ("--profile", "smoke", "--data", folder or data.path, "--output-dir", output_dir)
+        return command("run", *usual, *arguments, memory=memory, PYTHONPATH=tripwires)
+
+    return start
+
+
+@pytest.fixture
+def refused(run, output_dir, digest_of):
+    """Runs, and checks all that holds for every refusal; returns the one line."""
+
+    def check(*arguments, **options):
+        before = digest_of(output_dir)
+        outcome = run(*arguments, **options)
+        lines = outcome.errors.splitlines()
+        assert outcome.code == 2, outcome.errors
+        assert outcome.output == ""
+        assert len(lines) == 1 and lines[0].startswith("error: "), outcome.errors
+        assert digest_of(output_dir) == before
+        return lines[0]
+
+    return check
+
+
+def assert_tells(line, *fragments):
+    for fragment in fragments:
+        assert fragment in line, f"{fragment!r} is not in {line!r}"
+
+
+def test_the_sound_folder_is_let_in(run, output_dir, digest_of):
+    """It comes as far as TensorFlow; so it is for what a test spoils that it is refused."""
+    before = digest_of(output_dir / "fashion-mnist-smoke" / "runs")
+    outcome = run()
+    assert outcome.code == 1
+    assert "heavy import" in outcome.errors
+    assert "error:" not in outcome.errors
+    assert digest_of(output_dir / "fashion-mnist-smoke" / "runs") != before
+
+
+def truncate(data):
+    content = (data.path / TRAIN_IMAGES).read_bytes()
+    data.put_bytes(TRAIN_IMAGES, content[: len(content) // 2])
+
+
+def cut_the_values(data):
+    data.put_bytes(TRAIN_IMAGES, gzip.compress(data.unzipped(TRAIN_IMAGES)[:-1]))
+
+
+def spoil_the_checksum(data):
+    content = bytearray((data.path / TRAIN_LABELS).read_bytes())
+    content[-8] ^= 0xFF
+    data.put_bytes(TRAIN_LABELS, bytes(content))
+
+
+def gzipped_zeros(gigabytes):
+    return round(64 * gigabytes) * gzip.compress(bytes(GIGABYTE // 64))
+
+
+def header(*sizes):
+    return bytes([0, 0, 8, len(sizes)]) + b"".join(size.to_bytes(4, "big") for size in sizes)
+
+
+def add_a_bomb(data):
+    """The file goes on for a gigabyte of zeros, which a megabyte holds."""
+    data.put_bytes(TRAIN_IMAGES, (data.path / TRAIN_IMAGES).read_bytes() + gzipped_zeros(1))
+
+
+def announce_a_bomb(data):
+    """The header announces two gigabytes, and they come."""
+    start = gzip.compress(header(2 * GIGABYTE // 784, 28, 28))
+    data.put_bytes(TRAIN_IMAGES, start + gzipped_zeros(2))
+
+
+def announce_a_bomb_of_labels(data):
+    """As many images as labels are announced, but the labels alone come."""
+    count = GIGABYTE
+    data.put_bytes(TRAIN_IMAGES, gzip.compress(header(count, 28, 28) + bytes(784)))
+    data.put_bytes(TRAIN_LABELS, gzip.compress(header(count)) + gzipped_zeros(1))
+
+
+def announce_without_end(data):
+    data.put_bytes(TRAIN_IMAGES, gzip.compress(header(2**32 - 1, 2**32 - 1, 2**32 - 1)))
+
+
+def swap(data):
+    images, labels = ((data.path / name).read_bytes() for name in (TRAIN_IMAGES, TRAIN_LABELS))
+    data.put_bytes(TRAIN_IMAGES, labels)
+    data.put_bytes(TRAIN_LABELS, images)
+
+
+def swap_plain_for_gzip(data):
+    content = (data.path / TEST_LABELS).read_bytes()
+    (data.path / TEST_LABELS).unlink()
+    data.put_bytes(TEST_LABELS.removesuffix(".gz"), content)
+
+
+def put_a_folder(data):
+    (data.path / TEST_IMAGES).unlink()
+    (data.path / TEST_IMAGES).mkdir()
+
+
+def wrong_magic(data):
+    data.put_bytes(TRAIN_IMAGES, gzip.compress(b"\x00\x00\x0d\x03" + bytes(100)))
+
+
+SPOILT_FILES = {
+    "truncated gzip": (truncate, TRAIN_IMAGES, "truncated", "copy it again"),
+    "a byte short": (cut_the_values, TRAIN_IMAGES, "truncated", "copy it again"),
+    "damaged gzip": (spoil_the_checksum, TRAIN_LABELS, "damaged", "copy it again"),
+    "not gzip": (
+        lambda data: data.put_bytes(TRAIN_IMAGES, data.unzipped(TRAIN_IMAGES)),
+        TRAIN_IMAGES,
+        "is not gzip",
+        "Rename it without .gz",
+    ),
+    "gzip without the ending": (
+        swap_plain_for_gzip,
+        TEST_LABELS.removesuffix(".gz"),
+        "is gzipped",
+        "Add .gz to the name",
+    ),
+    "wrong magic number": (wrong_magic, TRAIN_IMAGES, "0x00000d03", "0x00000803"),
+    "images of 27x28": (
+        lambda data: data.put(TRAIN_IMAGES, np.zeros((COUNT, 27, 28))),
+        TRAIN_IMAGES,
+        "images of 27x28",
+        "expected 28x28",
+    ),
+    "images in colour": (
+        lambda data: data.put(TRAIN_IMAGES, np.zeros((COUNT, 28, 28, 3))),
+        TRAIN_IMAGES,
+        "0x00000804",
+        "0x00000803",
+    ),
+    "more images than labels": (
+        lambda data: data.put(TEST_LABELS, np.zeros(COUNT - 1)),
+        TEST_LABELS,
+        f"{COUNT} images",
+        f"{COUNT - 1} labels",
+    ),
+    "fewer images than labels": (
+        lambda data: data.put(TRAIN_IMAGES, np.zeros((COUNT - 1, 28, 28))),
+        TRAIN_IMAGES,
+        f"{COUNT - 1} images",
+        f"{COUNT} labels",
+    ),
+    "label outside of the domain": (
+        lambda data: data.put(TEST_LABELS, np.arange(COUNT) % 11),
+        TEST_LABELS,
+        "label 10 at position 10",
+        "expected labels from 0 to 9",
+    ),
+    "an empty file": (
+        lambda data: data.put_bytes(TRAIN_LABELS, b""),
+        TRAIN_LABELS,
+        "empty",
+        "copy it again",
+    ),
+    "gzip of nothing": (
+        lambda data: data.put_bytes(TRAIN_IMAGES, gzip.compress(b"")),
+        TRAIN_IMAGES,
+        "empty",
+        "a whole IDX header",
+    ),
+    "no images": (
+        lambda data: data.put(TRAIN_IMAGES, np.zeros((0, 28, 28))),
+        TRAIN_IMAGES,
+        "0x28x28",
+        "at least one record",
+    ),
+    "gzip bomb": (add_a_bomb, TRAIN_IMAGES, "goes on after", "nothing more was read"),
+    "announced bomb": (announce_a_bomb, TRAIN_IMAGES, f"{COUNT} labels", "one label for each"),
+    "bomb of labels": (announce_a_bomb_of_labels, TRAIN_IMAGES, "truncated", "copy it again"),
+    "no end announced": (announce_without_end, TRAIN_IMAGES, "4294967295", "images"),
+    "images and labels swapped": (swap, TRAIN_IMAGES, "swapped?", "0x00000803"),
+    "a folder in place of a file": (put_a_folder, TEST_IMAGES, "cannot be read", "readable"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT_FILES)
+def test_a_spoilt_file_is_refused(case, data, refused):
+    spoil, name, *fragments = SPOILT_FILES[case]
+    spoil(data)
+    assert_tells(refused(), str(data.path / name), *fragments, "expected")
+
+
+@pytest.mark.parametrize("name", [TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS])
+def test_a_missing_file_is_named(name, data, refused):
+    (data.path / name).unlink()
+    assert_tells(refused(), name, str(data.path), "expected all four", "Copy the missing one")
+
+
+def test_a_missing_folder_is_named(refused, tmp_path):
+    line = refused(folder=tmp_path / "nowhere")
+    assert_tells(line, str(tmp_path / "nowhere"), "is no folder", "expected", "--data sample")
+
+
+def test_a_file_in_place_of_the_folder_is_named(refused, data):
+    path = data.path / TRAIN_IMAGES
+    assert_tells(refused(folder=path), str(path), "is no folder", "expected")
+
+
+def test_an_output_folder_below_a_file_is_refused(refused, tmp_path):
+    (tmp_path / "file").write_text("")
+    line = refused("--output-dir", tmp_path / "file" / "outputs")
+    assert_tells(line, str(tmp_path / "file"), "cannot be written to", "--output-dir")
+    assert (tmp_path / "file").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fragments"),
+    [
+        (("--profile", "smok"), ("unknown profile 'smok'", "nearest is 'smoke'", "default")),
+        (("--set", "training.epoch=3"), ("unknown key", "nearest is 'training.epochs'")),
+        (("--set", "split=3"), ("unknown key 'split'", "expected")),
+        (("--set", "training.epochs"), ("no value", "key=value")),
+        (("--set", "training.epochs=0"), ("training.epochs: found 0", "expected")),
+        (("--set", "training.epochs=many"), ("training.epochs: found 'many'", "integer")),
+        (("--set", "gates.accuracy=1.1"), ("gates.accuracy: found 1.1", "less than or equal to 1")),
+        (("--set", "gates.accuracy=NaN"), ("gates.accuracy", "expected")),
+        (("--set", "data_gate.drift=no"), ("data_gate.drift: found 'no'", "'stop' or 'warn'")),
+        (("--set", "name=Upper Case"), ("name: found 'Upper Case'", "expected")),
+        (("--set", "schema_file=absent.pbtxt"), ("absent.pbtxt cannot be read", "expected")),
+    ],
+    ids=lambda value: value[1] if value[0].startswith("--") else "",
+)
+def test_bad_configuration_is_refused(arguments, fragments, refused):
+    assert_tells(refused(*arguments), *fragments)
+
+
+@pytest.mark.parametrize(
+    ("text", "fragment"),
+    [("no schema {", "is not a schema"), ("", "expected three dimensions"), ("\xff", "UTF-8")],
+    ids=["unreadable", "empty", "not text"],
+)
+def test_a_schema_that_says_too_little_is_refused(text, fragment, refused, tmp_path):
+    path = tmp_path / "bad.pbtxt"
+    path.write_text(text, encoding="latin-1")
+    assert_tells(refused("--set", f"schema_file={path}"), str(path), fragment)
+
+
+@pytest.mark.parametrize("bomb", [add_a_bomb, announce_a_bomb, announce_a_bomb_of_labels])
+def test_a_bomb_is_refused_without_unpacking_it(bomb, data, refused):
+    """A process that may have half of what would come out refuses it in words all the same."""
+    bomb(data)
+    assert_tells(refused(memory=GIGABYTE // 2), str(data.path / TRAIN_IMAGES))

@@ -1,0 +1,156 @@
+"""What DataGate finds: duplicates, anomalies and drift, told so that they can be mended."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+
+from components.data_gate import checks
+
+# After the checks, which put a module in place that it misses.
+import tensorflow_data_validation as tfdv  # isort: skip
+
+PROJECT = Path(__file__).resolve().parents[3]
+
+
+def ids(name, count):
+    return np.array([f"{name}-{n:08d}".encode() for n in range(count)], dtype=object)
+
+
+def images(*values):
+    """Images of four pixels, all of the same value."""
+    return np.array([[value] * 4 for value in values], np.uint8)
+
+
+def duplicates(training, test, bound=0):
+    pairs = [(values, ids(name, len(values))) for name, values in training.items()]
+    return checks.duplicate_findings(pairs, test, ids("t10k", len(test)), bound)
+
+
+def test_different_images_are_no_duplicates():
+    assert duplicates({"train": images(1, 2), "val": images(3)}, images(4, 5)) == []
+
+
+def test_an_image_that_is_also_trained_on_is_found_with_both_ids():
+    (found,) = duplicates({"train": images(1, 2)}, images(9, 2))
+    assert found.check == checks.DUPLICATES
+    assert found.line.startswith(
+        "1 test images are also in train or val (train-00000001 = t10k-00000001); "
+        "expected at most 0."
+    )
+    assert "data_gate.max_duplicates" in found.line
+
+
+def test_an_image_of_the_validation_split_counts_as_trained_on():
+    assert (
+        "val-00000000 = t10k-00000000"
+        in duplicates({"train": images(1), "val": images(7)}, images(7))[0].line
+    )
+
+
+def test_images_that_differ_in_one_pixel_are_no_duplicates():
+    test = images(1)
+    test[0, 3] = 2
+    assert duplicates({"train": images(1)}, test) == []
+
+
+@pytest.mark.parametrize(("bound", "findings"), [(0, 1), (2, 1), (3, 0), (4, 0)])
+def test_as_many_duplicates_as_the_bound_are_tolerated(bound, findings):
+    assert len(duplicates({"train": images(1, 2, 3, 4)}, images(1, 2, 3, 9), bound)) == findings
+
+
+def test_a_test_image_that_is_trained_on_twice_counts_once():
+    (found,) = duplicates({"train": images(1, 1)}, images(1))
+    assert found.line.startswith("1 test images")
+
+
+def test_of_many_duplicates_the_first_three_are_shown():
+    (found,) = duplicates({"train": images(*range(9))}, images(*range(9)))
+    assert found.line.startswith("9 test images")
+    assert found.line.count(" = ") == 3
+    assert ", ...)" in found.line
+
+
+def anomalies_of(**described):
+    found = anomalies_pb2.Anomalies()
+    for name, description in described.items():
+        found.anomaly_info[name].description = description
+    return found
+
+
+def test_without_anomalies_nothing_is_found():
+    assert checks.anomaly_findings(anomalies_pb2.Anomalies(), "train") == []
+
+
+def test_each_anomaly_is_a_finding_that_names_split_and_feature():
+    anomalies = anomalies_of(label="Unexpected values: 17.", image="Missing.")
+    image, label = checks.anomaly_findings(anomalies, "val")
+    assert (image.check, label.check) == (checks.ANOMALIES, checks.ANOMALIES)
+    assert image.line.startswith("split val, feature image: Missing; expected what the schema")
+    assert label.line.startswith("split val, feature label: Unexpected values: 17; expected")
+    assert "Mend the data, or the schema" in label.line
+
+
+def test_an_anomaly_of_the_whole_split_is_a_finding():
+    anomalies = anomalies_pb2.Anomalies()
+    anomalies.dataset_anomaly_info.description = "Too few examples"
+    (found,) = checks.anomaly_findings(anomalies, "test")
+    assert (found.check, found.line) == (checks.ANOMALIES, "split test: Too few examples")
+
+
+@pytest.fixture(scope="module")
+def schema():
+    """The curated schema, of its label alone, which the statistics of these tests hold."""
+    text = (PROJECT / "schema" / "schema.pbtxt").read_text(encoding="utf-8")
+    parsed = text_format.Parse(text, schema_pb2.Schema())
+    kept = [feature for feature in parsed.feature if feature.name == "label"]
+    del parsed.feature[:]
+    parsed.feature.extend(kept)
+    parsed.tensor_representation_group.clear()
+    return parsed
+
+
+def statistics_of(counts, schema):
+    """Statistics of data with so many labels of each class."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    options = tfdv.StatsOptions(schema=schema)
+    return tfdv.generate_statistics_from_dataframe(pd.DataFrame({"label": labels}), options)
+
+
+EVEN = [100] * 10
+
+
+def test_the_same_data_has_not_drifted(schema):
+    even = statistics_of(EVEN, schema)
+    assert checks.drift_findings(even, even, schema) == []
+
+
+def test_more_of_the_same_data_is_no_drift(schema):
+    now = statistics_of([count * 3 for count in EVEN], schema)
+    assert checks.drift_findings(now, statistics_of(EVEN, schema), schema) == []
+
+
+def test_a_change_below_the_bound_of_the_schema_is_no_drift(schema):
+    now = statistics_of([115, 85, *EVEN[2:]], schema)
+    assert checks.drift_findings(now, statistics_of(EVEN, schema), schema) == []
+
+
+def test_a_change_above_the_bound_of_the_schema_is_drift(schema):
+    now = statistics_of([160, 40, *EVEN[2:]], schema)
+    (found,) = checks.drift_findings(now, statistics_of(EVEN, schema), schema)
+    assert found.check == checks.DRIFT
+    assert found.line.startswith("feature label drifted since the served model was trained: ")
+    assert "0.06" in found.line
+    assert "0.02" in found.line
+    assert "drift_comparator" in found.line
+    assert "data_gate.drift=warn" in found.line
+    assert "\n" not in found.line
+
+
+def test_an_anomaly_is_not_taken_for_drift(schema):
+    """Values out of the domain are for the check of anomalies."""
+    now = statistics_of([*EVEN, 1], schema)
+    assert checks.drift_findings(now, statistics_of(EVEN, schema), schema) == []

@@ -1,0 +1,398 @@
+"""The IDX reader: sound files come out as they went in, all others are refused in words."""
+
+import gzip
+import hashlib
+import io
+import re
+import struct
+import tracemalloc
+import zlib
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies
+from hypothesis.extra import numpy as arrays
+
+from components.example_gen import idx
+
+CLASSES = 10
+MENDS = ("again", "Rename", "Add", "Mend", "Use", "Get", "Check", "swapped")
+
+
+def idx_bytes(values):
+    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+    return header + values.tobytes()
+
+
+def some_images(count=10, height=28, width=28):
+    return (
+        np.arange(count * height * width, dtype=np.int64)
+        .astype(np.uint8)
+        .reshape(count, height, width)
+    )
+
+
+def some_labels(count=10):
+    return (np.arange(count) % CLASSES).astype(np.uint8)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Writes a file of this content, gzipped where the name says so; returns its path."""
+
+    def written(name, content):
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+        return str(path)
+
+    return written
+
+
+@pytest.fixture
+def write_raw(tmp_path):
+    """Writes a file of exactly these bytes, whatever its name says."""
+
+    def written(name, content):
+        (tmp_path / name).write_bytes(content)
+        return str(tmp_path / name)
+
+    return written
+
+
+def read_images(path, shape=(28, 28, 1), batch_size=4):
+    reader = idx.image_reader(path, shape)
+    return np.concatenate(list(reader.batches(batch_size))), reader.sha256
+
+
+def refusal(path, action):
+    """The message with which a file is refused: it names the file and says how to mend it."""
+    with pytest.raises(idx.IdxError) as caught:
+        action()
+    message = str(caught.value)
+    assert path in message
+    assert "; expected " in message
+    assert any(mend in message for mend in MENDS)
+    return message
+
+
+def refused_images(path, shape=(28, 28, 1)):
+    return refusal(path, lambda: read_images(path, shape))
+
+
+def refused_labels(path):
+    return refusal(path, lambda: idx.read_labels(path, CLASSES))
+
+
+IMAGES = arrays.arrays(
+    np.uint8,
+    strategies.one_of(
+        arrays.array_shapes(min_dims=3, max_dims=3, max_side=7),
+        arrays.array_shapes(min_dims=3, max_dims=3, max_side=7).map(lambda sizes: (*sizes, 3)),
+    ),
+)
+
+
+@hypothesis.given(IMAGES, strategies.booleans(), strategies.integers(1, 9))
+def test_images_come_out_as_they_went_in(tmp_path_factory, values, zipped, batch_size):
+    path = tmp_path_factory.mktemp("idx") / ("images.gz" if zipped else "images")
+    content = idx_bytes(values)
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    channels = 3 if values.ndim == 4 else 1
+    found, digest = read_images(str(path), (*values.shape[1:3], channels), batch_size)
+    np.testing.assert_array_equal(found, values)
+    assert digest == hashlib.sha256(content).hexdigest()
+
+
+@hypothesis.given(
+    strategies.lists(strategies.integers(0, CLASSES - 1), min_size=1), strategies.booleans()
+)
+def test_labels_come_out_as_they_went_in(tmp_path_factory, values, zipped):
+    path = tmp_path_factory.mktemp("idx") / ("labels.gz" if zipped else "labels")
+    content = idx_bytes(np.array(values, np.uint8))
+    path.write_bytes(gzip.compress(content) if zipped else content)
+    found, digest = idx.read_labels(str(path), CLASSES)
+    assert found.tolist() == values
+    assert digest == hashlib.sha256(content).hexdigest()
+
+
+def test_more_labels_than_a_batch_come_out_in_order(write):
+    values = (np.arange(70_000) % CLASSES).astype(np.uint8)
+    found, _ = idx.read_labels(write("labels", idx_bytes(values)), CLASSES)
+    np.testing.assert_array_equal(found, values)
+
+
+def test_a_batch_is_never_larger_than_asked_for(write):
+    reader = idx.image_reader(write("images", idx_bytes(some_images(10))), (28, 28, 1))
+    assert [len(batch) for batch in reader.batches(4)] == [4, 4, 2]
+
+
+def test_a_pair_holds_the_digests_of_the_uncompressed_files(write):
+    images, labels = idx_bytes(some_images()), idx_bytes(some_labels())
+    image_path, label_path = write("images.gz", images), write("labels", labels)
+    pair = idx.check_pair("train", image_path, label_path, (28, 28, 1), CLASSES)
+    assert pair == idx.IdxPair(
+        "train",
+        image_path,
+        label_path,
+        hashlib.sha256(images).hexdigest(),
+        hashlib.sha256(labels).hexdigest(),
+        10,
+    )
+
+
+def test_reading_leaves_no_file_open(write):
+    path = write("images.gz", idx_bytes(some_images()))
+    opened = []
+
+    def remembering(name, mode):
+        opened.append(io.FileIO(name, mode))
+        return opened[-1]
+
+    list(idx.image_reader(path, (28, 28, 1), remembering).batches(4))
+    assert opened
+    assert all(stream.closed for stream in opened)
+
+
+@pytest.mark.parametrize("name", ["images", "images.gz"])
+@hypothesis.given(content=strategies.binary(max_size=200))
+def test_any_bytes_are_read_or_refused_in_words(tmp_path_factory, name, content):
+    path = tmp_path_factory.mktemp("fuzz") / name
+    path.write_bytes(content)
+    for action in (
+        lambda: read_images(str(path), (1, 1, 1)),
+        lambda: idx.read_labels(str(path), 9),
+    ):
+        try:
+            action()
+        except idx.IdxError as error:
+            assert str(path) in str(error)
+
+
+@hypothesis.given(
+    position=strategies.integers(min_value=0),
+    value=strategies.integers(0, 255),
+    data=strategies.data(),
+)
+def test_a_damaged_gzip_file_is_read_or_refused_in_words(tmp_path_factory, position, value, data):
+    path = tmp_path_factory.mktemp("fuzz") / "images.gz"
+    content = bytearray(gzip.compress(idx_bytes(some_images(3, 4, 4)), mtime=0))
+    content[position % len(content)] = value
+    length = data.draw(strategies.integers(0, len(content)))
+    path.write_bytes(content[:length])
+    try:
+        found, _ = read_images(str(path), (4, 4, 1))
+    except idx.IdxError as error:
+        assert str(path) in str(error)
+    else:
+        np.testing.assert_array_equal(found, some_images(3, 4, 4))
+
+
+@hypothesis.given(
+    tail=strategies.binary(min_size=1, max_size=60), length=strategies.integers(1, 11)
+)
+def test_a_header_alone_is_no_data(tmp_path_factory, tail, length):
+    """Right magic numbers, and behind them whatever may come."""
+    path = tmp_path_factory.mktemp("fuzz") / "images"
+    path.write_bytes(bytes([0, 0, 8, 3]) + tail[:length])
+    with pytest.raises(idx.IdxError):
+        read_images(str(path))
+
+
+@pytest.mark.parametrize("kept", [1, 3, 8, 15, 16, 17, 7000, 7855])
+def test_a_truncated_plain_file_is_refused(write_raw, kept):
+    message = refused_images(write_raw("images", idx_bytes(some_images())[:kept]))
+    assert "truncated" in message
+
+
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.5, 0.99])
+def test_a_truncated_gzip_file_is_refused(write_raw, share):
+    content = gzip.compress(idx_bytes(some_images()))
+    message = refused_images(write_raw("images.gz", content[: int(len(content) * share)]))
+    assert "truncated" in message
+
+
+def test_a_gzip_file_without_its_last_bytes_is_refused(write_raw):
+    """The values are all there, but the checksum behind them is not."""
+    content = gzip.compress(idx_bytes(some_images()))
+    assert "truncated or damaged" in refused_images(write_raw("images.gz", content[:-4]))
+
+
+def test_a_wrong_checksum_is_refused(write_raw):
+    content = bytearray(gzip.compress(idx_bytes(some_images())))
+    content[-8] ^= 1
+    message = refused_images(write_raw("images.gz", bytes(content)))
+    assert "damaged" in message
+    assert "CRC" in message
+
+
+def test_a_truncated_file_says_how_many_values_were_announced(write_raw):
+    path = write_raw("images", idx_bytes(some_images())[:-1])
+    assert "expected 7840 values after the header" in refused_images(path)
+
+
+def test_a_plain_file_named_gz_is_refused(write_raw):
+    message = refused_images(write_raw("images.gz", idx_bytes(some_images())))
+    assert "is not gzip" in message
+    assert "Rename it without .gz" in message
+
+
+def test_a_gzip_file_not_named_gz_is_refused(write_raw):
+    message = refused_images(write_raw("images", gzip.compress(idx_bytes(some_images()))))
+    assert "is gzipped" in message
+    assert "Add .gz to the name" in message
+
+
+@pytest.mark.parametrize(
+    "magic",
+    [
+        pytest.param(b"\x89PNG", id="another format"),
+        pytest.param(b"\x01\x00\x08\x03", id="no leading zero"),
+        pytest.param(b"\x00\x00\x0d\x03", id="floats"),
+        pytest.param(b"\x00\x00\x09\x03", id="signed bytes"),
+        pytest.param(b"\x00\x00\x08\x02", id="two dimensions"),
+        pytest.param(b"\x00\x00\x08\xff", id="255 dimensions"),
+    ],
+)
+def test_a_wrong_magic_number_is_refused(write_raw, magic):
+    path = write_raw("images", magic + idx_bytes(some_images())[4:])
+    message = refused_images(path)
+    assert f"magic number 0x{magic.hex()}; expected 0x00000803" in message
+    assert "swapped" not in message
+
+
+def test_swapped_files_are_refused_with_a_hint(write):
+    images, labels = (
+        write("images", idx_bytes(some_images())),
+        write("labels", idx_bytes(some_labels())),
+    )
+    message = refusal(labels, lambda: idx.check_pair("train", labels, images, (28, 28, 1), CLASSES))
+    assert "Are the images and the labels swapped?" in message
+    assert "swapped?" in refused_labels(images)
+
+
+def test_images_of_another_size_are_refused(write):
+    message = refused_images(write("images", idx_bytes(some_images(4, 32, 24))))
+    assert "images of 32x24; expected 28x28" in message
+    assert "change the shape in the schema" in message
+
+
+def test_colour_where_gray_is_expected_is_refused(write):
+    colour = np.zeros((2, 28, 28, 3), np.uint8)
+    assert "0x00000804; expected 0x00000803" in refused_images(write("images", idx_bytes(colour)))
+
+
+def test_another_number_of_channels_is_refused(write):
+    path = write("images", idx_bytes(np.zeros((2, 28, 28, 4), np.uint8)))
+    assert "images of 28x28x4; expected 28x28x3" in refused_images(path, (28, 28, 3))
+
+
+@pytest.mark.parametrize("name", ["images", "images.gz"])
+def test_an_empty_file_is_refused(write_raw, name):
+    assert "is empty" in refused_images(write_raw(name, b""))
+
+
+@pytest.mark.parametrize("name", ["images", "images.gz"])
+def test_zero_images_are_refused(write, name):
+    message = refused_images(write(name, idx_bytes(some_images(0))))
+    assert "announces 0x28x28 values; expected at least one record of images" in message
+
+
+def test_zero_labels_are_refused(write):
+    path = write("labels", idx_bytes(some_labels(0)))
+    assert "expected at least one record of labels" in refused_labels(path)
+
+
+@pytest.mark.parametrize(("images", "labels"), [(10, 9), (9, 10), (1, 100)])
+def test_as_many_labels_as_images_are_expected(write, images, labels):
+    image_path = write("images.gz", idx_bytes(some_images(images)))
+    label_path = write("labels.gz", idx_bytes(some_labels(labels)))
+    message = refusal(
+        image_path, lambda: idx.check_pair("t", image_path, label_path, (28, 28, 1), CLASSES)
+    )
+    assert f"{images} images and {label_path} {labels} labels" in message
+    assert "one label for each image" in message
+
+
+def test_a_label_of_no_class_is_refused_with_its_position(write):
+    values = some_labels(10)
+    values[[6, 8]] = 10, 255
+    message = refused_labels(write("labels", idx_bytes(values)))
+    assert "label 10 at position 6 (2 such labels in all); expected labels from 0 to 9" in message
+
+
+@pytest.mark.parametrize("name", ["images", "images.gz"])
+def test_surplus_bytes_are_refused(write, name):
+    message = refused_images(write(name, idx_bytes(some_images()) + b"\0"))
+    assert "goes on after the 10x28x28 values" in message
+
+
+def test_a_second_gzip_member_is_surplus(write_raw):
+    content = gzip.compress(idx_bytes(some_images())) + gzip.compress(b"more")
+    assert "goes on after" in refused_images(write_raw("images.gz", content))
+
+
+def test_a_gzip_bomb_is_refused_unread(tmp_path):
+    """200 MB of zeros behind a header that announces ten images."""
+    path = tmp_path / "images.gz"
+    packer = zlib.compressobj(9, wbits=31)
+    with path.open("wb") as file:
+        file.write(packer.compress(idx_bytes(some_images())))
+        for _ in range(200):
+            file.write(packer.compress(bytes(1_000_000)))
+        file.write(packer.flush())
+    positions = []
+
+    class Watched(io.FileIO):
+        """A file that remembers how far it was read."""
+
+        def close(self):
+            if not self.closed:
+                positions.append(self.tell())
+            super().close()
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(idx.IdxError, match="nothing more was read"):
+            list(idx.image_reader(str(path), (28, 28, 1), Watched).batches(4))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert path.stat().st_size > 190_000
+    assert 0 < max(positions) < path.stat().st_size
+    assert peak < 2_000_000
+
+
+@pytest.mark.parametrize("count", [2**32 - 1, 2**31 - 1, 10**9])
+def test_a_header_that_announces_billions_is_refused_in_little_memory(write_raw, count):
+    header = struct.pack(">BBBBIII", 0, 0, 8, 3, count, 28, 28)
+    path = write_raw("images", header + bytes(784))
+    tracemalloc.start()
+    try:
+        message = refused_images(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert re.search(str(count) if count > 2**31 else str(count * 784), message)
+    assert peak < 2_000_000
+
+
+def test_a_header_that_announces_billions_of_labels_is_refused(write_raw):
+    path = write_raw("labels", struct.pack(">BBBBI", 0, 0, 8, 1, 2**32 - 1) + bytes(10))
+    assert "4294967295" in refused_labels(path)
+
+
+def test_a_folder_is_refused(tmp_path):
+    assert "Is a directory" in refused_images(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["images", "images.gz"])
+def test_a_missing_file_is_refused(tmp_path, name):
+    assert "No such file" in refused_images(str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"), [("a/b/t10k.gz", "t10k"), ("t10k", "t10k"), ("/x.gz/train", "train")]
+)
+def test_the_name_of_a_file_is_without_folder_and_gz(path, name):
+    assert idx.file_name(path) == name

@@ -1,0 +1,89 @@
+"""The push: with both blessings alone, and not a second time."""
+
+import pytest
+from google.protobuf import json_format
+from tfx.proto import pusher_pb2
+from tfx.types import standard_artifacts
+
+from components.pusher import versions
+from components.pusher.executor import Executor
+
+
+@pytest.fixture
+def base(tmp_path):
+    return tmp_path / "serving"
+
+
+@pytest.fixture
+def push(tmp_path, base, make_export):
+    """Pushes a model as the Pusher node does; returns its output artifact."""
+    numbers = iter(range(1, 100))
+
+    def pushed(weights=b"weights", blessed=True, infra_blessed=True):
+        number = next(numbers)
+        model = standard_artifacts.Model()
+        model.uri = str(tmp_path / f"model{number}")
+        make_export(tmp_path / f"model{number}" / "Format-Serving", weights)
+        blessing = standard_artifacts.ModelBlessing()
+        blessing.set_int_custom_property("blessed", int(blessed))
+        infra = standard_artifacts.InfraBlessing()
+        infra.set_int_custom_property("blessed", int(infra_blessed))
+        output = standard_artifacts.PushedModel()
+        output.uri = str(tmp_path / f"pushed{number}")
+        destination = pusher_pb2.PushDestination()
+        destination.filesystem.base_directory = str(base)
+        inputs = {"model": [model], "model_blessing": [blessing], "infra_blessing": [infra]}
+        parameters = {"push_destination": json_format.MessageToJson(destination)}
+        Executor().Do(inputs, {"pushed_model": [output]}, parameters)
+        return output
+
+    return pushed
+
+
+def test_a_model_with_both_blessings_is_pushed(push, base, tmp_path):
+    output = push()
+    (version,) = versions.served_versions(base)
+    assert output.get_int_custom_property("pushed") == 1
+    assert output.get_string_custom_property("pushed_version") == str(version)
+    assert output.get_string_custom_property("pushed_destination") == str(base / str(version))
+    served = versions.content_digest(base / str(version))
+    assert served == versions.content_digest(tmp_path / "model1" / "Format-Serving")
+
+
+@pytest.mark.parametrize(
+    ("blessed", "infra_blessed"), [(False, True), (True, False), (False, False)]
+)
+def test_a_model_that_lacks_a_blessing_is_not_pushed(push, base, blessed, infra_blessed):
+    output = push(blessed=blessed, infra_blessed=infra_blessed)
+    assert output.get_int_custom_property("pushed") == 0
+    assert not output.get_string_custom_property("pushed_version")
+    assert versions.served_versions(base) == []
+
+
+def test_a_refused_model_leaves_what_is_served(push, base):
+    push(b"first")
+    before = versions.served_versions(base)
+    push(b"second", blessed=False)
+    assert versions.served_versions(base) == before
+
+
+def test_the_served_model_is_not_pushed_again(push, base):
+    first, second = push(), push()
+    assert len(versions.served_versions(base)) == 1
+    for name in ("pushed_version", "pushed_destination"):
+        found = second.get_string_custom_property(name)
+        assert found == first.get_string_custom_property(name)
+    assert second.get_int_custom_property("pushed") == 1
+
+
+def test_another_model_gets_a_higher_version(push, base):
+    found = [int(push(w).get_string_custom_property("pushed_version")) for w in (b"a", b"b", b"c")]
+    assert found == sorted(set(found)) == versions.served_versions(base)
+
+
+def test_an_earlier_model_is_pushed_again_where_another_is_served(push, base):
+    first, _, third = push(b"a"), push(b"b"), push(b"a")
+    assert len(versions.served_versions(base)) == 3
+    assert versions.content_digest(
+        base / third.get_string_custom_property("pushed_version")
+    ) == versions.content_digest(base / first.get_string_custom_property("pushed_version"))

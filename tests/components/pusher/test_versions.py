@@ -1,0 +1,167 @@
+"""Served versions: whole or absent, never twice the same, and never lower."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import pytest
+
+from components.pusher import versions
+
+
+def files(folder):
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+@pytest.fixture
+def export(make_export, tmp_path):
+    return make_export(tmp_path / "export")
+
+
+@pytest.fixture
+def base(tmp_path):
+    return tmp_path / "serving"
+
+
+def test_the_first_version_is_the_time(export, base):
+    before = int(time.time())
+    version = versions.publish(export, base)
+    assert before <= version <= int(time.time())
+    assert files(base / str(version)) == files(export)
+
+
+def test_versions_increase_however_fast_they_follow(export, base):
+    published = [versions.publish(export, base) for _ in range(30)]
+    assert published == sorted(set(published))
+    assert versions.served_versions(base) == published
+    assert published[-1] - published[0] >= 29
+
+
+def test_a_version_is_higher_than_one_from_the_future(export, base):
+    """As after a clock that was set back."""
+    ahead = int(time.time()) + 10_000
+    (base / str(ahead)).mkdir(parents=True)
+    assert versions.publish(export, base) == ahead + 1
+
+
+def test_nothing_but_versions_counts_as_served(base, tmp_path):
+    assert versions.served_versions(base) == []
+    for name in ("9", "10", ".incoming-11-1", "latest", "12a", "-13", "²"):
+        (base / name).mkdir(parents=True)
+    (base / "14").write_text("a file is no version")
+    assert versions.served_versions(base) == [9, 10]
+
+
+READER = """
+import pathlib, sys
+base, expected = pathlib.Path(sys.argv[1]), set(sys.argv[2:])
+seen, halves = set(), 0
+print("ready", flush=True)
+while not (base / "done").exists():
+    for entry in base.iterdir():
+        if entry.name.isdigit():
+            seen.add(entry.name)
+            found = {str(p.relative_to(entry)) for p in entry.rglob("*") if p.is_file()}
+            halves += found != expected
+print(len(seen), halves)
+"""
+
+
+def test_a_reader_sees_a_version_whole_or_not_at_all(export, base):
+    base.mkdir()
+    names = [str(name) for name in files(export)]
+    command = [sys.executable, "-c", READER, str(base), *names]
+    reader = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert reader.stdout.readline() == "ready\n"
+    for _ in range(25):
+        versions.publish(export, base)
+    time.sleep(0.1)
+    (base / "done").touch()
+    seen, halves = map(int, reader.communicate(timeout=60)[0].split())
+    assert seen == 25
+    assert halves == 0
+
+
+def test_a_served_version_is_whole_at_the_moment_of_its_rename(export, base, monkeypatch):
+    """What a reader of the folder sees while the copy is under way."""
+    seen = []
+    copy = shutil.copytree
+
+    def watched(*arguments, **options):
+        seen.append(versions.served_versions(base))
+        result = copy(*arguments, **options)
+        seen.append(versions.served_versions(base))
+        return result
+
+    monkeypatch.setattr(shutil, "copytree", watched)
+    version = versions.publish(export, base)
+    assert len(seen) >= 2
+    assert not any(seen)
+    assert versions.served_versions(base) == [version]
+
+
+@pytest.mark.parametrize("step", ["copy", "sync", "rename"])
+def test_a_push_that_fails_leaves_what_is_served_as_it_was(
+    export, base, make_export, tmp_path, monkeypatch, step
+):
+    versions.publish(export, base)
+    before = files(base)
+    other = make_export(tmp_path / "other", b"other")
+
+    def fails(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    if step == "copy":
+        (other / "variables" / "shard").symlink_to(tmp_path / "absent")
+    elif step == "sync":
+        monkeypatch.setattr(os, "fsync", fails)
+    else:
+        monkeypatch.setattr(type(base), "rename", fails)
+    with pytest.raises(OSError, match=r"No space left|No such file"):
+        versions.publish(other, base)
+    assert files(base) == before
+    assert [path.name for path in base.iterdir() if path.name.startswith(".")] == []
+
+
+def test_an_export_that_is_gone_is_not_published(base, tmp_path):
+    with pytest.raises(OSError):
+        versions.publish(tmp_path / "absent", base)
+    assert list(base.iterdir()) == []
+
+
+def test_the_digest_follows_names_and_contents_alone(make_export, tmp_path):
+    first, second = make_export(tmp_path / "first"), make_export(tmp_path / "second")
+    digest = versions.content_digest(first)
+    assert len(digest) == 64
+    os.utime(second / "saved_model.pb", (1, 1))
+    (second / "saved_model.pb").chmod(0o600)
+    (second / "empty").mkdir()
+    assert versions.content_digest(second) == digest
+
+
+def test_the_digest_changes_with_a_byte(make_export, tmp_path):
+    export = make_export(tmp_path / "export")
+    before = versions.content_digest(export)
+    (export / "saved_model.pb").write_bytes(b"grapi")
+    assert versions.content_digest(export) != before
+
+
+def test_the_digest_changes_with_a_name(make_export, tmp_path):
+    export = make_export(tmp_path / "export")
+    before = versions.content_digest(export)
+    (export / "saved_model.pb").rename(export / "saved_model.pc")
+    assert versions.content_digest(export) != before
+
+
+def test_the_digest_changes_with_the_place_of_a_boundary(tmp_path):
+    """The same bytes in a row, cut into other files."""
+    for name, contents in (("first", ("ab", "c")), ("second", ("a", "bc"))):
+        (tmp_path / name).mkdir()
+        for file, content in zip(("x", "y"), contents, strict=True):
+            (tmp_path / name / file).write_text(content)
+    first, second = (versions.content_digest(tmp_path / name) for name in ("first", "second"))
+    assert first != second

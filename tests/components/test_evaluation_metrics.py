@@ -1,0 +1,94 @@
+"""The class scores: those of scikit-learn's classification report."""
+
+import warnings
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies
+from sklearn import metrics
+from tensorflow_model_analysis.metrics import metric_types
+
+from components import evaluation_metrics
+
+PAIRS = strategies.lists(
+    strategies.tuples(strategies.integers(0, 5), strategies.integers(0, 5)), min_size=1
+)
+
+
+def matrix_of(pairs):
+    matrix = {}
+    for pair in pairs:
+        matrix[pair] = matrix.get(pair, 0.0) + 1.0
+    return matrix
+
+
+def reference(pairs, **options):
+    true, chosen = zip(*pairs, strict=True)
+    return metrics.precision_recall_fscore_support(true, chosen, zero_division=0, **options)
+
+
+@hypothesis.given(PAIRS)
+def test_each_class_has_the_scores_of_scikit_learn(pairs):
+    found = evaluation_metrics.scores(matrix_of(pairs))
+    labels = sorted({number for pair in pairs for number in pair})
+    assert list(found) == labels
+    expected = zip(*reference(pairs, labels=labels), strict=True)
+    for number, (precision, recall, f1, support) in zip(labels, expected, strict=True):
+        assert found[number] == pytest.approx(
+            {"precision": precision, "recall": recall, "f1": f1, "support": support}
+        )
+
+
+@hypothesis.given(PAIRS)
+def test_the_averages_are_those_of_scikit_learn(pairs):
+    factory = evaluation_metrics._KeyFactory("candidate", "", False)
+    filed = factory.report(evaluation_metrics.scores(matrix_of(pairs)))
+    for kind, average in (("macro_average", "macro"), ("weighted_macro_average", "weighted")):
+        expected = reference(pairs, average=average)[:3]
+        aggregation = metric_types.AggregationType(**{kind: True})
+        found = [
+            filed[factory(score, aggregation=aggregation)]
+            for score in ("precision", "recall", "f1")
+        ]
+        assert found == pytest.approx(expected)
+
+
+def test_the_report_of_scikit_learn_says_the_same():
+    random = np.random.default_rng(3)
+    true, chosen = random.integers(0, 10, 500), random.integers(0, 10, 500)
+    expected = metrics.classification_report(true, chosen, output_dict=True)
+    found = evaluation_metrics.scores(matrix_of(zip(true.tolist(), chosen.tolist(), strict=True)))
+    for number in range(10):
+        for name, score in (("precision",) * 2, ("recall",) * 2, ("f1", "f1-score")):
+            assert found[number][name] == pytest.approx(expected[str(number)][score])
+
+
+def test_a_class_that_is_never_chosen_has_precision_0():
+    assert evaluation_metrics.scores({(0, 1): 3, (1, 1): 5})[0] == {
+        "precision": 0.0,
+        "recall": 0.0,
+        "f1": 0.0,
+        "support": 3,
+    }
+
+
+def test_a_class_that_does_not_occur_has_recall_0():
+    assert evaluation_metrics.scores({(0, 1): 3, (0, 0): 5})[1] == {
+        "precision": 0.0,
+        "recall": 0.0,
+        "f1": 0.0,
+        "support": 0,
+    }
+
+
+def test_counts_of_0_divide_nothing():
+    with warnings.catch_warnings(action="error"):
+        found = evaluation_metrics.scores({(0, 0): 0.0, (1, 1): 2.0})
+    assert found[0]["f1"] == 0.0
+    assert found[1]["f1"] == 1.0
+
+
+def test_tfma_finds_the_metric_by_its_name():
+    registered = metric_types.registered_metrics()
+    assert registered["ClassificationReport"] is evaluation_metrics.ClassificationReport

@@ -1,0 +1,113 @@
+"""The schema says what the images are, or is refused with what is missing."""
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from components import image_schema
+
+PROJECT = Path(__file__).resolve().parents[2]
+CURATED = (PROJECT / "schema" / "schema.pbtxt").read_text(encoding="utf-8")
+
+
+def parse(text):
+    return image_schema.parse_schema(text, "a.pbtxt")
+
+
+def replaced(pattern, replacement, count=0):
+    changed, found = re.subn(pattern, replacement, CURATED, count=count)
+    assert found
+    return changed
+
+
+def test_the_curated_schema_describes_fashion_mnist():
+    schema = parse(CURATED)
+    assert schema.shape == (28, 28, 1)
+    assert schema.bytes_per_image == 784
+    assert len(schema.class_names) == 10
+    assert schema.class_names[0] == "T-shirt/top"
+    assert schema.class_names[9] == "Ankle boot"
+
+
+def test_the_shape_comes_from_the_schema():
+    text = replaced('"height" size: 28', '"height" size: 32')
+    text = text.replace('"width" size: 28', '"width" size: 24')
+    schema = parse(text.replace('"channels" size: 1', '"channels" size: 3'))
+    assert schema.shape == (32, 24, 3)
+    assert schema.bytes_per_image == 32 * 24 * 3
+
+
+def test_the_classes_come_from_the_schema():
+    text = replaced('value: "Ankle boot"', 'value: "Ankle boot"\n  value: "Hat"')
+    assert parse(text.replace("max: 9", "max: 10")).class_names[-1] == "Hat"
+
+
+def test_a_schema_artifact_is_read_by_its_folder(tmp_path):
+    (tmp_path / "schema.pbtxt").write_text(CURATED, encoding="utf-8")
+    assert image_schema.read_artifact(str(tmp_path)) == parse(CURATED)
+
+
+def test_nothing_changes_a_schema():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        parse(CURATED).height = 3
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement"),
+    [
+        pytest.param('"height" size: 28', '"height" size: 0', id="no height"),
+        pytest.param('"width" size: 28', '"width" size: -1', id="unknown width"),
+        pytest.param('"channels" size: 1', '"channels" size: 2', id="two channels"),
+        pytest.param(r'dim \{ name: "channels" size: 1 \}', "", id="no channels"),
+        pytest.param('key: "decoded"', 'key: "other"', id="no decoded group"),
+        pytest.param(r"(?s)tensor_representation_group \{.*", "", id="no group at all"),
+    ],
+)
+def test_a_schema_without_a_shape_is_refused(pattern, replacement):
+    with pytest.raises(image_schema.SchemaError) as caught:
+        parse(replaced(pattern, replacement))
+    message = str(caught.value)
+    assert message.startswith("a.pbtxt gives the decoded image the shape")
+    assert "expected three dimensions" in message
+    assert "schema/README.md shows the form" in message
+
+
+@pytest.mark.parametrize(
+    ("pattern", "replacement", "found"),
+    [
+        pytest.param('  value: "Bag"\n', "", "9 classes", id="a name too few"),
+        pytest.param('value: "Bag"', 'value: "Bag" value: "Hat"', "11 classes", id="one too many"),
+        pytest.param('value: "Bag"', 'value: "Coat"', "10 classes", id="the same name twice"),
+        pytest.param("max: 9", "max: 8", "holds 9", id="a smaller domain"),
+        pytest.param("min: 0", "min: 1", "holds 0", id="labels from 1"),
+        pytest.param(r"int_domain \{.*\}", "", "holds 1", id="no domain"),
+        pytest.param('name: "label"\n  type', 'name: "tag"\n  type', "holds 0", id="no label"),
+        pytest.param('name: "label"\n  value', 'name: "tag"\n  value', "0 classes", id="no names"),
+    ],
+)
+def test_a_schema_whose_classes_do_not_fit_is_refused(pattern, replacement, found):
+    with pytest.raises(image_schema.SchemaError) as caught:
+        parse(replaced(pattern, replacement))
+    message = str(caught.value)
+    assert message.startswith("a.pbtxt names ")
+    assert found in message
+    assert "one different name for each of the labels" in message
+
+
+def test_a_single_class_is_refused():
+    text = replaced(r'(  value: "(?!Bag)[^"]*"\n)', "").replace("max: 9", "max: 0")
+    with pytest.raises(image_schema.SchemaError, match="names 1 classes"):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["feature {", "no such field: 3", "{}", "\0"])
+def test_what_is_no_schema_is_refused(text):
+    with pytest.raises(image_schema.SchemaError, match=r"a\.pbtxt is not a schema in text form"):
+        parse(text)
+
+
+def test_an_empty_file_is_refused():
+    with pytest.raises(image_schema.SchemaError, match="the shape nothing"):
+        parse("")

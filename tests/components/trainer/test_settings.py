@@ -1,0 +1,27 @@
+"""The settings survive their way through the parameters of a node."""
+
+import dataclasses
+import json
+
+import pytest
+
+from components.trainer.settings import Settings
+from pipeline import config
+
+
+def test_settings_come_back_from_json_as_they_were(settings):
+    text = json.dumps(dataclasses.asdict(settings))
+    assert Settings.from_dict(json.loads(text)) == settings
+
+
+@pytest.mark.parametrize("profile", config.PROFILES)
+def test_the_configuration_holds_all_settings_but_the_two_that_the_graph_adds(profile):
+    values = config.load(profile).training.model_dump()
+    loaded = Settings.from_dict({**values, "seed": 3, "backup_name": "x"})
+    assert loaded.widths == values["widths"]
+    assert dataclasses.asdict(loaded.augmentation) == values["augmentation"]
+
+
+def test_an_unknown_setting_is_refused(settings):
+    with pytest.raises(TypeError, match="momentum"):
+        Settings.from_dict({**dataclasses.asdict(settings), "momentum": 0.9})

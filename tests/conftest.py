@@ -1,0 +1,298 @@
+"""What tests share: a world closed off from the user's, the command line, and one smoke run.
+
+The command line is asked in two ways. `command` starts a process as a person would. `quick_command`
+has a process that has imported the stack fork itself, which saves a run ten seconds of imports;
+what follows is the same code, with the same arguments, streams and exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import gzip
+import hashlib
+import json
+import os
+import resource
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+# Before anything imports NumPy or TensorFlow. Two test runs on one machine, or a test beside the
+# process that it started, would otherwise fight for the same cores.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+os.environ["TF_USE_LEGACY_KERAS"] = "0"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+PROJECT = Path(__file__).resolve().parents[1]
+RUNNER = PROJECT / "pipeline_runner.py"
+SERVER = PROJECT / "tests" / "graph" / "command_server.py"
+SAMPLE_PIPELINE = "fashion-mnist-sample-smoke"
+DATA_VARIABLE = "FASHION_MNIST_DIR"
+# As IDX files are called, by the half of the data that they hold.
+IDX_NAMES = {
+    half: (f"{half}-images-idx3-ubyte.gz", f"{half}-labels-idx1-ubyte.gz")
+    for half in ("train", "t10k")
+}
+# Nothing listens on the discard port: whatever tries to download fails at once.
+_UNREACHABLE = "http://127.0.0.1:9"
+
+_REAL_DATA = os.environ.get(DATA_VARIABLE)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-golden",
+        action="store_true",
+        help="write the golden forms of the graph anew instead of comparing with them",
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if _REAL_DATA:
+        return
+    skip = pytest.mark.skip(reason=f"{DATA_VARIABLE} names no folder of real data")
+    for item in items:
+        if item.get_closest_marker("real_data"):
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def closed_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test touches the user's cache, downloads anything, or takes data it did not name."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv(DATA_VARIABLE, raising=False)
+        patch.setenv("no_proxy", "")
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            patch.setenv(name, _UNREACHABLE)
+            patch.setenv(name.upper(), _UNREACHABLE)
+        yield
+
+
+@pytest.fixture(scope="session")
+def real_data_folder() -> Path:
+    """The folder of the real data; only for tests marked `real_data`."""
+    assert _REAL_DATA, "a test that asks for real data must be marked real_data"
+    return Path(_REAL_DATA)
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a command ended: its exit code and what it wrote."""
+
+    code: int
+    output: str
+    errors: str
+
+    @property
+    def json(self) -> Any:
+        """The JSON document that the command printed."""
+        return json.loads(self.output)
+
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Runs `pipeline_runner.py` in a process of its own.
+
+    `root` names a copy of the project, `memory` the bytes that the process may have.
+    """
+
+    def run(
+        *arguments: object, root: Path = PROJECT, memory: int | None = None, **environment: str
+    ) -> Outcome:
+        limit = functools.partial(resource.setrlimit, resource.RLIMIT_AS, (memory, memory))
+        ended = subprocess.run(
+            [sys.executable, str(root / RUNNER.name), *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            env={**os.environ, **environment},
+            preexec_fn=limit if memory else None,
+        )
+        return Outcome(ended.returncode, ended.stdout, ended.stderr)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def quick_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
+    """Runs `pipeline_runner.py` in a fork of a process that has imported the stack."""
+    folder = tmp_path_factory.mktemp("command_server")
+    with (folder / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, str(SERVER)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+
+    def run(*arguments: object) -> Outcome:
+        streams = {name: str(folder / name) for name in ("output", "errors")}
+        request = {"arguments": [str(argument) for argument in arguments], **streams}
+        print(json.dumps(request), file=server.stdin, flush=True)
+        answer = server.stdout.readline()
+        assert answer, f"the command server ended: {(folder / 'server.log').read_text()}"
+        texts = [Path(path).read_text(encoding="utf-8") for path in streams.values()]
+        return Outcome(int(answer), *texts)
+
+    yield run
+    with contextlib.suppress(BrokenPipeError):
+        server.stdin.close()
+    server.wait(timeout=60)
+    server.stdout.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class FinishedRun:
+    """A run that has ended.
+
+    Attributes:
+      output_dir: given as `--output-dir`.
+      receipt: of the run.
+      outcome: of the command that ran it.
+    """
+
+    output_dir: Path
+    receipt: dict[str, Any]
+    outcome: Outcome
+
+    @property
+    def root(self) -> Path:
+        """The folder of its pipeline."""
+        return self.output_dir / self.receipt["pipeline"]
+
+    @property
+    def export(self) -> Path:
+        """The version that it pushed."""
+        return self.root / "serving" / str(self.receipt["pushed_version"])
+
+    def copy(self, folder: Path) -> Path:
+        """Copies all of it, so that a test may change it; returns the new output folder.
+
+        What ML Metadata says of the artifacts still points at the original: to be read alone.
+        """
+        shutil.copytree(self.output_dir, folder)
+        return folder
+
+
+def finished(output_dir: Path, outcome: Outcome) -> FinishedRun:
+    """The newest run below `output_dir`, which `outcome` tells of."""
+    newest = max(output_dir.glob("*/runs/*/receipt.json"), key=lambda path: path.parent.name)
+    return FinishedRun(output_dir, json.loads(newest.read_text(encoding="utf-8")), outcome)
+
+
+@pytest.fixture(scope="session")
+def run_graph(quick_command: Command) -> Callable[..., FinishedRun]:
+    """Runs the graph with further arguments of `run`, and reads the receipt."""
+
+    def run(output_dir: Path, *arguments: object) -> FinishedRun:
+        return finished(output_dir, quick_command("run", "--output-dir", output_dir, *arguments))
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def sample_run(command: Command, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    """One smoke run of the whole graph on the built-in sample, as a person would start it.
+
+    Shared by all tests: look, do not touch. `copy` makes one that may be changed.
+    """
+    output_dir = tmp_path_factory.mktemp("sample_run") / "outputs"
+    outcome = command("run", "--data", "sample", "--output-dir", output_dir)
+    assert outcome.code == 0, f"the smoke run failed:\n{outcome.output}\n{outcome.errors}"
+    return finished(output_dir, outcome)
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Labelled images in memory, as the four IDX files hold them."""
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+    def change(self, **arrays: np.ndarray) -> Images:
+        """The same with other arrays."""
+        return dataclasses.replace(self, **arrays)
+
+    def first(self, train_per_class: int, test_per_class: int) -> Images:
+        """The first so many of each class, class by class."""
+        train = _first_of_each(self.train_labels, train_per_class)
+        test = _first_of_each(self.test_labels, test_per_class)
+        return Images(
+            self.train_images[train],
+            self.train_labels[train],
+            self.test_images[test],
+            self.test_labels[test],
+        )
+
+    def write(self, folder: Path) -> Path:
+        """Writes the four files and returns the folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = iter(dataclasses.astuple(self))
+        for names in IDX_NAMES.values():
+            for name in names:
+                (folder / name).write_bytes(gzip.compress(idx_bytes(next(arrays)), 1, mtime=0))
+        return folder
+
+
+def _first_of_each(labels: np.ndarray, count: int) -> np.ndarray:
+    return np.concatenate([np.flatnonzero(labels == label)[:count] for label in np.unique(labels)])
+
+
+def idx_bytes(array: np.ndarray) -> bytes:
+    """An array of unsigned bytes in IDX format."""
+    header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
+    return header + array.astype(np.uint8).tobytes()
+
+
+@pytest.fixture(scope="session")
+def as_idx() -> Callable[[np.ndarray], bytes]:
+    """Turns an array of unsigned bytes into the content of an IDX file."""
+    return idx_bytes
+
+
+@pytest.fixture(scope="session")
+def sample_images(closed_world: None) -> Images:
+    """The built-in sample, read from the files that runs take it from."""
+    from pipeline import data, sample
+
+    folder = data.cache_folder() / "sample"
+    sample.write_sample(folder)
+    arrays = [_read_idx(folder / name) for names in IDX_NAMES.values() for name in names]
+    return Images(*arrays)
+
+
+def _read_idx(path: Path) -> np.ndarray:
+    content = gzip.decompress(path.read_bytes())
+    dimensions = content[3]
+    shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+@pytest.fixture(scope="session")
+def digest_of() -> Callable[[Path], str]:
+    """SHA-256 over the names and the contents of all files below a folder."""
+
+    def digest(folder: Path) -> str:
+        found = hashlib.sha256()
+        for path in sorted(folder.rglob("*")):
+            found.update(f"{path.relative_to(folder)}\0".encode())
+            found.update(path.read_bytes() if path.is_file() else b"")
+        return found.hexdigest()
+
+    return digest

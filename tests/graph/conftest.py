@@ -1,0 +1,103 @@
+"""What the tests that run the graph share: small data, a served model, ML Metadata, a project."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline import records
+from pipeline.nodes import NODES
+
+PROJECT = Path(__file__).resolve().parents[2]
+# What a copy of the project needs not, or must not have.
+NOT_COPIED = (".*", "__pycache__", "outputs", "build", "dist", "*.egg-info", "docs", "tests")
+
+
+def settings(**values):
+    """Arguments of `run` for values of the configuration; `__` stands for the dot of a key."""
+    pairs = [f"{key.replace('__', '.')}={value}" for key, value in values.items()]
+    return [argument for pair in pairs for argument in ("--set", pair)]
+
+
+@pytest.fixture(scope="session")
+def set_values():
+    """See `settings`."""
+    return settings
+
+
+@pytest.fixture(scope="session")
+def few_images(sample_images):
+    """A fifth of the sample's training images and half of its test images."""
+    return sample_images.first(120, 50)
+
+
+@pytest.fixture(scope="session")
+def undemanding():
+    """Makes the arguments of `run` for a folder: one epoch, and gates that let every model pass.
+
+    Gates are what most tests are not about; those that are set their own after these.
+    """
+
+    def arguments(folder):
+        values = settings(
+            split__validation_per_class=30,
+            training__epochs=1,
+            gates__accuracy=0,
+            gates__class_recall=0,
+            gates__accuracy_drop=1,
+        )
+        return ["--data", folder, "--profile", "smoke", *values]
+
+    return arguments
+
+
+@pytest.fixture(scope="session")
+def few(few_images, undemanding, tmp_path_factory):
+    """Arguments of `run` for few images and no demands: a graph in a quarter of a minute."""
+    return undemanding(few_images.write(tmp_path_factory.mktemp("few_images")))
+
+
+@pytest.fixture(scope="session")
+def run_few(run_graph, few):
+    """Runs the graph on few images, with further arguments of `run`."""
+
+    def run(output_dir, *arguments):
+        return run_graph(output_dir, *few, *arguments)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def few_run(run_few, tmp_path_factory):
+    """A run on few images, whose model is served. Shared: to be copied, not changed."""
+    run = run_few(tmp_path_factory.mktemp("few_run") / "outputs")
+    assert run.outcome.code == 0, run.outcome.errors
+    return run
+
+
+@pytest.fixture(scope="session")
+def store_of():
+    """The ML Metadata of a run's pipeline."""
+
+    def open_store(run):
+        return records.open_store(run.root / "metadata.db")
+
+    return open_store
+
+
+@pytest.fixture(scope="session")
+def nodes_of(store_of):
+    """How ML Metadata says that the nodes of a run ended, by name."""
+
+    def read(run):
+        return records.read_nodes(store_of(run), run.receipt["run_id"], list(NODES))
+
+    return read
+
+
+@pytest.fixture
+def project_copy(tmp_path):
+    """A copy of the project to edit; its environment stays the one that runs the tests."""
+    copy = tmp_path / "project"
+    shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns(*NOT_COPIED))
+    return copy

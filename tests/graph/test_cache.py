@@ -1,0 +1,114 @@
+"""What runs again and what does not: the same run twice, edited code, changed data."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.nodes import NODES
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def ran_anew(receipt):
+    assert all(node["status"] in ("complete", "cached") for node in receipt["nodes"].values())
+    return {name for name, node in receipt["nodes"].items() if not node["cached"]}
+
+
+def served(run):
+    return sorted(path.name for path in (run.root / "serving").iterdir())
+
+
+@pytest.fixture(scope="module")
+def settled_run(sample_run, run_graph, tmp_path_factory):
+    """A second run on a copy of the first: the model that the first pushed is served now."""
+    output_dir = sample_run.copy(tmp_path_factory.mktemp("settled") / "outputs")
+    return run_graph(output_dir, "--data", "sample")
+
+
+def test_the_second_run_computes_what_depends_on_the_served_model_alone(settled_run, sample_run):
+    assert settled_run.outcome.code == 0, settled_run.outcome.errors
+    # The first run compared with nothing, this one has a served model to compare with.
+    assert ran_anew(settled_run.receipt) == {"Resolver", "DataGate", "Evaluator", "Pusher"}
+    gates = {gate["metric"]: gate for gate in settled_run.receipt["gates"]}
+    assert gates["accuracy against the served model"]["value"] == 0
+    assert settled_run.receipt["test_accuracy"] == sample_run.receipt["test_accuracy"]
+
+
+def test_the_second_run_pushes_no_second_copy(settled_run, sample_run):
+    assert settled_run.receipt["verdict"] == "pushed"
+    assert settled_run.receipt["pushed_version"] == sample_run.receipt["pushed_version"]
+    assert served(settled_run) == [str(sample_run.receipt["pushed_version"])]
+
+
+def test_the_third_run_computes_nothing(settled_run, sample_run, run_graph):
+    third = run_graph(settled_run.output_dir, "--data", "sample")
+    assert third.outcome.code == 0, third.outcome.errors
+    assert ran_anew(third.receipt) == set()
+    assert third.receipt["run_id"] > settled_run.receipt["run_id"]
+    for key in ("verdict", "pushed_version", "test_accuracy", "per_class", "model_digest"):
+        assert third.receipt[key] == settled_run.receipt[key], key
+    assert served(third) == [str(sample_run.receipt["pushed_version"])]
+
+
+def test_another_gate_evaluates_anew_and_trains_nothing(settled_run, run_graph, tmp_path):
+    output_dir = settled_run.copy(tmp_path / "outputs")
+    run_graph(output_dir, "--data", "sample")
+    changed = run_graph(output_dir, "--data", "sample", "--set", "gates.accuracy=0.81")
+    assert changed.outcome.code == 0, changed.outcome.errors
+    assert ran_anew(changed.receipt) == {"Evaluator", "Pusher"}
+    assert changed.receipt["gates"][0]["threshold"] == 0.81
+
+
+TRAINED_ANEW = {"Trainer", "ServingCheck", "Evaluator", "Pusher"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("components/trainer/model.py", TRAINED_ANEW),
+        ("components/trainer/callbacks.py", TRAINED_ANEW),
+        ("components/transform.py", {"Transform"} | TRAINED_ANEW),
+        ("components/data_gate/checks.py", {"DataGate"}),
+        ("components/serving_check/probe.py", {"ServingCheck", "Pusher"}),
+        ("components/evaluation_metrics.py", {"Evaluator", "Pusher"}),
+        ("requirements.txt", set(NODES) - {"Resolver"}),
+        ("pipeline/runners/engine.py", set()),
+    ],
+)
+def test_an_edit_runs_anew_what_it_may_change(
+    file, expected, settled_run, run_graph, command, project_copy, tmp_path
+):
+    """A comment is edit enough: the cache cannot know that nothing changed."""
+    output_dir = settled_run.copy(tmp_path / "outputs")
+    # The place of the serving folder is a parameter: here the Pusher has not been yet.
+    run_graph(output_dir, "--data", "sample")
+    with (project_copy / file).open("a") as source:
+        source.write("# An edit.\n")
+    outcome = command(
+        *("run", "--data", "sample", "--output-dir", output_dir),
+        # The path of the schema is a parameter too.
+        *("--set", f"schema_file={PROJECT / 'schema' / 'schema.pbtxt'}"),
+        root=project_copy,
+    )
+    assert outcome.code == 0, outcome.errors
+    shown = command("runs", "show", "latest", "--json", "--output-dir", output_dir)
+    assert ran_anew(shown.json) == expected
+
+
+@pytest.mark.slow
+def test_one_changed_pixel_runs_everything_but_the_schema_anew(
+    few_images, run_graph, undemanding, tmp_path
+):
+    """The file keeps its name, its size and, as far as anybody can tell, its date."""
+    folder = few_images.write(tmp_path / "data")
+    for _ in range(2):
+        before = run_graph(tmp_path / "outputs", *undemanding(folder))
+    assert before.outcome.code == 0, before.outcome.errors
+    images = few_images.train_images.copy()
+    images[17, 14, 14] ^= 1
+    few_images.change(train_images=images).write(folder)
+    changed = run_graph(tmp_path / "outputs", *undemanding(folder))
+    assert changed.outcome.code == 0, changed.outcome.errors
+    assert ran_anew(changed.receipt) == set(NODES) - {"ImportSchemaGen", "Resolver"}
+    assert changed.receipt["data"]["sha256"] != before.receipt["data"]["sha256"]

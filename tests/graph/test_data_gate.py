@@ -1,0 +1,128 @@
+"""DataGate: what stops a run before training, under both runners, and what it then leaves alone."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from components.data_gate.executor import DataGateStop
+
+pytestmark = pytest.mark.slow
+
+RUNNERS = ("local", "beam")
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def output_dir(few_run, tmp_path):
+    """An output folder in which a model is served."""
+    return few_run.copy(tmp_path / "outputs")
+
+
+@pytest.fixture
+def stopped(output_dir, few_run, run_graph, undemanding, nodes_of, digest_of):
+    """Runs on a folder, checks that the run was stopped, and returns the findings, a line each."""
+
+    def check(folder, *arguments):
+        root = output_dir / few_run.receipt["pipeline"]
+        served = digest_of(root / "serving")
+        run = run_graph(output_dir, *undemanding(folder), *arguments)
+        assert run.outcome.code == 1
+        assert (run.receipt["status"], run.receipt["verdict"]) == ("failed", "stopped")
+        assert run.receipt["failure"]["node"] == "DataGate"
+        assert run.receipt["pushed_version"] is None
+        assert digest_of(root / "serving") == served
+        nodes = nodes_of(run)
+        assert nodes["DataGate"].status == "failed"
+        for name in ("Transform", "Trainer", "ServingCheck", "Evaluator", "Pusher"):
+            assert nodes[name].status == "not run", name
+        message = run.receipt["failure"]["message"]
+        assert "Traceback" not in run.outcome.output + run.outcome.errors + message
+        for line in message.splitlines():
+            assert line in run.outcome.output
+        return message.splitlines()
+
+    return check
+
+
+@pytest.fixture
+def drifted(few_images, tmp_path):
+    """Data in which half of the first class bears the name of the second."""
+    labels = few_images.train_labels.copy()
+    labels[np.flatnonzero(labels == 0)[::2]] = 1
+    return few_images.change(train_labels=labels).write(tmp_path / "drifted")
+
+
+@pytest.fixture
+def with_duplicate(few_images, tmp_path):
+    """Data in which a training image is also a test image."""
+    images = few_images.test_images.copy()
+    images[3] = few_images.train_images[5]
+    return few_images.change(test_images=images).write(tmp_path / "with_duplicate")
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_drifted_labels_stop_the_run(runner, drifted, stopped):
+    (finding,) = stopped(drifted, "--runner", runner)
+    assert finding.startswith("drift: feature label drifted")
+    assert "data_gate.drift=warn" in finding
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_duplicate_stops_the_run(runner, with_duplicate, stopped):
+    (finding,) = stopped(with_duplicate, "--runner", runner)
+    assert finding.startswith("duplicates: 1 test images are also in train or val")
+    assert "train-00000005 = t10k-00000003" in finding
+    assert "expected at most 0" in finding
+
+
+def test_data_unlike_the_schema_stops_the_run(few_images, stopped, tmp_path):
+    """A schema that asks for a feature which the data has not."""
+    schema = (PROJECT / "schema" / "schema.pbtxt").read_text()
+    wanted = 'feature { name: "season" type: INT presence { min_fraction: 1.0 min_count: 1 } }\n'
+    path = tmp_path / "schema.pbtxt"
+    path.write_text(wanted + schema)
+    folder = few_images.write(tmp_path / "data")
+    findings = stopped(folder, "--set", f"schema_file={path}")
+    assert len(findings) == 3
+    for finding, split in zip(findings, ("train", "val", "test"), strict=True):
+        assert finding.startswith(f"anomalies: split {split}, feature season")
+
+
+def test_all_findings_are_told_at_once(drifted, few_images, stopped, tmp_path):
+    images = few_images.test_images.copy()
+    images[3] = few_images.train_images[5]
+    both = few_images.change(test_images=images)
+    labels = few_images.train_labels.copy()
+    labels[np.flatnonzero(labels == 0)[::2]] = 1
+    findings = stopped(both.change(train_labels=labels).write(tmp_path / "both"))
+    assert [finding.split(":")[0] for finding in findings] == ["drift", "duplicates"]
+
+
+@pytest.mark.parametrize("setting", ["data_gate.duplicates=warn", "data_gate.max_duplicates=1"])
+def test_what_is_tolerated_passes(
+    setting, with_duplicate, output_dir, run_graph, undemanding, nodes_of
+):
+    run = run_graph(output_dir, *undemanding(with_duplicate), "--set", setting)
+    assert run.outcome.code == 0, run.outcome.errors
+    assert run.receipt["verdict"] == "pushed"
+    report = Path(nodes_of(run)["DataGate"].output("report").uri) / "report.json"
+    findings = json.loads(report.read_text())["findings"]
+    # What is only warned of is reported; what is within the bound is no finding.
+    assert len(findings) == ("warn" in setting)
+
+
+def test_without_a_served_model_nothing_can_drift(drifted, run_graph, undemanding, tmp_path):
+    """The first run has nothing to compare with."""
+    run = run_graph(tmp_path / "fresh", *undemanding(drifted))
+    assert run.outcome.code == 0, run.outcome.errors
+
+
+def test_the_receipt_knows_the_stop_by_its_name():
+    """Whoever renames the exception must rename it in operations/receipts.py too."""
+    from operations import receipts
+
+    receipt = {}
+    receipts.fail(receipt, DataGateStop("drift: ..."), "DataGate")
+    assert receipt["verdict"] == "stopped"

@@ -1,0 +1,157 @@
+"""The smoke run: what it leaves behind, and that its receipt says what is true."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from components import image_schema
+from pipeline.nodes import NODES
+
+PROJECT = Path(__file__).resolve().parents[2]
+RECEIPT_SCHEMA = PROJECT / "pipeline" / "receipt.schema.json"
+BINS = 15
+
+
+@pytest.fixture(scope="module")
+def class_names():
+    path = PROJECT / "schema" / "schema.pbtxt"
+    return image_schema.parse_schema(path.read_text(), str(path)).class_names
+
+
+@pytest.fixture(scope="module")
+def probabilities(sample_run, sample_images):
+    """What the pushed model says of the test images; asked without any code of the project."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(sample_run.export))
+    pixels = tf.constant(sample_images.test_images)
+    return loaded.signatures["predict_pixels"](pixels=pixels)["probabilities"].numpy()
+
+
+def test_it_ends_pushed_with_every_node_complete(sample_run):
+    receipt = sample_run.receipt
+    assert (receipt["status"], receipt["verdict"], receipt["failure"]) == (
+        "completed",
+        "pushed",
+        None,
+    )
+    assert {name: node["status"] for name, node in receipt["nodes"].items()} == dict.fromkeys(
+        NODES, "complete"
+    )
+    assert len(NODES) == 11
+    assert receipt["runner"] == {"dag": "LocalDagRunner", "node": "FnApiRunner"}
+
+
+def test_its_receipt_has_the_promised_form(sample_run):
+    schema = json.loads(RECEIPT_SCHEMA.read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.Draft202012Validator(schema).validate(sample_run.receipt)
+
+
+def test_the_smoke_network_learns_the_sample(sample_run):
+    assert sample_run.receipt["test_accuracy"] >= 0.90
+    assert sample_run.receipt["test_count"] == 1000
+
+
+def test_every_gate_names_its_measure_and_passed(sample_run, class_names):
+    gates = sample_run.receipt["gates"]
+    assert [(gate["metric"], gate["slice"]) for gate in gates] == [
+        ("accuracy", "overall"),
+        *(("recall", name) for name in class_names),
+    ]
+    assert all(gate["passed"] and gate["value"] >= gate["threshold"] for gate in gates)
+
+
+def test_the_scores_are_those_of_scikit_learn(
+    sample_run, sample_images, probabilities, class_names
+):
+    expected = metrics.classification_report(
+        sample_images.test_labels,
+        probabilities.argmax(axis=1),
+        target_names=class_names,
+        output_dict=True,
+        zero_division=0,
+    )
+    receipt = sample_run.receipt
+    found = {
+        **receipt["per_class"],
+        "macro avg": receipt["macro_avg"],
+        "weighted avg": receipt["weighted_avg"],
+    }
+    assert list(receipt["per_class"]) == list(class_names)
+    for name, scores in found.items():
+        row = {key.replace("-score", ""): value for key, value in expected[name].items()}
+        assert scores == pytest.approx(row, abs=1e-6), name
+    assert receipt["test_accuracy"] == pytest.approx(expected["accuracy"], abs=1e-6)
+
+
+def test_the_confusion_matrix_is_that_of_scikit_learn(sample_run, sample_images, probabilities):
+    labels, predicted = sample_images.test_labels, probabilities.argmax(axis=1)
+    confusion = sample_run.receipt["confusion"]
+    assert confusion == metrics.confusion_matrix(labels, predicted, labels=range(10)).tolist()
+    supports = [scores["support"] for scores in sample_run.receipt["per_class"].values()]
+    assert [sum(row) for row in confusion] == supports
+
+
+def test_the_calibration_error_is_that_of_fifteen_bins(sample_run, sample_images, probabilities):
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == sample_images.test_labels
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    distances = [abs((right - confidence)[bins == number].sum()) for number in range(BINS)]
+    expected = sum(distances) / len(right)
+    assert expected > 0
+    assert sample_run.receipt["calibration"]["ece_before"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_losses_and_top_2_are_those_of_the_pushed_model(sample_run, sample_images, probabilities):
+    labels = sample_images.test_labels
+    own = probabilities[np.arange(len(labels)), labels]
+    among_two = metrics.top_k_accuracy_score(labels, probabilities, k=2)
+    assert sample_run.receipt["cross_entropy"] == pytest.approx(-np.log(own).mean(), abs=1e-4)
+    assert sample_run.receipt["top_2_accuracy"] == pytest.approx(among_two, abs=1e-6)
+
+
+def test_it_leaves_nothing_temporary_behind(sample_run):
+    run_folder = sample_run.root / "runs" / sample_run.receipt["run_id"]
+    assert not (run_folder / "tmp").exists()
+    assert (run_folder / "log.txt").stat().st_size > 0
+    serving = [path.name for path in (sample_run.root / "serving").iterdir()]
+    assert serving == [str(sample_run.receipt["pushed_version"])]
+
+
+def test_it_tells_where_it_stands_without_tracebacks(sample_run):
+    errors = sample_run.outcome.errors
+    assert "Traceback" not in errors
+    for node in NODES:
+        assert f" {node} " in errors
+    assert "epoch 1 of " in errors
+
+
+def test_runs_lists_it(sample_run, command):
+    listed = command("runs", "--output-dir", sample_run.output_dir)
+    row = next(line for line in listed.output.splitlines() if sample_run.receipt["run_id"] in line)
+    assert listed.code == 0
+    assert {"completed", "pushed", str(sample_run.receipt["pushed_version"])} <= set(row.split())
+
+
+def test_runs_show_prints_the_latest_as_it_was_printed_then(sample_run, command):
+    shown = command("runs", "show", "latest", "--output-dir", sample_run.output_dir)
+    assert shown.code == 0
+    assert shown.output == sample_run.outcome.output
+    assert "Pushed: version" in shown.output
+
+
+def test_runs_show_as_json_is_the_receipt(sample_run, command):
+    arguments = ("--output-dir", sample_run.output_dir, "--json")
+    assert command("runs", "show", "latest", *arguments).json == sample_run.receipt
+    assert command("runs", "show", sample_run.receipt["run_id"], *arguments).code == 0
+
+
+def test_runs_show_of_an_unknown_run_is_a_usage_error(sample_run, command):
+    shown = command("runs", "show", "19990101", "--output-dir", sample_run.output_dir)
+    assert shown.code == 2
+    assert shown.errors.startswith("error: 0 runs ")

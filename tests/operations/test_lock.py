@@ -1,0 +1,90 @@
+"""One run at a time: the second is told who holds the lock, and death gives it back."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from operations.lock import exclusive
+from pipeline.errors import LockHeldError
+
+PROJECT = Path(__file__).resolve().parents[2]
+HOLDER = """
+import pathlib, sys, time
+from operations.lock import exclusive
+with exclusive(pathlib.Path(sys.argv[1]), "run"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "clothes").mkdir()
+    return tmp_path / "clothes" / "lock"
+
+
+@pytest.fixture
+def holder(path):
+    """Another process, which holds the lock until it is closed or killed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_lock_that_another_process_holds_is_refused_with_who_and_since(path, holder):
+    since = json.loads(path.read_text())["since"]
+    with pytest.raises(LockHeldError) as caught, exclusive(path, "run"):
+        pytest.fail("two processes hold the lock")
+    message = str(caught.value)
+    assert message.startswith(f"clothes is held by run (process {holder.pid}) since {since}; ")
+    assert "--output-dir" in message
+    assert caught.value.exit_code == 4
+
+
+def test_being_refused_leaves_the_holder_named(path, holder):
+    for _ in range(2):
+        with pytest.raises(LockHeldError, match=f"process {holder.pid}"), exclusive(path, "run"):
+            pytest.fail("two processes hold the lock")
+
+
+def test_a_killed_process_gives_the_lock_back(path, holder):
+    holder.kill()
+    holder.wait(timeout=60)
+    with exclusive(path, "clean"):
+        assert json.loads(path.read_text())["process"] == os.getpid()
+
+
+def test_a_process_that_ends_gives_the_lock_back(path, holder):
+    holder.communicate("", timeout=60)
+    with exclusive(path, "run"):
+        pass
+
+
+def test_the_lock_can_be_taken_again_and_again(path):
+    for purpose in ("run", "a longer purpose", "run"):
+        with exclusive(path, purpose):
+            assert json.loads(path.read_text())["purpose"] == purpose
+
+
+def test_an_error_under_the_lock_gives_it_back(path):
+    with pytest.raises(KeyError), exclusive(path, "run"):
+        raise KeyError
+    with exclusive(path, "run"):
+        pass
+
+
+def test_a_holder_that_left_no_name_is_told_of_all_the_same(path, holder):
+    path.write_text("not JSON")
+    with pytest.raises(LockHeldError, match="held by another process"), exclusive(path, "run"):
+        pytest.fail("two processes hold the lock")

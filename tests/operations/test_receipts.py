@@ -1,0 +1,186 @@
+"""The receipt: of the form that its schema gives, and true to how the nodes ended."""
+
+import datetime
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from operations import receipts
+from operations.run import exit_code
+from pipeline import records
+from pipeline.nodes import NODES
+
+PROJECT = Path(__file__).resolve().parents[2]
+SCHEMA = json.loads((PROJECT / "pipeline" / "receipt.schema.json").read_text(encoding="utf-8"))
+
+
+def check(receipt):
+    """Holds a receipt, as it comes back from its file, against the schema."""
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    jsonschema.Draft202012Validator(SCHEMA).validate(json.loads(json.dumps(receipt)))
+
+
+def nodes(pushed=True, **others):
+    """How the nodes of a run ended: all well, but for `others`."""
+    found = {
+        name: records.NodeRecord(others.get(name, records.COMPLETE), 1.5, {}) for name in NODES
+    }
+    properties = {"pushed": int(pushed)} | ({"pushed_version": "17"} if pushed else {})
+    artifact = records.ArtifactRecord(1, "/pushed", properties)
+    found["Pusher"].outputs["pushed_model"] = [artifact]
+    return found
+
+
+class DataGateStop(RuntimeError):
+    """Bears the name of the error with which the gate stops a run."""
+
+
+def test_a_run_that_has_begun_counts_as_interrupted(receipt):
+    check(receipt)
+    assert (receipt["status"], receipt["verdict"]) == ("interrupted", "none")
+    assert exit_code(receipt) == 130
+
+
+def test_the_receipt_says_what_a_run_is_made_of(receipt, prepared):
+    assert receipt["run_id"] == "20260102-030405"
+    assert datetime.datetime.fromisoformat(receipt["began"]).tzinfo is not None
+    assert receipt["seed"] == receipt["config"]["seed"] == 7
+    assert receipt["config"]["profile"] == "default"
+    assert receipt["data"]["sha256"] == prepared.data.sha256s
+    assert len(receipt["data"]["sha256"]) == 4
+    assert receipt["threads"] >= 1
+    assert {"tensorflow", "keras", "tfx", "python"} <= set(receipt["versions"])
+
+
+def test_a_whole_receipt_fits_the_schema(pushed_receipt):
+    check(pushed_receipt)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("status", "done"),
+        ("verdict", "accepted"),
+        ("run_id", "yesterday"),
+        ("pushed_version", "17"),
+        ("test_accuracy", 91.2),
+        ("lock_sha256", "abc"),
+        ("surprise", 1),
+    ],
+)
+def test_the_schema_refuses_what_is_no_receipt(pushed_receipt, key, value):
+    with pytest.raises(jsonschema.ValidationError):
+        check({**pushed_receipt, key: value})
+
+
+def test_the_schema_describes_every_key_and_asks_for_all(receipt):
+    assert set(SCHEMA["required"]) == set(SCHEMA["properties"]) == set(receipt)
+
+
+@pytest.mark.parametrize(
+    ("pushed", "verdict", "code"), [(True, "pushed", 0), (False, "refused", 3)]
+)
+def test_a_run_that_ended_well_was_pushed_or_refused(receipt, pushed, verdict, code):
+    receipts.end(receipt, nodes(pushed), None)
+    check(receipt)
+    assert (receipt["status"], receipt["verdict"]) == ("completed", verdict)
+    assert receipt["pushed_version"] == (17 if pushed else None)
+    assert receipt["failure"] is None
+    assert exit_code(receipt) == code
+
+
+def test_each_node_is_entered_with_its_time(receipt):
+    receipts.end(receipt, nodes(Transform=records.CACHED), None)
+    assert list(receipt["nodes"]) == list(NODES)
+    assert receipt["nodes"]["Transform"] == {"status": "cached", "seconds": 1.5, "cached": True}
+    assert receipt["nodes"]["Trainer"] == {"status": "complete", "seconds": 1.5, "cached": False}
+
+
+def test_a_node_that_raised_fails_the_run(receipt):
+    error = ValueError("what happened")
+    ended = nodes(Trainer=records.FAILED, Evaluator=records.NOT_RUN, Pusher=records.NOT_RUN)
+    receipts.end(receipt, ended, error)
+    check(receipt)
+    assert (receipt["status"], receipt["verdict"]) == ("failed", "none")
+    assert receipt["failure"] == {"node": "Trainer", "message": "what happened"}
+    assert exit_code(receipt) == 1
+
+
+@pytest.mark.parametrize("status", [records.FAILED, records.INTERRUPTED, records.NOT_RUN])
+def test_an_error_that_was_swallowed_fails_the_run_all_the_same(receipt, status):
+    receipts.end(receipt, nodes(Evaluator=status), None)
+    check(receipt)
+    assert receipt["status"] == "failed"
+    assert receipt["failure"]["node"] == "Evaluator"
+
+
+def test_a_run_without_nodes_did_not_complete(receipt):
+    receipts.end(receipt, {}, None)
+    assert (receipt["status"], receipt["verdict"]) == ("failed", "none")
+    assert exit_code(receipt) == 1
+
+
+def test_what_the_data_gate_decides_is_a_stop(receipt):
+    ended = nodes(DataGate=records.FAILED, Trainer=records.NOT_RUN)
+    receipts.end(receipt, ended, DataGateStop("drift: the labels"))
+    check(receipt)
+    assert (receipt["status"], receipt["verdict"]) == ("failed", "stopped")
+    assert receipt["failure"] == {"node": "DataGate", "message": "drift: the labels"}
+    assert exit_code(receipt) == 1
+
+
+def test_a_data_gate_that_breaks_decides_nothing(receipt):
+    receipts.end(receipt, nodes(DataGate=records.FAILED), OSError("disk full"))
+    assert receipt["verdict"] == "none"
+    assert receipt["failure"]["node"] == "DataGate"
+
+
+def test_an_interrupted_run_stays_interrupted(receipt):
+    receipts.end(receipt, nodes(Trainer=records.INTERRUPTED), KeyboardInterrupt())
+    check(receipt)
+    assert (receipt["status"], receipt["verdict"]) == ("interrupted", "none")
+    assert receipt["failure"] == {"node": None, "message": "the run was interrupted"}
+
+
+def test_an_error_that_came_as_a_traceback_is_told_in_its_last_line(receipt):
+    text = (
+        "Traceback (most recent call last):\n  File 'x.py', line 3, in read\n"
+        "IdxError: train is empty; expected images. [while running 'Read']\n"
+    )
+    receipts.fail(receipt, RuntimeError(text))
+    assert receipt["failure"]["message"] == "IdxError: train is empty; expected images."
+
+
+def test_an_error_without_a_message_is_told_by_its_name(receipt):
+    receipts.fail(receipt, MemoryError())
+    check(receipt)
+    assert receipt["failure"]["message"] == "MemoryError"
+
+
+def test_artifacts_are_entered_by_what_they_hold(receipt, tmp_path):
+    ended = nodes()
+    for name in ("first", "second"):
+        (tmp_path / name / "Format-Serving").mkdir(parents=True)
+        (tmp_path / name / "Format-Serving" / "saved_model.pb").write_text("the same")
+        (tmp_path / name / "golden.npz").write_text(name)
+        artifact = records.ArtifactRecord(1, str(tmp_path / name), {})
+        ended["Trainer"].outputs["model"] = [artifact]
+        receipts.add_artifacts(receipt, ended)
+        check(receipt)
+        digests = (receipt["digests"]["Trainer.model"], receipt["model_digest"])
+        if name == "first":
+            before = digests
+    assert digests[0] != before[0]
+    assert digests[1] == before[1]
+
+
+def test_artifacts_of_a_node_that_failed_are_not_entered(receipt, tmp_path):
+    (tmp_path / "model" / "Format-Serving").mkdir(parents=True)
+    ended = nodes(Trainer=records.FAILED)
+    artifact = records.ArtifactRecord(1, str(tmp_path / "model"), {})
+    ended["Trainer"].outputs["model"] = [artifact]
+    receipts.add_artifacts(receipt, ended)
+    assert receipt["digests"] == {}
+    assert receipt["model_digest"] is None

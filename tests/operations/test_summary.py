@@ -1,0 +1,131 @@
+"""What is printed of runs, for people and for programs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from operations import summary
+from pipeline import config
+
+
+def printed(capsys, receipt):
+    summary.print_receipt(receipt, Path("outputs"), as_json=False)
+    return capsys.readouterr().out
+
+
+def test_a_pushed_model_is_told_with_its_version_and_where_it_lies(capsys, pushed_receipt):
+    text = printed(capsys, pushed_receipt)
+    assert "Pushed: version 17, all 1 gates passed" in text
+    assert "Test accuracy 0.9123 on 12,000 images" in text
+    assert "Served    outputs/clothes/serving/17" in text
+    assert "Results   outputs/clothes/runs/20260102-030405" in text
+    assert "Go on" not in text
+
+
+def test_class_names_are_shown_as_they_are(capsys, pushed_receipt):
+    """Even where they look like the markup of the library that prints them."""
+    text = printed(capsys, pushed_receipt)
+    assert "weakest class [bold]x, recall 0.500" in text
+    (line,) = [line for line in text.splitlines() if line.startswith("[bold]x ")]
+    assert line.split() == ["[bold]x", "0.750", "0.500", "0.600", "40"]
+
+
+def test_each_node_is_shown_with_its_time(capsys, pushed_receipt):
+    (line,) = [line for line in printed(capsys, pushed_receipt).splitlines() if "Trainer" in line]
+    assert line.split() == ["Trainer", "complete", "12.3"]
+
+
+def test_a_refused_model_is_told_with_the_gates_that_refused_it(capsys, pushed_receipt):
+    failed = {
+        "metric": "recall",
+        "slice": "[bold]x",
+        "value": 0.5,
+        "threshold": 0.6,
+        "passed": False,
+    }
+    pushed_receipt.update(verdict="refused", pushed_version=None)
+    pushed_receipt["gates"].append(failed)
+    text = printed(capsys, pushed_receipt)
+    assert "Refused by 1 of 2 gates, nothing pushed" in text
+    assert "refused: recall, [bold]x: 0.5000, expected at least 0.6000" in text
+    assert "Served" not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "headline"),
+    [
+        ({"status": "failed", "verdict": "stopped"}, "Stopped by DataGate before training"),
+        ({"status": "failed"}, "Failed in Trainer, nothing pushed"),
+        ({"status": "interrupted"}, "Interrupted, nothing pushed"),
+    ],
+)
+def test_a_failure_is_told_with_its_reason_and_how_to_go_on(capsys, receipt, changes, headline):
+    message = "one [red]thing[/] happened\nand another"
+    receipt.update(failure={"node": "Trainer", "message": message}, **changes)
+    text = printed(capsys, receipt)
+    assert headline in text
+    assert "  one [red]thing[/] happened\n  and another\n" in text
+    assert "Log       outputs/clothes/runs/20260102-030405/log.txt" in text
+    assert "Go on     python pipeline_runner.py run (what is complete is not run again)" in text
+
+
+def test_a_failure_outside_of_the_nodes_is_told(capsys, receipt):
+    receipt.update(status="failed", failure={"node": None, "message": "no space left"})
+    assert "Failed in the run itself, nothing pushed" in printed(capsys, receipt)
+
+
+def test_a_run_that_was_killed_can_be_shown(capsys, receipt):
+    """Nothing was entered after its beginning."""
+    assert "Interrupted, nothing pushed" in printed(capsys, receipt)
+
+
+def test_long_lines_are_not_cut_where_no_terminal_is(capsys, receipt):
+    message = "word " * 100 + "end"
+    receipt.update(status="failed", failure={"node": None, "message": message})
+    assert f"  {message}\n" in printed(capsys, receipt)
+
+
+def test_a_receipt_as_json_is_the_receipt(capsys, pushed_receipt):
+    summary.print_receipt(pushed_receipt, Path("outputs"), as_json=True)
+    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(pushed_receipt))
+
+
+def test_runs_are_listed_newest_first(capsys, receipt, pushed_receipt):
+    older = {**receipt, "run_id": "20250101-000000", "pipeline": "[red]shoes"}
+    older.update(verdict="none", test_accuracy=None, seconds=None, pushed_version=None)
+    summary.print_runs([older, pushed_receipt], as_json=False)
+    heading, first, second = capsys.readouterr().out.splitlines()
+    assert heading.split()[:4] == ["run", "pipeline", "status", "verdict"]
+    assert first.split()[0] == "20260102-030405"
+    assert first.split()[-5:] == ["pushed", "0.9123", "61", "s", "17"]
+    assert second.split()[:2] == ["20250101-000000", "[red]shoes"]
+
+
+def test_runs_as_json_are_receipts_newest_first(capsys, receipt, pushed_receipt):
+    summary.print_runs([{**receipt, "run_id": "1"}, pushed_receipt], as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert [entry["run_id"] for entry in found] == ["20260102-030405", "1"]
+
+
+def test_without_runs_it_is_said_how_to_start_one(capsys):
+    summary.print_runs([], as_json=False)
+    assert "python pipeline_runner.py run" in capsys.readouterr().out
+    summary.print_runs([], as_json=True)
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_every_key_is_listed_with_its_default(capsys):
+    summary.print_keys(as_json=False)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    listed = {line[0] for line in lines}
+    assert set(config.known_keys()) <= listed
+    assert ["training.widths", "[32,", "64,", "128]"] in [line[:4] for line in lines]
+
+
+def test_every_key_is_listed_as_json(capsys):
+    summary.print_keys(as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == set(config.known_keys())
+    assert found["training.augmentation.flip"]["default"] is True
+    assert all(entry["about"] for entry in found.values())

@@ -1,0 +1,260 @@
+"""The configuration: what profiles and `--set` change, and what is refused."""
+
+import itertools
+import json
+
+import hypothesis
+import pytest
+from hypothesis import strategies
+
+from pipeline import config
+from pipeline.errors import ConfigurationError
+
+# A value other than the default for every key.
+OTHER_VALUES = {
+    "name": "garments",
+    "schema_file": "other.pbtxt",
+    "seed": 7,
+    "split.validation_per_class": 50,
+    "data_gate.anomalies": "warn",
+    "data_gate.drift": "warn",
+    "data_gate.duplicates": "warn",
+    "data_gate.max_duplicates": 3,
+    "training.widths": [7, 11],
+    "training.dropout": 0.123,
+    "training.l2": 0.123,
+    "training.epochs": 41,
+    "training.batch_size": 63,
+    "training.learning_rate": 0.0123,
+    "training.label_smoothing": 0.123,
+    "training.plateau_patience": 41,
+    "training.plateau_factor": 0.123,
+    "training.early_stopping_patience": 43,
+    "training.augmentation.rotation": 0.123,
+    "training.augmentation.shift": 0.123,
+    "training.augmentation.shear": 0.123,
+    "training.augmentation.zoom": 0.123,
+    "training.augmentation.flip": False,
+    "training.augmentation.erasing": 0.123,
+    "gates.accuracy": 0.123,
+    "gates.class_recall": 0.123,
+    "gates.accuracy_drop": 0.123,
+}
+
+
+def value_of(loaded, key):
+    values = loaded.model_dump(mode="json")
+    for part in key.split("."):
+        values = values[part]
+    return values
+
+
+def refusal(*assignments, profile="default"):
+    with pytest.raises(ConfigurationError) as caught:
+        config.load(profile, assignments)
+    return str(caught.value)
+
+
+def test_every_key_has_another_value_to_be_tried_with():
+    assert set(OTHER_VALUES) == set(config.known_keys())
+
+
+@pytest.mark.parametrize("key", OTHER_VALUES)
+def test_every_key_can_be_set_and_changes_nothing_else(key):
+    value = OTHER_VALUES[key]
+    before = config.load("default")
+    after = config.load("default", [f"{key}={value if key == 'name' else json.dumps(value)}"])
+    changed = [k for k in config.known_keys() if value_of(before, k) != value_of(after, k)]
+    assert changed == [key]
+    assert value_of(after, key) == value
+
+
+def test_every_key_says_what_it_is():
+    assert all(config.known_keys().values())
+
+
+def test_values_have_the_type_of_their_key():
+    loaded = config.load(
+        "default",
+        [
+            "training.epochs=30",
+            "training.learning_rate=1e-3",
+            "training.widths=[8,16,24]",
+            "training.augmentation.flip=false",
+            "data_gate.drift=warn",
+            "name=my-clothes",
+        ],
+    )
+    assert loaded.training.epochs == 30
+    assert loaded.training.learning_rate == 0.001
+    assert loaded.training.widths == (8, 16, 24)
+    assert loaded.training.augmentation.flip is False
+    assert loaded.data_gate.drift == "warn"
+    assert loaded.name == "my-clothes"
+
+
+def test_a_value_may_hold_an_equals_sign():
+    assert config.load("default", ["schema_file=a=b.pbtxt"]).schema_file == "a=b.pbtxt"
+
+
+def test_the_later_value_wins():
+    loaded = config.load("default", ["training.epochs=3", "seed=5", "training.epochs=9"])
+    assert (loaded.training.epochs, loaded.seed) == (9, 5)
+
+
+def test_setting_one_key_of_a_section_leaves_the_profiles_others():
+    loaded = config.load("smoke", ["training.augmentation.zoom=0.123"])
+    assert loaded.training.augmentation.zoom == 0.123
+    smoke = config.load("smoke").training
+    kept = loaded.training.augmentation.model_copy(update={"zoom": smoke.augmentation.zoom})
+    assert loaded.training.model_copy(update={"augmentation": kept}) == smoke
+
+
+def test_the_smoke_profile_is_smaller_and_asks_for_less():
+    smoke, default = config.load("smoke"), config.load("default")
+    assert smoke.training.epochs < default.training.epochs
+    assert sum(smoke.training.widths) < sum(default.training.widths)
+    assert smoke.gates.accuracy < default.gates.accuracy
+    assert smoke.profile == "smoke"
+
+
+@pytest.mark.parametrize("profile", config.PROFILES)
+def test_the_docstring_of_a_profile_gives_its_command(profile):
+    assert "Command: `python pipeline_runner.py run" in config.PROFILES[profile].__doc__
+
+
+@pytest.mark.parametrize("profile", config.PROFILES)
+def test_the_sample_spares_fewer_images_for_validation(profile):
+    full, sample = config.load(profile), config.load(profile, sample=True)
+    assert sample.split.validation_per_class < full.split.validation_per_class
+    assert sample.model_copy(update={"split": full.split}) == full
+
+
+def test_an_assignment_wins_over_the_sample_and_over_the_seed():
+    loaded = config.load("smoke", ["split.validation_per_class=7", "seed=8"], sample=True, seed=9)
+    assert (loaded.split.validation_per_class, loaded.seed) == (7, 8)
+
+
+def test_a_seed_of_its_own_is_taken():
+    assert config.load("default", seed=9).seed == 9
+
+
+def test_nothing_changes_a_loaded_configuration():
+    loaded = config.load("default")
+    with pytest.raises(ValueError, match="frozen"):
+        loaded.seed = 3
+
+
+def test_loading_leaves_no_trace():
+    before = config.load("smoke")
+    config.load("smoke", ["training.epochs=99"], sample=True)
+    assert config.load("smoke") == before
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [
+        ("training.epoch", "training.epochs"),
+        ("epochs", "training.epochs"),
+        ("Seed", "seed"),
+        ("gates.acuracy", "gates.accuracy"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest(key, nearest):
+    message = refusal(f"{key}=3")
+    assert f"unknown key {key!r} (the nearest is {nearest!r})" in message
+    assert "pipeline_runner.py keys" in message
+
+
+@pytest.mark.parametrize("key", ["training", "training.augmentation", "profile", "", "."])
+def test_what_is_no_single_value_cannot_be_set(key):
+    assert f"unknown key {key!r}" in refusal(f"{key}=3")
+
+
+def test_an_unknown_profile_is_refused_with_the_nearest():
+    message = refusal(profile="somke")
+    assert "unknown profile 'somke' (the nearest is 'smoke')" in message
+    assert "expected one of smoke, default" in message
+
+
+def test_an_assignment_without_a_value_is_refused():
+    message = refusal("training.epochs")
+    assert "no value; expected key=value" in message
+
+
+@pytest.mark.parametrize(
+    ("assignment", "expected"),
+    [
+        ("training.learning_rate=-0.1", "greater than 0"),
+        ("training.learning_rate=0", "greater than 0"),
+        ("training.learning_rate=fast", "a valid number"),
+        ("training.learning_rate=NaN", "a finite number"),
+        ("training.learning_rate=Infinity", "a finite number"),
+        ("training.l2=1e999", "a finite number"),
+        ("training.widths=[32,0]", "greater than or equal to 1"),
+        ("training.widths=[]", "at least 1 item"),
+        ("training.widths=32", "a valid tuple"),
+        ("training.widths=[8,8,8,8,8,8]", "at most 5 items"),
+        ("training.plateau_patience=0", "greater than or equal to 1"),
+        ("training.early_stopping_patience=0", "greater than or equal to 1"),
+        ("training.plateau_factor=1", "less than 1"),
+        ("training.epochs=2.5", "a valid integer"),
+        ("training.epochs=", "a valid integer"),
+        ("training.epochs=null", "a valid integer"),
+        ("training.dropout=1", "less than 1"),
+        ("training.augmentation.flip=perhaps", "a valid boolean"),
+        ("gates.accuracy=1.5", "less than or equal to 1"),
+        ("gates.accuracy=90", "less than or equal to 1"),
+        ("data_gate.drift=ignore", "'stop' or 'warn'"),
+        ("data_gate.max_duplicates=-1", "greater than or equal to 0"),
+        ("split.validation_per_class=0", "greater than or equal to 1"),
+        ("seed=-1", "greater than or equal to 0"),
+        ("seed=2147483648", "less than"),
+        pytest.param(f"seed=1{'0' * 5000}", "integer", id="a number of 5001 digits"),
+        ("name=My Clothes", "a text of the form"),
+        ("name=../elsewhere", "a text of the form"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(assignment, expected):
+    key = assignment.partition("=")[0]
+    message = refusal(assignment)
+    assert message.startswith(key)
+    assert f"; expected {expected}" in message or expected in message.partition("; expected ")[2]
+    assert message.endswith(f"Set it with --set {key}=VALUE.")
+
+
+@hypothesis.given(strategies.sampled_from(sorted(OTHER_VALUES)), strategies.text(max_size=20))
+def test_any_value_is_taken_or_refused_in_words(key, text):
+    try:
+        loaded = config.load("default", [f"{key}={text}"])
+    except ConfigurationError as error:
+        assert key in str(error)
+    else:
+        assert config.load("default").model_dump().keys() == loaded.model_dump().keys()
+
+
+@hypothesis.given(strategies.text(max_size=30))
+def test_any_assignment_is_taken_or_refused_in_words(text):
+    hypothesis.assume(text.partition("=")[0] not in config.known_keys())
+    assert refusal(text).startswith(f"--set {text}:")
+
+
+def test_sample_smoke_and_real_have_names_of_their_own():
+    names = {
+        config.pipeline_name(config.load(profile, [f"name={name}"], sample=sample), sample)
+        for profile, name, sample in itertools.product(
+            config.PROFILES, ("fashion-mnist", "sampler", "smoked"), (True, False)
+        )
+    }
+    assert len(names) == len(config.PROFILES) * 3 * 2
+
+
+def test_the_default_profile_on_real_data_bears_the_plain_name():
+    assert config.pipeline_name(config.load("default"), sample=False) == "fashion-mnist"
+
+
+@pytest.mark.parametrize("name", ["fashion-mnist-smoke", "fashion-mnist-sample", "a-sample-smoke"])
+def test_a_name_that_smoke_or_sample_runs_would_bear_is_refused(name):
+    message = refusal(f"name={name}")
+    assert message.startswith(f"name: found {name!r}; expected ")
+    assert "-sample" in message

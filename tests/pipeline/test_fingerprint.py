@@ -1,0 +1,123 @@
+"""The fingerprint of a node: it follows the node's own code, and no other."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pipeline import fingerprint
+
+PROJECT = Path(__file__).resolve().parents[2]
+TRAINER = ("components.trainer.training",)
+TRAINER_FILES = (
+    "components/__init__.py",
+    "components/examples.py",
+    "components/features.py",
+    "components/image_schema.py",
+    "components/trainer/__init__.py",
+    "components/trainer/callbacks.py",
+    "components/trainer/export.py",
+    "components/trainer/model.py",
+    "components/trainer/settings.py",
+    "components/trainer/training.py",
+)
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A copy of the project's sources, which a test may change."""
+    folder = tmp_path / "project"
+    ignored = shutil.ignore_patterns("__pycache__")
+    for name in ("components", "pipeline"):
+        shutil.copytree(PROJECT / name, folder / name, ignore=ignored)
+    shutil.copy(PROJECT / "requirements.txt", folder)
+    monkeypatch.setattr(fingerprint, "_ROOT", folder)
+    monkeypatch.setattr(fingerprint, "_LOCK", folder / "requirements.txt")
+    return folder
+
+
+def files_that_count(root, modules):
+    """The files of the project whose change changes the fingerprint."""
+    before = fingerprint.fingerprint(modules)
+    found = []
+    for path in sorted(root.rglob("*.py")):
+        content = path.read_bytes()
+        path.write_bytes(content + b"\n# changed\n")
+        if fingerprint.fingerprint(modules) != before:
+            found.append(path.relative_to(root).as_posix())
+        path.write_bytes(content)
+    assert fingerprint.fingerprint(modules) == before
+    return found
+
+
+def test_the_trainer_depends_on_all_that_it_imports_and_on_nothing_else(root):
+    found = files_that_count(root, TRAINER)
+    assert set(TRAINER_FILES) <= set(found)
+    other_nodes = ("data_gate", "evaluation_metrics", "example_gen", "pusher", "serving_check")
+    others = ("pipeline/", *(f"components/{name}" for name in other_nodes))
+    assert not [path for path in found if path.startswith(others)]
+
+
+def test_the_data_gate_does_not_depend_on_the_network(root):
+    found = files_that_count(root, ("components.data_gate.component",))
+    assert {"components/data_gate/checks.py", "components/data_gate/executor.py"} <= set(found)
+    assert not [path for path in found if path.startswith("components/trainer/")]
+
+
+def test_code_that_is_imported_by_way_of_another_module_counts(root):
+    (root / "components" / "first.py").write_text("from components import second\n")
+    (root / "components" / "second.py").write_text("import components.third\n")
+    (root / "components" / "third.py").write_text("VALUE = 1\n")
+    assert {"components/second.py", "components/third.py"} <= set(
+        files_that_count(root, ("components.first",))
+    )
+
+
+def test_code_that_is_imported_inside_a_function_counts(root):
+    (root / "components" / "first.py").write_text(
+        "def load():\n    from components.second import VALUE\n\n    return VALUE\n"
+    )
+    (root / "components" / "second.py").write_text("VALUE = 1\n")
+    assert "components/second.py" in files_that_count(root, ("components.first",))
+
+
+def test_modules_that_import_each_other_come_to_an_end(root):
+    (root / "components" / "first.py").write_text("import components.second\n")
+    (root / "components" / "second.py").write_text("import components.first\n")
+    assert fingerprint.fingerprint(("components.first",)) != fingerprint.fingerprint(
+        ("components.features",)
+    )
+
+
+def test_other_versions_of_the_libraries_count(root):
+    before = fingerprint.fingerprint(TRAINER)
+    with (root / "requirements.txt").open("a") as file:
+        file.write("other==1.0\n")
+    assert fingerprint.fingerprint(TRAINER) != before
+
+
+def test_a_renamed_file_counts(root):
+    for name in ("first", "second"):
+        (root / "components" / f"{name}.py").write_text("VALUE = 1\n")
+    first, second = (
+        fingerprint.fingerprint((f"components.{name}",)) for name in ("first", "second")
+    )
+    assert first != second
+
+
+def test_the_place_of_the_project_does_not_count(root):
+    """Two checkouts of the same code share their cache."""
+    copied = fingerprint.fingerprint(TRAINER)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fingerprint, "_ROOT", PROJECT)
+        assert fingerprint.fingerprint(TRAINER) == copied
+
+
+def test_a_combined_name_follows_every_part():
+    names = [
+        fingerprint.combined({"a": 1, "b": 2}, "x"),
+        fingerprint.combined({"a": 1, "b": 3}, "x"),
+        fingerprint.combined({"a": 1, "b": 2}, "y"),
+    ]
+    assert len(set(names)) == 3
+    assert fingerprint.combined({"b": 2, "a": 1}, "x") == names[0]

@@ -1,0 +1,200 @@
+"""What is kept of runs: receipts whole or not at all, and the states of nodes."""
+
+import json
+import threading
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline import records
+from pipeline.errors import UnknownRunError
+
+
+def keep(output_dir, run_id, pipeline="clothes"):
+    folder = output_dir / pipeline / "runs" / run_id
+    folder.mkdir(parents=True)
+    records.write_receipt(folder, {"run_id": run_id, "pipeline": pipeline})
+    return folder
+
+
+def test_receipts_come_back_oldest_first_from_all_pipelines(tmp_path):
+    keep(tmp_path, "20260102-000000", "clothes")
+    keep(tmp_path, "20260101-000000", "shoes")
+    keep(tmp_path, "20260103-000000", "shoes")
+    found = [
+        (receipt["run_id"][:8], receipt["pipeline"]) for receipt in records.read_receipts(tmp_path)
+    ]
+    assert found == [("20260101", "shoes"), ("20260102", "clothes"), ("20260103", "shoes")]
+
+
+def test_without_an_output_folder_there_are_no_receipts(tmp_path):
+    assert records.read_receipts(tmp_path / "absent") == []
+
+
+def test_a_receipt_is_replaced_and_leaves_nothing_beside_it(tmp_path):
+    folder = keep(tmp_path, "20260101-000000")
+    records.write_receipt(folder, {"run_id": "20260101-000000", "class": "Bäg"})
+    assert records.read_receipts(tmp_path)[0]["class"] == "Bäg"
+    assert [path.name for path in folder.iterdir()] == ["receipt.json"]
+
+
+def test_a_receipt_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    folder = keep(tmp_path, "20260101-000000")
+    before = (folder / "receipt.json").read_bytes()
+    with pytest.raises(TypeError):
+        records.write_receipt(folder, {"run_id": "20260101-000000", "value": object()})
+    assert (folder / "receipt.json").read_bytes() == before
+
+
+def test_a_reader_never_sees_half_a_receipt(tmp_path):
+    folder = keep(tmp_path, "20260101-000000")
+    done = threading.Event()
+    seen = []
+
+    def read():
+        while not done.is_set():
+            seen.append((folder / "receipt.json").read_text(encoding="utf-8"))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for number in range(200):
+        receipt = {"run_id": "20260101-000000", "number": number, "filling": "x" * 100_000}
+        records.write_receipt(folder, receipt)
+    done.set()
+    reader.join()
+    assert len(seen) > 1
+    assert all(json.loads(text)["run_id"] == "20260101-000000" for text in set(seen))
+
+
+@pytest.mark.parametrize(
+    ("run", "found"),
+    [
+        ("20260101-000000", "20260101-000000"),
+        ("20260102", "20260102-120000"),
+        ("20260103-1", "20260103-100000"),
+        ("latest", "20260103-200000"),
+    ],
+)
+def test_a_run_is_found_by_its_id_its_beginning_or_as_the_latest(tmp_path, run, found):
+    for run_id in ("20260103-200000", "20260101-000000", "20260102-120000", "20260103-100000"):
+        keep(tmp_path, run_id)
+    assert records.find_receipt(tmp_path, run)["run_id"] == found
+
+
+def test_a_whole_id_is_found_although_another_begins_with_it(tmp_path):
+    keep(tmp_path, "20260101-000000", "clothes")
+    keep(tmp_path, "20260101-0000001", "shoes")
+    assert records.find_receipt(tmp_path, "20260101-000000")["pipeline"] == "clothes"
+
+
+@pytest.mark.parametrize(
+    ("run", "count"), [("2025", 0), ("2026", 2), ("", 2), ("Latest", 0), ("../x", 0)]
+)
+def test_what_fits_no_run_or_several_is_refused(tmp_path, run, count):
+    keep(tmp_path, "20260101-000000")
+    keep(tmp_path, "20260102-000000")
+    with pytest.raises(UnknownRunError) as caught:
+        records.find_receipt(tmp_path, run)
+    message = str(caught.value)
+    assert message.startswith(f"{count} runs below {tmp_path} fit {run!r}; expected the id")
+    assert "`runs` lists them" in message
+
+
+def test_without_runs_there_is_no_latest(tmp_path):
+    with pytest.raises(UnknownRunError, match=r"^0 runs"):
+        records.find_receipt(tmp_path, "latest")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return records.open_store(tmp_path / "metadata.db")
+
+
+STATES = {
+    "ExampleGen": (mlmd.Execution.CACHED, records.CACHED, True),
+    "Transform": (mlmd.Execution.COMPLETE, records.COMPLETE, True),
+    "Trainer": (mlmd.Execution.FAILED, records.FAILED, False),
+    "Evaluator": (mlmd.Execution.RUNNING, records.INTERRUPTED, False),
+}
+
+
+def put_execution(store, node, state, run="20260101-000000", type_name=None, artifacts=()):
+    """An execution as TFX records it, in the contexts of its node and its run."""
+    contexts = []
+    for kind, name in (("node", f"clothes.{node}"), ("pipeline_run", run)):
+        type_id = store.put_context_type(mlmd.ContextType(name=kind))
+        contexts.append(mlmd.Context(type_id=type_id, name=name))
+    type_id = store.put_execution_type(mlmd.ExecutionType(name=type_name or node))
+    execution = mlmd.Execution(type_id=type_id, last_known_state=state)
+    pairs = [(artifact, output_event(key)) for key, artifact in artifacts]
+    return store.put_execution(execution, pairs, contexts, reuse_context_if_already_exist=True)[0]
+
+
+def output_event(key):
+    event = mlmd.Event(type=mlmd.Event.OUTPUT)
+    event.path.steps.add().key = key
+    event.path.steps.add().index = 0
+    return event
+
+
+def model(store, uri):
+    type_id = store.put_artifact_type(mlmd.ArtifactType(name="Model"))
+    artifact = mlmd.Artifact(type_id=type_id, uri=uri)
+    artifact.custom_properties["pushed_version"].string_value = "17"
+    return artifact
+
+
+def test_each_node_of_a_run_ended_as_the_store_says(store):
+    for node, (state, _, _) in STATES.items():
+        put_execution(store, node, state)
+    put_execution(store, "Pusher", mlmd.Execution.COMPLETE, run="20260102-000000")
+    found = records.read_nodes(store, "20260101-000000", [*STATES, "Pusher"])
+    assert list(found) == [*STATES, "Pusher"]
+    for node, (_, status, well) in STATES.items():
+        assert (found[node].status, found[node].ended_well) == (status, well)
+    assert found["Pusher"] == records.NodeRecord(records.NOT_RUN, 0.0, {})
+
+
+def test_the_last_attempt_of_a_node_counts(store):
+    put_execution(store, "Trainer", mlmd.Execution.FAILED)
+    put_execution(store, "Trainer", mlmd.Execution.COMPLETE)
+    assert records.read_nodes(store, "20260101-000000", ["Trainer"])["Trainer"].ended_well
+
+
+def test_outputs_come_with_their_properties(store):
+    artifacts = [("model", model(store, "/models/3"))]
+    put_execution(store, "Trainer", mlmd.Execution.COMPLETE, artifacts=artifacts)
+    node = records.read_nodes(store, "20260101-000000", ["Trainer"])["Trainer"]
+    assert node.output("model").uri == "/models/3"
+    assert node.output("model").properties == {"pushed_version": "17"}
+    assert node.output("model_run") is None
+
+
+def test_an_unknown_run_ran_nothing(store):
+    found = records.read_nodes(store, "20260101-000000", ["Trainer"])
+    assert found["Trainer"].status == records.NOT_RUN
+
+
+def test_a_resolver_that_chooses_as_before_counts_as_cached(store):
+    """It computes nothing; what follows it is cached exactly where its choice stays the same."""
+    kind = "tfx.dsl.components.common.resolver.Resolver"
+
+    def resolve(run, artifact):
+        put_execution(store, "Resolver", mlmd.Execution.COMPLETE, run, kind, [("model", artifact)])
+        return records.read_nodes(store, run, ["Resolver"])["Resolver"].status
+
+    first, second = model(store, "/models/1"), model(store, "/models/2")
+    first.id, second.id = store.put_artifacts([first, second])
+    assert resolve("20260101-000000", first) == records.COMPLETE
+    assert resolve("20260102-000000", first) == records.CACHED
+    assert resolve("20260103-000000", second) == records.COMPLETE
+
+
+def test_what_a_killed_run_left_running_is_closed(store):
+    for node, (state, _, _) in STATES.items():
+        put_execution(store, node, state)
+    assert records.close_interrupted(store) == 1
+    states = {execution.type: execution.last_known_state for execution in store.get_executions()}
+    assert states.pop("Evaluator") == mlmd.Execution.CANCELED
+    assert states == {node: state for node, (state, _, _) in STATES.items() if node != "Evaluator"}
+    assert records.close_interrupted(store) == 0

@@ -1,0 +1,121 @@
+"""The numbers read from an evaluation are those that scikit-learn finds in the same answers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow_model_analysis as tfma
+from sklearn import metrics
+from tensorflow_model_analysis.proto import config_pb2
+
+import components.evaluation_metrics  # noqa: F401  registers the metric that the gates name
+from pipeline import config, gates
+from review.evaluation import read_evaluation
+
+CLASSES = ("Shirt", "Bag", "Boot", "Hat")
+COUNT = 300
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """Labels of three of four classes, and answers of which most are right."""
+    random = np.random.default_rng(5)
+    labels = random.integers(0, 3, COUNT)
+    scores = random.normal(size=(COUNT, len(CLASSES)))
+    scores[np.arange(COUNT), labels] += 1.5
+    # Boots are confused with bags more often than not.
+    scores[labels == 2, 1] += 2
+    odds = np.exp(scores).astype(np.float32)
+    return labels, odds / odds.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def evaluation(answers, tmp_path_factory):
+    """What is read of TFMA's evaluation of the answers, by the gates of a run."""
+    labels, probabilities = answers
+    thresholds = config.load("default", ["gates.accuracy=0.6", "gates.class_recall=0.5"]).gates
+    wanted = gates.evaluation_config(thresholds)
+    del wanted.model_specs[1:]
+    wanted.model_specs[0].CopyFrom(
+        config_pb2.ModelSpec(label_key="label", prediction_key="probabilities")
+    )
+    # No model is served with which this one could be compared.
+    accuracy = wanted.metrics_specs[0].metrics[0].per_slice_thresholds[0]
+    accuracy.threshold.ClearField("change_threshold")
+    uri = str(tmp_path_factory.mktemp("evaluation"))
+    frame = pd.DataFrame({"label": labels, "probabilities": list(probabilities)})
+    tfma.analyze_raw_data(frame, wanted, output_path=uri)
+    return read_evaluation(uri, CLASSES, thresholds.model_dump())
+
+
+def test_the_overall_figures_are_those_of_scikit_learn(evaluation, answers):
+    labels, probabilities = answers
+    every = np.arange(len(CLASSES))
+    assert evaluation.count == COUNT
+    assert evaluation.accuracy == pytest.approx(
+        metrics.accuracy_score(labels, probabilities.argmax(axis=1))
+    )
+    assert evaluation.cross_entropy == pytest.approx(
+        metrics.log_loss(labels, probabilities, labels=every), rel=1e-4
+    )
+    assert evaluation.top_2_accuracy == pytest.approx(
+        metrics.top_k_accuracy_score(labels, probabilities, k=2, labels=every)
+    )
+
+
+def test_the_confusion_has_a_row_for_each_true_class(evaluation, answers):
+    labels, probabilities = answers
+    expected = metrics.confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(4))
+    assert evaluation.confusion == expected.tolist()
+
+
+def test_the_scores_of_the_classes_are_those_of_scikit_learn(evaluation, answers):
+    labels, probabilities = answers
+    expected = metrics.classification_report(
+        labels,
+        probabilities.argmax(axis=1),
+        labels=range(4),
+        target_names=CLASSES,
+        output_dict=True,
+        zero_division=0,
+    )
+    assert list(evaluation.per_class) == list(CLASSES)
+    found = {**evaluation.per_class, "macro avg": evaluation.macro_avg}
+    found["weighted avg"] = evaluation.weighted_avg
+    for name, scores in found.items():
+        renamed = {**expected[name], "f1": expected[name]["f1-score"]}
+        del renamed["f1-score"]
+        assert scores == pytest.approx(renamed)
+
+
+def test_the_calibration_error_is_that_of_fifteen_bins(evaluation, answers):
+    labels, probabilities = answers
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bins = np.minimum((confidence * 15).astype(int), 14)
+    distances = [abs((right[bins == b] - confidence[bins == b]).sum()) for b in range(15)]
+    assert evaluation.ece == pytest.approx(sum(distances) / COUNT, rel=1e-4)
+
+
+def test_there_is_a_gate_for_the_whole_and_for_each_class(evaluation):
+    overall, *classes = evaluation.gates
+    assert (overall.metric, overall.slice, overall.threshold) == ("accuracy", "overall", 0.6)
+    assert [gate.slice for gate in classes] == list(CLASSES)
+    assert {gate.metric for gate in classes} == {"recall"}
+    assert {gate.threshold for gate in classes} == {0.5}
+
+
+def test_a_gate_passes_exactly_where_its_threshold_is_reached(evaluation):
+    for gate in evaluation.gates:
+        assert gate.passed == (gate.value >= gate.threshold)
+    assert {gate.passed for gate in evaluation.gates} == {True, False}
+
+
+def test_the_gate_of_a_class_holds_its_recall(evaluation):
+    for gate in evaluation.gates[1:]:
+        assert gate.value == pytest.approx(evaluation.per_class[gate.slice]["recall"])
+
+
+def test_a_class_without_test_images_does_not_pass(evaluation):
+    """Nothing shows that it is recognised."""
+    hat = evaluation.gates[-1]
+    assert (hat.slice, hat.value, hat.passed) == ("Hat", 0.0, False)
+    assert evaluation.per_class["Hat"]["support"] == 0

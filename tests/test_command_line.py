@@ -1,0 +1,86 @@
+"""Commands that must answer at once import nothing heavy."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+HEAVY = ("apache_beam", "keras", "matplotlib", "pandas", "tensorflow", "tfx", "tfx_bsl")
+
+# Runs the command line in this process, and afterwards tells what was imported on the way.
+CODE = f"""
+import json, os, sys
+sys.path.insert(0, {str(PROJECT)!r})
+sys.argv = ["pipeline_runner.py", *sys.argv[1:]]
+code = 0
+try:
+    import pipeline_runner
+    if sys.argv[1:]:
+        pipeline_runner.main()
+except SystemExit as ended:
+    code = ended.code or 0
+loaded = sorted(set({HEAVY!r}) & set(sys.modules))
+print("\\n" + json.dumps(dict(code=code, loaded=loaded)))
+"""
+
+
+@pytest.fixture
+def ask(tmp_path):
+    def asked(*arguments):
+        ended = subprocess.run(
+            [sys.executable, "-c", CODE, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": ""},
+            timeout=120,
+        )
+        assert ended.returncode == 0, ended.stderr
+        *text, last = ended.stdout.splitlines()
+        found = json.loads(last)
+        assert found["loaded"] == []
+        return found["code"], "\n".join(text) + ended.stderr
+
+    return asked
+
+
+def test_the_module_imports_nothing_heavy(ask):
+    assert ask()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--help",), "doctor"),
+        (("run", "--help"), "--output-dir"),
+        (("runs",), "No runs yet"),
+        (("runs", "--json"), "[]"),
+        (("keys",), "training.epochs"),
+        (("doctor", "--json"), '"findings"'),
+    ],
+)
+def test_a_light_command_imports_nothing_heavy(ask, arguments, expected):
+    assert expected in ask(*arguments)[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("run", "--set", "nonsense=1"), "unknown key 'nonsense'"),
+        (("run", "--set", "training.epochs=0"), "greater than or equal to 1"),
+        (("run", "--profile", "somke"), "the nearest is 'smoke'"),
+        (("run", "--data", "absent"), "absent is no folder"),
+        (("runs", "show", "latest"), "0 runs"),
+        (("predict", "absent.png"), "no model has been pushed"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_heavy_is_imported(ask, arguments, expected):
+    code, text = ask(*arguments)
+    assert code == 2
+    assert "error: " in text
+    assert expected in text
+    assert "Traceback" not in text
