@@ -133,7 +133,7 @@ def smoke() -> dict[str, Any]:
     return {
         "training": {
             "widths": (16, 32, 48),
-            "epochs": 3,
+            "epochs": 2,
             "learning_rate": 4e-3,
             "augmentation": {"rotation": 0.0, "shear": 0.0, "zoom": 0.0, "erasing": 0.0},
         },

@@ -127,10 +127,13 @@ def _calibration_error(plots: dict[str, Any]) -> float:
     """Mean distance between confidence and accuracy of the first choice, over bins."""
     buckets = plots["k:1"]["calibrationHistogramBuckets"]["buckets"]
     distances = [
-        abs(bucket["totalWeightedLabel"] - bucket["totalWeightedRefinedPrediction"])
+        bucket["totalWeightedLabel"] - bucket["totalWeightedRefinedPrediction"]
         for bucket in buckets
     ]
-    return sum(distances) / sum(bucket["numWeightedExamples"] for bucket in buckets)
+    # TFMA has a bucket of its own for a confidence of exactly 1, which belongs to the last bin.
+    *others, last_bin, exactly_one = distances
+    total = sum(bucket["numWeightedExamples"] for bucket in buckets)
+    return sum(map(abs, [*others, last_bin + exactly_one])) / total
 
 
 def _gates(
