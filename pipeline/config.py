@@ -151,8 +151,10 @@ def default() -> dict[str, Any]:
 
 PROFILES = {"smoke": smoke, "default": default}
 
-# The built-in sample is too small for what the real data can spare.
-_SAMPLE_VALUES: dict[str, Any] = {"split": {"validation_per_class": 100}}
+# The built-in sample is too small for what the real data can spare, and its epochs are short: the
+# smoke profile takes one more of them.
+_SAMPLE_SPLIT: dict[str, Any] = {"split": {"validation_per_class": 100}}
+_SAMPLE_VALUES = {"smoke": {**_SAMPLE_SPLIT, "training": {"epochs": 3}}, "default": _SAMPLE_SPLIT}
 
 
 def load(
@@ -169,7 +171,7 @@ def load(
     Raises:
       ConfigurationError: where the profile, a key or a value is not known or out of range.
     """
-    values = _merged(_profile_values(profile), _SAMPLE_VALUES if sample else {})
+    values = _merged(_profile_values(profile), _SAMPLE_VALUES[profile] if sample else {})
     values = _merged(values, {} if seed is None else {"seed": seed})
     for assignment in assignments:
         values = _merged(values, _assigned(assignment))

@@ -127,7 +127,8 @@ def test_the_docstring_of_a_profile_gives_its_command(profile):
 def test_the_sample_spares_fewer_images_for_validation(profile):
     full, sample = config.load(profile), config.load(profile, sample=True)
     assert sample.split.validation_per_class < full.split.validation_per_class
-    assert sample.model_copy(update={"split": full.split}) == full
+    assert sample.training.epochs >= full.training.epochs
+    assert sample.model_copy(update={"split": full.split, "training": full.training}) == full
 
 
 def test_an_assignment_wins_over_the_sample_and_over_the_seed():
