@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image, ImageOps
+from PIL import Image
 
 ENDPOINTS = ("serving_default", "predict_pixels", "predict_image_bytes")
 COUNT = 20
