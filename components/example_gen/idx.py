@@ -255,7 +255,7 @@ class IdxReader:
             return
         raise IdxError(
             f"{self._path}: the header announces {_by(self.dimensions)} values; expected at least "
-            f"one record of {content}. Use a file that holds examples."
+            f"one record of {content}, at most {_LARGEST_COUNT}. Use a file that holds examples."
         )
 
     def _check_end(self, stream: BinaryIO) -> None:
