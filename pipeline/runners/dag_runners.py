@@ -10,7 +10,6 @@ from tfx.proto.orchestration import pipeline_pb2
 
 from pipeline.runners.engine import default_engine
 
-LOCAL = "local"
 BEAM = "beam"
 
 # What a node raised, by its id. Beam hands an exception on as text; this keeps the thing itself.
