@@ -99,7 +99,6 @@ def run(
     """Run the whole pipeline: data, training, evaluation, gates, push."""
     from operations import run as operation
     from operations.terminal import Progress
-    from pipeline.nodes import NODES
 
     request = operation.Request(
         profile=profile,
@@ -112,7 +111,7 @@ def run(
         verbose=verbose,
         command=shlex.join(["python", *sys.argv]),
     )
-    receipt = operation.run(request, Progress(sys.stderr, NODES))
+    receipt = operation.run(request, Progress(sys.stderr))
     _print_receipt(receipt, output_dir, as_json)
     raise typer.Exit(operation.exit_code(receipt))
 

@@ -19,6 +19,7 @@ setup(
         "components.pusher",
         "components.serving_check",
         "components.trainer",
+        "components.tuner",
         "schema",
     ],
     package_data={"schema": ["schema.pbtxt"]},

@@ -31,3 +31,11 @@ EXPORT_DESCRIPTION_FILE = "assets.extra/image_schema.json"
 
 # Files of a model run artifact.
 HISTORY_FILE = "history.json"
+HISTORY_TABLE_FILE = "history.csv"
+TRAINING_REPORT_FILE = "training.json"
+
+# What Trainer's executor adds to the settings: where to find what TFX does not tell.
+EXAMPLES_FOLDER = "examples_folder"
+STATISTICS_FOLDER = "statistics_folder"
+BASE_MODEL_FOLDER = "base_model_folder"
+TRAINER_FOLDERS = (EXAMPLES_FOLDER, STATISTICS_FOLDER, BASE_MODEL_FOLDER)

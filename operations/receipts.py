@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import hashlib
+import json
 import pathlib
 from typing import TYPE_CHECKING, Any
 
+from components import features
 from components.pusher import versions
 from operations import machine
 from pipeline import records
-from pipeline.nodes import DATA_GATE, EVALUATOR, NODES, PUSHER, TRAINER
+from pipeline.nodes import DATA_GATE, EVALUATOR, PUSHER, TRAINER
 
 if TYPE_CHECKING:
     from operations.run import Prepared
@@ -47,8 +49,9 @@ def begun(
         "seed": prepared.config.seed,
         "threads": machine.cores(),
         "cpu_features": machine.cpu_features(),
-        "precision": "float32",
+        "precision": prepared.precision,
         "warm_start_from": None,
+        "hyperparameters": None,
         "versions": machine.versions(),
         "machine": machine.machine(),
         "test_accuracy": None,
@@ -59,7 +62,7 @@ def begun(
         "per_class": {},
         "macro_avg": {},
         "weighted_avg": {},
-        "calibration": {"ece_before": None, "ece_after": None},
+        "calibration": {"temperature": None, "ece_before": None, "ece_after": None},
         "model_digest": None,
         "digests": {},
         "pushed_version": None,
@@ -107,8 +110,7 @@ def fail(receipt: dict[str, Any], error: BaseException | None, node: str | None 
 
 def add_artifacts(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
     """Enters the digest of what each artifact holds, and of the served model apart."""
-    for name in NODES:
-        node = nodes[name]
+    for name, node in nodes.items():
         for key in sorted(node.outputs) if node.ended_well and name != "Resolver" else []:
             folder = pathlib.Path(node.outputs[key][0].uri)
             if folder.is_dir():
@@ -117,6 +119,36 @@ def add_artifacts(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord])
     if model and nodes[TRAINER].ended_well:
         export = pathlib.Path(model.uri) / _EXPORT_FOLDER
         receipt["model_digest"] = versions.content_digest(export)
+
+
+def add_training(
+    receipt: dict[str, Any], nodes: dict[str, records.NodeRecord], prepared: Prepared
+) -> None:
+    """Enters what the training says: its temperature, at which model it began, what was tuned."""
+    artifact = nodes[TRAINER].output("model_run")
+    if artifact is None or not nodes[TRAINER].ended_well:
+        return
+    path = pathlib.Path(artifact.uri) / features.TRAINING_REPORT_FILE
+    report = json.loads(path.read_text(encoding="utf-8"))
+    calibration = report["calibration"]
+    receipt["calibration"]["temperature"] = calibration["temperature"]
+    receipt["calibration"]["ece_before"] = calibration[features.TEST_SPLIT]["ece_before"]
+    receipt["hyperparameters"] = report["hyperparameters"]
+    receipt["warm_start_from"] = _base_model(report["warm_start_from"], prepared)
+
+
+def _base_model(uri: str | None, prepared: Prepared) -> dict[str, Any] | None:
+    """The model at which a training began, and the version under which it is served."""
+    if uri is None:
+        return None
+    digest = versions.content_digest(pathlib.Path(uri) / _EXPORT_FOLDER)
+    serving = prepared.locations.serving
+    same = [
+        version
+        for version in versions.served_versions(serving)
+        if versions.content_digest(serving / str(version)) == digest
+    ]
+    return {"digest": digest, "version": max(same, default=None)}
 
 
 def add_evaluation(
@@ -139,7 +171,7 @@ def add_evaluation(
     receipt["per_class"] = found.per_class
     receipt["macro_avg"] = found.macro_avg
     receipt["weighted_avg"] = found.weighted_avg
-    receipt["calibration"]["ece_before"] = found.ece
+    receipt["calibration"]["ece_after"] = found.ece
     receipt["gates"] = [dataclasses.asdict(gate) for gate in found.gates]
 
 

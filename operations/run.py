@@ -24,10 +24,10 @@ from operations.lock import exclusive
 from operations.terminal import Progress, output_to_log
 from pipeline import config as configuration
 from pipeline import data as data_sets
-from pipeline import records
+from pipeline import precision, records
 from pipeline.errors import OutputError
 from pipeline.locations import LOG_FILE, Locations
-from pipeline.nodes import NODES
+from pipeline.nodes import expected_nodes
 
 _EXIT_CODES = {receipts.PUSHED: 0, receipts.REFUSED: 3}
 # As shells report a process that Ctrl-C ended.
@@ -75,6 +75,7 @@ class Prepared:
     data: data_sets.DataSet
     schema: ImageSchema
     locations: Locations
+    precision: str
 
 
 def run(request: Request, progress: Progress) -> dict[str, Any]:
@@ -103,7 +104,8 @@ def prepare(request: Request, progress: Progress) -> Prepared:
       UsageError: where input or configuration is bad.
     """
     # The configuration first: a mistyped key should not wait for a download.
-    configuration.load(request.profile or "default", request.assignments, seed=request.seed)
+    asked = configuration.load(request.profile or "default", request.assignments, seed=request.seed)
+    precision.resolve(asked.training.precision, machine.cpu_features())
     source = data_sets.find(request.data, progress.notify)
     if source.sample and request.data == data_sets.AUTO:
         progress.notify(_SAMPLE_NOTICE)
@@ -112,13 +114,14 @@ def prepare(request: Request, progress: Progress) -> Prepared:
         profile, request.assignments, sample=source.sample, seed=request.seed
     )
     schema_path = _schema_path(config.schema_file)
+    chosen = precision.resolve(config.training.precision, machine.cpu_features())
     config = config.model_copy(update={"schema_file": str(schema_path)})
     name = configuration.pipeline_name(config, source.sample)
     schema, schema_sha256 = data_sets.read_schema(str(schema_path))
     data = data_sets.read(source, schema, schema_sha256)
     # Last, so that bad input leaves no folder behind.
     locations = Locations(_writable(request.output_dir / name))
-    return Prepared(name, config, data, schema, locations)
+    return Prepared(name, config, data, schema, locations, chosen)
 
 
 _SAMPLE_NOTICE = """
@@ -159,6 +162,7 @@ class _Run:
         self._id = _new_id(began, prepared.locations.runs)
         self._folder = prepared.locations.runs / self._id
         self._clock = time.monotonic()
+        self._nodes = expected_nodes(prepared.config.tuner.enabled)
         self._receipt = receipts.begun(self._id, began, prepared, request.command)
 
     def execute(self) -> dict[str, Any]:
@@ -205,7 +209,7 @@ class _Run:
             # TFX logs through absl, which some library turns down on the way if it is not set.
             absl.logging.set_verbosity(absl.logging.INFO)
             try:
-                with self._progress.showing():
+                with self._progress.showing(self._nodes):
                     yield
             finally:
                 root.handlers = before
@@ -244,6 +248,7 @@ class _Run:
             prepared.data,
             prepared.schema,
             prepared.locations,
+            prepared.precision,
             engine.NODE_ARGUMENTS,
             enable_cache=self._request.use_cache,
         )
@@ -255,9 +260,10 @@ class _Run:
             return
         store = records.open_store(locations.metadata)
         records.close_interrupted(store)
-        nodes = records.read_nodes(store, self._id, list(NODES))
+        nodes = records.read_nodes(store, self._id, list(self._nodes))
         receipts.end(self._receipt, nodes, error)
         receipts.add_artifacts(self._receipt, nodes)
+        receipts.add_training(self._receipt, nodes, self._prepared)
         receipts.add_evaluation(self._receipt, nodes, self._prepared)
 
 

@@ -18,6 +18,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.nodes import TRAINER, TUNER
+
 # Both of TFX's runners say which node begins, in these words.
 _NODE_BEGINS = re.compile(r"^(?:Component|node) (\S+) is running\.$")
 _NODE_ENDS = re.compile(r"^(?:Component|node) (\S+) is finished\.$")
@@ -29,23 +31,28 @@ class Progress(logging.Handler):
     On a terminal it is a table that changes in place, elsewhere a line per event.
     """
 
-    def __init__(self, stream: TextIO, nodes: Sequence[str]):
-        """Shows the progress of `nodes` on `stream`."""
+    def __init__(self, stream: TextIO):
+        """Shows everything on `stream`."""
         super().__init__(logging.INFO)
         # A descriptor of its own: the stream's is sent to the log while libraries print.
         copy = os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)
         self._console = Console(file=copy)
-        self._nodes = nodes
+        self._nodes: Sequence[str] = ()
         self._began: dict[str, float] = {}
         self._ended: dict[str, float] = {}
         self._epoch: dict[str, Any] = {}
+        self._trial = "first trial"
         self._live: Live | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Takes a log record; only nodes and epochs are of interest."""
+        """Takes a log record; only nodes, trials and epochs are of interest."""
         progress = getattr(record, "progress", None)
         if progress:
             self._epoch_ends(progress, record.getMessage())
+            return
+        if hasattr(record, "trial"):
+            self._trial = record.getMessage()
+            self._show(f"        {self._trial}")
             return
         message = record.getMessage() if record.levelno == logging.INFO else ""
         if match := _NODE_BEGINS.match(message):
@@ -64,8 +71,9 @@ class Progress(logging.Handler):
         self._console.print(Text(line), soft_wrap=True)
 
     @contextlib.contextmanager
-    def showing(self) -> Iterator[None]:
-        """Shows the progress until the block ends."""
+    def showing(self, nodes: Sequence[str]) -> Iterator[None]:
+        """Shows the progress of `nodes` until the block ends."""
+        self._nodes = nodes
         if not self._console.is_terminal:
             yield
             return
@@ -94,10 +102,15 @@ class Progress(logging.Handler):
         table = Table.grid(padding=(0, 2))
         for node in self._nodes:
             table.add_row(*self._row(node))
-        parts = [table]
-        if "Trainer" in self._began and "Trainer" not in self._ended:
+        parts: list[Table | Text] = [table]
+        if self._runs(TUNER):
+            parts.append(Text(self._trial))
+        if self._runs(TRAINER):
             parts.append(self._epochs())
         return Group(*parts)
+
+    def _runs(self, node: str) -> bool:
+        return node in self._began and node not in self._ended
 
     def _row(self, node: str) -> tuple[Text, Text, Text]:
         if node in self._ended:

@@ -15,8 +15,10 @@ import pydantic
 from pipeline.errors import ConfigurationError
 
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
-Count = Annotated[int, pydantic.Field(ge=1)]
+# Strict: `true` is no count.
+Count = Annotated[int, pydantic.Field(ge=1, strict=True)]
 Severity = Literal["stop", "warn"]
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
 class _Section(pydantic.BaseModel):
@@ -51,36 +53,79 @@ class DataGateConfig(_Section):
 class AugmentationConfig(_Section):
     """Random changes of the training images; 0 or false switches one off."""
 
-    rotation: float = pydantic.Field(2.0, ge=0, le=180, description="degrees, either way")
+    rotation: float = pydantic.Field(0.0, ge=0, le=180, description="degrees, either way")
     shift: Share = pydantic.Field(0.04, description="share of height and width, either way")
-    shear: Share = pydantic.Field(0.02, description="share of the width, either way")
-    zoom: Share = pydantic.Field(0.03, description="share of the size, either way")
+    shear: Share = pydantic.Field(0.0, description="share of the width, either way")
+    zoom: Share = pydantic.Field(0.0, description="share of the size, either way")
     flip: bool = pydantic.Field(True, description="mirror left to right")
-    erasing: Share = pydantic.Field(0.0, description="probability that a rectangle is blanked")
+    erasing: Share = pydantic.Field(0.1, description="probability that a rectangle is blanked")
 
 
 class TrainingConfig(_Section):
     """The network and its training."""
 
+    precision: Precision = pydantic.Field(
+        "auto",
+        description="what training computes in: float32, bfloat16, or auto, which is bfloat16 "
+        "where the processor has it; the export is always float32",
+    )
     widths: tuple[Count, ...] = pydantic.Field(
-        (32, 64, 128), min_length=1, max_length=5, description="filters of each stage"
+        (48, 96, 192), min_length=1, max_length=5, description="filters of each stage"
     )
     dropout: float = pydantic.Field(0.1, ge=0, lt=1, description="before the head")
-    l2: float = pydantic.Field(1e-4, ge=0, description="penalty on kernels")
-    epochs: Count = pydantic.Field(10, description="passes over the training split, at most")
-    batch_size: Count = pydantic.Field(128, description="images per step")
-    learning_rate: float = pydantic.Field(2e-3, gt=0, description="of Adam, at the start")
+    l2: float = pydantic.Field(0.0, ge=0, description="penalty on kernels, added to the loss")
+    weight_decay: float = pydantic.Field(
+        0.1, ge=0, description="share of each weight taken off per step, times the rate"
+    )
+    epochs: Count = pydantic.Field(15, description="passes over the training split, at most")
+    batch_size: Count = pydantic.Field(250, description="images per step")
+    learning_rate: float = pydantic.Field(0.006, gt=0, description="at its peak")
+    warm_up: float = pydantic.Field(
+        0.2, ge=0, lt=1, description="share of the training during which the rate rises"
+    )
+    ema_momentum: float = pydantic.Field(
+        0.99, ge=0, lt=1, description="of the moving average of the weights; 0 takes none"
+    )
     label_smoothing: float = pydantic.Field(
-        0.0, ge=0, lt=1, description="share of each label spread over all classes"
+        0.1, ge=0, lt=1, description="share of each label spread over all classes"
     )
     plateau_patience: Count = pydantic.Field(
-        2, description="epochs without progress before the rate is cut"
+        5, description="epochs without progress before the rate is cut"
     )
     plateau_factor: float = pydantic.Field(0.3, gt=0, lt=1, description="by which it is cut")
     early_stopping_patience: Count = pydantic.Field(
-        5, description="epochs without progress before training ends"
+        10, description="epochs without progress before training ends"
+    )
+    flip_averaging: bool = pydantic.Field(
+        False,
+        description="answer with the mean of image and mirror image, at twice the cost",
+    )
+    warm_start: bool = pydantic.Field(
+        False, description="begin at the weights of the served model, where there is one"
     )
     augmentation: AugmentationConfig = AugmentationConfig()
+
+
+class TunerConfig(_Section):
+    """The search for hyperparameters ahead of the training, and its bounds."""
+
+    enabled: bool = pydantic.Field(
+        False, description="search for better values than those of `training`, and train with them"
+    )
+    # An end, since TensorFlow keeps the traced graph of each network in memory.
+    trials: int = pydantic.Field(
+        12, ge=1, le=100, strict=True, description="sets of values that are tried, at most"
+    )
+    epochs: Count = pydantic.Field(3, description="passes over the training split in each trial")
+    minutes: float = pydantic.Field(
+        60.0,
+        gt=0,
+        strict=True,
+        description="after which no trial begins, and the one under way ends with its epoch",
+    )
+    max_parameters: Count = pydantic.Field(
+        2_000_000, description="trainable parameters of a network; a larger one is not tried"
+    )
 
 
 class GatesConfig(_Section):
@@ -113,6 +158,7 @@ class Config(_Section):
     split: SplitConfig = SplitConfig()
     data_gate: DataGateConfig = DataGateConfig()
     training: TrainingConfig = TrainingConfig()
+    tuner: TunerConfig = TunerConfig()
     gates: GatesConfig = GatesConfig()
 
     @pydantic.field_validator("name")
@@ -134,8 +180,8 @@ def smoke() -> dict[str, Any]:
         "training": {
             "widths": (16, 32, 48),
             "epochs": 2,
-            "learning_rate": 4e-3,
-            "augmentation": {"rotation": 0.0, "shear": 0.0, "zoom": 0.0, "erasing": 0.0},
+            "ema_momentum": 0.0,
+            "augmentation": {"erasing": 0.0},
         },
         "gates": {"accuracy": 0.80, "class_recall": 0.30, "accuracy_drop": 0.03},
     }
@@ -154,7 +200,10 @@ PROFILES = {"smoke": smoke, "default": default}
 # The built-in sample is too small for what the real data can spare, and its epochs are short: the
 # smoke profile takes one more of them.
 _SAMPLE_SPLIT: dict[str, Any] = {"split": {"validation_per_class": 100}}
-_SAMPLE_VALUES = {"smoke": {**_SAMPLE_SPLIT, "training": {"epochs": 3}}, "default": _SAMPLE_SPLIT}
+_SAMPLE_VALUES = {
+    "smoke": {**_SAMPLE_SPLIT, "training": {"epochs": 3, "batch_size": 100}},
+    "default": _SAMPLE_SPLIT,
+}
 
 
 def load(
@@ -242,7 +291,10 @@ def _parsed(text: str) -> Any:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.4)
+    known = list(known)
+    # Whoever leaves the section out means the first key of that name.
+    in_section = [key for key in known if key.endswith(f".{name}")]
+    matches = in_section or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     return f" (the nearest is {matches[0]!r})" if matches else ""
 
 
@@ -263,5 +315,7 @@ def _explained(error: pydantic.ValidationError) -> str:
     key = ".".join(part for part in place if not part.isdigit())
     expected = details["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     expected = expected.replace("String should match pattern", "a text of the form")
+    expected = expected.replace("Tuple should have", "a list with").partition(" after valid")[0]
+    expected = expected.replace("a valid tuple", "a list such as [16,32]")
     found = f"{'.'.join(place)}: found {details['input']!r}"
     return f"{found}; expected {expected}. Set it with --set {key}=VALUE."

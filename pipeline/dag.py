@@ -26,6 +26,7 @@ from components.pusher.component import VersionedPusher
 from components.serving_check.component import ServingCheck
 from components.trainer.component import ImageTrainer
 from components.transform import ImageTransform
+from components.tuner.component import ImageTuner
 from pipeline import fingerprint, gates
 from pipeline.config import Config
 from pipeline.locations import Locations
@@ -40,6 +41,7 @@ def create_pipeline(
     data: DataSet,
     schema: ImageSchema,
     locations: Locations,
+    precision: str,
     beam_arguments: list[str],
     enable_cache: bool = True,
 ) -> tfx_pipeline.Pipeline:
@@ -51,6 +53,7 @@ def create_pipeline(
       data: the files to learn from, checked.
       schema: what the schema file says, against which the files were checked.
       locations: where everything goes.
+      precision: `float32` or `bfloat16`, what training computes in.
       beam_arguments: which engine the nodes' own Beam pipelines run on.
       enable_cache: False runs every node anew.
     """
@@ -101,13 +104,27 @@ def create_pipeline(
     transform = ImageTransform(examples=examples, schema=schema_gen.outputs["schema"])
     transform.add_upstream_node(data_gate)
 
+    settings = _training_settings(config, data, precision)
+    # Where it is asked for: a search for better hyperparameters than those of the settings.
+    tuner = None
+    if config.tuner.enabled:
+        tuner = ImageTuner(
+            examples=examples,
+            transform_graph=transform.outputs["transform_graph"],
+            schema=schema_gen.outputs["schema"],
+            settings={**settings, "epochs": config.tuner.epochs},
+            bounds=config.tuner.model_dump(exclude={"enabled", "epochs"}),
+        ).with_id("Tuner")
+
     # The network; the export with its three endpoints.
     trainer = ImageTrainer(
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
         schema=schema_gen.outputs["schema"],
         statistics=statistics,
-        settings=_training_settings(config, data),
+        base_model=baseline.outputs["model"] if config.training.warm_start else None,
+        hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
+        settings=settings,
     ).with_id("Trainer")
     model = trainer.outputs["model"]
 
@@ -144,6 +161,7 @@ def create_pipeline(
         baseline,
         data_gate,
         transform.with_id("Transform"),
+        *([tuner] if tuner else []),
         trainer,
         serving_check,
         evaluator,
@@ -164,6 +182,7 @@ def create_pipeline(
 
 # What a node runs that its component's module does not import by itself.
 _FURTHER_CODE = {
+    "Tuner": ("components.tuner.search",),
     "Trainer": ("components.trainer.training",),
     "ServingCheck": ("components.serving_check.probe",),
     "Evaluator": ("components.evaluation_metrics",),
@@ -178,11 +197,8 @@ def _mark_code(components: list[Any]) -> None:
         fingerprint.mark(component, modules)
 
 
-def _training_settings(config: Config, data: DataSet) -> dict[str, Any]:
+def _training_settings(config: Config, data: DataSet, precision: str) -> dict[str, Any]:
     settings = config.training.model_dump()
-    settings["seed"] = config.seed
-    # Named by all that decides the weights, so that a changed run never takes a stale backup.
-    key = fingerprint.fingerprint(("components.trainer.training", "components.transform"))
-    name = fingerprint.combined(settings, key, data.sha256s, config.split.validation_per_class)
-    settings["backup_name"] = name
-    return settings
+    code = fingerprint.fingerprint(("components.trainer.training", "components.transform"))
+    identity = fingerprint.combined(code, data.sha256s, config.split.validation_per_class)
+    return {**settings, "precision": precision, "seed": config.seed, "identity": identity}

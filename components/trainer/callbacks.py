@@ -1,21 +1,27 @@
-"""The callbacks of training, and the two that Keras has not."""
+"""The callbacks of training, and those that Keras has not."""
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import math
 import os
 import time
-from collections.abc import Callable
 
 import keras
 
 from components import features
+from components.trainer.resumption import (
+    BEST_WEIGHTS_FILE,
+    EpochSeeds,
+    Snapshots,
+    read_progress,
+)
+from components.trainer.schedule import WarmUpAndDecay
 from components.trainer.settings import Settings
 
-BEST_WEIGHTS_FILE = "best.weights.h5"
-_BACKUP_FOLDER = "last_epoch"
+_LOSSES = {"loss": "loss", "val_loss": "validation loss"}
 
 logger = logging.getLogger(__name__)
 
@@ -52,69 +58,98 @@ class EpochLog(keras.callbacks.Callback):
 
 
 class StopOnDivergence(keras.callbacks.Callback):
-    """Ends training with an error when the loss is no longer a number."""
+    """Ends training with an error as soon as the loss is no longer a number."""
+
+    def __init__(self, backup_dir: str):
+        """Takes the folder of the snapshots, the last of which the error names."""
+        super().__init__()
+        self._backup_dir = backup_dir
+        self._epoch = 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
+        self._check("loss", logs)
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        loss = (logs or {}).get("loss", 0.0)
+        self._check("loss", logs)
+        self._check("val_loss", logs)
+
+    def _check(self, name: str, logs: dict | None) -> None:
+        loss = float((logs or {}).get(name, 0.0))
         if math.isfinite(loss):
             return
         rate = float(self.model.optimizer.learning_rate)
         raise TrainingDiverged(
-            f"the loss became {loss} in epoch {epoch + 1} at learning rate {rate:g}; expected a "
-            "number. Set a smaller training.learning_rate."
+            f"the {_LOSSES[name]} became {loss} in epoch {self._epoch + 1} at learning "
+            f"rate {rate:g}; expected a number. {self._last_checkpoint()} Set a smaller "
+            "training.learning_rate."
         )
 
+    def _last_checkpoint(self) -> str:
+        progress = read_progress(self._backup_dir)
+        if progress.snapshot is None:
+            return "There is no good checkpoint: no epoch was completed before."
+        return f"The last good checkpoint, of epoch {progress.epochs}, is {progress.snapshot}."
 
-class JsonHistory(keras.callbacks.Callback):
-    """Writes the history of all epochs as one JSON list, after each of them."""
 
-    def __init__(self, path: str):
+class History(keras.callbacks.Callback):
+    """Writes what was measured in each epoch as a JSON list and as CSV, after each of them.
+
+    Attributes:
+      epochs: the entries so far.
+    """
+
+    def __init__(self, folder: str):
         super().__init__()
-        self._path = path
-        self._epochs: list[dict[str, float]] = []
+        self._folder = folder
+        self.epochs: list[dict[str, float]] = []
 
     def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
         values = {name: float(value) for name, value in (logs or {}).items()}
-        self._epochs.append({"epoch": epoch + 1, **values})
-        with open(self._path, "w", encoding="utf-8") as file:
-            json.dump(self._epochs, file, indent=1)
+        self.epochs.append({"epoch": epoch + 1, **values})
+        with open(self._path(features.HISTORY_FILE), "w", encoding="utf-8") as file:
+            json.dump(self.epochs, file, indent=1)
+        with open(self._path(features.HISTORY_TABLE_FILE), "w", encoding="utf-8") as file:
+            table = csv.DictWriter(file, list(self.epochs[0]), lineterminator="\n")
+            table.writeheader()
+            table.writerows(self.epochs)
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._folder, name)
 
 
-def linear_decay(epochs: int) -> Callable[[int, float], float]:
-    """A schedule that lowers the rate by equal steps, from the whole of it in the first epoch.
-
-    Each step multiplies the rate that it finds, so that a cut by ReduceLROnPlateau stays: that
-    callback and a schedule of absolute rates would undo each other.
-    """
-
-    def schedule(epoch: int, rate: float) -> float:
-        return rate * (epochs - epoch) / (epochs - epoch + 1) if epoch else rate
-
-    return schedule
-
-
-def training_callbacks(settings: Settings, run_dir: str, backup_dir: str) -> list:
-    """The callbacks of a training run, in the order in which they act.
+def training_callbacks(
+    settings: Settings, steps_per_epoch: int, log_dir: str, backup_dir: str
+) -> list[keras.callbacks.Callback]:
+    """The callbacks of a training, in the order in which they act.
 
     Args:
-      settings: patience and factors.
-      run_dir: local folder for TensorBoard, CSV and JSON.
-      backup_dir: local folder for the best weights and the backup of each epoch.
+      settings: patience, factors, and the shape of the schedule.
+      steps_per_epoch: steps in an epoch.
+      log_dir: local folder for TensorBoard, CSV and JSON.
+      backup_dir: local folder for the best weights and the snapshot of each epoch.
     """
-    best = os.path.join(backup_dir, BEST_WEIGHTS_FILE)
-    return [
-        StopOnDivergence(),
-        keras.callbacks.LearningRateScheduler(linear_decay(settings.epochs)),
+    callbacks = [
+        StopOnDivergence(backup_dir),
+        EpochSeeds(settings.seed),
         keras.callbacks.ReduceLROnPlateau(
-            factor=settings.plateau_factor, patience=settings.plateau_patience, verbose=0
+            factor=settings.plateau_factor, patience=settings.plateau_patience
         ),
+        WarmUpAndDecay(settings.learning_rate, settings.warm_up, steps_per_epoch, settings.epochs),
+        *averaging(settings),
         keras.callbacks.ModelCheckpoint(
-            best, monitor="val_loss", save_best_only=True, save_weights_only=True
+            os.path.join(backup_dir, BEST_WEIGHTS_FILE), save_best_only=True, save_weights_only=True
         ),
         keras.callbacks.EarlyStopping(patience=settings.early_stopping_patience),
-        keras.callbacks.TensorBoard(os.path.join(run_dir, "tensorboard"), write_graph=False),
-        keras.callbacks.CSVLogger(os.path.join(run_dir, "history.csv"), append=True),
-        JsonHistory(os.path.join(run_dir, features.HISTORY_FILE)),
-        keras.callbacks.BackupAndRestore(os.path.join(backup_dir, _BACKUP_FOLDER)),
+        keras.callbacks.TensorBoard(os.path.join(log_dir, "tensorboard"), write_graph=False),
+        History(log_dir),
         EpochLog(settings.epochs),
     ]
+    return [*callbacks, Snapshots(backup_dir, callbacks)]
+
+
+def averaging(settings: Settings) -> list[keras.callbacks.Callback]:
+    """Ahead of ModelCheckpoint, so that the averaged weights are what it keeps."""
+    return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if settings.ema_momentum else []

@@ -15,7 +15,7 @@ from components import features
 
 
 class Executor(trainer_executor.GenericExecutor):
-    """Hands the folders of examples and statistics on, which `FnArgs` has no field for."""
+    """Hands folders on which `FnArgs` has no field for."""
 
     def _GetFnArgs(
         self,
@@ -24,13 +24,18 @@ class Executor(trainer_executor.GenericExecutor):
         exec_properties: dict[str, Any],
     ) -> FnArgs:
         result = super()._GetFnArgs(input_dict, output_dict, exec_properties)
-        folders = {
-            "examples_uri": input_dict[standard_component_specs.EXAMPLES_KEY],
-            "statistics_uri": input_dict[standard_component_specs.STATISTICS_KEY],
+        inputs = {
+            features.EXAMPLES_FOLDER: standard_component_specs.EXAMPLES_KEY,
+            features.STATISTICS_FOLDER: standard_component_specs.STATISTICS_KEY,
+            features.BASE_MODEL_FOLDER: standard_component_specs.BASE_MODEL_KEY,
         }
-        uris = {name: artifact_utils.get_single_uri(found) for name, found in folders.items()}
-        result.custom_config = {**result.custom_config, **uris}
+        folders = {name: _folder(input_dict.get(key)) for name, key in inputs.items()}
+        result.custom_config = {**result.custom_config, **folders}
         return result
+
+
+def _folder(artifacts: list[Any] | None) -> str | None:
+    return artifact_utils.get_single_uri(artifacts) if artifacts else None
 
 
 class ImageTrainer(component.Trainer):
@@ -44,14 +49,28 @@ class ImageTrainer(component.Trainer):
         transform_graph: Any,
         schema: Any,
         statistics: Any,
+        base_model: Any | None,
+        hyperparameters: Any | None,
         settings: dict[str, Any],
     ):
-        """Constructs the component from channels; `settings` are `settings.Settings` as a dict."""
+        """Constructs the component from channels.
+
+        Args:
+          examples: from ExampleGen.
+          transform_graph: from Transform.
+          schema: from ImportSchemaGen.
+          statistics: of the examples; they become part of the model.
+          base_model: the model at whose weights to begin; None begins anew.
+          hyperparameters: from Tuner, in place of those among the settings; None keeps those.
+          settings: `settings.Settings` as a dict.
+        """
         super().__init__(
             examples=examples,
             transform_graph=transform_graph,
             schema=schema,
             statistics=statistics,
+            base_model=base_model,
+            hyperparameters=hyperparameters,
             run_fn="components.trainer.training.run_fn",
             train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
             eval_args=trainer_pb2.EvalArgs(splits=[features.VALIDATION_SPLIT]),

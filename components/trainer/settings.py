@@ -5,6 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+_INNER = "augmentation."
+
+
+class UnknownHyperparameterError(ValueError):
+    """A hyperparameter bears the name of no setting."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
@@ -32,35 +38,48 @@ class Settings:
     """Everything that decides which model comes out, beside the data and the code.
 
     Attributes:
+      precision: `float32` or `bfloat16`, in which the network computes while it is trained. What
+        is exported computes in float32.
       widths: filters of each stage of the network; each stage halves height and width.
       dropout: share of the features before the head that are dropped in training.
       l2: weight of the L2 penalty on convolution and head kernels.
+      weight_decay: share of a weight that is taken off per step, times the learning rate.
       epochs: passes over the training split, at most.
       batch_size: images per step.
-      learning_rate: of Adam in the first epoch; it falls in equal steps, and at a plateau.
+      learning_rate: at its peak.
+      warm_up: share of the training during which the rate rises; then it falls.
+      ema_momentum: of the moving average of the weights, which is what is validated and kept; 0
+        keeps the weights themselves.
       label_smoothing: share of each label that is spread over all classes.
       plateau_patience: epochs without a lower validation loss before the rate is cut.
       plateau_factor: by which the rate is then multiplied.
       early_stopping_patience: epochs without a lower validation loss before training ends.
+      flip_averaging: whether answers average an image and its mirror image.
+      warm_start: whether training begins at the weights of the served model.
       seed: of weights, shuffling, dropout and augmentation.
       augmentation: the random changes of the training images.
-      backup_name: of the folder in which the best weights and a backup per epoch survive a crash;
-        equal only for runs that would train the same model.
+      identity: hash of the data and of the code, which also decide which model comes out.
     """
 
+    precision: str
     widths: tuple[int, ...]
     dropout: float
     l2: float
+    weight_decay: float
     epochs: int
     batch_size: int
     learning_rate: float
+    warm_up: float
+    ema_momentum: float
     label_smoothing: float
     plateau_patience: int
     plateau_factor: float
     early_stopping_patience: int
+    flip_averaging: bool
+    warm_start: bool
     seed: int
     augmentation: Augmentation
-    backup_name: str
+    identity: str
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
@@ -68,3 +87,33 @@ class Settings:
         augmentation = Augmentation(**values["augmentation"])
         widths = tuple(values["widths"])
         return cls(**{**values, "augmentation": augmentation, "widths": widths})
+
+
+def with_hyperparameters(settings: Settings, values: dict[str, Any]) -> Settings:
+    """The settings with these values in place of their own.
+
+    Args:
+      settings: of which everything else stays.
+      values: by the name of a setting; those of the augmentation begin with `augmentation.`.
+
+    Raises:
+      UnknownHyperparameterError: where no setting bears a name.
+    """
+    _check_names(values)
+    inner = {name: value for name, value in values.items() if name.startswith(_INNER)}
+    outer = {name: value for name, value in values.items() if name not in inner}
+    augmentation = dataclasses.replace(
+        settings.augmentation, **{name.removeprefix(_INNER): inner[name] for name in inner}
+    )
+    return dataclasses.replace(settings, **outer, augmentation=augmentation)
+
+
+def _check_names(values: dict[str, Any]) -> None:
+    known = [field.name for field in dataclasses.fields(Settings) if field.name != "augmentation"]
+    known += [_INNER + field.name for field in dataclasses.fields(Augmentation)]
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise UnknownHyperparameterError(
+            f"hyperparameter {unknown[0]!r}: no setting of this name; expected one of "
+            f"{', '.join(known)}. The names stand in components/tuner/search.py."
+        )

@@ -1,13 +1,16 @@
-"""Trains, chooses the best epoch and exports: what TFX's Trainer runs."""
+"""Trains, chooses the best epoch, calibrates and exports: what TFX's Trainer runs."""
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
+import hashlib
 import io
+import json
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,39 +21,58 @@ from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 from components import examples, features, image_schema
-from components.trainer import callbacks, export, model
-from components.trainer.settings import Settings
+from components.trainer import batches, calibration, callbacks, export, model, warm_start
+from components.trainer.optimizer import ConvolutionMuon
+from components.trainer.resumption import BEST_WEIGHTS_FILE, read_progress
+from components.trainer.settings import Settings, with_hyperparameters
 
 _GOLDEN_PER_CLASS = 2
-_VALIDATION_BATCH = 1000
+_PREDICTION_BATCH = 1000
+_LOGS_FOLDER = "logs"
+_BACKUP_NAME_LENGTH = 16
+
+logger = logging.getLogger(__name__)
 
 
 def run_fn(fn_args: FnArgs) -> None:
     """Trains and writes the model artifact and the model run artifact.
 
     The model artifact holds the serving export, the Keras model, the statistics of the data that
-    it was trained on, and golden answers against which the export is checked.
+    it was trained on, and golden answers against which the export is checked. The model run
+    artifact holds the logs, the history, and a report of what the training found out.
 
     Args:
       fn_args: `custom_config` holds the settings, and from `component.Executor` the folders of
-        the examples and of their statistics.
+        the examples, of their statistics, and of the served model, where there is one;
+        `hyperparameters` holds what Tuner chose, where there is a Tuner.
     """
     config = dict(fn_args.custom_config)
-    examples_uri, statistics_uri = config.pop("examples_uri"), config.pop("statistics_uri")
-    settings = Settings.from_dict(config)
+    folders = {name: config.pop(name) for name in features.TRAINER_FOLDERS}
+    tuned = fn_args.hyperparameters["values"] if fn_args.hyperparameters else None
+    settings = with_hyperparameters(Settings.from_dict(config), tuned or {})
     schema = image_schema.read_artifact(os.path.dirname(fn_args.schema_path))
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
-    splits = {name: examples.read_split(examples_uri, name) for name in features.SPLITS}
-    backup_dir = _backup_folder(fn_args.model_run_dir, settings)
-    with _local_folder(fn_args.model_run_dir) as run_dir:
-        network = train(settings, schema, transform, splits, run_dir, backup_dir)
+    splits = {
+        name: examples.read_split(folders[features.EXAMPLES_FOLDER], name)
+        for name in features.SPLITS
+    }
+    base_model = folders[features.BASE_MODEL_FOLDER] if settings.warm_start else None
+    backup_dir = _backup_folder(fn_args.model_run_dir, settings, base_model)
+    network = train(settings, schema, transform, splits, backup_dir, base_model)
+    classifier = build_classifier(network, settings, schema)
+    report = {
+        "precision": settings.precision,
+        "hyperparameters": tuned,
+        "warm_start_from": base_model,
+        "calibration": calibrate(classifier, splits, transform),
+    }
+    _write_model_run(report, backup_dir, fn_args.model_run_dir)
     model_dir = os.path.dirname(fn_args.serving_model_dir)
-    export.export_model(network, transform, schema, fn_args.serving_model_dir)
-    _save_keras_model(network, model_dir)
-    _copy_statistics(statistics_uri, model_dir)
+    export.export_model(classifier, transform, schema, fn_args.serving_model_dir)
+    _save_keras_model(classifier, model_dir)
+    _copy_statistics(folders[features.STATISTICS_FOLDER], model_dir)
     golden = choose_golden(splits[features.TEST_SPLIT])
-    answers = predict(network, golden, transform)
-    _save_golden(golden, schema.shape, answers, model_dir)
+    _save_golden(golden, schema.shape, predict(classifier, golden, transform), model_dir)
     shutil.rmtree(backup_dir)
 
 
@@ -59,79 +81,145 @@ def train(
     schema: image_schema.ImageSchema,
     transform: tft.TFTransformOutput,
     splits: dict[str, examples.Split],
-    run_dir: str,
     backup_dir: str,
+    base_model: str | None = None,
 ) -> keras.Model:
-    """Trains a model and returns it with the weights of its best epoch.
+    """Trains a network and returns it with the weights of its best epoch.
 
     Args:
       settings: see `Settings`.
       schema: the shape of the images and the class names.
       transform: Transform's output; its graph prepares every batch.
       splits: `train` and `val`.
-      run_dir: local folder for the logs of the training.
-      backup_dir: local folder for what must survive a crash; a training that was cut short goes
-        on from there.
+      backup_dir: local folder for the logs and for what must survive a crash; a training that
+        was cut short goes on from there.
+      base_model: folder of the model artifact at whose weights to begin; None begins anew.
 
     Raises:
       TrainingDiverged: where the loss is no longer a number.
+      WarmStartError: where `base_model` has no weights for this network.
     """
     keras.utils.set_random_seed(settings.seed)
     tf.config.experimental.enable_op_determinism()
-    network = compiled_model(settings, schema)
     classes = len(schema.class_names)
-    training, validation = splits[features.TRAIN_SPLIT], splits[features.VALIDATION_SPLIT]
-    os.makedirs(backup_dir, exist_ok=True)
-    network.fit(
-        training_batches(training, transform, classes, settings),
-        validation_data=labelled_batches(validation, transform, classes),
-        epochs=settings.epochs,
-        verbose=0,
-        callbacks=callbacks.training_callbacks(settings, run_dir, backup_dir),
+    data = batches.TrainingBatches(
+        splits[features.TRAIN_SPLIT], classes, settings.batch_size, settings.seed
     )
-    network.load_weights(os.path.join(backup_dir, callbacks.BEST_WEIGHTS_FILE))
-    return network
+    network = compiled_network(settings, schema, data.steps_at_once())
+    if base_model is not None:
+        warm_start.begin_at(network, base_model)
+    _fit(network, settings, data, transform, splits[features.VALIDATION_SPLIT], backup_dir)
+    # Into a network without an optimizer: the file's would not fit one that took no step.
+    best = model.build_network(schema.shape, classes, settings)
+    best.load_weights(os.path.join(backup_dir, BEST_WEIGHTS_FILE))
+    return best
 
 
-def compiled_model(settings: Settings, schema: image_schema.ImageSchema) -> keras.Model:
-    """Builds the model and gives it its optimizer, loss and metrics."""
-    network = model.build_model(schema.shape, len(schema.class_names), settings)
+def _fit(
+    network: keras.Model,
+    settings: Settings,
+    data: batches.TrainingBatches,
+    transform: tft.TFTransformOutput,
+    validation: examples.Split,
+    backup_dir: str,
+) -> None:
+    progress = read_progress(backup_dir)
+    if progress.epochs:
+        logger.info("going on after epoch %d of %d", progress.epochs, settings.epochs)
+    if progress.finished:
+        return
+    log_dir = os.path.join(backup_dir, _LOGS_FOLDER)
+    os.makedirs(log_dir, exist_ok=True)
+    network.fit(
+        data.dataset(transform, progress.epochs, settings.epochs),
+        validation_data=batches.labelled_batches(validation, transform, network.output_shape[-1]),
+        initial_epoch=progress.epochs,
+        epochs=settings.epochs,
+        steps_per_epoch=data.steps,
+        verbose=0,
+        callbacks=callbacks.training_callbacks(settings, data.steps, log_dir, backup_dir),
+    )
+
+
+def compiled_network(
+    settings: Settings, schema: image_schema.ImageSchema, steps_at_once: int
+) -> keras.Model:
+    """Builds the network and gives it its optimizer, loss and metrics."""
+    network = model.build_network(schema.shape, len(schema.class_names), settings)
     network.compile(
-        optimizer=keras.optimizers.Adam(settings.learning_rate),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
+        optimizer=ConvolutionMuon(
+            settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            adam_weight_decay=settings.weight_decay,
+            use_ema=settings.ema_momentum > 0,
+            ema_momentum=settings.ema_momentum,
+        ),
+        loss=keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=settings.label_smoothing
+        ),
         metrics=["accuracy"],
+        steps_per_execution=steps_at_once,
         # XLA is slower than oneDNN on a CPU; Keras would choose it by itself.
         jit_compile=False,
     )
     return network
 
 
-def training_batches(
-    split: examples.Split, transform: tft.TFTransformOutput, classes: int, settings: Settings
-) -> tf.data.Dataset:
-    """Batches of prepared images and one-hot labels, shuffled anew in each epoch.
+def build_classifier(
+    network: keras.Model, settings: Settings, schema: image_schema.ImageSchema
+) -> keras.Model:
+    """The model that is served: the trained weights, in float32, with probabilities.
 
-    Raw bytes stay in memory; Transform's graph is applied batch by batch.
+    In float32, whatever it was trained in, so that it answers alike on every machine, and fast
+    also on one without bfloat16.
     """
-    data = _raw_dataset(split).shuffle(len(split.labels), seed=settings.seed)
-    return _prepared(data.batch(settings.batch_size), transform, classes)
+    exact = dataclasses.replace(settings, precision="float32")
+    served = model.build_network(schema.shape, len(schema.class_names), exact)
+    served.set_weights(network.get_weights())
+    return model.build_classifier(served, settings.flip_averaging)
 
 
-def labelled_batches(
-    split: examples.Split, transform: tft.TFTransformOutput, classes: int
-) -> tf.data.Dataset:
-    """Batches of prepared images and one-hot labels, in the order of the split."""
-    return _prepared(_raw_dataset(split).batch(_VALIDATION_BATCH), transform, classes)
+def calibrate(
+    classifier: keras.Model,
+    splits: dict[str, examples.Split],
+    transform: tft.TFTransformOutput,
+) -> dict[str, Any]:
+    """Fits the temperature on `val` and sets it in the classifier.
+
+    Returns:
+      `temperature`, and for `val` and `test` the expected calibration error before and after.
+    """
+    probabilities = classifier.get_layer("probabilities")
+    inner = keras.Model(classifier.input, probabilities.input)
+    names = (features.VALIDATION_SPLIT, features.TEST_SPLIT)
+    logits = {name: predict(inner, splits[name], transform) for name in names}
+    before = {name: _calibration_error(probabilities, logits[name], splits[name]) for name in names}
+    labels = splits[features.VALIDATION_SPLIT].labels
+    temperature = calibration.fit_temperature(logits[features.VALIDATION_SPLIT], labels)
+    probabilities.temperature.assign(temperature)
+    errors = {
+        name: {
+            "ece_before": before[name],
+            "ece_after": _calibration_error(probabilities, logits[name], splits[name]),
+        }
+        for name in names
+    }
+    return {"temperature": temperature, **errors}
+
+
+def _calibration_error(
+    softmax: keras.layers.Layer, logits: np.ndarray, split: examples.Split
+) -> float:
+    probabilities = keras.ops.convert_to_numpy(softmax(logits))
+    return calibration.expected_calibration_error(probabilities, split.labels)
 
 
 def predict(
     network: keras.Model, split: examples.Split, transform: tft.TFTransformOutput
 ) -> np.ndarray:
-    """Probabilities, float32 [count, classes], of the Keras model on raw images."""
-    layer = transform.transform_features_layer()
-    raw = tf.constant([[image.tobytes()] for image in split.images])
-    images = layer({features.IMAGE: raw})[features.IMAGE]
-    return network(images, training=False).numpy()
+    """What a Keras model answers to raw images, float32 [count, classes]."""
+    images = batches.prepared_images(split.images, transform)
+    return network.predict(images, batch_size=_PREDICTION_BATCH, verbose=0)
 
 
 def choose_golden(split: examples.Split) -> examples.Split:
@@ -142,41 +230,27 @@ def choose_golden(split: examples.Split) -> examples.Split:
     return examples.Split(split.images[chosen], split.labels[chosen], split.ids[chosen])
 
 
-def _raw_dataset(split: examples.Split) -> tf.data.Dataset:
-    images = np.array([image.tobytes() for image in split.images], dtype=object)
-    return tf.data.Dataset.from_tensor_slices((images, split.labels))
+def _backup_folder(model_run_dir: str, settings: Settings, base_model: str | None) -> str:
+    """The folder that survives a crash: beside the node's outputs, which TFX deletes on failure.
 
-
-def _prepared(
-    batches: tf.data.Dataset, transform: tft.TFTransformOutput, classes: int
-) -> tf.data.Dataset:
-    layer = transform.transform_features_layer()
-
-    def prepare(raw: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images = layer({features.IMAGE: tf.expand_dims(raw, 1)})[features.IMAGE]
-        return images, tf.one_hot(labels, classes)
-
-    return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
-
-
-def _backup_folder(model_run_dir: str, settings: Settings) -> str:
-    """The folder that survives a crash: beside the node's outputs, which TFX deletes on failure."""
+    Named by all that decides the weights, so that a changed run never takes a stale snapshot.
+    """
+    deciding = json.dumps([dataclasses.asdict(settings), base_model], sort_keys=True)
+    name = hashlib.sha256(deciding.encode()).hexdigest()[:_BACKUP_NAME_LENGTH]
     node_dir = os.path.dirname(os.path.dirname(os.path.normpath(model_run_dir)))
-    return os.path.join(node_dir, "backups", settings.backup_name)
+    return os.path.join(node_dir, "backups", name)
 
 
-@contextlib.contextmanager
-def _local_folder(destination: str) -> Iterator[str]:
-    """A local folder for libraries that only know local files; copied to `destination`."""
-    with tempfile.TemporaryDirectory() as folder:
-        yield folder
-        io_utils.copy_dir(folder, destination)
+def _write_model_run(report: dict[str, Any], backup_dir: str, model_run_dir: str) -> None:
+    io_utils.copy_dir(os.path.join(backup_dir, _LOGS_FOLDER), model_run_dir)
+    with fileio.open(os.path.join(model_run_dir, features.TRAINING_REPORT_FILE), "w") as file:
+        file.write(json.dumps(report, indent=1))
 
 
-def _save_keras_model(network: keras.Model, model_dir: str) -> None:
+def _save_keras_model(classifier: keras.Model, model_dir: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, features.KERAS_MODEL_FILE)
-        network.save(path)
+        classifier.save(path)
         io_utils.copy_file(path, os.path.join(model_dir, features.KERAS_MODEL_FILE))
 
 

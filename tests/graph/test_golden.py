@@ -14,18 +14,22 @@ from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 from components.example_gen.idx import IdxPair
 from pipeline import config, dag, data
 from pipeline.locations import Locations
-from pipeline.nodes import NODES
+from pipeline.nodes import expected_nodes
 
 PROJECT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_name("golden")
 # What changes with every edit of the code, and so says nothing of the graph's form.
-HASHES = {"code_fingerprint", "backup_name"}
+HASHES = {"code_fingerprint", "identity"}
 ENGINE_ARGUMENTS = ["--runner=SomeEngine"]
+# Each profile, and the default one with what is off by default.
+CONFIGURATIONS = {
+    **{profile: (profile, []) for profile in config.PROFILES},
+    "tuner": ("default", ["tuner.enabled=true"]),
+}
 
 
-def compiled(profile):
-    """The graph of a profile for data and folders that do not exist."""
-    configured = config.load(profile)
+def compiled(configured):
+    """The graph of a configuration for data and folders that do not exist."""
     schema, _ = data.read_schema(str(PROJECT / configured.schema_file))
     pairs = {
         name: IdxPair(
@@ -44,6 +48,7 @@ def compiled(profile):
         data.DataSet("data", False, pairs["train"], pairs["t10k"], "the schema's content"),
         schema,
         Locations(Path("/outputs")),
+        "float32",
         ENGINE_ARGUMENTS,
     )
     return compiler.Compiler().compile(graph)
@@ -117,18 +122,23 @@ def executor_form(packed):
     }
 
 
-@pytest.fixture(scope="module", params=sorted(config.PROFILES))
-def profile(request):
+@pytest.fixture(scope="module", params=sorted(CONFIGURATIONS))
+def name(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def form(profile):
-    return normalised(compiled(profile))
+def configured(name):
+    return config.load(*CONFIGURATIONS[name])
 
 
-def test_it_is_the_golden_form(profile, form, request):
-    path = GOLDEN / f"{profile}.json"
+@pytest.fixture(scope="module")
+def form(configured):
+    return normalised(compiled(configured))
+
+
+def test_it_is_the_golden_form(name, form, request):
+    path = GOLDEN / f"{name}.json"
     text = json.dumps(form, indent=1, sort_keys=True) + "\n"
     if request.config.getoption("--write-golden"):
         path.write_text(text, encoding="utf-8")
@@ -136,8 +146,8 @@ def test_it_is_the_golden_form(profile, form, request):
     assert json.loads(text) == json.loads(path.read_text(encoding="utf-8"))
 
 
-def test_it_runs_the_named_nodes_each_after_what_it_needs(form):
-    assert set(form["nodes"]) == set(NODES)
+def test_it_runs_the_named_nodes_each_after_what_it_needs(form, configured):
+    assert set(form["nodes"]) == set(expected_nodes(configured.tuner.enabled))
     for name, node in form["nodes"].items():
         sources = {channel.split(".")[0] for i in node["inputs"].values() for channel in i["from"]}
         # What the Resolver looks for comes from earlier runs, from no node of this one.
@@ -155,13 +165,19 @@ def test_nothing_is_trained_before_the_gate_nor_pushed_before_the_checks(form):
     assert {"ServingCheck", "Evaluator"} <= all_before("Pusher")
 
 
-def test_every_node_that_computes_knows_its_code(profile):
+def test_what_the_tuner_chose_goes_to_the_trainer(name, form):
+    inputs = form["nodes"]["Trainer"]["inputs"]
+    source = inputs.get("hyperparameters", {}).get("from")
+    assert source == (["Tuner.best_hyperparameters"] if name == "tuner" else None)
+
+
+def test_every_node_that_computes_knows_its_code(configured):
     """Without a hash of its code as a parameter, the cache would answer for an edited node."""
-    for entry in compiled(profile).nodes:
+    for entry in compiled(configured).nodes:
         node = entry.pipeline_node
         if node.node_info.id != "Resolver":
             assert "code_fingerprint" in node.parameters.parameters, node.node_info.id
 
 
-def test_two_compilations_are_equal(profile):
-    assert compiled(profile) == compiled(profile)
+def test_two_compilations_are_equal(configured):
+    assert compiled(configured) == compiled(configured)

@@ -52,6 +52,9 @@ def test_the_export_prepares_images_as_training_did(eager, images, nodes, sample
     """The Keras model on images prepared eagerly answers as the export does on raw bytes."""
     import keras
 
+    # Loading takes the layers of the project's own, which register themselves here.
+    import components.trainer.model  # noqa: F401
+
     trained = keras.models.load_model(f"{nodes['Trainer'].output('model').uri}/model.keras")
     export = tf.saved_model.load(str(sample_run.export))
     answer = export.signatures["predict_pixels"](pixels=tf.constant(images))["probabilities"]

@@ -97,14 +97,28 @@ def test_the_confusion_matrix_is_that_of_scikit_learn(sample_run, sample_images,
     assert [sum(row) for row in confusion] == supports
 
 
-def test_the_calibration_error_is_that_of_fifteen_bins(sample_run, sample_images, probabilities):
+def calibration_error(probabilities, labels):
     confidence = probabilities.max(axis=1).astype(np.float64)
-    right = probabilities.argmax(axis=1) == sample_images.test_labels
+    right = probabilities.argmax(axis=1) == labels
     bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
     distances = [abs((right - confidence)[bins == number].sum()) for number in range(BINS)]
-    expected = sum(distances) / len(right)
+    return sum(distances) / len(right)
+
+
+def test_the_calibration_error_is_that_of_fifteen_bins(sample_run, sample_images, probabilities):
+    expected = calibration_error(probabilities, sample_images.test_labels)
     assert expected > 0
-    assert sample_run.receipt["calibration"]["ece_before"] == pytest.approx(expected, abs=1e-6)
+    assert sample_run.receipt["calibration"]["ece_after"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_error_before_is_that_without_the_temperature(sample_run, sample_images, probabilities):
+    """What the export answers, raised to the temperature, is what it would answer at 1."""
+    calibration = sample_run.receipt["calibration"]
+    assert calibration["temperature"] > 0
+    raised = probabilities.astype(np.float64) ** calibration["temperature"]
+    before = raised / raised.sum(axis=1, keepdims=True)
+    expected = calibration_error(before, sample_images.test_labels)
+    assert calibration["ece_before"] == pytest.approx(expected, abs=1e-3)
 
 
 def test_losses_and_top_2_are_those_of_the_pushed_model(sample_run, sample_images, probabilities):

@@ -29,7 +29,8 @@ def prepared(locations):
     ]
     data = DataSet("/data", False, *pairs, schema_sha256="c" * 64)
     schema = ImageSchema(28, 28, 1, CLASSES)
-    return Prepared("clothes", config.load("default", ["seed=7"]), data, schema, locations)
+    configured = config.load("default", ["seed=7"])
+    return Prepared("clothes", configured, data, schema, locations, "float32")
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def test_every_key_is_listed_with_its_default(capsys):
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     listed = {line[0] for line in lines}
     assert set(config.known_keys()) <= listed
-    assert ["training.widths", "[32,", "64,", "128]"] in [line[:4] for line in lines]
+    assert ["training.widths", "[48,", "96,", "192]"] in [line[:4] for line in lines]
 
 
 def test_every_key_is_listed_as_json(capsys):

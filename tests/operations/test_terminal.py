@@ -1,5 +1,6 @@
 """What a person sees of a run, on a pipe and on a terminal, and what goes to the log instead."""
 
+import contextlib
 import logging
 import os
 import subprocess
@@ -21,6 +22,7 @@ def record(message, level=logging.INFO, **attributes):
 
 
 EPOCH = {"epoch": 2, "epochs": 5, "seconds": 10.0, "loss": 0.25, "val_accuracy": 0.875}
+TRIAL = record("trial 1 of 3: dropout 0.1; validation accuracy 0.8000", trial=1)
 EVENTS = [
     record("Component ExampleGen is running."),
     record("something else"),
@@ -38,8 +40,8 @@ def on_a_pipe(tmp_path):
 
     def shown(records, *lines):
         with path.open("w", encoding="utf-8") as stream:
-            progress = Progress(stream, NODES)
-            with progress.showing():
+            progress = Progress(stream)
+            with progress.showing(NODES):
                 for each in records:
                     progress.handle(each)
                 for line in lines:
@@ -59,6 +61,10 @@ def test_a_pipe_gets_a_line_for_each_node_that_ends(on_a_pipe):
 def test_a_pipe_gets_a_line_for_each_epoch_with_what_is_left(on_a_pipe):
     line = on_a_pipe(EVENTS)[1]
     assert line.strip() == "epoch 2 of 5: loss 0.2500, about 30 s left"
+
+
+def test_a_pipe_gets_a_line_for_each_trial(on_a_pipe):
+    assert [line.strip() for line in on_a_pipe([TRIAL])] == [TRIAL.getMessage()]
 
 
 def test_a_pipe_gets_no_control_codes(on_a_pipe):
@@ -91,18 +97,44 @@ def test_a_node_that_ends_without_having_begun_is_shown(on_a_pipe):
     assert len(on_a_pipe([record("Component Pusher is finished.")])) == 1
 
 
-def test_a_terminal_shows_where_each_node_stands(monkeypatch):
+def written(screen):
+    """All that was written to a terminal; Linux reports its end as an error."""
+    with contextlib.suppress(OSError):
+        while chunk := screen.read(100_000):
+            yield chunk
+
+
+@pytest.fixture
+def on_a_terminal(monkeypatch):
+    """A function that shows records on a terminal, and returns all that it wrote there."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    ours, theirs = os.openpty()
-    with os.fdopen(theirs, "w") as stream:
-        progress = Progress(stream, NODES)
-        with progress.showing():
-            for each in EVENTS[:5]:
-                progress.handle(each)
-        progress.close()
-        text = os.read(ours, 100_000).decode()
-        os.close(ours)
+
+    def shown(records, nodes):
+        ours, theirs = os.openpty()
+        with os.fdopen(theirs, "w") as stream:
+            progress = Progress(stream)
+            with progress.showing(nodes):
+                for each in records:
+                    progress.handle(each)
+            progress.close()
+        with os.fdopen(ours, "rb", buffering=0) as screen:
+            return b"".join(written(screen)).decode()
+
+    return shown
+
+
+def test_a_terminal_shows_the_last_trial_while_the_tuner_runs(on_a_terminal):
+    events = [record("Component Tuner is running."), TRIAL]
+    nodes = ("Tuner", "Trainer")
+    running = on_a_terminal(events, nodes)
+    ended = on_a_terminal([*events, record("Component Tuner is finished.")], nodes)
+    assert TRIAL.getMessage() in running[running.rindex("waiting") :]
+    assert TRIAL.getMessage() not in ended[ended.rindex("waiting") :]
+
+
+def test_a_terminal_shows_where_each_node_stands(on_a_terminal):
+    text = on_a_terminal(EVENTS[:5], NODES)
     assert "\x1b[" in text
     last = text[text.rindex("ExampleGen") :]
     assert "done" in last.partition("Trainer")[0]

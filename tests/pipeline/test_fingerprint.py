@@ -53,9 +53,21 @@ def files_that_count(root, modules):
 def test_the_trainer_depends_on_all_that_it_imports_and_on_nothing_else(root):
     found = files_that_count(root, TRAINER)
     assert set(TRAINER_FILES) <= set(found)
-    other_nodes = ("data_gate", "evaluation_metrics", "example_gen", "pusher", "serving_check")
+    other_nodes = (
+        "data_gate",
+        "evaluation_metrics",
+        "example_gen",
+        "pusher",
+        "serving_check",
+        "tuner",
+    )
     others = ("pipeline/", *(f"components/{name}" for name in other_nodes))
     assert not [path for path in found if path.startswith(others)]
+
+
+def test_the_tuner_depends_on_its_search_and_on_the_training(root):
+    found = files_that_count(root, ("components.tuner.search",))
+    assert {"components/tuner/search.py", "components/trainer/model.py"} <= set(found)
 
 
 def test_the_data_gate_does_not_depend_on_the_network(root):

@@ -1,35 +1,96 @@
-"""What the tests of the trainer share: settings."""
+"""What the tests of the trainer share: settings, and little data with its Transform graph."""
 
+import functools
+
+import numpy as np
 import pytest
 
+from components import features
+from components.image_schema import ImageSchema
 from components.trainer.settings import Augmentation, Settings
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def no_augmentation():
     return Augmentation(rotation=0.0, shift=0.0, shear=0.0, zoom=0.0, flip=False, erasing=0.0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def all_augmentation():
     return Augmentation(rotation=20.0, shift=0.2, shear=0.2, zoom=0.2, flip=True, erasing=1.0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings(no_augmentation):
     """Those of a small network."""
     return Settings(
+        precision="float32",
         widths=(4, 6),
         dropout=0.2,
         l2=1e-4,
+        weight_decay=0.1,
         epochs=2,
         batch_size=8,
-        learning_rate=1e-3,
+        learning_rate=0.01,
+        warm_up=0.2,
+        ema_momentum=0.9,
         label_smoothing=0.05,
         plateau_patience=2,
         plateau_factor=0.3,
         early_stopping_patience=5,
+        flip_averaging=False,
+        warm_start=False,
         seed=1,
         augmentation=no_augmentation,
-        backup_name="backup",
+        identity="data and code",
     )
+
+
+@pytest.fixture(scope="session")
+def schema():
+    return ImageSchema(height=8, width=8, channels=1, class_names=("bag", "shirt", "shoe"))
+
+
+@pytest.fixture(scope="session")
+def make_split(schema):
+    """Makes a split of images that are noise over the pattern of their class."""
+    from components.examples import Split
+
+    patterns = np.random.default_rng(0).integers(
+        0, 256, (len(schema.class_names), schema.bytes_per_image)
+    )
+
+    def made(count, seed):
+        random = np.random.default_rng(seed)
+        labels = random.integers(0, len(patterns), count)
+        noise = random.integers(0, 256, (count, schema.bytes_per_image))
+        ids = np.array([b"%05d" % number for number in range(count)], dtype=object)
+        return Split(((patterns[labels] + noise) // 2).astype(np.uint8), labels, ids)
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def transform_folder(schema, tmp_path_factory):
+    """Transform's output for the images of `schema`, made as TFX does where nothing is analysed."""
+    import tensorflow as tf
+    from tensorflow_transform import impl_helper
+
+    from components import transform
+
+    folder = str(tmp_path_factory.mktemp("transform"))
+    impl_helper.analyze_in_place(
+        functools.partial(transform.preprocessing_fn, image_shape=schema.shape),
+        force_tf_compat_v1=False,
+        feature_specs={features.IMAGE: tf.io.FixedLenFeature([1], tf.string)},
+        type_specs={features.IMAGE: tf.TensorSpec([None, 1], tf.string)},
+        transform_output_path=folder,
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def transform_output(transform_folder):
+    import tensorflow_transform as tft
+
+    return tft.TFTransformOutput(transform_folder)

@@ -1,5 +1,6 @@
 """The callbacks: what stops a training, and what is kept of it."""
 
+import csv
 import dataclasses
 import json
 import logging
@@ -10,17 +11,21 @@ import numpy as np
 import pytest
 
 from components.trainer import callbacks
+from components.trainer.resumption import BEST_WEIGHTS_FILE, Snapshots
 
 
 @pytest.fixture
 def fit():
     """Fits a tiny network with these callbacks on these targets."""
 
-    def fitted(callback_list, targets=1.0, epochs=2, learning_rate=0.25):
+    def fitted(callback_list, targets=1.0, epochs=2, learning_rate=0.25, ema_momentum=0.0):
         keras.utils.set_random_seed(1)
         network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="head")])
-        optimizer = keras.optimizers.Adam(learning_rate)
-        network.compile(optimizer, "mse", metrics=["accuracy"], jit_compile=False)
+        optimizer = keras.optimizers.Adam(
+            learning_rate, use_ema=ema_momentum > 0, ema_momentum=ema_momentum
+        )
+        # Faster here than to trace a graph for a handful of steps.
+        network.compile(optimizer, "mse", metrics=["accuracy"], run_eagerly=True)
         inputs = np.ones((8, 2), np.float32)
         outputs = np.full((8, 1), targets, np.float32)
         network.fit(
@@ -37,46 +42,88 @@ def fit():
 
 
 @pytest.mark.parametrize("target", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_stops_training_with_epoch_and_rate(fit, target):
+def test_a_loss_that_is_no_number_stops_training_with_epoch_and_rate(fit, target, tmp_path):
     with pytest.raises(callbacks.TrainingDiverged) as caught:
-        fit([callbacks.StopOnDivergence()], targets=target, epochs=5)
+        fit([callbacks.StopOnDivergence(str(tmp_path))], targets=target, epochs=5)
     message = str(caught.value)
     assert "in epoch 1 at learning rate 0.25" in message
     assert "expected a number" in message
-    assert "training.learning_rate" in message
+    assert "There is no good checkpoint: no epoch was completed before." in message
+    assert "Set a smaller training.learning_rate." in message
 
 
-def test_the_epoch_of_a_later_divergence_is_told(fit):
-    callback = callbacks.StopOnDivergence()
+class Poison(keras.callbacks.Callback):
+    """Makes the weights no numbers as an epoch, counted from 1, begins."""
+
+    def __init__(self, epoch):
+        super().__init__()
+        self._epoch = epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch + 1 == self._epoch:
+            head = self.model.get_layer("head")
+            head.set_weights([np.full_like(weight, math.nan) for weight in head.get_weights()])
+
+
+def test_a_later_divergence_names_the_last_checkpoint_which_is_good(fit, tmp_path):
+    folder = str(tmp_path)
+    history = callbacks.History(folder)
+    others = [callbacks.StopOnDivergence(folder), history]
+    with pytest.raises(callbacks.TrainingDiverged) as caught:
+        fit([*others, Snapshots(folder, others), Poison(3)], epochs=5)
+    snapshot = tmp_path / "snapshot-00002"
+    assert "became nan in epoch 3" in str(caught.value)
+    assert f"The last good checkpoint, of epoch 2, is {snapshot}." in str(caught.value)
+    with np.load(snapshot / "variables.npz") as saved:
+        assert all(np.isfinite(saved[name]).all() for name in saved)
+
+
+def test_a_validation_loss_that_is_no_number_stops_training(fit, tmp_path):
+    callback = callbacks.StopOnDivergence(str(tmp_path))
     callback.set_model(fit([]))
-    callback.on_epoch_end(6, {"loss": 0.3})
+    with pytest.raises(callbacks.TrainingDiverged, match="the validation loss became nan"):
+        callback.on_epoch_end(0, {"loss": 0.3, "val_loss": math.nan})
+
+
+def test_the_epoch_of_a_later_divergence_is_told(fit, tmp_path):
+    callback = callbacks.StopOnDivergence(str(tmp_path))
+    callback.set_model(fit([]))
+    callback.on_epoch_begin(7)
+    callback.on_train_batch_end(0, {"loss": 0.3})
     with pytest.raises(callbacks.TrainingDiverged, match="became inf in epoch 8"):
         callback.on_epoch_end(7, {"loss": math.inf})
 
 
-def test_a_loss_that_is_a_number_goes_on(fit):
-    fit([callbacks.StopOnDivergence()], epochs=3)
+def test_a_loss_that_is_a_number_goes_on(fit, tmp_path):
+    fit([callbacks.StopOnDivergence(str(tmp_path))], epochs=3)
 
 
 def test_the_history_is_a_json_list_of_epochs(fit, tmp_path):
-    path = tmp_path / "history.json"
-    fit([callbacks.JsonHistory(str(path))], epochs=3)
-    history = json.loads(path.read_text())
+    fit([callbacks.History(str(tmp_path))], epochs=3)
+    history = json.loads((tmp_path / "history.json").read_text())
     assert [entry["epoch"] for entry in history] == [1, 2, 3]
     assert {"loss", "accuracy", "val_loss", "val_accuracy"} <= set(history[0])
     assert history[2]["loss"] < history[0]["loss"]
 
 
+def test_the_history_is_a_table_of_the_same_numbers(fit, tmp_path):
+    history = callbacks.History(str(tmp_path))
+    fit([history], epochs=3)
+    with (tmp_path / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [{name: float(value) for name, value in row.items()} for row in rows] == history.epochs
+
+
 def test_the_history_is_whole_after_each_epoch(fit, tmp_path):
-    path = tmp_path / "history.json"
     lengths = []
 
     class Look(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
-            lengths.append(len(json.loads(path.read_text())))
+            table = (tmp_path / "history.csv").read_text().splitlines()
+            lengths.append((len(json.loads((tmp_path / "history.json").read_text())), len(table)))
 
-    fit([callbacks.JsonHistory(str(path)), Look()], epochs=3)
-    assert lengths == [1, 2, 3]
+    fit([callbacks.History(str(tmp_path)), Look()], epochs=3)
+    assert lengths == [(1, 2), (2, 3), (3, 4)]
 
 
 def test_each_epoch_is_logged_with_its_values_attached(fit, caplog):
@@ -91,41 +138,78 @@ def test_each_epoch_is_logged_with_its_values_attached(fit, caplog):
         assert [record.progress[name] for record in records] == pytest.approx(values)
 
 
-def test_a_training_leaves_its_logs_and_its_best_weights(fit, settings, tmp_path):
-    run_dir, backup_dir = tmp_path / "run", tmp_path / "backup"
-    run_dir.mkdir()
-    backup_dir.mkdir()
-    fit(callbacks.training_callbacks(settings, str(run_dir), str(backup_dir)))
-    assert (backup_dir / callbacks.BEST_WEIGHTS_FILE).is_file()
-    assert list((run_dir / "tensorboard").rglob("events.*"))
-    assert len((run_dir / "history.csv").read_text().splitlines()) == 3
-    assert len(json.loads((run_dir / "history.json").read_text())) == 2
+@pytest.fixture
+def chosen(settings, tmp_path):
+    """The callbacks of a training of one step per epoch, and its two folders."""
+
+    def made(**changes):
+        folders = [tmp_path / name for name in ("logs", "backup")]
+        for folder in folders:
+            folder.mkdir()
+        unaveraged = dataclasses.replace(settings, ema_momentum=0.0)
+        changed = dataclasses.replace(unaveraged, **changes)
+        return callbacks.training_callbacks(changed, 1, *map(str, folders)), *folders
+
+    return made
 
 
-def test_a_divergence_keeps_no_weights(fit, settings, tmp_path):
-    (tmp_path / "run").mkdir()
-    chosen = callbacks.training_callbacks(settings, str(tmp_path / "run"), str(tmp_path))
+def test_a_training_leaves_its_logs_and_its_best_weights(fit, chosen):
+    callback_list, log_dir, backup_dir = chosen()
+    fit(callback_list)
+    assert (backup_dir / BEST_WEIGHTS_FILE).is_file()
+    assert list((log_dir / "tensorboard").rglob("events.*"))
+    assert len((log_dir / "history.csv").read_text().splitlines()) == 3
+    assert len(json.loads((log_dir / "history.json").read_text())) == 2
+
+
+def test_a_divergence_keeps_no_weights(fit, chosen):
+    callback_list, _, backup_dir = chosen()
     with pytest.raises(callbacks.TrainingDiverged):
-        fit(chosen, targets=math.nan)
-    assert not (tmp_path / callbacks.BEST_WEIGHTS_FILE).exists()
+        fit(callback_list, targets=math.nan)
+    assert not (backup_dir / BEST_WEIGHTS_FILE).exists()
 
 
-def test_training_ends_early_without_progress(fit, settings, tmp_path):
-    impatient = dataclasses.replace(settings, early_stopping_patience=1, epochs=50)
-    (tmp_path / "run").mkdir()
-    chosen = callbacks.training_callbacks(impatient, str(tmp_path / "run"), str(tmp_path))
+def test_training_ends_early_without_progress(fit, chosen):
+    callback_list, log_dir, _ = chosen(early_stopping_patience=1, epochs=50, learning_rate=5.0)
     # The further it is trained on 100, the further it is from the validation data's 1.
-    fit(chosen, targets=100.0, epochs=50, learning_rate=5.0)
-    assert len(json.loads((tmp_path / "run" / "history.json").read_text())) < 10
+    fit(callback_list, targets=100.0, epochs=50)
+    assert len(json.loads((log_dir / "history.json").read_text())) < 10
 
 
-def test_the_rate_falls_in_equal_steps():
-    schedule, rates = callbacks.linear_decay(4), [0.4]
-    for epoch in range(4):
-        rates.append(schedule(epoch, rates[-1]))
-    assert rates[1:] == pytest.approx([0.4, 0.3, 0.2, 0.1])
+def test_the_rate_is_that_of_the_settings_and_not_of_the_optimizer(fit, chosen):
+    callback_list, log_dir, _ = chosen(learning_rate=0.4, warm_up=0.0, epochs=2)
+    fit(callback_list, learning_rate=123.0)
+    history = json.loads((log_dir / "history.json").read_text())
+    assert [entry["learning_rate"] for entry in history] == pytest.approx([0.4, 0.2])
 
 
-def test_a_cut_of_the_rate_stays():
-    schedule = callbacks.linear_decay(4)
-    assert schedule(2, 0.3 / 10) == pytest.approx(0.2 / 10)
+class Steps(keras.callbacks.Callback):
+    """Notes the weights after each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = []
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.weights.append(self.model.get_weights())
+
+
+@pytest.mark.parametrize("patience", [1, 9], ids=["ended early", "to the end"])
+def test_the_moving_average_of_the_weights_is_what_is_validated_and_kept(fit, chosen, patience):
+    momentum, steps = 0.5, Steps()
+    callback_list, log_dir, backup_dir = chosen(
+        ema_momentum=momentum, epochs=9, learning_rate=2.0, early_stopping_patience=patience
+    )
+    network = fit([*callback_list, steps], epochs=9, ema_momentum=momentum)
+    history = json.loads((log_dir / "history.json").read_text())
+    assert (len(history) < 9) == (patience == 1)
+    averages, losses = [steps.weights[0]], []
+    for weights in steps.weights[1:]:
+        pairs = zip(averages[-1], weights, strict=True)
+        averages.append([momentum * old + (1 - momentum) * new for old, new in pairs])
+    for kernel, bias in averages:
+        losses.append(float((kernel.sum() + bias[0] - 1) ** 2))
+    assert [entry["val_loss"] for entry in history] == pytest.approx(losses, rel=1e-4)
+    network.load_weights(backup_dir / BEST_WEIGHTS_FILE)
+    for ours, expected in zip(network.get_weights(), averages[int(np.argmin(losses))], strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5)

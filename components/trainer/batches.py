@@ -1,0 +1,108 @@
+"""The input of training: raw bytes in memory, prepared batch by batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_transform as tft
+
+from components import features
+from components.examples import Split
+
+_VALIDATION_BATCH = 1000
+_PREFETCHED = 4
+_MOST_STEPS_AT_ONCE = 16
+
+
+class TrainingBatches:
+    """Batches of prepared images and one-hot labels, shuffled anew in each epoch.
+
+    The order of an epoch follows from the seed and the epoch's number, so that a training may
+    begin at any epoch. Every batch is full: what is left over at the end of an epoch is another
+    choice of images each time.
+
+    Attributes:
+      steps: batches in an epoch.
+    """
+
+    def __init__(self, split: Split, classes: int, batch_size: int, seed: int):
+        """Takes the images and labels to train on.
+
+        Args:
+          split: raw images and labels.
+          classes: size of the one-hot labels.
+          batch_size: images in a batch; where there are fewer in all, those are one batch.
+          seed: of the order.
+        """
+        self._split = split
+        self._classes = classes
+        self._batch_size = min(batch_size, len(split.labels))
+        self._seed = seed
+        self.steps = len(split.labels) // self._batch_size
+
+    def dataset(
+        self, transform: tft.TFTransformOutput, first_epoch: int, epochs: int
+    ) -> tf.data.Dataset:
+        """All batches of the epochs from `first_epoch`, counted from 0, up to `epochs`.
+
+        Args:
+          transform: Transform's output; its graph prepares every batch.
+          first_epoch: where to begin.
+          epochs: where to end.
+        """
+        raw, labels = _raw_strings(self._split), tf.constant(self._split.labels)
+
+        def choose(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return tf.gather(raw, indices), tf.gather(labels, indices)
+
+        batches = tf.data.Dataset.range(first_epoch, epochs).flat_map(self._order)
+        return _prepared(batches.map(choose), transform, self._classes)
+
+    def _order(self, epoch: tf.Tensor) -> tf.data.Dataset:
+        seed = tf.stack([tf.cast(self._seed, tf.int64), epoch])
+        indices = tf.range(len(self._split.labels))
+        shuffled = tf.random.experimental.stateless_shuffle(indices, seed)
+        used = shuffled[: self.steps * self._batch_size]
+        return tf.data.Dataset.from_tensor_slices(tf.reshape(used, [self.steps, -1]))
+
+    def steps_at_once(self) -> int:
+        """How many steps TensorFlow may take without coming back to Python.
+
+        It divides the steps of an epoch: Keras would otherwise run past an epoch's end.
+        """
+        return max(n for n in range(1, _MOST_STEPS_AT_ONCE + 1) if self.steps % n == 0)
+
+
+def labelled_batches(
+    split: Split, transform: tft.TFTransformOutput, classes: int
+) -> tf.data.Dataset:
+    """Batches of prepared images and one-hot labels, in the order of the split."""
+    data = tf.data.Dataset.from_tensor_slices((_raw_strings(split), split.labels))
+    return _prepared(data.batch(_VALIDATION_BATCH), transform, classes)
+
+
+def prepared_images(images: np.ndarray, transform: tft.TFTransformOutput) -> np.ndarray:
+    """Prepares raw images, uint8 [N, ...], by Transform's graph.
+
+    Returns:
+      float32 [N, height, width, channels] in [0, 1].
+    """
+    layer = transform.transform_features_layer()
+    raw = tf.constant([[image.tobytes()] for image in images])
+    return layer({features.IMAGE: raw})[features.IMAGE].numpy()
+
+
+def _raw_strings(split: Split) -> tf.Tensor:
+    return tf.constant(np.array([image.tobytes() for image in split.images], dtype=object))
+
+
+def _prepared(
+    batches: tf.data.Dataset, transform: tft.TFTransformOutput, classes: int
+) -> tf.data.Dataset:
+    layer = transform.transform_features_layer()
+
+    def prepare(raw: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images = layer({features.IMAGE: tf.expand_dims(raw, 1)})[features.IMAGE]
+        return images, tf.one_hot(labels, classes)
+
+    return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(_PREFETCHED)

@@ -1,0 +1,1 @@
+"""Tuner: searches for the hyperparameters that Trainer then takes."""

@@ -1,0 +1,70 @@
+"""Tuner for images: TFX's own, which also learns where the examples lie."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+from tfx.components.tuner import component
+from tfx.components.tuner import executor as tuner_executor
+from tfx.dsl.components.base import executor_spec
+from tfx.proto import trainer_pb2
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import json_utils
+
+from components import features
+
+
+class Executor(tuner_executor.Executor):
+    """Hands the folder of the examples on, which `FnArgs` has no field for."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Searches, in a working folder that is gone afterwards, and writes what was found."""
+        key = standard_component_specs.CUSTOM_CONFIG_KEY
+        examples = input_dict[standard_component_specs.EXAMPLES_KEY]
+        config = json_utils.loads(exec_properties[key])
+        config[features.EXAMPLES_FOLDER] = artifact_utils.get_single_uri(examples)
+        properties = {**exec_properties, key: json_utils.dumps(config)}
+        with tempfile.TemporaryDirectory() as folder:
+            tuner = tuner_executor.search(
+                input_dict, properties, folder, print_tuning_summary=False
+            )
+        tuner_executor.write_best_hyperparameters(tuner, output_dict)
+
+
+class ImageTuner(component.Tuner):
+    """Tries hyperparameters on the split `train`, and chooses by the split `val`."""
+
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        examples: Any,
+        transform_graph: Any,
+        schema: Any,
+        settings: dict[str, Any],
+        bounds: dict[str, Any],
+    ):
+        """Constructs the component from channels.
+
+        Args:
+          examples: from ExampleGen.
+          transform_graph: from Transform.
+          schema: from ImportSchemaGen.
+          settings: `settings.Settings` of a trial, as a dict.
+          bounds: `search.Bounds` as a dict.
+        """
+        super().__init__(
+            examples=examples,
+            transform_graph=transform_graph,
+            schema=schema,
+            tuner_fn="components.tuner.search.tuner_fn",
+            train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
+            eval_args=trainer_pb2.EvalArgs(splits=[features.VALIDATION_SPLIT]),
+            custom_config={"settings": settings, "bounds": bounds},
+        )

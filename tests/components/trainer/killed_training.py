@@ -1,0 +1,110 @@
+"""Trains in forks of itself, some of which kill themselves where they are told to.
+
+Called with a pickled file: the arguments of `training.train`, the backup folder of a training that
+nothing breaks, that of one that is broken, and where each of the latter's processes dies. Prints
+how each process ended, a JSON list. One that lives leaves in its backup folder the weights that
+`train` returned.
+
+TensorFlow is imported here, but not used: its threads would not survive the fork.
+"""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow_transform as tft
+
+from components.trainer import callbacks, training
+
+# What is added to the losses on the validation split, which are about 1. So it is the same on
+# every machine that the second epoch brings no progress and the rate is cut, that the sixth is the
+# best, and that training ends with the eighth, after two without progress.
+RISES = (50, 60, 40, 30, 20, 10, 20, 30, 40, 50)
+
+
+class SteeredLoss(keras.callbacks.Callback):
+    """Adds the rises to the validation losses, ahead of all callbacks that look at them."""
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_loss"] += RISES[epoch]
+
+
+class Death(keras.callbacks.Callback):
+    """Kills the process in an epoch, counted from 1: `amid` it, or while its end is `kept`."""
+
+    def __init__(self, moment, epoch):
+        super().__init__()
+        self._moment = moment
+        self._epoch = epoch
+        self._now = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self._now = epoch + 1
+        if self._moment == "kept" and epoch == self._epoch:
+            # The snapshot is written next, and is whole when it gets its name.
+            os.rename = die
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._moment == "amid" and self._now == self._epoch:
+            die()
+
+
+def die(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def train(arguments, folder, death):
+    """Trains, with the losses steered, until death or the end."""
+    real = callbacks.training_callbacks
+
+    def training_callbacks(*values):
+        *others, snapshots = real(*values)
+        dying = [Death(*death)] if death else []
+        return [SteeredLoss(), *others, *dying, snapshots]
+
+    callbacks.training_callbacks = training_callbacks
+    transform = tft.TFTransformOutput(arguments.pop("transform_folder"))
+    network = training.train(**arguments, transform=transform, backup_dir=folder)
+    np.savez(Path(folder) / "returned.npz", *network.get_weights())
+
+
+def begun(arguments, folder, death):
+    """Forks a training and returns the child's process id."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            train(arguments, folder, death)
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return child
+
+
+def ended(child):
+    """Waits for a child: its exit code, or the signal that killed it below zero."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def main():
+    """Trains once unbroken, and beside it once broken, of which it keeps what each death left."""
+    arguments, unbroken, broken, deaths = pickle.loads(Path(sys.argv[1]).read_bytes())
+    beside = begun(arguments, unbroken, None)
+    codes = []
+    for number, death in enumerate(deaths):
+        codes.append(ended(begun(arguments, broken, death)))
+        shutil.copytree(broken, f"{broken}-{number}")
+    print(json.dumps([ended(beside), *codes]))
+
+
+if __name__ == "__main__":
+    main()

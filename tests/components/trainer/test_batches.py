@@ -1,0 +1,115 @@
+"""The input of training: its order, its batches, and what becomes of the bytes."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from components import transform
+from components.examples import Split
+from components.trainer.batches import TrainingBatches, labelled_batches, prepared_images
+
+
+@pytest.fixture
+def numbered(schema):
+    """Makes a split whose images hold their number in their first byte."""
+
+    def made(count):
+        images = np.zeros((count, schema.bytes_per_image), np.uint8)
+        images[:, 0] = np.arange(count)
+        return Split(images, np.arange(count) % 3, np.array([b"id"] * count, dtype=object))
+
+    return made
+
+
+@pytest.fixture
+def order(numbered, transform_output):
+    """The numbers of the images, of shape [epochs, steps, batch size]."""
+
+    def taken(count, batch_size, seed=1, first_epoch=0, epochs=1):
+        batches = TrainingBatches(numbered(count), 3, batch_size, seed)
+        found = []
+        for images, labels in batches.dataset(transform_output, first_epoch, epochs):
+            numbers = np.rint(images.numpy()[:, 0, 0, 0] * 255).astype(int)
+            np.testing.assert_array_equal(labels, np.eye(3, dtype=np.float32)[numbers % 3])
+            found.append(numbers)
+        return np.array(found).reshape(epochs - first_epoch, batches.steps, -1)
+
+    return taken
+
+
+def test_every_epoch_takes_each_image_once_and_in_an_order_of_its_own(order):
+    epochs = order(24, 6, epochs=5).reshape(5, -1)
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(24))
+    assert len({epoch.tobytes() for epoch in epochs}) == 5
+
+
+@pytest.mark.parametrize("first_epoch", [1, 3])
+def test_the_order_of_an_epoch_is_the_same_wherever_training_begins(order, first_epoch):
+    from_the_start = order(20, 6, epochs=5)
+    np.testing.assert_array_equal(
+        order(20, 6, first_epoch=first_epoch, epochs=5), from_the_start[first_epoch:]
+    )
+
+
+def test_another_seed_gives_another_order(order):
+    assert not np.array_equal(order(24, 6, seed=1), order(24, 6, seed=2))
+    np.testing.assert_array_equal(order(24, 6, seed=2), order(24, 6, seed=2))
+
+
+@pytest.mark.parametrize(
+    ("count", "batch_size", "steps"), [(20, 6, 3), (24, 6, 4), (6, 6, 1), (11, 6, 1), (5, 1, 5)]
+)
+def test_every_batch_is_full_and_no_image_comes_twice_in_an_epoch(order, count, batch_size, steps):
+    for epoch in order(count, batch_size, epochs=4):
+        assert epoch.shape == (steps, batch_size)
+        assert len(np.unique(epoch)) == steps * batch_size
+
+
+def test_what_is_left_over_is_another_choice_each_time(order):
+    epochs = order(20, 6, epochs=6).reshape(6, -1)
+    left = {frozenset(range(20)) - frozenset(epoch) for epoch in epochs}
+    assert len(left) > 1
+
+
+def test_a_batch_that_is_larger_than_the_data_is_all_of_it(order):
+    epochs = order(7, 250, epochs=2)
+    assert epochs.shape == (2, 1, 7)
+    assert all(sorted(epoch[0]) == list(range(7)) for epoch in epochs)
+
+
+def test_the_steps_taken_at_once_divide_those_of_an_epoch(numbered):
+    found = {}
+    for count in range(1, 250):
+        batches = TrainingBatches(numbered(count), 3, 2, seed=1)
+        at_once = batches.steps_at_once()
+        assert batches.steps % at_once == 0
+        assert 1 <= at_once <= 16
+        found[batches.steps] = at_once
+    assert (found[16], found[18], found[17], found[48], found[1]) == (16, 9, 1, 16, 1)
+
+
+def test_bytes_come_through_as_the_preprocessing_function_makes_them(
+    schema, make_split, transform_output
+):
+    split = make_split(12, seed=3)
+    raw = tf.constant([[image.tobytes()] for image in split.images])
+    expected = transform.preprocessing_fn({"image": raw}, schema.shape)["image"].numpy()
+    np.testing.assert_array_equal(prepared_images(split.images, transform_output), expected)
+    ((images, labels),) = labelled_batches(split, transform_output, 3)
+    np.testing.assert_array_equal(images, expected)
+    np.testing.assert_array_equal(labels, np.eye(3, dtype=np.float32)[split.labels])
+    ((images, labels),) = TrainingBatches(split, 3, 12, seed=1).dataset(transform_output, 0, 1)
+    by_bytes = {image.tobytes(): label for image, label in zip(expected, split.labels, strict=True)}
+    assert len(by_bytes) == 12
+    assert [by_bytes[image.tobytes()] for image in images.numpy()] == list(np.argmax(labels, 1))
+
+
+def test_the_validation_batches_hold_all_images_in_their_order(numbered, transform_output):
+    split = numbered(200)
+    parts = (split.images, split.labels, split.ids)
+    six_times = Split(*(np.concatenate([part] * 6) for part in parts))
+    batches = list(labelled_batches(six_times, transform_output, 3))
+    assert [len(labels) for _, labels in batches] == [1000, 200]
+    found = np.concatenate([images.numpy()[:, 0, 0, 0] for images, _ in batches])
+    np.testing.assert_array_equal(np.rint(found * 255), np.tile(np.arange(200), 6))

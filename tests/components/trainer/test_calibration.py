@@ -1,0 +1,173 @@
+"""Calibration: a temperature that makes the probabilities mean what they say."""
+
+import math
+
+import hypothesis
+import keras
+import numpy as np
+import pytest
+import scipy.special
+from hypothesis import strategies
+from tensorflow_model_analysis.metrics import calibration_plot, metric_types
+
+from components.trainer.calibration import (
+    CalibratedSoftmax,
+    expected_calibration_error,
+    fit_temperature,
+)
+
+# 20,000 labels drawn at random give the temperature to about one part in a hundred.
+COUNT, TEMPERATURE_TOLERANCE = 20_000, 0.05
+# By what a search that stops at 1e-5 of its logarithm may miss the least cross-entropy.
+CROSS_ENTROPY_TOLERANCE = 1e-6
+
+LOGITS = strategies.integers(0, 2**31).map(
+    lambda seed: np.random.default_rng(seed).normal(0, 3, (50, 4)).astype(np.float32)
+)
+
+
+def cross_entropy(logits, labels, temperature):
+    scaled = scipy.special.log_softmax(logits.astype(np.float64) / temperature, axis=1)
+    return -scaled[np.arange(len(labels)), labels].mean()
+
+
+def answers(logits, temperature):
+    softmax = CalibratedSoftmax(dtype="float32")
+    softmax.build(logits.shape)
+    softmax.temperature.assign(temperature)
+    return keras.ops.convert_to_numpy(softmax(logits))
+
+
+@hypothesis.settings(max_examples=25)
+@hypothesis.given(strategies.floats(0.3, 3.5), strategies.integers(0, 2**31))
+def test_a_known_temperature_is_found(temperature, seed):
+    """Labels drawn as often as the probabilities say, and logits that are too large by it."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, 2, (COUNT, 3)).astype(np.float32)
+    # The largest of logits with Gumbel noise is distributed as their softmax.
+    labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
+    found = fit_temperature(logits * np.float32(temperature), labels)
+    assert found == pytest.approx(temperature, rel=TEMPERATURE_TOLERANCE)
+
+
+@hypothesis.given(LOGITS, strategies.integers(0, 2**31))
+def test_no_other_temperature_has_a_lower_cross_entropy(logits, seed):
+    labels = np.random.default_rng(seed).integers(0, 4, len(logits))
+    least = cross_entropy(logits, labels, fit_temperature(logits, labels))
+    for other in (0.26, 0.5, 0.9, 1.0, 1.1, 2.0, 3.9):
+        assert least <= cross_entropy(logits, labels, other) + CROSS_ENTROPY_TOLERANCE
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_logits_that_are_always_right_or_always_wrong_give_a_number(right):
+    logits = np.eye(3, dtype=np.float32)[np.arange(30) % 3]
+    temperature = fit_temperature(logits, (np.arange(30) + (not right)) % 3)
+    assert temperature == pytest.approx(1 / 4 if right else 4, rel=1e-3)
+
+
+@hypothesis.given(LOGITS, strategies.floats(1 / 20, 20))
+def test_the_temperature_never_changes_which_class_comes_first(logits, temperature):
+    probabilities = answers(logits, temperature)
+    first = probabilities[np.arange(len(logits)), logits.argmax(axis=1)]
+    # Far enough from 1, float32 rounds several classes to one probability; none comes before.
+    np.testing.assert_array_equal(first, probabilities.max(axis=1))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_the_probabilities_are_the_softmax_of_the_divided_logits():
+    logits = np.array([[2.0, 0.0, -2.0]], np.float32)
+    for temperature in (1.0, 2.0):
+        expected = scipy.special.softmax(logits / temperature, axis=1)
+        np.testing.assert_allclose(answers(logits, temperature), expected, rtol=1e-6)
+
+
+def test_the_temperature_is_1_at_first():
+    logits = np.array([[2.0, 0.0, -2.0]], np.float32)
+    np.testing.assert_array_equal(CalibratedSoftmax(dtype="float32")(logits), answers(logits, 1.0))
+
+
+def test_no_training_changes_the_temperature(tmp_path):
+    inputs = keras.Input((2,))
+    softmax = CalibratedSoftmax(name="probabilities")
+    network = keras.Model(inputs, softmax(keras.layers.Dense(3, name="logits")(inputs)))
+    softmax.temperature.assign(1.7)
+    network.compile("sgd", "categorical_crossentropy", jit_compile=False)
+    before = network.get_layer("logits").get_weights()[0]
+    network.fit(np.ones((4, 2), np.float32), np.eye(3, dtype=np.float32)[[0, 1, 2, 0]], verbose=0)
+    assert not np.array_equal(network.get_layer("logits").get_weights()[0], before)
+    assert float(softmax.temperature) == pytest.approx(1.7)
+    network.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras").get_layer("probabilities")
+    assert float(loaded.temperature) == pytest.approx(1.7)
+
+
+def two_classes(confidences):
+    """Probabilities whose first choice is class 0, as sure as told."""
+    confidences = np.asarray(confidences, np.float64)
+    return np.stack([confidences, 1 - confidences], axis=1)
+
+
+@pytest.mark.parametrize(
+    ("confidences", "labels", "expected"),
+    [
+        pytest.param([1.0, 1.0], [0, 0], 0.0, id="sure and right"),
+        pytest.param([1.0, 1.0], [1, 1], 1.0, id="sure and wrong"),
+        pytest.param([0.75] * 4, [0, 0, 0, 1], 0.0, id="as sure as right"),
+        pytest.param([0.8, 0.9], [0, 0], 0.15, id="two bins"),
+        pytest.param([0.61, 0.65], [0, 1], 0.13, id="one bin, 0.6 to 0.667"),
+        pytest.param([0.95, 1.0], [0, 1], 0.475, id="1 is in the last bin, 0.933 to 1"),
+        pytest.param([0.6, 0.66], [0, 1], 0.13, id="the lower bound is in the bin"),
+        pytest.param([0.59, 0.6], [0, 1], 0.505, id="the upper bound is in the next"),
+    ],
+)
+def test_the_calibration_error_of_cases_made_by_hand(confidences, labels, expected):
+    """In a bin the differences add up before their sign is dropped, so the bins show."""
+    found = expected_calibration_error(two_classes(confidences), np.array(labels))
+    assert found == pytest.approx(expected)
+
+
+def of_tfma(confidences, right):
+    """The same from the histogram of TFMA's CalibrationPlot, as the gates configure it."""
+    *first, last = calibration_plot.CalibrationPlot(num_buckets=15).computations()
+    combiner = first[0].combiner
+    accumulator = combiner.create_accumulator()
+    for confidence, correct in zip(confidences, right, strict=True):
+        element = metric_types.StandardMetricInputs(
+            label=np.array([float(correct)]),
+            prediction=np.array([confidence]),
+            example_weight=np.array([1.0]),
+        )
+        accumulator = combiner.add_input(accumulator, element)
+    (histogram,) = last.result(combiner.extract_output(accumulator)).values()
+    distances = [
+        abs(bucket.total_weighted_label.value - bucket.total_weighted_refined_prediction.value)
+        for bucket in histogram.buckets
+    ]
+    return sum(distances) / len(confidences)
+
+
+@hypothesis.settings(max_examples=40)
+@hypothesis.given(
+    strategies.lists(
+        # TFMA rounds down to four digits; so does this, to between two of its finest buckets.
+        strategies.tuples(strategies.integers(5000, 10_000), strategies.booleans()),
+        min_size=1,
+    )
+)
+def test_the_calibration_error_is_that_of_tfmas_calibration_plot(drawn):
+    confidences = np.array([min((number + 0.5) / 10_000, 1.0) for number, _ in drawn])
+    right = np.array([correct for _, correct in drawn])
+    # Between a bin's edge and TFMA's next finest bucket they may count into different bins.
+    hypothesis.assume((np.abs(confidences * 15 - np.round(confidences * 15)) > 0.002).all())
+    found = expected_calibration_error(two_classes(confidences), np.where(right, 0, 1))
+    assert found == pytest.approx(of_tfma(confidences, right), abs=1e-9)
+
+
+def test_a_fitted_temperature_lowers_the_calibration_error_of_a_model_that_is_too_sure():
+    random = np.random.default_rng(1)
+    logits = random.normal(0, 2, (COUNT, 3)).astype(np.float32)
+    labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
+    before = expected_calibration_error(answers(3 * logits, 1.0), labels)
+    temperature = fit_temperature(3 * logits, labels)
+    assert math.isclose(temperature, 3, rel_tol=TEMPERATURE_TOLERANCE)
+    assert expected_calibration_error(answers(3 * logits, temperature), labels) < before / 5

@@ -1,0 +1,280 @@
+"""A training that is killed and resumed ends as if nothing had happened."""
+
+import dataclasses
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from components.trainer import resumption, training
+
+PROJECT = Path(__file__).resolve().parents[3]
+SCRIPT = Path(__file__).with_name("killed_training.py")
+# Where the processes that share a folder die, with the number of the epoch; the last one lives.
+DEATHS = [("kept", 4), ("amid", 8), None]
+
+
+@pytest.fixture(scope="module")
+def arguments(settings, no_augmentation, schema, make_split, transform_folder):
+    """Of a training with dropout, augmentation and averaging, for `killed_training.py`."""
+    chosen = dataclasses.replace(
+        settings,
+        widths=(4,),
+        epochs=10,
+        # 18 steps in an epoch, of which TensorFlow takes 9 at once.
+        batch_size=11,
+        learning_rate=0.05,
+        ema_momentum=0.9,
+        plateau_patience=1,
+        plateau_factor=0.5,
+        early_stopping_patience=2,
+        augmentation=dataclasses.replace(no_augmentation, shift=0.1, flip=True, erasing=0.5),
+    )
+    splits = {"train": make_split(200, 1), "val": make_split(60, 2)}
+    return {
+        "settings": chosen,
+        "schema": schema,
+        "splits": splits,
+        "transform_folder": transform_folder,
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Left:
+    """What a training left in its backup folder."""
+
+    folder: Path
+
+    @property
+    def progress(self):
+        return resumption.read_progress(str(self.folder))
+
+    @property
+    def state(self):
+        return json.loads((Path(self.progress.snapshot) / "state.json").read_text())
+
+    @property
+    def counters(self):
+        return self.state["callbacks"]
+
+    @property
+    def history(self):
+        return json.loads((self.folder / "logs" / "history.json").read_text())
+
+    @property
+    def variables(self):
+        with np.load(Path(self.progress.snapshot) / "variables.npz") as saved:
+            return dict(saved)
+
+    @property
+    def returned(self):
+        with np.load(self.folder / "returned.npz") as saved:
+            return dict(saved)
+
+
+@pytest.fixture(scope="module")
+def trainings(arguments, tmp_path_factory):
+    """What an unbroken training left, and what a broken one left after each of its processes."""
+    folder = tmp_path_factory.mktemp("killed")
+    unbroken, broken = folder / "unbroken", folder / "broken"
+    file = folder / "arguments.pickle"
+    file.write_bytes(pickle.dumps((arguments, str(unbroken), str(broken), DEATHS)))
+    ended = subprocess.run(
+        [sys.executable, str(SCRIPT), str(file)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    )
+    assert ended.returncode == 0, ended.stderr
+    killed = -signal.SIGKILL
+    assert json.loads(ended.stdout) == [0, killed, killed, 0], ended.stderr
+    return Left(unbroken), [Left(Path(f"{broken}-{number}")) for number in range(len(DEATHS))]
+
+
+def assert_same_arrays(found, expected):
+    assert list(found) == list(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(found[name], values, err_msg=name)
+
+
+def test_the_processes_died_where_it_matters(trainings, arguments):
+    """After a cut of the rate, with epochs left; the second without progress behind it."""
+    _, (kept, amid, _) = trainings
+    assert [left.progress.epochs for left in (kept, amid)] == [3, 7]
+    assert not any(left.progress.finished for left in (kept, amid))
+    assert amid.progress.epochs < arguments["settings"].epochs
+    assert kept.counters["WarmUpAndDecay"]["cut"] == pytest.approx(0.5)
+    assert amid.counters["WarmUpAndDecay"]["cut"] == pytest.approx(0.25)
+    assert amid.counters["EarlyStopping"]["wait"] == 1
+
+
+def test_the_process_that_died_writing_left_its_epoch_half_written(trainings):
+    _, (kept, amid, _) = trainings
+    assert (kept.folder / "unfinished" / "variables.npz").is_file()
+    assert len(kept.history) == 4
+    assert not (amid.folder / "unfinished").exists()
+
+
+def test_the_best_weights_are_those_of_the_unbroken_training(trainings):
+    unbroken, (_, _, resumed) = trainings
+    best = resumed.counters["EarlyStopping"]["best_epoch"] + 1
+    assert best == 6, "the best epoch lies between the deaths"
+    assert_same_arrays(resumed.returned, unbroken.returned)
+
+
+def test_all_that_was_measured_is_that_of_the_unbroken_training(trainings):
+    unbroken, (_, _, resumed) = trainings
+    assert [entry["epoch"] for entry in resumed.history] == list(range(1, 9))
+    assert resumed.history == unbroken.history
+    tables = [(left.folder / "logs" / "history.csv").read_text() for left in (resumed, unbroken)]
+    assert tables[0] == tables[1]
+
+
+def test_the_counters_of_the_callbacks_are_those_of_the_unbroken_training(trainings):
+    unbroken, (_, _, resumed) = trainings
+    assert set(resumed.counters) == {
+        "ReduceLROnPlateau",
+        "EarlyStopping",
+        "ModelCheckpoint",
+        "WarmUpAndDecay",
+        "History",
+    }
+    assert resumed.state == unbroken.state
+    assert resumed.counters["EarlyStopping"]["stopped_epoch"] == 7
+
+
+def test_network_optimizer_and_random_layers_end_as_in_the_unbroken_training(trainings):
+    unbroken, (_, _, resumed) = trainings
+    assert_same_arrays(resumed.variables, unbroken.variables)
+
+
+def test_each_death_left_one_snapshot_that_the_unbroken_training_passed_through(trainings):
+    unbroken, broken = trainings
+    for left in broken:
+        assert len(list(left.folder.glob("snapshot-*"))) == 1
+        past = left.counters["History"]["epochs"]
+        assert past == unbroken.history[: left.progress.epochs]
+
+
+def test_a_finished_training_is_not_trained_again(
+    arguments, transform_output, trainings, tmp_path, monkeypatch
+):
+    unbroken, _ = trainings
+    shutil.copytree(unbroken.folder, tmp_path / "backup")
+    values = {name: value for name, value in arguments.items() if name != "transform_folder"}
+    monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("it trained again"))
+    network = training.train(
+        **values, transform=transform_output, backup_dir=str(tmp_path / "backup")
+    )
+    for ours, theirs in zip(network.get_weights(), unbroken.returned.values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def write_snapshot(folder, epochs, finished=False):
+    folder.mkdir()
+    (folder / "state.json").write_text(json.dumps({"epochs": epochs, "finished": finished}))
+
+
+def test_without_a_snapshot_there_is_nothing_to_go_on_from(tmp_path):
+    nothing = resumption.Progress(epochs=0, finished=False, snapshot=None)
+    assert resumption.read_progress(str(tmp_path / "nowhere")) == nothing
+    (tmp_path / "best.weights.h5").touch()
+    write_snapshot(tmp_path / "unfinished", epochs=3)
+    assert resumption.read_progress(str(tmp_path)) == nothing
+
+
+def test_the_latest_snapshot_counts(tmp_path):
+    """A process may die when the new one is there and the old one not yet removed."""
+    for epochs in (9, 10):
+        write_snapshot(tmp_path / f"snapshot-{epochs:05d}", epochs)
+    write_snapshot(tmp_path / "unfinished", epochs=11)
+    latest = str(tmp_path / "snapshot-00010")
+    assert resumption.read_progress(str(tmp_path)) == resumption.Progress(10, False, latest)
+
+
+def changed(value):
+    """Another value of the same type."""
+    if dataclasses.is_dataclass(value):
+        return dataclasses.replace(value, shift=value.shift + 0.5)
+    changes = {bool: lambda: not value, str: lambda: f"{value}x", tuple: lambda: (*value, 1)}
+    return changes.get(type(value), lambda: value + 1)()
+
+
+def test_each_setting_has_its_part_in_the_folder_of_the_backup(settings):
+    run_dir = "/runs/Trainer/model_run/7"
+    folders = [training._backup_folder(run_dir, settings, None)]
+    for field in dataclasses.fields(settings):
+        other = dataclasses.replace(
+            settings, **{field.name: changed(getattr(settings, field.name))}
+        )
+        folders.append(training._backup_folder(run_dir, other, None))
+    folders.append(training._backup_folder(run_dir, settings, "/models/3"))
+    assert len(set(folders)) == len(dataclasses.fields(settings)) + 2
+    assert all(folder.startswith("/runs/Trainer/backups/") for folder in folders)
+
+
+def test_the_next_run_of_the_same_settings_finds_the_backup(settings):
+    folders = {
+        training._backup_folder(f"/runs/Trainer/model_run/{run}", settings, "/models/3")
+        for run in ("7", "8/")
+    }
+    assert len(folders) == 1
+
+
+class Draws(keras.callbacks.Callback):
+    """What the random layers make of the same images at the beginning of each epoch."""
+
+    def __init__(self, network):
+        super().__init__()
+        self._network = network
+        self._images = np.random.default_rng(0).random((4, 8, 8, 1), dtype=np.float32)
+        self.seen = {}
+
+    def on_epoch_begin(self, epoch, logs=None):
+        answers = [np.asarray(self._network(self._images, training=True)) for _ in range(2)]
+        self.seen[epoch] = np.stack(answers)
+
+
+def draws(seed, first_epoch, epochs, calls_before=0):
+    """By epoch, what two random layers draw; both have one seed of their own."""
+    images = keras.Input((8, 8, 1))
+    moved = keras.layers.RandomTranslation(0.3, 0.3, seed=5)(images)
+    network = keras.Model(images, keras.layers.Dropout(0.5, seed=5)(moved))
+    for _ in range(calls_before):
+        network(np.ones((2, 8, 8, 1), np.float32), training=True)
+    seeds, drawn = resumption.EpochSeeds(seed), Draws(network)
+    callbacks = keras.callbacks.CallbackList([seeds, drawn], model=network)
+    for epoch in range(first_epoch, epochs):
+        callbacks.on_epoch_begin(epoch)
+    return drawn.seen
+
+
+def test_what_random_layers_draw_in_an_epoch_follows_from_seed_and_epoch_alone():
+    all_epochs = draws(seed=3, first_epoch=0, epochs=4)
+    later = draws(seed=3, first_epoch=2, epochs=4, calls_before=7)
+    assert sorted(later) == [2, 3]
+    for epoch, drawn in later.items():
+        np.testing.assert_array_equal(drawn, all_epochs[epoch])
+
+
+def test_each_epoch_each_step_and_each_seed_draws_anew():
+    ours, others = (draws(seed=seed, first_epoch=0, epochs=3) for seed in (3, 4))
+    drawn = [step for seen in (ours, others) for epoch in seen.values() for step in epoch]
+    assert len({step.tobytes() for step in drawn}) == 12
+
+
+def test_layers_of_one_seed_do_not_draw_the_same_numbers():
+    inputs = keras.Input((50,))
+    halves = [keras.layers.Dropout(0.5, seed=5)(inputs) for _ in range(2)]
+    network = keras.Model(inputs, halves)
+    keras.callbacks.CallbackList([resumption.EpochSeeds(1)], model=network).on_epoch_begin(0)
+    first, second = network(np.ones((1, 50), np.float32), training=True)
+    assert not np.array_equal(first, second)

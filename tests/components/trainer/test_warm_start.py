@@ -1,0 +1,94 @@
+"""A training may begin at the weights of an earlier model, or says why it cannot."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from components.trainer import training, warm_start
+from components.trainer.model import build_network
+
+SHAPE = (8, 8, 1)
+
+
+def network_of(settings, seed, shape=SHAPE, classes=3):
+    keras.utils.set_random_seed(seed)
+    return build_network(shape, classes, settings)
+
+
+@pytest.fixture
+def served(settings, schema, tmp_path):
+    """The folder of a model artifact, and the network whose weights are in it."""
+    network = network_of(settings, seed=1)
+    network(np.random.default_rng(0).random((4, *SHAPE), dtype=np.float32), training=True)
+    training.build_classifier(network, settings, schema).save(tmp_path / "model.keras")
+    return str(tmp_path), network
+
+
+def refusal(network, uri):
+    before = network.get_weights()
+    with pytest.raises(warm_start.WarmStartError) as caught:
+        warm_start.begin_at(network, uri)
+    for ours, theirs in zip(network.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_it_begins_at_the_weights_of_the_earlier_model(settings, served, precision):
+    folder, earlier = served
+    network = network_of(dataclasses.replace(settings, precision=precision), seed=2)
+    kernels = [model.get_layer("block1_conv1").get_weights()[0] for model in (network, earlier)]
+    assert not np.array_equal(*kernels)
+    warm_start.begin_at(network, folder)
+    for ours, theirs in zip(network.get_weights(), earlier.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_weights_fit_under_another_augmentation_dropout_and_averaging(
+    settings, schema, all_augmentation, tmp_path
+):
+    """What has no weights does not have to be the same, nor does the size of the images."""
+    earlier = network_of(settings, seed=1)
+    averaging = dataclasses.replace(settings, flip_averaging=True)
+    training.build_classifier(earlier, averaging, schema).save(tmp_path / "model.keras")
+    other = dataclasses.replace(settings, augmentation=all_augmentation, dropout=0.0)
+    network = network_of(other, seed=2, shape=(12, 10, 1))
+    warm_start.begin_at(network, str(tmp_path))
+    np.testing.assert_array_equal(
+        network.get_layer("logits").get_weights()[0], earlier.get_layer("logits").get_weights()[0]
+    )
+
+
+@pytest.mark.parametrize(
+    ("widths", "layer", "theirs", "ours"),
+    [
+        ((4, 8), "block2_conv1", "[(3, 3, 4, 6)]", "[(3, 3, 4, 8)]"),
+        ((4,), "logits", "[(6, 3), (3,)]", "[(4, 3), (3,)]"),
+        ((4, 6, 6), "block3_conv1", "None", "[(3, 3, 6, 6)]"),
+    ],
+)
+def test_other_widths_are_refused_with_layer_and_shapes(
+    settings, served, widths, layer, theirs, ours
+):
+    folder, _ = served
+    message = refusal(network_of(dataclasses.replace(settings, widths=widths), seed=2), folder)
+    assert f"layer {layer} of the served model" in message
+    assert f"shapes {theirs}; expected {ours}." in message
+    assert "Set the training.widths of the served model" in message
+    assert "or train without training.warm_start" in message
+
+
+def test_other_classes_are_refused(settings, served):
+    folder, _ = served
+    message = refusal(network_of(settings, seed=2, classes=5), folder)
+    assert "layer logits" in message
+    assert "expected [(6, 5), (5,)]" in message
+
+
+def test_a_model_of_which_only_the_export_is_there_is_refused(settings, tmp_path):
+    message = refusal(network_of(settings, seed=2), str(tmp_path))
+    assert f"{tmp_path}/model.keras is not there" in message
+    assert "expected its Keras weights" in message
+    assert "Train without training.warm_start." in message
