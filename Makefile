@@ -5,9 +5,9 @@ SHELL := /bin/bash
 .ONESHELL:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-full check lock clean-env
+.PHONY: help setup run test test-full check bench lock clean-env
 
-# What is handed on to the command behind `make run`, `make test` and `make test-full`.
+# What is handed on to the command behind `make run`, `make test`, `make test-full`, `make bench`.
 ARGS ?=
 # The Python 3.11 that .venv is made from; the first one found where it is not given.
 PYTHON ?=
@@ -99,6 +99,12 @@ check: $(TEST_INSTALLED) ## Check style, types and who imports whom
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+bench: $(INSTALLED) ## Run the short form of each benchmark (five minutes)
+	@for name in training_speed time_to_accuracy accuracy ablation; do
+		echo "$$name:"
+		$(BIN)/python -m benchmarks.$$name --short $(ARGS)
+	done
 
 # uv serves the lock alone, so it lives no longer than this target.
 lock: ## Write requirements.txt and requirements-test.txt anew from the .in files

@@ -1,0 +1,233 @@
+"""What each trick of the recipe is worth: switched off, or on, alone.
+
+Every variant changes one thing of the reference, which is the default profile, and is trained with
+the same seeds. What counts is the difference to the reference with the same seed, on the
+validation split; the test split serves nothing here.
+
+Cross-entropy is that of calibrated answers, since the pipeline calibrates whatever it trains: the
+temperature is fitted to the validation split, as it is there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from benchmarks import command, processes, trainings
+from benchmarks.session import Session
+from benchmarks.spread import spread
+from benchmarks.tables import Table
+from components import features
+from pipeline.errors import ConfigurationError
+
+NAME = "ablation"
+PROFILE = "default"
+REFERENCE = "reference"
+HARDEST_CLASS = "Shirt"
+
+# What each variant changes: keys below `training.`, as for `pipeline_runner.py run --set`.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "no label smoothing": {"label_smoothing": 0.0},
+    "no erasing": {"augmentation.erasing": 0.0},
+    "more erasing": {"augmentation.erasing": 0.5},
+    "no flip": {"augmentation.flip": False},
+    "no shift": {"augmentation.shift": 0.0},
+    "rotation": {"augmentation.rotation": 10.0},
+    "zoom": {"augmentation.zoom": 0.1},
+    "shear": {"augmentation.shear": 0.1},
+    "no dropout": {"dropout": 0.0},
+    "more dropout": {"dropout": 0.3},
+    "no warm-up": {"warm_up": 0.0},
+    "no weight decay": {"weight_decay": 0.0},
+    "L2": {"l2": 1e-4},
+    "half the rate": {"learning_rate": 0.005},
+    "twice the rate": {"learning_rate": 0.02},
+    "batch of 125": {"batch_size": 125},
+    "batch of 500": {"batch_size": 500},
+    "float32": {"precision": "float32"},
+    "flip averaging": {"flip_averaging": True},
+}
+_SHORT_VARIANTS = ("no erasing", "no flip")
+_SHORT_EPOCHS, _SHORT_WIDTHS = 2, "8,16"
+
+app = command.application()
+
+
+@app.command(
+    epilog="""Examples:
+
+`python -m benchmarks.ablation --data ~/fashion-mnist --markdown`
+
+`python -m benchmarks.ablation --variant "no flip" --variant "no shift" --seeds 1,2,3,4,5`
+
+`python -m benchmarks.ablation --epochs 4 --widths 24,48,96` asks a smaller network, sooner.
+
+`python -m benchmarks.ablation --short` sees that it works.
+
+Variants: """
+    + ", ".join(VARIANTS)
+)
+def main(
+    variant: Annotated[
+        list[str] | None, typer.Option(help="May be repeated; all where none is given.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of every training; by default the profile's.")
+    ] = None,
+    widths: Annotated[
+        str | None, typer.Option(metavar="48,96,192", help="By default the profile's.")
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the table as Markdown, too.")
+    ] = False,
+    seeds: command.Seeds = None,
+    data: command.DataFrom = None,
+    record: command.RecordTo = None,
+    short: command.Short = False,
+    as_json: command.AsJson = False,
+) -> None:
+    """Measure what each trick is worth, on the validation split."""
+    where = command.data_argument(data, short)
+    chosen_seeds = command.seeds(seeds, short)
+    variants = {REFERENCE: {}, **_chosen(variant, short)}
+    base = _base(epochs, widths, short)
+    with trainings.prepared(where) as inputs:
+        assigned = {name: (*base, *_assignments(changes)) for name, changes in variants.items()}
+        configuration = {
+            "short": short,
+            "data": where,
+            "seeds": chosen_seeds,
+            "variants": variants,
+            "trained": {
+                name: trainings.configuration(inputs, PROFILE, *each).model_dump(mode="json")
+                for name, each in assigned.items()
+            },
+        }
+        session = Session(NAME, configuration, inputs, record)
+        # Seed by seed, so that what is broken off has compared something.
+        for seed in chosen_seeds:
+            for name, assignments in assigned.items():
+                repeat = processes.in_fresh_process(measure, inputs, name, assignments, seed)
+                session.add(repeat, _line(repeat))
+    found = figures(session.repeats)
+    if markdown:
+        print(table(found).markdown())
+    session.end(found, [table(found)], as_json)
+
+
+def _chosen(names: list[str] | None, short: bool) -> dict[str, dict[str, Any]]:
+    unknown = set(names or ()) - set(VARIANTS)
+    if unknown:
+        raise ConfigurationError(
+            f"--variant: found {min(unknown)!r}; expected one of {', '.join(VARIANTS)}. Take one "
+            "of them, or add it to VARIANTS in benchmarks/ablation.py."
+        )
+    return {name: VARIANTS[name] for name in names or (_SHORT_VARIANTS if short else VARIANTS)}
+
+
+def _base(epochs: int | None, widths: str | None, short: bool) -> tuple[str, ...]:
+    """What every training changes of the profile, the reference's included."""
+    if short:
+        epochs, widths = epochs or _SHORT_EPOCHS, widths or _SHORT_WIDTHS
+    assignments = [f"training.epochs={epochs}"] if epochs else []
+    if widths:
+        assignments.append(f"training.widths={command.numbers(widths, '--widths')}")
+    return tuple(assignments)
+
+
+def _assignments(changes: dict[str, Any]) -> list[str]:
+    return [f"training.{key}={json.dumps(value)}" for key, value in changes.items()]
+
+
+def measure(
+    inputs: trainings.Inputs, variant: str, assignments: Sequence[str], seed: int
+) -> dict[str, Any]:
+    """Trains a variant and validates it, in this process.
+
+    Args:
+      inputs: images and Transform's graph.
+      variant: its name.
+      assignments: `key=value` each, of all that differs from the profile.
+      seed: of everything random.
+
+    Returns:
+      `variant`, `seed`, `seconds` of training, `temperature`, and for the validation split what
+      `trainings.scores` returns.
+    """
+    import scipy.special
+
+    from components.trainer import calibration, training
+
+    config = trainings.configuration(inputs, PROFILE, *assignments, seed=seed)
+    splits = trainings.read_splits(inputs, config, trainings.LEARNT_FROM)
+    trained = trainings.train(inputs, config, splits)
+    validation = splits[features.VALIDATION_SPLIT]
+    graph = trainings.transform_graph(inputs)
+    answers = training.predict(trained.classifier, validation, graph)
+    logits = np.log(np.maximum(answers, np.finfo(np.float32).tiny))
+    temperature = calibration.fit_temperature(logits, validation.labels)
+    probabilities = scipy.special.softmax(logits / temperature, axis=1)
+    return {
+        "variant": variant,
+        "seed": seed,
+        "seconds": trained.seconds,
+        "temperature": temperature,
+        **trainings.scores(probabilities, validation.labels, inputs.schema.class_names),
+    }
+
+
+def figures(repeats: list[dict[str, Any]]) -> dict[str, Any]:
+    """By variant: the difference in validation accuracy to the reference, and its own means."""
+    names = list(dict.fromkeys(run["variant"] for run in repeats))
+    return {"variants": {name: _variant(name, repeats) for name in names}}
+
+
+def _variant(name: str, repeats: list[dict[str, Any]]) -> dict[str, Any]:
+    runs = _runs(name, repeats)
+    reference = {run["seed"]: run["accuracy"] for run in _runs(REFERENCE, repeats)}
+    return {
+        "seeds": len(runs),
+        "difference": spread([run["accuracy"] - reference[run["seed"]] for run in runs]),
+        "validation_accuracy": spread([run["accuracy"] for run in runs]),
+        "hardest_class_f1": spread([run["per_class"][HARDEST_CLASS]["f1"] for run in runs]),
+        "cross_entropy": spread([run["cross_entropy"] for run in runs]),
+        "seconds": spread([run["seconds"] for run in runs]),
+    }
+
+
+def _runs(name: str, repeats: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [run for run in repeats if run["variant"] == name]
+
+
+def table(figures: dict[str, Any]) -> Table:
+    """A row for each variant; accuracies in percent, their differences in points."""
+    headings = ["variant", "seeds", "validation accuracy, %", "difference", "deviation"]
+    headings += [f"{HARDEST_CLASS} F1", "cross-entropy", "seconds"]
+    return Table(headings, [_row(name, found) for name, found in figures["variants"].items()])
+
+
+def _row(name: str, found: dict[str, Any]) -> list[str]:
+    difference = found["difference"]
+    return [
+        name,
+        str(found["seeds"]),
+        f"{100 * found['validation_accuracy']['mean']:.2f}",
+        f"{100 * difference['mean']:+.2f}",
+        f"{100 * difference['standard_deviation']:.2f}",
+        f"{found['hardest_class_f1']['mean']:.4f}",
+        f"{found['cross_entropy']['mean']:.4f}",
+        f"{found['seconds']['mean']:.0f}",
+    ]
+
+
+def _line(run: dict[str, Any]) -> str:
+    of = f"{run['variant']}, seed {run['seed']}"
+    return f"{of}: validation accuracy {run['accuracy']:.4f} after {run['seconds']:.0f} s"
+
+
+if __name__ == "__main__":
+    command.start(app)

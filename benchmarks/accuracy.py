@@ -1,0 +1,149 @@
+"""Test accuracy of each profile over several seeds.
+
+Each training is that of a run with the same profile and seed: the same split, settings, choice of
+the epoch and calibration. The seed decides all that is random, the split included. The test split
+is asked once per training, after it, and nothing is chosen on it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks import command, processes, trainings
+from benchmarks.session import Session
+from benchmarks.spread import spread
+from benchmarks.tables import Table
+from components import features
+from pipeline import config as configurations
+
+NAME = "accuracy"
+# The class that is hardest to tell, whose scores stand in the table; the record has those of all.
+HARDEST_CLASS = "Shirt"
+
+app = command.application()
+
+
+@app.command(
+    epilog="""Examples:
+
+`python -m benchmarks.accuracy --data ~/fashion-mnist --json`
+
+`python -m benchmarks.accuracy --profile smoke --seeds 1,2,3,4,5`
+
+`python -m benchmarks.accuracy --short` sees that it works."""
+)
+def main(
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(help="May be repeated; all where none is given, `smoke` for --short."),
+    ] = None,
+    seeds: command.Seeds = None,
+    data: command.DataFrom = None,
+    record: command.RecordTo = None,
+    short: command.Short = False,
+    as_json: command.AsJson = False,
+) -> None:
+    """Measure the test accuracy of profiles, over seeds."""
+    where = command.data_argument(data, short)
+    chosen_seeds = command.seeds(seeds, short)
+    profiles = profile or (["smoke"] if short else list(configurations.PROFILES))
+    with trainings.prepared(where) as inputs:
+        configuration = {
+            "short": short,
+            "data": where,
+            "seeds": chosen_seeds,
+            "trained": {
+                name: trainings.configuration(inputs, name).model_dump(mode="json")
+                for name in profiles
+            },
+        }
+        session = Session(NAME, configuration, inputs, record)
+        for name in profiles:
+            for seed in chosen_seeds:
+                repeat = processes.in_fresh_process(measure, inputs, name, seed)
+                session.add(repeat, _line(repeat))
+    session.end(figures(session.repeats), [table(session.repeats)], as_json)
+
+
+def measure(inputs: trainings.Inputs, profile: str, seed: int) -> dict[str, Any]:
+    """Trains, calibrates and tests once, in this process.
+
+    Args:
+      inputs: images and Transform's graph.
+      profile: whose configuration.
+      seed: of everything random.
+
+    Returns:
+      `profile`, `seed`, `seconds` of training, `temperature`, `ece_before` and `ece_after` (on
+      test), and for test what `trainings.scores` returns.
+    """
+    from components.trainer import training
+
+    config = trainings.configuration(inputs, profile, seed=seed)
+    splits = trainings.read_splits(inputs, config, features.SPLITS)
+    trained = trainings.train(inputs, config, splits)
+    graph, test = trainings.transform_graph(inputs), splits[features.TEST_SPLIT]
+    calibrated = training.calibrate(trained.classifier, splits, graph)
+    probabilities = training.predict(trained.classifier, test, graph)
+    return {
+        "profile": profile,
+        "seed": seed,
+        "seconds": trained.seconds,
+        "temperature": calibrated["temperature"],
+        **calibrated[features.TEST_SPLIT],
+        **trainings.scores(probabilities, test.labels, inputs.schema.class_names),
+    }
+
+
+def figures(repeats: list[dict[str, Any]]) -> dict[str, Any]:
+    """Test accuracy by profile: mean, spread, and that of each seed."""
+    return {"test_accuracy": {name: _profile(runs) for name, runs in by_profile(repeats).items()}}
+
+
+def _profile(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    found = spread([run["accuracy"] for run in runs])
+    return {
+        "mean": found["mean"],
+        "spread": {key: found[key] for key in ("standard_deviation", "min", "max")},
+        "seeds": {str(run["seed"]): run["accuracy"] for run in runs},
+    }
+
+
+def by_profile(repeats: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The trainings of each profile."""
+    names = dict.fromkeys(repeat["profile"] for repeat in repeats)
+    return {name: [run for run in repeats if run["profile"] == name] for name in names}
+
+
+def table(repeats: list[dict[str, Any]]) -> Table:
+    """A row for each profile, with means over its seeds."""
+    headings = ["profile", "seeds", "test accuracy", "deviation", "least", "most"]
+    headings += [f"{HARDEST_CLASS} recall", f"{HARDEST_CLASS} F1"]
+    headings += ["ECE before", "ECE after", "seconds"]
+    return Table(headings, [_row(name, runs) for name, runs in by_profile(repeats).items()])
+
+
+def _row(name: str, runs: list[dict[str, Any]]) -> list[str]:
+    found = spread([run["accuracy"] for run in runs])
+    keys = ("mean", "standard_deviation", "min", "max")
+    hardest = [run["per_class"][HARDEST_CLASS] for run in runs]
+    values = [
+        *(found[key] for key in keys),
+        spread([scores["recall"] for scores in hardest])["mean"],
+        spread([scores["f1"] for scores in hardest])["mean"],
+        spread([run["ece_before"] for run in runs])["mean"],
+        spread([run["ece_after"] for run in runs])["mean"],
+    ]
+    seconds = spread([run["seconds"] for run in runs])["mean"]
+    return [name, str(len(runs)), *(f"{value:.4f}" for value in values), f"{seconds:.0f}"]
+
+
+def _line(repeat: dict[str, Any]) -> str:
+    of = f"{repeat['profile']}, seed {repeat['seed']}"
+    return f"{of}: test accuracy {repeat['accuracy']:.4f} after {repeat['seconds']:.0f} s"
+
+
+if __name__ == "__main__":
+    command.start(app)

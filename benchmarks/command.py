@@ -1,0 +1,84 @@
+"""What the command lines of the benchmarks share: their options, and how errors are told."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline.data import AUTO, SAMPLE
+from pipeline.errors import ConfigurationError, PipelineError
+
+Short = Annotated[
+    bool,
+    typer.Option("--short", help="The least that shows that it works: its figures mean nothing."),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print the figures as JSON, on one line, the last.")
+]
+RecordTo = Annotated[
+    str | None,
+    typer.Option(
+        "--record",
+        metavar="PATH|none",
+        help="Where to write the record; by default a new file in benchmarks/records, "
+        "and none for --short.",
+    ),
+]
+DataFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        metavar="FOLDER|auto|sample",
+        help="The images: a folder of IDX files, the built-in sample (the default for --short), "
+        "or auto (otherwise): FASHION_MNIST_DIR, the user's cache, or a download.",
+    ),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option("--seeds", metavar="1,2,3", help="Of everything random, one after the other."),
+]
+
+
+def application() -> typer.Typer:
+    """An empty command line."""
+    return typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+
+def start(app: typer.Typer) -> None:
+    """Runs a command; tells errors that have words for themselves in words."""
+    try:
+        app()
+    except PipelineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def data_argument(given: str | None, short: bool) -> str:
+    """Where the images come from, if need be by default."""
+    return given or (SAMPLE if short else AUTO)
+
+
+def seeds(given: str | None, short: bool) -> list[int]:
+    """The seeds to train with: three, or a single one in a short form, unless others are given."""
+    return numbers(given or ("1" if short else "1,2,3"), "--seeds")
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """Reads whole numbers between commas.
+
+    Raises:
+      ConfigurationError: where the text is anything else.
+    """
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{option}: found {text!r}; expected whole numbers between commas. Give them as in "
+            f"{option} 1,2,3."
+        ) from error

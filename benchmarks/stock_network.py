@@ -1,0 +1,45 @@
+"""The layers of our network as a notebook writes them, in stock Keras and float32.
+
+Widths, convolutions and residual additions are those of `components.trainer.model`. The order is
+the usual one, convolution, normalisation, ReLU, pooling, with Keras's own normalisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import keras
+
+
+def build(
+    image_shape: tuple[int, int, int], class_count: int, widths: Sequence[int], dropout: float
+) -> keras.Model:
+    """Builds and compiles the network as Keras's tutorials do.
+
+    Args:
+      image_shape: height, width and channels.
+      class_count: number of classes.
+      widths: filters of each stage.
+      dropout: before the head.
+
+    Returns:
+      A model from float32 [N, height, width, channels] to probabilities, to be fitted to integer
+      labels [N].
+    """
+    images = keras.Input(image_shape)
+    features = images
+    for width in widths:
+        features = _normalised_convolution(features, width)
+        features = keras.layers.MaxPooling2D(padding="same")(features)
+        features = keras.layers.Add()([features, _normalised_convolution(features, width)])
+    features = keras.layers.GlobalMaxPooling2D()(features)
+    features = keras.layers.Dropout(dropout)(features)
+    probabilities = keras.layers.Dense(class_count, activation="softmax")(features)
+    network = keras.Model(images, probabilities)
+    network.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return network
+
+
+def _normalised_convolution(features: keras.KerasTensor, width: int) -> keras.KerasTensor:
+    features = keras.layers.Conv2D(width, 3, padding="same", use_bias=False)(features)
+    return keras.layers.ReLU()(keras.layers.BatchNormalization()(features))

@@ -1,0 +1,157 @@
+"""Images per second of training: ours, stock Keras, and the convolutions alone.
+
+- `ours`: the network of the profile as the pipeline trains it: the real input with Transform's
+  graph, augmentation, Muon, determinism, in the precision that this machine has.
+- `stock`: the same widths, convolutions and residual additions as a notebook writes them
+  (`stock_network.py`): convolution, `keras.layers.BatchNormalization`, ReLU, pooling; float32,
+  Adam, `fit` on arrays in memory. No augmentation and no input to prepare, which favours it.
+  With the batch size of the profile, and beside it with 64.
+- `convolutions`: the convolutions of `ours` alone, forward and backward, in its precision: what no
+  training of this network could pass on this machine with these kernels.
+
+Each measurement has a process of its own and leaves out the first step. All are taken in turn,
+round by round, so that what else the machine does falls on all of them; the ratios are those of the
+medians.
+"""
+
+from __future__ import annotations
+
+import statistics
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks import command, processes, trainings
+from benchmarks.pace import Pace
+from benchmarks.session import Session
+from benchmarks.spread import spread
+from benchmarks.tables import Table
+
+NAME = "training_speed"
+OURS, OURS_FLOAT32 = "ours", "ours_float32"
+STOCK, STOCK_SMALL_BATCH = "stock", "stock_batch_64"
+CONVOLUTIONS = "convolutions"
+# Those without which there is no ratio.
+ESSENTIAL = (OURS, STOCK, CONVOLUTIONS)
+MEASUREMENTS = (*ESSENTIAL, STOCK_SMALL_BATCH, OURS_FLOAT32)
+
+_SMALL_BATCH = 64
+_SHORT_IMAGES = 5_000
+
+app = command.application()
+
+
+@app.command(
+    epilog="""Examples:
+
+`python -m benchmarks.training_speed --data ~/fashion-mnist`
+
+`python -m benchmarks.training_speed --repeats 9 --record speed.json --json`
+
+`python -m benchmarks.training_speed --short` sees that it works."""
+)
+def main(
+    profile: Annotated[str, typer.Option(help="Whose network and batch size.")] = "default",
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; --short takes one.")] = 5,
+    images: Annotated[
+        int, typer.Option(min=1000, help="About how many in each measurement.")
+    ] = 25_000,
+    data: command.DataFrom = None,
+    record: command.RecordTo = None,
+    short: command.Short = False,
+    as_json: command.AsJson = False,
+) -> None:
+    """Compare our training speed with stock Keras, and with the convolutions alone."""
+    if short:
+        repeats, images = 1, min(images, _SHORT_IMAGES)
+    where = command.data_argument(data, short)
+    with trainings.prepared(where, sample_serves=True) as inputs:
+        configuration = {
+            "short": short,
+            "data": where,
+            "repeats": repeats,
+            "images": images,
+            "trained": trainings.configuration(inputs, profile).model_dump(mode="json"),
+        }
+        session = Session(NAME, configuration, inputs, record)
+        for number in range(1, repeats + 1):
+            for name in ESSENTIAL if short else MEASUREMENTS:
+                pace = processes.in_fresh_process(measure, name, inputs, profile, images)
+                session.add(_repeat(number, name, pace), _line(number, repeats, name, pace))
+    session.end(figures(session.repeats), [table(session.repeats)], as_json)
+
+
+def measure(name: str, inputs: trainings.Inputs, profile: str, images: int) -> Pace:
+    """Takes one measurement, in this process.
+
+    Args:
+      name: of `MEASUREMENTS`.
+      inputs: images and Transform's graph.
+      profile: whose network.
+      images: about how many to take.
+    """
+    from benchmarks import speed
+
+    config = trainings.configuration(inputs, profile)
+    if name == CONVOLUTIONS:
+        return speed.measure_convolutions(inputs, config, images)
+    if name == STOCK:
+        return speed.measure_stock(inputs, config, images, config.training.batch_size)
+    if name == STOCK_SMALL_BATCH:
+        return speed.measure_stock(inputs, config, images, _SMALL_BATCH)
+    if name == OURS_FLOAT32:
+        config = trainings.configuration(inputs, profile, "training.precision=float32")
+    return speed.measure_ours(inputs, config, images)
+
+
+def figures(repeats: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the measurements say together; speeds are medians, in images per second."""
+    speeds = {
+        name: statistics.median(values) for name, values in images_per_second(repeats).items()
+    }
+    return {
+        "ratio_to_stock": speeds[OURS] / speeds[STOCK],
+        "fraction_of_convolution_limit": speeds[OURS] / speeds[CONVOLUTIONS],
+        "images_per_second": speeds,
+    }
+
+
+def table(repeats: list[dict[str, Any]]) -> Table:
+    """Images per second of each measurement, and how far its repeats lie apart."""
+    headings = ["images/s", "median", "mean", "deviation", "least", "most", "times ours"]
+    measured = images_per_second(repeats)
+    ours = statistics.median(measured[OURS])
+    rows = []
+    for name, values in measured.items():
+        found = spread(values)
+        keys = ("median", "mean", "standard_deviation", "min", "max")
+        cells = [f"{found[key]:,.0f}" for key in keys]
+        rows.append([name, *cells, f"{found['median'] / ours:.2f}"])
+    return Table(headings, rows)
+
+
+def images_per_second(repeats: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """The speeds of each measurement, round by round."""
+    names = dict.fromkeys(repeat["measurement"] for repeat in repeats)
+    return {
+        name: [r["images_per_second"] for r in repeats if r["measurement"] == name]
+        for name in names
+    }
+
+
+def _repeat(number: int, name: str, pace: Pace) -> dict[str, Any]:
+    return {
+        "round": number,
+        "measurement": name,
+        "images": pace.images,
+        "seconds": pace.seconds,
+        "images_per_second": pace.images_per_second,
+    }
+
+
+def _line(number: int, repeats: int, name: str, pace: Pace) -> str:
+    return f"round {number} of {repeats}: {name:<14} {pace.images_per_second:8,.0f} images/s"
+
+
+if __name__ == "__main__":
+    command.start(app)

@@ -1,0 +1,265 @@
+"""The pipeline's own training, without the pipeline around it.
+
+The same data in the same split, the same preparation, settings, network and training as in a run
+with the same configuration. TensorFlow and TFX are imported where they are used: the process that
+only waits for a measurement needs neither.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import pathlib
+import tempfile
+import time
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from benchmarks import processes
+from components import features
+from components.example_gen import idx, split
+from components.image_schema import ImageSchema
+from operations import machine
+from pipeline import config as configurations
+from pipeline import data as data_sets
+from pipeline import precision
+from pipeline.config import Config
+from pipeline.data import DataSet
+from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow_transform as tft
+
+    from components.examples import Split
+    from components.trainer.settings import Settings
+
+# The splits that a training needs.
+LEARNT_FROM = (features.TRAIN_SPLIT, features.VALIDATION_SPLIT)
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+_READ_AT_ONCE = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """What a measurement begins with, small enough to be handed to another process.
+
+    Attributes:
+      data: the checked files.
+      schema: what they hold.
+      transform_folder: from `write_transform_graph`.
+    """
+
+    data: DataSet
+    schema: ImageSchema
+    transform_folder: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """What came out of a training.
+
+    Attributes:
+      classifier: the model as it would be served, before calibration.
+      seconds: of the training, with its validation; reading the data is not part of it.
+    """
+
+    classifier: keras.Model
+    seconds: float
+
+
+@contextlib.contextmanager
+def prepared(data_argument: str, sample_serves: bool = False) -> Iterator[Inputs]:
+    """Checks the images and makes Transform's graph, which is gone when the block ends.
+
+    Args:
+      data_argument: as for `pipeline.data.find`.
+      sample_serves: whether `auto` may take the built-in sample where no real images can be had.
+
+    Raises:
+      UsageError: where the images cannot be had or read.
+    """
+    source = data_sets.find(data_argument, processes.notify)
+    if source.sample and data_argument != data_sets.SAMPLE and not sample_serves:
+        raise DataError(
+            "Fashion-MNIST cannot be had; expected it in the folder that "
+            f"{data_sets.DIRECTORY_VARIABLE} names, in the user's cache, or on the network. Name "
+            "its folder with --data, or try everything out with --data sample."
+        )
+    schema_file = _ROOT / configurations.load("default").schema_file
+    schema, schema_sha256 = data_sets.read_schema(str(schema_file))
+    data = data_sets.read(source, schema, schema_sha256)
+    processes.notify(f"Images: {data.name}")
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        processes.in_fresh_process(write_transform_graph, schema, folder)
+        yield Inputs(data, schema, folder)
+
+
+def write_transform_graph(schema: ImageSchema, folder: str) -> None:
+    """Writes Transform's graph to a folder, as the pipeline's Transform does."""
+    import functools
+
+    import apache_beam as beam
+    import tensorflow as tf
+    import tensorflow_transform.beam as tft_beam
+    from tensorflow_transform.tf_metadata.dataset_metadata import DatasetMetadata
+
+    from components.transform import preprocessing_fn
+    from pipeline.runners import engine
+
+    prepare = functools.partial(preprocessing_fn, image_shape=schema.shape)
+    form = DatasetMetadata.from_feature_spec(
+        {features.IMAGE: tf.io.FixedLenFeature([1], tf.string)}
+    )
+    options = beam.options.pipeline_options.PipelineOptions(engine.NODE_ARGUMENTS)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        tft_beam.Context(temp_dir=scratch),
+        beam.Pipeline(options=options) as pipeline,
+    ):
+        # Nothing is analysed, so that no image is needed.
+        none = pipeline | beam.Create([])
+        graph = (none, form) | tft_beam.AnalyzeDataset(prepare)
+        _ = graph | tft_beam.WriteTransformFn(folder)
+
+
+def transform_graph(inputs: Inputs) -> tft.TFTransformOutput:
+    """Reads Transform's graph."""
+    import tensorflow_transform as tft
+
+    return tft.TFTransformOutput(inputs.transform_folder)
+
+
+def read_splits(inputs: Inputs, config: Config, names: Collection[str]) -> dict[str, Split]:
+    """Reads the splits that the pipeline would make, in the order in which Trainer sees them.
+
+    Args:
+      inputs: the files.
+      config: its seed and its split decide which images are validated on.
+      names: of the splits. Files that hold none of them are not read.
+    """
+    splits = {}
+    if not {features.TRAIN_SPLIT, features.VALIDATION_SPLIT}.isdisjoint(names):
+        whole = _read_pair(inputs.data.train, inputs.schema)
+        ids = split.example_ids(inputs.data.train.name, len(whole.labels))
+        chosen = split.choose_validation(
+            ids, whole.labels, config.split.validation_per_class, config.seed
+        )
+        splits = {
+            features.TRAIN_SPLIT: _rows(whole, ~chosen),
+            features.VALIDATION_SPLIT: _rows(whole, chosen),
+        }
+    if features.TEST_SPLIT in names:
+        splits[features.TEST_SPLIT] = _read_pair(inputs.data.test, inputs.schema)
+    return splits
+
+
+def _read_pair(pair: idx.IdxPair, schema: ImageSchema) -> Split:
+    from components.examples import Split
+
+    images = np.concatenate(
+        list(idx.image_reader(pair.images, schema.shape).batches(_READ_AT_ONCE))
+    )
+    labels, _ = idx.read_labels(pair.labels, len(schema.class_names))
+    names = [name.encode() for name in split.example_ids(pair.name, pair.count)]
+    ids = np.array(names, dtype=object)
+    return Split(images.reshape(len(images), -1), labels.astype(np.int64), ids)
+
+
+def _rows(whole: Split, chosen: np.ndarray) -> Split:
+    return dataclasses.replace(
+        whole, images=whole.images[chosen], labels=whole.labels[chosen], ids=whole.ids[chosen]
+    )
+
+
+def configuration(
+    inputs: Inputs, profile: str, *assignments: str, seed: int | None = None
+) -> Config:
+    """The configuration of a run on these images; see `pipeline.config.load`."""
+    return configurations.load(profile, assignments, sample=inputs.data.sample, seed=seed)
+
+
+def settings_of(config: Config) -> Settings:
+    """What the pipeline would tell Trainer, on this machine."""
+    from components.trainer.settings import Settings
+
+    values = config.training.model_dump()
+    chosen = precision.resolve(config.training.precision, machine.cpu_features())
+    # The identity names the snapshots of a broken training; here none outlives its process.
+    return Settings.from_dict(
+        {**values, "precision": chosen, "seed": config.seed, "identity": "benchmark"}
+    )
+
+
+def train(inputs: Inputs, config: Config, splits: dict[str, Split]) -> Trained:
+    """Trains as the pipeline does; shows each epoch on the terminal.
+
+    Args:
+      inputs: Transform's graph and the schema.
+      config: the configuration of the run that this is the training of.
+      splits: `train` and `val`.
+    """
+    from components.trainer import training
+
+    settings = settings_of(config)
+    with tempfile.TemporaryDirectory() as folder, _showing_epochs():
+        started = time.perf_counter()
+        graph = transform_graph(inputs)
+        network = training.train(settings, inputs.schema, graph, splits, folder)
+        seconds = time.perf_counter() - started
+    return Trained(training.build_classifier(network, settings, inputs.schema), seconds)
+
+
+class _EpochsOnTerminal(logging.Handler):
+    """Shows what Trainer logs of each epoch."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        processes.notify(f"           {record.getMessage()}")
+
+
+@contextlib.contextmanager
+def _showing_epochs() -> Iterator[None]:
+    logger, handler = logging.getLogger("components.trainer"), _EpochsOnTerminal()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield
+    logger.setLevel(level)
+    logger.removeHandler(handler)
+
+
+def scores(
+    probabilities: np.ndarray, labels: np.ndarray, class_names: Sequence[str]
+) -> dict[str, Any]:
+    """Accuracy, cross-entropy, and the scores of each class.
+
+    Args:
+      probabilities: float [N, classes].
+      labels: int [N].
+      class_names: in label order.
+
+    Returns:
+      `accuracy`, `cross_entropy` in nats, and `per_class`: by class name the `precision`, `recall`,
+      `f1` and `support` that the Evaluator would find.
+    """
+    from components import evaluation_metrics
+
+    choices = probabilities.argmax(axis=1)
+    pairs, counts = np.unique(np.stack([labels, choices]), axis=1, return_counts=True)
+    matrix = {
+        (int(true), int(choice)): float(count)
+        for (true, choice), count in zip(pairs.T, counts, strict=True)
+    }
+    found = evaluation_metrics.scores(matrix)
+    right = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return {
+        "accuracy": float((choices == labels).mean()),
+        "cross_entropy": float(-np.log(np.maximum(right, np.finfo(np.float32).tiny)).mean()),
+        "per_class": {
+            name: found[number] for number, name in enumerate(class_names) if number in found
+        },
+    }

@@ -1,0 +1,48 @@
+"""What the tests of the benchmarks share: few images as files, and the form of a record."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from benchmarks import record, trainings
+from pipeline import config as configurations
+from pipeline import data as data_sets
+
+PROJECT = Path(__file__).resolve().parents[2]
+PER_CLASS = 12
+
+
+@pytest.fixture(scope="session")
+def folder_of_images(sample_images, tmp_path_factory):
+    """Twelve training images and five test images of each class, in the four IDX files."""
+    return sample_images.first(PER_CLASS, 5).write(tmp_path_factory.mktemp("images") / "idx")
+
+
+@pytest.fixture(scope="session")
+def inputs(folder_of_images):
+    """Those images as a benchmark has them; Transform's graph is not there."""
+    schema, digest = data_sets.read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
+    source = data_sets.Source(folder_of_images, sample=False)
+    return trainings.Inputs(data_sets.read(source, schema, digest), schema, "nowhere")
+
+
+@pytest.fixture(scope="session")
+def small_config():
+    """The smoke profile on so few images."""
+    return configurations.load("smoke", ["split.validation_per_class=3"])
+
+
+@pytest.fixture(scope="session")
+def check_record():
+    """Holds a record against its schema, as it comes back from its file."""
+
+    def check(path):
+        schema = json.loads(record.SCHEMA.read_text(encoding="utf-8"))
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        jsonschema.Draft202012Validator.check_schema(schema)
+        jsonschema.Draft202012Validator(schema).validate(found)
+        return found
+
+    return check

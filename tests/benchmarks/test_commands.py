@@ -1,0 +1,255 @@
+"""The benchmarks as commands: help, options, what they print, and the record that they leave.
+
+The measurements are made up; what is done with them is not.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from benchmarks import ablation, accuracy, processes, record, time_to_accuracy, training_speed
+from benchmarks.pace import Pace
+from pipeline.errors import OutputError, UsageError
+
+PROJECT = Path(__file__).resolve().parents[2]
+BENCHMARKS = {
+    module.NAME: module for module in (ablation, accuracy, time_to_accuracy, training_speed)
+}
+HEAVY = ("apache_beam", "keras", "tensorflow", "tfx")
+SPEEDS = {"ours": 300, "stock": 100, "convolutions": 600, "stock_batch_64": 50, "ours_float32": 150}
+# What the made-up runs of the notebook's training saw, and when.
+LOOKS = [{"seconds": 30.0, "accuracy": 0.885}, {"seconds": 60.0, "accuracy": 0.905}]
+
+
+def scores(value):
+    shirt = {"precision": value, "recall": value, "f1": value, "support": 5.0}
+    return {"accuracy": value, "cross_entropy": 0.3, "per_class": {"Shirt": shirt}}
+
+
+def made_up(function, *arguments):
+    """Answers in the place of a measuring process."""
+    match function.__qualname__, arguments:
+        case "write_transform_graph", _:
+            return None
+        case "measure", [str(name), *_]:
+            return Pace(SPEEDS[name] * 2, 2.0)
+        case "measure", [_, str(profile), int(seed)]:
+            errors = {"ece_before": 0.05, "ece_after": 0.01}
+            found = {"profile": profile, "seed": seed, "seconds": 9.0, "temperature": 0.5}
+            return {**found, **errors, **scores(0.9 + seed / 100)}
+        case "measure", [_, str(variant), _, int(seed)]:
+            value = 0.9 + seed / 100 - (0.02 if variant == "no flip" else 0.0)
+            return {"variant": variant, "seed": seed, "seconds": 9.0, **scores(value)}
+        case "train_ours", [_, plan, _]:
+            epochs = int(plan.assignments[0].partition("=")[2])
+            return 10.0 * epochs, 0.93
+        case "train_notebook", _:
+            ended = {"seconds": 90.0, "images_per_second": 700.0, "ended": "limit"}
+            return {"looks": LOOKS, **ended}
+        case "measure_our_pace" | "measure_notebook_convolutions", _:
+            return Pace(1_000, 1.0)
+    raise AssertionError(f"nobody expected {function.__qualname__}{arguments}")
+
+
+@pytest.fixture
+def run(monkeypatch, folder_of_images, tmp_path):
+    """Runs a benchmark on a folder of images; returns its lines and its record."""
+    monkeypatch.setattr(processes, "in_fresh_process", made_up)
+
+    def ran(name, *arguments):
+        path = tmp_path / "record.json"
+        options = ["--data", str(folder_of_images), "--record", str(path), *arguments]
+        result = CliRunner().invoke(BENCHMARKS[name].app, options, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        return result.stdout.splitlines(), path
+
+    return ran
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_help_gives_examples_and_imports_nothing_heavy(name):
+    code = (
+        "import runpy, sys\n"
+        "try:\n"
+        f"    sys.argv[1:] = ['--help']; runpy.run_module('benchmarks.{name}', None, '__main__')\n"
+        "finally:\n"
+        f"    print(sorted(set({HEAVY!r}) & set(sys.modules)))\n"
+    )
+    environment = {**os.environ, "COLUMNS": "200"}
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert f"python -m benchmarks.{name}" in ended.stdout
+    assert "--record" in ended.stdout
+    assert ended.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_last_line_is_json_and_the_record_holds_all(name, run, check_record):
+    lines, path = run(name, "--json")
+    found = check_record(path)
+    assert found["figures"] == json.loads(lines[-1])
+    assert (found["benchmark"], found["complete"]) == (name, True)
+    assert found["repeats"]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_record_holds_every_option_and_what_followed_from_them(name, run, check_record):
+    _, path = run(name)
+    configuration = check_record(path)["configuration"]
+    assert configuration["short"] is False
+    trained = configuration["trained"]
+    whole = [trained] if "training" in trained else list(trained.values())
+    assert all({"training", "split", "seed"} <= set(config) for config in whole)
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_without_json_people_get_a_table(name, run):
+    lines, _ = run(name)
+    assert not any(line.startswith("{") for line in lines)
+    assert any(len(line.split()) > 3 for line in lines)
+
+
+def test_training_speed_sets_ours_against_stock_and_convolutions(run, check_record):
+    lines, path = run("training_speed", "--json", "--repeats", "2")
+    figures = json.loads(lines[-1])
+    assert figures["ratio_to_stock"] == 3.0
+    assert figures["fraction_of_convolution_limit"] == 0.5
+    assert figures["images_per_second"] == SPEEDS
+    order = [repeat["measurement"] for repeat in check_record(path)["repeats"]]
+    assert order == list(SPEEDS) * 2
+
+
+def test_time_to_accuracy_divides_the_seconds(run):
+    lines, _ = run("time_to_accuracy", "--json")
+    figures = json.loads(lines[-1])
+    epochs = {
+        f"{threshold:.2f}": int(plan.assignments[0].partition("=")[2])
+        for threshold, plan in time_to_accuracy.OUR_PLANS.items()
+    }
+    seconds = {"0.88": 30.0, "0.90": 60.0, "0.92": 90.0}
+    assert figures["ratio_to_accuracy"] == {
+        key: pytest.approx(seconds[key] / (10 * epochs[key])) for key in seconds
+    }
+    assert figures["at_least"] == {"0.88": False, "0.90": False, "0.92": True}
+
+
+def test_accuracy_has_mean_spread_and_every_seed(run):
+    lines, _ = run("accuracy", "--json", "--profile", "smoke", "--seeds", "1,3")
+    found = json.loads(lines[-1])["test_accuracy"]
+    assert list(found) == ["smoke"]
+    assert found["smoke"]["mean"] == pytest.approx(0.92)
+    assert found["smoke"]["seeds"] == {"1": 0.91, "3": pytest.approx(0.93)}
+    assert found["smoke"]["spread"]["min"] == 0.91
+
+
+def test_ablation_compares_with_the_reference_of_the_same_seed(run):
+    lines, _ = run("ablation", "--json", "--variant", "no flip", "--seeds", "1,2")
+    found = json.loads(lines[-1])["variants"]
+    assert list(found) == ["reference", "no flip"]
+    assert found["no flip"]["difference"]["mean"] == pytest.approx(-0.02)
+    assert found["no flip"]["difference"]["standard_deviation"] == pytest.approx(0, abs=1e-9)
+
+
+def test_ablation_writes_markdown(run):
+    lines, _ = run("ablation", "--markdown", "--seeds", "1")
+    rows = [line for line in lines if line.startswith("| ")]
+    assert len(rows) == 2 + 1 + len(ablation.VARIANTS)
+    assert len({row.count("|") for row in rows}) == 1
+
+
+@pytest.mark.parametrize("name", ablation.VARIANTS)
+def test_every_variant_changes_the_profile(name, run, check_record):
+    _, path = run("ablation", "--variant", name, "--epochs", "2", "--widths", "4,8")
+    reference, variant = check_record(path)["configuration"]["trained"].values()
+    assert reference["training"]["epochs"] == variant["training"]["epochs"] == 2
+    assert reference["training"]["widths"] == variant["training"]["widths"] == [4, 8]
+    assert variant != reference
+
+
+def test_every_plan_is_one_that_the_configuration_takes(inputs):
+    for plans in (time_to_accuracy.OUR_PLANS, time_to_accuracy.SAMPLE_PLANS):
+        assert list(plans) == [0.88, 0.90, 0.92]
+        for plan in plans.values():
+            time_to_accuracy.configured(inputs, plan)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("ablation", "--variant", "no luck"),
+        ("ablation", "--seeds", "one"),
+        ("ablation", "--widths", "wide"),
+        ("accuracy", "--profile", "huge"),
+        ("time_to_accuracy", "--threshold", "0.91"),
+    ],
+)
+def test_a_bad_value_is_told_in_words(name, option, value, run):
+    with pytest.raises(UsageError, match="expected"):
+        run(name, option, value)
+
+
+def test_a_short_form_leaves_no_record_unless_asked(tmp_path):
+    began = record.datetime.datetime(2026, 1, 2, 3, 4, 5)
+    assert record.place(None, "accuracy", True, began) is None
+    assert record.place("none", "accuracy", False, began) is None
+    assert record.place("here.json", "accuracy", True, began) == "here.json"
+    usual = Path(record.place(None, "accuracy", False, began))
+    assert usual == PROJECT / "benchmarks" / "records" / "accuracy-20260102-030405.json"
+
+
+def test_a_record_that_cannot_be_written_is_told_in_words(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="--record"):
+        record.write({}, str(tmp_path / "file" / "record.json"))
+
+
+def repeats(ours=0.9, pace=700.0, our_pace=2_000.0):
+    return [
+        {
+            "measurement": "ours",
+            "threshold": "0.88",
+            "seconds": 10.0,
+            "reached": ours >= 0.88,
+        },
+        {
+            "measurement": "notebook",
+            "looks": LOOKS,
+            "seconds": 90.0,
+            "images_per_second": pace,
+        },
+        {"measurement": "our_pace", "images_per_second": our_pace},
+        {"measurement": "notebook_convolutions", "images_per_second": 1_400.0},
+    ]
+
+
+def test_a_threshold_that_we_missed_has_no_ratio():
+    found = time_to_accuracy.figures(repeats(ours=0.87))
+    assert found["ratio_to_accuracy"] == {"0.88": None}
+
+
+@pytest.mark.parametrize(
+    ("pace", "our_pace", "suspect"),
+    [(700, 3_500, False), (500, 3_500, True), (500, 2_500, False)],
+)
+def test_a_slow_baseline_on_a_fast_machine_is_suspect(pace, our_pace, suspect):
+    baseline = time_to_accuracy.figures(repeats(pace=pace, our_pace=our_pace))["baseline"]
+    assert baseline["suspect"] is suspect
+    assert baseline["fraction_of_convolution_limit"] == pace / 1_400
+
+
+def test_without_the_notebook_there_are_times_and_no_ratio():
+    found = time_to_accuracy.figures(repeats()[:1])
+    assert found["ratio_to_accuracy"] == {"0.88": None}
+    assert found["seconds"]["ours"] == {"0.88": 10.0}
+    assert found["baseline"] is None

@@ -1,0 +1,140 @@
+"""What is compared does the same work: our layers in stock Keras, and our convolutions alone."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from benchmarks import convolutions, notebook_recipe, stock_network, trainings
+from benchmarks.speed import StepClock
+from components.trainer import model
+from pipeline import config as configurations
+
+SHAPE, CLASSES = (28, 28, 1), 10
+
+
+@pytest.fixture(scope="module", params=list(configurations.PROFILES))
+def config(request):
+    return configurations.load(request.param, ["training.precision=float32"])
+
+
+@pytest.fixture(scope="module")
+def ours(config):
+    return model.build_network(SHAPE, CLASSES, trainings.settings_of(config))
+
+
+@pytest.fixture(scope="module")
+def stock(config):
+    return stock_network.build(SHAPE, CLASSES, config.training.widths, config.training.dropout)
+
+
+def count(network, layer):
+    return sum(isinstance(each, layer) for each in network.layers)
+
+
+def test_stock_has_our_convolutions(ours, stock):
+    assert convolutions.of_network(stock) == convolutions.of_network(ours)
+
+
+def test_stock_has_as_many_parameters(ours, stock):
+    learnt = [
+        sum(int(np.prod(weight.shape)) for weight in network.trainable_weights)
+        for network in (ours, stock)
+    ]
+    assert learnt[0] == learnt[1]
+
+
+def test_stock_has_our_other_layers(ours, stock):
+    layers = keras.layers
+    for kind in (layers.BatchNormalization, layers.ReLU, layers.MaxPooling2D, layers.Add):
+        assert count(stock, kind) == count(ours, kind) > 0
+
+
+def test_stock_normalises_before_it_pools_with_keras_own_layer(stock):
+    kinds = [type(layer).__name__ for layer in stock.layers[1:5]]
+    assert kinds == ["Conv2D", "BatchNormalization", "ReLU", "MaxPooling2D"]
+    assert {layer.compute_dtype for layer in stock.layers} == {"float32"}
+
+
+def test_the_forms_are_those_of_the_layers(ours):
+    layers = [layer for layer in ours.layers if isinstance(layer, keras.layers.Conv2D)]
+    forms = convolutions.of_network(ours)
+    assert [form.image_shape for form in forms] == [layer.input.shape[1:] for layer in layers]
+    assert [form.kernel_shape for form in forms] == [tuple(layer.kernel.shape) for layer in layers]
+    assert [form.learns_input for form in forms] == [False] + [True] * (len(forms) - 1)
+
+
+def test_a_pass_computes_each_convolution_once_forward_and_backward(ours):
+    forms = convolutions.of_network(ours)
+    operands = [
+        tuple(
+            tf.zeros(shape)
+            for shape in (
+                (2, *form.image_shape),
+                form.kernel_shape,
+                (2, *form.image_shape[:2], form.kernel_shape[3]),
+            )
+        )
+        for form in forms
+    ]
+    step = tf.function(lambda *tensors: convolutions.training_step(forms, tensors))
+    graph = step.get_concrete_function(*operands).graph
+    kinds = [operation.type for operation in graph.get_operations()]
+    assert kinds.count("Conv2D") == kinds.count("Conv2DBackpropFilter") == len(forms)
+    assert kinds.count("Conv2DBackpropInput") == len(forms) - 1
+    results = [tuple(result.shape) for result in step(*operands)]
+    assert results[: len(forms)] == [tuple(gradient.shape) for _, _, gradient in operands]
+    assert results[len(forms)] == forms[-1].kernel_shape
+    assert results[-1] == forms[0].kernel_shape
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_convolutions_are_timed_for_as_many_images_as_asked_for(precision):
+    form = convolutions.Convolution((4, 4, 2), (3, 3, 2, 3), (1, 1), "SAME", True)
+    pace = convolutions.measure([form], 8, precision, 20)
+    assert pace.images == 24
+    assert pace.images_per_second == pace.images / pace.seconds > 0
+
+
+def test_the_clock_leaves_the_first_round_out():
+    clock = StepClock(10)
+    for _ in range(2):
+        clock.on_epoch_begin(0)
+        for batch in (3, 7):
+            clock.on_train_batch_end(batch)
+    assert clock.pace().images == 10 * (16 - 4)
+
+
+class TestNotebookRecipe:
+    """The baseline: what published notebooks train, and when it ends."""
+
+    @pytest.fixture(scope="class")
+    def images(self):
+        random = np.random.default_rng(1)
+        return notebook_recipe.Images(
+            random.random((256, *SHAPE), dtype=np.float32), random.integers(0, CLASSES, 256)
+        )
+
+    @pytest.fixture
+    def network(self):
+        keras.utils.set_random_seed(1)
+        return notebook_recipe.build(SHAPE, CLASSES)
+
+    def test_it_has_five_regularised_convolutions(self, network):
+        layers = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)]
+        assert len(layers) == count(network, keras.layers.BatchNormalization) == 5
+        assert all(layer.kernel_regularizer for layer in layers)
+        assert count(network, keras.layers.Dropout) > 0
+        assert isinstance(network.optimizer, keras.optimizers.Adam)
+
+    def test_it_ends_as_soon_as_the_goal_is_reached(self, network, images):
+        course = notebook_recipe.train(network, images, images, 0.0, 1000.0, seed=1)
+        assert course.ended == "reached"
+        # Of four steps, the first is looked at; the epoch's own validation follows.
+        assert len(course.looks) == 2
+        assert 0 < course.looks[0].seconds < course.looks[1].seconds <= course.seconds
+
+    def test_it_ends_at_the_limit(self, network, images):
+        course = notebook_recipe.train(network, images, images, 2.0, 1e-3, seed=1)
+        assert course.ended == "limit"
+        assert course.seconds > 1e-3
