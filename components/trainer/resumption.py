@@ -2,8 +2,8 @@
 
 Keras's BackupAndRestore keeps weights and optimizer. It leaves out the counters of the other
 callbacks and the state of random layers, so that a resumed training differs from an unbroken one.
-Here the counters are kept as well, and whatever is random in an epoch follows from the seed and
-the epoch's number alone.
+Here all of it is kept. Besides, whatever is random in an epoch follows from the seed and the
+epoch's number alone, so that no epoch depends on how often those before it drew.
 """
 
 from __future__ import annotations

@@ -136,6 +136,8 @@ def _fit(
         initial_epoch=progress.epochs,
         epochs=settings.epochs,
         steps_per_epoch=data.steps,
+        # The dataset has its order already.
+        shuffle=False,
         verbose=0,
         callbacks=callbacks.training_callbacks(settings, data.steps, log_dir, backup_dir),
     )

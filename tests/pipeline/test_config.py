@@ -275,10 +275,17 @@ def test_sample_smoke_and_real_have_names_of_their_own():
     names = {
         config.pipeline_name(config.load(profile, [f"name={name}"], sample=sample), sample)
         for profile, name, sample in itertools.product(
-            config.PROFILES, ("fashion-mnist", "sampler", "smoked"), (True, False)
+            ("smoke", "default"), ("fashion-mnist", "sampler", "smoked"), (True, False)
         )
     }
-    assert len(names) == len(config.PROFILES) * 3 * 2
+    assert len(names) == 2 * 3 * 2
+
+
+def test_the_best_profile_serves_where_the_default_one_does():
+    """A model of either is compared with what is served, and may take its place."""
+    best, default = config.load("best"), config.load("default")
+    assert config.pipeline_name(best, False) == config.pipeline_name(default, False)
+    assert best.gates == default.gates
 
 
 def test_the_default_profile_on_real_data_bears_the_plain_name():

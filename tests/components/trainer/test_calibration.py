@@ -115,6 +115,7 @@ def two_classes(confidences):
         pytest.param([0.75] * 4, [0, 0, 0, 1], 0.0, id="as sure as right"),
         pytest.param([0.8, 0.9], [0, 0], 0.15, id="two bins"),
         pytest.param([0.61, 0.65], [0, 1], 0.13, id="one bin, 0.6 to 0.667"),
+        pytest.param([0.65, 0.68], [0, 1], 0.515, id="two bins, that meet at 0.667"),
         pytest.param([0.95, 1.0], [0, 1], 0.475, id="1 is in the last bin, 0.933 to 1"),
         pytest.param([0.6, 0.66], [0, 1], 0.13, id="the lower bound is in the bin"),
         pytest.param([0.59, 0.6], [0, 1], 0.505, id="the upper bound is in the next"),
