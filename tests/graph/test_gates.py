@@ -48,6 +48,7 @@ def test_a_class_trained_away_is_refused_although_the_rest_is_good(
         tmp_path / "outputs",
         *("--data", folder, "--profile", "smoke"),
         *set_values(split__validation_per_class=100, gates__accuracy=0.8, gates__class_recall=0.3),
+        *set_values(training__batch_size=50, training__epochs=3),
     )
     assert_refused(run)
     assert failed_gates(run) == {("recall", "Ankle boot")}
