@@ -57,14 +57,16 @@ class EpochLog(keras.callbacks.Callback):
         )
 
 
-class StopOnDivergence(keras.callbacks.Callback):
-    """Ends training with an error as soon as the loss is no longer a number."""
+class DivergenceWatch(keras.callbacks.Callback):
+    """Calls `diverged` as soon as the loss of a step or of an epoch is no longer a number."""
 
-    def __init__(self, backup_dir: str):
-        """Takes the folder of the snapshots, the last of which the error names."""
+    def __init__(self) -> None:
         super().__init__()
-        self._backup_dir = backup_dir
         self._epoch = 0
+
+    def diverged(self, finding: str, epoch: int) -> None:
+        """Ends the training; `finding` says which loss became what, `epoch` counts from 1."""
+        raise NotImplementedError
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch
@@ -78,13 +80,24 @@ class StopOnDivergence(keras.callbacks.Callback):
 
     def _check(self, name: str, logs: dict | None) -> None:
         loss = float((logs or {}).get(name, 0.0))
-        if math.isfinite(loss):
-            return
+        if not math.isfinite(loss):
+            self.diverged(f"the {_LOSSES[name]} became {loss}", self._epoch + 1)
+
+
+class StopOnDivergence(DivergenceWatch):
+    """Ends training with an error that says when, at which rate, and what is left."""
+
+    def __init__(self, backup_dir: str):
+        """Takes the folder of the snapshots, the last of which the error names."""
+        super().__init__()
+        self._backup_dir = backup_dir
+
+    def diverged(self, finding: str, epoch: int) -> None:
+        """Raises TrainingDiverged."""
         rate = float(self.model.optimizer.learning_rate)
         raise TrainingDiverged(
-            f"the {_LOSSES[name]} became {loss} in epoch {self._epoch + 1} at learning "
-            f"rate {rate:g}; expected a number. {self._last_checkpoint()} Set a smaller "
-            "training.learning_rate."
+            f"{finding} in epoch {epoch} at learning rate {rate:g}; expected a number. "
+            f"{self._last_checkpoint()} Set a smaller training.learning_rate."
         )
 
     def _last_checkpoint(self) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import operator
 import os
 import time
@@ -21,7 +20,7 @@ from tfx.components.tuner.component import TunerFnResult
 
 from components import examples, features, image_schema
 from components.trainer import batches, training
-from components.trainer.callbacks import averaging
+from components.trainer.callbacks import DivergenceWatch, averaging
 from components.trainer.resumption import EpochSeeds
 from components.trainer.schedule import WarmUpAndDecay
 from components.trainer.settings import Settings, with_hyperparameters
@@ -61,7 +60,6 @@ SPACE = (
     Range("augmentation.shift", 0.0, 0.15),
 )
 _OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")
-_LOSSES = {"loss": "loss", "val_loss": "validation loss"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -312,20 +310,12 @@ class _Oracle(keras_tuner.oracles.BayesianOptimizationOracle):
         return super().populate_space(trial_id)
 
 
-class _FailOnDivergence(keras.callbacks.Callback):
+class _FailOnDivergence(DivergenceWatch):
     """Ends a trial as failed as soon as the loss is no longer a number."""
 
-    def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        self._check("loss", logs)
-
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        self._check("loss", logs)
-        self._check("val_loss", logs)
-
-    def _check(self, name: str, logs: dict | None) -> None:
-        loss = float((logs or {}).get(name, 0.0))
-        if not math.isfinite(loss):
-            raise keras_tuner.errors.FailedTrialError(f"the {_LOSSES[name]} became {loss}")
+    def diverged(self, finding: str, epoch: int) -> None:
+        """Raises what keras-tuner takes for a failed trial."""
+        raise keras_tuner.errors.FailedTrialError(finding)
 
 
 class _EndInTime(keras.callbacks.Callback):
