@@ -5,12 +5,14 @@ SHELL := /bin/bash
 .ONESHELL:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-full check bench lock clean-env
+.PHONY: help setup run tensorboard test test-full check bench lock clean-env
 
-# What is handed on to the command behind `make run`, `make test`, `make test-full`, `make bench`.
+# What is handed on to the command behind `run`, `tensorboard`, `test`, `test-full` and `bench`.
 ARGS ?=
 # The Python 3.11 that .venv is made from; the first one found where it is not given.
 PYTHON ?=
+# The folder of all results, as `--output-dir` names it.
+OUTPUTS ?= outputs
 # Flags for `make lock`: `make lock LOCK_FLAGS=--upgrade` takes the newest versions allowed.
 LOCK_FLAGS ?=
 UV := uv==0.13.9
@@ -87,6 +89,10 @@ $(TEST_INSTALLED): requirements-test.txt $(INSTALLED)
 
 run: $(INSTALLED) ## Run the pipeline: make run ARGS="--data sample"
 	@$(BIN)/python pipeline_runner.py run $(ARGS)
+
+tensorboard: $(INSTALLED) ## Show the training logs of all runs below OUTPUTS in TensorBoard
+	@[[ -d $(OUTPUTS) ]] || $(call fail,there is no folder $(OUTPUTS). Make a run first or name its folder: make tensorboard OUTPUTS=/path/to/outputs)
+	$(BIN)/python -m tensorboard.main --logdir $(OUTPUTS) $(ARGS)
 
 test: $(TEST_INSTALLED) ## Run the tests that prove the project (a few minutes)
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)

@@ -149,6 +149,39 @@ def show(
     _print_receipt(records.find_receipt(output_dir, run_id), output_dir, as_json)
 
 
+@runs_app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="A", help="Id of the earlier run.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Id of the later run, or latest.")],
+    output_dir: OutputDir = Path("outputs"),
+    as_json: AsJson = False,
+) -> None:
+    """Compare two runs on the same test images, here and on a page of their own."""
+    from operations import review as operation
+
+    operation.compare(first, second, output_dir, as_json)
+
+
+@app.command(
+    epilog="""Examples:
+
+`review` makes the page of the newest run and says where it is.
+
+`review 20261122-213024 --open` opens that of another in the browser."""
+)
+def review(
+    run_id: Annotated[
+        str, typer.Argument(metavar="ID|latest", help="Id, or how it begins.")
+    ] = "latest",
+    open_page: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    output_dir: OutputDir = Path("outputs"),
+) -> None:
+    """Make the evaluation page of a run again, from what the run left."""
+    from operations import review as operation
+
+    operation.main(run_id, output_dir, open_page)
+
+
 @app.command(
     epilog="""Examples:
 

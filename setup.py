@@ -14,9 +14,12 @@ setup(
     python_requires=">=3.11,<3.12",
     packages=[
         "components",
+        "components.blessing",
         "components.data_gate",
         "components.example_gen",
+        "components.predictions",
         "components.pusher",
+        "components.robustness",
         "components.serving_check",
         "components.trainer",
         "components.tuner",

@@ -10,6 +10,7 @@ temperature is fitted to the validation split, as it is there.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -44,12 +45,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no warm-up": {"warm_up": 0.0},
     "no weight decay": {"weight_decay": 0.0},
     "L2": {"l2": 1e-4},
-    "half the rate": {"learning_rate": 0.005},
-    "twice the rate": {"learning_rate": 0.02},
+    "half the rate": {"learning_rate": 0.003},
+    "twice the rate": {"learning_rate": 0.012},
     "batch of 125": {"batch_size": 125},
     "batch of 500": {"batch_size": 500},
     "float32": {"precision": "float32"},
     "flip averaging": {"flip_averaging": True},
+    "no averaged weights": {"ema_momentum": 0.0},
+    # Of benchmarks/tricks.py: they change the training, and no setting.
+    "Shirt counts 1.5": {},
+    "focal loss": {},
+    "confusion-aware smoothing": {},
+    "frozen whitening": {},
 }
 _SHORT_VARIANTS = ("no erasing", "no flip")
 _SHORT_EPOCHS, _SHORT_WIDTHS = 2, "8,16"
@@ -160,11 +167,15 @@ def measure(
     """
     import scipy.special
 
+    from benchmarks.tricks import TRICKS
     from components.trainer import calibration, training
 
     config = trainings.configuration(inputs, PROFILE, *assignments, seed=seed)
     splits = trainings.read_splits(inputs, config, trainings.LEARNT_FROM)
-    trained = trainings.train(inputs, config, splits)
+    with contextlib.ExitStack() as stack:
+        if variant in TRICKS:
+            stack.enter_context(TRICKS[variant](inputs.schema, splits[features.TRAIN_SPLIT]))
+        trained = trainings.train(inputs, config, splits)
     validation = splits[features.VALIDATION_SPLIT]
     graph = trainings.transform_graph(inputs)
     answers = training.predict(trained.classifier, validation, graph)

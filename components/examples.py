@@ -33,15 +33,24 @@ def read_split(examples_uri: str, name: str) -> Split:
 
     Files come in no particular order of examples; sorting by id makes every run see the same.
     """
+    batches = serialized_batches(examples_uri, name, _PARSE_BATCH)
+    return _sorted(list(batches.map(parse).as_numpy_iterator()))
+
+
+def serialized_batches(examples_uri: str, name: str, size: int) -> tf.data.Dataset:
+    """The serialized examples of a split, string [size] each, in the order of its files."""
     files = sorted(fileio.glob(f"{examples_uri}/Split-{name}/*"))
+    return tf.data.TFRecordDataset(files).batch(size)
+
+
+def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Parses serialized examples, string [N], into a tensor [N] by feature."""
     spec = {
         features.IMAGE: tf.io.FixedLenFeature([], tf.string),
         features.LABEL: tf.io.FixedLenFeature([], tf.int64),
         features.EXAMPLE_ID: tf.io.FixedLenFeature([], tf.string),
     }
-    records = tf.data.TFRecordDataset(files).batch(_PARSE_BATCH)
-    batches = list(records.map(lambda b: tf.io.parse_example(b, spec)).as_numpy_iterator())
-    return _sorted(batches)
+    return tf.io.parse_example(serialized, spec)
 
 
 def _sorted(batches: list[dict[str, np.ndarray]]) -> Split:

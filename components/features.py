@@ -8,6 +8,10 @@ IMAGE = "image"
 LABEL = "label"
 EXAMPLE_ID = "example_id"
 
+# In corrupted examples: what was done to the image, and how strongly (1 to 3).
+CORRUPTION = "corruption"
+STRENGTH = "strength"
+
 TRAIN_SPLIT = "train"
 VALIDATION_SPLIT = "val"
 TEST_SPLIT = "test"
@@ -33,6 +37,34 @@ EXPORT_DESCRIPTION_FILE = "assets.extra/image_schema.json"
 HISTORY_FILE = "history.json"
 HISTORY_TABLE_FILE = "history.csv"
 TRAINING_REPORT_FILE = "training.json"
+
+# In a model run artifact, for the review. `augmented.npz`: `ids` (bytes), `originals` (uint8
+# [N, height, width, channels]) and `augmented` (uint8 [N, variants, height, width, channels]).
+# `feature_maps.npz`: `ids`, `images` (uint8 [N, height, width, channels]), `blocks` (names), and
+# under the name of each block its maps (uint8 [N, maps, height, width], each scaled to its range).
+AUGMENTED_FILE = "augmented.npz"
+FEATURE_MAPS_FILE = "feature_maps.npz"
+
+# In a predictions artifact: a row per test image in the order of ids, with the columns EXAMPLE_ID
+# (string), LABEL (int64), IMAGE (raw bytes), CANDIDATE and BASELINE (probabilities, a list of
+# float32 per class; BASELINE is null throughout where no model is served). The metadata of its
+# schema has CLASS_NAMES and IMAGE_SHAPE, as JSON.
+PREDICTIONS_FILE = "predictions.parquet"
+CANDIDATE = "candidate"
+BASELINE = "baseline"
+CLASS_NAMES = "class_names"
+IMAGE_SHAPE = "image_shape"
+
+# In a DataGate report. `similar.json`: `counts` and `pairs` as `review.summary` has them, without
+# class names but with `first_label` and `second_label` as numbers; `similar.npz`: `first` and
+# `second`, uint8 [pairs, height * width * channels].
+DATA_GATE_REPORT_FILE = "report.json"
+SIMILAR_FILE = "similar.json"
+SIMILAR_IMAGES_FILE = "similar.npz"
+
+# In an artifact of corrupted examples: one image as it was and then under each corruption and
+# strength: `images` (uint8 [N, height, width, channels]) and `about` (what each shows, in words).
+PREVIEW_FILE = "preview.npz"
 
 # What Trainer's executor adds to the settings: where to find what TFX does not tell.
 EXAMPLES_FOLDER = "examples_folder"

@@ -13,7 +13,7 @@ from components import features
 from components.pusher import versions
 from operations import machine
 from pipeline import records
-from pipeline.nodes import DATA_GATE, EVALUATOR, PUSHER, TRAINER
+from pipeline.nodes import DATA_GATE, EVALUATOR, PUSHER, ROBUSTNESS_EVALUATOR, TRAINER
 
 if TYPE_CHECKING:
     from operations.run import Prepared
@@ -63,6 +63,7 @@ def begun(
         "macro_avg": {},
         "weighted_avg": {},
         "calibration": {"temperature": None, "ece_before": None, "ece_after": None},
+        "robustness": None,
         "model_digest": None,
         "digests": {},
         "pushed_version": None,
@@ -173,6 +174,31 @@ def add_evaluation(
     receipt["weighted_avg"] = found.weighted_avg
     receipt["calibration"]["ece_after"] = found.ece
     receipt["gates"] = [dataclasses.asdict(gate) for gate in found.gates]
+
+
+def add_robustness(
+    receipt: dict[str, Any], nodes: dict[str, records.NodeRecord], prepared: Prepared
+) -> None:
+    """Enters what was measured on corrupted images, where it was asked for and came to that."""
+    node = nodes.get(ROBUSTNESS_EVALUATOR)
+    artifact = node.output("evaluation") if node and node.ended_well else None
+    if artifact is None:
+        return
+    # Here and not above: they import TensorFlow and SciPy.
+    from components.robustness import corruptions
+    from review.robustness_evaluation import read_robustness
+
+    found = read_robustness(
+        artifact.uri,
+        prepared.schema.class_names,
+        corruptions.amounts(),
+        prepared.config.robustness.thresholds(),
+    )
+    receipt["robustness"] = {
+        "clean": {"accuracy": receipt["test_accuracy"], "count": receipt["test_count"]},
+        "scores": [dataclasses.asdict(scores) for scores in found.scores],
+    }
+    receipt["gates"] += [dataclasses.asdict(gate) for gate in found.gates]
 
 
 def _failed_node(nodes: dict[str, records.NodeRecord]) -> str | None:

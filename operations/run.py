@@ -162,7 +162,8 @@ class _Run:
         self._id = _new_id(began, prepared.locations.runs)
         self._folder = prepared.locations.runs / self._id
         self._clock = time.monotonic()
-        self._nodes = expected_nodes(prepared.config.tuner.enabled)
+        config = prepared.config
+        self._nodes = expected_nodes(config.tuner.enabled, config.robustness.enabled)
         self._receipt = receipts.begun(self._id, began, prepared, request.command)
 
     def execute(self) -> dict[str, Any]:
@@ -177,8 +178,9 @@ class _Run:
             concluding = self._try(lambda: self._conclude(error))
             if concluding and not error:
                 receipts.fail(self._receipt, concluding)
-        self._receipt["seconds"] = round(time.monotonic() - self._clock, 3)
-        records.write_receipt(self._folder, self._receipt)
+            self._receipt["seconds"] = round(time.monotonic() - self._clock, 3)
+            records.write_receipt(self._folder, self._receipt)
+            self._review()
         return self._receipt
 
     def _announce(self) -> None:
@@ -189,11 +191,11 @@ class _Run:
         )
         self._progress.notify("Loading TensorFlow and TFX, about ten seconds ...")
 
-    def _try(self, step: Callable[[], None]) -> BaseException | None:
+    def _try(self, step: Callable[[], object]) -> BaseException | None:
         try:
             step()
         except (Exception, KeyboardInterrupt) as error:
-            logger.error("the run failed", exc_info=error)
+            logger.error("a step of the run failed", exc_info=error)
             return error
         return None
 
@@ -253,6 +255,18 @@ class _Run:
             enable_cache=self._request.use_cache,
         )
 
+    def _review(self) -> None:
+        """Makes the page, whose failure is none of the run's."""
+        from operations import review
+
+        error = self._try(lambda: review.write(self._prepared.locations, self._receipt))
+        if error:
+            self._progress.notify(
+                f"The review page could not be made ({type(error).__name__}: {error}). The run "
+                f"itself is not affected. Try again with: python pipeline_runner.py review "
+                f"{self._id} --output-dir {self._request.output_dir}"
+            )
+
     def _conclude(self, error: BaseException | None) -> None:
         locations = self._prepared.locations
         if not locations.metadata.exists():
@@ -265,6 +279,7 @@ class _Run:
         receipts.add_artifacts(self._receipt, nodes)
         receipts.add_training(self._receipt, nodes, self._prepared)
         receipts.add_evaluation(self._receipt, nodes, self._prepared)
+        receipts.add_robustness(self._receipt, nodes, self._prepared)
 
 
 def _new_id(began: datetime.datetime, runs: pathlib.Path) -> str:

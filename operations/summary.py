@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
 import sys
@@ -11,24 +12,66 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from operations.receipts import COMPLETED, INTERRUPTED, PUSHED, REFUSED, STOPPED
+from operations.receipts import COMPLETED, PUSHED, REFUSED, STOPPED
 from pipeline import config
-from pipeline.locations import LOG_FILE
+from pipeline.locations import LOG_FILE, REVIEW_PAGE
+from review.summary import (
+    REVIEW_FILE,
+    Comparison,
+    Gate,
+    Interval,
+    Report,
+    RunComparison,
+    Summary,
+    Verdict,
+    read_summary,
+)
 
 _STYLES = {PUSHED: "bold green", REFUSED: "bold yellow", STOPPED: "bold red"}
 
 
 def print_receipt(receipt: dict[str, Any], output_dir: pathlib.Path, as_json: bool) -> None:
-    """Prints one run: verdict, gates, classes and nodes; or its receipt as JSON."""
+    """Prints one run as its review has it, verdict first; or its receipt as JSON."""
     if as_json:
         print(json.dumps(receipt, indent=1))
         return
     console = _console()
-    _print_verdict(console, receipt)
-    if receipt["per_class"]:
-        console.print(_class_table(receipt))
+    found = _review(receipt, output_dir)
+    _print_verdict(console, found.verdict, receipt["verdict"])
+    if found.gates:
+        console.print(_gate_table(found.gates))
+    if found.report:
+        console.print(_class_table(found.report))
     console.print(_node_table(receipt))
     _print_places(console, receipt, output_dir)
+
+
+def _review(receipt: dict[str, Any], output_dir: pathlib.Path) -> Summary:
+    """The review as stored; else as far as the receipt alone goes."""
+    runs = output_dir / receipt["pipeline"] / "runs"
+    with contextlib.suppress(OSError, ValueError):
+        return read_summary(runs / receipt["run_id"] / REVIEW_FILE)
+    # Here and not above: it imports SciPy, and most runs have their review.
+    from review.collect import collect
+
+    return collect(receipt, {}, [], runs)
+
+
+def print_comparison(found: RunComparison, path: pathlib.Path, as_json: bool) -> None:
+    """Prints how two runs compare, and where their page is; or the comparison as JSON."""
+    if as_json:
+        print(found.model_dump_json(indent=1))
+        return
+    console = _console()
+    console.print(_sides_table(found))
+    if found.comparison:
+        console.print(f"\n{_paired(found.comparison)}", highlight=False)
+        console.print(_changes_table(found.comparison))
+    else:
+        console.print(f"\n{escape(found.missing or '')}", highlight=False)
+    if found.parameters or found.facts:
+        console.print(_differences_table(found))
+    console.print(f"Page      {path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def print_runs(receipts: list[dict[str, Any]], as_json: bool) -> None:
@@ -75,50 +118,112 @@ def _value(values: dict[str, Any], key: str) -> Any:
     return values
 
 
-def _print_verdict(console: Console, receipt: dict[str, Any]) -> None:
-    console.print(f"\n[bold]{escape(_headline(receipt))}[/]", style=_STYLES.get(receipt["verdict"]))
-    if receipt["test_accuracy"] is not None:
-        name, scores = min(receipt["per_class"].items(), key=lambda item: item[1]["recall"])
+def _print_verdict(console: Console, verdict: Verdict, outcome: str) -> None:
+    console.print(f"\n[bold]{escape(verdict.headline)}[/]", style=_STYLES.get(outcome))
+    if verdict.accuracy and verdict.worst_class:
+        accuracy, worst = verdict.accuracy, verdict.worst_class
         console.print(
-            f"Test accuracy {receipt['test_accuracy']:.4f} on {receipt['test_count']:,} images; "
-            f"weakest class {escape(name)}, recall {scores['recall']:.3f}"
+            f"Test accuracy {accuracy.value:.4f} ({_range(accuracy.interval)}) on "
+            f"{accuracy.total:,} images; weakest class {escape(worst.name)}, recall "
+            f"{worst.recall.value:.3f} ({_range(worst.recall.interval, 3)})",
+            soft_wrap=True,
+            highlight=False,
         )
-    for gate in receipt["gates"]:
-        if not gate["passed"]:
-            console.print(
-                f"  refused: {gate['metric']}, {escape(gate['slice'])}: {gate['value']:.4f}, "
-                f"expected at least {gate['threshold']:.4f}"
-            )
-    if receipt["failure"]:
-        for line in receipt["failure"]["message"].splitlines():
-            console.print(f"  {escape(line)}", soft_wrap=True, highlight=False)
+    for line in verdict.reasons:
+        console.print(f"  {escape(line)}", soft_wrap=True, highlight=False)
+    console.print(escape(verdict.advice), soft_wrap=True, highlight=False)
 
 
-def _headline(receipt: dict[str, Any]) -> str:
-    verdict = receipt["verdict"]
-    if verdict == PUSHED:
-        return (
-            f"Pushed: version {receipt['pushed_version']}, all {len(receipt['gates'])} gates passed"
+def _range(interval: Interval, decimals: int = 4) -> str:
+    return f"{interval.low:.{decimals}f} to {interval.high:.{decimals}f}"
+
+
+def _gate_table(gates: list[Gate]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("gate")
+    table.add_column("of")
+    for heading in ("value", "95 % interval", "least", "margin"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for gate in sorted(gates, key=lambda gate: gate.passed):
+        outcome = "passed" if gate.passed else "[bold yellow]refused[/]"
+        table.add_row(
+            gate.metric,
+            escape(gate.slice),
+            f"{gate.value:.4f}",
+            _range(gate.interval) if gate.interval else "",
+            f"{gate.threshold:.4f}",
+            f"{gate.margin:+.4f}",
+            f"{outcome}, within the noise" if gate.noise else outcome,
         )
-    if verdict == REFUSED:
-        failed = sum(not gate["passed"] for gate in receipt["gates"])
-        return f"Refused by {failed} of {len(receipt['gates'])} gates, nothing pushed"
-    if verdict == STOPPED:
-        return "Stopped by DataGate before training, nothing pushed"
-    if receipt["status"] == INTERRUPTED:
-        return "Interrupted, nothing pushed"
-    return f"Failed in {receipt['failure']['node'] or 'the run itself'}, nothing pushed"
+    return table
 
 
-def _class_table(receipt: dict[str, Any]) -> Table:
+def _class_table(report: Report) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("class")
     for heading in ("precision", "recall", "f1", "support"):
         table.add_column(heading, justify="right")
-    averages = {"macro average": receipt["macro_avg"], "weighted average": receipt["weighted_avg"]}
-    for name, scores in {**receipt["per_class"], **averages}.items():
-        values = [f"{scores[key]:.3f}" for key in ("precision", "recall", "f1")]
-        table.add_row(escape(name), *values, str(scores["support"]))
+    for row in report.classes:
+        values = (row.precision.value, row.recall.value, row.f1.value)
+        table.add_row(escape(row.name), *(f"{value:.3f}" for value in values), f"{row.support:,}")
+    for mean in report.averages:
+        values = (mean.precision, mean.recall, mean.f1)
+        table.add_row(escape(mean.name), *(f"{value:.3f}" for value in values), f"{mean.support:,}")
+    return table
+
+
+def _sides_table(found: RunComparison) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("", "run", "pipeline", "verdict", "accuracy", "95 % interval"):
+        table.add_column(heading, no_wrap=True)
+    for side, run, accuracy in zip(
+        "AB", (found.first, found.second), found.accuracies, strict=True
+    ):
+        table.add_row(
+            side,
+            run.id,
+            escape(run.pipeline),
+            run.verdict,
+            f"{accuracy.value:.4f}" if accuracy else "",
+            _range(accuracy.interval) if accuracy else "",
+        )
+    return table
+
+
+def _paired(comparison: Comparison) -> str:
+    change = comparison.change
+    return (
+        f"B against A on the same {comparison.candidate.total:,} images: accuracy "
+        f"{change.value:+.4f} ({change.interval.low:+.4f} to {change.interval.high:+.4f}), "
+        f"{comparison.only_candidate:,} images newly right, {comparison.only_baseline:,} newly "
+        f"wrong, McNemar p {comparison.p_value:.3g}"
+    )
+
+
+def _changes_table(comparison: Comparison) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("class")
+    for heading in ("recall A", "recall B", "change", "newly right", "newly wrong"):
+        table.add_column(heading, justify="right")
+    for entry in comparison.classes:
+        table.add_row(
+            escape(entry.name),
+            f"{entry.baseline.value:.3f}",
+            f"{entry.candidate.value:.3f}",
+            f"{entry.change.value:+.3f}",
+            str(entry.newly_fixed),
+            str(entry.newly_broken),
+        )
+    return table
+
+
+def _differences_table(found: RunComparison) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("differs", "A", "B"):
+        table.add_column(heading, overflow="fold")
+    for name, (one, other) in {**found.facts, **found.parameters}.items():
+        table.add_row(escape(name), escape(one), escape(other))
     return table
 
 
@@ -136,6 +241,8 @@ def _print_places(console: Console, receipt: dict[str, Any], output_dir: pathlib
     root = output_dir / receipt["pipeline"]
     folder = root / "runs" / receipt["run_id"]
     lines = [f"Results   {folder}"]
+    if (folder / REVIEW_PAGE).exists():
+        lines.append(f"Review    {folder / REVIEW_PAGE}")
     if receipt["verdict"] == PUSHED:
         lines.append(f"Served    {root / 'serving' / str(receipt['pushed_version'])}")
     if receipt["status"] != COMPLETED:

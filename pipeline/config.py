@@ -15,6 +15,8 @@ import pydantic
 from pipeline.errors import ConfigurationError
 
 Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+# null asks for nothing.
+Gate = Annotated[float, pydantic.Field(ge=0, le=1, strict=True)] | None
 # Strict: `true` is no count.
 Count = Annotated[int, pydantic.Field(ge=1, strict=True)]
 Severity = Literal["stop", "warn"]
@@ -138,6 +140,36 @@ class GatesConfig(_Section):
     )
 
 
+class RobustnessConfig(_Section):
+    """The evaluation on corrupted test images, and what a model must reach on them."""
+
+    enabled: bool = pydantic.Field(
+        False, description="evaluate on corrupted test images too: noise, blur, rotation and more"
+    )
+    accuracy_1: Gate = pydantic.Field(
+        None, description="least accuracy under each corruption at strength 1, the mildest"
+    )
+    accuracy_2: Gate = pydantic.Field(
+        None, description="least accuracy under each corruption at strength 2"
+    )
+    accuracy_3: Gate = pydantic.Field(
+        None, description="least accuracy under each corruption at strength 3, the hardest"
+    )
+
+    @pydantic.field_validator("accuracy_1", "accuracy_2", "accuracy_3")
+    @classmethod
+    def _is_judged(cls, least: float | None, found: pydantic.ValidationInfo) -> float | None:
+        # A gate that nothing is measured for would pass every model in silence.
+        if least is not None and not found.data.get("enabled"):
+            raise ValueError("null, or robustness.enabled=true beside it")
+        return least
+
+    def thresholds(self) -> dict[int, float]:
+        """The least accuracy by strength, where there is one."""
+        asked = {1: self.accuracy_1, 2: self.accuracy_2, 3: self.accuracy_3}
+        return {strength: least for strength, least in asked.items() if least is not None}
+
+
 # What pipeline_name adds for runs that are not for production.
 _RESERVED_ENDINGS = ("-sample", "-smoke")
 
@@ -160,6 +192,7 @@ class Config(_Section):
     training: TrainingConfig = TrainingConfig()
     tuner: TunerConfig = TunerConfig()
     gates: GatesConfig = GatesConfig()
+    robustness: RobustnessConfig = RobustnessConfig()
 
     @pydantic.field_validator("name")
     @classmethod
@@ -208,6 +241,7 @@ def best() -> dict[str, Any]:
             "epochs": 60,
             "plateau_patience": 15,
             "early_stopping_patience": 40,
+            "flip_averaging": True,
             "augmentation": {"shift": 0.07, "erasing": 0.4},
         },
     }

@@ -18,11 +18,14 @@ from tfx.proto import pusher_pb2
 from tfx.types import Channel, standard_artifacts
 
 from components import features
+from components.blessing.component import Blessing
 from components.data_gate import checks
 from components.data_gate.component import DataGate
 from components.example_gen.component import IdxExampleGen
 from components.image_schema import ImageSchema
+from components.predictions.component import Predictions
 from components.pusher.component import VersionedPusher
+from components.robustness.component import Corruption
 from components.serving_check.component import ServingCheck
 from components.trainer.component import ImageTrainer
 from components.transform import ImageTransform
@@ -143,15 +146,51 @@ def create_pipeline(
     ).with_id("Evaluator")
     evaluator.add_upstream_node(serving_check)
 
+    # Each single answer, for the review; it fails where they are not those that TFMA counted.
+    predictions = Predictions(
+        examples=examples,
+        model=model,
+        baseline_model=baseline.outputs["model"],
+        schema=schema_gen.outputs["schema"],
+        evaluation=evaluator.outputs["evaluation"],
+    )
+
+    # Where it is asked for: the same images corrupted. What is measured on them has a node of its
+    # own, so that the clean metrics stay clean; its gates join the one blessing that Pusher reads.
+    blessing, robustness = evaluator.outputs["blessing"], []
+    if config.robustness.enabled:
+        corruption = Corruption(
+            clean_examples=examples, schema=schema_gen.outputs["schema"], seed=config.seed
+        )
+        corruption.add_upstream_node(data_gate)
+        # Without the schema, which knows nothing of the features that TFMA slices by.
+        robustness_evaluator = Evaluator(
+            examples=corruption.outputs["examples"],
+            model=model,
+            example_splits=[features.TEST_SPLIT],
+            eval_config=gates.robustness_evaluation_config(config.robustness),
+        ).with_id("RobustnessEvaluator")
+        robustness_evaluator.add_upstream_node(evaluator)
+        gated = bool(config.robustness.thresholds())
+        joint_blessing = Blessing(
+            evaluation_blessing=blessing,
+            robustness_blessing=robustness_evaluator.outputs["blessing"] if gated else None,
+        )
+        joint_blessing.add_upstream_node(robustness_evaluator)
+        blessing = joint_blessing.outputs["blessing"]
+        robustness = [corruption, robustness_evaluator, joint_blessing]
+
     # A blessed model becomes a served version.
     pusher = VersionedPusher(
         model=model,
-        model_blessing=evaluator.outputs["blessing"],
+        model_blessing=blessing,
         infra_blessing=serving_check.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(locations.serving))
         ),
     ).with_id("Pusher")
+
+    pusher.add_upstream_node(predictions)
 
     components = [
         schema_gen,
@@ -165,6 +204,8 @@ def create_pipeline(
         trainer,
         serving_check,
         evaluator,
+        predictions,
+        *robustness,
         pusher,
     ]
     _mark_code(components)

@@ -7,7 +7,8 @@ import json
 from tensorflow_model_analysis.proto import config_pb2
 
 from components import features
-from pipeline.config import GatesConfig
+from components.robustness import corruptions
+from pipeline.config import GatesConfig, RobustnessConfig
 
 ACCURACY = "sparse_categorical_accuracy"
 CANDIDATE = "candidate"
@@ -30,6 +31,41 @@ def evaluation_config(gates: GatesConfig) -> config_pb2.EvalConfig:
             config_pb2.MetricsSpec(metrics=[_accuracy(gates), *_overall_metrics()]),
             _calibration(),
         ],
+    )
+
+
+def robustness_evaluation_config(robustness: RobustnessConfig) -> config_pb2.EvalConfig:
+    """The evaluation on corrupted images: accuracy under each corruption, overall and per class.
+
+    Args:
+      robustness: thresholds; without any, TFX's Evaluator blesses nothing and refuses nothing.
+    """
+    slices = [features.CORRUPTION, features.STRENGTH]
+    accuracy = config_pb2.MetricConfig(
+        class_name="SparseCategoricalAccuracy",
+        per_slice_thresholds=[
+            _on_slices(
+                _corrupted(name, strength),
+                config_pb2.MetricThreshold(value_threshold=_at_least(least)),
+            )
+            for name in corruptions.CORRUPTIONS
+            for strength, least in robustness.thresholds().items()
+        ],
+    )
+    count = config_pb2.MetricConfig(class_name="ExampleCount")
+    return config_pb2.EvalConfig(
+        model_specs=[_model(CANDIDATE)],
+        slicing_specs=[
+            config_pb2.SlicingSpec(feature_keys=slices),
+            config_pb2.SlicingSpec(feature_keys=[*slices, features.LABEL]),
+        ],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=[accuracy, count])],
+    )
+
+
+def _corrupted(name: str, strength: int) -> config_pb2.SlicingSpec:
+    return config_pb2.SlicingSpec(
+        feature_values={features.CORRUPTION: name, features.STRENGTH: str(strength)}
     )
 
 

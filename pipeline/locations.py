@@ -6,6 +6,8 @@ import dataclasses
 import pathlib
 
 RECEIPT_FILE = "receipt.json"
+REVIEW_PAGE = "review.html"
+INDEX_PAGE = "index.html"
 LOG_FILE = "log.txt"
 
 
@@ -38,6 +40,16 @@ class Locations:
     def runs(self) -> pathlib.Path:
         """A folder per run: receipt and log."""
         return self.root / "runs"
+
+    @property
+    def index(self) -> pathlib.Path:
+        """The page that lists the runs."""
+        return self.root / INDEX_PAGE
+
+    @property
+    def comparisons(self) -> pathlib.Path:
+        """Pages on which two runs are compared."""
+        return self.root / "comparisons"
 
     @property
     def lock(self) -> pathlib.Path:

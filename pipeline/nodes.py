@@ -1,9 +1,13 @@
-"""The nodes of the graph, in the order in which they run; Tuner is one on demand alone."""
+"""The nodes of the graph, in the order in which they run, and those that run on demand alone."""
 
 DATA_GATE = "DataGate"
 TUNER = "Tuner"
 TRAINER = "Trainer"
 EVALUATOR = "Evaluator"
+PREDICTIONS = "Predictions"
+CORRUPTION = "Corruption"
+ROBUSTNESS_EVALUATOR = "RobustnessEvaluator"
+BLESSING = "Blessing"
 PUSHER = "Pusher"
 
 NODES = (
@@ -17,15 +21,21 @@ NODES = (
     TRAINER,
     "ServingCheck",
     EVALUATOR,
+    PREDICTIONS,
     PUSHER,
 )
 
 
-def expected_nodes(tuner: bool) -> tuple[str, ...]:
+def expected_nodes(tuner: bool, robustness: bool) -> tuple[str, ...]:
     """The nodes of a run.
 
     Args:
       tuner: whether hyperparameters are searched for.
+      robustness: whether the model is also evaluated on corrupted images.
     """
-    place = NODES.index(TRAINER)
-    return (*NODES[:place], TUNER, *NODES[place:]) if tuner else NODES
+    before = {
+        "Transform": [CORRUPTION] if robustness else [],
+        TRAINER: [TUNER] if tuner else [],
+        PUSHER: [ROBUSTNESS_EVALUATOR, BLESSING] if robustness else [],
+    }
+    return tuple(name for node in NODES for name in (*before.get(node, []), node))

@@ -17,8 +17,9 @@ class Gate:
     """One threshold that the model was held to.
 
     Attributes:
-      metric: `accuracy`, `recall` or `accuracy against the served model`.
-      slice: `overall` or a class name.
+      metric: `accuracy`, `recall`, `accuracy against the served model` or `accuracy under
+        corruption`.
+      slice: `overall`, a class name or a corruption.
       value: what was measured.
       threshold: the least value that passes.
       passed: TFMA's own verdict.
@@ -71,16 +72,16 @@ def read_evaluation(uri: str, class_names: tuple[str, ...], gates: dict[str, flo
     result = tfma.load_eval_result(uri, model_name=_candidate_name(uri))
     overall = dict(result.slicing_metrics)[_OVERALL][""]
     metrics = overall[""]
-    count = int(_number(metrics["example_count"]))
+    count = int(metric_value(metrics["example_count"]))
     confusion = _confusion(metrics["confusion_matrix"], len(class_names))
     per_class = {
         name: _class_scores(overall, number, sum(confusion[number]))
         for number, name in enumerate(class_names)
     }
     return Evaluation(
-        accuracy=_number(metrics[ACCURACY]),
-        cross_entropy=_number(metrics["sparse_categorical_crossentropy"]),
-        top_2_accuracy=_number(metrics["top_2_accuracy"]),
+        accuracy=metric_value(metrics[ACCURACY]),
+        cross_entropy=metric_value(metrics["sparse_categorical_crossentropy"]),
+        top_2_accuracy=metric_value(metrics["top_2_accuracy"]),
         count=count,
         per_class=per_class,
         macro_avg=_averages(metrics, "macro_average", count),
@@ -97,20 +98,21 @@ def _candidate_name(uri: str) -> str:
     return next(spec.name for spec in specs if not spec.is_baseline)
 
 
-def _number(value: dict[str, Any]) -> float:
+def metric_value(value: dict[str, Any]) -> float:
+    """A metric's value out of what TFMA wraps it in."""
     return float(value["doubleValue"])
 
 
 def _class_scores(overall: dict[str, Any], number: int, support: int) -> dict[str, float]:
     # A class that is neither in the test split nor ever predicted has no entry.
     scores = overall.get(f"classId:{number}", {})
-    found = {name: _number(scores[name]) if name in scores else 0.0 for name in _SCORES}
+    found = {name: metric_value(scores[name]) if name in scores else 0.0 for name in _SCORES}
     return {**found, "support": support}
 
 
 def _averages(metrics: dict[str, Any], kind: str, count: int) -> dict[str, float]:
     # The name that TFMA gives to an aggregated metric.
-    found = {name: _number(metrics[f"{kind}: true\n_{name}"]) for name in _SCORES}
+    found = {name: metric_value(metrics[f"{kind}: true\n_{name}"]) for name in _SCORES}
     return {**found, "support": count}
 
 
@@ -139,15 +141,15 @@ def _calibration_error(plots: dict[str, Any]) -> float:
 def _gates(
     uri: str, result: Any, class_names: tuple[str, ...], thresholds: dict[str, float]
 ) -> list[Gate]:
-    failed = _failures(uri)
+    failed = failures(uri)
     slices = {key: sub[""][""] for key, sub in result.slicing_metrics}
-    accuracy = _number(slices[_OVERALL][ACCURACY])
+    accuracy = metric_value(slices[_OVERALL][ACCURACY])
     passed = (_OVERALL, "value") not in failed
     gates = [Gate("accuracy", "overall", accuracy, thresholds["accuracy"], passed)]
     for number, name in enumerate(class_names):
         key = (("label", number),)
         # A class without test images has no slice: nothing shows that it is recognised.
-        recall = _number(slices[key][ACCURACY]) if key in slices else 0.0
+        recall = metric_value(slices[key][ACCURACY]) if key in slices else 0.0
         passed = key in slices and (key, "value") not in failed
         gates.append(Gate("recall", name, recall, thresholds["class_recall"], passed))
     return gates + _baseline_gate(uri, result, accuracy, failed, thresholds["accuracy_drop"])
@@ -160,17 +162,16 @@ def _baseline_gate(
     if not baselines:
         return []
     served = dict(tfma.load_eval_result(uri, model_name=baselines[0]).slicing_metrics)
-    change = accuracy - _number(served[_OVERALL][""][""][ACCURACY])
+    change = accuracy - metric_value(served[_OVERALL][""][""][ACCURACY])
     passed = (_OVERALL, "change") not in failed
     return [Gate("accuracy against the served model", "overall", change, -drop, passed)]
 
 
-def _failures(uri: str) -> set[tuple]:
+def failures(uri: str) -> set[tuple]:
     """Slice and kind (`value` or `change`) of each threshold that TFMA found not to hold."""
     failed = set()
     for validations in tfma.load_validation_result(uri).metric_validations_per_slice:
-        keys = validations.slice_key.single_slice_keys
-        slice_key = tuple((key.column, key.int64_value) for key in keys)
+        slice_key = tfma.slicer.deserialize_slice_key(validations.slice_key)
         for failure in validations.failures:
             kind = "change" if failure.metric_key.is_diff else "value"
             failed.add((slice_key, kind))

@@ -6,11 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 
 import numpy as np
-import tfx  # noqa: F401
-from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
-
-# After TFX, which puts a module in place that TFDV misses.
-import tensorflow_data_validation as tfdv  # isort: skip
+from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 ANOMALIES = "anomalies"
 DRIFT = "drift"
@@ -21,6 +17,12 @@ _DRIFT_REASONS = {
     anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH,
     anomalies_pb2.AnomalyInfo.COMPARATOR_JENSEN_SHANNON_DIVERGENCE_HIGH,
     anomalies_pb2.AnomalyInfo.COMPARATOR_NORMALIZED_ABSOLUTE_DIFFERENCE_HIGH,
+}
+_MEASUREMENT = anomalies_pb2.DriftSkewInfo.Measurement
+_MEASURES = {
+    _MEASUREMENT.L_INFTY: "largest change of a value's share",
+    _MEASUREMENT.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon divergence",
+    _MEASUREMENT.NORMALIZED_ABSOLUTE_DIFFERENCE: "normalised absolute difference",
 }
 _SHOWN_DUPLICATES = 3
 
@@ -36,6 +38,23 @@ class Finding:
 
     check: str
     line: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Drift:
+    """How far a feature moved since the served model was trained.
+
+    Attributes:
+      feature: its name.
+      measure: of the distance.
+      value: the distance.
+      threshold: from which on it counts as a drift.
+    """
+
+    feature: str
+    measure: str
+    value: float
+    threshold: float
 
 
 def anomaly_findings(anomalies: anomalies_pb2.Anomalies, split: str) -> list[Finding]:
@@ -54,19 +73,12 @@ def anomaly_findings(anomalies: anomalies_pb2.Anomalies, split: str) -> list[Fin
     return found
 
 
-def drift_findings(
-    statistics: statistics_pb2.DatasetFeatureStatisticsList,
-    reference: statistics_pb2.DatasetFeatureStatisticsList,
-    schema: schema_pb2.Schema,
-) -> list[Finding]:
+def drift_findings(compared: anomalies_pb2.Anomalies) -> list[Finding]:
     """A finding for each feature that drifted past the bound that the schema sets.
 
     Args:
-      statistics: of the training split now.
-      reference: of the training split of the model now served.
-      schema: its drift comparators hold the bounds.
+      compared: what TFDV says of the training split now against that of the served model.
     """
-    anomalies = tfdv.validate_statistics(statistics, schema, previous_statistics=reference)
     return [
         Finding(
             DRIFT,
@@ -75,9 +87,23 @@ def drift_findings(
             "change is meant, raise the drift_comparator in the schema or set "
             "data_gate.drift=warn.",
         )
-        for name, info in sorted(anomalies.anomaly_info.items())
+        for name, info in sorted(compared.anomaly_info.items())
         for reason in info.reason
         if reason.type in _DRIFT_REASONS
+    ]
+
+
+def drifts(compared: anomalies_pb2.Anomalies) -> list[Drift]:
+    """How far each feature moved for which the schema sets a bound, past it or not."""
+    return [
+        Drift(
+            ".".join(info.path.step),
+            _MEASURES[measurement.type],
+            measurement.value,
+            measurement.threshold,
+        )
+        for info in compared.drift_skew_info
+        for measurement in info.drift_measurements
     ]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import logging
 import os
 from typing import Any
 
+import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
@@ -15,13 +17,13 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
 from components import examples, features, image_schema
-from components.data_gate import checks
+from components.data_gate import checks, similarity
 
 # After TFX, which puts a module in place that TFDV misses.
 import tensorflow_data_validation as tfdv  # isort: skip
 
-REPORT_FILE = "report.json"
 STOP = "stop"
+_SHOWN_PAIRS = 24
 
 logger = logging.getLogger(__name__)
 
@@ -46,17 +48,21 @@ class Executor(base_executor.BaseExecutor):
         """
         uris = {key: found[0].uri for key, found in input_dict.items() if found}
         severities = json.loads(exec_properties["severities"])
+        splits = {name: examples.read_split(uris["examples"], name) for name in features.SPLITS}
+        drift = _drift(uris)
         findings = (
             _anomaly_findings(uris["anomalies"])
-            + _drift_findings(uris)
-            + _duplicate_findings(uris["examples"], exec_properties["max_duplicates"])
+            + checks.drift_findings(drift)
+            + _duplicate_findings(splits, exec_properties["max_duplicates"])
         )
         for finding in findings:
             logger.warning("%s: %s", finding.check, finding.line)
         stopping = [f"{f.check}: {f.line}" for f in findings if severities[f.check] == STOP]
         if stopping:
             raise DataGateStop("\n".join(stopping))
-        _write_report(artifact_utils.get_single_uri(output_dict["report"]), findings, uris)
+        folder = artifact_utils.get_single_uri(output_dict["report"])
+        _write_report(folder, findings, checks.drifts(drift), uris.get("baseline_model"))
+        _write_similar(folder, splits)
 
 
 def _anomaly_findings(uri: str) -> list[checks.Finding]:
@@ -69,34 +75,57 @@ def _anomaly_findings(uri: str) -> list[checks.Finding]:
     return found
 
 
-def _drift_findings(uris: dict[str, str]) -> list[checks.Finding]:
+def _drift(uris: dict[str, str]) -> anomalies_pb2.Anomalies:
+    """What TFDV says of the training split against that of the served model, where there is one."""
     if "baseline_model" not in uris:
-        return []
+        return anomalies_pb2.Anomalies()
     reference = os.path.join(uris["baseline_model"], features.REFERENCE_STATISTICS_FILE)
     if not fileio.exists(reference):
         # A served model whose artifact is gone is registered again from its export alone.
         logger.warning("the served model has no statistics of its data: drift is not judged")
-        return []
+        return anomalies_pb2.Anomalies()
     current = os.path.join(uris["statistics"], f"Split-{features.TRAIN_SPLIT}", "FeatureStats.pb")
     schema = io_utils.parse_pbtxt_file(
         os.path.join(uris["schema"], image_schema.SCHEMA_FILE), schema_pb2.Schema()
     )
-    return checks.drift_findings(
-        tfdv.load_stats_binary(current), tfdv.load_stats_binary(reference), schema
+    return tfdv.validate_statistics(
+        tfdv.load_stats_binary(current),
+        schema,
+        previous_statistics=tfdv.load_stats_binary(reference),
     )
 
 
-def _duplicate_findings(examples_uri: str, bound: int) -> list[checks.Finding]:
-    splits = {name: examples.read_split(examples_uri, name) for name in features.SPLITS}
-    test = splits.pop(features.TEST_SPLIT)
-    training = [(split.images, split.ids) for split in splits.values()]
+def _duplicate_findings(splits: dict[str, examples.Split], bound: int) -> list[checks.Finding]:
+    test = splits[features.TEST_SPLIT]
+    training = [
+        (split.images, split.ids) for name, split in splits.items() if name != features.TEST_SPLIT
+    ]
     return checks.duplicate_findings(training, test.images, test.ids, bound)
 
 
-def _write_report(folder: str, findings: list[checks.Finding], uris: dict[str, str]) -> None:
+def _write_report(
+    folder: str,
+    findings: list[checks.Finding],
+    drifts: list[checks.Drift],
+    compared_with: str | None,
+) -> None:
     report = {
         "findings": [dataclasses.asdict(finding) for finding in findings],
-        "compared_with": uris.get("baseline_model"),
+        "drifts": [dataclasses.asdict(drift) for drift in drifts],
+        "compared_with": compared_with,
     }
-    with fileio.open(os.path.join(folder, REPORT_FILE), "w") as file:
-        file.write(json.dumps(report, indent=1))
+    _write_json(os.path.join(folder, features.DATA_GATE_REPORT_FILE), report)
+
+
+def _write_similar(folder: str, splits: dict[str, examples.Split]) -> None:
+    report, first, second = similarity.report(splits, _SHOWN_PAIRS)
+    _write_json(os.path.join(folder, features.SIMILAR_FILE), report)
+    content = io.BytesIO()
+    np.savez_compressed(content, first=first, second=second)
+    with fileio.open(os.path.join(folder, features.SIMILAR_IMAGES_FILE), "wb") as file:
+        file.write(content.getvalue())
+
+
+def _write_json(path: str, content: dict[str, Any]) -> None:
+    with fileio.open(path, "w") as file:
+        file.write(json.dumps(content, indent=1))

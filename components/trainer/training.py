@@ -21,7 +21,15 @@ from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 from components import examples, features, image_schema
-from components.trainer import batches, calibration, callbacks, export, model, warm_start
+from components.trainer import (
+    batches,
+    calibration,
+    callbacks,
+    export,
+    inspection,
+    model,
+    warm_start,
+)
 from components.trainer.optimizer import ConvolutionMuon
 from components.trainer.resumption import BEST_WEIGHTS_FILE, read_progress
 from components.trainer.settings import Settings, with_hyperparameters
@@ -39,7 +47,8 @@ def run_fn(fn_args: FnArgs) -> None:
 
     The model artifact holds the serving export, the Keras model, the statistics of the data that
     it was trained on, and golden answers against which the export is checked. The model run
-    artifact holds the logs, the history, and a report of what the training found out.
+    artifact holds the logs, the history, a report of what the training found out, augmented images
+    and feature maps.
 
     Args:
       fn_args: `custom_config` holds the settings, and from `component.Executor` the folders of
@@ -67,11 +76,12 @@ def run_fn(fn_args: FnArgs) -> None:
         "calibration": calibrate(classifier, splits, transform),
     }
     _write_model_run(report, backup_dir, fn_args.model_run_dir)
+    _write_inspection(classifier, settings, schema, transform, splits, fn_args.model_run_dir)
     model_dir = os.path.dirname(fn_args.serving_model_dir)
     export.export_model(classifier, transform, schema, fn_args.serving_model_dir)
     _save_keras_model(classifier, model_dir)
     _copy_statistics(folders[features.STATISTICS_FOLDER], model_dir)
-    golden = choose_golden(splits[features.TEST_SPLIT])
+    golden = inspection.first_of_each_class(splits[features.TEST_SPLIT], _GOLDEN_PER_CLASS)
     _save_golden(golden, schema.shape, predict(classifier, golden, transform), model_dir)
     shutil.rmtree(backup_dir)
 
@@ -156,15 +166,20 @@ def compiled_network(
             use_ema=settings.ema_momentum > 0,
             ema_momentum=settings.ema_momentum,
         ),
-        loss=keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=settings.label_smoothing
-        ),
+        loss=loss_function(settings),
         metrics=["accuracy"],
         steps_per_execution=steps_at_once,
         # XLA is slower than oneDNN on a CPU; Keras would choose it by itself.
         jit_compile=False,
     )
     return network
+
+
+def loss_function(settings: Settings) -> keras.losses.Loss:
+    """Cross-entropy of logits and one-hot labels, with label smoothing."""
+    return keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=settings.label_smoothing
+    )
 
 
 def build_classifier(
@@ -224,12 +239,30 @@ def predict(
     return network.predict(images, batch_size=_PREDICTION_BATCH, verbose=0)
 
 
-def choose_golden(split: examples.Split) -> examples.Split:
-    """The first images of each class, on which the export is checked."""
-    labels = np.unique(split.labels)
-    members = [np.flatnonzero(split.labels == label)[:_GOLDEN_PER_CLASS] for label in labels]
-    chosen = np.concatenate(members)
-    return examples.Split(split.images[chosen], split.labels[chosen], split.ids[chosen])
+def _write_inspection(
+    classifier: keras.Model,
+    settings: Settings,
+    schema: image_schema.ImageSchema,
+    transform: tft.TFTransformOutput,
+    splits: dict[str, examples.Split],
+    folder: str,
+) -> None:
+    trained = inspection.first_of_each_class(splits[features.TRAIN_SPLIT], 1)
+    inspection.write_augmented(
+        os.path.join(folder, features.AUGMENTED_FILE),
+        trained,
+        batches.prepared_images(trained.images, transform),
+        settings,
+        schema,
+    )
+    unseen = inspection.first_of_each_class(splits[features.TEST_SPLIT], 1)
+    inspection.write_feature_maps(
+        os.path.join(folder, features.FEATURE_MAPS_FILE),
+        unseen,
+        batches.prepared_images(unseen.images, transform),
+        classifier,
+        schema,
+    )
 
 
 def _backup_folder(model_run_dir: str, settings: Settings, base_model: str | None) -> str:

@@ -15,7 +15,7 @@ def assert_refused(run):
     assert (run.receipt["status"], run.receipt["verdict"]) == ("completed", "refused")
     assert run.receipt["failure"] is None
     assert run.receipt["pushed_version"] is None
-    assert "nothing pushed" in run.outcome.output
+    assert "Nothing was pushed." in run.outcome.output
     for gate in run.receipt["gates"]:
         assert gate["passed"] == (gate["value"] >= gate["threshold"]), gate
 
@@ -54,7 +54,7 @@ def test_a_class_trained_away_is_refused_although_the_rest_is_good(
     assert failed_gates(run) == {("recall", "Ankle boot")}
     assert run.receipt["test_accuracy"] >= 0.8
     assert not (run.root / "serving").exists()
-    assert "refused: recall, Ankle boot" in run.outcome.output
+    assert "Refused: the recall of Ankle boot is too low." in run.outcome.output
 
 
 def test_a_model_worse_than_the_served_one_is_refused(

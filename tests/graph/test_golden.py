@@ -25,6 +25,7 @@ ENGINE_ARGUMENTS = ["--runner=SomeEngine"]
 CONFIGURATIONS = {
     **{profile: (profile, []) for profile in config.PROFILES},
     "tuner": ("default", ["tuner.enabled=true"]),
+    "robustness": ("default", ["robustness.enabled=true", "robustness.accuracy_1=0.8"]),
 }
 
 
@@ -147,7 +148,8 @@ def test_it_is_the_golden_form(name, form, request):
 
 
 def test_it_runs_the_named_nodes_each_after_what_it_needs(form, configured):
-    assert set(form["nodes"]) == set(expected_nodes(configured.tuner.enabled))
+    nodes = expected_nodes(configured.tuner.enabled, configured.robustness.enabled)
+    assert set(form["nodes"]) == set(nodes)
     for name, node in form["nodes"].items():
         sources = {channel.split(".")[0] for i in node["inputs"].values() for channel in i["from"]}
         # What the Resolver looks for comes from earlier runs, from no node of this one.
@@ -163,6 +165,19 @@ def test_nothing_is_trained_before_the_gate_nor_pushed_before_the_checks(form):
     assert {"DataGate", "Resolver"} <= all_before("Trainer")
     assert "ServingCheck" in all_before("Evaluator")
     assert {"ServingCheck", "Evaluator"} <= all_before("Pusher")
+
+
+def test_what_robustness_refuses_is_not_pushed(name, form):
+    robustness = name == "robustness"
+    source = "Blessing.blessing" if robustness else "Evaluator.blessing"
+    assert form["nodes"]["Pusher"]["inputs"]["model_blessing"]["from"] == [source]
+    if robustness:
+        blessings = form["nodes"]["Blessing"]["inputs"].values()
+        assert [channel for entry in blessings for channel in entry["from"]] == [
+            "Evaluator.blessing",
+            "RobustnessEvaluator.blessing",
+        ]
+        assert "DataGate" in form["nodes"]["Corruption"]["after"]
 
 
 def test_what_the_tuner_chose_goes_to_the_trainer(name, form):

@@ -42,7 +42,7 @@ def test_it_ends_pushed_with_every_node_complete(sample_run):
     assert {name: node["status"] for name, node in receipt["nodes"].items()} == dict.fromkeys(
         NODES, "complete"
     )
-    assert len(NODES) == 11
+    assert len(NODES) == 12
     assert receipt["runner"] == {"dag": "LocalDagRunner", "node": "FnApiRunner"}
 
 
@@ -156,7 +156,7 @@ def test_runs_show_prints_the_latest_as_it_was_printed_then(sample_run, command)
     shown = command("runs", "show", "latest", "--output-dir", sample_run.output_dir)
     assert shown.code == 0
     assert shown.output == sample_run.outcome.output
-    assert "Pushed: version" in shown.output
+    assert "Pushed as version" in shown.output
 
 
 def test_runs_show_as_json_is_the_receipt(sample_run, command):

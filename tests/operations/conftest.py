@@ -43,22 +43,30 @@ def receipt(prepared):
 @pytest.fixture
 def pushed_receipt(receipt):
     """The receipt of a run that pushed a model."""
-    scores = {"precision": 0.75, "recall": 0.5, "f1": 0.6, "support": 40}
-    gate = {"metric": "accuracy", "slice": "overall", "value": 0.9, "threshold": 0.8}
+    # As of the confusion matrix below.
+    first = {"precision": 600 / 610, "recall": 0.5, "f1": 1200 / 1810, "support": 1200}
+    second = {
+        "precision": 10_790 / 11_390,
+        "recall": 10_790 / 10_800,
+        "f1": 0.9725,
+        "support": 10_800,
+    }
+    accuracy = 11_390 / 12_000
+    gate = {"metric": "accuracy", "slice": "overall", "value": accuracy, "threshold": 0.8}
     receipt.update(
         status="completed",
         verdict="pushed",
         seconds=61.4,
         nodes={"Trainer": {"status": "complete", "seconds": 12.34, "cached": False}},
         gates=[{**gate, "passed": True}],
-        test_accuracy=0.91234,
+        test_accuracy=accuracy,
         test_count=12_000,
         cross_entropy=0.3,
         top_2_accuracy=0.97,
-        confusion=[[20, 20], [1, 39]],
-        per_class={CLASSES[0]: scores, CLASSES[1]: {**scores, "recall": 0.975}},
-        macro_avg={**scores, "support": 80},
-        weighted_avg={**scores, "support": 80},
+        confusion=[[600, 600], [10, 10_790]],
+        per_class={CLASSES[0]: first, CLASSES[1]: second},
+        macro_avg={**first, "support": 12_000},
+        weighted_avg={**second, "support": 12_000},
         model_digest="d" * 64,
         digests={"Trainer.model": "e" * 64},
         pushed_version=17,

@@ -16,8 +16,8 @@ def printed(capsys, receipt):
 
 def test_a_pushed_model_is_told_with_its_version_and_where_it_lies(capsys, pushed_receipt):
     text = printed(capsys, pushed_receipt)
-    assert "Pushed: version 17, all 1 gates passed" in text
-    assert "Test accuracy 0.9123 on 12,000 images" in text
+    assert "Pushed as version 17: all 1 gates passed." in text
+    assert "Test accuracy 0.9492 (0.9451 to 0.9530) on 12,000 images" in text
     assert "Served    outputs/clothes/serving/17" in text
     assert "Results   outputs/clothes/runs/20260102-030405" in text
     assert "Go on" not in text
@@ -26,9 +26,9 @@ def test_a_pushed_model_is_told_with_its_version_and_where_it_lies(capsys, pushe
 def test_class_names_are_shown_as_they_are(capsys, pushed_receipt):
     """Even where they look like the markup of the library that prints them."""
     text = printed(capsys, pushed_receipt)
-    assert "weakest class [bold]x, recall 0.500" in text
+    assert "weakest class [bold]x, recall 0.500 (0.472 to 0.528)" in text
     (line,) = [line for line in text.splitlines() if line.startswith("[bold]x ")]
-    assert line.split() == ["[bold]x", "0.750", "0.500", "0.600", "40"]
+    assert line.split() == ["[bold]x", "0.984", "0.500", "0.663", "1,200"]
 
 
 def test_each_node_is_shown_with_its_time(capsys, pushed_receipt):
@@ -36,19 +36,26 @@ def test_each_node_is_shown_with_its_time(capsys, pushed_receipt):
     assert line.split() == ["Trainer", "complete", "12.3"]
 
 
-def test_a_refused_model_is_told_with_the_gates_that_refused_it(capsys, pushed_receipt):
+@pytest.mark.parametrize(("threshold", "noise"), [(0.6, False), (0.51, True)])
+def test_a_refused_model_is_told_with_the_gates_that_refused_it(
+    capsys, pushed_receipt, threshold, noise
+):
     failed = {
         "metric": "recall",
         "slice": "[bold]x",
         "value": 0.5,
-        "threshold": 0.6,
+        "threshold": threshold,
         "passed": False,
     }
     pushed_receipt.update(verdict="refused", pushed_version=None)
     pushed_receipt["gates"].append(failed)
     text = printed(capsys, pushed_receipt)
-    assert "Refused by 1 of 2 gates, nothing pushed" in text
-    assert "refused: recall, [bold]x: 0.5000, expected at least 0.6000" in text
+    assert "Refused: the recall of [bold]x is too low. Nothing was pushed." in text
+    (sentence,) = [line for line in text.splitlines() if line.startswith("  Recall of [bold]x")]
+    assert ("more than the noise" in sentence) != noise
+    (line,) = [line for line in text.splitlines() if line.startswith("recall ")]
+    assert "refused" in line
+    assert ("within the noise" in line) == noise
     assert "Served" not in text
 
 
@@ -56,8 +63,8 @@ def test_a_refused_model_is_told_with_the_gates_that_refused_it(capsys, pushed_r
     ("changes", "headline"),
     [
         ({"status": "failed", "verdict": "stopped"}, "Stopped by DataGate before training"),
-        ({"status": "failed"}, "Failed in Trainer, nothing pushed"),
-        ({"status": "interrupted"}, "Interrupted, nothing pushed"),
+        ({"status": "failed"}, "Failed in Trainer: nothing was pushed."),
+        ({"status": "interrupted"}, "Interrupted before its end: nothing was pushed."),
     ],
 )
 def test_a_failure_is_told_with_its_reason_and_how_to_go_on(capsys, receipt, changes, headline):
@@ -72,12 +79,12 @@ def test_a_failure_is_told_with_its_reason_and_how_to_go_on(capsys, receipt, cha
 
 def test_a_failure_outside_of_the_nodes_is_told(capsys, receipt):
     receipt.update(status="failed", failure={"node": None, "message": "no space left"})
-    assert "Failed in the run itself, nothing pushed" in printed(capsys, receipt)
+    assert "Failed in the run itself: nothing was pushed." in printed(capsys, receipt)
 
 
 def test_a_run_that_was_killed_can_be_shown(capsys, receipt):
     """Nothing was entered after its beginning."""
-    assert "Interrupted, nothing pushed" in printed(capsys, receipt)
+    assert "Interrupted before its end: nothing was pushed." in printed(capsys, receipt)
 
 
 def test_long_lines_are_not_cut_where_no_terminal_is(capsys, receipt):
@@ -98,7 +105,7 @@ def test_runs_are_listed_newest_first(capsys, receipt, pushed_receipt):
     heading, first, second = capsys.readouterr().out.splitlines()
     assert heading.split()[:4] == ["run", "pipeline", "status", "verdict"]
     assert first.split()[0] == "20260102-030405"
-    assert first.split()[-5:] == ["pushed", "0.9123", "61", "s", "17"]
+    assert first.split()[-5:] == ["pushed", "0.9492", "61", "s", "17"]
     assert second.split()[:2] == ["20250101-000000", "[red]shoes"]
 
 

@@ -50,7 +50,13 @@ OTHER_VALUES = {
     "gates.accuracy": 0.123,
     "gates.class_recall": 0.123,
     "gates.accuracy_drop": 0.123,
+    "robustness.enabled": True,
+    "robustness.accuracy_1": 0.123,
+    "robustness.accuracy_2": 0.123,
+    "robustness.accuracy_3": 0.123,
 }
+# What must be set beside a key.
+NEEDED = {f"robustness.accuracy_{strength}": ["robustness.enabled=true"] for strength in (1, 2, 3)}
 
 
 def value_of(loaded, key):
@@ -72,9 +78,10 @@ def test_every_key_has_another_value_to_be_tried_with():
 
 @pytest.mark.parametrize("key", OTHER_VALUES)
 def test_every_key_can_be_set_and_changes_nothing_else(key):
-    value = OTHER_VALUES[key]
-    before = config.load("default")
-    after = config.load("default", [f"{key}={value if key == 'name' else json.dumps(value)}"])
+    value, needed = OTHER_VALUES[key], NEEDED.get(key, [])
+    before = config.load("default", needed)
+    assignment = f"{key}={value if key == 'name' else json.dumps(value)}"
+    after = config.load("default", [*needed, assignment])
     changed = [k for k in config.known_keys() if value_of(before, k) != value_of(after, k)]
     assert changed == [key]
     assert value_of(after, key) == value
@@ -237,6 +244,10 @@ def test_an_assignment_without_a_value_is_refused():
         ("tuner.max_parameters=0", "greater than or equal to 1"),
         ("gates.accuracy=1.5", "less than or equal to 1"),
         ("gates.accuracy=90", "less than or equal to 1"),
+        ("robustness.enabled=perhaps", "a valid boolean"),
+        ("robustness.accuracy_1=80", "less than or equal to 1"),
+        ("robustness.accuracy_2=true", "a valid number"),
+        ("robustness.accuracy_3=0.5", "null, or robustness.enabled=true beside it"),
         ("data_gate.drift=ignore", "'stop' or 'warn'"),
         ("data_gate.max_duplicates=-1", "greater than or equal to 0"),
         ("split.validation_per_class=0", "greater than or equal to 1"),
@@ -253,6 +264,15 @@ def test_a_value_out_of_range_is_refused(assignment, expected):
     assert message.startswith(key)
     assert f"; expected {expected}" in message or expected in message.partition("; expected ")[2]
     assert message.endswith(f"Set it with --set {key}=VALUE.")
+
+
+def test_the_thresholds_of_robustness_are_those_that_are_set():
+    enabled = ["robustness.enabled=true"]
+    assert config.load("default", enabled).robustness.thresholds() == {}
+    some = [*enabled, "robustness.accuracy_1=0.5", "robustness.accuracy_3=0"]
+    assert config.load("default", some).robustness.thresholds() == {1: 0.5, 3: 0}
+    taken_back = [*some, "robustness.accuracy_1=null"]
+    assert config.load("default", taken_back).robustness.thresholds() == {3: 0}
 
 
 @hypothesis.given(strategies.sampled_from(sorted(OTHER_VALUES)), strategies.text(max_size=20))

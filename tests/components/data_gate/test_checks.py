@@ -10,7 +10,9 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from components.data_gate import checks
 
-# After the checks, which put a module in place that it misses.
+import tfx  # noqa: F401  isort: skip
+
+# After TFX, which puts a module in place that it misses.
 import tensorflow_data_validation as tfdv  # isort: skip
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -123,24 +125,38 @@ def statistics_of(counts, schema):
 EVEN = [100] * 10
 
 
-def test_the_same_data_has_not_drifted(schema):
-    even = statistics_of(EVEN, schema)
-    assert checks.drift_findings(even, even, schema) == []
+@pytest.fixture(scope="module")
+def compared(schema):
+    """Makes what TFDV says of counts by class now, against an even spread before."""
+
+    def compare(*counts):
+        return tfdv.validate_statistics(
+            statistics_of(counts, schema), schema, previous_statistics=statistics_of(EVEN, schema)
+        )
+
+    return compare
 
 
-def test_more_of_the_same_data_is_no_drift(schema):
-    now = statistics_of([count * 3 for count in EVEN], schema)
-    assert checks.drift_findings(now, statistics_of(EVEN, schema), schema) == []
+def test_the_same_data_has_not_drifted(compared):
+    assert checks.drift_findings(compared(*EVEN)) == []
 
 
-def test_a_change_below_the_bound_of_the_schema_is_no_drift(schema):
-    now = statistics_of([115, 85, *EVEN[2:]], schema)
-    assert checks.drift_findings(now, statistics_of(EVEN, schema), schema) == []
+def test_more_of_the_same_data_is_no_drift(compared):
+    assert checks.drift_findings(compared(*(count * 3 for count in EVEN))) == []
 
 
-def test_a_change_above_the_bound_of_the_schema_is_drift(schema):
-    now = statistics_of([160, 40, *EVEN[2:]], schema)
-    (found,) = checks.drift_findings(now, statistics_of(EVEN, schema), schema)
+def test_a_change_below_the_bound_of_the_schema_is_no_drift_but_told(compared):
+    now = compared(115, 85, *EVEN[2:])
+    assert checks.drift_findings(now) == []
+    (drift,) = checks.drifts(now)
+    assert (drift.feature, drift.measure) == ("label", "largest change of a value's share")
+    assert drift.value == pytest.approx(0.015)
+    assert drift.threshold == 0.02
+
+
+def test_a_change_above_the_bound_of_the_schema_is_drift(compared):
+    now = compared(160, 40, *EVEN[2:])
+    (found,) = checks.drift_findings(now)
     assert found.check == checks.DRIFT
     assert found.line.startswith("feature label drifted since the served model was trained: ")
     assert "0.06" in found.line
@@ -148,9 +164,13 @@ def test_a_change_above_the_bound_of_the_schema_is_drift(schema):
     assert "drift_comparator" in found.line
     assert "data_gate.drift=warn" in found.line
     assert "\n" not in found.line
+    assert [drift.value for drift in checks.drifts(now)] == [pytest.approx(0.06)]
 
 
-def test_an_anomaly_is_not_taken_for_drift(schema):
+def test_an_anomaly_is_not_taken_for_drift(compared):
     """Values out of the domain are for the check of anomalies."""
-    now = statistics_of([*EVEN, 1], schema)
-    assert checks.drift_findings(now, statistics_of(EVEN, schema), schema) == []
+    assert checks.drift_findings(compared(*EVEN, 1)) == []
+
+
+def test_without_a_served_model_there_is_no_drift_to_tell():
+    assert checks.drifts(anomalies_pb2.Anomalies()) == []

@@ -1,0 +1,1 @@
+"""Blessing: one verdict out of several evaluations."""

@@ -1,0 +1,1 @@
+"""Predictions: what the models answer to each test image, for the review."""

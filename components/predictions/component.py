@@ -1,0 +1,61 @@
+"""Predictions: what the new and the served model answer to each test image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfx.dsl.components.base import base_component, executor_spec
+from tfx.types import Artifact, Channel, component_spec, standard_artifacts
+
+from components.predictions import executor
+
+
+class ImagePredictions(Artifact):
+    """The answers to the test split, in `features.PREDICTIONS_FILE`."""
+
+    TYPE_NAME = "ImagePredictions"
+
+
+class PredictionsSpec(component_spec.ComponentSpec):
+    """Inputs and output of Predictions."""
+
+    PARAMETERS: dict[str, Any] = {}
+    INPUTS = {
+        "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "baseline_model": component_spec.ChannelParameter(
+            type=standard_artifacts.Model, optional=True
+        ),
+        "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+    }
+    OUTPUTS = {"predictions": component_spec.ChannelParameter(type=ImagePredictions)}
+
+
+class Predictions(base_component.BaseComponent):
+    """Keeps each answer: TFMA keeps sums, and BulkInferrer knows neither labels nor a baseline."""
+
+    SPEC_CLASS = PredictionsSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+
+    def __init__(
+        self, examples: Any, model: Any, baseline_model: Any, schema: Any, evaluation: Any
+    ):
+        """Constructs the component from channels.
+
+        Args:
+          examples: of which the split `test` is used.
+          model: the new one.
+          baseline_model: the model now served, if any.
+          schema: the shape of the images and the class names.
+          evaluation: from Evaluator, whose counts the answers must agree with.
+        """
+        spec = PredictionsSpec(
+            examples=examples,
+            model=model,
+            baseline_model=baseline_model,
+            schema=schema,
+            evaluation=evaluation,
+            predictions=Channel(type=ImagePredictions),
+        )
+        super().__init__(spec=spec)

@@ -1,0 +1,1 @@
+"""Robustness: the test images once more, corrupted."""

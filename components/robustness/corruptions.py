@@ -1,0 +1,132 @@
+"""Corruptions of images, each in three strengths.
+
+The method is that of Hendrycks & Dietterich 2019, "Benchmarking Neural Network Robustness to Common
+Corruptions and Perturbations", arXiv:1903.12261: fixed corruptions of the test images at rising
+strengths, which no model is trained on. Noise, blur, brightness and contrast are theirs; rotation
+and shift are what they perturb images with; occlusion is the rectangle of DeVries & Taylor 2017,
+arXiv:1708.04552. The amounts are chosen here for small images: strength 1 is mild, and people still
+recognise what strength 3 shows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable
+
+import numpy as np
+from scipy import ndimage
+
+STRENGTHS = (1, 2, 3)
+
+_WHITE = 255
+_GREY = 128
+# What moves into the image from outside: the background of the garments, as in training.
+_BLACK = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Definition:
+    """What a corruption does.
+
+    Attributes:
+      apply: makes of an image (float32 [height, width, channels], 0 to 255), an amount and a
+        random generator the corrupted image, of the same shape, not yet rounded or clipped.
+      amounts: one for each of `STRENGTHS`.
+      words: what an amount means, with a place for it.
+    """
+
+    apply: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+    amounts: tuple[float, float, float]
+    words: str
+
+
+def corrupt(
+    images: np.ndarray, ids: Iterable[bytes], corruption: str, strength: int, seed: int
+) -> np.ndarray:
+    """Corrupts images. What becomes of an image depends on it, its id and the seed alone.
+
+    Args:
+      images: uint8 [N, height, width, channels].
+      ids: of the examples, N of them.
+      corruption: a name of `CORRUPTIONS`.
+      strength: one of `STRENGTHS`.
+      seed: of everything random.
+
+    Returns:
+      uint8 of the same shape.
+    """
+    chosen = CORRUPTIONS[corruption]
+    amount = chosen.amounts[strength - 1]
+    corrupted = [
+        chosen.apply(image.astype(np.float32), amount, _generator(seed, corruption, strength, name))
+        for image, name in zip(images, ids, strict=True)
+    ]
+    return np.clip(np.rint(np.stack(corrupted)), 0, _WHITE).astype(np.uint8)
+
+
+def amounts() -> dict[tuple[str, int], str]:
+    """The amount in words, by corruption and strength, in the order of both."""
+    return {
+        (name, strength): definition.words.format(amount)
+        for name, definition in CORRUPTIONS.items()
+        for strength, amount in zip(STRENGTHS, definition.amounts, strict=True)
+    }
+
+
+def _generator(seed: int, corruption: str, strength: int, name: bytes) -> np.random.Generator:
+    digest = hashlib.sha256(f"{seed}:{corruption}:{strength}:".encode() + name).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
+
+
+def _noise(image: np.ndarray, deviation: float, random: np.random.Generator) -> np.ndarray:
+    return image + deviation * random.standard_normal(image.shape, np.float32)
+
+
+def _blur(image: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+    height, width, _ = image.shape
+    return ndimage.gaussian_filter(image, (share * height, share * width, 0), mode="nearest")
+
+
+def _brightness(image: np.ndarray, added: float, random: np.random.Generator) -> np.ndarray:
+    return image + added
+
+
+def _contrast(image: np.ndarray, left: float, random: np.random.Generator) -> np.ndarray:
+    mean = image.mean(axis=(0, 1))
+    return mean + left * (image - mean)
+
+
+def _rotation(image: np.ndarray, degrees: float, random: np.random.Generator) -> np.ndarray:
+    angle = degrees * random.choice((-1, 1))
+    return ndimage.rotate(image, angle, reshape=False, order=1, cval=_BLACK)
+
+
+def _shift(image: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+    height, width, _ = image.shape
+    down, right = share * random.choice((-1, 1), 2)
+    return ndimage.shift(image, (down * height, right * width, 0), order=1, cval=_BLACK)
+
+
+def _occlusion(image: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+    size = np.array(image.shape[:2])
+    # Rounded up: an image of few pixels loses one at least.
+    sides = np.ceil(share * size).astype(int)
+    top, left = random.integers(0, size - sides, endpoint=True)
+    occluded = image.copy()
+    # Grey, so that it shows on a black background as well as on a white garment.
+    occluded[top : top + sides[0], left : left + sides[1]] = _GREY
+    return occluded
+
+
+CORRUPTIONS = {
+    "noise": Definition(_noise, (20, 40, 70), "standard deviation {:g} of 255"),
+    "blur": Definition(_blur, (0.02, 0.04, 0.06), "standard deviation {:.0%} of the size"),
+    "brightness": Definition(_brightness, (25, 50, 100), "{:g} of 255 brighter"),
+    "contrast": Definition(_contrast, (0.7, 0.45, 0.2), "{:.0%} of the contrast left"),
+    "rotation": Definition(_rotation, (10, 20, 35), "{:g} degrees, either way"),
+    "shift": Definition(_shift, (0.04, 0.08, 0.15), "{:.0%} of height and of width, either way"),
+    "occlusion": Definition(
+        _occlusion, (0.2, 0.35, 0.5), "a grey rectangle of {:.0%} of height and width"
+    ),
+}

@@ -1,0 +1,111 @@
+"""Writes the test images once more under each corruption, and a preview."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+from tfx.dsl.components.base import base_executor
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
+from tfx_bsl.coders import example_coder
+
+from components import examples, features, image_schema
+from components.robustness import corruptions
+
+_BATCH_SIZE = 2048
+_FILE_PREFIX = "data_tfrecord"
+# Noise hardly compresses, so that more effort would only cost time.
+_COMPRESSION = tf.io.TFRecordOptions("GZIP", compression_level=1)
+
+
+class Executor(base_executor.BaseExecutor):
+    """Corrupts batch by batch: in memory are the test split and one corrupted batch."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes a split `test` with a file for each corruption and strength, and the preview."""
+        uris = {key: artifact_utils.get_single_uri(found) for key, found in input_dict.items()}
+        shape = image_schema.read_artifact(uris["schema"]).shape
+        split = examples.read_split(uris["clean_examples"], features.TEST_SPLIT)
+        seed = exec_properties["seed"]
+        output = artifact_utils.get_single_instance(output_dict["examples"])
+        output.split_names = artifact_utils.encode_split_names([features.TEST_SPLIT])
+        folder = artifact_utils.get_split_uri([output], features.TEST_SPLIT)
+        fileio.makedirs(folder)
+        for corruption, strength in corruptions.amounts():
+            path = os.path.join(folder, f"{_FILE_PREFIX}-{corruption}-{strength}.gz")
+            _write(path, corrupted_examples(split, shape, corruption, strength, seed))
+        _write_preview(os.path.join(output.uri, features.PREVIEW_FILE), split, shape, seed)
+
+
+def corrupted_examples(
+    split: examples.Split,
+    shape: tuple[int, int, int],
+    corruption: str,
+    strength: int,
+    seed: int,
+) -> Iterator[bytes]:
+    """Yields the examples of a split corrupted and serialized, in the order of their ids.
+
+    Args:
+      split: the untouched examples.
+      shape: height, width and channels of an image.
+      corruption: a name of `corruptions.CORRUPTIONS`.
+      strength: one of `corruptions.STRENGTHS`.
+      seed: of everything random.
+    """
+    for start in range(0, len(split.ids), _BATCH_SIZE):
+        part = slice(start, start + _BATCH_SIZE)
+        ids = split.ids[part]
+        images = split.images[part].reshape(-1, *shape)
+        corrupted = corruptions.corrupt(images, ids, corruption, strength, seed)
+        ending = f"/{corruption}/{strength}".encode()
+        yield from _serialized(
+            {
+                features.IMAGE: [image.tobytes() for image in corrupted],
+                features.LABEL: split.labels[part].tolist(),
+                features.EXAMPLE_ID: [name + ending for name in ids],
+                features.CORRUPTION: [corruption.encode()] * len(ids),
+                features.STRENGTH: [strength] * len(ids),
+            }
+        )
+
+
+def _serialized(columns: dict[str, list[Any]]) -> list[bytes]:
+    """Serializes a batch of examples from a value per example and feature."""
+    arrays = {name: pa.array([[value] for value in values]) for name, values in columns.items()}
+    records = example_coder.RecordBatchToExamples(pa.RecordBatch.from_pydict(arrays))
+    # The coder orders the features otherwise in each example; equal seeds shall make equal bytes.
+    parsed = map(tf.train.Example.FromString, records)
+    return [example.SerializeToString(deterministic=True) for example in parsed]
+
+
+def _write(path: str, records: Iterator[bytes]) -> None:
+    with tf.io.TFRecordWriter(path, _COMPRESSION) as writer:
+        for record in records:
+            writer.write(record)
+
+
+def _write_preview(
+    path: str, split: examples.Split, shape: tuple[int, int, int], seed: int
+) -> None:
+    """Writes the first image as it is and under each corruption."""
+    image, ids = split.images[:1].reshape(-1, *shape), split.ids[:1]
+    images, about = [image], ["untouched"]
+    for corruption, strength in corruptions.amounts():
+        images.append(corruptions.corrupt(image, ids, corruption, strength, seed))
+        about.append(f"{corruption}, strength {strength}")
+    content = io.BytesIO()
+    np.savez_compressed(content, images=np.concatenate(images), about=np.array(about))
+    with fileio.open(path, "wb") as file:
+        file.write(content.getvalue())

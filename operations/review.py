@@ -1,0 +1,153 @@
+"""Makes the pages of the review: of a run, of all runs of a pipeline, and of two runs.
+
+Needs neither TensorFlow nor TFX.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import webbrowser
+from typing import Any
+
+from components import features
+from operations import summary as terminal
+from pipeline import records
+from pipeline.locations import REVIEW_PAGE, Locations
+from pipeline.nodes import expected_nodes
+from review import artifacts, collect, index, lineage, page, versus
+from review.artifacts import FinishedRun
+from review.summary import REVIEW_FILE, SCHEMA_VERSION, Summary, read_summary, write_summary
+
+
+def main(run: str, output_dir: pathlib.Path, open_page: bool) -> None:
+    """Makes the page of a run from what is stored, and says where it is.
+
+    Args:
+      run: its id, how the id begins, or `latest`.
+      output_dir: of all pipelines.
+      open_page: whether to show it in the browser.
+
+    Raises:
+      UnknownRunError: where no run, or more than one, fits.
+    """
+    receipt = records.find_receipt(output_dir, run)
+    locations = Locations(output_dir.resolve() / receipt["pipeline"])
+    stored = _stored(locations, receipt)
+    path = _write_pages(locations, stored) if stored else write(locations, receipt)
+    print(f"Review    {path}")
+    print(f"All runs  {locations.index}")
+    if open_page:
+        webbrowser.open(path.as_uri())
+
+
+def write(locations: Locations, receipt: dict[str, Any]) -> pathlib.Path:
+    """Collects the review of a run and writes it, its page, and the index of all runs.
+
+    Args:
+      locations: of the pipeline.
+      receipt: of the run.
+
+    Returns:
+      The page.
+    """
+    run = _finished(locations, receipt)
+    found = collect.collect(
+        receipt, run.nodes, records.read_receipts(locations.root.parent), locations.runs
+    )
+    folder = locations.runs / receipt["run_id"]
+    write_summary(folder, found)
+    _keep_predictions(run, folder)
+    return _write_pages(locations, found)
+
+
+def compare(first: str, second: str, output_dir: pathlib.Path, as_json: bool) -> None:
+    """Compares two runs on the terminal and on a page.
+
+    Args:
+      first: the run that counts as the baseline; an id, how it begins, or `latest`.
+      second: the one that counts as the candidate.
+      output_dir: of all pipelines.
+      as_json: whether to print one JSON document instead of a table.
+
+    Raises:
+      UnknownRunError: where no run, or more than one, fits.
+    """
+    receipts = [records.find_receipt(output_dir, run) for run in (first, second)]
+    places = [Locations(output_dir.resolve() / receipt["pipeline"]) for receipt in receipts]
+    found = versus.compare(*map(_finished, places, receipts))
+    path = places[1].comparisons / f"{receipts[0]['run_id']}-{receipts[1]['run_id']}.html"
+    path.parent.mkdir(exist_ok=True)
+    _replace(path, page.render_comparison(found))
+    terminal.print_comparison(found, path, as_json)
+
+
+def _finished(locations: Locations, receipt: dict[str, Any]) -> FinishedRun:
+    """What is left of a run."""
+    nodes = {}
+    if locations.metadata.exists():
+        store = records.open_store(locations.metadata)
+        nodes = records.read_nodes(store, receipt["run_id"], _node_ids(receipt))
+    return FinishedRun(receipt, nodes)
+
+
+def _node_ids(receipt: dict[str, Any]) -> list[str]:
+    # The receipt of a run that was killed names no nodes.
+    config = receipt["config"]
+    enabled = [config.get(part, {}).get("enabled", False) for part in ("tuner", "robustness")]
+    return list(receipt["nodes"] or expected_nodes(*enabled))
+
+
+def _stored(locations: Locations, receipt: dict[str, Any]) -> Summary | None:
+    """The summary that was made at the end of a run; None where there is none to rely on."""
+    # A run without a duration was cut off, or is still at work.
+    if receipt["seconds"] is None:
+        return None
+    try:
+        found = read_summary(locations.runs / receipt["run_id"] / REVIEW_FILE)
+    except (OSError, ValueError):
+        return None
+    return found if found.schema_version == SCHEMA_VERSION else None
+
+
+def _write_pages(locations: Locations, found: Summary) -> pathlib.Path:
+    path = locations.runs / found.run.id / REVIEW_PAGE
+    _replace(path, page.render(found))
+    receipts = [
+        receipt
+        for receipt in records.read_receipts(locations.root.parent)
+        if receipt["pipeline"] == found.run.pipeline
+    ]
+    reviewed = {made.parent.name for made in locations.runs.glob(f"*/{REVIEW_PAGE}")}
+    _replace(
+        locations.index,
+        index.render_index(found.run.pipeline, lineage.history(receipts), reviewed),
+    )
+    return path
+
+
+def _keep_predictions(run: FinishedRun, folder: pathlib.Path) -> None:
+    """Puts the answers beside the page, so that a copy of the folder is enough to work on them."""
+    try:
+        source = run.path(artifacts.ANSWERS, features.PREDICTIONS_FILE)
+    except artifacts.AbsentError:
+        return
+    if source.exists():
+        _copy(source, folder / features.PREDICTIONS_FILE)
+
+
+def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        # No second copy where the file system can do without.
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _replace(path: pathlib.Path, content: str) -> None:
+    """Writes a page whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(content, encoding="utf-8")
+    partial.replace(path)

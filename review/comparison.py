@@ -1,0 +1,103 @@
+"""Two models on the same test images, image by image."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from review import statistics
+from review.album import Album
+from review.artifacts import AbsentError, FinishedRun
+from review.gates import CHANGE
+from review.predictions import Answers, Predictions
+from review.summary import ClassChange, Comparison, Gallery
+
+_SHOWN = 50
+_NEW_MODEL = "new model"
+_SERVED_MODEL = "served model"
+
+
+def with_served(run: FinishedRun, album: Album) -> Comparison:
+    """The new model against the one that was served when the run began.
+
+    Raises:
+      AbsentError: where none was, or where its answers are not those that were evaluated.
+    """
+    baseline = album.predictions.baseline
+    if baseline is None:
+        raise AbsentError(
+            "No model was served when this run began, so there is nothing to compare with. The "
+            "next run is compared with the model that is served then."
+        )
+    _hold_to_evaluation(run, album.predictions, baseline)
+    return compare(album, baseline, _NEW_MODEL, _SERVED_MODEL)
+
+
+def _hold_to_evaluation(run: FinishedRun, found: Predictions, baseline: Answers) -> None:
+    change = float(found.right.mean() - (baseline.choice == found.labels).mean())
+    # Less than one image: TFMA computes in single precision.
+    tolerance = 0.5 / len(found.labels)
+    for entry in run.receipt["gates"]:
+        if entry["metric"] == CHANGE and abs(entry["value"] - change) > tolerance:
+            raise AbsentError(
+                "The answers of the served model are not those that were evaluated: the accuracy "
+                f"changed by {change:+.4f} here, by {entry['value']:+.4f} in the receipt. A new "
+                "run with --no-cache makes both anew."
+            )
+
+
+def compare(album: Album, baseline: Answers, candidate_name: str, baseline_name: str) -> Comparison:
+    """Compares what two models answer to the same images.
+
+    Args:
+      album: its predictions have the images, and the answers of the candidate; takes the images
+        that the galleries show.
+      baseline: the other answers, to the same images in the same order.
+      candidate_name: what the first is called on the page.
+      baseline_name: what the second is called on the page.
+    """
+    found = album.predictions
+    now, before = found.right, baseline.choice == found.labels
+    total, fixed, broken = len(now), int((now & ~before).sum()), int((before & ~now).sum())
+    return Comparison(
+        candidate_name=candidate_name,
+        baseline_name=baseline_name,
+        candidate=statistics.proportion(int(now.sum()), total),
+        baseline=statistics.proportion(int(before.sum()), total),
+        change=statistics.accuracy_change(fixed, broken, total),
+        both_right=int((now & before).sum()),
+        only_candidate=fixed,
+        only_baseline=broken,
+        both_wrong=int((~now & ~before).sum()),
+        p_value=statistics.mcnemar(fixed, broken),
+        classes=_class_changes(found.class_names, found.labels, now, before),
+        newly_broken=_surest(album, before & ~now),
+        newly_fixed=_surest(album, now & ~before),
+    )
+
+
+def _surest(album: Album, chosen: np.ndarray) -> Gallery:
+    members = np.flatnonzero(chosen)
+    confidence = album.predictions.candidate.confidence[members]
+    return album.gallery(members[np.argsort(-confidence, kind="stable")], _SHOWN)
+
+
+def _class_changes(
+    names: list[str], labels: np.ndarray, now: np.ndarray, before: np.ndarray
+) -> list[ClassChange]:
+    changes = [
+        _class_change(name, now[labels == number], before[labels == number])
+        for number, name in enumerate(names)
+    ]
+    return sorted(changes, key=lambda entry: -abs(entry.change.value))
+
+
+def _class_change(name: str, now: np.ndarray, before: np.ndarray) -> ClassChange:
+    total, fixed, broken = len(now), int((now & ~before).sum()), int((before & ~now).sum())
+    return ClassChange(
+        name=name,
+        candidate=statistics.proportion(int(now.sum()), total),
+        baseline=statistics.proportion(int(before.sum()), total),
+        change=statistics.accuracy_change(fixed, broken, total),
+        newly_fixed=fixed,
+        newly_broken=broken,
+    )

@@ -1,0 +1,512 @@
+"""Charts of a review: from parts of the summary to Altair charts, and from these to SVG.
+
+A chart is complete by itself, for notebooks too. `to_svg` makes of it what a page can hold: text
+without scripts, whose colours are CSS variables, so that one drawing serves light and dark.
+Nothing is told by colour alone: dashes, shapes and labels say the same.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+import altair as alt
+import vl_convert
+from altair.typing import ChartType
+
+from review import summary
+
+# The colours of charts and pages, by role: in light and in dark. The light ones are drawn with, and
+# no two are alike, since `to_svg` knows a role by its light colour.
+PALETTE = {
+    "paper": ("#fdfdfc", "#15181c"),
+    "ink": ("#1d2329", "#e6e7e8"),
+    "quiet": ("#59626c", "#a3abb4"),
+    "line": ("#d8dce0", "#363d45"),
+    "accent": ("#1f5fa6", "#7fb2ee"),
+    "second": ("#a8500c", "#eda05a"),
+    "good": ("#0c6b5c", "#56c4b0"),
+    "bad": ("#b0281f", "#ff8d80"),
+}
+_LIGHT = {role: light for role, (light, _) in PALETTE.items()}
+_ROLES = {light: role for role, light in _LIGHT.items()}
+
+# As wide as a chart is drawn, in pixels: it fits a phone without becoming too small to read.
+WIDTH = 312
+_HEIGHT = 200
+# vl-convert carries the first of these with it: the text has the same width on every machine.
+_FONT = "Liberation Sans, Arial, sans-serif"
+_SVG = "http://www.w3.org/2000/svg"
+# A thin upright bar: the mark of a threshold.
+_BAR = "M-0.12,-1.1H0.12V1.1H-0.12Z"
+# What tells the series of a chart apart.
+_SERIES = ("accent", "second")
+_DASHES = ([1, 0], [5, 3])
+
+# What no XML may hold (XML 1.0, 2.2), though a name may.
+_NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_UNSEEN = {
+    "aria-hidden",
+    "aria-label",
+    "aria-roledescription",
+    "class",
+    "pointer-events",
+    "role",
+}
+
+Rows = list[dict[str, Any]]
+
+
+def to_svg(chart: ChartType) -> str:
+    """Draws a chart as SVG: equal charts give equal bytes.
+
+    Colours of `PALETTE` become CSS variables, with the light colour where a page defines none. The
+    drawing is one image to a screen reader, named by the chart's title and description.
+
+    Raises:
+      ValueError: the chart asks for data at an address; its data must be in it.
+    """
+    specification = _without_controls(chart.to_dict())
+    drawn = vl_convert.vegalite_to_svg(specification, allowed_base_urls=[])
+    root = ElementTree.fromstring(drawn)
+    _drop_what_is_not_seen(root)
+    # Hundredths of a pixel are enough.
+    for element in root.iter():
+        element.attrib.update({name: _rounded(value) for name, value in element.attrib.items()})
+    _name(root, specification["title"], specification["description"])
+    ElementTree.register_namespace("", _SVG)
+    text = ElementTree.tostring(root, encoding="unicode")
+    return re.sub("|".join(_ROLES), lambda found: _variable(found[0]), text)
+
+
+def loss_curves(training: summary.Training) -> ChartType:
+    """Loss on training and validation images over the epochs, with the chosen epoch."""
+    rows = [
+        {"epoch": epoch.epoch, "of": of, "value": value}
+        for epoch in training.epochs
+        for of, value in (("training", epoch.loss), ("validation", epoch.validation_loss))
+    ]
+    return _finished(
+        _curves(rows, training.chosen_epoch),
+        "Loss",
+        "Loss on training and validation images after each epoch; the chosen epoch is marked.",
+    )
+
+
+def accuracy_curves(training: summary.Training) -> ChartType:
+    """Accuracy on training and validation images over the epochs, with the chosen epoch."""
+    rows = [
+        {"epoch": epoch.epoch, "of": of, "value": value}
+        for epoch in training.epochs
+        for of, value in (("training", epoch.accuracy), ("validation", epoch.validation_accuracy))
+    ]
+    return _finished(
+        _curves(rows, training.chosen_epoch),
+        "Accuracy",
+        "Accuracy on training and validation images after each epoch; the chosen epoch is marked.",
+    )
+
+
+def learning_rate_curve(training: summary.Training) -> ChartType:
+    """The learning rate over the epochs, with the chosen epoch."""
+    rows = [
+        {"epoch": epoch.epoch, "of": "learning rate", "value": epoch.learning_rate}
+        for epoch in training.epochs
+    ]
+    return _finished(
+        _curves(rows, training.chosen_epoch),
+        "Learning rate",
+        "Learning rate of each epoch; the chosen epoch is marked.",
+    )
+
+
+def reliability_diagram(calibration: summary.Calibration) -> ChartType:
+    """Accuracy against confidence, bin by bin, above the number of images in each bin."""
+    rows = [
+        {
+            "low": bin.low,
+            "high": bin.high,
+            "confidence": bin.confidence,
+            "accuracy": bin.accuracy.value,
+            "accuracy low": bin.accuracy.interval.low,
+            "accuracy high": bin.accuracy.interval.high,
+            "images": bin.accuracy.total,
+        }
+        for bin in calibration.bins
+    ]
+    return _finished(
+        alt.vconcat(_reliability(rows), _confidence_histogram(rows), spacing=12),
+        "Confidence and accuracy",
+        "Above, the accuracy of the images in each bin of confidence with its interval; on the "
+        "dashed diagonal both are equal. Below, the number of images in each bin.",
+    )
+
+
+def coverage_curve(calibration: summary.Calibration) -> ChartType:
+    """Accuracy among the answered images, against the share of images that are answered."""
+    rows = [{"coverage": p.coverage, "accuracy": p.accuracy} for p in calibration.coverage]
+    drawn = _line(_chart(rows)).encode(
+        x=alt.X("coverage:Q", title="share of images answered, surest first").axis(
+            format="%", tickCount=5
+        ),
+        y=alt.Y("accuracy:Q", title=None).scale(zero=False),
+        order="coverage:Q",
+    )
+    return _finished(
+        _sized(_layers(drawn)),
+        "Accuracy among the answered",
+        "Accuracy if only the surest share of the images is answered, by that share.",
+    )
+
+
+def class_scores(report: summary.Report, gates: Sequence[summary.Gate]) -> ChartType:
+    """Recall and precision of each class with their intervals, and the gate of its recall.
+
+    Args:
+      report: the classification report.
+      gates: of the run; those of recalls are drawn, by class.
+    """
+    rows = [
+        {"class": scores.name, "lane": kind, "is": kind, **_with_interval(proportion)}
+        for scores in report.classes
+        for kind, proportion in (("recall", scores.recall), ("precision", scores.precision))
+    ]
+    names = {scores.name for scores in report.classes}
+    rows += [
+        {"class": gate.slice, "lane": "recall", "is": "gate", "value": gate.threshold}
+        for gate in gates
+        if gate.metric == "recall" and gate.slice in names
+    ]
+    return _finished(
+        _sized(_class_scores(rows), height=26 * len(names) + 70),
+        "Recall and precision by class",
+        "Recall and precision of each class with their intervals, the least recall first, and the "
+        "gate that the recall has to reach.",
+    )
+
+
+def gate_panels(gates: Sequence[summary.Gate]) -> ChartType:
+    """Value, interval and threshold of each gate; a panel for each metric, in its own scale."""
+    panels = [
+        _gate_panel(metric, [gate for gate in gates if gate.metric == metric])
+        for metric in dict.fromkeys(gate.metric for gate in gates)
+    ]
+    return _finished(
+        alt.vconcat(*panels, spacing=14).resolve_scale(x="independent", y="independent"),
+        "Gates",
+        "Each gate's value with its interval, beside the threshold that it has to reach.",
+    )
+
+
+def accuracy_history(runs: Sequence[summary.PastRun]) -> ChartType:
+    """Accuracy of the runs that came to one, oldest first, with intervals and verdicts."""
+    measured = sorted((run for run in runs if run.accuracy), key=began)
+    rows = [
+        {"run": number, "verdict": run.verdict, **_with_interval(run.accuracy)}
+        for number, run in enumerate(measured)
+        if run.accuracy
+    ]
+    dates = [began(run).strftime("%Y-%m-%d") for run in measured]
+    return _finished(
+        _sized(_history(rows, dates)),
+        "Accuracy of the runs",
+        "Accuracy of each run on its test images, with its interval, from the oldest run to the "
+        "newest; the shape of the mark is the verdict.",
+    )
+
+
+def robustness_curves(robustness: summary.Robustness) -> ChartType:
+    """Accuracy by strength of each corruption, a panel each; strength 0 is the clean test split."""
+    rows: Rows = []
+    for number, name in enumerate(dict.fromkeys(each.corruption for each in robustness.scores)):
+        panel = {"corruption": name, "panel": number}
+        rows.append({**panel, "strength": 0, **_with_interval(robustness.clean)})
+        rows += [
+            {**panel, "strength": scores.strength, **_with_interval(scores.accuracy)}
+            for scores in robustness.scores
+            if scores.corruption == name
+        ]
+    return _finished(
+        _robustness(rows, robustness.clean.value),
+        "Accuracy under corruption",
+        "Accuracy with its interval by strength, a panel for each corruption; the dashed line is "
+        "the accuracy on the clean images.",
+    )
+
+
+def began(run: summary.PastRun) -> datetime.datetime:
+    """When a run began; times of different zones compare as they should."""
+    return datetime.datetime.fromisoformat(run.began)
+
+
+# --- Parts of charts ----------------------------------------------------------------------------
+
+
+def _chart(rows: Rows) -> alt.Chart:
+    # Inline, not a data frame: what is drawn is what stands in the specification.
+    return alt.Chart(alt.InlineData(values=rows))
+
+
+def _layers(*charts: alt.Chart | alt.LayerChart) -> alt.LayerChart:
+    return alt.LayerChart(layer=charts)
+
+
+def _line(chart: alt.Chart) -> alt.Chart:
+    color = _LIGHT["accent"]
+    return chart.mark_line(color=color, point={"color": color, "size": 34})
+
+
+def _with_interval(proportion: summary.Proportion) -> dict[str, float]:
+    interval = proportion.interval
+    return {"value": proportion.value, "low": interval.low, "high": interval.high}
+
+
+def _curves(rows: Rows, chosen_epoch: int) -> alt.LayerChart:
+    series = list(dict.fromkeys(row["of"] for row in rows))
+    chosen = f"epoch {chosen_epoch}, chosen"
+    roles = dict(zip([*series, chosen], [*_SERIES[: len(series)], "ink"], strict=True))
+    dashes = [*_DASHES[: len(series)], [1, 2]]
+    legend = alt.Legend(symbolType="stroke", symbolSize=300)
+    styled = _chart([*rows, {"epoch": chosen_epoch, "of": chosen}]).encode(
+        x=_epoch_axis(rows),
+        color=_color("of", roles, legend),
+        strokeDash=alt.StrokeDash("of:N", legend=legend, title=None, sort=None).scale(
+            domain=list(roles), range=dashes
+        ),
+    )
+    lines = styled.transform_filter(alt.datum.of != chosen).mark_line(point={"size": 20})
+    y = alt.Y("value:Q", title=None).scale(zero=False).axis(tickCount=5)
+    return _sized(
+        _layers(
+            styled.transform_filter(alt.datum.of == chosen).mark_rule(strokeWidth=1.5),
+            lines.encode(y=y),
+        )
+    )
+
+
+def _epoch_axis(rows: Rows) -> alt.X:
+    epochs = sorted({row["epoch"] for row in rows})
+    step = -(-len(epochs) // 9)
+    axis = alt.Axis(values=[epoch for epoch in epochs if epoch % step == 0], format="d", grid=False)
+    return alt.X("epoch:Q", title="epoch", axis=axis).scale(nice=False, zero=False)
+
+
+def _color(field: str, roles: dict[str, str], legend: alt.Legend | None) -> alt.Color:
+    colors = [_LIGHT[role] for role in roles.values()]
+    return alt.Color(f"{field}:N", title=None, legend=legend, sort=None).scale(
+        domain=list(roles), range=colors
+    )
+
+
+def _shape(field: str, shapes: dict[str, str]) -> alt.Shape:
+    return alt.Shape(f"{field}:N", title=None, sort=None).scale(
+        domain=list(shapes), range=list(shapes.values())
+    )
+
+
+def _reliability(rows: Rows) -> alt.LayerChart:
+    share = alt.Scale(domain=[0, 1])
+    ideal = _chart([{"at": 0}, {"at": 1}]).mark_line(color=_LIGHT["quiet"], strokeDash=[4, 3])
+    filled = _chart([row for row in rows if row["images"]]).encode(
+        x=alt.X("confidence:Q", title=None).scale(share).axis(tickCount=5)
+    )
+    return _layers(
+        ideal.encode(x=alt.X("at:Q"), y=alt.Y("at:Q")),
+        filled.mark_rule(color=_LIGHT["accent"], strokeWidth=1.5).encode(
+            y="accuracy low:Q", y2="accuracy high:Q"
+        ),
+        _line(filled).encode(y=alt.Y("accuracy:Q", title=None).scale(share).axis(_aligned(5))),
+    ).properties(width=WIDTH - 60, height=_HEIGHT, title=_subtitle("accuracy"))
+
+
+def _confidence_histogram(rows: Rows) -> alt.Chart:
+    x = alt.X("low:Q", title="confidence of the first choice").scale(domain=[0, 1], padding=0)
+    return (
+        _chart(rows)
+        .mark_bar(color=_LIGHT["quiet"], orient="vertical")
+        .encode(
+            x=x.axis(tickCount=5),
+            x2="high:Q",
+            y=alt.Y("images:Q", title=None).axis(_aligned(3)),
+            y2=alt.datum(0),
+        )
+        .properties(width=WIDTH - 60, height=60, title=_subtitle("images"))
+    )
+
+
+def _aligned(ticks: int) -> alt.Axis:
+    # Room enough for the labels of both panels, so that one stands exactly above the other.
+    return alt.Axis(tickCount=ticks, minExtent=40)
+
+
+def _subtitle(text: str) -> alt.TitleParams:
+    return alt.TitleParams(
+        text, fontWeight="normal", fontSize=11, color=_LIGHT["quiet"], anchor="start", offset=6
+    )
+
+
+def _class_scores(rows: Rows) -> alt.LayerChart:
+    roles = {"recall": "accent", "precision": "second", "gate": "ink"}
+    base = _chart(rows).encode(
+        y=alt.Y("class:N", title=None, sort=None).axis(grid=False),
+        yOffset=alt.YOffset("lane:N", sort=["recall", "precision"]).scale(paddingInner=0.2),
+        color=_color("is", roles, alt.Legend()),
+    )
+    return _layers(
+        base.mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high:Q"),
+        base.mark_point(filled=True, opacity=1, size=46).encode(
+            x=alt.X("value:Q", title=None).scale(zero=False, padding=8),
+            shape=_shape("is", {"recall": "circle", "precision": "diamond", "gate": _BAR}),
+        ),
+    )
+
+
+def _gate_panel(metric: str, gates: Sequence[summary.Gate]) -> alt.LayerChart:
+    rows: Rows = []
+    for gate in sorted(gates, key=lambda gate: gate.passed):
+        outcome = "passed" if gate.passed else "failed"
+        ends = {"low": gate.interval.low, "high": gate.interval.high} if gate.interval else {}
+        rows.append({"slice": gate.slice, "is": outcome, "value": gate.value, **ends})
+        rows.append({"slice": gate.slice, "is": "threshold", "value": gate.threshold})
+    roles = {"passed": "good", "failed": "bad", "threshold": "ink"}
+    base = _chart(rows).encode(
+        y=alt.Y("slice:N", title=None, sort=None).axis(grid=False, minExtent=76),
+        color=_color("is", roles, alt.Legend()),
+    )
+    return _layers(
+        base.mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high:Q"),
+        base.mark_point(filled=True, opacity=1, size=52).encode(
+            x=alt.X("value:Q", title=None).scale(zero=False, padding=8).axis(tickCount=4),
+            shape=_shape("is", {"passed": "circle", "failed": "cross", "threshold": _BAR}),
+        ),
+    ).properties(
+        width=WIDTH - 110,
+        height=22 * len(gates),
+        title=_subtitle(metric),
+    )
+
+
+def _history(rows: Rows, dates: list[str]) -> alt.LayerChart:
+    roles = {"pushed": "good", "refused": "bad", "stopped": "quiet", "none": "quiet"}
+    shapes = {"pushed": "circle", "refused": "cross", "stopped": "square", "none": "diamond"}
+    found = {row["verdict"] for row in rows}
+    axis = alt.Axis(
+        values=list(range(len(rows))),
+        labelExpr=f"{json.dumps(dates)}[datum.value]",
+        labelOverlap="greedy",
+        labelSeparation=16,
+        grid=False,
+    )
+    base = _chart(rows).encode(
+        x=alt.X("run:Q", title=None, axis=axis).scale(nice=False, padding=14)
+    )
+    color = _color("verdict", {v: r for v, r in roles.items() if v in found}, alt.Legend())
+    return _layers(
+        base.mark_line(color=_LIGHT["line"], strokeWidth=1.5).encode(y="value:Q"),
+        base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q", color=color),
+        base.mark_point(filled=True, opacity=1, size=52).encode(
+            y=alt.Y("value:Q", title=None).scale(zero=False),
+            color=color,
+            shape=_shape("verdict", {v: s for v, s in shapes.items() if v in found}),
+        ),
+    )
+
+
+def _robustness(rows: Rows, clean: float) -> alt.FacetChart:
+    reference = alt.Chart().mark_rule(color=_LIGHT["quiet"], strokeDash=[4, 3])
+    base = alt.Chart().encode(
+        x=alt.X("strength:Q", title=None)
+        .scale(nice=False)
+        .axis(values=[0, 1, 2, 3], grid=False, labelExpr="datum.value ? datum.label : 'clean'")
+    )
+    panel = _layers(
+        reference.encode(y=alt.datum(clean)),
+        base.mark_rule(color=_LIGHT["accent"], strokeWidth=1.5).encode(y="low:Q", y2="high:Q"),
+        _line(base).encode(y=alt.Y("value:Q", title=None).scale(zero=False).axis(tickCount=4)),
+    ).properties(width=108, height=84)
+    # By number: names in an order of their own would be put into an expression, and could break it.
+    order = alt.EncodingSortField(field="panel", op="min")
+    header = alt.Header(title=None, labelAnchor="start", labelFontSize=11, labelPadding=4)
+    return panel.facet(
+        facet=alt.Facet("corruption:N", header=header, sort=order),
+        data=alt.InlineData(values=rows),
+        columns=2,
+        spacing={"row": 14, "column": 26},
+    )
+
+
+# --- Form ---------------------------------------------------------------------------------------
+
+
+def _sized(chart: alt.LayerChart, height: int = _HEIGHT) -> alt.LayerChart:
+    # The size of the whole drawing, axes and legend included.
+    fit = alt.AutoSizeParams(type="fit", contains="padding")
+    return chart.properties(width=WIDTH, height=height, autosize=fit)
+
+
+def _finished(chart: ChartType, title: str, description: str) -> ChartType:
+    return (
+        chart.properties(title=title, description=description, background=_LIGHT["paper"])
+        .configure(font=_FONT, padding=6)
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=_LIGHT["quiet"],
+            labelFontSize=11,
+            labelLimit=110,
+            titleColor=_LIGHT["quiet"],
+            titleFontSize=11,
+            titleFontWeight="normal",
+            gridColor=_LIGHT["line"],
+            domain=False,
+            ticks=False,
+            labelPadding=6,
+            labelFlush=False,
+        )
+        .configure_title(anchor="start", color=_LIGHT["ink"], fontSize=13, offset=10)
+        .configure_header(labelColor=_LIGHT["quiet"])
+        .configure_legend(
+            orient="top", labelColor=_LIGHT["ink"], labelFontSize=11, offset=6, padding=0
+        )
+    )
+
+
+def _without_controls(value: Any) -> Any:
+    """Takes characters that no XML may hold out of all texts: vl-convert dies of them."""
+    if isinstance(value, dict):
+        return {key: _without_controls(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_without_controls(part) for part in value]
+    return _NOT_XML.sub("", value) if isinstance(value, str) else value
+
+
+def _variable(color: str) -> str:
+    return f"var(--{_ROLES[color]},{color})"
+
+
+def _name(root: ElementTree.Element, title: str, description: str) -> None:
+    # One image to a screen reader, as wide as its container lets it be, but no wider than drawn.
+    root.set("role", "img")
+    root.set("style", f"width:100%;max-width:{root.attrib['width']}px;height:auto")
+    for position, (tag, text) in enumerate((("title", title), ("desc", description))):
+        element = ElementTree.Element(f"{{{_SVG}}}{tag}")
+        element.text = text
+        root.insert(position, element)
+
+
+def _drop_what_is_not_seen(root: ElementTree.Element) -> None:
+    """Takes out empty shapes, and what Vega says about each mark to screen readers and scripts."""
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.get("class") in ("background", "foreground") and not child.get("fill"):
+                parent.remove(child)
+    for element in root.iter():
+        for name in set(element.attrib) & _UNSEEN:
+            del element.attrib[name]
+
+
+def _rounded(value: str) -> str:
+    return re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", value)

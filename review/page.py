@@ -1,0 +1,492 @@
+"""The evaluation page of a run: from the summary to one HTML file that needs nothing else.
+
+Rendering is pure: equal summaries give equal bytes. Nothing is computed here. Numbers are given a
+form, and each carries its exact value and its place in `review.json`, so that the page can be held
+against it. Names, paths and messages are text wherever they stand: templates escape everything.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime
+import functools
+import hashlib
+import json
+import pathlib
+import urllib.parse
+from collections.abc import Sequence
+from typing import Any
+
+import jinja2
+from altair.typing import ChartType
+from markupsafe import Markup
+
+from review import figures, summary
+
+_TEMPLATES = pathlib.Path(__file__).parent / "templates"
+# How large images are shown, in CSS pixels: about so large, in whole multiples of their own size.
+_IMAGE_SIZE = 84
+_STRIP_SIZE = 56
+# A cell of the confusion matrix is a shade darker from each of these shares of its row on.
+_SHADES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+_MINUTE = 60
+_HOUR = 60 * _MINUTE
+
+
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """A number of the summary, and where it stands there.
+
+    Attributes:
+      value: the number.
+      path: keys and positions, such as `report.classes.3.recall.value`; a dot within a key has a
+        backslash before it.
+    """
+
+    value: int | float
+    path: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A section of the page.
+
+    Attributes:
+      name: its anchor, and the name of its template.
+      heading: what stands above it.
+      sentence: what it tells the reader.
+      part: the field of the summary that it shows; None where it shows more than one.
+    """
+
+    name: str
+    heading: str
+    sentence: str
+    part: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended: a symbol, a word, and the role of its colour in `figures.PALETTE`."""
+
+    symbol: str
+    word: str
+    role: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Tiles:
+    """A sheet of images as CSS shows it.
+
+    Attributes:
+      rule: the CSS rule of its images.
+      columns: images in a row of the sheet.
+      count: images in the sheet.
+    """
+
+    rule: Markup
+    columns: int
+    count: int
+
+
+SECTIONS = (
+    Section(
+        "verdict",
+        "Verdict",
+        "What was decided about this model, so that you know whether to read further.",
+        None,
+    ),
+    Section(
+        "gates",
+        "Gates",
+        "Which thresholds decided, so that you can tell a real failure from noise.",
+        "gates",
+    ),
+    Section(
+        "comparison",
+        "Against the served model",
+        "How the model does beside the one it would replace, on the same images, to decide whether "
+        "to promote it.",
+        "comparison",
+    ),
+    Section(
+        "classes",
+        "Per class",
+        "How well each class is recognised, to find where the model is weak.",
+        "report",
+    ),
+    Section(
+        "confusion",
+        "Confusion matrix",
+        "Which classes are taken for which, to see whether the model or the data is at fault.",
+        "confusion",
+    ),
+    Section(
+        "calibration",
+        "Calibration",
+        "How far the model's scores can be trusted as probabilities.",
+        "calibration",
+    ),
+    Section(
+        "robustness",
+        "Robustness",
+        "How much accuracy is lost on worse images, to judge what to expect outside of the test "
+        "split.",
+        "robustness",
+    ),
+    Section(
+        "data",
+        "Data",
+        "What was learned from and tested on, to decide whether this run can be compared with the "
+        "one before.",
+        "data",
+    ),
+    Section(
+        "suspects",
+        "Suspects",
+        "Images and labels that may be wrong, to be checked before the model is blamed.",
+        "suspects",
+    ),
+    Section(
+        "training",
+        "Training",
+        "How training went, to decide whether another one would help.",
+        "training",
+    ),
+    Section(
+        "inside",
+        "Inside",
+        "What the model sees and answers, to check by eye that it makes sense.",
+        "inside",
+    ),
+    Section(
+        "history",
+        "History",
+        "How the runs of this pipeline compare, to see where it is heading.",
+        None,
+    ),
+    Section(
+        "lineage",
+        "Lineage",
+        "Where the model comes from, to make exactly the same one again.",
+        None,
+    ),
+)
+
+_OUTCOMES = {
+    "pushed": Outcome("✓", "Pushed", "good"),
+    "refused": Outcome("✗", "Refused", "bad"),
+    "stopped": Outcome("■", "Stopped", "bad"),
+    "failed": Outcome("!", "Failed", "bad"),
+    "interrupted": Outcome("‖", "Interrupted", "second"),
+}
+_NO_VERDICT = "none"
+
+
+def render(review: summary.Summary) -> str:
+    """The page of a run, as HTML.
+
+    Raises:
+      ValueError: an image sheet is not base64.
+    """
+    located = locate(review.model_dump(mode="json"))
+    return fill(
+        "review.html",
+        **located,
+        sections=SECTIONS,
+        empty=[part for part in SECTIONS if part.part and getattr(review, part.part) is None],
+        counted=_counted(review),
+        runs=newest_first(located["history"]),
+        charts={name: draw(chart) for name, chart in _charts(review).items()},
+        sheets=_sheets(review),
+        matrix=_matrix(review),
+    )
+
+
+def render_comparison(comparison: summary.RunComparison) -> str:
+    """The page that sets two runs side by side, as HTML.
+
+    Raises:
+      ValueError: an image sheet is not base64.
+    """
+    sheet = comparison.sheet
+    sheets = {"images": _tiles("images", sheet, _IMAGE_SIZE)} if sheet else {}
+    return fill("runs.html", **locate(comparison.model_dump(mode="json")), sheets=sheets)
+
+
+def fill(template: str, **context: Any) -> str:
+    """Fills one of the templates, with the style and the script that every page holds."""
+    script = _source("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **context,
+            style=Markup(_source("page.css")),
+            script=Markup(script),
+            script_digest=digest,
+            palette=figures.PALETTE,
+            confidence=f"{summary.CONFIDENCE:.0%}".replace("%", " %"),
+        )
+    )
+
+
+def locate(value: Any, path: str = "") -> Any:
+    """Gives each number of a JSON value its place in it: every int and float becomes a `Number`."""
+    if isinstance(value, dict):
+        return {key: locate(part, _join(path, key)) for key, part in value.items()}
+    if isinstance(value, list):
+        return [locate(part, _join(path, str(number))) for number, part in enumerate(value)]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return Number(value, path)
+    return value
+
+
+def newest_first(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Past runs (located), the newest of them first; times of different zones compare rightly."""
+    return sorted(runs, key=lambda run: datetime.datetime.fromisoformat(run["began"]), reverse=True)
+
+
+def draw(chart: ChartType) -> Markup:
+    """A chart as a page holds it."""
+    return Markup(figures.to_svg(chart))
+
+
+def _join(path: str, key: str) -> str:
+    escaped = key.replace("\\", "\\\\").replace(".", "\\.")
+    return f"{path}.{escaped}" if path else escaped
+
+
+# --- What templates take ------------------------------------------------------------------------
+
+
+def _charts(review: summary.Summary) -> dict[str, ChartType]:
+    """The charts of the sections that are there, by name."""
+    charts: dict[str, ChartType] = {}
+    if review.gates:
+        charts["gates"] = figures.gate_panels(review.gates)
+    if review.report:
+        charts["classes"] = figures.class_scores(review.report, review.gates or [])
+    if review.calibration:
+        charts["reliability"] = figures.reliability_diagram(review.calibration)
+        charts["coverage"] = figures.coverage_curve(review.calibration)
+    if review.robustness:
+        charts["robustness"] = figures.robustness_curves(review.robustness)
+    if review.training:
+        charts["loss"] = figures.loss_curves(review.training)
+        charts["accuracy"] = figures.accuracy_curves(review.training)
+        charts["learning_rate"] = figures.learning_rate_curve(review.training)
+    if any(run.accuracy for run in review.history):
+        charts["history"] = figures.accuracy_history(review.history)
+    return charts
+
+
+def _counted(review: summary.Summary) -> list[str]:
+    """The names of all classes that a split has images of, now or in the run before."""
+    splits = review.data.splits if review.data else []
+    return list(
+        dict.fromkeys(name for split in splits for name in [*split.classes, *(split.before or {})])
+    )
+
+
+def _sheets(review: summary.Summary) -> dict[str, Tiles]:
+    """The image sheets of the summary, by the name that templates know them by."""
+    found = {
+        "images": (review.sheet, _IMAGE_SIZE),
+        "corrupted": (review.robustness and review.robustness.examples, _IMAGE_SIZE),
+        "similar": (review.suspects and review.suspects.similar_images, _IMAGE_SIZE),
+        "augmented": (review.training and review.training.augmented, _STRIP_SIZE),
+    }
+    for number, maps in enumerate(review.inside.feature_maps if review.inside else []):
+        found[f"input-{number}"] = (maps.image, _IMAGE_SIZE)
+        for block, sheet in enumerate(maps.blocks.values()):
+            found[f"maps-{number}-{block}"] = (sheet, _STRIP_SIZE)
+    return {name: _tiles(name, sheet, size) for name, (sheet, size) in found.items() if sheet}
+
+
+def _tiles(name: str, sheet: summary.Sheet, size: int) -> Tiles:
+    # Decoded and encoded again: what is not base64 must not reach a style sheet.
+    png = base64.b64encode(base64.b64decode(sheet.png, validate=True)).decode()
+    scale = max(1, round(size / max(sheet.height, sheet.width)))
+    rule = (
+        f".sheet-{name}{{--width:{sheet.width};--height:{sheet.height};--columns:{sheet.columns};"
+        f'--scale:{scale};background-image:url("data:image/png;base64,{png}")}}'
+    )
+    return Tiles(Markup(rule), sheet.columns, sheet.count)
+
+
+def _matrix(review: summary.Summary) -> dict[str, Any] | None:
+    """What the script needs to show the images behind a cell of the confusion matrix."""
+    if not (review.confusion and review.sheet):
+        return None
+    return {
+        "columns": review.sheet.columns,
+        "cells": [
+            [{"count": cell.gallery.count, "images": cell.gallery.images} for cell in row]
+            for row in review.confusion.rows
+        ],
+        "images": [_image_data(record) for record in review.images],
+    }
+
+
+def _image_data(record: summary.ImageRecord) -> dict[str, Any]:
+    first = record.choices[0]
+    return {
+        "id": record.example_id,
+        "label": record.label,
+        "choice": first.name,
+        "probability": first.probability,
+        "text": _probability_text(first.probability),
+        "about": _description(record.label, record.choices, record.example_id),
+    }
+
+
+def _description(label: str, choices: Sequence[summary.Choice], example_id: str) -> str:
+    answers = [f"{choice.name} {_probability_text(choice.probability)}" for choice in choices]
+    return f"true {label}, predicted {', then '.join(answers)}; example {example_id}"
+
+
+# --- Forms of values ----------------------------------------------------------------------------
+
+
+def _marked(number: Number, text: str) -> Markup:
+    # A hyphen is not a minus sign.
+    return Markup('<span class="n" data-value="{}" data-path="{}">{}</span>').format(
+        json.dumps(number.value), number.path, text.replace("-", "\N{MINUS SIGN}")
+    )
+
+
+def _decimal(number: Number, digits: int) -> Markup:
+    return _marked(number, f"{number.value:,.{digits}f}")
+
+
+def _signed(number: Number, digits: int) -> Markup:
+    text = f"{number.value:+.{digits}f}"
+    # What rounds to nothing has no direction.
+    return _marked(number, text if float(text) else text[1:])
+
+
+def _share(number: Number) -> Markup:
+    return _marked(number, _share_text(number.value))
+
+
+def _share_text(value: float) -> str:
+    return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
+
+
+def _count(number: Number) -> Markup:
+    return _marked(number, f"{number.value:,}")
+
+
+def _general(number: Number) -> Markup:
+    return _marked(number, f"{number.value:.3g}")
+
+
+def _whole(number: Number) -> Markup:
+    """A number that names something, such as a version or a seed: without separators."""
+    return _marked(number, str(number.value))
+
+
+def _probability(number: Number) -> Markup:
+    return _marked(number, _probability_text(number.value))
+
+
+def _probability_text(value: float) -> str:
+    # Only what is certain is written as 1.00, only what is impossible as 0.00.
+    if 0.995 <= value < 1:
+        return "> 0.99"
+    if 0 < value < 0.005:
+        return "< 0.01"
+    return f"{value:.2f}"
+
+
+def _p_value(number: Number) -> Markup:
+    text = "p < 0.001" if number.value < 0.001 else f"p = {number.value:.3f}"
+    return _marked(number, text)
+
+
+def _duration(number: Number) -> Markup:
+    return _marked(number, _duration_text(number.value))
+
+
+def _duration_text(seconds: float) -> str:
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+
+
+def _interval(interval: dict[str, Number], digits: int) -> Markup:
+    return Markup("{} to {}").format(
+        _decimal(interval["low"], digits), _decimal(interval["high"], digits)
+    )
+
+
+def _signed_interval(interval: dict[str, Number], digits: int) -> Markup:
+    return Markup("{} to {}").format(
+        _signed(interval["low"], digits), _signed(interval["high"], digits)
+    )
+
+
+def _time(iso: str) -> Markup:
+    moment = datetime.datetime.fromisoformat(iso)
+    return Markup('<time datetime="{}">{}</time>').format(iso, f"{moment:%Y-%m-%d %H:%M %Z}")
+
+
+def _shade(share: Number) -> int:
+    return sum(share.value >= step for step in _SHADES)
+
+
+def _outcome(run: dict[str, Any]) -> Outcome:
+    word = run["status"] if run["verdict"] == _NO_VERDICT else run["verdict"]
+    return _OUTCOMES.get(word, Outcome("\N{EN DASH}", word.capitalize(), "quiet"))
+
+
+def _image_description(record: dict[str, Any]) -> str:
+    choices = [
+        summary.Choice(name=choice["name"], probability=choice["probability"].value)
+        for choice in record["choices"]
+    ]
+    return _description(record["label"], choices, record["example_id"])
+
+
+def _address(run_id: str) -> str:
+    return urllib.parse.quote(run_id, safe="")
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "address": _address,
+        "count": _count,
+        "decimal": _decimal,
+        "description": _image_description,
+        "duration": _duration,
+        "general": _general,
+        "interval": _interval,
+        "outcome": _outcome,
+        "p_value": _p_value,
+        "probability": _probability,
+        "shade": _shade,
+        "share": _share,
+        "signed": _signed,
+        "signed_interval": _signed_interval,
+        "time": _time,
+        "whole": _whole,
+    }
+    environment.globals["shades"] = [_share_text(step) for step in _SHADES]
+    return environment
+
+
+def _source(name: str) -> str:
+    return (_TEMPLATES / name).read_text()

@@ -1,0 +1,100 @@
+"""Two runs side by side."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from review import classification, comparison
+from review.album import Album
+from review.artifacts import AbsentError, FinishedRun, Gaps
+from review.lineage import lineage, run_of
+from review.predictions import Predictions, read_predictions
+from review.summary import Comparison, Lineage, RunComparison
+
+_NOT_KNOWN = "not known"
+
+
+def compare(first: FinishedRun, second: FinishedRun) -> RunComparison:
+    """Compares two runs, of whatever pipelines.
+
+    Args:
+      first: counts as the baseline.
+      second: counts as the candidate.
+    """
+    gaps = Gaps()
+    found = gaps.fill("comparison", lambda: _compared(first, second))
+    album, compared = found or (None, None)
+    one, other = lineage(first.receipt), lineage(second.receipt)
+    return RunComparison(
+        first=run_of(first.receipt),
+        second=run_of(second.receipt),
+        comparison=compared,
+        missing=gaps.reasons.get("comparison"),
+        accuracies=(
+            classification.accuracy(first.receipt),
+            classification.accuracy(second.receipt),
+        ),
+        parameters=_differing(_parameters(one), _parameters(other)),
+        facts=_differing(_facts(first.receipt, one), _facts(second.receipt, other)),
+        sheet=album.sheet() if album else None,
+        images=album.records() if album else [],
+    )
+
+
+def _compared(first: FinishedRun, second: FinishedRun) -> tuple[Album, Comparison]:
+    before, now = _predictions(first), _predictions(second)
+    same = (
+        before.class_names == now.class_names
+        and before.ids == now.ids
+        and np.array_equal(before.labels, now.labels)
+        and np.array_equal(before.images, now.images)
+    )
+    if not same:
+        raise AbsentError(
+            "The two runs were not tested on the same images with the same labels, so their "
+            "answers cannot be compared one by one. Run one of them again on the data of the other."
+        )
+    album = Album(dataclasses.replace(now, baseline=before.candidate))
+    return album, comparison.compare(
+        album, before.candidate, second.receipt["run_id"], first.receipt["run_id"]
+    )
+
+
+def _predictions(run: FinishedRun) -> Predictions:
+    try:
+        return read_predictions(run)
+    except AbsentError as absent:
+        raise AbsentError(f"Run {run.receipt['run_id']}: {absent}") from absent
+
+
+def _parameters(found: Lineage) -> dict[str, str]:
+    # The seed is one of the facts, where people look for it.
+    return {key: value for key, value in found.parameters.items() if key != "seed"}
+
+
+def _facts(receipt: dict[str, Any], found: Lineage) -> dict[str, str]:
+    """What a run depends on beside its parameters, by name."""
+    return {
+        "data": receipt["data"]["name"],
+        **found.data,
+        "revision": found.revision or _NOT_KNOWN,
+        "uncommitted changes": {True: "yes", False: "no", None: _NOT_KNOWN}[found.dirty],
+        "lock": found.lock,
+        "seed": str(found.seed),
+        "precision": found.precision,
+        **found.machine,
+        **found.versions,
+    }
+
+
+def _differing(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+    """The names whose values differ, with both values; a name that one has not is `not known`."""
+    return {
+        name: (first.get(name, _NOT_KNOWN), second.get(name, _NOT_KNOWN))
+        for name in {**first, **second}
+        if first.get(name) != second.get(name)
+    }

@@ -1,0 +1,101 @@
+"""Each trick changes the training in the way that it says, while it lasts and no longer."""
+
+import keras
+import numpy as np
+import pytest
+
+from benchmarks import tricks
+from components.examples import Split
+from components.image_schema import ImageSchema
+from components.trainer import model, training
+from components.trainer.settings import Augmentation, Settings
+
+CLASSES = ("Trouser", "Shirt", "Coat")
+SMOOTHING = 0.1
+SETTINGS = Settings(
+    precision="float32",
+    widths=(24,),
+    dropout=0.0,
+    l2=0.0,
+    weight_decay=0.0,
+    epochs=1,
+    batch_size=8,
+    learning_rate=0.01,
+    warm_up=0.0,
+    ema_momentum=0.0,
+    label_smoothing=SMOOTHING,
+    plateau_patience=2,
+    plateau_factor=0.3,
+    early_stopping_patience=5,
+    flip_averaging=False,
+    warm_start=False,
+    seed=1,
+    augmentation=Augmentation(0.0, 0.0, 0.0, 0.0, False, 0.0),
+    identity="",
+)
+
+
+@pytest.fixture(scope="module")
+def schema():
+    return ImageSchema(height=12, width=12, channels=1, class_names=CLASSES)
+
+
+@pytest.fixture(scope="module")
+def split(schema):
+    """Images that are smooth, as those of things are."""
+    random = np.random.default_rng(0)
+    rough = random.integers(0, 256, (40, 13, 13))
+    smooth = (rough[:, 1:, 1:] + rough[:, :-1, 1:] + rough[:, 1:, :-1] + rough[:, :-1, :-1]) // 4
+    images = smooth.reshape(40, -1).astype(np.uint8)
+    return Split(images, random.integers(0, 3, 40), np.arange(40).astype(str).astype(object))
+
+
+def losses(trick, schema, split):
+    """The loss of one image of each class, under a trick and without it."""
+    labels = np.eye(3, dtype=np.float32)
+    logits = np.array([[2.0, 0.5, -1.0], [0.3, 0.1, 0.2], [-1.0, 2.0, 0.0]], np.float32)
+
+    def each():
+        loss = training.loss_function(SETTINGS)
+        return np.array([float(np.mean(loss(labels[[n]], logits[[n]]))) for n in range(3)])
+
+    plain = each()
+    with trick(schema, split):
+        changed = each()
+    assert np.array_equal(each(), plain), "the trick outlasts its context"
+    return plain, changed, labels, logits
+
+
+def test_a_weight_makes_errors_on_its_class_dearer(schema, split):
+    plain, changed, *_ = losses(tricks.class_weight, schema, split)
+    np.testing.assert_allclose(changed, plain * [1, 1.5, 1], rtol=1e-5)
+
+
+def test_focal_loss_counts_sure_answers_less(schema, split):
+    plain, changed, *_ = losses(tricks.focal, schema, split)
+    assert (changed < plain).all()
+    # The first answer is sure and right, the last one sure and wrong.
+    assert changed[0] / plain[0] < changed[2] / plain[2]
+
+
+def test_labels_are_smoothed_among_classes_that_are_alike(schema, split):
+    _, changed, _, logits = losses(tricks.confusion_aware, schema, split)
+    logs = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    # Trousers are like nothing else; shirts and coats are like each other.
+    targets = np.array([[1, 0, 0], [0, 0.95, 0.05], [0, 0.05, 0.95]])
+    np.testing.assert_allclose(changed, -(targets * logs).sum(axis=1), rtol=1e-5)
+
+
+def test_whitening_makes_neighbouring_pixels_independent(schema, split):
+    with tricks.whitening(schema, split):
+        network = model.build_network(schema.shape, len(CLASSES), SETTINGS)
+    layer = network.get_layer("block1_conv1")
+    assert not layer.trainable
+    images = split.images.reshape(-1, *schema.shape).astype(np.float32) / 255
+    answers = keras.ops.convert_to_numpy(layer(images))[:, 1:-1, 1:-1, :9].reshape(-1, 9)
+    covariance = np.cov(answers, rowvar=False)
+    # Independent, and of a variance of at most 1: less where there was hardly any to begin with.
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.01
+    assert 0.5 < np.diag(covariance).max() <= 1.01
+    again = model.build_network(schema.shape, len(CLASSES), SETTINGS).get_layer("block1_conv1")
+    assert again.trainable

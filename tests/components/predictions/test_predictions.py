@@ -1,0 +1,87 @@
+"""Each answer is written down as it is, and answers that TFMA did not count are refused."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn import metrics
+
+from components import features
+from components.examples import Split
+from components.image_schema import ImageSchema
+from components.predictions import executor
+
+CLASSES = ("bag", "<b>shirt</b>", "shoe")
+COUNT = 60
+
+
+@pytest.fixture
+def split():
+    random = np.random.default_rng(3)
+    return Split(
+        random.integers(0, 256, (COUNT, 12), np.uint8),
+        random.integers(0, 3, COUNT),
+        np.array([f"t10k-{n:08d}".encode() for n in range(COUNT)], dtype=object),
+    )
+
+
+@pytest.fixture
+def answers():
+    odds = np.random.default_rng(4).random((COUNT, 3), np.float32)
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def counted(split, answers):
+    return metrics.confusion_matrix(split.labels, answers.argmax(axis=1), labels=range(3)).tolist()
+
+
+def test_answers_that_agree_with_the_counts_pass(split, answers):
+    executor.check_agreement("candidate", split.labels, answers, counted(split, answers))
+
+
+@pytest.mark.parametrize("cell", [(0, 0), (1, 2), (2, 1)])
+def test_one_image_counted_elsewhere_is_refused_and_told(split, answers, cell):
+    counts = counted(split, answers)
+    counts[cell[0]][cell[1]] += 1
+    with pytest.raises(executor.DisagreementError) as refusal:
+        executor.check_agreement("baseline", split.labels, answers, counts)
+    message = str(refusal.value)
+    assert "baseline model" in message
+    assert f"label {cell[0]}, choice {cell[1]}" in message
+    assert "--no-cache" in message
+
+
+def written(folder, split, answers):
+    path = folder / features.PREDICTIONS_FILE
+    schema = ImageSchema(height=3, width=4, channels=1, class_names=CLASSES)
+    executor.write(str(path), split, answers, schema)
+    return pq.read_table(path)
+
+
+def test_what_is_written_is_what_was_answered(split, answers, tmp_path):
+    table = written(tmp_path, split, {"candidate": answers, "baseline": answers[::-1]})
+    frame = table.to_pandas()
+    assert frame[features.EXAMPLE_ID].tolist() == [name.decode() for name in split.ids]
+    assert np.array_equal(frame[features.LABEL], split.labels)
+    pixels = np.stack([np.frombuffer(image, np.uint8) for image in frame[features.IMAGE]])
+    assert np.array_equal(pixels, split.images)
+    assert np.array_equal(np.stack(frame["candidate"]), answers)
+    assert np.array_equal(np.stack(frame["baseline"]), answers[::-1])
+    described = {key.decode(): json.loads(value) for key, value in table.schema.metadata.items()}
+    assert described["class_names"] == list(CLASSES)
+    assert described["image_shape"] == [3, 4, 1]
+
+
+def test_without_a_served_model_its_column_is_empty(split, answers, tmp_path):
+    column = written(tmp_path, split, {"candidate": answers}).column("baseline")
+    assert column.null_count == COUNT
+
+
+def test_equal_answers_make_equal_bytes(split, answers, tmp_path):
+    contents = []
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        written(tmp_path / name, split, {"candidate": answers})
+        contents.append((tmp_path / name / features.PREDICTIONS_FILE).read_bytes())
+    assert contents[0] == contents[1]

@@ -1,0 +1,472 @@
+"""The page says what the summary says, all of it, and nothing that anybody wrote acts in it."""
+
+import base64
+import hashlib
+import html.parser
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import lxml.html
+import pytest
+
+from review import page, summary
+
+_SECTIONS = {
+    "verdict": None,
+    "gates": "gates",
+    "comparison": "comparison",
+    "classes": "report",
+    "confusion": "confusion",
+    "calibration": "calibration",
+    "robustness": "robustness",
+    "data": "data",
+    "suspects": "suspects",
+    "training": "training",
+    "inside": "inside",
+    "history": None,
+    "lineage": None,
+}
+_VOID = {"meta", "link", "br", "img", "input", "hr"}
+_MARKUP_END = "{{ 7 * 7 }} \\ a.b"
+# Places in the sheet, what shares are made of, and intervals where a table would be too wide.
+_NOT_SHOWN = re.compile(
+    r"\.(images\.\d+|gallery\.count|hits|total)$"
+    # In the label of a cell.
+    r"|^confusion\.rows.*\.share$"
+    r"|^robustness\.(examples|scores\.\d+\.classes\..*\.interval)\."
+)
+_MEBIBYTE = 2**20
+_PROJECT = Path(__file__).resolve().parents[3]
+
+
+def parse(text):
+    return lxml.html.document_fromstring(text)
+
+
+def text_of(element):
+    return " ".join(element.text_content().split())
+
+
+def numbers(document):
+    """What each marked number of a page says, by its path: exact value and text."""
+    return [
+        (element.get("data-path"), json.loads(element.get("data-value")), element.text_content())
+        for element in document.iterfind(".//*[@data-path]")
+    ]
+
+
+def value_at(value, path):
+    for part in re.split(r"(?<!\\)\.", path):
+        key = re.sub(r"\\(.)", r"\1", part)
+        value = value[int(key)] if isinstance(value, list) else value[key]
+    return value
+
+
+def paths_below(value, path):
+    """The paths of all numbers of a JSON value."""
+    if isinstance(value, dict):
+        return {p for k, part in value.items() for p in paths_below(part, f"{path}.{k}")}
+    if isinstance(value, list):
+        return {p for n, part in enumerate(value) for p in paths_below(part, f"{path}.{n}")}
+    return {path} if isinstance(value, int | float) and not isinstance(value, bool) else set()
+
+
+class Checker(html.parser.HTMLParser):
+    """Notes tags that are not closed in the order in which they were opened."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.wrong, self.tags = [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in _VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append((tag, self.getpos()))
+
+
+def check(text):
+    checker = Checker()
+    checker.feed(text)
+    checker.close()
+    return checker
+
+
+@pytest.fixture
+def document(kind, page_of):
+    return parse(page_of(kind))
+
+
+# --- Numbers ------------------------------------------------------------------------------------
+
+
+def test_every_number_is_that_at_its_place_in_the_summary(kind, document, review_of):
+    stored = json.loads(review_of(kind).model_dump_json())
+    found = numbers(document)
+    assert found
+    for path, value, _ in found:
+        assert value_at(stored, path) == value, path
+
+
+@pytest.mark.parametrize(
+    "part", ["gates", "comparison", "report", "confusion.rows", "calibration", "robustness"]
+)
+def test_no_number_of_the_evaluation_is_left_out(part, page_of, review_of):
+    stored = json.loads(review_of("full").model_dump_json())
+    shown = {path for path, _, _ in numbers(parse(page_of("full")))}
+    paths = paths_below(value_at(stored, part), part)
+    empty = {n for n, b in enumerate(stored["calibration"]["bins"]) if b["confidence"] is None}
+    empty_bins = tuple(f"calibration.bins.{number}.accuracy." for number in empty)
+    wanted = {p for p in paths if not (_NOT_SHOWN.search(p) or p.startswith(empty_bins))}
+    assert wanted
+    assert wanted <= shown
+
+
+def test_the_text_of_a_number_is_the_number_rounded(kind, document):
+    for path, value, text in numbers(document):
+        found = re.fullmatch(r"([+\N{MINUS SIGN}]?[\d,]+(?:\.(\d+))?)(\N{NO-BREAK SPACE}%)?", text)
+        if found is None:
+            continue
+        digits = len(found[2] or "")
+        scale = 100 if found[3] else 1
+        shown = float(found[1].replace(",", "").replace("\N{MINUS SIGN}", "-"))
+        # Learning rates have three significant digits instead of a number of decimals.
+        if not path.endswith("learning_rate"):
+            assert abs(shown - value * scale) <= 0.5000001 * 10**-digits, (path, text)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "0.0 s"),
+        (59.94, "59.9 s"),
+        (60, "1 min 0 s"),
+        (771.4, "12 min 51 s"),
+        (3599.7, "1 h 0 min"),
+        (7380, "2 h 3 min"),
+    ],
+)
+def test_durations_are_in_words(seconds, text, full):
+    review = full.model_copy(update={"run": full.run.model_copy(update={"seconds": seconds})})
+    found = {path: shown for path, _, shown in numbers(parse(page.render(review)))}
+    assert found["run.seconds"] == text
+
+
+def test_what_is_nearly_certain_is_not_written_as_certain(full):
+    def sure(probability):
+        return summary.Choice(name="Shirt", probability=probability)
+
+    record = full.images[0].model_copy(update={"choices": [sure(0.9996), sure(1.0), sure(0.0004)]})
+    review = full.model_copy(update={"images": [record, *full.images[1:]]})
+    (label, *_) = parse(page.render(review)).xpath(
+        f"//*[contains(@aria-label, 'example {record.example_id}')]/@aria-label"
+    )
+    assert "predicted Shirt > 0.99, then Shirt 1.00, then Shirt < 0.01;" in label
+
+
+# --- Sections -----------------------------------------------------------------------------------
+
+
+def test_the_sections_stand_in_their_order(document):
+    sections = document.findall(".//main/section")
+    assert [section.get("id") for section in sections] == list(_SECTIONS)
+    for section in sections:
+        heading, sentence = section[0], section[1]
+        assert heading.tag == "h2"
+        assert section.get("aria-labelledby") == heading.get("id")
+        assert re.fullmatch(r"[^.]+\.", text_of(sentence))
+
+
+def test_the_contents_lead_to_every_section(document):
+    links = document.xpath("//nav//a/@href")
+    assert links == [f"#{name}" for name in _SECTIONS]
+
+
+def test_a_section_without_content_says_why(kind, document, review_of):
+    review = review_of(kind)
+    for name, part in _SECTIONS.items():
+        section = document.get_element_by_id(name)
+        if part and getattr(review, part) is None:
+            reason = " ".join(review.missing[part].split())
+            assert [text_of(child) for child in section[2:]] == [reason]
+        else:
+            assert len(section) > 2
+
+
+def test_the_drawn_sample_is_announced_before_everything(kind, document, review_of):
+    banners = document.find_class("banner")
+    assert len(banners) == review_of(kind).run.is_sample
+    for banner in banners:
+        assert "say nothing about real images" in text_of(banner)
+        assert banner.getnext().find_class("contents")
+        assert "Drawn sample" in text_of(document.find(".//nav"))
+
+
+def test_a_failure_stands_in_the_verdict_as_it_was_written(page_of):
+    section = parse(page_of("crashed")).get_element_by_id("verdict")
+    assert "Failed in Trainer" in text_of(section)
+    messages = [pre.text_content() for pre in section.iterfind(".//pre")]
+    assert "The loss is no number.\nLower the rate." in messages
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"verdict": "pushed"}, "✓ Pushed"),
+        ({"verdict": "refused"}, "✗ Refused"),
+        ({"verdict": "stopped"}, "■ Stopped"),
+        ({"verdict": "none", "status": "failed"}, "! Failed"),
+        ({"verdict": "none", "status": "interrupted"}, "‖ Interrupted"),
+    ],
+)
+def test_the_verdict_has_a_word_and_a_symbol(changes, word, full):
+    review = full.model_copy(update={"run": full.run.model_copy(update=changes)})
+    (found,) = parse(page.render(review)).find_class("word")
+    assert text_of(found) == word
+
+
+def test_gates_that_failed_stand_first(page_of):
+    rows = parse(page_of("full")).get_element_by_id("gates").findall(".//tbody/tr")
+    outcomes = [text_of(row[0]) for row in rows[:12]]
+    assert outcomes == ["✗ failed", *["✓ passed"] * 11]
+    assert "≈ noise" in text_of(rows[0])
+
+
+def test_a_class_links_to_its_row_of_the_matrix(page_of, full):
+    document = parse(page_of("full"))
+    links = document.xpath("//section[@id='classes']//tbody//a")
+    assert len(links) == len(full.class_names)
+    for link in links:
+        row = document.get_element_by_id(link.get("href").removeprefix("#"))
+        assert text_of(row[0]) == text_of(link)
+
+
+def test_the_matrix_names_every_cell(page_of, full):
+    document = parse(page_of("full"))
+    cells = {cell.get("id"): cell for cell in document.xpath("//table[@id='matrix']//button")}
+    assert len(cells) == len(full.class_names) ** 2
+    for number, row in enumerate(full.confusion.rows):
+        for column, cell in enumerate(row):
+            label = cells[f"cell-{number}-{column}"].get("aria-label")
+            kind = "recognised" if number == column else f"taken for {cell.predicted}"
+            images = "image" if cell.count == 1 else "images"
+            assert label.startswith(f"{cell.label} {kind}: {cell.count:,} {images}, ")
+            assert label.endswith(f", {100 * cell.share:.1f} % of {cell.label}")
+
+
+def test_galleries_show_right_and_wrong_in_words(page_of, full):
+    document = parse(page_of("full"))
+    section = document.get_element_by_id("inside")
+    shots = section.find_class("shot")
+    assert len(shots) == len(full.inside.samples.images)
+    for place, shot in zip(full.inside.samples.images, shots, strict=True):
+        record = full.images[place]
+        right = record.choices[0].name == record.label
+        assert text_of(shot).startswith("✓ right" if right else "✗ wrong")
+        (tile,) = shot.find_class("tile")
+        assert f"example {record.example_id}" in tile.get("aria-label")
+        assert tile.get("style") == f"--x:{place % 32};--y:{place // 32}"
+
+
+def test_classes_that_the_run_before_did_not_have_are_said(full):
+    first = full.data.splits[0]
+    before = {**first.before, "Hat": 12}
+    del before["Bag"]
+    splits = [first.model_copy(update={"before": before}), *full.data.splits[1:]]
+    review = full.model_copy(update={"data": full.data.model_copy(update={"splits": splits})})
+    rows = parse(page.render(review)).get_element_by_id("data").findall(".//tr")
+    said = {text_of(row[0]): text_of(row[1]) for row in rows}
+    assert said["Hat"] == "none ≠ was 12"
+    assert said["Bag"] == "5,500 ≠ was absent"
+    assert said["Dress"] == "5,500"
+
+
+def test_every_chart_has_a_caption_and_its_data(page_of):
+    charts = parse(page_of("full")).find_class("chart")
+    assert len(charts) == 9
+    for chart in charts:
+        assert chart.find(".//svg") is not None
+        assert text_of(chart.find(".//figcaption"))
+        assert chart.find(".//details//table//td") is not None
+
+
+# --- Form ---------------------------------------------------------------------------------------
+
+
+def test_equal_summaries_give_equal_pages(full):
+    copy = summary.Summary.model_validate_json(full.model_dump_json())
+    assert page.render(copy) == page.render(full)
+
+
+@pytest.mark.parametrize("seed", ["1", "2"])
+def test_another_process_makes_the_same_page(seed, full, page_of):
+    """Neither the order of sets nor what was drawn before has a part in it."""
+    code = (
+        "import hashlib, sys\n"
+        "from review import page, summary\n"
+        "review = summary.Summary.model_validate_json(sys.stdin.read())\n"
+        "print(hashlib.sha256(page.render(review).encode()).hexdigest())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=full.model_dump_json(),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=_PROJECT,
+        env={**os.environ, "PYTHONHASHSEED": seed},
+    )
+    assert done.stdout.strip() == hashlib.sha256(page_of("full").encode()).hexdigest()
+
+
+def test_the_page_is_well_formed(kind, page_of):
+    checker = check(page_of(kind))
+    assert checker.wrong == []
+    assert checker.open == []
+    ids = [attributes["id"] for _, attributes in checker.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    # What refers to an id refers to one that is there.
+    for _, attributes in checker.tags:
+        for name in ("aria-labelledby", "aria-describedby"):
+            assert set(attributes.get(name, "").split()) <= set(ids)
+        if attributes.get("href", "").startswith("#"):
+            assert attributes["href"][1:] in ids
+
+
+def test_the_page_loads_nothing(kind, page_of):
+    text = page_of(kind)
+    for tag, attributes in check(text).tags:
+        assert "src" not in attributes
+        if "href" in attributes:
+            assert attributes["href"].startswith(("#", "../")) or (tag, attributes["href"]) == (
+                "link",
+                "data:,",
+            )
+    assert "@import" not in text
+    (style,) = parse(text).iterfind(".//style")
+    assert all(found.startswith('"data:') for found in re.findall(r"url\((.{6})", style.text))
+
+
+def test_the_policy_forbids_everything_but_this_script(kind, page_of):
+    document = parse(page_of(kind))
+    (policy,) = document.xpath("//meta[@http-equiv='Content-Security-Policy']/@content")
+    directives = dict(part.split(maxsplit=1) for part in policy.split("; "))
+    (script,) = document.xpath("//script[not(@type)]")
+    digest = base64.b64encode(hashlib.sha256(script.text.encode()).digest()).decode()
+    assert directives == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": "'unsafe-inline'",
+        "script-src": f"'sha256-{digest}'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+
+
+def test_the_page_of_a_default_run_stays_small(default_run):
+    """Also where the images are of noise, which no format makes smaller."""
+    text = page.render(default_run)
+    assert len(text.encode()) < 3 * _MEBIBYTE
+    assert len(re.sub(r"base64,[^\"]*", "", text).encode()) < 0.7 * _MEBIBYTE
+
+
+# --- What others wrote --------------------------------------------------------------------------
+
+
+def test_markup_stays_text_wherever_it_stands(page_of, review_of):
+    text = page_of("hostile")
+    tags = check(text).tags
+    assert sum(tag == "script" for tag, _ in tags) == 2
+    assert not any(tag == "img" for tag, _ in tags)
+    assert not any(name.startswith("on") for _, attributes in tags for name in attributes)
+    document, review = parse(text), review_of("hostile")
+    for section, told in [
+        ("verdict", [review.verdict.headline, review.run.command, review.run.nodes[0].name]),
+        ("gates", [gate.sentence for gate in review.gates]),
+        ("classes", review.class_names),
+        ("confusion", review.class_names),
+        ("robustness", [review.robustness.scores[0].amount]),
+        ("data", [finding.line for finding in review.data.findings]),
+        ("suspects", [pair.first for pair in review.suspects.similar_pairs]),
+        ("training", [review.training.warm_start_from, *review.training.augmentation]),
+        ("inside", list(review.inside.feature_maps[0].blocks)),
+        ("history", [run.id for run in review.history]),
+        ("lineage", [*review.lineage.commands, *review.lineage.parameters]),
+    ]:
+        found = text_of(document.get_element_by_id(section))
+        for words in told:
+            assert " ".join(words.split()) in found, (section, words)
+
+
+def test_markup_stays_text_in_attributes(page_of, review_of):
+    document, review = parse(page_of("hostile")), review_of("hostile")
+    labels = document.xpath("//table[@id='matrix']//button/@aria-label")
+    assert labels[0].startswith(f"{review.class_names[0]} recognised: ")
+    addresses = document.xpath("//section[@id='history']//a/@href")
+    assert addresses
+    assert all(re.fullmatch(r"\.\./[\w.~%-]+/review\.html", address) for address in addresses)
+
+
+def test_markup_stays_text_in_the_data_of_the_script(page_of, review_of):
+    (script,) = parse(page_of("hostile")).xpath("//script[@type='application/json']")
+    assert not set("<>&\u2028\u2029") & set(script.text)
+    images = json.loads(script.text)["images"]
+    records = review_of("hostile").images
+    assert [image["label"] for image in images] == [record.label for record in records]
+    assert all(image["label"].endswith(_MARKUP_END) for image in images)
+
+
+@pytest.mark.parametrize("png", ["x);} body {display: none", "</style><b>", "AAA"])
+def test_a_sheet_that_is_not_base64_is_refused(png, full):
+    sheet = full.sheet.model_copy(update={"png": png})
+    with pytest.raises(ValueError, match=r"base64|padding"):
+        page.render(full.model_copy(update={"sheet": sheet}))
+
+
+# --- Two runs -----------------------------------------------------------------------------------
+
+
+def test_the_numbers_of_a_comparison_are_those_of_its_summary(comparison):
+    stored = json.loads(comparison.model_dump_json())
+    found = numbers(parse(page.render_comparison(comparison)))
+    for path, value, _ in found:
+        assert value_at(stored, path) == value, path
+    assert paths_below(stored["comparison"]["change"], "comparison.change") <= {
+        path for path, _, _ in found
+    }
+
+
+def test_a_comparison_says_what_differs(comparison):
+    document = parse(page.render_comparison(comparison))
+    rows = document.get_element_by_id("differences").findall(".//tbody/tr")
+    assert [[text_of(cell) for cell in row] for row in rows] == [
+        ["training.epochs", "20", "26"],
+        ["revision", "1157f0d2", "f0f2b11d"],
+    ]
+    shots = document.get_element_by_id("images").find_class("shot")
+    galleries = (comparison.comparison.newly_broken, comparison.comparison.newly_fixed)
+    assert len(shots) == sum(len(gallery.images) for gallery in galleries)
+
+
+def test_a_comparison_without_the_same_images_says_why(comparison):
+    reason = "The runs have different test images."
+    changed = {"comparison": None, "missing": reason, "sheet": None, "images": []}
+    changed |= {"parameters": {}, "facts": {}, "accuracies": (None, None)}
+    text = page.render_comparison(comparison.model_copy(update=changed))
+    assert reason in text_of(parse(text).get_element_by_id("images"))
+    assert check(text).wrong == []
+
+
+def test_a_comparison_without_images_says_so(comparison):
+    text = page.render_comparison(comparison.model_copy(update={"sheet": None, "images": []}))
+    assert "none of the images is at hand" in text_of(parse(text).get_element_by_id("images"))

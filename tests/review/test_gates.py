@@ -1,0 +1,117 @@
+"""How gates are told: what was measured, where it stands, and whether that may be noise."""
+
+import pytest
+from scipy import stats
+
+
+def gate_of(summary, metric, part="overall"):
+    return next(g for g in summary.gates if (g.metric, g.slice) == (metric, part))
+
+
+def test_every_gate_of_the_receipt_is_told(made_run):
+    found = made_run.collect().gates
+    for gate, entry in zip(found, made_run.receipt["gates"], strict=True):
+        assert gate.model_dump(include=set(entry)) == entry
+        assert gate.margin == pytest.approx(entry["value"] - entry["threshold"])
+        assert gate.interval.low <= gate.value <= gate.interval.high
+        assert gate.noise == (gate.interval.low < gate.threshold <= gate.interval.high)
+
+
+def test_the_interval_of_a_recall_is_that_of_its_images(made_run, making):
+    gate = gate_of(made_run.collect(), "recall", "Shirt")
+    members = made_run.labels == making.classes.index("Shirt")
+    hits = int((made_run.choices == made_run.labels)[members].sum())
+    expected = stats.binomtest(hits, int(members.sum())).proportion_ci(0.95, "wilson")
+    assert (gate.interval.low, gate.interval.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_the_interval_of_the_change_is_that_of_the_comparison(made_run):
+    summary = made_run.collect()
+    gate = gate_of(summary, "accuracy against the served model")
+    assert gate.interval == summary.comparison.change.interval
+
+
+def test_without_the_answers_nothing_is_known_of_noise_in_the_change(made_run):
+    made_run.file("Predictions.predictions", "predictions.parquet").unlink()
+    gate = gate_of(made_run.collect(), "accuracy against the served model")
+    assert (gate.interval, gate.noise) == (None, None)
+    assert gate.sentence == (
+        f"Against the served model, the accuracy changed by {gate.value:+.3f}, above the "
+        f"threshold -0.030 by {gate.margin:.3f}."
+    )
+
+
+def with_recall(made, hits, threshold):
+    """Enters that so many of 1,000 shirts were recognised; returns how the gate is told."""
+    number = list(made.receipt["per_class"]).index("Shirt")
+    row = [0] * 10
+    row[number], row[0] = hits, 1000 - hits
+    made.receipt["confusion"][number] = row
+    entry = {"metric": "recall", "slice": "Shirt", "value": hits / 1000, "threshold": threshold}
+    made.receipt["gates"] = [{**entry, "passed": hits / 1000 >= threshold}]
+    return made.collect().gates[0].sentence
+
+
+@pytest.mark.parametrize(
+    ("hits", "threshold", "sentence"),
+    [
+        (
+            582,
+            0.6,
+            "Recall of Shirt is 0.582 (0.551 to 0.612), below the threshold 0.600 by 0.018; that "
+            "is within the noise of 1,000 images.",
+        ),
+        (
+            482,
+            0.6,
+            "Recall of Shirt is 0.482 (0.451 to 0.513), below the threshold 0.600 by 0.118; that "
+            "is more than the noise of 1,000 images.",
+        ),
+        (
+            610,
+            0.6,
+            "Recall of Shirt is 0.610 (0.579 to 0.640), above the threshold 0.600 by 0.010; that "
+            "is within the noise of 1,000 images.",
+        ),
+        (
+            900,
+            0.6,
+            "Recall of Shirt is 0.900 (0.880 to 0.917), above the threshold 0.600 by 0.300.",
+        ),
+        (
+            0,
+            0.0,
+            "Recall of Shirt is 0.000 (0.000 to 0.004), at the threshold 0.000.",
+        ),
+        (
+            600,
+            0.6,
+            "Recall of Shirt is 0.600 (0.569 to 0.630), at the threshold 0.600; that is within the "
+            "noise of 1,000 images.",
+        ),
+        (
+            600,
+            0.6000001,
+            "Recall of Shirt is 0.600 (0.569 to 0.630), just short of the threshold 0.600; that is "
+            "within the noise of 1,000 images.",
+        ),
+    ],
+)
+def test_a_gate_is_told_in_words(made_run, hits, threshold, sentence):
+    assert with_recall(made_run, hits, threshold) == sentence
+
+
+def test_a_gate_of_corrupted_images_has_the_interval_of_its_score(made_run, making):
+    making.add_robustness(made_run)
+    summary = made_run.collect()
+    gate = gate_of(summary, "accuracy under corruption", "noise, strength 2")
+    assert gate.interval == summary.robustness.scores[0].accuracy.interval
+    assert gate.sentence.startswith("Accuracy under noise, strength 2, is 0.500 (0.451 to 0.549)")
+    assert gate.noise is False
+
+
+def test_no_gate_is_told_where_none_was_judged(made_run):
+    made_run.end_in("Evaluator", "disk full")
+    summary = made_run.collect()
+    assert summary.gates is None
+    assert summary.missing["gates"] == "Evaluator failed, so there is nothing of it to show."

@@ -1,0 +1,72 @@
+"""Which run it is, where it comes from, and how to make it again."""
+
+import shlex
+
+import pytest
+
+
+def test_the_run_is_told_as_its_receipt_has_it(made_run):
+    found = made_run.collect().run
+    assert (found.id, found.pipeline, found.profile) == (
+        made_run.receipt["run_id"],
+        "clothes",
+        "default",
+    )
+    assert (found.status, found.verdict, found.pushed_version) == ("completed", "pushed", 17)
+    assert [node.name for node in found.nodes] == list(made_run.receipt["nodes"])
+    assert not found.is_sample
+
+
+def test_every_parameter_stands_under_its_key_as_set_takes_it(made_run):
+    found = made_run.collect().lineage.parameters
+    assert found["training.widths"] == "[48, 96, 192]"
+    assert found["training.augmentation.flip"] == "true"
+    assert found["gates.accuracy"] == "0.9"
+    assert found["profile"] == "default"
+
+
+def test_the_lineage_names_what_the_model_depends_on(made_run):
+    found, receipt = made_run.collect().lineage, made_run.receipt
+    assert found.data == receipt["data"]["sha256"]
+    assert (found.lock, found.seed, found.precision) == (receipt["lock_sha256"], 1, "float32")
+    assert found.machine["threads"] == str(receipt["threads"])
+    assert found.versions == receipt["versions"]
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("python run.py run", "python run.py run --data '/data/my clothes'"),
+        ("python run.py run --data auto", "python run.py run --data auto"),
+        ("python run.py run --data=x", "python run.py run --data=x"),
+        ("python run.py run --seed 1", "python run.py run --seed 1 --data '/data/my clothes'"),
+    ],
+)
+def test_the_commands_name_revision_and_data(made_run, command, expected):
+    made_run.receipt |= {"command": command, "code": {"revision": "abc123", "dirty": False}}
+    commands = made_run.collect().lineage.commands
+    assert commands == ["git checkout abc123", "make setup", expected]
+    assert shlex.split(commands[-1])
+
+
+def test_outside_of_a_checkout_there_is_no_revision_to_check_out(made_run):
+    made_run.receipt["code"] = {"revision": None, "dirty": None}
+    found = made_run.collect().lineage
+    assert found.revision is None
+    assert found.commands[0] == "make setup"
+
+
+def test_the_history_ends_with_this_run_and_has_intervals(made_run):
+    receipt = made_run.receipt
+    earlier = {**receipt, "run_id": "20250101-000000", "confusion": [], "verdict": "none"}
+    made_run.others = [earlier, {**earlier, "run_id": "20240101-000000"}]
+    found = made_run.collect().history
+    assert [run.id[:4] for run in found] == ["2024", "2025", "2026"]
+    assert [run.accuracy is None for run in found] == [True, True, False]
+    assert found[-1].accuracy == made_run.collect().report.accuracy
+
+
+def test_the_history_holds_no_more_than_a_hundred_runs(made_run):
+    made_run.others = [{**made_run.receipt, "run_id": f"2025{n:04d}-000000"} for n in range(150)]
+    found = made_run.collect().history
+    assert (len(found), found[0].id, found[-1].id) == (100, "20250051-000000", "20260101-000000")

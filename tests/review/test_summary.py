@@ -1,0 +1,42 @@
+"""The summary as a file: whole or not at all, strict, and the same when it is read back."""
+
+import json
+
+import pydantic
+import pytest
+
+from review.summary import REVIEW_FILE, Interval, read_summary, write_summary
+
+
+def test_a_summary_comes_back_as_it_was_written(summary, tmp_path):
+    write_summary(tmp_path, summary)
+    assert read_summary(tmp_path / REVIEW_FILE) == summary
+    assert [path.name for path in tmp_path.iterdir()] == [REVIEW_FILE]
+
+
+def test_a_summary_replaces_the_one_before(summary, tmp_path):
+    write_summary(tmp_path, summary)
+    changed = summary.model_copy(update={"class_names": ["Bäg <b>"]})
+    write_summary(tmp_path, changed)
+    assert read_summary(tmp_path / REVIEW_FILE).class_names == ["Bäg <b>"]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_no_number_of_a_summary_is_infinite_or_none_at_all(value):
+    with pytest.raises(pydantic.ValidationError):
+        Interval(low=0.0, high=value)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"schema_version": 1}'])
+def test_what_is_no_summary_is_refused(tmp_path, content):
+    (tmp_path / REVIEW_FILE).write_text(content)
+    with pytest.raises(ValueError):
+        read_summary(tmp_path / REVIEW_FILE)
+
+
+def test_the_file_is_strict_json(summary, tmp_path):
+    def refuse(constant):
+        raise AssertionError(f"{constant} is no JSON")
+
+    write_summary(tmp_path, summary)
+    json.loads((tmp_path / REVIEW_FILE).read_text(encoding="utf-8"), parse_constant=refuse)

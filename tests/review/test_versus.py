@@ -1,0 +1,112 @@
+"""Two runs side by side."""
+
+import numpy as np
+import pytest
+
+from review.versus import compare
+
+
+@pytest.fixture
+def pair(make_run):
+    """Two runs on the same test images."""
+    return make_run(), make_run(run_id="20260102-000000", seed=2, surplus=4.0)
+
+
+def versus(first, second):
+    return compare(first.finished, second.finished)
+
+
+def test_the_second_run_is_the_candidate(pair):
+    first, second = pair
+    found = versus(first, second)
+    assert found.missing is None
+    assert found.comparison.candidate_name == second.receipt["run_id"] == found.second.id
+    assert found.comparison.baseline_name == first.receipt["run_id"] == found.first.id
+    now, before = (made.choices == made.labels for made in (second, first))
+    assert found.comparison.change.value == pytest.approx(now.mean() - before.mean())
+    assert found.comparison.only_candidate == (now & ~before).sum()
+    assert [share.hits for share in found.accuracies] == [before.sum(), now.sum()]
+
+
+def test_turned_around_it_is_the_opposite(pair):
+    one, other = versus(*pair).comparison, versus(*reversed(pair)).comparison
+    assert one.change.value == -other.change.value
+    assert (one.only_candidate, one.only_baseline) == (other.only_baseline, other.only_candidate)
+    assert one.p_value == other.p_value
+
+
+def test_the_images_show_what_both_runs_answer(pair, making):
+    first, second = pair
+    found = versus(first, second)
+    assert found.sheet.count == len(found.images) > 0
+    for image in found.images:
+        place = first.ids.index(image.example_id)
+        assert image.baseline.name == making.classes[first.choices[place]]
+        assert image.choices[0].name == making.classes[second.choices[place]]
+
+
+def test_a_run_does_not_differ_from_itself(made_run):
+    found = versus(made_run, made_run)
+    assert (found.parameters, found.facts, found.sheet) == ({}, {}, None)
+    assert found.comparison.p_value == 1.0
+
+
+def test_what_differs_is_named_with_both_values(pair):
+    first, second = pair
+    second.receipt["config"]["training"] |= {"epochs": 30, "flip_averaging": True}
+    second.receipt["config"]["seed"] = second.receipt["seed"] = 7
+    second.receipt["code"] = {"revision": "abc", "dirty": True}
+    second.receipt["data"]["sha256"] = {**first.receipt["data"]["sha256"], "extra": "f" * 64}
+    first.receipt["code"] = {"revision": None, "dirty": None}
+    found = versus(first, second)
+    assert found.parameters == {
+        "training.epochs": ("15", "30"),
+        "training.flip_averaging": ("false", "true"),
+    }
+    assert found.facts == {
+        "extra": ("not known", "f" * 64),
+        "revision": ("not known", "abc"),
+        "uncommitted changes": ("not known", "yes"),
+        "seed": ("1", "7"),
+    }
+
+
+def relabel(made):
+    made.labels = np.roll(made.labels, 1)
+
+
+def repaint(made):
+    made.images = made.images.copy()
+    made.images[0, 0, 0, 0] ^= 1
+
+
+def shorten(made):
+    made.labels, made.images = made.labels[:-1], made.images[:-1]
+    made.candidate, made.baseline = made.candidate[:-1], made.baseline[:-1]
+
+
+@pytest.mark.parametrize("change", [relabel, repaint, shorten])
+def test_other_test_images_cannot_be_compared(pair, making, change):
+    change(pair[1])
+    pair[1].evaluate()
+    making.write_predictions(pair[1])
+    found = versus(*pair)
+    assert (found.comparison, found.sheet, found.images) == (None, None, [])
+    assert "not tested on the same images" in found.missing
+    assert None not in found.accuracies
+
+
+@pytest.mark.parametrize("gone", [0, 1])
+def test_predictions_that_are_gone_are_named_by_their_run(pair, gone):
+    pair[gone].file("Predictions.predictions", "predictions.parquet").unlink()
+    found = versus(*pair)
+    assert found.missing.startswith(f"Run {pair[gone].receipt['run_id']}: ")
+    assert "is not there" in found.missing
+
+
+def test_a_run_that_failed_has_no_accuracy(pair):
+    pair[1].end_in("Trainer", "disk full")
+    found = versus(*pair)
+    assert found.accuracies[0] is not None
+    assert found.accuracies[1] is None
+    assert "Predictions did not run: the run failed in Trainer" in found.missing
