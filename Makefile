@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup run tensorboard test test-full check bench lock clean-env
+.PHONY: help setup run tensorboard browser test test-full check bench lock clean-env
 
 # What is handed on to the command behind `run`, `tensorboard`, `test`, `test-full` and `bench`.
 ARGS ?=
@@ -94,10 +94,23 @@ tensorboard: $(INSTALLED) ## Show the training logs of all runs below OUTPUTS in
 	@[[ -d $(OUTPUTS) ]] || $(call fail,there is no folder $(OUTPUTS). Make a run first or name its folder: make tensorboard OUTPUTS=/path/to/outputs)
 	$(BIN)/python -m tensorboard.main --logdir $(OUTPUTS) $(ARGS)
 
-test: $(TEST_INSTALLED) ## Run the tests that prove the project (a few minutes)
+# Debian's own, where packages can be installed; the tests say loudly where there is none.
+browser: ## Install Chromium, which the tests of the pages drive
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then exit; fi
+	if [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+		echo "Installing Chromium."
+		log=$$(mktemp)
+		{ apt-get update && apt-get install --yes --no-install-recommends chromium; } >"$$log" 2>&1 ||
+			{ tail "$$log"; echo "make: Chromium could not be installed."; }
+		rm "$$log"
+	else
+		echo "make: no Chromium found. Install it to run the tests of the pages."
+	fi
+
+test: $(TEST_INSTALLED) browser ## Run the tests that prove the project (a few minutes)
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
 
-test-full: $(TEST_INSTALLED) ## Run the slow tests, which install things
+test-full: $(TEST_INSTALLED) browser ## Run the slow tests, which install things
 	@$(BIN)/python -m pytest -m slow $(ARGS)
 
 check: $(TEST_INSTALLED) ## Check style, types and who imports whom

@@ -5,6 +5,7 @@ Needs neither TensorFlow nor TFX.
 
 from __future__ import annotations
 
+import json
 import os
 import pathlib
 import shutil
@@ -14,7 +15,7 @@ from typing import Any
 from components import features
 from operations import summary as terminal
 from pipeline import records
-from pipeline.locations import REVIEW_PAGE, Locations
+from pipeline.locations import CHARTS_FILE, REVIEW_PAGE, Locations
 from pipeline.nodes import expected_nodes
 from review import artifacts, collect, index, lineage, page, versus
 from review.artifacts import FinishedRun
@@ -112,8 +113,11 @@ def _stored(locations: Locations, receipt: dict[str, Any]) -> Summary | None:
 
 
 def _write_pages(locations: Locations, found: Summary) -> pathlib.Path:
-    path = locations.runs / found.run.id / REVIEW_PAGE
+    folder = locations.runs / found.run.id
+    path = folder / REVIEW_PAGE
     _replace(path, page.render(found))
+    charts = {name: chart.to_dict() for name, chart in page.charts(found).items()}
+    _replace(folder / CHARTS_FILE, json.dumps(charts))
     receipts = [
         receipt
         for receipt in records.read_receipts(locations.root.parent)

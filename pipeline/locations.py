@@ -7,6 +7,7 @@ import pathlib
 
 RECEIPT_FILE = "receipt.json"
 REVIEW_PAGE = "review.html"
+CHARTS_FILE = "charts.json"
 INDEX_PAGE = "index.html"
 LOG_FILE = "log.txt"
 
@@ -38,7 +39,7 @@ class Locations:
 
     @property
     def runs(self) -> pathlib.Path:
-        """A folder per run: receipt and log."""
+        """A folder per run: receipt, log and review."""
         return self.root / "runs"
 
     @property

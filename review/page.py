@@ -27,7 +27,7 @@ from review import figures, summary
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 # How large images are shown, in CSS pixels: about so large, in whole multiples of their own size.
 _IMAGE_SIZE = 84
-_STRIP_SIZE = 56
+_STRIP_SIZE = 42
 # A cell of the confusion matrix is a shade darker from each of these shares of its row on.
 _SHADES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 _MINUTE = 60
@@ -197,7 +197,7 @@ def render(review: summary.Summary) -> str:
         empty=[part for part in SECTIONS if part.part and getattr(review, part.part) is None],
         counted=_counted(review),
         runs=newest_first(located["history"]),
-        charts={name: draw(chart) for name, chart in _charts(review).items()},
+        charts={name: draw(chart) for name, chart in charts(review).items()},
         sheets=_sheets(review),
         matrix=_matrix(review),
     )
@@ -261,25 +261,25 @@ def _join(path: str, key: str) -> str:
 # --- What templates take ------------------------------------------------------------------------
 
 
-def _charts(review: summary.Summary) -> dict[str, ChartType]:
-    """The charts of the sections that are there, by name."""
-    charts: dict[str, ChartType] = {}
+def charts(review: summary.Summary) -> dict[str, ChartType]:
+    """The charts of the sections of a summary that are there, by name."""
+    drawn: dict[str, ChartType] = {}
     if review.gates:
-        charts["gates"] = figures.gate_panels(review.gates)
+        drawn["gates"] = figures.gate_panels(review.gates)
     if review.report:
-        charts["classes"] = figures.class_scores(review.report, review.gates or [])
+        drawn["classes"] = figures.class_scores(review.report, review.gates or [])
     if review.calibration:
-        charts["reliability"] = figures.reliability_diagram(review.calibration)
-        charts["coverage"] = figures.coverage_curve(review.calibration)
+        drawn["reliability"] = figures.reliability_diagram(review.calibration)
+        drawn["coverage"] = figures.coverage_curve(review.calibration)
     if review.robustness:
-        charts["robustness"] = figures.robustness_curves(review.robustness)
+        drawn["robustness"] = figures.robustness_curves(review.robustness)
     if review.training:
-        charts["loss"] = figures.loss_curves(review.training)
-        charts["accuracy"] = figures.accuracy_curves(review.training)
-        charts["learning_rate"] = figures.learning_rate_curve(review.training)
+        drawn["loss"] = figures.loss_curves(review.training)
+        drawn["accuracy"] = figures.accuracy_curves(review.training)
+        drawn["learning_rate"] = figures.learning_rate_curve(review.training)
     if any(run.accuracy for run in review.history):
-        charts["history"] = figures.accuracy_history(review.history)
-    return charts
+        drawn["history"] = figures.accuracy_history(review.history)
+    return drawn
 
 
 def _counted(review: summary.Summary) -> list[str]:
@@ -489,4 +489,4 @@ def _environment() -> jinja2.Environment:
 
 
 def _source(name: str) -> str:
-    return (_TEMPLATES / name).read_text()
+    return (_TEMPLATES / name).read_text(encoding="utf-8")

@@ -168,13 +168,19 @@ def test_ablation_writes_markdown(run):
     assert len({row.count("|") for row in rows}) == 1
 
 
-@pytest.mark.parametrize("name", ablation.VARIANTS)
+@pytest.mark.parametrize("name", [name for name, changes in ablation.VARIANTS.items() if changes])
 def test_every_variant_changes_the_profile(name, run, check_record):
     _, path = run("ablation", "--variant", name, "--epochs", "2", "--widths", "4,8")
     reference, variant = check_record(path)["configuration"]["trained"].values()
     assert reference["training"]["epochs"] == variant["training"]["epochs"] == 2
     assert reference["training"]["widths"] == variant["training"]["widths"] == [4, 8]
     assert variant != reference
+
+
+def test_a_variant_that_changes_no_setting_is_a_trick():
+    from benchmarks.tricks import TRICKS
+
+    assert {name for name, changes in ablation.VARIANTS.items() if not changes} == set(TRICKS)
 
 
 def test_every_plan_is_one_that_the_configuration_takes(inputs):

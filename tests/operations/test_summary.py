@@ -64,7 +64,7 @@ def test_a_refused_model_is_told_with_the_gates_that_refused_it(
     [
         ({"status": "failed", "verdict": "stopped"}, "Stopped by DataGate before training"),
         ({"status": "failed"}, "Failed in Trainer: nothing was pushed."),
-        ({"status": "interrupted"}, "Interrupted before its end: nothing was pushed."),
+        ({"status": "interrupted"}, "Interrupted before its end."),
     ],
 )
 def test_a_failure_is_told_with_its_reason_and_how_to_go_on(capsys, receipt, changes, headline):
@@ -84,7 +84,7 @@ def test_a_failure_outside_of_the_nodes_is_told(capsys, receipt):
 
 def test_a_run_that_was_killed_can_be_shown(capsys, receipt):
     """Nothing was entered after its beginning."""
-    assert "Interrupted before its end: nothing was pushed." in printed(capsys, receipt)
+    assert "Interrupted before its end." in printed(capsys, receipt)
 
 
 def test_long_lines_are_not_cut_where_no_terminal_is(capsys, receipt):

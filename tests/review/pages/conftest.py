@@ -511,7 +511,7 @@ def _inside(answers: Answers, shown: _Shown) -> summary.Inside:
                 "stage 2": make_sheet(answers.images[number : number + 8, ::4, ::4], 8),
             },
         )
-        for number in (0, 8)
+        for number in (0, 8, 16)
     ]
     return summary.Inside(samples=shown.gallery(range(_SHOWN)), feature_maps=maps)
 
@@ -718,3 +718,18 @@ def default_run() -> summary.Summary:
     random = np.random.default_rng(4)
     images = random.integers(0, 256, (10_000, 28, 28), np.uint8)
     return make_summary(draw_answers(images, np.arange(10_000) % len(CLASSES)))
+
+
+@pytest.fixture(scope="session")
+def contrast() -> Callable[[Sequence[float], Sequence[float]], float]:
+    """The contrast of two colours (red, green, blue, 0 to 1) as WCAG 2.2 defines it: 1 to 21."""
+
+    def luminance(color: Sequence[float]) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in color]
+        return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+    def of(first: Sequence[float], second: Sequence[float]) -> float:
+        lighter, darker = sorted((luminance(first), luminance(second)), reverse=True)
+        return (lighter + 0.05) / (darker + 0.05)
+
+    return of

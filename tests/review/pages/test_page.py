@@ -278,6 +278,21 @@ def test_galleries_show_right_and_wrong_in_words(page_of, full):
         assert tile.get("style") == f"--x:{place % 32};--y:{place // 32}"
 
 
+def test_every_feature_map_is_shown_in_its_own_sheet(page_of, full):
+    figures = parse(page_of("full")).find_class("map")
+    assert len(figures) == len(full.inside.feature_maps) == 3
+    for number, (maps, figure) in enumerate(zip(full.inside.feature_maps, figures, strict=True)):
+        assert maps.example_id in text_of(figure)
+        tiles = figure.find_class("tile")
+        assert tiles[0].get("class") == f"tile sheet-input-{number}"
+        expected = [
+            (f"tile sheet-maps-{number}-{block}", f"{name}, map {place + 1}")
+            for block, (name, sheet) in enumerate(maps.blocks.items())
+            for place in range(sheet.count)
+        ]
+        assert [(tile.get("class"), tile.get("aria-label")) for tile in tiles[1:]] == expected
+
+
 def test_classes_that_the_run_before_did_not_have_are_said(full):
     first = full.data.splits[0]
     before = {**first.before, "Hat": 12}
