@@ -106,7 +106,6 @@ def main(
         assigned = {name: (*base, *_assignments(changes)) for name, changes in variants.items()}
         configuration = {
             "short": short,
-            "data": where,
             "seeds": chosen_seeds,
             "variants": variants,
             "trained": {

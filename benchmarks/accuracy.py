@@ -52,7 +52,6 @@ def main(
     with trainings.prepared(where) as inputs:
         configuration = {
             "short": short,
-            "data": where,
             "seeds": chosen_seeds,
             "trained": {
                 name: trainings.configuration(inputs, name).model_dump(mode="json")

@@ -42,9 +42,11 @@ def begun(
         "complete": False,
         "began": began.isoformat(timespec="seconds"),
         "seconds": 0.0,
-        "command": shlex.join(sys.argv),
+        "command": shlex.join(
+            ["python", "-m", f"benchmarks.{name}", *map(_portable, sys.argv[1:])]
+        ),
         "configuration": configuration,
-        "data": {"name": data.name, "sample": data.sample, "sha256": data.sha256s},
+        "data": {"name": _portable(data.name), "sample": data.sample, "sha256": data.sha256s},
         "machine": machine.machine(),
         "cpu_features": machine.cpu_features(),
         # What else the machine was doing when the benchmark began.
@@ -88,6 +90,12 @@ def write(record: dict[str, Any], path: str) -> None:
             f"the record cannot be written to {path} ({error.strerror}); expected a file that can "
             "be written. Give another with --record PATH, or --record none."
         ) from error
+
+
+def _portable(argument: str) -> str:
+    """Of an absolute path its last part: the rest says nothing on another machine."""
+    path = pathlib.Path(argument)
+    return path.name if path.is_absolute() else argument
 
 
 def _sources_sha256() -> str:

@@ -104,7 +104,6 @@ def main(
         plans = _plans(threshold, inputs)
         configuration = {
             "short": short,
-            "data": where,
             "seeds": chosen_seeds,
             "plans": {_key(each): dataclasses.asdict(plan) for each, plan in plans.items()},
             "trained": {

@@ -68,7 +68,6 @@ def main(
     with trainings.prepared(where, sample_serves=True) as inputs:
         configuration = {
             "short": short,
-            "data": where,
             "repeats": repeats,
             "images": images,
             "trained": trainings.configuration(inputs, profile).model_dump(mode="json"),

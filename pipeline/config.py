@@ -206,8 +206,9 @@ class Config(_Section):
 def smoke() -> dict[str, Any]:
     """A small network and few epochs, to see that everything works.
 
-    Command: `python pipeline_runner.py run --profile smoke`. README.md has its duration and its
-    accuracy. Not for production: its pipeline and its serving folder are its own.
+    Command: `python pipeline_runner.py run --profile smoke`. 18 s of training, about a minute in
+    all; test accuracy 0.899 (seed 1 alone). Two cores of an AMD EPYC with bf16 but no AMX,
+    2026-11-22. Not for production: its pipeline and its serving folder are its own.
     """
     return {
         "training": {
@@ -223,7 +224,9 @@ def smoke() -> dict[str, Any]:
 def default() -> dict[str, Any]:
     """The network and the gates that production runs with.
 
-    Command: `python pipeline_runner.py run`. README.md has its duration and its accuracy.
+    Command: `python pipeline_runner.py run`. 10 to 13 minutes of training, as much as the machine
+    has to do; test accuracy 0.945 (seed 1 alone). Two cores of an AMD EPYC with bf16 but no AMX,
+    2026-11-22.
     """
     return {}
 
@@ -231,8 +234,11 @@ def default() -> dict[str, Any]:
 def best() -> dict[str, Any]:
     """A wider network, trained long and with more augmentation: for the last half a point.
 
-    Command: `python pipeline_runner.py run --profile best`. Its models take the place of those of
-    `default`: pipeline and serving folder are the same.
+    Command: `python pipeline_runner.py run --profile best`. 65 to 110 minutes of training, as much
+    as the machine has to do; test accuracy 0.952 (seed 1 alone), with image and mirror image
+    averaged, which doubles the cost of an answer. Two cores of an AMD EPYC with bf16 but no AMX,
+    2026-11-22. Its models take the place of those of `default`: pipeline and serving folder are the
+    same.
     """
     return {
         "training": {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from review import classification
-from review.gates import CHANGE
+from review.gates import CHANGE, CORRUPTION
 from review.lineage import is_sample
 from review.summary import Comparison, Gate, Verdict
 
@@ -116,6 +116,12 @@ def _advice_for(failed: list[Gate]) -> str:
         return (
             "Keep the served model. The images that it gets right and the new one does not show "
             "what was lost."
+        )
+    if all(gate.metric == CORRUPTION for gate in clear):
+        return (
+            "The model is good on clean images and weak on changed ones: the robustness section "
+            "shows under which corruptions. Train with more augmentation of that kind, or lower "
+            "the gate if such images will not come."
         )
     return (
         "Look at the images behind the confusion matrix for whether the model or the labels are "

@@ -96,6 +96,7 @@ def test_a_corruption_that_refuses(made_run, making):
     assert found.headline == (
         "Refused: the accuracy under noise, strength 2, is too low. Nothing was pushed."
     )
+    assert "robustness section" in found.advice
 
 
 def test_a_refusal_by_no_gate(made_run):
