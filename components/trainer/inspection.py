@@ -65,18 +65,18 @@ def write_feature_maps(
     """
     network = classifier.get_layer("network")
     # Each stage ends in an addition (`model`).
-    ends = [layer for layer in network.layers if layer.name.endswith("_add")]
-    names = [layer.name.removesuffix("_add") for layer in ends]
-    outputs = keras.Model(network.input, [layer.output for layer in ends])(prepared)
-    blocks = {
-        name: _maps(keras.ops.convert_to_numpy(output))
-        for name, output in zip(names, outputs, strict=True)
+    ends = {
+        layer.name.removesuffix("_add"): layer.output
+        for layer in network.layers
+        if layer.name.endswith("_add")
     }
+    outputs = keras.Model(network.input, ends)(prepared)
+    blocks = {name: _maps(keras.ops.convert_to_numpy(outputs[name])) for name in ends}
     _save(
         path,
         ids=split.ids.astype(np.bytes_),
         images=split.images.reshape(-1, *schema.shape),
-        blocks=np.array(names),
+        blocks=np.array(list(blocks)),
         **blocks,
     )
 

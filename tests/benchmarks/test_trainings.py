@@ -83,4 +83,5 @@ def test_a_training_is_that_of_the_pipeline(sample_run):
     receipt = sample_run.receipt
     assert measured["accuracy"] == pytest.approx(receipt["test_accuracy"], abs=1e-6)
     assert measured["temperature"] == receipt["calibration"]["temperature"]
-    assert measured["ece_after"] == pytest.approx(receipt["calibration"]["ece_after"], abs=1e-9)
+    # A confidence on the edge of a bin falls to one side here and to the other in TFMA.
+    assert measured["ece_after"] == pytest.approx(receipt["calibration"]["ece_after"], abs=1e-4)

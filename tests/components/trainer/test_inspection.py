@@ -66,6 +66,17 @@ def test_without_augmentation_nothing_is_written(images, prepared, settings, sch
     assert not path.exists()
 
 
+def test_a_network_of_one_stage_has_one_block(images, prepared, settings, schema, tmp_path):
+    single = dataclasses.replace(settings, widths=(5,))
+    network = model.build_network(schema.shape, len(schema.class_names), single)
+    classifier = model.build_classifier(network, flip_averaging=False)
+    path = tmp_path / "feature_maps.npz"
+    inspection.write_feature_maps(str(path), images, prepared, classifier, schema)
+    with np.load(path) as found:
+        assert found["blocks"].tolist() == ["block1"]
+        assert found["block1"].shape[:2] == (len(images.ids), 5)
+
+
 def test_each_map_is_that_of_its_layer_scaled_to_its_range(
     images, prepared, settings, schema, tmp_path
 ):
