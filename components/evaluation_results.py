@@ -9,13 +9,24 @@ import tensorflow_model_analysis as tfma
 _OVERALL: tuple = ()
 
 
-def model_name(uri: str, baseline: bool) -> str:
-    """The name under which TFMA filed a model in the evaluation at `uri`.
+def load(uri: str, baseline: bool) -> Any:
+    """TFMA's result for one of the models in the evaluation at `uri`.
 
-    It drops the name of a model that is the only one.
+    Args:
+      uri: folder of the evaluation artifact.
+      baseline: whether of the served model or of the new one.
+
+    Raises:
+      LookupError: where the model was not evaluated.
     """
-    specs = tfma.load_eval_result(uri).config.model_specs
-    return next(spec.name for spec in specs if spec.is_baseline == baseline)
+    # By the names in the result: TFMA drops the name of a model that is the only one.
+    for spec in tfma.load_eval_result(uri).config.model_specs:
+        if spec.is_baseline == baseline:
+            return tfma.load_eval_result(uri, model_name=spec.name)
+    raise LookupError(
+        f"the evaluation in {uri} has no {'served' if baseline else 'new'} model; expected the "
+        "models that it was asked about. Run again with --no-cache."
+    )
 
 
 def read_confusion(uri: str, baseline: bool, class_count: int) -> list[list[int]]:
@@ -28,8 +39,11 @@ def read_confusion(uri: str, baseline: bool, class_count: int) -> list[list[int]
 
     Returns:
       Numbers of images, row by true and column by predicted class.
+
+    Raises:
+      LookupError: where the model was not evaluated.
     """
-    result = tfma.load_eval_result(uri, model_name=model_name(uri, baseline))
+    result = load(uri, baseline)
     metrics = dict(result.slicing_metrics)[_OVERALL][""][""]
     return confusion(metrics["confusion_matrix"], class_count)
 

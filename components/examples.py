@@ -1,12 +1,16 @@
-"""Reads a split of an examples artifact into memory, as raw bytes."""
+"""The examples of an artifact: serialized, and read into memory as raw bytes."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import tensorflow as tf
 from tfx.dsl.io import fileio
+from tfx_bsl.coders import example_coder
 
 from components import features
 
@@ -15,12 +19,12 @@ _PARSE_BATCH = 4096
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """The examples of a split, in the order of their ids.
+    """Examples of a split: all of them in the order of their ids, or a batch in that of its file.
 
     Attributes:
       images: raw pixels, uint8 of shape [count, bytes per image].
       labels: int64 of shape [count].
-      ids: byte strings, object array of shape [count].
+      ids: bytes of shape [count].
     """
 
     images: np.ndarray
@@ -33,8 +37,31 @@ def read_split(examples_uri: str, name: str) -> Split:
 
     Files come in no particular order of examples; sorting by id makes every run see the same.
     """
-    batches = serialized_batches(examples_uri, name, _PARSE_BATCH)
-    return _sorted(list(batches.map(parse).as_numpy_iterator()))
+    batches = list(read_batches(examples_uri, name))
+    ids = np.concatenate([batch.ids for batch in batches])
+    labels = np.concatenate([batch.labels for batch in batches])
+    order = np.argsort(ids, kind="stable")
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    images = np.empty((len(ids), batches[0].images.shape[1]), np.uint8)
+    start = 0
+    while batches:
+        # Let go of as it is placed, so that memory holds the images once, not twice.
+        batch = batches.pop(0)
+        images[place[start : start + len(batch.ids)]] = batch.images
+        start += len(batch.ids)
+    return Split(images, labels[order], ids[order])
+
+
+def read_batches(examples_uri: str, name: str) -> Iterator[Split]:
+    """Reads a split batch by batch, in the order of its files."""
+    for batch in serialized_batches(examples_uri, name, _PARSE_BATCH).map(parse):
+        images = batch[features.IMAGE].numpy()
+        yield Split(
+            np.frombuffer(b"".join(images), np.uint8).reshape(len(images), -1),
+            batch[features.LABEL].numpy(),
+            batch[features.EXAMPLE_ID].numpy().astype(np.bytes_),
+        )
 
 
 def serialized_batches(examples_uri: str, name: str, size: int) -> tf.data.Dataset:
@@ -53,13 +80,14 @@ def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     return tf.io.parse_example(serialized, spec)
 
 
-def _sorted(batches: list[dict[str, np.ndarray]]) -> Split:
-    ids = np.concatenate([batch[features.EXAMPLE_ID] for batch in batches])
-    order = np.argsort(ids, kind="stable")
-    rows = [_rows(batch[features.IMAGE]) for batch in batches]
-    labels = np.concatenate([batch[features.LABEL] for batch in batches])
-    return Split(np.concatenate(rows)[order], labels[order], ids[order])
+def serialize(columns: dict[str, list[Any]]) -> list[bytes]:
+    """Serializes a batch of examples; equal values make equal bytes.
 
-
-def _rows(images: np.ndarray) -> np.ndarray:
-    return np.frombuffer(b"".join(images), np.uint8).reshape(len(images), -1)
+    Args:
+      columns: a value (bytes or int) per example, by feature.
+    """
+    arrays = {name: pa.array([[value] for value in values]) for name, values in columns.items()}
+    records = example_coder.RecordBatchToExamples(pa.RecordBatch.from_pydict(arrays))
+    # The coder orders the features otherwise in each example.
+    parsed = map(tf.train.Example.FromString, records)
+    return [example.SerializeToString(deterministic=True) for example in parsed]

@@ -56,8 +56,9 @@ CLASS_NAMES = "class_names"
 IMAGE_SHAPE = "image_shape"
 
 # In a DataGate report. `similar.json`: `counts` and `pairs` as `review.summary` has them, without
-# class names but with `first_label` and `second_label` as numbers; `similar.npz`: `first` and
-# `second`, uint8 [pairs, height * width * channels].
+# class names but with `first_label` and `second_label` as numbers, and among how many of all
+# different `images` near ones were `searched`; `similar.npz`: `first` and `second`, uint8
+# [pairs, height * width * channels].
 DATA_GATE_REPORT_FILE = "report.json"
 SIMILAR_FILE = "similar.json"
 SIMILAR_IMAGES_FILE = "similar.npz"

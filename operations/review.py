@@ -15,11 +15,11 @@ from typing import Any
 from components import features
 from operations import summary as terminal
 from pipeline import records
-from pipeline.locations import CHARTS_FILE, REVIEW_PAGE, Locations
+from pipeline.locations import CHARTS_FILE, REVIEW_PAGE, Locations, write_whole
 from pipeline.nodes import expected_nodes
 from review import artifacts, collect, index, lineage, page, versus
 from review.artifacts import FinishedRun
-from review.summary import REVIEW_FILE, SCHEMA_VERSION, Summary, read_summary, write_summary
+from review.summary import Summary, stored_summary, write_summary
 
 
 def main(run: str, output_dir: pathlib.Path, open_page: bool) -> None:
@@ -36,7 +36,11 @@ def main(run: str, output_dir: pathlib.Path, open_page: bool) -> None:
     receipt = records.find_receipt(output_dir, run)
     locations = Locations(output_dir.resolve() / receipt["pipeline"])
     stored = _stored(locations, receipt)
-    path = _write_pages(locations, stored) if stored else write(locations, receipt)
+    path = (
+        _write_pages(locations, stored, _receipts(locations))
+        if stored
+        else write(locations, receipt)
+    )
     print(f"Review    {path}")
     print(f"All runs  {locations.index}")
     if open_page:
@@ -53,14 +57,12 @@ def write(locations: Locations, receipt: dict[str, Any]) -> pathlib.Path:
     Returns:
       The page.
     """
-    run = _finished(locations, receipt)
-    found = collect.collect(
-        receipt, run.nodes, records.read_receipts(locations.root.parent), locations.runs
-    )
+    run, receipts = _finished(locations, receipt), _receipts(locations)
+    found = collect.collect(receipt, run.nodes, receipts, locations.runs)
     folder = locations.runs / receipt["run_id"]
     write_summary(folder, found)
     _keep_predictions(run, folder)
-    return _write_pages(locations, found)
+    return _write_pages(locations, found, receipts)
 
 
 def compare(first: str, second: str, output_dir: pathlib.Path, as_json: bool) -> None:
@@ -80,7 +82,7 @@ def compare(first: str, second: str, output_dir: pathlib.Path, as_json: bool) ->
     found = versus.compare(*map(_finished, places, receipts))
     path = places[1].comparisons / f"{receipts[0]['run_id']}-{receipts[1]['run_id']}.html"
     path.parent.mkdir(exist_ok=True)
-    _replace(path, page.render_comparison(found))
+    write_whole(path, page.render_comparison(found))
     terminal.print_comparison(found, path, as_json)
 
 
@@ -105,26 +107,25 @@ def _stored(locations: Locations, receipt: dict[str, Any]) -> Summary | None:
     # A run without a duration was cut off, or is still at work.
     if receipt["seconds"] is None:
         return None
-    try:
-        found = read_summary(locations.runs / receipt["run_id"] / REVIEW_FILE)
-    except (OSError, ValueError):
-        return None
-    return found if found.schema_version == SCHEMA_VERSION else None
+    return stored_summary(locations.runs / receipt["run_id"])
 
 
-def _write_pages(locations: Locations, found: Summary) -> pathlib.Path:
+def _receipts(locations: Locations) -> list[dict[str, Any]]:
+    """Those of all runs of the pipeline."""
+    receipts = records.read_receipts(locations.root.parent)
+    return [receipt for receipt in receipts if receipt["pipeline"] == locations.root.name]
+
+
+def _write_pages(
+    locations: Locations, found: Summary, receipts: list[dict[str, Any]]
+) -> pathlib.Path:
     folder = locations.runs / found.run.id
     path = folder / REVIEW_PAGE
-    _replace(path, page.render(found))
+    write_whole(path, page.render(found))
     charts = {name: chart.to_dict() for name, chart in page.charts(found).items()}
-    _replace(folder / CHARTS_FILE, json.dumps(charts))
-    receipts = [
-        receipt
-        for receipt in records.read_receipts(locations.root.parent)
-        if receipt["pipeline"] == found.run.pipeline
-    ]
+    write_whole(folder / CHARTS_FILE, json.dumps(charts))
     reviewed = {made.parent.name for made in locations.runs.glob(f"*/{REVIEW_PAGE}")}
-    _replace(
+    write_whole(
         locations.index,
         index.render_index(found.run.pipeline, lineage.history(receipts), reviewed),
     )
@@ -148,10 +149,3 @@ def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _replace(path: pathlib.Path, content: str) -> None:
-    """Writes a page whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pathlib
 
 RECEIPT_FILE = "receipt.json"
@@ -10,6 +11,40 @@ REVIEW_PAGE = "review.html"
 CHARTS_FILE = "charts.json"
 INDEX_PAGE = "index.html"
 LOG_FILE = "log.txt"
+LOCK_FILE = "lock"
+# Below the folder of a run, while it is at work.
+TEMPORARY_FOLDER = "tmp"
+DEFAULT_OUTPUT_DIR = pathlib.Path("outputs")
+
+
+def write_whole(path: pathlib.Path, text: str) -> None:
+    """Writes a text file whole or not at all: readers see the old one or the new one.
+
+    Raises:
+      OSError: where it cannot be written; nothing is left behind.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoteLocations:
+    """Where a pipeline keeps what it makes on a cluster.
+
+    Attributes:
+      artifacts: URI of the root of all artifacts.
+      serving: folder of the served versions, as the nodes see it.
+      metadata: None, since a cluster keeps its metadata itself.
+    """
+
+    artifacts: str
+    serving: str
+    metadata: None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,4 +90,4 @@ class Locations:
     @property
     def lock(self) -> pathlib.Path:
         """Held by the one run that is at work."""
-        return self.root / "lock"
+        return self.root / LOCK_FILE

@@ -23,7 +23,6 @@ from review.artifacts import (
     read_json,
 )
 from review.summary import (
-    REVIEW_FILE,
     Data,
     Drift,
     Finding,
@@ -32,7 +31,7 @@ from review.summary import (
     SimilarPair,
     SplitCounts,
     Suspects,
-    read_summary,
+    stored_summary,
 )
 
 _STATISTICS_FILE = "FeatureStats.pb"
@@ -92,13 +91,9 @@ def _run_before(
 ) -> tuple[dict[str, Any] | None, dict[str, _Counts]]:
     """The last run whose review tells of its data: its receipt, and its counts by split."""
     for receipt in reversed(earlier):
-        try:
-            found = read_summary(runs_folder / receipt["run_id"] / REVIEW_FILE).data
-        except (OSError, ValueError):
-            # It came to no review, or to one of another form.
-            continue
-        if found:
-            return receipt, {split.name: split.classes for split in found.splits}
+        found = stored_summary(runs_folder / receipt["run_id"])
+        if found and found.data:
+            return receipt, {split.name: split.classes for split in found.data.splits}
     return None, {}
 
 
@@ -141,7 +136,6 @@ def suspects(run: FinishedRun, album: Album, gaps: Gaps) -> Suspects:
       gaps: keeps why similar images are missing.
     """
     similar = gaps.fill("suspects.similar", lambda: _similar(run, album))
-    counts, pairs, sheet = similar or (None, [], None)
     errors = np.flatnonzero(
         ~album.predictions.right
         & (album.predictions.candidate.confidence > _LABEL_ERROR_CONFIDENCE)
@@ -150,24 +144,28 @@ def suspects(run: FinishedRun, album: Album, gaps: Gaps) -> Suspects:
     return Suspects(
         label_errors=album.gallery(errors[surest], _SHOWN_LABEL_ERRORS),
         label_error_confidence=_LABEL_ERROR_CONFIDENCE,
-        similar_counts=counts,
-        similar_pairs=pairs,
-        similar_images=sheet,
+        **(similar or {"similar_counts": None, "similar_pairs": [], "similar_images": None}),
     )
 
 
-def _similar(
-    run: FinishedRun, album: Album
-) -> tuple[list[SimilarCount], list[SimilarPair], Sheet | None]:
+def _similar(run: FinishedRun, album: Album) -> dict[str, Any]:
     found = read_json(run.path(GATE_REPORT, features.SIMILAR_FILE))
-    names, shape = album.predictions.class_names, album.predictions.images.shape[1:]
-    counts = [SimilarCount(**entry) for entry in found["counts"]]
+    names = album.predictions.class_names
     pairs = [SimilarPair(**_named(entry, names)) for entry in found["pairs"]]
-    if not pairs:
-        return counts, [], None
+    return {
+        "similar_counts": [SimilarCount(**entry) for entry in found["counts"]],
+        "similar_pairs": pairs,
+        "similar_searched": found["searched"],
+        "similar_of": found["images"],
+        "similar_images": _similar_images(run, album) if pairs else None,
+    }
+
+
+def _similar_images(run: FinishedRun, album: Album) -> Sheet:
+    shape = album.predictions.images.shape[1:]
     arrays = read_arrays(run.path(GATE_REPORT, features.SIMILAR_IMAGES_FILE))
     images = np.stack([arrays["first"], arrays["second"]], axis=1).reshape(-1, *shape)
-    return counts, pairs, image_sheet(images, _PAIR_COLUMNS)
+    return image_sheet(images, _PAIR_COLUMNS)
 
 
 def _named(entry: dict[str, Any], names: list[str]) -> dict[str, Any]:

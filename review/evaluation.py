@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow_model_analysis as tfma
 
+from components import evaluation_results
+
 ACCURACY = "sparse_categorical_accuracy"
 _OVERALL: tuple = ()
 _SCORES = ("precision", "recall", "f1")
@@ -69,11 +71,11 @@ def read_evaluation(uri: str, class_names: tuple[str, ...], gates: dict[str, flo
       class_names: in label order.
       gates: the thresholds `accuracy`, `class_recall` and `accuracy_drop` of the configuration.
     """
-    result = tfma.load_eval_result(uri, model_name=_candidate_name(uri))
+    result = evaluation_results.load(uri, baseline=False)
     overall = dict(result.slicing_metrics)[_OVERALL][""]
     metrics = overall[""]
     count = int(metric_value(metrics["example_count"]))
-    confusion = _confusion(metrics["confusion_matrix"], len(class_names))
+    confusion = evaluation_results.confusion(metrics["confusion_matrix"], len(class_names))
     per_class = {
         name: _class_scores(overall, number, sum(confusion[number]))
         for number, name in enumerate(class_names)
@@ -92,12 +94,6 @@ def read_evaluation(uri: str, class_names: tuple[str, ...], gates: dict[str, flo
     )
 
 
-def _candidate_name(uri: str) -> str:
-    # TFMA drops the name of a model that is the only one.
-    specs = tfma.load_eval_result(uri).config.model_specs
-    return next(spec.name for spec in specs if not spec.is_baseline)
-
-
 def metric_value(value: dict[str, Any]) -> float:
     """A metric's value out of what TFMA wraps it in."""
     return float(value["doubleValue"])
@@ -114,15 +110,6 @@ def _averages(metrics: dict[str, Any], kind: str, count: int) -> dict[str, float
     # The name that TFMA gives to an aggregated metric.
     found = {name: metric_value(metrics[f"{kind}: true\n_{name}"]) for name in _SCORES}
     return {**found, "support": count}
-
-
-def _confusion(value: dict[str, Any], class_count: int) -> list[list[int]]:
-    counts = [[0] * class_count for _ in range(class_count)]
-    (matrix,) = value["multiClassConfusionMatrixAtThresholds"]["matrices"]
-    for entry in matrix["entries"]:
-        true, predicted = entry.get("actualClassId", 0), entry.get("predictedClassId", 0)
-        counts[true][predicted] = round(entry["numWeightedExamples"])
-    return counts
 
 
 def _calibration_error(plots: dict[str, Any]) -> float:
@@ -152,16 +139,15 @@ def _gates(
         recall = metric_value(slices[key][ACCURACY]) if key in slices else 0.0
         passed = key in slices and (key, "value") not in failed
         gates.append(Gate("recall", name, recall, thresholds["class_recall"], passed))
-    return gates + _baseline_gate(uri, result, accuracy, failed, thresholds["accuracy_drop"])
+    return gates + _baseline_gate(uri, accuracy, failed, thresholds["accuracy_drop"])
 
 
-def _baseline_gate(
-    uri: str, result: Any, accuracy: float, failed: set[tuple], drop: float
-) -> list[Gate]:
-    baselines = [spec.name for spec in result.config.model_specs if spec.is_baseline]
-    if not baselines:
+def _baseline_gate(uri: str, accuracy: float, failed: set[tuple], drop: float) -> list[Gate]:
+    try:
+        served = dict(evaluation_results.load(uri, baseline=True).slicing_metrics)
+    except LookupError:
+        # A first model.
         return []
-    served = dict(tfma.load_eval_result(uri, model_name=baselines[0]).slicing_metrics)
     change = accuracy - metric_value(served[_OVERALL][""][""][ACCURACY])
     passed = (_OVERALL, "change") not in failed
     return [Gate("accuracy against the served model", "overall", change, -drop, passed)]

@@ -85,29 +85,29 @@ def to_svg(chart: ChartType) -> str:
 
 def loss_curves(training: summary.Training) -> ChartType:
     """Loss on training and validation images over the epochs, with the chosen epoch."""
-    rows = [
-        {"epoch": epoch.epoch, "of": of, "value": value}
-        for epoch in training.epochs
-        for of, value in (("training", epoch.loss), ("validation", epoch.validation_loss))
-    ]
-    return _finished(
-        _curves(rows, training.chosen_epoch),
-        "Loss",
-        "Loss on training and validation images after each epoch; the chosen epoch is marked.",
-    )
+    values = [(epoch.loss, epoch.validation_loss) for epoch in training.epochs]
+    return _both_splits(training, "Loss", values)
 
 
 def accuracy_curves(training: summary.Training) -> ChartType:
     """Accuracy on training and validation images over the epochs, with the chosen epoch."""
+    values = [(epoch.accuracy, epoch.validation_accuracy) for epoch in training.epochs]
+    return _both_splits(training, "Accuracy", values)
+
+
+def _both_splits(
+    training: summary.Training, title: str, values: Sequence[tuple[float, float]]
+) -> ChartType:
+    """Values on training and validation images, a pair per epoch."""
     rows = [
         {"epoch": epoch.epoch, "of": of, "value": value}
-        for epoch in training.epochs
-        for of, value in (("training", epoch.accuracy), ("validation", epoch.validation_accuracy))
+        for epoch, pair in zip(training.epochs, values, strict=True)
+        for of, value in zip(("training", "validation"), pair, strict=True)
     ]
     return _finished(
         _curves(rows, training.chosen_epoch),
-        "Accuracy",
-        "Accuracy on training and validation images after each epoch; the chosen epoch is marked.",
+        title,
+        f"{title} on training and validation images after each epoch; the chosen epoch is marked.",
     )
 
 

@@ -7,10 +7,11 @@ on the page stands here; the page computes nothing. A section that cannot be fil
 
 from __future__ import annotations
 
-import os
 import pathlib
 
 import pydantic
+
+from pipeline.locations import write_whole
 
 SCHEMA_VERSION = 1
 REVIEW_FILE = "review.json"
@@ -136,7 +137,7 @@ class Run(Part):
       status: completed, failed or interrupted.
       verdict: pushed, refused, stopped or none.
       command: that started it.
-      data: name of the data set.
+      data: name of the data set, with its spans if any.
       is_sample: whether that is the built-in, drawn sample, whose results say nothing of real
         images.
       pushed_version: what was pushed, if anything.
@@ -537,6 +538,8 @@ class Suspects(Part):
       similar_counts: by pair of splits; None where they were not looked for.
       similar_pairs: the first so many: other labels first, then those across splits, then the
         most alike.
+      similar_searched: among how many different images near ones were looked for.
+      similar_of: how many different images there are.
       similar_images: for each pair its first and its second image, side by side; None without.
     """
 
@@ -544,6 +547,8 @@ class Suspects(Part):
     label_error_confidence: float
     similar_counts: list[SimilarCount] | None
     similar_pairs: list[SimilarPair]
+    similar_searched: int | None = None
+    similar_of: int | None = None
     similar_images: Sheet | None
 
 
@@ -631,7 +636,7 @@ class Lineage(Part):
       versions: of the main libraries, by name.
       parameters: the whole configuration, by dotted key.
       digests: of each artifact's content.
-      model_digest: of the export; None without one.
+      model_digest: of the weights; None without a model.
       commands: that reproduce the run, a line each.
     """
 
@@ -713,16 +718,13 @@ class RunComparison(Part):
 
 def write_summary(folder: pathlib.Path, summary: Summary) -> None:
     """Writes the summary into the folder of its run, whole or not at all."""
-    partial = folder / f".{REVIEW_FILE}.{os.getpid()}"
-    partial.write_text(summary.model_dump_json() + "\n", encoding="utf-8")
-    partial.replace(folder / REVIEW_FILE)
+    write_whole(folder / REVIEW_FILE, summary.model_dump_json() + "\n")
 
 
-def read_summary(path: pathlib.Path) -> Summary:
-    """Reads a summary back.
-
-    Raises:
-      OSError: where the file cannot be read.
-      ValueError: where it is no summary of this form.
-    """
-    return Summary.model_validate_json(path.read_bytes())
+def stored_summary(folder: pathlib.Path) -> Summary | None:
+    """The summary in the folder of a run; None where there is none of this form."""
+    try:
+        found = Summary.model_validate_json((folder / REVIEW_FILE).read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if found.schema_version == SCHEMA_VERSION else None

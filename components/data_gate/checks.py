@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 
 import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2
+
+from components import features
+from components.data_gate.catalogue import Catalogue
 
 ANOMALIES = "anomalies"
 DRIFT = "drift"
@@ -107,38 +109,29 @@ def drifts(compared: anomalies_pb2.Anomalies) -> list[Drift]:
     ]
 
 
-def duplicate_findings(
-    training: Iterable[tuple[np.ndarray, np.ndarray]],
-    test_images: np.ndarray,
-    test_ids: np.ndarray,
-    bound: int,
-) -> list[Finding]:
+def duplicate_findings(catalogue: Catalogue, first_equal: np.ndarray, bound: int) -> list[Finding]:
     """At most one finding: more test images than `bound` are also trained on, byte by byte.
 
     Args:
-      training: (images, ids) of each split that training sees; images are uint8 [count, bytes].
-      test_images: uint8 [count, bytes].
-      test_ids: ids of the test images.
+      catalogue: of all examples.
+      first_equal: as it says, int64 [count].
       bound: number of duplicates that is still tolerated.
     """
-    known = {
-        image.tobytes(): name
-        for images, ids in training
-        for image, name in zip(images, ids, strict=True)
-    }
-    pairs = [
-        f"{known[image.tobytes()].decode()} = {name.decode()}"
-        for image, name in zip(test_images, test_ids, strict=True)
-        if image.tobytes() in known
-    ]
-    if len(pairs) <= bound:
+    test = features.SPLITS.index(features.TEST_SPLIT)
+    # The test split comes last: what equals an image ahead of it is seen in training.
+    trained = (catalogue.split == test) & (catalogue.split[first_equal] != test)
+    found = np.flatnonzero(trained)
+    if len(found) <= bound:
         return []
-    shown = ", ".join(pairs[:_SHOWN_DUPLICATES])
+    pairs = [
+        f"{catalogue.ids[first_equal[place]].decode()} = {catalogue.ids[place].decode()}"
+        for place in found[:_SHOWN_DUPLICATES]
+    ]
     return [
         Finding(
             DUPLICATES,
-            f"{len(pairs)} test images are also in train or val ({shown}"
-            f"{', ...' if len(pairs) > _SHOWN_DUPLICATES else ''}); expected at most {bound}. "
+            f"{len(found)} test images are also in train or val ({', '.join(pairs)}"
+            f"{', ...' if len(found) > _SHOWN_DUPLICATES else ''}); expected at most {bound}. "
             "Remove them from one side, or set data_gate.max_duplicates.",
         )
     ]

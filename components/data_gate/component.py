@@ -14,7 +14,8 @@ from components.data_gate import executor
 class DataGateReport(Artifact):
     """What DataGate found and let pass, in `report.json`."""
 
-    TYPE_NAME = "DataGateReport"
+    # Kubeflow's compiler takes names of this form alone.
+    TYPE_NAME = "components.DataGateReport"
 
 
 class DataGateSpec(component_spec.ComponentSpec):

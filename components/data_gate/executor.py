@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
 import logging
 import os
@@ -16,8 +15,9 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components import examples, features, image_schema
-from components.data_gate import checks, similarity
+from components import features, image_schema
+from components.arrays import write_arrays
+from components.data_gate import catalogue, checks, similarity
 
 # After TFX, which puts a module in place that TFDV misses.
 import tensorflow_data_validation as tfdv  # isort: skip
@@ -48,12 +48,15 @@ class Executor(base_executor.BaseExecutor):
         """
         uris = {key: found[0].uri for key, found in input_dict.items() if found}
         severities = json.loads(exec_properties["severities"])
-        splits = {name: examples.read_split(uris["examples"], name) for name in features.SPLITS}
+        all_examples = catalogue.read(uris["examples"])
+        first_equal = all_examples.first_equal()
         drift = _drift(uris)
         findings = (
             _anomaly_findings(uris["anomalies"])
             + checks.drift_findings(drift)
-            + _duplicate_findings(splits, exec_properties["max_duplicates"])
+            + checks.duplicate_findings(
+                all_examples, first_equal, exec_properties["max_duplicates"]
+            )
         )
         for finding in findings:
             logger.warning("%s: %s", finding.check, finding.line)
@@ -62,7 +65,7 @@ class Executor(base_executor.BaseExecutor):
             raise DataGateStop("\n".join(stopping))
         folder = artifact_utils.get_single_uri(output_dict["report"])
         _write_report(folder, findings, checks.drifts(drift), uris.get("baseline_model"))
-        _write_similar(folder, splits)
+        _write_similar(folder, *similarity.report(all_examples, first_equal, _SHOWN_PAIRS))
 
 
 def _anomaly_findings(uri: str) -> list[checks.Finding]:
@@ -95,14 +98,6 @@ def _drift(uris: dict[str, str]) -> anomalies_pb2.Anomalies:
     )
 
 
-def _duplicate_findings(splits: dict[str, examples.Split], bound: int) -> list[checks.Finding]:
-    test = splits[features.TEST_SPLIT]
-    training = [
-        (split.images, split.ids) for name, split in splits.items() if name != features.TEST_SPLIT
-    ]
-    return checks.duplicate_findings(training, test.images, test.ids, bound)
-
-
 def _write_report(
     folder: str,
     findings: list[checks.Finding],
@@ -117,13 +112,12 @@ def _write_report(
     _write_json(os.path.join(folder, features.DATA_GATE_REPORT_FILE), report)
 
 
-def _write_similar(folder: str, splits: dict[str, examples.Split]) -> None:
-    report, first, second = similarity.report(splits, _SHOWN_PAIRS)
+def _write_similar(
+    folder: str, report: dict[str, Any], first: np.ndarray, second: np.ndarray
+) -> None:
     _write_json(os.path.join(folder, features.SIMILAR_FILE), report)
-    content = io.BytesIO()
-    np.savez_compressed(content, first=first, second=second)
-    with fileio.open(os.path.join(folder, features.SIMILAR_IMAGES_FILE), "wb") as file:
-        file.write(content.getvalue())
+    path = os.path.join(folder, features.SIMILAR_IMAGES_FILE)
+    write_arrays(path, first=first, second=second)
 
 
 def _write_json(path: str, content: dict[str, Any]) -> None:

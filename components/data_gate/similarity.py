@@ -9,10 +9,14 @@ from typing import Any
 import numpy as np
 from scipy import spatial
 
-from components.examples import Split
+from components import features
+from components.data_gate.catalogue import Catalogue
 
 # Images are alike where their root mean square difference is at most this, of 255.
 BOUND = 6.0
+# Among how many images near ones are looked for, at most: the search takes longer than in
+# proportion, and nothing is decided by it.
+SEARCHED = 100_000
 # What is looked at of the images, to find candidates.
 _DIMENSIONS = 16
 # Of images that have more candidates than this, the nearest ones are compared.
@@ -28,7 +32,7 @@ class Pairs:
     Attributes:
       first: positions of the earlier images, int64 [count].
       second: positions of the later images, int64 [count].
-      distance: root mean square differences, float64 [count]; 0 for equal images.
+      distance: root mean square differences, float64 [count]; 0 for equal images alone.
     """
 
     first: np.ndarray
@@ -36,30 +40,20 @@ class Pairs:
     distance: np.ndarray
 
 
-def find_pairs(images: np.ndarray) -> Pairs:
+def near_pairs(images: np.ndarray) -> Pairs:
     """Finds the pairs of images that are alike.
 
-    Equal images are paired with the first of their kind alone. Images that differ are projected on
-    their principal components, which makes no distance larger, so that a search tree finds every
-    pair that can be within the bound; then the images themselves are compared.
+    Images are projected on their principal components, which makes no distance larger, so that a
+    search tree finds every pair that can be within the bound; then the images themselves are
+    compared.
 
     Args:
-      images: uint8 [N, bytes].
+      images: uint8 [N, bytes], no two equal.
     """
-    place_of: dict[bytes, int] = {}
-    places = [place_of.setdefault(image.tobytes(), n) for n, image in enumerate(images)]
-    kind = np.array(places, np.int64)
-    repeated = np.flatnonzero(kind != np.arange(len(images)))
-    different = np.flatnonzero(kind == np.arange(len(images)))
-    first, second = _candidates(images[different])
-    first, second = different[first], different[second]
+    first, second = _candidates(images)
     distance = _distances(images, first, second)
     alike = distance <= BOUND
-    return Pairs(
-        np.concatenate([kind[repeated], first[alike]]),
-        np.concatenate([repeated, second[alike]]),
-        np.concatenate([np.zeros(len(repeated)), distance[alike]]),
-    )
+    return Pairs(first[alike], second[alike], distance[alike])
 
 
 def _candidates(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -67,14 +61,18 @@ def _candidates(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if len(images) < 2:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     points = _projected(images)
-    radius = BOUND * np.sqrt(images.shape[1])
-    _, neighbours = spatial.KDTree(points).query(
-        points, k=min(_CANDIDATES + 1, len(points)), distance_upper_bound=radius
-    )
-    # The tree answers with the number of points where there is no further neighbour.
-    rows, columns = np.nonzero(neighbours < len(points))
-    found = np.sort(np.stack([rows, neighbours[rows, columns]], axis=1), axis=1)
-    pairs = np.unique(found[found[:, 0] < found[:, 1]], axis=0)
+    tree, found = spatial.KDTree(points), [np.empty((0, 2), np.int64)]
+    for start in range(0, len(points), _BATCH):
+        _, neighbours = tree.query(
+            points[start : start + _BATCH],
+            k=min(_CANDIDATES + 1, len(points)),
+            distance_upper_bound=BOUND * np.sqrt(images.shape[1]),
+        )
+        # The tree answers with the number of points where there is no further neighbour.
+        rows, columns = np.nonzero(neighbours < len(points))
+        pairs = np.sort(np.stack([start + rows, neighbours[rows, columns]], axis=1), axis=1)
+        found.append(pairs[pairs[:, 0] < pairs[:, 1]])
+    pairs = np.unique(np.concatenate(found), axis=0)
     return pairs[:, 0], pairs[:, 1]
 
 
@@ -96,59 +94,100 @@ def _distances(images: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.
     return np.concatenate(found)
 
 
-def report(splits: dict[str, Split], shown: int) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+def report(
+    catalogue: Catalogue, first_equal: np.ndarray, shown: int
+) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
     """What the review tells of images that are alike.
 
+    Equal images are found among all, and paired with the first of their kind alone. Images that are
+    nearly the same are looked for among the different ones, or among `SEARCHED` of them.
+
     Args:
-      splits: by name.
+      catalogue: of all images.
+      first_equal: as it says, int64 [count].
       shown: of how many pairs the report tells.
 
     Returns:
-      `counts` by pair of splits and the first `pairs`, as `features.SIMILAR_FILE` has them: those
-      with other labels first, then those across splits, then the most alike. And the images of
-      these pairs, uint8 [shown, bytes] each.
+      `counts` by pair of splits, the first `pairs`, as `features.SIMILAR_FILE` has them: those with
+      other labels first, then those across splits, then the most alike; `searched` of `images`. And
+      the images of these pairs, uint8 [shown, bytes] each.
     """
-    names = list(splits)
-    images = np.concatenate([split.images for split in splits.values()])
-    labels = np.concatenate([split.labels for split in splits.values()])
-    ids = np.concatenate([split.ids for split in splits.values()])
-    sizes = [len(split.ids) for split in splits.values()]
-    split_of = np.repeat(np.arange(len(names)), sizes)
-    pairs = find_pairs(images)
-    first, second, distance = pairs.first, pairs.second, pairs.distance
-    other_label = labels[first] != labels[second]
-    across = split_of[first] != split_of[second]
-    order = np.lexsort((second, first, distance, ~across, ~other_label))[:shown]
-    described = [
-        {
-            "first": ids[first[n]].decode(),
-            "second": ids[second[n]].decode(),
-            "first_split": names[split_of[first[n]]],
-            "second_split": names[split_of[second[n]]],
-            "first_label": int(labels[first[n]]),
-            "second_label": int(labels[second[n]]),
-            "distance": float(distance[n]),
-        }
-        for n in order
-    ]
-    counts = _counts(names, split_of[first], split_of[second], distance == 0, other_label)
-    return {"counts": counts, "pairs": described}, images[first[order]], images[second[order]]
+    equal = _equal_pairs(first_equal)
+    searched = _searched(catalogue, first_equal)
+    # With those that the report may show of the equal ones, so that files are read once.
+    shown_equal = equal.first[_order(catalogue, equal)[:shown]]
+    needed = np.union1d(searched, shown_equal)
+    images = catalogue.images_at(needed)
+    near = near_pairs(
+        images if len(needed) == len(searched) else images[needed.searchsorted(searched)]
+    )
+    pairs = Pairs(
+        np.concatenate([equal.first, searched[near.first]]),
+        np.concatenate([equal.second, searched[near.second]]),
+        np.concatenate([equal.distance, near.distance]),
+    )
+    order = _order(catalogue, pairs)[:shown]
+    told = {
+        "counts": _counts(catalogue, pairs),
+        "pairs": [_described(catalogue, pairs, number) for number in order],
+        "searched": len(searched),
+        "images": len(np.unique(first_equal)),
+    }
+    # An image looks as the first of its kind does.
+    first, second = (
+        images[needed.searchsorted(first_equal[part[order]])]
+        for part in (pairs.first, pairs.second)
+    )
+    return told, first, second
 
 
-def _counts(
-    names: list[str],
-    first: np.ndarray,
-    second: np.ndarray,
-    exact: np.ndarray,
-    other_label: np.ndarray,
-) -> list[dict[str, Any]]:
+def _equal_pairs(first_equal: np.ndarray) -> Pairs:
+    second = np.flatnonzero(first_equal != np.arange(len(first_equal)))
+    return Pairs(first_equal[second], second, np.zeros(len(second)))
+
+
+def _searched(catalogue: Catalogue, first_equal: np.ndarray) -> np.ndarray:
+    """Positions of the different images, or of so many of them that the search stays short."""
+    different = np.unique(first_equal)
+    if len(different) <= SEARCHED:
+        return different
+    # By their digests, which is as good as at random and the same in every run.
+    drawn = np.argsort(catalogue.digests[different, 0], kind="stable")[:SEARCHED]
+    return different[np.sort(drawn)]
+
+
+def _order(catalogue: Catalogue, pairs: Pairs) -> np.ndarray:
+    """Other labels first, then pairs across splits, then the most alike."""
+    one, other = pairs.first, pairs.second
+    same_label = catalogue.labels[one] == catalogue.labels[other]
+    same_split = catalogue.split[one] == catalogue.split[other]
+    return np.lexsort((other, one, pairs.distance, same_split, same_label))
+
+
+def _described(catalogue: Catalogue, pairs: Pairs, number: int) -> dict[str, Any]:
+    first, second = pairs.first[number], pairs.second[number]
+    return {
+        "first": catalogue.ids[first].decode(),
+        "second": catalogue.ids[second].decode(),
+        "first_split": features.SPLITS[catalogue.split[first]],
+        "second_split": features.SPLITS[catalogue.split[second]],
+        "first_label": int(catalogue.labels[first]),
+        "second_label": int(catalogue.labels[second]),
+        "distance": float(pairs.distance[number]),
+    }
+
+
+def _counts(catalogue: Catalogue, pairs: Pairs) -> list[dict[str, Any]]:
+    first, second = catalogue.split[pairs.first], catalogue.split[pairs.second]
+    exact = pairs.distance == 0
+    other_label = catalogue.labels[pairs.first] != catalogue.labels[pairs.second]
     found = []
-    for one, other in combinations_with_replacement(range(len(names)), 2):
+    for one, other in combinations_with_replacement(range(len(features.SPLITS)), 2):
         here = (first == one) & (second == other)
         found.append(
             {
-                "first_split": names[one],
-                "second_split": names[other],
+                "first_split": features.SPLITS[one],
+                "second_split": features.SPLITS[other],
                 "exact": int((here & exact).sum()),
                 "near": int((here & ~exact).sum()),
                 "other_label": int((here & other_label).sum()),

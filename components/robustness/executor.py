@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import tensorflow as tf
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
-from tfx_bsl.coders import example_coder
 
 from components import examples, features, image_schema
+from components.arrays import write_arrays
 from components.robustness import corruptions
 
 _BATCH_SIZE = 2048
@@ -70,7 +68,7 @@ def corrupted_examples(
         images = split.images[part].reshape(-1, *shape)
         corrupted = corruptions.corrupt(images, ids, corruption, strength, seed)
         ending = f"/{corruption}/{strength}".encode()
-        yield from _serialized(
+        yield from examples.serialize(
             {
                 features.IMAGE: [image.tobytes() for image in corrupted],
                 features.LABEL: split.labels[part].tolist(),
@@ -79,15 +77,6 @@ def corrupted_examples(
                 features.STRENGTH: [strength] * len(ids),
             }
         )
-
-
-def _serialized(columns: dict[str, list[Any]]) -> list[bytes]:
-    """Serializes a batch of examples from a value per example and feature."""
-    arrays = {name: pa.array([[value] for value in values]) for name, values in columns.items()}
-    records = example_coder.RecordBatchToExamples(pa.RecordBatch.from_pydict(arrays))
-    # The coder orders the features otherwise in each example; equal seeds shall make equal bytes.
-    parsed = map(tf.train.Example.FromString, records)
-    return [example.SerializeToString(deterministic=True) for example in parsed]
 
 
 def _write(path: str, records: Iterator[bytes]) -> None:
@@ -105,7 +94,4 @@ def _write_preview(
     for corruption, strength in corruptions.amounts():
         images.append(corruptions.corrupt(image, ids, corruption, strength, seed))
         about.append(f"{corruption}, strength {strength}")
-    content = io.BytesIO()
-    np.savez_compressed(content, images=np.concatenate(images), about=np.array(about))
-    with fileio.open(path, "wb") as file:
-        file.write(content.getvalue())
+    write_arrays(path, images=np.concatenate(images), about=np.array(about))

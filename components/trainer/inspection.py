@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
-
 import keras
 import numpy as np
-from tfx.dsl.io import fileio
 
+from components.arrays import write_arrays
 from components.examples import Split
 from components.image_schema import ImageSchema
 from components.trainer.augmentation import augmentation_layers
@@ -43,7 +41,7 @@ def write_augmented(
     for layer in layers:
         augmented = layer(augmented, training=True)
     pixels = np.rint(keras.ops.convert_to_numpy(augmented) * 255).astype(np.uint8)
-    _save(
+    write_arrays(
         path,
         ids=split.ids.astype(np.bytes_),
         originals=split.images.reshape(-1, *schema.shape),
@@ -72,7 +70,7 @@ def write_feature_maps(
     }
     outputs = keras.Model(network.input, ends)(prepared)
     blocks = {name: _maps(keras.ops.convert_to_numpy(outputs[name])) for name in ends}
-    _save(
+    write_arrays(
         path,
         ids=split.ids.astype(np.bytes_),
         images=split.images.reshape(-1, *schema.shape),
@@ -91,11 +89,3 @@ def _maps(activations: np.ndarray) -> np.ndarray:
     low = maps.min(axis=(2, 3), keepdims=True)
     span = maps.max(axis=(2, 3), keepdims=True) - low
     return np.rint((maps - low) / np.where(span > 0, span, 1) * 255).astype(np.uint8)
-
-
-def _save(path: str, **arrays: np.ndarray) -> None:
-    content = io.BytesIO()
-    # A first argument of NumPy's own is a flag, which its types take the arrays for.
-    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
-    with fileio.open(path, "wb") as file:
-        file.write(content.getvalue())

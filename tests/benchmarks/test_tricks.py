@@ -4,34 +4,24 @@ import keras
 import numpy as np
 import pytest
 
-from benchmarks import tricks
+from benchmarks import trainings, tricks
 from components.examples import Split
 from components.image_schema import ImageSchema
 from components.trainer import model, training
-from components.trainer.settings import Augmentation, Settings
+from pipeline import config
 
 CLASSES = ("Trouser", "Shirt", "Coat")
 SMOOTHING = 0.1
-SETTINGS = Settings(
-    precision="float32",
-    widths=(24,),
-    dropout=0.0,
-    l2=0.0,
-    weight_decay=0.0,
-    epochs=1,
-    batch_size=8,
-    learning_rate=0.01,
-    warm_up=0.0,
-    ema_momentum=0.0,
-    label_smoothing=SMOOTHING,
-    plateau_patience=2,
-    plateau_factor=0.3,
-    early_stopping_patience=5,
-    flip_averaging=False,
-    warm_start=False,
-    seed=1,
-    augmentation=Augmentation(0.0, 0.0, 0.0, 0.0, False, 0.0),
-    identity="",
+SETTINGS = trainings.settings_of(
+    config.load(
+        "smoke",
+        [
+            "training.precision=float32",
+            "training.widths=[24]",
+            "training.warm_up=0",
+            f"training.label_smoothing={SMOOTHING}",
+        ],
+    )
 )
 
 

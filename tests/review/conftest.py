@@ -25,7 +25,7 @@ from components import features
 from components.example_gen.idx import IdxPair
 from components.image_schema import ImageSchema
 from operations import receipts
-from operations.run import Prepared
+from operations.run import Prepared, Request
 from pipeline import config, records, sample
 from pipeline.data import DataSet
 from pipeline.locations import Locations
@@ -268,6 +268,8 @@ def _write_gate_report(made: MadeRun) -> None:
             {**pair, "first": "train-1", "second": "t10k-1", "distance": 0.0},
             {**pair, "first": "train-2", "second": "t10k-2", "distance": 2.5},
         ],
+        "searched": 50,
+        "images": 60,
     }
     (folder / features.SIMILAR_FILE).write_text(json.dumps(similar))
     flat = made.images.reshape(len(made.images), -1)
@@ -312,20 +314,32 @@ _OUTPUTS = {
 
 
 def _receipt(run_id: str, locations: Locations) -> dict[str, Any]:
-    pairs = [
+    train, test = (
         IdxPair(name, f"/data/{name}-images.gz", f"/data/{name}-labels.gz", "a" * 64, "b" * 64, 9)
         for name in ("train", "t10k")
-    ]
+    )
     prepared = Prepared(
         "clothes",
         config.load("default"),
-        DataSet("/data/my clothes", False, *pairs, schema_sha256="c" * 64),
+        DataSet("/data/my clothes", False, (train,), test, schema_sha256="c" * 64),
         ImageSchema(PIXELS, PIXELS, 1, CLASSES),
         locations,
         "float32",
     )
     began = datetime.datetime.strptime(run_id, "%Y%m%d-%H%M%S").replace(tzinfo=datetime.UTC)
-    return receipts.begun(run_id, began, prepared, "python pipeline_runner.py run")
+    request = Request(
+        profile=None,
+        data="/data/my clothes",
+        runner="local",
+        assignments=(),
+        seed=None,
+        use_cache=True,
+        force=False,
+        output_dir=locations.root.parent,
+        verbose=False,
+        command="python pipeline_runner.py run",
+    )
+    return receipts.begun(run_id, began, prepared, request, "9" * 64)
 
 
 def build_run(

@@ -150,6 +150,7 @@ def test_similar_images_come_with_their_names(made_run, making):
         "Coat",
     )
     assert found.similar_counts[0].other_label == 2
+    assert (found.similar_searched, found.similar_of) == (50, 60)
     assert (found.similar_images.count, found.similar_images.columns) == (4, 2)
     # The first of each pair are the images 0 and 1, the second the images 2 and 3.
     for position, place in enumerate([0, 2, 1, 3]):
@@ -160,7 +161,7 @@ def test_similar_images_come_with_their_names(made_run, making):
 
 def test_without_similar_images_there_is_no_sheet_of_them(made_run):
     path = made_run.file("DataGate.report", features.SIMILAR_FILE)
-    path.write_text(json.dumps({"counts": [], "pairs": []}))
+    path.write_text(json.dumps({"counts": [], "pairs": [], "searched": 9, "images": 9}))
     found = made_run.collect().suspects
     assert (found.similar_counts, found.similar_pairs, found.similar_images) == ([], [], None)
 

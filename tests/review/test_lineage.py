@@ -49,6 +49,27 @@ def test_the_commands_name_revision_and_data(made_run, command, expected):
     assert shlex.split(commands[-1])
 
 
+@pytest.fixture
+def of_spans(made_run):
+    """A run on a window of spans."""
+    made_run.receipt["data"] |= {"spans": [3, 4, 5], "reference_span": 1}
+    return made_run
+
+
+def test_the_data_is_told_with_its_spans(of_spans):
+    assert of_spans.collect().run.data == "/data/my clothes (spans 3, 4, 5; tested on span 1)"
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["folder named", "folder not named"])
+def test_the_command_names_the_spans_that_were_taken(of_spans, named):
+    """By then there may be newer ones."""
+    given = " --data '/data/my clothes'"
+    command = "python run.py run --set spans.window=3"
+    of_spans.receipt["command"] = command + given * named
+    found = of_spans.collect().lineage.commands[-1]
+    assert found == f"{command}{given} --set spans.newest=5 --set spans.reference=1"
+
+
 def test_outside_of_a_checkout_there_is_no_revision_to_check_out(made_run):
     made_run.receipt["code"] = {"revision": None, "dirty": None}
     found = made_run.collect().lineage

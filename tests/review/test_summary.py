@@ -5,12 +5,12 @@ import json
 import pydantic
 import pytest
 
-from review.summary import REVIEW_FILE, Interval, read_summary, write_summary
+from review.summary import REVIEW_FILE, Interval, stored_summary, write_summary
 
 
 def test_a_summary_comes_back_as_it_was_written(summary, tmp_path):
     write_summary(tmp_path, summary)
-    assert read_summary(tmp_path / REVIEW_FILE) == summary
+    assert stored_summary(tmp_path) == summary
     assert [path.name for path in tmp_path.iterdir()] == [REVIEW_FILE]
 
 
@@ -18,7 +18,7 @@ def test_a_summary_replaces_the_one_before(summary, tmp_path):
     write_summary(tmp_path, summary)
     changed = summary.model_copy(update={"class_names": ["Bäg <b>"]})
     write_summary(tmp_path, changed)
-    assert read_summary(tmp_path / REVIEW_FILE).class_names == ["Bäg <b>"]
+    assert stored_summary(tmp_path).class_names == ["Bäg <b>"]
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -28,10 +28,14 @@ def test_no_number_of_a_summary_is_infinite_or_none_at_all(value):
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"schema_version": 1}'])
-def test_what_is_no_summary_is_refused(tmp_path, content):
+def test_what_is_no_summary_counts_as_none(tmp_path, content):
     (tmp_path / REVIEW_FILE).write_text(content)
-    with pytest.raises(ValueError):
-        read_summary(tmp_path / REVIEW_FILE)
+    assert stored_summary(tmp_path) is None
+
+
+def test_a_summary_of_another_form_counts_as_none(summary, tmp_path):
+    write_summary(tmp_path, summary.model_copy(update={"schema_version": 99}))
+    assert stored_summary(tmp_path) is None
 
 
 def test_the_file_is_strict_json(summary, tmp_path):

@@ -18,59 +18,72 @@ import tensorflow_data_validation as tfdv  # isort: skip
 PROJECT = Path(__file__).resolve().parents[3]
 
 
-def ids(name, count):
-    return np.array([f"{name}-{n:08d}".encode() for n in range(count)], dtype=object)
-
-
 def images(*values):
     """Images of four pixels, all of the same value."""
     return np.array([[value] * 4 for value in values], np.uint8)
 
 
-def duplicates(training, test, bound=0):
-    pairs = [(values, ids(name, len(values))) for name, values in training.items()]
-    return checks.duplicate_findings(pairs, test, ids("t10k", len(test)), bound)
+@pytest.fixture
+def duplicates(catalogue_of):
+    """What is found in images by split."""
+
+    def find(bound=0, **splits):
+        found = catalogue_of(
+            **{
+                name: (
+                    values,
+                    [0] * len(values),
+                    [f"{name}-{n:02d}".encode() for n in range(len(values))],
+                )
+                for name, values in splits.items()
+            }
+        )
+        return checks.duplicate_findings(found, found.first_equal(), bound)
+
+    return find
 
 
-def test_different_images_are_no_duplicates():
-    assert duplicates({"train": images(1, 2), "val": images(3)}, images(4, 5)) == []
+def test_different_images_are_no_duplicates(duplicates):
+    assert duplicates(train=images(1, 2), val=images(3), test=images(4, 5)) == []
 
 
-def test_an_image_that_is_also_trained_on_is_found_with_both_ids():
-    (found,) = duplicates({"train": images(1, 2)}, images(9, 2))
+def test_an_image_that_is_also_trained_on_is_found_with_both_ids(duplicates):
+    (found,) = duplicates(train=images(1, 2), val=images(3), test=images(9, 2))
     assert found.check == checks.DUPLICATES
     assert found.line.startswith(
-        "1 test images are also in train or val (train-00000001 = t10k-00000001); "
-        "expected at most 0."
+        "1 test images are also in train or val (train-01 = test-01); expected at most 0."
     )
     assert "data_gate.max_duplicates" in found.line
 
 
-def test_an_image_of_the_validation_split_counts_as_trained_on():
-    assert (
-        "val-00000000 = t10k-00000000"
-        in duplicates({"train": images(1), "val": images(7)}, images(7))[0].line
-    )
+def test_an_image_of_the_validation_split_counts_as_trained_on(duplicates):
+    (found,) = duplicates(train=images(1), val=images(7), test=images(7))
+    assert "val-00 = test-00" in found.line
 
 
-def test_images_that_differ_in_one_pixel_are_no_duplicates():
+def test_images_that_differ_in_one_pixel_are_no_duplicates(duplicates):
     test = images(1)
     test[0, 3] = 2
-    assert duplicates({"train": images(1)}, test) == []
+    assert duplicates(train=images(1), val=images(5), test=test) == []
+
+
+def test_images_that_are_in_one_split_twice_are_no_duplicates(duplicates):
+    assert duplicates(train=images(1, 1), val=images(5), test=images(2, 2)) == []
 
 
 @pytest.mark.parametrize(("bound", "findings"), [(0, 1), (2, 1), (3, 0), (4, 0)])
-def test_as_many_duplicates_as_the_bound_are_tolerated(bound, findings):
-    assert len(duplicates({"train": images(1, 2, 3, 4)}, images(1, 2, 3, 9), bound)) == findings
+def test_as_many_duplicates_as_the_bound_are_tolerated(bound, findings, duplicates):
+    found = duplicates(bound, train=images(1, 2, 3, 4), val=images(5), test=images(1, 2, 3, 9))
+    assert len(found) == findings
 
 
-def test_a_test_image_that_is_trained_on_twice_counts_once():
-    (found,) = duplicates({"train": images(1, 1)}, images(1))
+def test_a_test_image_that_is_trained_on_twice_counts_once(duplicates):
+    (found,) = duplicates(train=images(1, 1), val=images(5), test=images(1))
     assert found.line.startswith("1 test images")
 
 
-def test_of_many_duplicates_the_first_three_are_shown():
-    (found,) = duplicates({"train": images(*range(9))}, images(*range(9)))
+def test_of_many_duplicates_the_first_three_are_shown(duplicates):
+    (found,) = duplicates(train=images(*range(9)), val=images(99), test=images(*range(9)))
     assert found.line.startswith("9 test images")
     assert found.line.count(" = ") == 3
     assert ", ...)" in found.line

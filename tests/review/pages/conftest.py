@@ -468,6 +468,8 @@ def _suspects(answers: Answers, shown: _Shown) -> summary.Suspects:
             for first, second in (("train", "train"), ("train", "test"), ("test", "test"))
         ],
         similar_pairs=pairs,
+        similar_searched=100_000,
+        similar_of=123_456,
         similar_images=make_sheet(np.repeat(answers.images[:6], 2, axis=0), 12),
     )
 

@@ -1,0 +1,97 @@
+"""What DataGate keeps of every image, so that memory need not hold the images."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+
+import numpy as np
+
+from components import examples, features
+
+# Bytes of a digest; that two different images share one is out of the question.
+_DIGEST_SIZE = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Catalogue:
+    """All examples of an artifact: the splits one after the other, each in the order of its ids.
+
+    Attributes:
+      uri: of the artifact.
+      split: position of each example's split in `features.SPLITS`, int8 [count].
+      labels: int64 [count].
+      ids: bytes [count].
+      digests: of the images, uint64 [count, 2]; equal for equal images alone.
+      file_order: position here of each example in the order of the files, int64 [count].
+    """
+
+    uri: str
+    split: np.ndarray
+    labels: np.ndarray
+    ids: np.ndarray
+    digests: np.ndarray
+    file_order: np.ndarray
+
+    def first_equal(self) -> np.ndarray:
+        """The position of the first image that equals each image, int64 [count]."""
+        count = len(self.ids)
+        # Last key first: by digest, and among equal ones by position.
+        order = np.lexsort((np.arange(count), self.digests[:, 1], self.digests[:, 0]))
+        ordered = self.digests[order]
+        begins = np.ones(count, bool)
+        begins[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+        first = np.empty(count, np.int64)
+        first[order] = order[begins][np.cumsum(begins) - 1]
+        return first
+
+    def images_at(self, positions: np.ndarray) -> np.ndarray:
+        """Reads some of the images.
+
+        Args:
+          positions: int64 [N].
+
+        Returns:
+          uint8 [N, bytes per image], in the order of `positions`.
+        """
+        wanted, places = np.unique(positions, return_inverse=True)
+        row = np.full(len(self.ids), -1)
+        row[wanted] = np.arange(len(wanted))
+        images, start = np.empty((len(wanted), 0), np.uint8), 0
+        for name in features.SPLITS:
+            for batch in examples.read_batches(self.uri, name):
+                if not images.size:
+                    images = np.empty((len(wanted), batch.images.shape[1]), np.uint8)
+                rows = row[self.file_order[start : start + len(batch.ids)]]
+                images[rows[rows >= 0]] = batch.images[rows >= 0]
+                start += len(batch.ids)
+        # Most often they are asked for in this order, and need not be copied.
+        return images if np.array_equal(wanted, positions) else images[places]
+
+
+def read(uri: str) -> Catalogue:
+    """Reads the examples at `uri` once, batch by batch."""
+    split, labels, ids, digests = [], [], [], []
+    for number, name in enumerate(features.SPLITS):
+        for batch in examples.read_batches(uri, name):
+            split.append(np.full(len(batch.ids), number, np.int8))
+            labels.append(batch.labels)
+            ids.append(batch.ids)
+            digests.append(_digests(batch.images))
+    return _ordered(uri, *map(np.concatenate, (split, labels, ids, digests)))
+
+
+def _ordered(
+    uri: str, split: np.ndarray, labels: np.ndarray, ids: np.ndarray, digests: np.ndarray
+) -> Catalogue:
+    order = np.lexsort((ids, split))
+    file_order = np.empty_like(order)
+    file_order[order] = np.arange(len(order))
+    return Catalogue(uri, split[order], labels[order], ids[order], digests[order], file_order)
+
+
+def _digests(images: np.ndarray) -> np.ndarray:
+    found = b"".join(
+        hashlib.blake2b(image.tobytes(), digest_size=_DIGEST_SIZE).digest() for image in images
+    )
+    return np.frombuffer(found, np.uint64).reshape(len(images), 2)
