@@ -17,6 +17,7 @@ setup(
         "components.blessing",
         "components.data_gate",
         "components.example_gen",
+        "components.kubeflow",
         "components.predictions",
         "components.pusher",
         "components.robustness",

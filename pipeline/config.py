@@ -19,6 +19,7 @@ Share = Annotated[float, pydantic.Field(ge=0, le=1)]
 Gate = Annotated[float, pydantic.Field(ge=0, le=1, strict=True)] | None
 # Strict: `true` is no count.
 Count = Annotated[int, pydantic.Field(ge=1, strict=True)]
+SpanNumber = Annotated[int, pydantic.Field(ge=0, strict=True)] | None
 Severity = Literal["stop", "warn"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -32,6 +33,18 @@ class SplitConfig(_Section):
 
     validation_per_class: Count = pydantic.Field(
         500, description="images of each class that are set aside to choose the epoch on"
+    )
+
+
+class SpansConfig(_Section):
+    """Which spans are taken of data that comes in spans."""
+
+    window: Count = pydantic.Field(1, description="how many of the newest spans are trained on")
+    newest: SpanNumber = pydantic.Field(
+        None, description="number of the newest of them; null takes the highest that there is"
+    )
+    reference: SpanNumber = pydantic.Field(
+        None, description="number of the span that is tested on; null: the lowest with test files"
     )
 
 
@@ -104,6 +117,9 @@ class TrainingConfig(_Section):
     )
     warm_start: bool = pydantic.Field(
         False, description="begin at the weights of the served model, where there is one"
+    )
+    deterministic: bool = pydantic.Field(
+        True, description="the same model to the bit from the same input on the same processor"
     )
     augmentation: AugmentationConfig = AugmentationConfig()
 
@@ -187,6 +203,7 @@ class Config(_Section):
     seed: int = pydantic.Field(
         1, ge=0, lt=2**31, description="of split, weights, shuffling and augmentation"
     )
+    spans: SpansConfig = SpansConfig()
     split: SplitConfig = SplitConfig()
     data_gate: DataGateConfig = DataGateConfig()
     training: TrainingConfig = TrainingConfig()
@@ -319,7 +336,7 @@ def _keys(section: type[pydantic.BaseModel], prefix: str) -> Iterator[tuple[str,
 def _profile_values(profile: str) -> dict[str, Any]:
     if profile not in PROFILES:
         raise ConfigurationError(
-            f"unknown profile {profile!r}{_nearest(profile, PROFILES)}; expected one of "
+            f"unknown profile {profile!r}{nearest(profile, PROFILES)}; expected one of "
             f"{', '.join(PROFILES)}."
         )
     return PROFILES[profile]()
@@ -333,7 +350,7 @@ def _assigned(assignment: str) -> dict[str, Any]:
         )
     if key not in known_keys():
         raise ConfigurationError(
-            f"--set {assignment}: unknown key {key!r}{_nearest(key, known_keys())}; "
+            f"--set {assignment}: unknown key {key!r}{nearest(key, known_keys())}; "
             "expected one that `python pipeline_runner.py keys` lists."
         )
     nested: Any = _parsed(text)
@@ -349,7 +366,8 @@ def _parsed(text: str) -> Any:
         return text
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What an error message adds of the known name that may have been meant; may be nothing."""
     known = list(known)
     # Whoever leaves the section out means the first key of that name.
     in_section = [key for key in known if key.endswith(f".{name}")]

@@ -8,6 +8,7 @@ from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.dsl.components.base import base_node
 from tfx.dsl.components.common import resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
@@ -23,6 +24,7 @@ from components.data_gate import checks
 from components.data_gate.component import DataGate
 from components.example_gen.component import IdxExampleGen
 from components.image_schema import ImageSchema
+from components.kubeflow.component import KeepingPusher, ServedModel
 from components.predictions.component import Predictions
 from components.pusher.component import VersionedPusher
 from components.robustness.component import Corruption
@@ -32,18 +34,18 @@ from components.transform import ImageTransform
 from components.tuner.component import ImageTuner
 from pipeline import fingerprint, gates
 from pipeline.config import Config
-from pipeline.locations import Locations
+from pipeline.locations import Locations, RemoteLocations
 
 if TYPE_CHECKING:
-    from pipeline.data import DataSet
+    from pipeline.data import DataSet, RemoteData
 
 
 def create_pipeline(
     name: str,
     config: Config,
-    data: DataSet,
+    data: DataSet | RemoteData,
     schema: ImageSchema,
-    locations: Locations,
+    locations: Locations | RemoteLocations,
     precision: str,
     beam_arguments: list[str],
     enable_cache: bool = True,
@@ -53,7 +55,7 @@ def create_pipeline(
     Args:
       name: of the pipeline; runs, metadata and served models are kept under it.
       config: the configuration of the run.
-      data: the files to learn from, checked.
+      data: the files to learn from, checked; or where a cluster's nodes find and check them.
       schema: what the schema file says, against which the files were checked.
       locations: where everything goes.
       precision: `float32` or `bfloat16`, what training computes in.
@@ -65,7 +67,8 @@ def create_pipeline(
     schema_gen = ImportSchemaGen(schema_file=config.schema_file).with_id("ImportSchemaGen")
     schema_gen.spec.exec_properties["schema_sha256"] = data.schema_sha256
 
-    # The IDX files become examples in three splits.
+    # The IDX files become examples in three splits. Where the data comes in spans, a pair is read
+    # of each span of the window, and the test split is that of the reference span.
     example_gen = IdxExampleGen(
         train=data.train,
         test=data.test,
@@ -73,6 +76,8 @@ def create_pipeline(
         class_count=len(schema.class_names),
         validation_per_class=config.split.validation_per_class,
         seed=config.seed,
+        location=data.location,
+        data_digest=data.digest,
     ).with_id("ExampleGen")
     examples = example_gen.outputs["examples"]
 
@@ -85,12 +90,10 @@ def create_pipeline(
 
     # The model now served, if any. TFX's strategy takes the blessed model with the highest id;
     # after every push and before every run the served version is registered anew where it is
-    # not that one (operations/baseline.py).
-    baseline = resolver.Resolver(
-        strategy_class=LatestBlessedModelStrategy,
-        model=Channel(type=standard_artifacts.Model),
-        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-    ).with_id("Resolver")
+    # not that one (operations/baseline.py). A cluster's metadata can neither be asked nor put
+    # right: there the node looks into the served folder itself.
+    on_cluster = locations.metadata is None
+    baseline = _served_model(str(locations.serving), on_cluster).with_id("Resolver")
 
     # Nothing is trained on data that is not fit for it.
     data_gate = DataGate(
@@ -107,7 +110,7 @@ def create_pipeline(
     transform = ImageTransform(examples=examples, schema=schema_gen.outputs["schema"])
     transform.add_upstream_node(data_gate)
 
-    settings = _training_settings(config, data, precision)
+    settings = _training_settings(config, precision)
     # Where it is asked for: a search for better hyperparameters than those of the settings.
     tuner = None
     if config.tuner.enabled:
@@ -117,6 +120,8 @@ def create_pipeline(
             schema=schema_gen.outputs["schema"],
             settings={**settings, "epochs": config.tuner.epochs},
             bounds=config.tuner.model_dump(exclude={"enabled", "epochs"}),
+            seed=config.seed,
+            data_digest=data.digest,
         ).with_id("Tuner")
 
     # The network; the export with its three endpoints.
@@ -128,6 +133,8 @@ def create_pipeline(
         base_model=baseline.outputs["model"] if config.training.warm_start else None,
         hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
         settings=settings,
+        seed=config.seed,
+        data_digest=data.digest,
     ).with_id("Trainer")
     model = trainer.outputs["model"]
 
@@ -181,7 +188,8 @@ def create_pipeline(
         robustness = [corruption, robustness_evaluator, joint_blessing]
 
     # A blessed model becomes a served version.
-    pusher = VersionedPusher(
+    pusher_class = KeepingPusher if on_cluster else VersionedPusher
+    pusher = pusher_class(
         model=model,
         model_blessing=blessing,
         infra_blessing=serving_check.outputs["blessing"],
@@ -212,12 +220,22 @@ def create_pipeline(
     return tfx_pipeline.Pipeline(
         pipeline_name=name,
         pipeline_root=str(locations.artifacts),
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(
-            str(locations.metadata)
-        ),
+        metadata_connection_config=None
+        if on_cluster
+        else metadata.sqlite_metadata_connection_config(str(locations.metadata)),
         components=components,
         enable_cache=enable_cache,
         beam_pipeline_args=beam_arguments,
+    )
+
+
+def _served_model(serving: str, on_cluster: bool) -> base_node.BaseNode:
+    if on_cluster:
+        return ServedModel(serving)
+    return resolver.Resolver(
+        strategy_class=LatestBlessedModelStrategy,
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
     )
 
 
@@ -232,14 +250,14 @@ _FURTHER_CODE = {
 
 def _mark_code(components: list[Any]) -> None:
     for component in components:
-        if component.id == "Resolver":
+        if isinstance(component, resolver.Resolver):
             continue
         modules = (type(component).__module__, *_FURTHER_CODE.get(component.id, ()))
         fingerprint.mark(component, modules)
 
 
-def _training_settings(config: Config, data: DataSet, precision: str) -> dict[str, Any]:
+def _training_settings(config: Config, precision: str) -> dict[str, Any]:
     settings = config.training.model_dump()
     code = fingerprint.fingerprint(("components.trainer.training", "components.transform"))
-    identity = fingerprint.combined(code, data.sha256s, config.split.validation_per_class)
-    return {**settings, "precision": precision, "seed": config.seed, "identity": identity}
+    identity = fingerprint.combined(code, config.split.validation_per_class)
+    return {**settings, "precision": precision, "identity": identity}

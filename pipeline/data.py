@@ -1,4 +1,7 @@
-"""Which IDX files a run takes: a folder that is given, cached, downloaded, or the sample."""
+"""Which IDX files a run takes: of a folder that is given, cached or downloaded, or the sample.
+
+A folder holds the four IDX files, or spans of them (`pipeline.spans`).
+"""
 
 from __future__ import annotations
 
@@ -8,21 +11,20 @@ import http.client
 import os
 import pathlib
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from components.example_gen import idx
+import numpy as np
+
+from components.example_gen import idx, split
 from components.image_schema import ImageSchema, SchemaError, parse_schema
+from pipeline import spans
+from pipeline.config import SpansConfig
 from pipeline.errors import ConfigurationError, DataError
 
 AUTO = "auto"
 SAMPLE = "sample"
 DIRECTORY_VARIABLE = "FASHION_MNIST_DIR"
 
-TRAIN = "train"
-TEST = "t10k"
-_FILES = {
-    name: (f"{name}-images-idx3-ubyte", f"{name}-labels-idx1-ubyte") for name in (TRAIN, TEST)
-}
 # The official sources and the MD5 sums that they publish.
 _SOURCES = (
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
@@ -35,6 +37,7 @@ _MD5 = {
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
 _TIMEOUT_SECONDS = 10
+_NEWEST_SPAN = SpansConfig()
 
 Notify = Callable[[str], None]
 
@@ -46,48 +49,107 @@ class DataSet:
     Attributes:
       name: what a person calls it: the folder, or `sample`.
       sample: whether it is the built-in sample.
-      train: the files that `train` and `val` are drawn from.
-      test: the files of the official test split.
+      train: the files that `train` and `val` are drawn from: a pair, or one from each span.
+      test: the files of the test split.
       schema_sha256: of the schema file that they were checked against.
+      window: the spans that they are of; None where the folder has none.
     """
 
     name: str
     sample: bool
-    train: idx.IdxPair
+    train: tuple[idx.IdxPair, ...]
     test: idx.IdxPair
     schema_sha256: str
+    window: spans.Window | None = None
+
+    @property
+    def description(self) -> str:
+        """Its name and, where there are any, its spans."""
+        return f"{self.name} ({self.window.description})" if self.window else self.name
+
+    @property
+    def train_count(self) -> int:
+        """Number of examples that `train` and `val` are drawn from."""
+        return sum(pair.count for pair in self.train)
 
     @property
     def sha256s(self) -> dict[str, str]:
-        """SHA-256 of the uncompressed content by file name."""
+        """SHA-256 of the uncompressed content by file name, with the folder of its span if any."""
         return {
-            idx.file_name(path): digest
-            for pair in (self.train, self.test)
+            self._key(path): digest
+            for pair in (*self.train, self.test)
             for path, digest in (
                 (pair.images, pair.images_sha256),
                 (pair.labels, pair.labels_sha256),
             )
         }
 
+    @property
+    def location(self) -> str:
+        """The folder that all files lie in or below."""
+        return idx.common_folder([*self.train, self.test])
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that stands for what all files hold."""
+        return idx.data_digest([*self.train, self.test])
+
+    def _key(self, path: str) -> str:
+        span = f"{pathlib.Path(path).parent.name}/" if self.window else ""
+        return f"{span}{idx.file_name(path)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoteData:
+    """Data that a cluster's nodes will read, by where it is and what it holds.
+
+    Attributes:
+      location: folder of the four IDX files, as the nodes see it.
+      digest: as `DataSet.digest` is of the same files.
+      schema_sha256: of the schema file that they have to be as.
+      train: none: which files there are is found where they are read.
+      test: None, for the same reason.
+    """
+
+    location: str
+    digest: str
+    schema_sha256: str
+    train: tuple[()] = ()
+    test: None = None
+
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A folder of IDX files that was found, not yet read."""
+    """A folder that was found, not yet read.
+
+    Attributes:
+      folder: of IDX files, or of spans.
+      sample: whether it is that of the built-in sample.
+      window: the spans that are to be read; None where the folder has none.
+    """
 
     folder: pathlib.Path
     sample: bool
+    window: spans.Window | None = None
 
 
-def find(argument: str, notify: Notify) -> Source:
-    """Finds the folder of a run's data.
+def find(argument: str, notify: Notify, asked: SpansConfig = _NEWEST_SPAN) -> Source:
+    """Finds the folder of a run's data, and settles which of its spans are taken.
 
     Args:
       argument: `auto`, `sample` or a folder.
-      notify: is told, in one line, of downloads and of the fallback.
+      notify: is told, in one line, of downloads, of the fallback, and of what may not be as
+        expected of the spans.
+      asked: which spans are taken.
 
     Raises:
-      DataError: where a folder that was named is not there.
+      DataError: where a folder that was named is not there, or not the spans that were asked for.
     """
+    source = _located(argument, notify)
+    return dataclasses.replace(source, window=spans.resolve(source.folder, asked, notify))
+
+
+def _located(argument: str, notify: Notify) -> Source:
     if argument == SAMPLE:
         return Source(_sample_folder(), sample=True)
     if argument != AUTO:
@@ -125,24 +187,41 @@ def read_schema(path: str) -> tuple[ImageSchema, str]:
 
 
 def read(source: Source, schema: ImageSchema, schema_sha256: str) -> DataSet:
-    """Reads all four files to the end, in bounded memory, and checks them.
+    """Reads all files of a run to the end, in bounded memory, and checks them.
 
     Raises:
-      DataError: where a file is missing or not what the schema says.
+      DataError: where a file is missing, not what the schema says, or not at rest.
     """
     if source.sample:
         _draw_sample(source.folder)
-    paths = {name: _pair_paths(source.folder, name) for name in _FILES}
+    files = list(_files_of(source))
+    before = _stamps(files)
     shape, classes = schema.shape, len(schema.class_names)
     try:
-        pairs = {
-            name: idx.check_pair(name, images, labels, shape, classes)
-            for name, (images, labels) in paths.items()
-        }
+        *train, test = [idx.check_pair(*paths, shape, classes) for paths in files]
+    except idx.IdxError as error:
+        # Of a file that is still being copied, this is what is wrong, whatever was read of it.
+        _check_at_rest(before, _stamps(files))
+        raise DataError(str(error)) from error
+    _check_at_rest(before, _stamps(files))
+    name = SAMPLE if source.sample else str(source.folder)
+    return DataSet(name, source.sample, tuple(train), test, schema_sha256, source.window)
+
+
+def check_split(data: DataSet, class_count: int, validation_per_class: int) -> None:
+    """Checks that each class has images to train on beside those that are validated on.
+
+    Raises:
+      DataError: where a class has too few.
+    """
+    try:
+        labels = [idx.read_labels(pair.labels, class_count)[0] for pair in data.train]
+        split.check_enough(np.concatenate(labels), validation_per_class)
     except idx.IdxError as error:
         raise DataError(str(error)) from error
-    name = SAMPLE if source.sample else str(source.folder)
-    return DataSet(name, source.sample, pairs[TRAIN], pairs[TEST], schema_sha256)
+    except split.SplitError as error:
+        more = " Or take more spans, with spans.window." if data.window else ""
+        raise DataError(f"{error}{more}") from error
 
 
 def cache_folder() -> pathlib.Path:
@@ -176,24 +255,70 @@ def _existing(folder: str, origin: str) -> pathlib.Path:
         return path
     raise DataError(
         f"{origin}: {folder} is no folder; expected a folder with the four IDX files "
-        f"({', '.join(name for pair in _FILES.values() for name in pair)}, gzipped or not). "
-        "Give its path, or --data sample."
+        f"({', '.join(name for pair in idx.FILES.values() for name in pair)}, gzipped or not), or "
+        "with folders called span-N that hold them. Give its path, or --data sample."
     )
 
 
-def _pair_paths(folder: pathlib.Path, name: str) -> tuple[str, str]:
-    images, labels = (_file(folder, file) for file in _FILES[name])
+def _files_of(source: Source) -> Iterator[tuple[str, str, str]]:
+    """Name, images and labels of each pair: those that are trained on, then that of the test."""
+    window = source.window
+    if window is None:
+        expected = "all four IDX files, or folders called span-N"
+        for half in idx.FILES:
+            yield half, *_pair_paths(source.folder, half, expected)
+        return
+    for span in window.train:
+        yield f"{span.name}-{idx.TRAIN}", *_pair_paths(span.folder, idx.TRAIN, "a whole span")
+    span = window.reference
+    yield f"{span.name}-{idx.TEST}", *_pair_paths(span.folder, idx.TEST, "a whole span")
+
+
+def _pair_paths(folder: pathlib.Path, half: str, expected: str) -> tuple[str, str]:
+    images, labels = (_file(folder, file, expected) for file in idx.FILES[half])
     return images, labels
 
 
-def _file(folder: pathlib.Path, name: str) -> str:
+def _file(folder: pathlib.Path, name: str, expected: str) -> str:
     for candidate in (folder / name, folder / f"{name}.gz"):
         if candidate.exists():
             return str(candidate)
     raise DataError(
-        f"{folder} holds neither {name} nor {name}.gz; expected all four IDX files. "
-        "Copy the missing one there."
+        f"{folder} holds neither {name} nor {name}.gz; expected {expected}. "
+        "Copy the missing one there; where it is still being copied, run again when all is there."
     )
+
+
+# Size, time of the last change in nanoseconds, and number of a file; None of one that is gone.
+_Stamp = tuple[int, int, int] | None
+
+
+def _stamps(files: list[tuple[str, str, str]]) -> dict[str, _Stamp]:
+    return {path: _stamp(path) for _, *paths in files for path in paths}
+
+
+def _stamp(path: str) -> _Stamp:
+    try:
+        found = pathlib.Path(path).stat()
+    except OSError:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+def _check_at_rest(before: dict[str, _Stamp], after: dict[str, _Stamp]) -> None:
+    """Refuses files that changed while the whole of them was read.
+
+    The age of a file says nothing: one that was written a second ago can be whole, one whose copy
+    stalled an hour ago is not, and the clock of a file server is not ours. That a file is not whole
+    shows in its content; what changes later still, ExampleGen finds by the SHA-256.
+    """
+    changed = [path for path, stamp in before.items() if after[path] != stamp]
+    if changed:
+        raise DataError(
+            f"{changed[0]} changed while it was read; expected files at rest. Where it is still "
+            "being copied, run again when it is whole; to avoid this, copy under another name and "
+            "rename at the end."
+        )
 
 
 def _is_complete(folder: pathlib.Path) -> bool:

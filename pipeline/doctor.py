@@ -35,12 +35,9 @@ GIGABYTE = 10**9
 FREE_DISK = 6 * GIGABYTE
 # A little under 4 GB, for a machine sold as such keeps some of it to itself.
 MEMORY = 3.7 * GIGABYTE
-DATA_FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
+TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+DATA_FILES = TRAIN_FILES + TEST_FILES
 COMPONENTS = ("StatisticsGen", "Transform", "Trainer", "Evaluator", "Pusher")
 DEEP_LIMIT_SECONDS = 300
 COLOURS = {"ok": "32", "warn": "33", "fail": "31"}
@@ -302,7 +299,7 @@ def check_data(data: str | None) -> Finding:
 
 
 def judge_folder(folder: Path, origin: str) -> Finding:
-    """Judge a folder that someone named: it has to hold all four files."""
+    """Judge a folder that someone named: it has to hold all files that a run takes from it."""
     missing = missing_data(folder)
     if not missing:
         return Finding("data", "ok", f"{folder} ({origin})")
@@ -326,12 +323,34 @@ def data_cache() -> Path:
 
 
 def missing_data(folder: Path) -> list[str]:
-    """Return which of the four files a folder lacks, gzipped or not."""
-    return [
-        name
-        for name in DATA_FILES
-        if not any(is_there(folder / (name + ending)) for ending in ("", ".gz"))
-    ]
+    """Return which files a folder lacks that a run would take from it."""
+    return [name for name in needed_data(folder) if not is_data(folder / name)]
+
+
+def needed_data(folder: Path) -> list[str]:
+    """Return all four files or, of spans, the training files of the newest and one's test files."""
+    spans = find_spans(folder)
+    if not spans:
+        return list(DATA_FILES)
+    tested = [span for span in spans if any(is_data(folder / span / name) for name in TEST_FILES)]
+    reference = next(iter(tested), spans[0])
+    trained = [f"{spans[-1]}/{name}" for name in TRAIN_FILES]
+    return [*trained, *(f"{reference}/{name}" for name in TEST_FILES)]
+
+
+def find_spans(folder: Path) -> list[str]:
+    """Return the folders called span-N in a folder, the lowest number first."""
+    try:
+        names = [path.name for path in folder.iterdir()]
+    except OSError:
+        return []
+    spans = [name for name in names if re.fullmatch("span-[0-9]+", name)]
+    return sorted(spans, key=lambda name: int(name.partition("-")[2]))
+
+
+def is_data(path: Path) -> bool:
+    """Say whether a data file lies there, gzipped or not."""
+    return is_there(path) or is_there(path.with_name(path.name + ".gz"))
 
 
 def check_output(output_dir: Path) -> Finding:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import pyarrow as pa
 from google.protobuf import wrappers_pb2
 from tfx.components.example_gen import base_example_gen_executor
 from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
-from tfx_bsl.coders import example_coder
 
-from components import features
+from components import examples, features
 from components.example_gen import idx, split
 
 _BATCH_SIZE = 2048
@@ -43,7 +43,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
 
         Args:
           pipeline: where the reading is added to.
-          exec_properties: its `custom_config` holds the parameters of `component.IdxExampleGen`.
+          exec_properties: those of `component.IdxExampleGen`.
 
         Returns:
           Serialized examples by split name.
@@ -51,7 +51,7 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         parameters = _parameters(exec_properties)
         splits = (
             pipeline
-            | "Files" >> beam.Create(parameters["pairs"])
+            | "Files" >> beam.Create(_assigned(parameters))
             | "Read" >> beam.ParDo(_ReadPair(parameters)).with_outputs(*features.SPLITS)
         )
         return {name: splits[name] for name in features.SPLITS}
@@ -84,56 +84,112 @@ def _parameters(exec_properties: dict[str, Any]) -> dict[str, Any]:
     proto_utils.json_to_proto(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], config)
     packed = wrappers_pb2.StringValue()
     config.custom_config.Unpack(packed)
-    return json.loads(packed.value)
+    parameters = json.loads(packed.value)
+    base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
+    pairs = [_pair(base, entry) for entry in parameters["pairs"]] or _found(base, parameters)
+    _check_digest(base, pairs, exec_properties["data_digest"])
+    return {**parameters, "seed": exec_properties["seed"], "train": pairs[:-1], "test": pairs[-1]}
+
+
+def _pair(base: str, entry: dict[str, Any]) -> idx.IdxPair:
+    pair = idx.IdxPair(**entry)
+    images, labels = (os.path.join(base, path) for path in (pair.images, pair.labels))
+    return dataclasses.replace(pair, images=images, labels=labels)
+
+
+def _found(base: str, parameters: dict[str, Any]) -> list[idx.IdxPair]:
+    """The pairs of the four files of a folder, read to their ends and checked."""
+    shape, class_count = tuple(parameters["image_shape"]), parameters["class_count"]
+    return [
+        idx.check_pair(
+            half, _file(base, images), _file(base, labels), shape, class_count, fileio.open
+        )
+        for half, (images, labels) in idx.FILES.items()
+    ]
+
+
+def _file(base: str, name: str) -> str:
+    candidates = [os.path.join(base, found) for found in (name, f"{name}.gz")]
+    for path in candidates:
+        if fileio.exists(path):
+            return path
+    raise idx.IdxError(
+        f"{base} holds neither {name} nor {name}.gz; expected all four IDX files. Name their "
+        "folder as data_location."
+    )
+
+
+def _check_digest(base: str, pairs: list[idx.IdxPair], expected: str) -> None:
+    found = idx.data_digest(pairs)
+    if found != expected:
+        raise idx.IdxError(
+            f"the files in {base} have the digest {found}; expected {expected}, as the run was "
+            "asked for. Give the digest of these files as data_digest, or the folder of the others."
+        )
+
+
+def _assigned(parameters: dict[str, Any]) -> list[tuple[idx.IdxPair, np.ndarray]]:
+    """Each pair, with the name of the split of each of its examples, text of shape [count].
+
+    What is validated on is chosen over all pairs together. For that the labels alone are read here,
+    a byte of each example.
+    """
+    train, test = parameters["train"], parameters["test"]
+    ids = [name for pair in train for name in split.example_ids(pair.name, pair.count)]
+    labels = np.concatenate([_read_labels(pair, parameters["class_count"]) for pair in train])
+    chosen = split.choose_validation(
+        ids, labels, parameters["validation_per_class"], parameters["seed"]
+    )
+    names = np.where(chosen, features.VALIDATION_SPLIT, features.TRAIN_SPLIT)
+    ends = np.cumsum([pair.count for pair in train])
+    by_pair = zip(train, np.split(names, ends[:-1]), strict=True)
+    return [*by_pair, (test, np.full(test.count, features.TEST_SPLIT))]
 
 
 class _ReadPair(beam.DoFn):
-    """Reads an images file beside its labels file, and sends each example to its split."""
+    """Reads a pair and sends each example to the split that it was assigned."""
 
     def __init__(self, parameters: dict[str, Any]):
         self._parameters = parameters
 
-    def process(self, element: dict[str, Any]) -> Iterator[beam.pvalue.TaggedOutput]:
-        pair = idx.IdxPair(**element)
-        parameters = self._parameters
-        labels, labels_sha256 = idx.read_labels(pair.labels, parameters["class_count"], fileio.open)
-        ids = split.example_ids(pair.name, labels.size)
-        names = self._splits(pair.name, ids, labels)
-        reader = idx.image_reader(pair.images, tuple(parameters["image_shape"]), fileio.open)
+    def process(
+        self, element: tuple[idx.IdxPair, np.ndarray]
+    ) -> Iterator[beam.pvalue.TaggedOutput]:
+        pair, names = element
+        labels = _read_labels(pair, self._parameters["class_count"])
+        ids = split.example_ids(pair.name, pair.count)
+        shape = tuple(self._parameters["image_shape"])
+        reader = idx.image_reader(pair.images, shape, fileio.open)
+        _check_unchanged(pair, reader.count == pair.count)
         start = 0
         for images in reader.batches(_BATCH_SIZE):
             part = slice(start, start + len(images))
             records = _encode(images, labels[part], ids[part])
-            for name, record in zip(names[part], records, strict=True):
+            for name, record in zip(names[part].tolist(), records, strict=True):
                 yield beam.pvalue.TaggedOutput(name, record)
             start += len(images)
-        _check_unchanged(pair, reader.sha256, labels_sha256)
+        _check_unchanged(pair, reader.sha256 == pair.images_sha256)
 
-    def _splits(self, pair_name: str, ids: list[str], labels: np.ndarray) -> list[str]:
-        if pair_name == self._parameters["test_pair"]:
-            return [features.TEST_SPLIT] * len(ids)
-        chosen = split.choose_validation(
-            ids, labels, self._parameters["validation_per_class"], self._parameters["seed"]
-        )
-        return np.where(chosen, features.VALIDATION_SPLIT, features.TRAIN_SPLIT).tolist()
+
+def _read_labels(pair: idx.IdxPair, class_count: int) -> np.ndarray:
+    labels, sha256 = idx.read_labels(pair.labels, class_count, fileio.open)
+    _check_unchanged(pair, sha256 == pair.labels_sha256)
+    return labels
 
 
 def _encode(images: np.ndarray, labels: np.ndarray, ids: list[str]) -> list[bytes]:
-    """Serializes a batch of examples at once, in C++ (images uint8 [N, ...], labels [N])."""
-    values = [image.tobytes() for image in images]
-    batch = pa.RecordBatch.from_arrays(
-        [
-            pa.array([[value] for value in values], pa.large_list(pa.large_binary())),
-            pa.array([[int(label)] for label in labels], pa.large_list(pa.int64())),
-            pa.array([[name.encode()] for name in ids], pa.large_list(pa.large_binary())),
-        ],
-        [features.IMAGE, features.LABEL, features.EXAMPLE_ID],
+    """Serializes a batch of examples (images uint8 [N, ...], labels [N])."""
+    return examples.serialize(
+        {
+            features.IMAGE: [image.tobytes() for image in images],
+            features.LABEL: labels.tolist(),
+            features.EXAMPLE_ID: [name.encode() for name in ids],
+        }
     )
-    return example_coder.RecordBatchToExamples(batch)
 
 
-def _check_unchanged(pair: idx.IdxPair, images_sha256: str, labels_sha256: str) -> None:
-    if (images_sha256, labels_sha256) != (pair.images_sha256, pair.labels_sha256):
+def _check_unchanged(pair: idx.IdxPair, unchanged: bool) -> None:
+    if not unchanged:
         raise idx.IdxError(
             f"{pair.images} or {pair.labels} changed while the run was reading it; expected the "
             "content that was checked when the run began. Run again when the files are at rest."

@@ -19,7 +19,7 @@ import math
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO, cast
 
 import numpy as np
@@ -27,6 +27,11 @@ import numpy as np
 _UNSIGNED_BYTE = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"
 _LARGEST_COUNT = 2**31 - 1
+
+# The halves of a data set, and how the files of each are called: images, then labels.
+TRAIN = "train"
+TEST = "t10k"
+FILES = {half: (f"{half}-images-idx3-ubyte", f"{half}-labels-idx1-ubyte") for half in (TRAIN, TEST)}
 
 OpenBinary = Callable[[str, str], BinaryIO]
 
@@ -60,6 +65,26 @@ class IdxPair:
     count: int
 
 
+def common_folder(pairs: Sequence[IdxPair]) -> str:
+    """The folder that all files of the pairs lie in or below."""
+    paths = [path for pair in pairs for path in (pair.images, pair.labels)]
+    # commonpath would take a slash out of gs://; dirname cuts what the prefix has too much.
+    return os.path.dirname(os.path.commonprefix(paths))  # noqa: RUF071
+
+
+def data_digest(pairs: Sequence[IdxPair]) -> str:
+    """SHA-256, hexadecimal, of what the files of a run hold and how their examples are called.
+
+    It is that of the text which has a line for each pair: its name, the SHA-256 of its images and
+    that of its labels, with a space between.
+
+    Args:
+      pairs: those that are trained on, then the one that is tested on.
+    """
+    lines = [f"{pair.name} {pair.images_sha256} {pair.labels_sha256}\n" for pair in pairs]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def read_labels(
     path: str, class_count: int, open_binary: OpenBinary = _open_local
 ) -> tuple[np.ndarray, str]:
@@ -86,7 +111,12 @@ def read_labels(
 
 
 def check_pair(
-    name: str, images: str, labels: str, shape: tuple[int, int, int], class_count: int
+    name: str,
+    images: str,
+    labels: str,
+    shape: tuple[int, int, int],
+    class_count: int,
+    open_binary: OpenBinary = _open_local,
 ) -> IdxPair:
     """Reads both files to the end, in bounded memory, and returns what they hold.
 
@@ -96,12 +126,13 @@ def check_pair(
       labels: path of the labels file.
       shape: height, width and channels that the schema gives.
       class_count: number of classes that the schema names.
+      open_binary: opens a file; by default that of this machine.
 
     Raises:
       IdxError: where either file is not what it should be, or their counts differ.
     """
-    reader = image_reader(images, shape)
-    label_count = IdxReader(labels, 1, "labels").count
+    reader = image_reader(images, shape, open_binary)
+    label_count = IdxReader(labels, 1, "labels", open_binary).count
     if reader.count != label_count:
         raise IdxError(
             f"{images} holds {reader.count} images and {labels} {label_count} labels; "
@@ -110,7 +141,7 @@ def check_pair(
     for _ in reader.batches(8192):
         pass
     # Last, since labels are kept in memory: by now there is an image for each of them.
-    _, labels_sha256 = read_labels(labels, class_count)
+    _, labels_sha256 = read_labels(labels, class_count, open_binary)
     return IdxPair(name, images, labels, reader.sha256, labels_sha256, reader.count)
 
 
@@ -229,7 +260,7 @@ class IdxReader:
         expected = f"{announced} values after the header" if announced else "a whole IDX header"
         return IdxError(
             f"{self._path} is empty, truncated or damaged ({found}); expected {expected}. "
-            "Download or copy it again."
+            "Download or copy it again, or run again when it is whole, if it is still being copied."
         )
 
     def _check_magic(self, dimension_count: int, content: str) -> None:

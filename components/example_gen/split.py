@@ -34,18 +34,32 @@ def choose_validation(ids: list[str], labels: np.ndarray, per_class: int, seed: 
     Raises:
       SplitError: where a class has no more than `per_class` examples.
     """
+    check_enough(labels, per_class)
     keys = np.array([_key(seed, example_id) for example_id in ids], dtype=np.uint64)
     chosen = np.zeros(len(ids), dtype=bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
-        if members.size <= per_class:
+        chosen[members[np.argsort(keys[members], kind="stable")[:per_class]]] = True
+    return chosen
+
+
+def check_enough(labels: np.ndarray, per_class: int) -> None:
+    """Checks that each class has an example left beside `per_class` of validation.
+
+    Args:
+      labels: integer labels of shape [count].
+      per_class: number of validation examples of each class.
+
+    Raises:
+      SplitError: where a class has no more than `per_class` examples.
+    """
+    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
+        if count <= per_class:
             raise SplitError(
-                f"class {label} has {members.size} training images; expected more than "
+                f"class {label} has {count} training images; expected more than "
                 f"split.validation_per_class={per_class}, which are set aside for validation. "
                 "Set a smaller split.validation_per_class."
             )
-        chosen[members[np.argsort(keys[members], kind="stable")[:per_class]]] = True
-    return chosen
 
 
 def _key(seed: int, example_id: str) -> int:

@@ -1,4 +1,4 @@
-"""Trainer for images: TFX's own, which also learns where examples and statistics lie."""
+"""Trainer for images: TFX's own, which also learns what is new in a run and where things lie."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from tfx.proto import trainer_pb2
 from tfx.types import artifact_utils, standard_component_specs
 
 from components import features
+from components.trainer.settings import with_run_parameters
 
 
 class Executor(trainer_executor.GenericExecutor):
-    """Hands folders on which `FnArgs` has no field for."""
+    """Hands on what `FnArgs` has no field for."""
 
     def _GetFnArgs(
         self,
@@ -30,7 +31,8 @@ class Executor(trainer_executor.GenericExecutor):
             features.BASE_MODEL_FOLDER: standard_component_specs.BASE_MODEL_KEY,
         }
         folders = {name: _folder(input_dict.get(key)) for name, key in inputs.items()}
-        result.custom_config = {**result.custom_config, **folders}
+        settings = with_run_parameters(result.custom_config, exec_properties)
+        result.custom_config = {**settings, **folders}
         return result
 
 
@@ -52,6 +54,8 @@ class ImageTrainer(component.Trainer):
         base_model: Any | None,
         hyperparameters: Any | None,
         settings: dict[str, Any],
+        seed: int,
+        data_digest: str,
     ):
         """Constructs the component from channels.
 
@@ -62,7 +66,10 @@ class ImageTrainer(component.Trainer):
           statistics: of the examples; they become part of the model.
           base_model: the model at whose weights to begin; None begins anew.
           hyperparameters: from Tuner, in place of those among the settings; None keeps those.
-          settings: `settings.Settings` as a dict.
+          settings: `settings.Settings` as a dict, without the seed, and with the code alone in its
+            identity.
+          seed: of everything random.
+          data_digest: of what is learned from.
         """
         super().__init__(
             examples=examples,
@@ -76,3 +83,5 @@ class ImageTrainer(component.Trainer):
             eval_args=trainer_pb2.EvalArgs(splits=[features.VALIDATION_SPLIT]),
             custom_config=settings,
         )
+        # Parameters of their own, since a compiled graph takes them anew with each run.
+        self.spec.exec_properties |= {"seed": seed, "data_digest": data_digest}

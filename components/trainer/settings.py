@@ -56,6 +56,7 @@ class Settings:
       early_stopping_patience: epochs without a lower validation loss before training ends.
       flip_averaging: whether answers average an image and its mirror image.
       warm_start: whether training begins at the weights of the served model.
+      deterministic: whether TensorFlow's operations add in a fixed order.
       seed: of weights, shuffling, dropout and augmentation.
       augmentation: the random changes of the training images.
       identity: hash of the data and of the code, which also decide which model comes out.
@@ -77,6 +78,7 @@ class Settings:
     early_stopping_patience: int
     flip_averaging: bool
     warm_start: bool
+    deterministic: bool
     seed: int
     augmentation: Augmentation
     identity: str
@@ -87,6 +89,17 @@ class Settings:
         augmentation = Augmentation(**values["augmentation"])
         widths = tuple(values["widths"])
         return cls(**{**values, "augmentation": augmentation, "widths": widths})
+
+
+def with_run_parameters(values: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
+    """Adds to settings, as a dict, what a compiled graph takes anew with each run.
+
+    Args:
+      values: `Settings` without the seed, and with the code alone in its identity.
+      parameters: of the node, with its seed and the digest of its data.
+    """
+    identity = f"{values['identity']}-{parameters['data_digest']}"
+    return {**values, "seed": parameters["seed"], "identity": identity}
 
 
 def with_hyperparameters(settings: Settings, values: dict[str, Any]) -> Settings:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 from components import examples, features, image_schema
+from components.arrays import write_arrays
 from components.trainer import (
     batches,
     calibration,
@@ -110,7 +110,8 @@ def train(
       WarmStartError: where `base_model` has no weights for this network.
     """
     keras.utils.set_random_seed(settings.seed)
-    tf.config.experimental.enable_op_determinism()
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
     classes = len(schema.class_names)
     data = batches.TrainingBatches(
         splits[features.TRAIN_SPLIT], classes, settings.batch_size, settings.seed
@@ -297,13 +298,10 @@ def _copy_statistics(statistics_uri: str, model_dir: str) -> None:
 def _save_golden(
     golden: examples.Split, shape: tuple[int, ...], probabilities: np.ndarray, model_dir: str
 ) -> None:
-    content = io.BytesIO()
-    np.savez(
-        content,
+    write_arrays(
+        os.path.join(model_dir, features.GOLDEN_FILE),
         images=golden.images,
         image_shape=np.array(shape),
         labels=golden.labels,
         probabilities=probabilities,
     )
-    with fileio.open(os.path.join(model_dir, features.GOLDEN_FILE), "wb") as file:
-        file.write(content.getvalue())

@@ -1,4 +1,4 @@
-"""Tuner for images: TFX's own, which also learns where the examples lie."""
+"""Tuner for images: TFX's own, which also learns what is new in a run and where examples lie."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils
 
 from components import features
+from components.trainer.settings import with_run_parameters
 
 
 class Executor(tuner_executor.Executor):
-    """Hands the folder of the examples on, which `FnArgs` has no field for."""
+    """Hands on what `FnArgs` has no field for."""
 
     def Do(
         self,
@@ -29,6 +30,7 @@ class Executor(tuner_executor.Executor):
         examples = input_dict[standard_component_specs.EXAMPLES_KEY]
         config = json_utils.loads(exec_properties[key])
         config[features.EXAMPLES_FOLDER] = artifact_utils.get_single_uri(examples)
+        config["settings"] = with_run_parameters(config["settings"], exec_properties)
         properties = {**exec_properties, key: json_utils.dumps(config)}
         with tempfile.TemporaryDirectory() as folder:
             tuner = tuner_executor.search(
@@ -49,6 +51,8 @@ class ImageTuner(component.Tuner):
         schema: Any,
         settings: dict[str, Any],
         bounds: dict[str, Any],
+        seed: int,
+        data_digest: str,
     ):
         """Constructs the component from channels.
 
@@ -56,8 +60,11 @@ class ImageTuner(component.Tuner):
           examples: from ExampleGen.
           transform_graph: from Transform.
           schema: from ImportSchemaGen.
-          settings: `settings.Settings` of a trial, as a dict.
+          settings: `settings.Settings` of a trial, as a dict, without the seed, and with the code
+            alone in its identity.
           bounds: `search.Bounds` as a dict.
+          seed: of everything random.
+          data_digest: of what is learned from.
         """
         super().__init__(
             examples=examples,
@@ -68,3 +75,4 @@ class ImageTuner(component.Tuner):
             eval_args=trainer_pb2.EvalArgs(splits=[features.VALIDATION_SPLIT]),
             custom_config={"settings": settings, "bounds": bounds},
         )
+        self.spec.exec_properties |= {"seed": seed, "data_digest": data_digest}

@@ -112,7 +112,8 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     )
     classes = len(schema.class_names)
     data = batches.TrainingBatches(train, classes, settings.batch_size, settings.seed)
-    tf.config.experimental.enable_op_determinism()
+    if settings.deterministic:
+        tf.config.experimental.enable_op_determinism()
     trials = Trials(settings, schema, data, Deadline(bounds.minutes))
     fit_arguments = {
         "x": data.dataset(transform, 0, settings.epochs),

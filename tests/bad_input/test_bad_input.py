@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -11,9 +12,6 @@ COUNT = 24
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
 GIGABYTE = 2**30
-# Importing one of these ends the process, so that no refusal waits for them.
-HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "tensorflow_model_analysis")
-TRIPWIRE = "raise SystemExit('heavy import')"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,20 +56,12 @@ def output_dir(sample_run, tmp_path):
 
 
 @pytest.fixture
-def tripwires(tmp_path):
-    folder = tmp_path / "tripwires"
-    for name in HEAVY:
-        (folder / name).mkdir(parents=True)
-        (folder / name / "__init__.py").write_text(TRIPWIRE)
-    return str(folder)
-
-
-@pytest.fixture
 def run(command, output_dir, tripwires, data):
     def start(*arguments, folder=None, memory=None):
         # What is given last wins.
         usual = ("--profile", "smoke", "--data", folder or data.path, "--output-dir", output_dir)
-        return command("run", *usual, *arguments, memory=memory, PYTHONPATH=tripwires)
+        few = ("--set", "split.validation_per_class=1")
+        return command("run", *usual, *few, *arguments, memory=memory, PYTHONPATH=tripwires)
 
     return start
 
@@ -299,6 +289,12 @@ def test_an_output_folder_below_a_file_is_refused(refused, tmp_path):
         (("--set", "training.widths=64"), ("widths: found 64", "a list such as [16,32].")),
         (("--set", "gates.accuracy=1.1"), ("gates.accuracy: found 1.1", "less than or equal to 1")),
         (("--set", "gates.accuracy=NaN"), ("gates.accuracy", "expected")),
+        (("--set", "split.validation_per_class=2"), ("class 4 has 2 training images", "smaller")),
+        (("--set", "spans.window=0"), ("spans.window: found 0", "than or equal to 1")),
+        (("--set", "spans.window=many"), ("spans.window: found 'many'", "integer")),
+        (("--set", "spans.newest=true"), ("spans.newest: found True", "integer")),
+        (("--set", "spans.reference=-1"), ("spans.reference: found -1", "than or equal to 0")),
+        (("--set", "spans.window=2"), ("holds no spans", "spans.window=2", "span-N")),
         (("--set", "data_gate.drift=no"), ("data_gate.drift: found 'no'", "'stop' or 'warn'")),
         (("--set", "name=Upper Case"), ("name: found 'Upper Case'", "expected")),
         (("--set", "schema_file=absent.pbtxt"), ("absent.pbtxt cannot be read", "expected")),
@@ -307,6 +303,90 @@ def test_an_output_folder_below_a_file_is_refused(refused, tmp_path):
 )
 def test_bad_configuration_is_refused(arguments, fragments, refused):
     assert_tells(refused(*arguments), *fragments)
+
+
+@pytest.fixture
+def spans(data, tmp_path):
+    """A folder of two sound spans, of which the first alone has test files."""
+    folder = tmp_path / "spans"
+    shutil.copytree(data.path, folder / "span-1")
+    (folder / "span-2").mkdir()
+    for name in (TRAIN_IMAGES, TRAIN_LABELS):
+        shutil.copy(data.path / name, folder / "span-2")
+    return folder
+
+
+def test_the_sound_spans_are_let_in(run, spans):
+    outcome = run(folder=spans)
+    assert "heavy import" in outcome.errors
+    assert f"{spans} (span 2; tested on span 1)" in outcome.errors
+
+
+def copy_half(spans):
+    """The copy goes from file to file, and is in the middle of the second."""
+    path = spans / "span-2" / TRAIN_LABELS
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def copy_one_file(spans):
+    (spans / "span-2" / TRAIN_LABELS).unlink()
+
+
+def copy_under_an_unclear_name(spans):
+    (spans / "span-2").rename(spans / "span-2.part")
+
+
+def add_a_second(spans):
+    shutil.copytree(spans / "span-2", spans / "span-02")
+
+
+def add_files_beside(spans):
+    shutil.copy(spans / "span-1" / TEST_LABELS, spans)
+
+
+def take_the_test_files(spans):
+    for name in (TEST_IMAGES, TEST_LABELS):
+        (spans / "span-1" / name).unlink()
+
+
+SPOILT_SPANS = {
+    "a file half copied": (copy_half, TRAIN_LABELS, "truncated", "still being copied"),
+    "a file not yet copied": (copy_one_file, TRAIN_LABELS, "a whole span", "still being copied"),
+    "an unclear name": (copy_under_an_unclear_name, "span-2.part is no span", "not whole"),
+    "two of one number": (add_a_second, "span-02", "both span 2", "Rename or remove"),
+    "files beside spans": (add_files_beside, TEST_LABELS, "both spans", "a span of their own"),
+    "no test files": (take_the_test_files, "no span", "test files", "Copy the images"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILT_SPANS)
+def test_spoilt_spans_are_refused(case, spans, refused):
+    spoil, *fragments = SPOILT_SPANS[case]
+    spoil(spans)
+    assert_tells(refused(folder=spans), str(spans), *fragments, "expected")
+
+
+def test_a_span_that_is_still_growing_is_refused(spans, data, refused):
+    """Whatever has arrived of it when it is read."""
+    (spans / "span-2" / TRAIN_IMAGES).unlink()
+    path = spans / "span-2" / TRAIN_IMAGES.removesuffix(".gz")
+    whole = data.unzipped(TRAIN_IMAGES)
+    path.write_bytes(whole[: len(whole) // 2])
+    done = threading.Event()
+
+    def copy():
+        with path.open("ab", buffering=0) as file:
+            while not done.wait(0.01):
+                file.write(b"\0")
+
+    copying = threading.Thread(target=copy)
+    copying.start()
+    try:
+        line = refused(folder=spans)
+    finally:
+        done.set()
+        copying.join()
+    assert_tells(line, str(path), "still being copied", "run again when it is whole", "expected")
 
 
 @pytest.mark.parametrize(

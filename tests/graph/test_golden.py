@@ -2,19 +2,29 @@
 
 A change of the graph or of a profile shows here. Where it is meant, write the forms anew and read
 what changed: `pytest tests/graph/test_golden.py --write-golden`, then `git diff`.
+
+Whatever runs it, the graph is the same: the forms that the local runner, the Beam runner and a
+cluster are given differ in what `DIFFERENCES` lists, and in nothing else.
 """
 
+import fnmatch
+import importlib
 import json
 from pathlib import Path
 
 import pytest
 from tfx.dsl.compiler import compiler
+from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
+from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 from components.example_gen.idx import IdxPair
+from operations.compile import SCHEMA_IN_IMAGE
 from pipeline import config, dag, data
-from pipeline.locations import Locations
+from pipeline.locations import Locations, RemoteLocations
 from pipeline.nodes import expected_nodes
+from pipeline.resources import Resources
+from pipeline.runners import dag_runners, kubeflow
 
 PROJECT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_name("golden")
@@ -27,11 +37,35 @@ CONFIGURATIONS = {
     "tuner": ("default", ["tuner.enabled=true"]),
     "robustness": ("default", ["robustness.enabled=true", "robustness.accuracy_1=0.8"]),
 }
+# All that is off by default: the graph with every node that it can have.
+WHOLE = ["tuner.enabled=true", "robustness.enabled=true", "robustness.accuracy_1=0.8"]
+
+# Where the graph for a cluster differs from that for one machine, and why; `*` is any name.
+AT_EACH_RUN = "a compiled graph takes it anew with each run"
+FOUND = "the nodes of a cluster find the files, which one machine lists before the graph starts"
+SERVED = "a cluster's metadata cannot be asked for the served model, so the node asks the folder"
+DIFFERENCES = {
+    "ExampleGen.parameters.input_base": AT_EACH_RUN,
+    "*.parameters.data_digest": AT_EACH_RUN,
+    "*.parameters.seed": AT_EACH_RUN,
+    "ExampleGen.parameters.input_config.splits": FOUND,
+    "ExampleGen.parameters.custom_config.custom_config": FOUND,
+    "ImportSchemaGen.parameters.schema_file": "the schema of a cluster's nodes is in their image",
+    "Resolver.*": SERVED,
+    "Pusher.executor.class": "it also keeps what the node that asks the folder hands on",
+    "Pusher.parameters.push_destination.filesystem": "the folder lies on a volume of the cluster",
+    "*.type": "KFP knows components by their names alone",
+    "*.inputs.*.at_least": "KFP does not count artifacts",
+    "*.executor.engine_arguments": "TFX hands them to each container, also where no Beam is",
+}
 
 
 def compiled(configured):
+    return compiler.Compiler().compile(local_graph(configured))
+
+
+def local_graph(configured):
     """The graph of a configuration for data and folders that do not exist."""
-    schema, _ = data.read_schema(str(PROJECT / configured.schema_file))
     pairs = {
         name: IdxPair(
             name,
@@ -43,16 +77,30 @@ def compiled(configured):
         )
         for name, count in (("train", 60000), ("t10k", 10000))
     }
-    graph = dag.create_pipeline(
+    found = data.DataSet("data", False, (pairs["train"],), pairs["t10k"], "the schema's content")
+    return create_graph(configured, found, Locations(Path("/outputs")))
+
+
+def job_for_a_cluster(configured):
+    """What a cluster is given for the same configuration, with data and folders of its own."""
+    found = data.RemoteData("/mnt/data", "digest of the data", "the schema's content")
+    in_image = configured.model_copy(update={"schema_file": SCHEMA_IN_IMAGE})
+    graph = create_graph(in_image, found, RemoteLocations("s3://artifacts", "/mnt/serving"))
+    resources = {node.id: Resources("2", "4Gi") for node in graph.components}
+    return kubeflow.pipeline_job(graph, "registry.example.org/clothes:1", resources)
+
+
+def create_graph(configured, found, locations):
+    schema, _ = data.read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
+    return dag.create_pipeline(
         config.pipeline_name(configured, sample=False),
         configured,
-        data.DataSet("data", False, pairs["train"], pairs["t10k"], "the schema's content"),
+        found,
         schema,
-        Locations(Path("/outputs")),
+        locations,
         "float32",
         ENGINE_ARGUMENTS,
     )
-    return compiler.Compiler().compile(graph)
 
 
 def normalised(ir):
@@ -121,6 +169,83 @@ def executor_form(packed):
         "class": beam.python_executor_spec.class_path,
         "engine_arguments": list(beam.beam_pipeline_args),
     }
+
+
+def normalised_job(job):
+    """The form of a graph for a cluster, as `normalised` has it."""
+    specification = job["pipelineSpec"]
+    tasks = specification["root"]["dag"]["tasks"]
+    return {
+        "pipeline": specification["pipelineInfo"]["name"],
+        "nodes": {name: task_form(task, specification) for name, task in tasks.items()},
+    }
+
+
+def task_form(task, specification):
+    component = specification["components"][task["componentRef"]["name"]]
+    executor = specification["deploymentSpec"]["executors"][component["executorLabel"]]
+    arguments = executor["container"]["args"]
+    # The entry point's own come in pairs, the engine's name their value themselves.
+    own = {key: arguments[n + 1] for n, key in enumerate(arguments) if key in ENTRY_POINT}
+    engine = [text for text in arguments if text.startswith("--") and "=" in text]
+    assert len(arguments) == 2 * len(own) + len(engine)
+    types = json.loads(own["--artifact_types"])
+    inputs = task.get("inputs", {})
+    outputs = component["outputDefinitions"]["artifacts"]
+    return {
+        "executor": {"class": own["--executor_class_path"], "engine_arguments": engine},
+        "cached": task.get("cachingOptions", {}).get("enableCache", False),
+        "after": sorted(task.get("dependentTasks", [])),
+        "inputs": {key: source_form(found) for key, found in inputs.get("artifacts", {}).items()},
+        "outputs": {key: type_name(types[key]) for key in outputs},
+        "parameters": {
+            key: value_form(found)
+            for key, found in inputs.get("parameters", {}).items()
+            if key not in HASHES
+        },
+    }
+
+
+ENTRY_POINT = (
+    "--executor_class_path",
+    "--json_serialized_invocation_args",
+    "--json_serialized_inputs_spec_args",
+    "--artifact_types",
+)
+
+
+def type_name(path):
+    """The name of an artifact's type by the path of its class."""
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name).TYPE_NAME
+
+
+def source_form(found):
+    source = found["taskOutputArtifact"]
+    return {"from": [f"{source['producerTask']}.{source['outputArtifactKey']}"]}
+
+
+def value_form(found):
+    if "componentInputParameter" in found:
+        return f"runtime parameter: {found['componentInputParameter']}"
+    return opened(in_whole_numbers(found["runtimeValue"]["constant"]))
+
+
+def in_whole_numbers(value):
+    """KFP has no whole numbers; TFX gives them back by the type of the parameter."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def differences(first, second):
+    """Where two forms of the nodes differ: node and key, or node, section, name and so on."""
+
+    def leaves(value, path):
+        if isinstance(value, dict) and len(path) < 4:
+            return [leaf for key in value for leaf in leaves(value[key], (*path, key))]
+        return [(".".join(path), json.dumps(value, sort_keys=True))]
+
+    changed = set(leaves(first, ())) ^ set(leaves(second, ()))
+    return {path for path, _ in changed}
 
 
 @pytest.fixture(scope="module", params=sorted(CONFIGURATIONS))
@@ -196,3 +321,39 @@ def test_every_node_that_computes_knows_its_code(configured):
 
 def test_two_compilations_are_equal(configured):
     assert compiled(configured) == compiled(configured)
+
+
+def given_to(runner, configured, monkeypatch):
+    """The form of the graph that a runner of this machine is given."""
+    given = []
+    for runner_class in (LocalDagRunner, BeamDagRunner):
+        monkeypatch.setattr(runner_class, "run_with_ir", lambda self, ir, options: given.append(ir))
+    dag_runners.run(runner, local_graph(configured), "20260102-030405")
+    return normalised(given[0])
+
+
+# TFX asks protobuf for what protobuf deprecates, in C, where no exception can come of it.
+@pytest.mark.filterwarnings("ignore:label:DeprecationWarning")
+def test_the_local_and_the_beam_runner_are_given_the_same_graph(configured, form, monkeypatch):
+    assert given_to("local", configured, monkeypatch) == form
+    assert given_to("beam", configured, monkeypatch) == form
+
+
+def test_a_cluster_is_given_the_same_graph_but_for_the_differences_listed(configured, form):
+    cluster = normalised_job(job_for_a_cluster(configured))
+    assert set(cluster["nodes"]) == set(form["nodes"])
+    found = differences(form["nodes"], cluster["nodes"])
+    listed = {pattern: set(fnmatch.filter(found, pattern)) for pattern in DIFFERENCES}
+    assert found == set().union(*listed.values())
+    assert not [pattern for pattern, matching in listed.items() if not matching]
+
+
+def test_what_a_cluster_is_given_has_the_golden_form(request):
+    """With every node that the graph can have."""
+    job = job_for_a_cluster(config.load("default", WHOLE))
+    form = normalised_job(job) | {"parameters": job["pipelineSpec"]["root"]["inputDefinitions"]}
+    text = json.dumps(form, indent=1, sort_keys=True) + "\n"
+    path = GOLDEN / "kubeflow.json"
+    if request.config.getoption("--write-golden"):
+        path.write_text(text, encoding="utf-8")
+    assert json.loads(text) == json.loads(path.read_text(encoding="utf-8"))

@@ -227,6 +227,37 @@ def test_a_named_folder_that_lacks_files_fails(tmp_path, monkeypatch):
     assert finding.found.endswith("lacks: t10k-labels-idx1-ubyte")
 
 
+def write_spans(folder, tested, names=doctor.TRAIN_FILES):
+    """Spans 2, 9 and 10; `tested` has the test files of each, `names` the files of the newest."""
+    write_data(folder / "span-9", doctor.TRAIN_FILES)
+    write_data(folder / "span-2", doctor.TRAIN_FILES)
+    write_data(folder / "span-10", names)
+    for number, files in tested.items():
+        write_data(folder / f"span-{number}", files, ".gz")
+    return folder
+
+
+def test_a_folder_of_spans_is_data(tmp_path):
+    folder = write_spans(tmp_path / "spans", {9: doctor.TEST_FILES})
+    assert examine(tmp_path, data=str(folder))["data"].status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("tested", "names", "missing"),
+    [
+        ({2: doctor.TEST_FILES}, doctor.TRAIN_FILES[:1], "span-10/train-labels-idx1-ubyte"),
+        ({2: doctor.TEST_FILES[:1], 9: doctor.TEST_FILES}, None, "span-2/t10k-labels-idx1-ubyte"),
+        ({}, None, "span-2/t10k-images-idx3-ubyte, span-2/t10k-labels-idx1-ubyte"),
+    ],
+    ids=["of the newest", "of the reference", "no test files"],
+)
+def test_what_spans_lack_is_named(tmp_path, tested, names, missing):
+    folder = write_spans(tmp_path / "spans", tested, names or doctor.TRAIN_FILES)
+    finding = examine(tmp_path, data=str(folder))["data"]
+    assert finding.status == "fail"
+    assert finding.found.endswith(f"lacks: {missing}")
+
+
 def test_a_folder_given_as_option_wins_over_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("FASHION_MNIST_DIR", str(write_data(tmp_path / "data")))
     assert examine(tmp_path, data=str(tmp_path / "absent"))["data"].status == "fail"

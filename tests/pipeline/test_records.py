@@ -193,8 +193,8 @@ def test_a_resolver_that_chooses_as_before_counts_as_cached(store):
 def test_what_a_killed_run_left_running_is_closed(store):
     for node, (state, _, _) in STATES.items():
         put_execution(store, node, state)
-    assert records.close_interrupted(store) == 1
+    assert len(records.close_interrupted(store)) == 1
     states = {execution.type: execution.last_known_state for execution in store.get_executions()}
     assert states.pop("Evaluator") == mlmd.Execution.CANCELED
     assert states == {node: state for node, (state, _, _) in STATES.items() if node != "Evaluator"}
-    assert records.close_interrupted(store) == 0
+    assert records.close_interrupted(store) == []

@@ -61,6 +61,34 @@ def test_the_order_of_the_examples_does_not_matter(labels, per_class, random):
     np.testing.assert_array_equal(mixed, chosen(labels, per_class)[order])
 
 
+SPANS = strategies.dictionaries(strategies.integers(0, 30), LABELS, min_size=1, max_size=4)
+
+
+def window_of(spans):
+    """Ids and labels of the examples of all spans together; LABELS has four of each class."""
+    names = {number: f"span-{number}-train" for number in spans}
+    ids = [name for n, labels in spans.items() for name in split.example_ids(names[n], len(labels))]
+    return ids, np.concatenate(list(spans.values()))
+
+
+@hypothesis.given(SPANS, PER_CLASS, SEEDS)
+def test_several_files_together_give_exactly_the_number_asked_for(spans, per_class, seed):
+    ids, labels = window_of(spans)
+    assert len(set(ids)) == len(ids)
+    validation = labels[split.choose_validation(ids, labels, per_class, seed)]
+    assert np.bincount(validation, minlength=4).tolist() == [per_class] * 4
+
+
+@hypothesis.given(SPANS, SPANS, PER_CLASS, SEEDS)
+def test_further_spans_move_none_from_training_to_validation(spans, further, per_class, seed):
+    """Those of the lowest hash are chosen: of a larger window, no other ones of its part."""
+    further = {100 + number: labels for number, labels in further.items()}
+    ids, labels = window_of(spans)
+    before = split.choose_validation(ids, labels, per_class, seed)
+    after = split.choose_validation(*window_of({**spans, **further}), per_class, seed)[: len(ids)]
+    assert not (after & ~before).any()
+
+
 @pytest.mark.parametrize("per_class", [3, 4])
 def test_a_class_that_would_have_no_training_image_is_refused(per_class):
     labels = np.array([0] * 9 + [7] * 3)

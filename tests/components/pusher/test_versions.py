@@ -165,3 +165,24 @@ def test_the_digest_changes_with_the_place_of_a_boundary(tmp_path):
             (tmp_path / name / file).write_text(content)
     first, second = (versions.content_digest(tmp_path / name) for name in ("first", "second"))
     assert first != second
+
+
+def test_a_version_that_is_withdrawn_is_gone(export, base):
+    first, second = (versions.publish(export, base) for _ in range(2))
+    versions.withdraw(base, first)
+    assert [path.name for path in base.iterdir()] == [str(second)]
+
+
+def test_no_reader_sees_what_a_killed_withdrawal_left(export, base, monkeypatch):
+    first, second = (versions.publish(export, base) for _ in range(2))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        versions.withdraw(base, first)
+    assert versions.served_versions(base) == [second]
+    assert len(versions.unfinished(base)) == 1
+    versions.remove_unfinished(base)
+    assert [path.name for path in base.iterdir()] == [str(second)]

@@ -40,6 +40,7 @@ def settings(no_augmentation):
         early_stopping_patience=5,
         flip_averaging=False,
         warm_start=False,
+        deterministic=True,
         seed=1,
         augmentation=no_augmentation,
         identity="data and code",

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from components.trainer.settings import Settings
+from components.trainer.settings import Settings, with_run_parameters
 from pipeline import config
 
 
@@ -25,3 +25,14 @@ def test_the_configuration_holds_all_settings_but_the_two_that_the_graph_adds(pr
 def test_an_unknown_setting_is_refused(settings):
     with pytest.raises(TypeError, match="momentum"):
         Settings.from_dict({**dataclasses.asdict(settings), "momentum": 0.9})
+
+
+def test_what_a_run_is_given_beside_the_settings_becomes_part_of_them(settings):
+    """Seed and data are parameters of their own, and yet decide which training goes on."""
+    values = {k: v for k, v in dataclasses.asdict(settings).items() if k != "seed"}
+    given = {"seed": 9, "data_digest": "of the data"}
+    loaded = Settings.from_dict(with_run_parameters(values, given))
+    assert loaded.seed == 9
+    assert dataclasses.replace(loaded, seed=settings.seed, identity=settings.identity) == settings
+    others = [{**given, "seed": 8}, {**given, "data_digest": "of other data"}]
+    assert loaded not in [Settings.from_dict(with_run_parameters(values, o)) for o in others]

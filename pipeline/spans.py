@@ -1,0 +1,216 @@
+"""Data that comes in spans: which folders `span-N` a run takes.
+
+A folder of spans holds no IDX files itself:
+
+    clothes/span-1/     four files: images and labels to train on, and to test on
+    clothes/span-2/     new examples alone: images and labels to train on
+    clothes/span-10/    numbers order the spans, not texts
+
+A run trains on a window of the newest spans. It is tested on one reference span, which stays the
+same, so that accuracies can be compared from span to span. Both are settled once, before the graph
+starts. A span that is not whole is refused and never passed over: a run that nobody watches would
+go on with old data.
+
+Whoever delivers a span copies it under another name, such as `.span-11`, and renames the folder
+when it is whole: no run can then meet half of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import pathlib
+import re
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.errors import DataError
+
+if TYPE_CHECKING:
+    from pipeline.config import SpansConfig
+
+_NAME = re.compile(r"span-([0-9]+)")
+# Such as Span_4, span-4b or span-new: it may be meant as a span, and must not be overlooked.
+_MEANT = re.compile(r"span([^a-z]|$)", re.IGNORECASE)
+_IDX_FILES = "*-ubyte*"
+_TEST_FILES = "t10k-*-ubyte*"
+
+
+@dataclasses.dataclass(frozen=True)
+class Span:
+    """A folder of new examples.
+
+    Attributes:
+      number: by which spans are ordered.
+      folder: where its files are.
+    """
+
+    number: int
+    folder: pathlib.Path
+
+    @property
+    def name(self) -> str:
+        """Begins the ids of its examples, whether the folder is called span-3 or span-03."""
+        return f"span-{self.number}"
+
+    @property
+    def has_test_files(self) -> bool:
+        """Whether it holds images or labels to test on."""
+        return any(self.folder.glob(_TEST_FILES))
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """The spans that a run takes.
+
+    Attributes:
+      train: those that it trains on, the newest last.
+      reference: the one that it is tested on, which may be one of them.
+    """
+
+    train: tuple[Span, ...]
+    reference: Span
+
+    @property
+    def description(self) -> str:
+        """What `describe` says of it."""
+        return describe([span.number for span in self.train], self.reference.number)
+
+
+def describe(numbers: Sequence[int], reference: int) -> str:
+    """Says in words which spans are trained and tested on."""
+    spans = "span" if len(numbers) == 1 else "spans"
+    return f"{spans} {', '.join(map(str, numbers))}; tested on span {reference}"
+
+
+def assignments(numbers: Sequence[int], reference: int) -> list[str]:
+    """What `run --set` takes for the same spans again when newer ones have come."""
+    return [f"spans.newest={max(numbers)}", f"spans.reference={reference}"]
+
+
+def resolve(
+    folder: pathlib.Path, asked: SpansConfig, notify: Callable[[str], None]
+) -> Window | None:
+    """Settles which spans of a folder a run takes; None where it is no folder of spans.
+
+    Args:
+      folder: of spans, or of IDX files.
+      asked: the part of the configuration that is about spans.
+      notify: is told, in one line, of what may not be as expected.
+
+    Raises:
+      DataError: where the folder does not hold the spans that are asked for.
+    """
+    found = find_spans(folder)
+    if not found:
+        _refuse_any(folder, asked)
+        return None
+    newest = found[-1] if asked.newest is None else _numbered(found, "newest", asked.newest)
+    present = [span for span in found if span.number <= newest.number]
+    window = Window(tuple(present[-asked.window :]), _reference(found, asked.reference))
+    if len(window.train) < asked.window:
+        notify(
+            f"{folder} holds {len(present)} of the {asked.window} spans that spans.window asks "
+            "for: all of them are taken"
+        )
+    _tell_of_unused_tests(window, notify)
+    return window
+
+
+def find_spans(folder: pathlib.Path) -> list[Span]:
+    """The spans of a folder in the order of their numbers; none where it holds none.
+
+    Raises:
+      DataError: where the folder cannot be listed, or what it holds is ambiguous.
+    """
+    try:
+        # The folder of the sample is made when it is first read.
+        paths = _meant(folder) if folder.exists() else []
+        found = sorted((_span(path) for path in paths), key=lambda span: span.number)
+    except OSError as error:
+        raise DataError(
+            f"{folder} cannot be listed ({error.strerror}); expected a readable folder. Check the "
+            "path and its permissions."
+        ) from error
+    _check_unambiguous(folder, found)
+    return found
+
+
+def _meant(folder: pathlib.Path) -> list[pathlib.Path]:
+    """What lies in the folder that is, or may be meant as, a span; not such as span-3.zip."""
+    return [
+        path
+        for path in folder.iterdir()
+        if _MEANT.match(path.name) and (path.is_dir() or _NAME.fullmatch(path.name))
+    ]
+
+
+def _span(path: pathlib.Path) -> Span:
+    name = _NAME.fullmatch(path.name)
+    if name and path.is_dir():
+        return Span(int(name[1]), path)
+    raise DataError(
+        f"{path} is no span; expected a folder called span-N, with a number for N. Rename it, or "
+        "call it otherwise as long as it is not whole (.span-N, say)."
+    )
+
+
+def _check_unambiguous(folder: pathlib.Path, found: list[Span]) -> None:
+    for one, other in itertools.pairwise(found):
+        if one.number == other.number:
+            raise DataError(
+                f"{one.folder} and {other.folder} are both span {one.number}; expected one folder "
+                "for each number. Rename or remove one of them."
+            )
+    beside = next(folder.glob(_IDX_FILES), None) if found else None
+    if beside:
+        raise DataError(
+            f"{folder} holds both spans ({found[0].folder.name}) and IDX files ({beside.name}); "
+            "expected one or the other. Move the files into a span of their own."
+        )
+
+
+def _refuse_any(folder: pathlib.Path, asked: SpansConfig) -> None:
+    values = asked.model_dump(exclude_defaults=True).items()
+    if values:
+        settings = ", ".join(f"spans.{key}={value}" for key, value in values)
+        raise DataError(
+            f"{folder} holds no spans, but {settings} asks for them; expected folders called "
+            "span-N there. Name a folder of spans with --data, or leave the setting out."
+        )
+
+
+def _numbered(found: list[Span], key: str, number: int) -> Span:
+    for span in found:
+        if span.number == number:
+            return span
+    numbers = ", ".join(str(span.number) for span in found)
+    raise DataError(
+        f"{found[0].folder.parent} holds no span {number}, which spans.{key}={number} asks for; "
+        f"expected one of {numbers}. Set spans.{key} to one of them, or leave it out."
+    )
+
+
+def _reference(found: list[Span], number: int | None) -> Span:
+    if number is not None:
+        return _numbered(found, "reference", number)
+    for span in found:
+        if span.has_test_files:
+            return span
+    raise DataError(
+        f"no span of {found[0].folder.parent} has test files ({_TEST_FILES}); expected them in at "
+        "least one, the reference span. Copy the images and labels to test on into one of them."
+    )
+
+
+def _tell_of_unused_tests(window: Window, notify: Callable[[str], None]) -> None:
+    unused = [
+        str(span.number)
+        for span in window.train
+        if span != window.reference and span.has_test_files
+    ]
+    if unused:
+        notify(
+            f"Test files of span {', '.join(unused)} are not used: the test split stays that of "
+            f"span {window.reference.number} (spans.reference)"
+        )

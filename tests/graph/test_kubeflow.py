@@ -1,0 +1,483 @@
+"""The file that `compile` writes: Kubeflow and Vertex AI take it, and what it says can be run."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from unittest import mock
+
+import kfp
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp.local import graph_utils
+from kfp.pipeline_spec import pipeline_spec_pb2
+
+from components.example_gen import idx
+from components.pusher import versions
+from operations.compile import SCHEMA_IN_IMAGE
+from pipeline import config
+from pipeline.nodes import expected_nodes
+
+PROJECT = Path(__file__).resolve().parents[2]
+SERVER = Path(__file__).with_name("container_server.py")
+IMAGE = "registry.example.org/clothes:1"
+DIGEST = "0a" * 32
+WHOLE = {"tuner__enabled": "true", "robustness__enabled": "true", "robustness__accuracy_1": 0}
+NODES = expected_nodes(tuner=True, robustness=True)
+
+
+@pytest.fixture(scope="module")
+def compile_graph(quick_command):
+    """Compiles with further arguments, and returns how the command ended."""
+
+    def run(output, *further, data="/mnt/clothes/data", serving="/mnt/clothes/serving"):
+        places = ["--pipeline-root", "gs://artifacts/clothes", "--serving-dir", serving]
+        asked = ["--image", IMAGE, "--data", data, *places, *further]
+        return quick_command("compile", "-o", output, *asked)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole_file(compile_graph, set_values, tmp_path_factory):
+    """The graph with every node that it can have, for Kubeflow Pipelines."""
+    path = tmp_path_factory.mktemp("compiled") / "clothes.yaml"
+    options = ["--volume", "clothes=/mnt/clothes", "--resources", "Trainer=8,16Gi", "--seed", 7]
+    outcome = compile_graph(path, "--data-digest", DIGEST, *options, *set_values(**WHOLE))
+    assert outcome.code == 0, outcome.errors
+    return path
+
+
+@pytest.fixture(scope="module")
+def vertex_file(compile_graph, set_values, tmp_path_factory):
+    """The same for Vertex AI."""
+    path = tmp_path_factory.mktemp("compiled") / "clothes.json"
+    options = ["--target", "vertex", "--resources", "Trainer=8,16Gi", "--seed", 7]
+    outcome = compile_graph(path, "--data-digest", DIGEST, *options, *set_values(**WHOLE))
+    assert outcome.code == 0, outcome.errors
+    return path
+
+
+def documents(path):
+    return list(yaml.safe_load_all(path.read_text(encoding="utf-8")))
+
+
+def containers(specification):
+    """The container of each node."""
+    executors = specification["deploymentSpec"]["executors"]
+    return {
+        name: executors[component["executorLabel"]]["container"]
+        for name, component in specification["components"].items()
+    }
+
+
+# What the kfp package says of it.
+
+
+def test_kfp_loads_it_and_finds_its_parameters(whole_file):
+    loaded = kfp.components.load_component_from_file(str(whole_file))
+    assert loaded.component_spec.inputs.keys() == {"data_location", "data_digest", "seed"}
+    assert loaded.component_spec.inputs["seed"].default == 7
+    assert loaded.component_spec.inputs["data_location"].type == "String"
+    assert loaded.platform_spec.platforms["kubernetes"].deployment_spec.executors
+
+
+def test_it_names_every_node(whole_file):
+    specification, _ = documents(whole_file)
+    parsed = json_format.ParseDict(specification, pipeline_spec_pb2.PipelineSpec())
+    assert set(parsed.root.dag.tasks) == set(parsed.components) == set(NODES)
+    assert {task.task_info.name for task in parsed.root.dag.tasks.values()} == set(NODES)
+    # What the backend of Kubeflow Pipelines takes; it refuses all others.
+    assert parsed.schema_version == "2.1.0"
+    assert parsed.pipeline_info.name == "fashion-mnist"
+
+
+def test_every_node_is_a_container_of_the_image(whole_file):
+    """Kubeflow Pipelines refuses a graph with TFX's Resolver, which is none."""
+    specification, _ = documents(whole_file)
+    parsed = json_format.ParseDict(
+        specification["deploymentSpec"], pipeline_spec_pb2.PipelineDeploymentConfig()
+    )
+    assert len(parsed.executors) == len(NODES)
+    for executor in parsed.executors.values():
+        assert executor.WhichOneof("spec") == "container"
+        assert executor.container.image == IMAGE
+        assert not executor.container.HasField("lifecycle")
+
+
+def test_artifacts_have_types_that_kubeflow_knows(whole_file):
+    specification, _ = documents(whole_file)
+    known = {"system.Artifact", "system.Dataset", "system.Model"}
+    for component in specification["components"].values():
+        for definitions in ("inputDefinitions", "outputDefinitions"):
+            for found in component.get(definitions, {}).get("artifacts", {}).values():
+                assert found["artifactType"]["schemaTitle"] in known
+
+
+def test_each_container_has_its_resources_and_the_volume(whole_file):
+    specification, platform = documents(whole_file)
+    found = {name: container["resources"] for name, container in containers(specification).items()}
+    assert found.pop("Trainer") == {
+        "cpuLimit": 8.0,
+        "memoryLimit": 16 * 2**30 / 10**9,
+        "resourceCpuLimit": "8",
+        "resourceMemoryLimit": "16Gi",
+    }
+    assert {each["resourceMemoryLimit"] for each in found.values()} == {"8Gi"}
+    mounts = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    assert mounts.keys() == specification["deploymentSpec"]["executors"].keys()
+    for executor in mounts.values():
+        assert executor["pvcMount"] == [{"constant": "clothes", "mountPath": "/mnt/clothes"}]
+
+
+def test_only_what_asks_the_served_folder_is_never_taken_from_the_cache(whole_file):
+    specification, _ = documents(whole_file)
+    tasks = specification["root"]["dag"]["tasks"]
+    uncached = {name for name, task in tasks.items() if not task.get("cachingOptions")}
+    assert uncached == {"Resolver"}
+
+
+def test_vertex_is_given_the_same_specification_as_a_job(whole_file, vertex_file):
+    job = json.loads(vertex_file.read_text(encoding="utf-8"))
+    parsed = json_format.ParseDict(job, pipeline_spec_pb2.PipelineJob())
+    assert parsed.runtime_config.gcs_output_directory == "gs://artifacts/clothes"
+    assert job["pipelineSpec"] == documents(whole_file)[0]
+
+
+def test_two_compilations_are_equal(whole_file, compile_graph, set_values, tmp_path):
+    path = tmp_path / "again.yaml"
+    options = ["--volume", "clothes=/mnt/clothes", "--resources", "Trainer=8,16Gi", "--seed", 7]
+    compile_graph(path, "--data-digest", DIGEST, *options, *set_values(**WHOLE))
+    assert path.read_text("utf-8") == whole_file.read_text("utf-8")
+
+
+# What the command says.
+
+
+def test_it_tells_what_was_written_and_how_to_go_on(compile_graph, tmp_path):
+    path = tmp_path / "clothes.yaml"
+    asked = ["--profile", "smoke", "--data-digest", DIGEST]
+    outcome = compile_graph(path, *asked, "--json")
+    told = outcome.json
+    assert told["file"] == str(path)
+    assert told["pipeline"] == "fashion-mnist-smoke"
+    assert told["parameters"] == {
+        "data_location": "/mnt/clothes/data",
+        "data_digest": DIGEST,
+        "seed": config.load("smoke").seed,
+    }
+    assert list(told["nodes"]) == list(expected_nodes(tuner=False, robustness=False))
+    program, flag, code = shlex.split(told["submit"])
+    assert (program, flag) == (".venv/bin/python", "-c")
+    compile(code, "submit", "exec")
+    shown = compile_graph(path, *asked).output
+    for text in ("Trainer", "8Gi", DIGEST, told["submit"], str(path)):
+        assert text in shown
+
+
+def test_what_was_there_stays_where_nothing_can_be_compiled(compile_graph, tmp_path):
+    path = tmp_path / "clothes.yaml"
+    path.write_text("as it was", encoding="utf-8")
+    outcome = compile_graph(path, "--data-digest", DIGEST, "--resources", "Trainer=much")
+    assert outcome.code == 2
+    assert "NODE=CPU,MEMORY" in outcome.errors
+    assert path.read_text("utf-8") == "as it was"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_digest_is_read_where_the_data_can_be(compile_graph, few_images, tmp_path):
+    folder = few_images.write(tmp_path / "data")
+    outcome = compile_graph(tmp_path / "clothes.yaml", "--json", data=folder)
+    pairs = [
+        idx.check_pair(half, *(f"{folder}/{name}.gz" for name in names), (28, 28, 1), 10)
+        for half, names in idx.FILES.items()
+    ]
+    assert outcome.json["parameters"]["data_digest"] == idx.data_digest(pairs)
+
+
+def test_the_digest_is_what_the_documented_commands_make_of_the_files(few_images, tmp_path):
+    text = (PROJECT / "docs" / "kubeflow.md").read_text(encoding="utf-8")
+    (commands,) = re.findall(r"```bash\n(digest\(\) .*?)```", text, re.DOTALL)
+    folder = few_images.write(tmp_path / "data")
+    asked = f"{commands}\ndigest {shlex.quote(str(folder))}"
+    ended = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
+    pairs = [
+        idx.check_pair(half, *(f"{folder}/{name}.gz" for name in names), (28, 28, 1), 10)
+        for half, names in idx.FILES.items()
+    ]
+    assert ended.stdout.strip() == idx.data_digest(pairs)
+
+
+def test_the_documented_command_compiles(quick_command, tmp_path):
+    text = (PROJECT / "docs" / "kubeflow.md").read_text(encoding="utf-8")
+    (command,) = re.findall(
+        r"^    \S*python pipeline_runner.py (compile (?:.*\\\n)*.*)", text, re.M
+    )
+    path = tmp_path / "fashion.yaml"
+    asked = re.sub(r'"\$\(digest .*?\)"', DIGEST, command.replace("\\\n", ""))
+    arguments = [str(path) if part == path.name else part for part in shlex.split(asked)]
+    outcome = quick_command(*arguments)
+    assert outcome.code == 0, outcome.errors
+    # All that is said is what takes time: the example's folders lie on its volume.
+    assert outcome.errors.splitlines() == [outcome.errors.strip()]
+    assert path.is_file()
+
+
+def documented(*names):
+    """The Python code of the docs that calls each of these."""
+    text = (PROJECT / "docs" / "kubeflow.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (block,) = [block for block in blocks if all(name in block for name in names)]
+    return block
+
+
+def test_the_documented_recurring_run_waits_for_the_one_before_and_catches_nothing_up(
+    whole_file, monkeypatch
+):
+    """By kfp's own client, which reads the file; what it would send is looked at."""
+    client = object.__new__(kfp.Client)
+    client._recurring_run_api = mock.Mock()
+    monkeypatch.setattr(client, "create_experiment", mock.Mock(), raising=False)
+    monkeypatch.setattr(kfp, "Client", lambda host: client)
+    monkeypatch.chdir(whole_file.parent)
+    shutil.copy(whole_file, "fashion.yaml")
+    exec(documented("create_recurring_run"), {})
+    create = client._recurring_run_api.recurring_run_service_create_recurring_run
+    sent = create.call_args.kwargs["recurring_run"]
+    assert (sent.max_concurrency, sent.no_catchup) == (1, True)
+    assert len(sent.trigger.cron_schedule.cron.split()) == 6
+    tasks = sent.pipeline_spec["pipeline_spec"]["root"]["dag"]["tasks"]
+    assert set(tasks) == set(NODES)
+    assert sent.pipeline_spec["platform_spec"]["platforms"]
+    assert sent.runtime_config.parameters.keys() <= {"data_location", "data_digest", "seed"}
+
+
+@pytest.mark.slow
+def test_vertex_reads_the_job_and_its_documented_schedule_runs_one_at_a_time(
+    vertex_file, monkeypatch
+):
+    from google.cloud import aiplatform
+    from google.cloud.aiplatform.utils import pipeline_utils
+
+    job = json.loads(vertex_file.read_text("utf-8"))
+    built = pipeline_utils.PipelineRuntimeConfigBuilder.from_job_spec_json(job)
+    built.update_runtime_parameters({"seed": 2, "data_location": "/gcs/clothes/data"})
+    assert built.build()["parameterValues"] == {"seed": 2, "data_location": "/gcs/clothes/data"}
+    pipeline_job = mock.create_autospec(aiplatform.PipelineJob)
+    monkeypatch.setattr(aiplatform, "PipelineJob", pipeline_job)
+    monkeypatch.setattr(aiplatform, "init", mock.create_autospec(aiplatform.init))
+    exec(documented("create_schedule"), {})
+    asked = pipeline_job.return_value.create_schedule.call_args.kwargs
+    assert (asked["max_concurrent_run_count"], asked["allow_queueing"]) == (1, False)
+
+
+# The image.
+
+
+@pytest.fixture(scope="module")
+def image_steps():
+    """The instructions of the Containerfile, each on a line, with its name."""
+    text = (PROJECT / "Containerfile").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    joined = "\n".join(lines).replace("\\\n", "")
+    return [tuple(line.split(maxsplit=1)) for line in joined.splitlines()]
+
+
+def test_the_image_is_built_from_files_that_are_there(image_steps):
+    ignored = (PROJECT / ".containerignore").read_text(encoding="utf-8")
+    sent = {line[1:] for line in ignored.splitlines() if line.startswith("!")}
+    copied = set()
+    for name, rest in image_steps:
+        if name == "COPY" and not rest.startswith("--from"):
+            copied |= set(rest.split()[:-1])
+    assert all((PROJECT / source).exists() for source in copied)
+    assert {source.split("/")[0] for source in copied} == sent
+    assert {"requirements.txt", "setup.py", "components", "schema"} <= copied
+
+
+def test_the_image_holds_the_locked_stack_and_what_a_node_is_told(image_steps, whole_file):
+    text = "\n".join(" ".join(step) for step in image_steps)
+    assert text.count("--require-hashes") == 2
+    installs = re.findall(r"pip install ([^&\n]*)", text)
+    assert installs and all("--no-deps" in install for install in installs)
+    assert re.search(r"TF_USE_LEGACY_KERAS=0\b", text)
+    assert f"schema/schema.pbtxt {SCHEMA_IN_IMAGE}" in text
+    # Kubernetes tells from a number alone that a user is not root.
+    users = [rest for name, rest in image_steps if name == "USER"]
+    assert users and re.fullmatch(r"[1-9]\d*:[1-9]\d*", users[-1])
+    entry_points = [json.loads(rest) for name, rest in image_steps if name == "ENTRYPOINT"]
+    commands = [c["command"] for c in containers(documents(whole_file)[0]).values()]
+    assert all([command] == entry_points for command in commands)
+
+
+# As much of a cluster as a run needs.
+
+
+class Cluster:
+    """Does with each task what the driver and the launcher of Kubeflow Pipelines do.
+
+    Buckets are folders below `root`. A container sees those artifacts alone that it was given, in a
+    folder of its own, and nothing of the project but the worker package.
+    """
+
+    def __init__(self, root, server):
+        self.root = root
+        self._server = server
+        self._made = {}
+
+    def run(self, path, only=None, **arguments):
+        """Runs a compiled graph, or some nodes of it on what others made before.
+
+        Returns:
+          The last lines of the log of the node that failed; None where none did.
+        """
+        specification = json_format.ParseDict(documents(path)[0], pipeline_spec_pb2.PipelineSpec())
+        tasks = specification.root.dag.tasks
+        waiting = graph_utils.topological_sort_tasks(tasks)
+        while waiting:
+            name = waiting.pop()
+            if only is None or name in only:
+                failure = self._run_task(name, tasks[name], specification, arguments)
+                if failure:
+                    return f"{name}: {failure}"
+        return None
+
+    def artifact(self, node, key):
+        """Where an artifact is."""
+        return self._folder(self._made[node, key].uri)
+
+    def _run_task(self, name, task, specification, arguments):
+        folder = self.root / "pods" / uuid.uuid4().hex
+        mount = folder / "s3"
+        mount.mkdir(parents=True)
+        executor_input = self._input(task, specification, arguments, folder)
+        component = specification.components[task.component_ref.name]
+        executor = json_format.ParseDict(
+            json_format.MessageToDict(
+                specification.deployment_spec["executors"][component.executor_label]
+            ),
+            pipeline_spec_pb2.PipelineDeploymentConfig.ExecutorSpec(),
+        )
+        inputs = executor_input.inputs.artifacts.values()
+        for artifact in (found.artifacts[0] for found in inputs):
+            stored = self._folder(artifact.uri)
+            if stored.exists():
+                shutil.copytree(stored, mount / artifact.uri.removeprefix("s3://"))
+        told = json_format.MessageToJson(executor_input)
+        request = {
+            "arguments": [part.replace("{{$}}", told) for part in executor.container.args],
+            "mount": f"{mount}/",
+            "log": str(folder / "log.txt"),
+        }
+        print(json.dumps(request), file=self._server.stdin, flush=True)
+        if int(self._server.stdout.readline()):
+            return "\n".join((folder / "log.txt").read_text("utf-8").splitlines()[-8:])
+        self._take(name, executor_input, mount)
+        shutil.rmtree(folder)
+        return None
+
+    def _input(self, task, specification, arguments, folder):
+        component = specification.components[task.component_ref.name]
+        found = pipeline_spec_pb2.ExecutorInput()
+        given = specification.root.input_definitions.parameters
+        for key, parameter in task.inputs.parameters.items():
+            asked = parameter.component_input_parameter
+            value = found.inputs.parameter_values[key]
+            if not asked:
+                value.CopyFrom(parameter.runtime_value.constant)
+            elif asked in arguments:
+                json_format.ParseDict(arguments[asked], value)
+            else:
+                value.CopyFrom(given[asked].default_value)
+        for key, source in task.inputs.artifacts.items():
+            output = source.task_output_artifact
+            made = self._made[output.producer_task, output.output_artifact_key]
+            found.inputs.artifacts[key].artifacts.add().CopyFrom(made)
+        for key, output in component.output_definitions.artifacts.items():
+            uri = f"s3://artifacts/clothes/{folder.name}/{key}"
+            found.outputs.artifacts[key].artifacts.add(uri=uri, type=output.artifact_type)
+        found.outputs.output_file = str(folder / "output_metadata.json")
+        return found
+
+    def _take(self, name, executor_input, mount):
+        """Uploads what a container made, and notes what it says of it."""
+        text = Path(executor_input.outputs.output_file).read_text("utf-8")
+        said = json_format.Parse(text, pipeline_spec_pb2.ExecutorOutput())
+        for key, found in executor_input.outputs.artifacts.items():
+            (artifact,), (told,) = found.artifacts, said.artifacts[key].artifacts
+            assert told.uri == artifact.uri
+            artifact.metadata.MergeFrom(told.metadata)
+            # Of types, a cluster keeps its own alone, and it gives no names.
+            self._made[name, key] = artifact
+            shutil.copytree(mount / artifact.uri.removeprefix("s3://"), self._folder(artifact.uri))
+
+    def _folder(self, uri):
+        return self.root / "buckets" / uri.removeprefix("s3://")
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    packages = tmp_path / "packages"
+    for name in ("components", "schema"):
+        shutil.copytree(
+            PROJECT / name, packages / name, ignore=shutil.ignore_patterns("__pycache__")
+        )
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with (tmp_path / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-I", str(SERVER), str(packages)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            cwd=empty,
+        )
+    yield Cluster(tmp_path / "cluster", server)
+    server.stdin.close()
+    server.wait(timeout=60)
+    server.stdout.close()
+
+
+@pytest.mark.slow
+def test_each_node_runs_as_its_container_would(
+    cluster, compile_graph, few_images, undemanding, set_values, tmp_path
+):
+    folder = few_images.write(tmp_path / "data")
+    serving = tmp_path / "serving"
+    path = tmp_path / "clothes.yaml"
+    _, _, *settings = undemanding(folder)
+    more = set_values(robustness__enabled="true", robustness__accuracy_1=0)
+    outcome = compile_graph(path, *settings, *more, data=folder, serving=serving)
+    assert outcome.code == 0, outcome.errors
+    local_schema(path)
+
+    wrong = cluster.run(path, only={"ImportSchemaGen", "ExampleGen"}, data_digest=DIGEST)
+    assert "data_digest" in wrong and DIGEST in wrong
+
+    assert cluster.run(path, seed=5) is None
+    (version,) = versions.served_versions(serving)
+    assert (cluster.artifact("Predictions", "predictions") / "predictions.parquet").is_file()
+
+    # The next run is compared with what this one pushed.
+    report = cluster.artifact("DataGate", "report") / "report.json"
+    assert json.loads(report.read_text("utf-8"))["compared_with"] is None
+    again = {"Resolver", "DataGate", "Evaluator", "Predictions"}
+    assert cluster.run(path, only=again, seed=5) is None
+    report = cluster.artifact("DataGate", "report") / "report.json"
+    found = json.loads(report.read_text("utf-8"))
+    assert found["compared_with"] and found["drifts"]
+    export = cluster.artifact("Resolver", "model") / "Format-Serving"
+    assert versions.content_digest(export) == versions.content_digest(serving / str(version))
+
+
+def local_schema(path):
+    """Names the schema of the project in the place of the image's."""
+    text = path.read_text(encoding="utf-8")
+    assert SCHEMA_IN_IMAGE in text
+    path.write_text(text.replace(SCHEMA_IN_IMAGE, str(PROJECT / "schema" / "schema.pbtxt")))

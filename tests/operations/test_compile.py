@@ -1,0 +1,137 @@
+"""What `compile` refuses, before anything heavy is imported: in words, and with nothing written."""
+
+import pytest
+
+from components.example_gen import idx
+from operations import compile as operation
+from pipeline.errors import PipelineError, UsageError
+
+DIGEST = "0a" * 32
+
+
+@pytest.fixture
+def request_for(tmp_path):
+    """A request that is sound, with some of it changed."""
+
+    def make(**changes):
+        values = {
+            "target": "kubeflow",
+            "output": tmp_path / "graph.yaml",
+            "image": "registry.example.org/image-pipeline:1.0",
+            "pipeline_root": "s3://artifacts/clothes",
+            "data": "/mnt/clothes/data",
+            "data_digest": DIGEST,
+            "serving_dir": "/mnt/clothes/serving",
+            "profile": "smoke",
+            "assignments": (),
+            "seed": None,
+            "default_resources": ("4", "8Gi"),
+            "resources": (),
+            "volumes": (),
+        }
+        return operation.Request(**{**values, **changes})
+
+    return make
+
+
+# What is asked for, and what the refusal says of it.
+REFUSED = {
+    "an unknown profile": ({"profile": "smok"}, "nearest is 'smoke'"),
+    "an unknown key": ({"assignments": ("epochs=1",)}, "training.epochs"),
+    "the sample": ({"data": "sample"}, "nothing falls back to the sample"),
+    "whatever there is": ({"data": "auto"}, "nothing falls back to the sample"),
+    "data here, not there": ({"data": "data"}, "absolute path"),
+    "data in a bucket that nodes cannot read": ({"data": "s3://b/data"}, "gs://"),
+    "data that nobody can read here": ({"data_digest": None}, "--data-digest"),
+    "half a digest": ({"data_digest": "0a0a"}, "64 hexadecimal digits"),
+    "a digest in capitals": ({"data_digest": DIGEST.upper()}, "lower case"),
+    "no image": ({"image": ""}, "--image"),
+    "an image of two words": ({"image": "my image"}, "--image"),
+    "artifacts in a folder": ({"pipeline_root": "/mnt/artifacts"}, "gs:// or s3:// or minio://"),
+    "served versions in a bucket": ({"serving_dir": "s3://b/serving"}, "renaming a folder"),
+    "served versions in a relative folder": ({"serving_dir": "serving"}, "absolute path"),
+    "a node that is not there": ({"resources": ("Trainr=1,1Gi",)}, "nearest is 'Trainer'"),
+    "a node that is off": ({"resources": ("Tuner=1,1Gi",)}, "no node 'Tuner'"),
+    "resources without a node": ({"resources": ("8,16Gi",)}, "NODE=CPU,MEMORY"),
+    "no memory": ({"resources": ("Trainer=8",)}, "NODE=CPU,MEMORY"),
+    "no cores": ({"resources": ("Trainer=0,8Gi",)}, "cpu '0'"),
+    "cores in words": ({"default_resources": ("four", "8Gi")}, "cpu 'four'"),
+    "memory below nothing": ({"default_resources": ("4", "-8Gi")}, "memory '-8Gi'"),
+    "memory in an unknown unit": ({"default_resources": ("4", "8GB")}, "memory '8GB'"),
+    "a volume without a place": ({"volumes": ("claim",)}, "CLAIM=PATH"),
+    "a volume at a relative place": ({"volumes": ("claim=mnt",)}, "CLAIM=PATH"),
+    "another schema": ({"assignments": ("schema_file=other.pbtxt",)}, "build the image again"),
+    "spans": ({"assignments": ("spans.window=2",)}, "folder of one data set"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_it_is_refused_in_words(case, request_for, tmp_path):
+    changes, fragment = REFUSED[case]
+    with pytest.raises(UsageError, match=fragment) as caught:
+        operation.compile_graph(request_for(**changes), print)
+    assert caught.value.exit_code == 2
+    assert "\n" not in str(caught.value)
+    assert "expected" in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "fragment"),
+    [
+        ({"pipeline_root": "s3://artifacts"}, "gs://"),
+        ({"volumes": ("claim=/mnt",)}, "no volume claims"),
+        ({"output": "graph.yaml"}, "graph.json"),
+    ],
+)
+def test_vertex_takes_less(changes, fragment, request_for, tmp_path):
+    name = changes.get("output", "graph.json")
+    asked = {"target": "vertex", "pipeline_root": "gs://artifacts", **changes}
+    with pytest.raises(UsageError, match=fragment):
+        operation.compile_graph(request_for(**{**asked, "output": tmp_path / name}), print)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, ["--data", "--serving-dir"]),
+        ({"volumes": ("claim=/mnt",)}, []),
+        ({"volumes": ("claim=/mnt/clothes/serving",)}, ["--data"]),
+        ({"volumes": ("claim=/mnt/clo",), "data": "gs://b/data"}, ["--serving-dir"]),
+    ],
+)
+def test_it_says_what_lies_on_no_volume(changes, told, request_for):
+    """It may be mounted by the cluster; more likely, an option was forgotten."""
+    lines = []
+    # Refused, so that nothing is compiled.
+    with pytest.raises(UsageError):
+        request = request_for(**changes, resources=("Trainer=0,8Gi",))
+        operation.compile_graph(request, lines.append)
+    assert [line.split()[0] for line in lines] == told
+
+
+def test_a_folder_that_is_not_there_is_not_made(request_for, tmp_path):
+    with pytest.raises(PipelineError, match="is no folder"):
+        operation.compile_graph(request_for(output=tmp_path / "no" / "graph.yaml"), print)
+    assert not list(tmp_path.iterdir())
+
+
+def test_spans_are_no_data_set(request_for, tmp_path):
+    spans = tmp_path / "spans"
+    (spans / "span-1").mkdir(parents=True)
+    for name in (name for names in idx.FILES.values() for name in names):
+        (spans / "span-1" / name).touch()
+    with pytest.raises(UsageError, match="holds spans"):
+        operation.compile_graph(request_for(data=str(spans), data_digest=None), print)
+
+
+def test_the_digest_is_that_of_content_and_names_alone():
+    def pairs(folder, labels="b"):
+        return [
+            idx.IdxPair(half, f"{folder}/{half}-images", f"{folder}/{half}.gz", "a", labels, 3)
+            for half in idx.FILES
+        ]
+
+    assert idx.data_digest(pairs("/here")) == idx.data_digest(pairs("gs://there"))
+    assert idx.data_digest(pairs("/here")) != idx.data_digest(pairs("/here", labels="c"))
+    assert idx.data_digest(pairs("/here")) != idx.data_digest(pairs("/here")[::-1])
