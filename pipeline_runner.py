@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import shlex
@@ -57,10 +58,64 @@ class Runner(StrEnum):
     beam = "beam"
 
 
+class Target(StrEnum):
+    """What a graph is compiled for."""
+
+    kubeflow = "kubeflow"
+    vertex = "vertex"
+
+
+class Overlap(StrEnum):
+    """What becomes of a scheduled run that is due while another is at work."""
+
+    skip = "skip"
+    queue = "queue"
+
+
+class Misfire(StrEnum):
+    """What becomes of scheduled runs that were missed."""
+
+    run_once = "run-once"
+    skip = "skip"
+
+
+class Status(StrEnum):
+    """How far a run came."""
+
+    running = "running"
+    completed = "completed"
+    failed = "failed"
+    interrupted = "interrupted"
+
+
+class Verdict(StrEnum):
+    """What a run decided."""
+
+    pushed = "pushed"
+    refused = "refused"
+    stopped = "stopped"
+    none = "none"
+
+
+# What `schedule --help` lists together.
+_WHEN, _WHAT = "When runs are due", "What runs"
+_TROUBLE, _SERVICE = "Where runs do not go smoothly", "As a service"
+
 OutputDir = Annotated[
     Path, typer.Option("--output-dir", help="Folder of all results; one below it per pipeline.")
 ]
+NotifyFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Apprise addresses to tell how it ended, one a line; only its owner may read it. "
+        "IMAGE_PIPELINE_NOTIFY names more.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
+PipelineName = Annotated[
+    str | None, typer.Option("--pipeline", help="Name of the pipeline; needed where several fit.")
+]
 
 
 @app.command(
@@ -72,6 +127,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document in
 
 `run --set training.epochs=30 --set gates.accuracy=0.93` changes single values.
 
+Where data, schema, code, configuration and lock are those of the last completed run, its verdict
+stands, and no graph is run; --force runs it all the same.
+
 Exit codes: 0 pushed, 1 a node failed or DataGate stopped the run, 2 bad input or configuration,
 3 refused by a gate, 4 another run is at work. `keys` lists what --set takes."""
 )
@@ -80,16 +138,29 @@ def run(
         str | None,
         typer.Option(help="smoke or default; by default smoke for the sample, else default."),
     ] = None,
-    data: Annotated[str, typer.Option(help="auto, sample, or a folder of IDX files.")] = "auto",
+    data: Annotated[
+        str, typer.Option(help="auto, sample, a folder of IDX files, or one of spans (span-N).")
+    ] = "auto",
     runner: Annotated[Runner, typer.Option(help="TFX's loop, or a Beam DAG.")] = Runner.local,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set a value; may be repeated."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
+    deterministic: Annotated[
+        bool,
+        typer.Option(
+            "--deterministic/--no-deterministic",
+            help="The same model to the bit each time; sets training.deterministic.",
+        ),
+    ] = True,
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Reuse what has not changed.")
     ] = True,
+    force: Annotated[
+        bool, typer.Option("--force", help="Run the graph although nothing changed.")
+    ] = False,
+    notify_file: NotifyFile = None,
     output_dir: OutputDir = Path("outputs"),
     as_json: AsJson = False,
     verbose: Annotated[
@@ -104,16 +175,333 @@ def run(
         profile=profile,
         data=data,
         runner=runner.value,
-        assignments=tuple(assignments or ()),
+        assignments=(
+            *(() if deterministic else ("training.deterministic=false",)),
+            *(assignments or ()),
+        ),
         seed=seed,
         use_cache=cache,
+        force=force,
         output_dir=output_dir,
         verbose=verbose,
         command=shlex.join(["python", *sys.argv]),
+        notify_file=notify_file,
     )
     receipt = operation.run(request, Progress(sys.stderr))
     _print_receipt(receipt, output_dir, as_json)
     raise typer.Exit(operation.exit_code(receipt))
+
+
+@app.command(
+    epilog="""Examples:
+
+`resume` continues the newest run, if it failed or was interrupted.
+
+`resume 20261122-213024` continues another: what is complete of it is not run again, and a training
+goes on after its last complete epoch."""
+)
+def resume(
+    run_id: Annotated[
+        str, typer.Argument(metavar="ID|latest", help="Id, or how it begins.")
+    ] = "latest",
+    notify_file: NotifyFile = None,
+    output_dir: OutputDir = Path("outputs"),
+    as_json: AsJson = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Show the log here instead of in log.txt.")
+    ] = False,
+) -> None:
+    """Continue a run that failed or was interrupted; exit codes as those of `run`."""
+    from operations import resume as asked
+    from operations import run as operation
+    from operations.terminal import Progress
+
+    request = asked.request_of(run_id, output_dir, verbose, notify_file)
+    receipt = operation.run(request, Progress(sys.stderr))
+    _print_receipt(receipt, output_dir, as_json)
+    raise typer.Exit(operation.exit_code(receipt))
+
+
+@app.command(
+    epilog="""Examples:
+
+`verify` runs the newest run again, in a scratch folder, and compares digest by digest.
+
+`verify 20261122-213024 --json` does so with another, for a program to read.
+
+Exit codes: 0 identical, 5 an artifact differs (the first is named, and why it may), 1 the run could
+not be repeated, 2 no such run."""
+)
+def verify(
+    run_id: Annotated[
+        str, typer.Argument(metavar="ID|latest", help="Id, or how it begins.")
+    ] = "latest",
+    output_dir: OutputDir = Path("outputs"),
+    as_json: AsJson = False,
+) -> None:
+    """Run a run again and see whether it makes the same, to the bit."""
+    from operations import verify as operation
+    from operations.terminal import Progress
+
+    raise typer.Exit(operation.main(run_id, output_dir, as_json, Progress(sys.stderr)))
+
+
+@app.command(
+    epilog="""Examples:
+
+`schedule --cron '0 3 * * *' --timezone Europe/Berlin --on-change` trains each night where data,
+code or configuration changed.
+
+`schedule --cron '*/30 * * * mon-fri' --data ~/spans --data-due 24 --retries 3 --time-limit 90`
+sounds an alarm where no new data came for a day, and retries what failed after 1, 2 and 4 minutes.
+
+`schedule --cron '0 3 * * *' --install-unit` writes a systemd unit that keeps it going.
+
+`schedule --once --data sample` runs now, as the schedule would.
+
+Expressions count as cron does: Sunday is 0 or 7, and either is enough where both day and weekday
+are given. Where clocks are changed, what is due at given hours runs once, and `*` for the hour goes
+on hour after hour.
+
+A run is a process of its own. Never retried are bad input (exit 2), a refusal (3), a stop by
+DataGate, and a pipeline that another run holds (4). The sample never takes the place of data that
+is missing. On SIGTERM or Ctrl-C a run is asked to end, which keeps what is complete of it. Logs and
+state are in the folder `schedule` of the pipeline.
+
+Exit codes: 0 stopped, 2 bad input or configuration, 4 another scheduler is at work; with --once
+those of `run`."""
+)
+def schedule(
+    cron: Annotated[
+        str | None,
+        typer.Option(
+            metavar="EXPRESSION",
+            help="When runs are due: minute, hour, day, month and weekday, such as '0 3 * * *'.",
+            rich_help_panel=_WHEN,
+        ),
+    ] = None,
+    timezone: Annotated[
+        str,
+        typer.Option(
+            metavar="ZONE",
+            help="In which --cron counts, such as Europe/Berlin.",
+            rich_help_panel=_WHEN,
+        ),
+    ] = "UTC",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE|TIME",
+            help="Nothing is due before: 2026-12-01, or 2026-12-01T03:00 in the zone.",
+            rich_help_panel=_WHEN,
+        ),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE|TIME",
+            help="Nothing is due after; a date counts whole.",
+            rich_help_panel=_WHEN,
+        ),
+    ] = None,
+    jitter: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=86_400,
+            metavar="SECONDS",
+            help="Put each run off by as much at most, at random.",
+            rich_help_panel=_WHEN,
+        ),
+    ] = 0,
+    on_change: Annotated[
+        bool,
+        typer.Option(
+            "--on-change",
+            help="Run only where data, code or configuration changed since the last completed run.",
+            rich_help_panel=_WHEN,
+        ),
+    ] = False,
+    once: Annotated[
+        bool,
+        typer.Option("--once", help="Run now, and exit as the run does.", rich_help_panel=_WHEN),
+    ] = False,
+    show_next: Annotated[
+        bool,
+        typer.Option(
+            "--next", help="Show the next five times, and run nothing.", rich_help_panel=_WHEN
+        ),
+    ] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="As for `run`.", rich_help_panel=_WHAT),
+    ] = None,
+    data: Annotated[
+        str,
+        typer.Option(
+            help="auto, sample, or a folder; auto that finds nothing is an alarm.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = "auto",
+    runner: Annotated[Runner, typer.Option(help="As for `run`.", rich_help_panel=_WHAT)] = (
+        Runner.local
+    ),
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set a value; may be repeated.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Of everything random.", rich_help_panel=_WHAT)
+    ] = None,
+    output_dir: OutputDir = Path("outputs"),
+    overlap: Annotated[
+        Overlap,
+        typer.Option(
+            help="What becomes of a run that is due while another is at work: it is skipped, or "
+            "waits, one at most.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = Overlap.skip,
+    misfire: Annotated[
+        Misfire,
+        typer.Option(
+            help="What becomes of runs that were due while the scheduler was down or the machine "
+            "asleep: one makes up for all, or none.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = Misfire.run_once,
+    misfire_grace: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=525_600,
+            metavar="MINUTES",
+            help="By how much such a run may be late; none makes up for what is older.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = 720,
+    time_limit: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=10_080,
+            metavar="MINUTES",
+            help="A run that takes longer is asked to end, then killed; it counts as failed.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = None,
+    retries: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=10,
+            help="How often a run is tried again that failed, crashed or took too long.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = 0,
+    backoff: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=86_400,
+            metavar="SECONDS",
+            help="The pause before the first retry; it doubles with each.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = 60,
+    data_due: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=8_760,
+            metavar="HOURS",
+            help="An alarm where no new data came for so long; the next only after some came.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = None,
+    notify_file: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Apprise addresses to tell of runs and alarms, one a line; only its owner may "
+            "read it. IMAGE_PIPELINE_NOTIFY names more.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = None,
+    stop_within: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=3_600,
+            metavar="SECONDS",
+            help="How long a run has to end once it is asked to, before it is killed.",
+            rich_help_panel=_SERVICE,
+        ),
+    ] = 60,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65_535, help="Serve Prometheus metrics here.", rich_help_panel=_SERVICE
+        ),
+    ] = None,
+    install_unit: Annotated[
+        bool,
+        typer.Option(
+            "--install-unit",
+            help="Write a systemd user unit for this command line; start nothing.",
+            rich_help_panel=_SERVICE,
+        ),
+    ] = False,
+    unit_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|-",
+            help="Where --install-unit writes it, or - to print it; by default systemd's folder.",
+            rich_help_panel=_SERVICE,
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="With --next: print a JSON document instead.")
+    ] = False,
+) -> None:
+    """Run the pipeline by a cron expression, in the foreground, as a service."""
+    from operations.scheduling import command, plan
+
+    target = plan.Target(
+        profile=profile,
+        data=data,
+        runner=runner.value,
+        assignments=tuple(assignments or ()),
+        seed=seed,
+        output_dir=output_dir,
+        notify_file=notify_file,
+    )
+    policy = plan.Policy(
+        queue=overlap == Overlap.queue,
+        run_missed=misfire == Misfire.run_once,
+        grace_seconds=60 * misfire_grace,
+        jitter_seconds=jitter,
+        time_limit_seconds=60 * time_limit if time_limit else None,
+        retries=retries,
+        backoff_seconds=backoff,
+        on_change=on_change,
+        data_due_seconds=3600 * data_due if data_due else None,
+        stop_seconds=stop_within,
+    )
+    options = command.Options(target, policy, cron, timezone, start, end, metrics_port)
+    if show_next:
+        command.show_next(options, as_json)
+    elif install_unit or unit_file:
+        command.install_unit(options, sys.argv[1:], unit_file)
+    elif once:
+        raise typer.Exit(command.once(options))
+    else:
+        command.serve(options)
 
 
 @app.command()
@@ -124,17 +512,42 @@ def keys(as_json: AsJson = False) -> None:
     summary.print_keys(as_json)
 
 
-@runs_app.callback()
+@runs_app.callback(
+    epilog="""Examples:
+
+`runs --verdict refused --since 2026-11-01` for those that a gate refused this month.
+
+`runs --status failed --pipeline fashion-mnist --json` for a program to read."""
+)
 def runs(
-    context: typer.Context, output_dir: OutputDir = Path("outputs"), as_json: AsJson = False
+    context: typer.Context,
+    status: Annotated[Status | None, typer.Option(help="Only those that came so far.")] = None,
+    verdict: Annotated[Verdict | None, typer.Option(help="Only those decided so.")] = None,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE|TIME",
+            help="Only those begun from then on: 2026-11-22, or 2026-11-22T21:30, in local time "
+            "unless a zone is named.",
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="DATE|TIME", help="Only those begun by then; a date to its end."),
+    ] = None,
+    pipeline: Annotated[
+        str | None, typer.Option("--pipeline", help="Only those of the pipeline of this name.")
+    ] = None,
+    output_dir: OutputDir = Path("outputs"),
+    as_json: AsJson = False,
 ) -> None:
     """List the runs of all pipelines, newest first; `runs show ID|latest` shows one."""
     if context.invoked_subcommand:
         return
-    from operations import summary
-    from pipeline import records
+    from operations import history, summary
 
-    summary.print_runs(records.read_receipts(output_dir), as_json)
+    wanted = history.Filter(status, verdict, pipeline, *history.between(since, until))
+    summary.print_runs(history.runs(output_dir, wanted), history.served(output_dir), as_json)
 
 
 @runs_app.command()
@@ -160,6 +573,105 @@ def compare(
     from operations import review as operation
 
     operation.compare(first, second, output_dir, as_json)
+
+
+@app.command(
+    epilog="""Examples:
+
+`lineage 1795389609` tells where a version comes from: data, code, configuration, run and gates.
+
+`lineage outputs/fashion-mnist/serving/1795389609/saved_model.pb` finds the way back from a file.
+
+`lineage ~/backup/model --json` knows a copy of the folder by its content."""
+)
+def lineage(
+    subject: Annotated[
+        str, typer.Argument(metavar="VERSION|PATH", help="A version, or a file of a model.")
+    ],
+    pipeline: PipelineName = None,
+    output_dir: OutputDir = Path("outputs"),
+    as_json: AsJson = False,
+) -> None:
+    """Tell where a model comes from, and what became of it."""
+    from operations import lineage as operation
+
+    operation.main(subject, pipeline, output_dir, as_json)
+
+
+@app.command(
+    epilog="""Examples:
+
+`rollback --list` shows what can be rolled back to.
+
+`rollback` serves the version again that was served before the one served now.
+
+`rollback --to 1795389609 --dry-run` only checks whether that version is sound.
+
+Exit codes: 0 done, 2 no such version, or one that fails its check: then nothing was changed, 4 the
+pipeline is at work."""
+)
+def rollback(
+    to: Annotated[
+        int | None,
+        typer.Option(
+            "--to", min=1, metavar="VERSION", help="By default the one that was served before."
+        ),
+    ] = None,
+    list_versions: Annotated[
+        bool, typer.Option("--list", help="Show what can be rolled back to.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the version and change nothing.")
+    ] = False,
+    pipeline: PipelineName = None,
+    output_dir: OutputDir = Path("outputs"),
+    as_json: AsJson = False,
+) -> None:
+    """Serve an earlier version again, under a new number, once it has answered its questions."""
+    from operations import rollback as operation
+
+    if list_versions:
+        operation.print_versions(pipeline, output_dir, as_json)
+    else:
+        operation.main(to, pipeline, output_dir, dry_run, as_json)
+
+
+@app.command(
+    epilog="""Examples:
+
+`clean --keep-last 10` says what it would free, and what stays and why.
+
+`clean --older-than 30d --keep-last 10 --apply` frees what is both: old, and not of the newest ten.
+
+`clean --keep-versions 5 --apply` also withdraws all but the newest five served versions.
+
+What is served, what it needs to be rolled back to, and what the runs that stay have in the cache is
+never removed; receipts, pages and logs of all runs stay."""
+)
+def clean(
+    keep_last: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Runs that stay, newest first.")
+    ] = None,
+    older_than: Annotated[
+        str | None,
+        typer.Option(metavar="AGE", help="Only runs older than that may go: 12h, 30d or 4w."),
+    ] = None,
+    keep_versions: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Served versions that stay; by default all."),
+    ] = None,
+    apply: Annotated[bool, typer.Option("--apply", help="Do it; else only say it.")] = False,
+    pipeline: Annotated[
+        str | None, typer.Option("--pipeline", help="Only the pipeline of this name.")
+    ] = None,
+    output_dir: OutputDir = Path("outputs"),
+    as_json: AsJson = False,
+) -> None:
+    """Free room: remove what outdated runs made and nothing needs any more."""
+    from operations import clean as operation
+
+    policy = operation.policy(keep_last, older_than, keep_versions)
+    operation.main(policy, pipeline, output_dir, apply, as_json)
 
 
 @app.command(
@@ -201,6 +713,73 @@ def predict(
     from operations import predict as operation
 
     operation.main(files, name, output_dir, as_json)
+
+
+@app.command(
+    name="compile",
+    epilog="""Examples:
+
+`compile -o fashion.yaml --image registry.example.org/image-pipeline:1.0
+--pipeline-root s3://artifacts/fashion --data /mnt/fashion/data --data-digest 4f0c...
+--serving-dir /mnt/fashion/serving --volume fashion=/mnt/fashion`
+
+`compile --target vertex -o fashion.json ... --resources Trainer=8,16Gi --set training.epochs=30`
+
+The file is for one profile. data_location, data_digest and seed are parameters of each run of it;
+what is given here is what they are by default. docs/kubeflow.md has the whole way.""",
+)
+def compile_graph(
+    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
+    image: Annotated[str, typer.Option(help="Of all nodes; the Containerfile builds it.")],
+    pipeline_root: Annotated[str, typer.Option(help="URI below which artifacts are kept.")],
+    data: Annotated[str, typer.Option(help="Folder of the IDX files, as the nodes see it.")],
+    serving_dir: Annotated[
+        str, typer.Option(help="Folder of the served versions, as the nodes see it.")
+    ],
+    data_digest: Annotated[
+        str | None, typer.Option(help="Of the data; by default it is read here for it.")
+    ] = None,
+    target: Annotated[Target, typer.Option(help="What will run it.")] = Target.kubeflow,
+    profile: Annotated[str, typer.Option(help="smoke, default or best.")] = "default",
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set a value; may be repeated."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
+    volumes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--volume", metavar="CLAIM=PATH", help="Mount a volume claim; may be repeated."
+        ),
+    ] = None,
+    cpu: Annotated[str, typer.Option(help="Cores of a node at most.")] = "4",
+    memory: Annotated[str, typer.Option(help="Memory of a node at most.")] = "8Gi",
+    resources: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NODE=CPU,MEMORY", help="Those of one node; may be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compile the graph to the file that Kubeflow Pipelines or Vertex AI runs."""
+    from operations import compile as operation
+
+    request = operation.Request(
+        target=target.value,
+        output=output,
+        image=image,
+        pipeline_root=pipeline_root,
+        data=data,
+        data_digest=data_digest,
+        serving_dir=serving_dir,
+        profile=profile,
+        assignments=tuple(assignments or ()),
+        seed=seed,
+        default_resources=(cpu, memory),
+        resources=tuple(resources or ()),
+        volumes=tuple(volumes or ()),
+    )
+    notify = functools.partial(print, file=sys.stderr)
+    operation.print_compiled(operation.compile_graph(request, notify), as_json)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import pathlib
 import shutil
+from collections.abc import Iterable, Iterator
 
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -17,13 +18,19 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 from components.pusher import versions
 from pipeline.locations import Locations
 
-_EXPORT_FOLDER = "Format-Serving"
+# TFX puts the serving export there, in the folder of a model artifact.
+EXPORT_FOLDER = "Format-Serving"
 _BLESSED, _MODEL_ID = "blessed", "current_model_id"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Blessed:
-    """What the resolver sees of a pipeline."""
+class Blessed:
+    """What the resolver sees of a pipeline.
+
+    Attributes:
+      models: all that have not been removed.
+      blessings: those that bless one of them.
+    """
 
     models: list[mlmd.Artifact]
     blessings: list[mlmd.Artifact]
@@ -32,6 +39,10 @@ class _Blessed:
         """The model that TFX's resolver takes: blessed, with the highest id."""
         ids = {blessing.custom_properties[_MODEL_ID].int_value for blessing in self.blessings}
         return max((m for m in self.models if m.id in ids), key=lambda m: m.id, default=None)
+
+    def of(self, model: mlmd.Artifact) -> list[mlmd.Artifact]:
+        """The blessings of a model."""
+        return [b for b in self.blessings if b.custom_properties[_MODEL_ID].int_value == model.id]
 
 
 def register_served(
@@ -50,7 +61,7 @@ def register_served(
     context = store.get_context_by_type_and_name("pipeline", pipeline_name)
     if context is None:
         return None
-    seen = _blessed_models(store, context.id)
+    seen = blessed_models(store, context.id)
     served = versions.served_versions(locations.serving)
     if not served:
         return _abandon(store, seen.blessings)
@@ -62,7 +73,8 @@ def register_served(
     return f"registered served version {served[-1]} as the model to compare with"
 
 
-def _blessed_models(store: metadata_store.MetadataStore, context_id: int) -> _Blessed:
+def blessed_models(store: metadata_store.MetadataStore, context_id: int) -> Blessed:
+    """The models and blessings of the pipeline that has the context."""
     live = [
         artifact
         for artifact in store.get_artifacts_by_context(context_id)
@@ -74,7 +86,7 @@ def _blessed_models(store: metadata_store.MetadataStore, context_id: int) -> _Bl
         for artifact in live
         if artifact.type == "ModelBlessing" and artifact.custom_properties[_BLESSED].int_value
     ]
-    return _Blessed(models, blessings)
+    return Blessed(models, blessings)
 
 
 def _abandon(store: metadata_store.MetadataStore, blessings: list[mlmd.Artifact]) -> str | None:
@@ -87,16 +99,23 @@ def _abandon(store: metadata_store.MetadataStore, blessings: list[mlmd.Artifact]
     return "nothing is served: earlier blessings no longer count"
 
 
+def with_exports(folders: Iterable[pathlib.Path]) -> Iterator[tuple[str, pathlib.Path]]:
+    """Those folders of model artifacts that hold an export, each after its export's digest."""
+    for folder in folders:
+        if (folder / EXPORT_FOLDER).is_dir():
+            yield versions.content_digest(folder / EXPORT_FOLDER), folder
+
+
 def _model_folder(models: list[mlmd.Artifact], locations: Locations, version: int) -> str:
     """The model artifact that holds the served export; a new one where it is gone."""
     served = locations.serving / str(version)
     digest = versions.content_digest(served)
-    for uri in dict.fromkeys(m.uri for m in sorted(models, key=lambda m: -m.id)):
-        export = pathlib.Path(uri) / _EXPORT_FOLDER
-        if export.is_dir() and versions.content_digest(export) == digest:
-            return uri
+    newest_first = dict.fromkeys(m.uri for m in sorted(models, key=lambda m: -m.id))
+    for found, folder in with_exports(map(pathlib.Path, newest_first)):
+        if found == digest:
+            return str(folder)
     folder = locations.artifacts / "ServedModel" / "model" / str(version)
-    shutil.copytree(served, folder / _EXPORT_FOLDER, dirs_exist_ok=True)
+    shutil.copytree(served, folder / EXPORT_FOLDER, dirs_exist_ok=True)
     return str(folder)
 
 

@@ -1,16 +1,24 @@
-"""One run at a time per pipeline."""
+"""One run at a time per pipeline, across processes and users of a machine."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
 import fcntl
+import getpass
 import json
 import os
 import pathlib
+import socket
+import time
 from collections.abc import Iterator
+from typing import IO, Any
 
 from pipeline.errors import LockHeldError
+
+# Every user of the machine may take the lock; it says who holds it and guards nothing secret.
+_MODE = 0o666
+_TRIES, _PAUSE_SECONDS = 10, 0.02
 
 
 @contextlib.contextmanager
@@ -24,28 +32,100 @@ def exclusive(path: pathlib.Path, purpose: str) -> Iterator[None]:
     Raises:
       LockHeldError: where another process holds it.
     """
-    with path.open("a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise LockHeldError(_held_by(path)) from error
+    with _open(path) as file:
+        if not _take_soon(file):
+            raise LockHeldError(_held_by(path))
         _sign(file, purpose)
         yield
 
 
-def _sign(file, purpose: str) -> None:
+def check_free(path: pathlib.Path) -> None:
+    """Refuses early, before work that only the holder of the lock needs to do.
+
+    Raises:
+      LockHeldError: where another process holds the lock.
+    """
+    if holder(path) is not None:
+        raise LockHeldError(_held_by(path))
+
+
+def holder(path: pathlib.Path) -> dict[str, Any] | None:
+    """Who holds the lock: `process`, `user`, `host`, `since` and `purpose`, as far as it is known.
+
+    Returns:
+      None where nobody does.
+    """
+    if not path.exists():
+        return None
+    with path.open(encoding="utf-8") as file:
+        # Shared, so that two who ask do not take each other for the holder.
+        if _take(file, fcntl.LOCK_SH):
+            return None
+        return _signature(file)
+
+
+def _open(path: pathlib.Path) -> IO[str]:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, _MODE)
+    except PermissionError:
+        # Of another user, who made it before all might write to it: it can be held, not signed.
+        return path.open(encoding="utf-8")
+    if os.fstat(descriptor).st_uid == os.getuid():
+        # What the process takes off the mode of new files is put back.
+        os.fchmod(descriptor, _MODE)
+    return os.fdopen(descriptor, "r+", encoding="utf-8")
+
+
+def _take_soon(file: IO[str]) -> bool:
+    # Whoever asks for the holder has the lock for a moment: that is no holder.
+    for _ in range(_TRIES):
+        if _take(file, fcntl.LOCK_EX):
+            return True
+        time.sleep(_PAUSE_SECONDS)
+    return False
+
+
+def _take(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _sign(file: IO[str], purpose: str) -> None:
+    if not file.writable():
+        return
     since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     file.truncate(0)
-    json.dump({"process": os.getpid(), "since": since, "purpose": purpose}, file)
+    signature = {
+        "process": os.getpid(),
+        "user": getpass.getuser(),
+        "host": socket.gethostname(),
+        "since": since,
+        "purpose": purpose,
+    }
+    json.dump(signature, file)
     file.flush()
 
 
-def _held_by(path: pathlib.Path) -> str:
+def _signature(file: IO[str]) -> dict[str, Any]:
     try:
-        holder = json.loads(path.read_text(encoding="utf-8"))
-        who = f"{holder['purpose']} (process {holder['process']}) since {holder['since']}"
-    except (OSError, ValueError, KeyError):
-        who = "another process"
+        found = json.load(file)
+    except ValueError:
+        # It was taken a moment ago, or by somebody who could not sign.
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _held_by(path: pathlib.Path) -> str:
+    found = holder(path) or {}
+    who = "another process"
+    if {"process", "user", "host", "since", "purpose"} <= set(found):
+        who = (
+            f"{found['purpose']} (process {found['process']} of {found['user']} on "
+            f"{found['host']}) since {found['since']}"
+        )
     return (
         f"{path.parent.name} is held by {who}; expected to be alone. "
         "Wait for it to end, or choose another --output-dir."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import pathlib
@@ -10,6 +11,7 @@ import subprocess
 from typing import Any
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
+_CODE = ("components", "pipeline")
 _VERSIONS = (
     "tensorflow",
     "keras",
@@ -47,6 +49,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
+def onednn() -> bool:
+    """Whether TensorFlow's kernels are those of oneDNN, which add in another order."""
+    return os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
+
+
 def cpu_features() -> list[str]:
     """The processor's features on which the results of sums depend."""
     flags = _cpu_info("flags").split()
@@ -57,6 +64,23 @@ def code() -> dict[str, Any]:
     """Revision of the checkout and whether it holds changes; None outside of git."""
     revision, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {"revision": revision, "dirty": None if changes is None else bool(changes)}
+
+
+def source_digest() -> str:
+    """SHA-256 over the code that decides what a graph computes.
+
+    Coarser than the fingerprints of the nodes, which need TFX.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in _CODE for path in (_ROOT / folder).rglob("*.py")):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(_ROOT)}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def lock_digest() -> str:
+    """SHA-256 of the lock, which says all versions that are to be installed."""
+    return hashlib.sha256((_ROOT / "requirements.txt").read_bytes()).hexdigest()
 
 
 def _git(*arguments: str) -> str | None:

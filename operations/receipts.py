@@ -4,36 +4,51 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
+import getpass
 import json
 import pathlib
+import shlex
+import socket
 from typing import TYPE_CHECKING, Any
 
 from components import features
 from components.pusher import versions
-from operations import machine
+from operations import digests, machine
+from pipeline import data as data_sets
 from pipeline import records
+from pipeline.locations import DEFAULT_OUTPUT_DIR
 from pipeline.nodes import DATA_GATE, EVALUATOR, PUSHER, ROBUSTNESS_EVALUATOR, TRAINER
 
 if TYPE_CHECKING:
-    from operations.run import Prepared
+    from operations.run import Prepared, Request
 
 COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
 PUSHED, REFUSED, STOPPED, NONE = "pushed", "refused", "stopped", "none"
 
-_LOCK = pathlib.Path(__file__).resolve().parent.parent / "requirements.txt"
 _EXPORT_FOLDER = "Format-Serving"
+# Nodes and outputs of which nothing is to be compared.
+_WITHOUT_DIGEST = ("Resolver", "evaluation", "blessing", "model_blessing", "pushed_model")
+# In which the system, and SQLite, say that a disk is full.
+_NO_ROOM = ("No space left on device", "Disk quota exceeded", "disk is full")
 
 
 def begun(
-    run_id: str, began: datetime.datetime, prepared: Prepared, command: str
+    run_id: str,
+    began: datetime.datetime,
+    prepared: Prepared,
+    request: Request,
+    input_digest: str,
 ) -> dict[str, Any]:
     """The receipt of a run that has begun; until its end it counts as interrupted."""
     return {
         "schema_version": records.SCHEMA_VERSION,
         "run_id": run_id,
         "pipeline": prepared.name,
-        "command": command,
+        "command": request.command,
+        "request": _asked(request),
+        "input_digest": input_digest,
+        "host": socket.gethostname(),
+        "user": getpass.getuser(),
         "began": began.isoformat(timespec="seconds"),
         "seconds": None,
         "status": INTERRUPTED,
@@ -42,13 +57,14 @@ def begun(
         "runner": {"dag": None, "node": None},
         "gates": [],
         "nodes": {},
-        "data": {"name": prepared.data.name, "sha256": prepared.data.sha256s, "spans": []},
-        "code": machine.code(),
-        "lock_sha256": hashlib.sha256(_LOCK.read_bytes()).hexdigest(),
+        "data": _data(prepared.data),
+        "code": {**machine.code(), "sha256": machine.source_digest()},
+        "lock_sha256": machine.lock_digest(),
         "config": prepared.config.model_dump(mode="json"),
         "seed": prepared.config.seed,
         "threads": machine.cores(),
         "cpu_features": machine.cpu_features(),
+        "onednn": machine.onednn(),
         "precision": prepared.precision,
         "warm_start_from": None,
         "hyperparameters": None,
@@ -65,8 +81,32 @@ def begun(
         "calibration": {"temperature": None, "ece_before": None, "ece_after": None},
         "robustness": None,
         "model_digest": None,
+        "export_digest": None,
         "digests": {},
         "pushed_version": None,
+        "served_version": None,
+    }
+
+
+def _data(data: data_sets.DataSet) -> dict[str, Any]:
+    window = data.window
+    return {
+        "name": data.name,
+        "sha256": data.sha256s,
+        "spans": [span.number for span in window.train] if window else [],
+        "reference_span": window.reference.number if window else None,
+    }
+
+
+def _asked(request: Request) -> dict[str, Any]:
+    """What `resume` starts the run again with; relative paths would only fit the same folder."""
+    folder = request.data not in (data_sets.AUTO, data_sets.SAMPLE)
+    return {
+        "profile": request.profile,
+        "data": str(pathlib.Path(request.data).absolute()) if folder else request.data,
+        "runner": request.runner,
+        "assignments": list(request.assignments),
+        "seed": request.seed,
     }
 
 
@@ -102,6 +142,8 @@ def end(
 def fail(receipt: dict[str, Any], error: BaseException | None, node: str | None = None) -> None:
     """Enters a failure: of a node, or of the run outside of its nodes."""
     message = _told(error) if error else "the node did not end well; the log says more"
+    if any(words in message for words in _NO_ROOM):
+        message += ". The disk is full: free some room for the results, then go on"
     receipt["status"] = FAILED
     # Stopped is what the gate decides; where it breaks, nothing was decided.
     stopped = type(error).__name__ == "DataGateStop"
@@ -110,16 +152,28 @@ def fail(receipt: dict[str, Any], error: BaseException | None, node: str | None 
 
 
 def add_artifacts(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
-    """Enters the digest of what each artifact holds, and of the served model apart."""
+    """Enters the digest of what each artifact holds, and that of the model's weights apart.
+
+    Those of evaluations come with their figures.
+    """
     for name, node in nodes.items():
-        for key in sorted(node.outputs) if node.ended_well and name != "Resolver" else []:
+        # The resolver's is another run's; of a push and a blessing the verdict tells.
+        known = node.ended_well and name not in _WITHOUT_DIGEST
+        for key in sorted(node.outputs) if known else []:
             folder = pathlib.Path(node.outputs[key][0].uri)
-            if folder.is_dir():
-                receipt["digests"][f"{name}.{key}"] = versions.content_digest(folder)
+            if folder.is_dir() and key not in _WITHOUT_DIGEST:
+                receipt["digests"][f"{name}.{key}"] = digests.artifact_digest(key, folder)
     model = nodes[TRAINER].output("model")
     if model and nodes[TRAINER].ended_well:
-        export = pathlib.Path(model.uri) / _EXPORT_FOLDER
-        receipt["model_digest"] = versions.content_digest(export)
+        folder = pathlib.Path(model.uri)
+        receipt["model_digest"] = digests.model_digest(folder)
+        receipt["export_digest"] = versions.content_digest(folder / _EXPORT_FOLDER)
+
+
+def add_served(receipt: dict[str, Any], prepared: Prepared) -> None:
+    """Enters which version is served now that the run has ended."""
+    served = versions.served_versions(prepared.locations.serving)
+    receipt["served_version"] = max(served, default=None)
 
 
 def add_training(
@@ -174,6 +228,8 @@ def add_evaluation(
     receipt["weighted_avg"] = found.weighted_avg
     receipt["calibration"]["ece_after"] = found.ece
     receipt["gates"] = [dataclasses.asdict(gate) for gate in found.gates]
+    figures = dataclasses.asdict(dataclasses.replace(found, gates=[]))
+    receipt["digests"]["Evaluator.evaluation"] = digests.figures_digest(figures)
 
 
 def add_robustness(
@@ -198,7 +254,17 @@ def add_robustness(
         "clean": {"accuracy": receipt["test_accuracy"], "count": receipt["test_count"]},
         "scores": [dataclasses.asdict(scores) for scores in found.scores],
     }
+    digest = digests.figures_digest(receipt["robustness"])
+    receipt["digests"][f"{ROBUSTNESS_EVALUATOR}.evaluation"] = digest
     receipt["gates"] += [dataclasses.asdict(gate) for gate in found.gates]
+
+
+def resume_command(receipt: dict[str, Any], output_dir: pathlib.Path) -> str:
+    """What continues a run that did not come to its end."""
+    command = ["python", "pipeline_runner.py", "resume", receipt["run_id"]]
+    if output_dir != DEFAULT_OUTPUT_DIR:
+        command += ["--output-dir", str(output_dir)]
+    return shlex.join(command)
 
 
 def _failed_node(nodes: dict[str, records.NodeRecord]) -> str | None:

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import datetime
 import logging
-import os
 import pathlib
 import shutil
 import signal
@@ -19,14 +18,16 @@ from typing import Any
 import absl.logging
 
 from components.image_schema import ImageSchema
-from operations import machine, receipts
+from components.pusher import versions
+from operations import changes, history, lock, machine, receipts, temporary
 from operations.lock import exclusive
+from operations.notifications import Notifier
 from operations.terminal import Progress, output_to_log
 from pipeline import config as configuration
 from pipeline import data as data_sets
 from pipeline import precision, records
-from pipeline.errors import OutputError
-from pipeline.locations import LOG_FILE, Locations
+from pipeline.errors import OutputError, StorageError
+from pipeline.locations import LOCK_FILE, LOG_FILE, REVIEW_PAGE, TEMPORARY_FOLDER, Locations
 from pipeline.nodes import expected_nodes
 
 _EXIT_CODES = {receipts.PUSHED: 0, receipts.REFUSED: 3}
@@ -50,9 +51,11 @@ class Request:
       assignments: `key=value` each.
       seed: of everything random; None leaves the configuration's.
       use_cache: False runs every node anew.
+      force: runs the graph where nothing changed, too.
       output_dir: below it a folder per pipeline.
       verbose: shows the log on the terminal.
       command: how the run was started, for whoever has to start it again.
+      notify_file: addresses of those who are told of the end, beside those in the environment.
     """
 
     profile: str | None
@@ -61,9 +64,11 @@ class Request:
     assignments: tuple[str, ...]
     seed: int | None
     use_cache: bool
+    force: bool
     output_dir: pathlib.Path
     verbose: bool
     command: str
+    notify_file: pathlib.Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,15 +84,77 @@ class Prepared:
 
 
 def run(request: Request, progress: Progress) -> dict[str, Any]:
-    """Runs the pipeline and returns the receipt.
+    """Runs the pipeline and returns the receipt; where nothing changed, that of the run before.
 
     Raises:
       UsageError: where input or configuration is bad; nothing was begun.
       LockHeldError: where another run of the same pipeline is at work.
     """
+    notifier = Notifier.from_options(request.notify_file)
     prepared = prepare(request, progress)
     with exclusive(prepared.locations.lock, "run"):
-        return _Run(request, prepared, progress).execute()
+        standing = None if _forced(request) else changes.standing_run(prepared)
+        if standing:
+            _tell_standing(standing, prepared, progress)
+            return standing
+        past = history.receipts_of(prepared.locations)
+        try:
+            receipt = _Run(request, prepared, progress).execute()
+        except StorageError as error:
+            # No receipt tells of it.
+            notifier.alarm(f"{prepared.name}: the run cannot be recorded", str(error))
+            raise
+    # Without the lock: nobody should wait for a slow service.
+    _notify(notifier, prepared.locations, receipt, past[-1] if past else None)
+    return receipt
+
+
+def _forced(request: Request) -> bool:
+    return request.force or not request.use_cache
+
+
+def _tell_standing(receipt: dict[str, Any], prepared: Prepared, progress: Progress) -> None:
+    progress.notify(
+        f"Nothing changed since run {receipt['run_id']}: data, schema, code, configuration and "
+        "lock are the same, so its verdict stands. --force runs the graph all the same."
+    )
+    newest = max(versions.served_versions(prepared.locations.serving), default=None)
+    if receipt["verdict"] == receipts.PUSHED and newest != receipt["pushed_version"]:
+        progress.notify(
+            f"Served is version {newest}, which came after it. --force compares the model with "
+            "that one, and pushes it again where it passes."
+        )
+
+
+def _notify(
+    notifier: Notifier,
+    locations: Locations,
+    receipt: dict[str, Any],
+    before: dict[str, Any] | None,
+) -> None:
+    folder = locations.runs / receipt["run_id"]
+    page = folder / REVIEW_PAGE
+    with _interruptible(), _logging_after_end(folder / LOG_FILE):
+        notifier.run_ended(receipt, page if page.exists() else None, before)
+
+
+@contextlib.contextmanager
+def _logging_after_end(log: pathlib.Path) -> Iterator[None]:
+    """Sends what is logged to the terminal, and to the log of the run where it has one."""
+    shown = logging.StreamHandler(sys.stderr)
+    handlers: list[logging.Handler] = [shown]
+    if log.exists():
+        kept = logging.FileHandler(log, encoding="utf-8", delay=True)
+        kept.setFormatter(logging.Formatter(_LOG_FORMAT))
+        handlers.append(kept)
+    root = logging.getLogger()
+    root.handlers, before = handlers, root.handlers
+    try:
+        yield
+    finally:
+        root.handlers = before
+        for handler in handlers:
+            handler.close()
 
 
 def exit_code(receipt: dict[str, Any]) -> int:
@@ -102,11 +169,12 @@ def prepare(request: Request, progress: Progress) -> Prepared:
 
     Raises:
       UsageError: where input or configuration is bad.
+      LockHeldError: where another run of the same pipeline is at work.
     """
     # The configuration first: a mistyped key should not wait for a download.
     asked = configuration.load(request.profile or "default", request.assignments, seed=request.seed)
     precision.resolve(asked.training.precision, machine.cpu_features())
-    source = data_sets.find(request.data, progress.notify)
+    source = data_sets.find(request.data, progress.notify, asked.spans)
     if source.sample and request.data == data_sets.AUTO:
         progress.notify(_SAMPLE_NOTICE)
     profile = request.profile or ("smoke" if source.sample else "default")
@@ -117,8 +185,11 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     chosen = precision.resolve(config.training.precision, machine.cpu_features())
     config = config.model_copy(update={"schema_file": str(schema_path)})
     name = configuration.pipeline_name(config, source.sample)
+    # Before the data is read: that takes as long as all the rest together.
+    lock.check_free(request.output_dir / name / LOCK_FILE)
     schema, schema_sha256 = data_sets.read_schema(str(schema_path))
     data = data_sets.read(source, schema, schema_sha256)
+    data_sets.check_split(data, len(schema.class_names), config.split.validation_per_class)
     # Last, so that bad input leaves no folder behind.
     locations = Locations(_writable(request.output_dir / name))
     return Prepared(name, config, data, schema, locations, chosen)
@@ -164,30 +235,56 @@ class _Run:
         self._clock = time.monotonic()
         config = prepared.config
         self._nodes = expected_nodes(config.tuner.enabled, config.robustness.enabled)
-        self._receipt = receipts.begun(self._id, began, prepared, request.command)
+        digest = changes.input_digest(prepared)
+        self._receipt = receipts.begun(self._id, began, prepared, request, digest)
 
     def execute(self) -> dict[str, Any]:
         """Runs the graph, asks ML Metadata how it went, and writes the receipt."""
-        self._folder.mkdir(parents=True)
-        # Says "interrupted" until the end, and so also where the process is killed.
-        records.write_receipt(self._folder, self._receipt)
+        self._begin()
         self._announce()
-        log = self._folder / LOG_FILE
-        with _interruptible(), temporary_folder(self._folder), self._logging(log):
-            error = self._try(self._run_graph)
+        with _interruptible(), self._logging(self._folder / LOG_FILE):
+            with temporary.folder(self._folder / TEMPORARY_FOLDER):
+                error = self._try(self._run_graph)
+            # Where the disk is full, there is room again now.
             concluding = self._try(lambda: self._conclude(error))
             if concluding and not error:
                 receipts.fail(self._receipt, concluding)
             self._receipt["seconds"] = round(time.monotonic() - self._clock, 3)
-            records.write_receipt(self._folder, self._receipt)
+            self._record()
             self._review()
         return self._receipt
+
+    def _begin(self) -> None:
+        temporary.remove_leftovers(self._prepared.locations)
+        try:
+            self._folder.mkdir(parents=True)
+            # Says "interrupted" until the end, and so also where the process is killed.
+            records.write_receipt(self._folder, self._receipt)
+            temporary.reserve(self._folder / TEMPORARY_FOLDER)
+        except OSError as error:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise OutputError(
+                f"{self._folder} cannot be written ({error.strerror}); expected room for the "
+                "results. Free some, or choose another folder with --output-dir."
+            ) from error
+
+    def _record(self) -> None:
+        try:
+            records.write_receipt(self._folder, self._receipt)
+        except OSError as error:
+            told = self._receipt["failure"] or {"message": f"ended as {self._receipt['verdict']}"}
+            raise StorageError(
+                f"run {self._id} {told['message']}; its receipt cannot be written "
+                f"({error.strerror}). Expected room for the results: free some, then go on with: "
+                f"{receipts.resume_command(self._receipt, self._request.output_dir)}"
+            ) from error
 
     def _announce(self) -> None:
         data, prepared = self._prepared.data, self._prepared
         self._progress.notify(
             f"Run {self._id} of {prepared.name}: profile {prepared.config.profile}, "
-            f"{data.train.count:,} training and {data.test.count:,} test images of {data.name}"
+            f"{data.train_count:,} training and {data.test.count:,} test images of "
+            f"{data.description}"
         )
         self._progress.notify("Loading TensorFlow and TFX, about ten seconds ...")
 
@@ -229,7 +326,7 @@ class _Run:
         graph = self._graph()
         if prepared.locations.metadata.exists():
             store = records.open_store(prepared.locations.metadata)
-            records.close_interrupted(store)
+            temporary.close_interrupted(store, prepared.locations)
             line = baseline.register_served(store, prepared.name, prepared.locations)
             logger.info(line or "the latest blessed model is the one now served")
         observer = engine.EngineObserver()
@@ -273,9 +370,10 @@ class _Run:
             receipts.end(self._receipt, {}, error)
             return
         store = records.open_store(locations.metadata)
-        records.close_interrupted(store)
+        temporary.close_interrupted(store, locations)
         nodes = records.read_nodes(store, self._id, list(self._nodes))
         receipts.end(self._receipt, nodes, error)
+        receipts.add_served(self._receipt, self._prepared)
         receipts.add_artifacts(self._receipt, nodes)
         receipts.add_training(self._receipt, nodes, self._prepared)
         receipts.add_evaluation(self._receipt, nodes, self._prepared)
@@ -301,20 +399,3 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-@contextlib.contextmanager
-def temporary_folder(parent: pathlib.Path) -> Iterator[None]:
-    """A temporary folder of the run's own, since TFX and Beam leave things behind in theirs."""
-    folder = parent / "tmp"
-    folder.mkdir()
-    before = os.environ.get("TMPDIR")
-    os.environ["TMPDIR"] = tempfile.tempdir = str(folder)
-    try:
-        yield
-    finally:
-        tempfile.tempdir = None
-        os.environ.pop("TMPDIR")
-        if before is not None:
-            os.environ["TMPDIR"] = before
-        shutil.rmtree(folder, ignore_errors=True)

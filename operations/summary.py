@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import pathlib
 import sys
@@ -12,11 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from operations.receipts import COMPLETED, PUSHED, REFUSED, STOPPED
+from operations.receipts import COMPLETED, PUSHED, REFUSED, STOPPED, resume_command
 from pipeline import config
 from pipeline.locations import LOG_FILE, REVIEW_PAGE
 from review.summary import (
-    REVIEW_FILE,
     Comparison,
     Gate,
     Interval,
@@ -24,7 +22,7 @@ from review.summary import (
     RunComparison,
     Summary,
     Verdict,
-    read_summary,
+    stored_summary,
 )
 
 _STYLES = {PUSHED: "bold green", REFUSED: "bold yellow", STOPPED: "bold red"}
@@ -35,7 +33,7 @@ def print_receipt(receipt: dict[str, Any], output_dir: pathlib.Path, as_json: bo
     if as_json:
         print(json.dumps(receipt, indent=1))
         return
-    console = _console()
+    console = make_console()
     found = _review(receipt, output_dir)
     _print_verdict(console, found.verdict, receipt["verdict"])
     if found.gates:
@@ -49,8 +47,9 @@ def print_receipt(receipt: dict[str, Any], output_dir: pathlib.Path, as_json: bo
 def _review(receipt: dict[str, Any], output_dir: pathlib.Path) -> Summary:
     """The review as stored; else as far as the receipt alone goes."""
     runs = output_dir / receipt["pipeline"] / "runs"
-    with contextlib.suppress(OSError, ValueError):
-        return read_summary(runs / receipt["run_id"] / REVIEW_FILE)
+    stored = stored_summary(runs / receipt["run_id"])
+    if stored:
+        return stored
     # Here and not above: it imports SciPy, and most runs have their review.
     from review.collect import collect
 
@@ -62,7 +61,7 @@ def print_comparison(found: RunComparison, path: pathlib.Path, as_json: bool) ->
     if as_json:
         print(found.model_dump_json(indent=1))
         return
-    console = _console()
+    console = make_console()
     console.print(_sides_table(found))
     if found.comparison:
         console.print(f"\n{_paired(found.comparison)}", highlight=False)
@@ -74,21 +73,35 @@ def print_comparison(found: RunComparison, path: pathlib.Path, as_json: bool) ->
     console.print(f"Page      {path}", soft_wrap=True, highlight=False, markup=False)
 
 
-def print_runs(receipts: list[dict[str, Any]], as_json: bool) -> None:
-    """Prints the list of runs, newest first."""
+def print_runs(receipts: list[dict[str, Any]], served: dict[str, int], as_json: bool) -> None:
+    """Prints the list of runs, newest first.
+
+    Args:
+      receipts: of the runs, oldest first.
+      served: the version that each pipeline serves now, by its name.
+      as_json: whether to print the receipts as JSON.
+    """
     if as_json:
         print(json.dumps(receipts[::-1], indent=1))
         return
     if not receipts:
-        print("No runs yet. Start one with: python pipeline_runner.py run")
+        print("No runs yet, or none that fits. Start one with: python pipeline_runner.py run")
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("run", "pipeline", "status", "verdict", "accuracy", "time", "version"):
+    for heading in ("run", "pipeline", "status", "verdict", "accuracy", "time", "version", ""):
         right = heading in ("accuracy", "time")
         table.add_column(heading, justify="right" if right else "left", no_wrap=True)
     for receipt in reversed(receipts):
-        table.add_row(*_run_row(receipt))
-    _console().print(table)
+        is_served = served.get(receipt["pipeline"], 0) == receipt["pushed_version"]
+        table.add_row(*_run_row(receipt), "served" if is_served else "")
+    console = make_console()
+    console.print(table)
+    # What a rollback published is the version of no run.
+    shown = {(receipt["pipeline"], receipt["pushed_version"]) for receipt in receipts}
+    for name in sorted({pipeline for pipeline, _ in shown} & set(served)):
+        if (name, served[name]) not in shown:
+            line = f"{name} serves version {served[name]}: `lineage {served[name]}` tells of it."
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def print_keys(as_json: bool) -> None:
@@ -104,10 +117,11 @@ def print_keys(as_json: bool) -> None:
         table.add_column(heading)
     for key, (value, text) in found.items():
         table.add_row(key, json.dumps(value), text)
-    _console().print(table)
+    make_console().print(table)
 
 
-def _console() -> Console:
+def make_console() -> Console:
+    """Where tables go: as wide as the terminal, or as their lines are long."""
     # Where no terminal sets the width, lines are as long as they are: programs cut them themselves.
     return Console() if sys.stdout.isatty() else Console(width=200)
 
@@ -247,7 +261,9 @@ def _print_places(console: Console, receipt: dict[str, Any], output_dir: pathlib
         lines.append(f"Served    {root / 'serving' / str(receipt['pushed_version'])}")
     if receipt["status"] != COMPLETED:
         lines.append(f"Log       {folder / LOG_FILE}")
-        lines.append(f"Go on     {receipt['command']} (what is complete is not run again)")
+        lines.append(
+            f"Go on     {resume_command(receipt, output_dir)} (what is complete is not run again)"
+        )
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
 
 

@@ -6,7 +6,10 @@
     |  +- DataError            data that cannot be had or cannot be read
     |  +- OutputError          an output folder that cannot be written to
     |  +- UnknownRunError      a run or a served model that does not exist
+    |  +- UnsoundVersionError  a served version that fails its check
     +- LockHeldError           exit code 4: another run of the same pipeline is at work
+    +- StorageError            exit code 1: what a run came to cannot be written down
+    +- VerificationError       exit code 1: a run could not be run again to be verified
 
 Each message says what was found, what was expected and how to mend it, in one line.
 """
@@ -42,7 +45,19 @@ class UnknownRunError(UsageError):
     """A run or a served model that does not exist."""
 
 
+class UnsoundVersionError(UsageError):
+    """A served version that fails its check."""
+
+
 class LockHeldError(PipelineError):
     """Another run of the same pipeline holds the lock."""
 
     exit_code = 4
+
+
+class StorageError(PipelineError):
+    """What a run came to cannot be written down."""
+
+
+class VerificationError(PipelineError):
+    """A run could not be run again to be verified."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import pathlib
 from typing import Any
 
@@ -12,7 +11,7 @@ from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.errors import UnknownRunError
-from pipeline.locations import RECEIPT_FILE
+from pipeline.locations import RECEIPT_FILE, write_whole
 
 SCHEMA_VERSION = 1
 
@@ -97,8 +96,8 @@ def read_nodes(
     return {node: found.get(node, NodeRecord(NOT_RUN, 0.0, {})) for node in node_ids}
 
 
-def close_interrupted(store: metadata_store.MetadataStore) -> int:
-    """Marks executions that a killed run left as running; returns how many there were.
+def close_interrupted(store: metadata_store.MetadataStore) -> list[int]:
+    """Marks executions that a killed run left as running; returns their ids.
 
     To be called by the holder of the pipeline's lock alone, who knows that nothing else runs.
     """
@@ -107,7 +106,7 @@ def close_interrupted(store: metadata_store.MetadataStore) -> int:
         execution.last_known_state = mlmd.Execution.CANCELED
     if left:
         store.put_executions(left)
-    return len(left)
+    return [execution.id for execution in left]
 
 
 def _resolved_as_before(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> bool:
@@ -164,9 +163,7 @@ def _artifact_record(artifact: mlmd.Artifact) -> ArtifactRecord:
 
 def write_receipt(folder: pathlib.Path, receipt: dict[str, Any]) -> None:
     """Writes the receipt of a run into its folder, whole or not at all."""
-    partial = folder / f".{RECEIPT_FILE}.{os.getpid()}"
-    partial.write_text(json.dumps(receipt, indent=1) + "\n", encoding="utf-8")
-    partial.replace(folder / RECEIPT_FILE)
+    write_whole(folder / RECEIPT_FILE, json.dumps(receipt, indent=1) + "\n")
 
 
 def read_receipts(output_dir: pathlib.Path) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline import spans
 from review import classification
 from review.summary import Failure, Lineage, Node, PastRun, Run
 
@@ -26,7 +27,7 @@ def run_of(receipt: dict[str, Any]) -> Run:
         status=receipt["status"],
         verdict=receipt["verdict"],
         command=receipt["command"],
-        data=receipt["data"]["name"],
+        data=data_name(receipt),
         is_sample=is_sample(receipt),
         pushed_version=receipt["pushed_version"],
         failure=Failure(**failure) if failure else None,
@@ -35,6 +36,14 @@ def run_of(receipt: dict[str, Any]) -> Run:
             for name, node in receipt["nodes"].items()
         ],
     )
+
+
+def data_name(receipt: dict[str, Any]) -> str:
+    """What a person calls the data of a run: the folder and, where there are any, its spans."""
+    data = receipt["data"]
+    if not data["spans"]:
+        return data["name"]
+    return f"{data['name']} ({spans.describe(data['spans'], data['reference_span'])})"
 
 
 def is_sample(receipt: dict[str, Any]) -> bool:
@@ -74,13 +83,18 @@ def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, str]]:
 def _commands(receipt: dict[str, Any]) -> list[str]:
     revision = receipt["code"]["revision"]
     checkout = [f"git checkout {revision}"] if revision else []
-    return [*checkout, "make setup", _with_data(receipt["command"], receipt["data"]["name"])]
+    return [*checkout, "make setup", _with_data(receipt["command"], receipt["data"])]
 
 
-def _with_data(command: str, name: str) -> str:
+def _with_data(command: str, data: dict[str, Any]) -> str:
     """The command with its data named, which it may have left to the machine to find."""
     named = any(part.partition("=")[0] == "--data" for part in shlex.split(command))
-    return command if named else f"{command} --data {shlex.quote(name)}"
+    added = [] if named else ["--data", data["name"]]
+    if data["spans"]:
+        # What is set last counts.
+        for assignment in spans.assignments(data["spans"], data["reference_span"]):
+            added += ["--set", assignment]
+    return f"{command} {shlex.join(added)}" if added else command
 
 
 def history(receipts: list[dict[str, Any]]) -> list[PastRun]:

@@ -11,7 +11,7 @@ import numpy as np
 from review import classification, comparison
 from review.album import Album
 from review.artifacts import AbsentError, FinishedRun, Gaps
-from review.lineage import lineage, run_of
+from review.lineage import data_name, lineage, run_of
 from review.predictions import Predictions, read_predictions
 from review.summary import Comparison, Lineage, RunComparison
 
@@ -79,7 +79,7 @@ def _parameters(found: Lineage) -> dict[str, str]:
 def _facts(receipt: dict[str, Any], found: Lineage) -> dict[str, str]:
     """What a run depends on beside its parameters, by name."""
     return {
-        "data": receipt["data"]["name"],
+        "data": data_name(receipt),
         **found.data,
         "revision": found.revision or _NOT_KNOWN,
         "uncommitted changes": {True: "yes", False: "no", None: _NOT_KNOWN}[found.dirty],

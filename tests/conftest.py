@@ -43,6 +43,7 @@ IDX_NAMES = {
     half: (f"{half}-images-idx3-ubyte.gz", f"{half}-labels-idx1-ubyte.gz")
     for half in ("train", "t10k")
 }
+_HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "tensorflow_model_analysis")
 # Nothing listens on the discard port: whatever tries to download fails at once.
 _UNREACHABLE = "http://127.0.0.1:9"
 
@@ -194,12 +195,23 @@ def finished(output_dir: Path, outcome: Outcome) -> FinishedRun:
     return FinishedRun(output_dir, json.loads(newest.read_text(encoding="utf-8")), outcome)
 
 
+@pytest.fixture
+def tripwires(tmp_path: Path) -> str:
+    """A folder for PYTHONPATH: importing one of the heavy libraries ends the process."""
+    folder = tmp_path / "tripwires"
+    for name in _HEAVY:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text("raise SystemExit('heavy import')")
+    return str(folder)
+
+
 @pytest.fixture(scope="session")
 def run_graph(quick_command: Command) -> Callable[..., FinishedRun]:
-    """Runs the graph with further arguments of `run`, and reads the receipt."""
+    """Runs the graph with further arguments of `run`, changed or not, and reads the receipt."""
 
     def run(output_dir: Path, *arguments: object) -> FinishedRun:
-        return finished(output_dir, quick_command("run", "--output-dir", output_dir, *arguments))
+        forced = ("run", "--force", "--output-dir", output_dir)
+        return finished(output_dir, quick_command(*forced, *arguments))
 
     return run
 

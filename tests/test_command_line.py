@@ -76,6 +76,15 @@ def test_a_light_command_imports_nothing_heavy(ask, arguments, expected):
         (("run", "--data", "absent"), "absent is no folder"),
         (("runs", "show", "latest"), "0 runs"),
         (("predict", "absent.png"), "no model has been pushed"),
+        (("runs", "--since", "yesterday"), "'yesterday' is no date or time"),
+        (("runs", "--pipeline", "shoes"), "no pipeline 'shoes'"),
+        (("lineage", "17"), "no model has been pushed"),
+        (("lineage", "absent"), "neither the number of a version nor a path"),
+        (("rollback",), "no model has been pushed"),
+        (("rollback", "--list", "--pipeline", "shoes"), "no pipeline 'shoes'"),
+        (("clean",), "no rule says what is outdated"),
+        (("clean", "--older-than", "month"), "'month' is no age"),
+        (("clean", "--keep-last", "1"), "nothing has run below"),
     ],
 )
 def test_bad_input_is_refused_before_anything_heavy_is_imported(ask, arguments, expected):

@@ -8,7 +8,8 @@ import pathlib
 import shutil
 import time
 
-_INCOMING = ".incoming-"
+# No reader takes such names for versions.
+_INCOMING, _OUTGOING = ".incoming-", ".outgoing-"
 
 
 def served_versions(base: pathlib.Path) -> list[int]:
@@ -36,8 +37,7 @@ def publish(export: pathlib.Path, base: pathlib.Path) -> int:
       OSError: where the copy fails; what was served stays as it was.
     """
     base.mkdir(parents=True, exist_ok=True)
-    for unfinished in base.glob(f"{_INCOMING}*"):
-        shutil.rmtree(unfinished)
+    remove_unfinished(base)
     version = max([int(time.time()), *(number + 1 for number in served_versions(base))])
     incoming = base / f"{_INCOMING}{version}-{os.getpid()}"
     try:
@@ -51,6 +51,31 @@ def publish(export: pathlib.Path, base: pathlib.Path) -> int:
         raise
     _sync(base)
     return version
+
+
+def withdraw(base: pathlib.Path, version: int) -> None:
+    """Removes a version, out of the sight of readers first: none of them finds half of it.
+
+    To be called by the holder of the pipeline's lock alone.
+
+    Raises:
+      OSError: where not all of it can be removed; `unfinished` finds the rest.
+    """
+    outgoing = base / f"{_OUTGOING}{version}"
+    (base / str(version)).rename(outgoing)
+    _sync(base)
+    shutil.rmtree(outgoing)
+
+
+def unfinished(base: pathlib.Path) -> list[pathlib.Path]:
+    """What pushes and removals that were cut short left below `base`."""
+    return [path for prefix in (_INCOMING, _OUTGOING) for path in sorted(base.glob(f"{prefix}*"))]
+
+
+def remove_unfinished(base: pathlib.Path) -> None:
+    """Removes what was left unfinished below `base`; for the holder of the lock alone."""
+    for path in unfinished(base):
+        shutil.rmtree(path)
 
 
 def content_digest(folder: pathlib.Path) -> str:

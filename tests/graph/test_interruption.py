@@ -59,7 +59,7 @@ def test_a_second_run_at_the_same_time_is_turned_away(begin, command, few, tmp_p
     assert second.output == ""
     (line,) = second.errors.splitlines()
     assert line.startswith("error: ")
-    assert f"held by run (process {first.pid}) since" in line
+    assert f"held by run (process {first.pid} of " in line
     runs = list((lock.parent / "runs").iterdir())
     assert len(runs) <= 1
 

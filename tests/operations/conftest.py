@@ -1,14 +1,19 @@
 """What the tests of the operations share: a run that is prepared, and its receipt."""
 
 import datetime
+import json
+import shutil
+from pathlib import Path
 
 import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.example_gen.idx import IdxPair
 from components.image_schema import ImageSchema
+from components.pusher import versions
 from operations import receipts
-from operations.run import Prepared
-from pipeline import config
+from operations.run import Prepared, Request
+from pipeline import config, records
 from pipeline.data import DataSet
 from pipeline.locations import Locations
 
@@ -23,21 +28,38 @@ def locations(tmp_path):
 @pytest.fixture
 def prepared(locations):
     """A run that is about to begin; a class name of it looks like markup."""
-    pairs = [
+    train, test = (
         IdxPair(name, f"/data/{name}-images.gz", f"/data/{name}-labels.gz", "a" * 64, "b" * 64, 9)
         for name in ("train", "t10k")
-    ]
-    data = DataSet("/data", False, *pairs, schema_sha256="c" * 64)
+    )
+    data = DataSet("/data", False, (train,), test, schema_sha256="c" * 64)
     schema = ImageSchema(28, 28, 1, CLASSES)
     configured = config.load("default", ["seed=7"])
     return Prepared("clothes", configured, data, schema, locations, "float32")
 
 
 @pytest.fixture
-def receipt(prepared):
+def request_(tmp_path):
+    """What the run was asked for; `request` is pytest's own."""
+    return Request(
+        profile=None,
+        data="auto",
+        runner="local",
+        assignments=("seed=7",),
+        seed=None,
+        use_cache=True,
+        force=False,
+        output_dir=tmp_path / "outputs",
+        verbose=False,
+        command="python pipeline_runner.py run",
+    )
+
+
+@pytest.fixture
+def receipt(prepared, request_):
     """The receipt of a run that has just begun."""
     began = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
-    return receipts.begun("20260102-030405", began, prepared, "python pipeline_runner.py run")
+    return receipts.begun("20260102-030405", began, prepared, request_, "9" * 64)
 
 
 @pytest.fixture
@@ -68,7 +90,138 @@ def pushed_receipt(receipt):
         macro_avg={**first, "support": 12_000},
         weighted_avg={**second, "support": 12_000},
         model_digest="d" * 64,
+        export_digest="f" * 64,
         digests={"Trainer.model": "e" * 64},
         pushed_version=17,
     )
     return receipt
+
+
+class Past:
+    """A pipeline with runs that never ran: their receipts, ML Metadata, artifacts and versions.
+
+    A model is a text, or one of the `exports`. One that was trained before is taken from the cache
+    with all that came with it.
+    """
+
+    OUTPUTS = (
+        ("ExampleGen", "examples", "Examples"),
+        ("Trainer", "model", "Model"),
+        ("Evaluator", "blessing", "ModelBlessing"),
+    )
+
+    def __init__(self, locations, template):
+        self.locations, self.template = locations, template
+        locations.runs.mkdir(parents=True)
+        self.store = records.open_store(locations.metadata)
+        self.made, self.exports = {}, {}
+        self.types = {
+            name: self.store.put_artifact_type(mlmd.ArtifactType(name=name))
+            for _, _, name in self.OUTPUTS
+        }
+        self.types |= {
+            node: self.store.put_execution_type(mlmd.ExecutionType(name=node))
+            for node, _, _ in self.OUTPUTS
+        }
+        self.types |= {
+            name: self.store.put_context_type(mlmd.ContextType(name=name))
+            for name in ("pipeline", "pipeline_run", "node")
+        }
+
+    def run(self, run_id, model, *, push=True, **changes):
+        """A run that trains a model and pushes it; returns its receipt, with these changes."""
+        cached = model in self.made
+        self._make(run_id, model)
+        export = self.model(model) / "Format-Serving"
+        version = self._push(export) if push else None
+        began = datetime.datetime.strptime(run_id, "%Y%m%d-%H%M%S").replace(tzinfo=datetime.UTC)
+        ended = {"status": "cached" if cached else "complete", "seconds": 1.0, "cached": cached}
+        receipt = {
+            **self.template,
+            "run_id": run_id,
+            "pipeline": self.locations.root.name,
+            "began": began.isoformat(timespec="seconds"),
+            "verdict": "pushed" if push else "refused",
+            "nodes": {node: ended for node, _, _ in self.OUTPUTS},
+            "export_digest": versions.content_digest(export),
+            "pushed_version": version,
+            **changes,
+        }
+        (self.locations.runs / run_id).mkdir()
+        records.write_receipt(self.locations.runs / run_id, receipt)
+        return receipt
+
+    def model(self, model):
+        """The folder of a model artifact."""
+        return Path(self.made[model][1].uri)
+
+    def examples(self, model):
+        """The folder of the examples that came with a model."""
+        return Path(self.made[model][0].uri)
+
+    def states(self):
+        """The states of all artifacts in ML Metadata, by place."""
+        names = mlmd.Artifact.State.Name
+        return {Path(a.uri): names(a.state) for a in self.store.get_artifacts()}
+
+    def _push(self, export):
+        served = versions.served_versions(self.locations.serving)
+        newest = self.locations.serving / str(max(served, default=0))
+        if served and versions.content_digest(newest) == versions.content_digest(export):
+            return served[-1]
+        return versions.publish(export, self.locations.serving)
+
+    def _make(self, run_id, model):
+        if model not in self.made:
+            number = str(len(self.made) + 1)
+            root = self.locations.artifacts
+            self.made[model] = [
+                mlmd.Artifact(
+                    type_id=self.types[type_name],
+                    uri=str(root / node / key / number),
+                    state=mlmd.Artifact.LIVE,
+                )
+                for node, key, type_name in self.OUTPUTS
+            ]
+            self._write(model)
+        for (node, key, _), artifact in zip(self.OUTPUTS, self.made[model], strict=True):
+            self._execute(run_id, node, key, artifact)
+            if node == "Trainer":
+                self.made[model][2].custom_properties["blessed"].int_value = 1
+                self.made[model][2].custom_properties["current_model_id"].int_value = artifact.id
+
+    def _write(self, model):
+        for artifact in self.made[model]:
+            Path(artifact.uri).mkdir(parents=True)
+        (self.examples(model) / "data").write_bytes(bytes(50_000))
+        (self.model(model) / "golden.npz").write_text(f"questions for {model}")
+        export = self.model(model) / "Format-Serving"
+        (export / "assets.extra").mkdir(parents=True)
+        (export / "saved_model.pb").write_text(model)
+        description = {"class_names": list(CLASSES)}
+        (export / "assets.extra" / "image_schema.json").write_text(json.dumps(description))
+        if model in self.exports:
+            shutil.copytree(self.exports[model], export, dirs_exist_ok=True)
+
+    def _execute(self, run_id, node, key, artifact):
+        name = self.locations.root.name
+        contexts = (("pipeline", name), ("pipeline_run", run_id), ("node", f"{name}.{node}"))
+        execution = mlmd.Execution(
+            type_id=self.types[node], last_known_state=mlmd.Execution.COMPLETE
+        )
+        event = mlmd.Event(type=mlmd.Event.OUTPUT)
+        event.path.steps.add().key = key
+        event.path.steps.add().index = 0
+        _, (artifact.id,), _ = self.store.put_execution(
+            execution, [(artifact, event)], [self._context(*context) for context in contexts]
+        )
+
+    def _context(self, type_name, name):
+        known = self.store.get_context_by_type_and_name(type_name, name)
+        return known or mlmd.Context(type_id=self.types[type_name], name=name)
+
+
+@pytest.fixture
+def past(locations, pushed_receipt):
+    """A pipeline whose runs are made up by the test."""
+    return Past(locations, pushed_receipt)

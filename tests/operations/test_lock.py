@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from operations import lock
 from operations.lock import exclusive
 from pipeline.errors import LockHeldError
 
@@ -43,11 +44,12 @@ def holder(path):
 
 
 def test_a_lock_that_another_process_holds_is_refused_with_who_and_since(path, holder):
-    since = json.loads(path.read_text())["since"]
+    signed = json.loads(path.read_text())
     with pytest.raises(LockHeldError) as caught, exclusive(path, "run"):
         pytest.fail("two processes hold the lock")
     message = str(caught.value)
-    assert message.startswith(f"clothes is held by run (process {holder.pid}) since {since}; ")
+    who = f"process {holder.pid} of {signed['user']} on {signed['host']}"
+    assert message.startswith(f"clothes is held by run ({who}) since {signed['since']}; ")
     assert "--output-dir" in message
     assert caught.value.exit_code == 4
 
@@ -88,3 +90,34 @@ def test_a_holder_that_left_no_name_is_told_of_all_the_same(path, holder):
     path.write_text("not JSON")
     with pytest.raises(LockHeldError, match="held by another process"), exclusive(path, "run"):
         pytest.fail("two processes hold the lock")
+
+
+def test_who_holds_a_lock_can_be_asked_without_taking_it(path, holder):
+    assert lock.holder(path)["process"] == holder.pid
+    with pytest.raises(LockHeldError, match=f"process {holder.pid}"):
+        lock.check_free(path)
+    holder.kill()
+    holder.wait(timeout=60)
+    assert lock.holder(path) is None
+    lock.check_free(path)
+
+
+def test_a_lock_that_was_never_taken_is_free(path):
+    lock.check_free(path)
+    assert not path.exists()
+
+
+def test_every_user_may_take_the_lock(path):
+    before = os.umask(0o077)
+    try:
+        with exclusive(path, "run"):
+            assert path.stat().st_mode & 0o777 == 0o666
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write to every file")
+def test_a_lock_that_cannot_be_signed_is_held_all_the_same(path):
+    path.touch(mode=0o444)
+    with exclusive(path, "run"), pytest.raises(LockHeldError, match="another process"):
+        lock.check_free(path)

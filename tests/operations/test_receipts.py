@@ -1,10 +1,14 @@
 """The receipt: of the form that its schema gives, and true to how the nodes ended."""
 
 import datetime
+import io
 import json
+import zipfile
 from pathlib import Path
 
+import h5py
 import jsonschema
+import numpy as np
 import pytest
 
 from operations import receipts
@@ -159,21 +163,66 @@ def test_an_error_without_a_message_is_told_by_its_name(receipt):
     assert receipt["failure"]["message"] == "MemoryError"
 
 
-def test_artifacts_are_entered_by_what_they_hold(receipt, tmp_path):
-    ended = nodes()
-    for name in ("first", "second"):
-        (tmp_path / name / "Format-Serving").mkdir(parents=True)
-        (tmp_path / name / "Format-Serving" / "saved_model.pb").write_text("the same")
-        (tmp_path / name / "golden.npz").write_text(name)
-        artifact = records.ArtifactRecord(1, str(tmp_path / name), {})
-        ended["Trainer"].outputs["model"] = [artifact]
+def write_model(folder, weights, answers, file):
+    """A model artifact: weights by name, answers to golden questions, and a file of its export."""
+    (folder / "Format-Serving").mkdir(parents=True)
+    (folder / "Format-Serving" / "saved_model.pb").write_text(file)
+    content = io.BytesIO()
+    with h5py.File(content, "w") as stored:
+        for name, values in weights.items():
+            stored[name] = values
+    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
+        archive.writestr("model.weights.h5", content.getvalue())
+    np.savez(folder / "golden.npz", probabilities=answers)
+    return records.ArtifactRecord(1, str(folder), {})
+
+
+@pytest.fixture
+def model_digests(receipt, tmp_path):
+    """The three digests that the receipt has of a model."""
+
+    def of(name, weights, answers=0.5, file="traced"):
+        ended = nodes()
+        ended["Trainer"].outputs["model"] = [write_model(tmp_path / name, weights, answers, file)]
         receipts.add_artifacts(receipt, ended)
         check(receipt)
-        digests = (receipt["digests"]["Trainer.model"], receipt["model_digest"])
-        if name == "first":
-            before = digests
-    assert digests[0] != before[0]
-    assert digests[1] == before[1]
+        return (
+            receipt["digests"]["Trainer.model"],
+            receipt["model_digest"],
+            receipt["export_digest"],
+        )
+
+    return of
+
+
+def test_a_model_is_its_weights_in_whatever_order_and_files(model_digests):
+    first = model_digests("first", {"a/kernel": [1.0, 2.0], "b/bias": [0.5]})
+    second = model_digests("second", {"b/bias": [0.5], "a/kernel": [1.0, 2.0]}, file="otherwise")
+    assert second[:2] == first[:2]
+    assert second[2] != first[2]
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"a/kernel": [1.0, 2.1], "b/bias": [0.5]},
+        {"a/kernel": [1.0, 2.0], "b/gain": [0.5]},
+        {"a/kernel": [[1.0], [2.0]], "b/bias": [0.5]},
+    ],
+    ids=["value", "name", "shape"],
+)
+def test_other_weights_are_another_model(model_digests, weights):
+    first = model_digests("first", {"a/kernel": [1.0, 2.0], "b/bias": [0.5]})
+    second = model_digests("second", weights)
+    assert second[0] != first[0]
+    assert second[1] != first[1]
+
+
+def test_other_answers_are_another_artifact_of_the_same_weights(model_digests):
+    first = model_digests("first", {"kernel": [1.0]})
+    second = model_digests("second", {"kernel": [1.0]}, answers=0.6)
+    assert second[0] != first[0]
+    assert second[1] == first[1]
 
 
 def test_artifacts_of_a_node_that_failed_are_not_entered(receipt, tmp_path):

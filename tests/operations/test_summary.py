@@ -74,7 +74,8 @@ def test_a_failure_is_told_with_its_reason_and_how_to_go_on(capsys, receipt, cha
     assert headline in text
     assert "  one [red]thing[/] happened\n  and another\n" in text
     assert "Log       outputs/clothes/runs/20260102-030405/log.txt" in text
-    assert "Go on     python pipeline_runner.py run (what is complete is not run again)" in text
+    command = "python pipeline_runner.py resume 20260102-030405"
+    assert f"Go on     {command} (what is complete is not run again)" in text
 
 
 def test_a_failure_outside_of_the_nodes_is_told(capsys, receipt):
@@ -101,7 +102,7 @@ def test_a_receipt_as_json_is_the_receipt(capsys, pushed_receipt):
 def test_runs_are_listed_newest_first(capsys, receipt, pushed_receipt):
     older = {**receipt, "run_id": "20250101-000000", "pipeline": "[red]shoes"}
     older.update(verdict="none", test_accuracy=None, seconds=None, pushed_version=None)
-    summary.print_runs([older, pushed_receipt], as_json=False)
+    summary.print_runs([older, pushed_receipt], {}, as_json=False)
     heading, first, second = capsys.readouterr().out.splitlines()
     assert heading.split()[:4] == ["run", "pipeline", "status", "verdict"]
     assert first.split()[0] == "20260102-030405"
@@ -110,15 +111,15 @@ def test_runs_are_listed_newest_first(capsys, receipt, pushed_receipt):
 
 
 def test_runs_as_json_are_receipts_newest_first(capsys, receipt, pushed_receipt):
-    summary.print_runs([{**receipt, "run_id": "1"}, pushed_receipt], as_json=True)
+    summary.print_runs([{**receipt, "run_id": "1"}, pushed_receipt], {}, as_json=True)
     found = json.loads(capsys.readouterr().out)
     assert [entry["run_id"] for entry in found] == ["20260102-030405", "1"]
 
 
 def test_without_runs_it_is_said_how_to_start_one(capsys):
-    summary.print_runs([], as_json=False)
+    summary.print_runs([], {}, as_json=False)
     assert "python pipeline_runner.py run" in capsys.readouterr().out
-    summary.print_runs([], as_json=True)
+    summary.print_runs([], {}, as_json=True)
     assert json.loads(capsys.readouterr().out) == []
 
 

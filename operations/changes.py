@@ -1,0 +1,56 @@
+"""Whether anything changed since the last completed run. Needs neither TensorFlow nor TFX."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+from typing import TYPE_CHECKING, Any
+
+from components.pusher import versions
+from operations import machine
+from operations.receipts import COMPLETED, PUSHED
+from pipeline import records
+
+if TYPE_CHECKING:
+    from operations.run import Prepared
+
+
+def input_digest(prepared: Prepared) -> str:
+    """SHA-256 over what a run depends on: data, schema, code, configuration, precision, lock."""
+    # The schema counts by its content, wherever it lies; spans by the digests of what was taken.
+    config = prepared.config.model_dump(mode="json", exclude={"schema_file", "spans"})
+    parts = [
+        config,
+        prepared.data.sha256s,
+        prepared.data.schema_sha256,
+        prepared.precision,
+        machine.source_digest(),
+        machine.lock_digest(),
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def standing_run(prepared: Prepared) -> dict[str, Any] | None:
+    """The receipt of the run whose verdict still stands; None where the graph has to run.
+
+    That is the last completed run of the pipeline, where its input was the same. A refusal stands
+    as long as the model does that it was compared with. A push stands as long as its version is
+    there: also after a rollback, which an unchanged run must not undo.
+    """
+    receipt = _last_completed(prepared.locations.root)
+    if receipt is None or receipt.get("input_digest") != input_digest(prepared):
+        return None
+    served = versions.served_versions(prepared.locations.serving)
+    if receipt["verdict"] == PUSHED:
+        return receipt if receipt["pushed_version"] in served else None
+    return receipt if receipt["served_version"] == max(served, default=None) else None
+
+
+def _last_completed(root: pathlib.Path) -> dict[str, Any] | None:
+    runs = (run for run in records.read_receipts(root.parent) if run["pipeline"] == root.name)
+    return max(
+        (run for run in runs if run["status"] == COMPLETED),
+        key=lambda run: run["run_id"],
+        default=None,
+    )

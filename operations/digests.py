@@ -1,0 +1,151 @@
+"""Digests of what artifacts hold: equal for equal content, whatever the order of writing it.
+
+Files say more than their content: records come in any order, archives and event files bear times,
+exports name their functions as they were traced. Where a run had a served model to compare with,
+what is said of that model is left out: it is no result of the run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pathlib
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from components import features
+from components.pusher import versions
+
+_WEIGHTS = "model.weights.h5"
+_SAVED_MODEL_FINGERPRINT = "fingerprint.pb"
+# The order in which TFMA adds is not fixed: its sums agree to this many digits.
+_SIGNIFICANT_DIGITS = 10
+
+
+def artifact_digest(key: str, folder: pathlib.Path) -> str:
+    """SHA-256 of the content of an artifact, hexadecimal.
+
+    Args:
+      key: of the output that the artifact is of.
+      folder: in which it lies.
+    """
+    return _BY_KEY.get(key, versions.content_digest)(folder)
+
+
+def figures_digest(figures: Any) -> str:
+    """SHA-256 of figures that TFMA summed up (JSON values), to ten significant digits."""
+    return _digest([json.dumps(_rounded(figures), sort_keys=True).encode()])
+
+
+def model_digest(folder: pathlib.Path) -> str:
+    """SHA-256 over all weights of the model artifact in `folder`, in the order of their names."""
+    import h5py
+
+    with (
+        zipfile.ZipFile(folder / features.KERAS_MODEL_FILE) as archive,
+        archive.open(_WEIGHTS) as file,
+    ):
+        found: dict[str, np.ndarray] = {}
+
+        def note(name: str, item: Any) -> None:
+            if isinstance(item, h5py.Dataset):
+                found[name] = item[()]
+
+        h5py.File(file, "r").visititems(note)
+    return _arrays_digest(found)
+
+
+def _model(folder: pathlib.Path) -> str:
+    with np.load(folder / features.GOLDEN_FILE) as golden:
+        answers = _arrays_digest(dict(golden))
+    return _digest([model_digest(folder).encode(), answers.encode()])
+
+
+def _examples(folder: pathlib.Path) -> str:
+    splits = sorted(split.name.removeprefix("Split-") for split in folder.glob("Split-*"))
+    return _digest(part for split in splits for part in (split.encode(), _records(folder, split)))
+
+
+def _records(folder: pathlib.Path, split: str) -> bytes:
+    """A digest of the examples of a split, whatever their order."""
+    # Here and not above: it imports TensorFlow.
+    from components import examples
+
+    batches = examples.serialized_batches(str(folder), split, 4096)
+    records = [hashlib.sha256(record).digest() for batch in batches for record in batch.numpy()]
+    return _digest(sorted(records)).encode()
+
+
+def _predictions(folder: pathlib.Path) -> str:
+    import pyarrow.parquet
+
+    columns = [features.EXAMPLE_ID, features.LABEL, features.IMAGE, features.CANDIDATE]
+    table = pyarrow.parquet.read_table(folder / features.PREDICTIONS_FILE, columns=columns)
+    ids = "\n".join(table[features.EXAMPLE_ID].to_pylist()).encode()
+    images = b"".join(table[features.IMAGE].to_pylist())
+    answers = np.array(table[features.CANDIDATE].to_pylist(), np.float32)
+    return _digest([ids, images, table[features.LABEL].to_numpy().tobytes(), answers.tobytes()])
+
+
+def _model_run(folder: pathlib.Path) -> str:
+    report = json.loads((folder / features.TRAINING_REPORT_FILE).read_text(encoding="utf-8"))
+    # A path, of a model that the receipt names by its digest.
+    del report["warm_start_from"]
+    names = (features.HISTORY_FILE, features.AUGMENTED_FILE, features.FEATURE_MAPS_FILE)
+    files = [(folder / name).read_bytes() for name in names]
+    return _digest([json.dumps(report, sort_keys=True).encode(), *files])
+
+
+def _report(folder: pathlib.Path) -> str:
+    names = (features.SIMILAR_FILE, features.SIMILAR_IMAGES_FILE)
+    return _digest((folder / name).read_bytes() for name in names)
+
+
+def _transform_graph(folder: pathlib.Path) -> str:
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    # A fingerprint that TensorFlow draws anew each time it saves.
+    kept = [path for path in paths if path.name != _SAVED_MODEL_FINGERPRINT]
+    return _digest(
+        part
+        for path in kept
+        for part in (str(path.relative_to(folder)).encode(), path.read_bytes())
+    )
+
+
+_BY_KEY: dict[str, Callable[[pathlib.Path], str]] = {
+    "examples": _examples,
+    "model": _model,
+    "model_run": _model_run,
+    "predictions": _predictions,
+    "report": _report,
+    "transform_graph": _transform_graph,
+}
+
+
+def _arrays_digest(arrays: dict[str, np.ndarray]) -> str:
+    def parts() -> Iterator[bytes]:
+        for name in sorted(arrays):
+            array = arrays[name]
+            yield f"{name} {array.dtype} {array.shape}".encode()
+            yield array.tobytes()
+
+    return _digest(parts())
+
+
+def _digest(parts: Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(part) for part in value]
+    return f"{value:.{_SIGNIFICANT_DIGITS}g}" if isinstance(value, float) else value

@@ -1,0 +1,155 @@
+"""Which runs there were: those that fit a filter, with those still at work told apart."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import pathlib
+from typing import Any
+
+from components.pusher import versions
+from operations import lock
+from pipeline import records
+from pipeline.errors import UnknownRunError, UsageError
+from pipeline.locations import Locations
+
+# Of a run that is at work; its receipt says "interrupted" until its end.
+RUNNING = "running"
+
+
+@dataclasses.dataclass(frozen=True)
+class Filter:
+    """Which runs are asked for; None asks for all.
+
+    Attributes:
+      status: `running`, or one of the receipt's.
+      verdict: one of the receipt's.
+      pipeline: the name of a pipeline.
+      since: the earliest beginning, with its time zone.
+      until: the latest beginning, with its time zone.
+    """
+
+    status: str | None = None
+    verdict: str | None = None
+    pipeline: str | None = None
+    since: datetime.datetime | None = None
+    until: datetime.datetime | None = None
+
+    def fits(self, receipt: dict[str, Any]) -> bool:
+        """Whether a run is among those that are asked for."""
+        began = datetime.datetime.fromisoformat(receipt["began"])
+        return (
+            self.status in (None, receipt["status"])
+            and self.verdict in (None, receipt["verdict"])
+            and self.pipeline in (None, receipt["pipeline"])
+            and (self.since is None or began >= self.since)
+            and (self.until is None or began <= self.until)
+        )
+
+
+def runs(output_dir: pathlib.Path, wanted: Filter) -> list[dict[str, Any]]:
+    """The receipts of the runs that fit, oldest first; the status of one at work is `running`.
+
+    Raises:
+      UnknownRunError: where there is no pipeline of the name.
+    """
+    receipts = records.read_receipts(output_dir)
+    if wanted.pipeline is not None:
+        find_pipeline(output_dir, wanted.pipeline)
+    present = [as_of_now(receipt, output_dir) for receipt in receipts]
+    return [receipt for receipt in present if wanted.fits(receipt)]
+
+
+def as_of_now(receipt: dict[str, Any], output_dir: pathlib.Path) -> dict[str, Any]:
+    """A receipt whose status is `running` where the run has not come to its end yet."""
+    # Only a run that is cut off, or still at work, has no duration.
+    if receipt["status"] != records.INTERRUPTED or receipt["seconds"] is not None:
+        return receipt
+    holder = lock.holder(Locations(output_dir / receipt["pipeline"]).lock) or {}
+    # A run takes the lock and then begins: one that began earlier died before.
+    at_work = "since" in holder and receipt["began"] >= holder["since"]
+    return {**receipt, "status": RUNNING} if at_work else receipt
+
+
+def receipts_of(locations: Locations) -> list[dict[str, Any]]:
+    """Those of the runs of one pipeline, oldest first."""
+    receipts = records.read_receipts(locations.root.parent)
+    return [receipt for receipt in receipts if receipt["pipeline"] == locations.root.name]
+
+
+def export_digest(receipt: dict[str, Any]) -> str | None:
+    """The digest of the export that a run trained or took from the cache; None where it has none.
+
+    Receipts from before there was a digest of the weights have it under the name of that.
+    """
+    return receipt.get("export_digest", receipt["model_digest"])
+
+
+def pipelines(output_dir: pathlib.Path) -> list[Locations]:
+    """Those that have run at least once below the output folder, in the order of their names."""
+    roots = sorted(path.parent for path in output_dir.resolve().glob("*/runs") if path.is_dir())
+    return [Locations(root) for root in roots]
+
+
+def served(output_dir: pathlib.Path) -> dict[str, int]:
+    """The version that each pipeline serves now, by the name of the pipeline."""
+    newest = {
+        locations.root.name: versions.served_versions(locations.serving)[-1:]
+        for locations in pipelines(output_dir)
+    }
+    return {name: found[0] for name, found in newest.items() if found}
+
+
+def find_pipeline(output_dir: pathlib.Path, name: str) -> Locations:
+    """The pipeline of a name.
+
+    Raises:
+      UnknownRunError: where none of the name has run below the output folder.
+    """
+    known = {locations.root.name: locations for locations in pipelines(output_dir)}
+    if name in known:
+        return known[name]
+    raise UnknownRunError(
+        f"no pipeline {name!r} has run below {output_dir}; expected "
+        f"{' or '.join(known) or 'another --output-dir'}."
+    )
+
+
+def between(
+    since: str | None, until: str | None
+) -> tuple[datetime.datetime | None, datetime.datetime | None]:
+    """A span of time as people write it, in local time unless a zone is named.
+
+    Args:
+      since: its beginning, in ISO 8601, such as `2026-11-22`, `2026-11-22 21:30` or
+        `2026-11-22T21:30+01:00`; a date alone counts from its first moment.
+      until: its end, of the same form; a date alone counts to its last moment.
+
+    Raises:
+      UsageError: where one is neither date nor time, or the end comes before the beginning.
+    """
+    begin = None if since is None else _moment(since, datetime.time.min)
+    end = None if until is None else _moment(until, datetime.time.max)
+    if begin and end and end < begin:
+        raise UsageError(
+            f"--until {until} lies before --since {since}; expected a later time, or the same day."
+        )
+    return begin, end
+
+
+def _moment(text: str, of_a_date: datetime.time) -> datetime.datetime:
+    try:
+        found = _parsed(text, of_a_date)
+        return found if found.tzinfo else found.astimezone()
+    # Of times so far off that no zone reaches them, the system says that they overflow.
+    except (ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{text!r} is no date or time; expected one such as 2026-11-22 or 2026-11-22T21:30."
+        ) from error
+
+
+def _parsed(text: str, of_a_date: datetime.time) -> datetime.datetime:
+    try:
+        return datetime.datetime.combine(datetime.date.fromisoformat(text), of_a_date)
+    except ValueError:
+        return datetime.datetime.fromisoformat(text)

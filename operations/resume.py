@@ -1,0 +1,69 @@
+"""Continues a run that did not come to its end."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import shlex
+from typing import Any
+
+from operations import receipts
+from operations.run import Request
+from pipeline import records, spans
+from pipeline.errors import ConfigurationError
+
+
+def request_of(
+    run: str, output_dir: pathlib.Path, verbose: bool, notify_file: pathlib.Path | None
+) -> Request:
+    """What a run was asked for, to be asked for again: the cache has what is complete of it.
+
+    Args:
+      run: its id, how the id begins, or `latest`.
+      output_dir: of all pipelines.
+      verbose: shows the log on the terminal.
+      notify_file: addresses of those who are told of the end, beside those in the environment.
+
+    Raises:
+      UnknownRunError: where no run, or more than one, fits.
+      ConfigurationError: where the run is complete.
+    """
+    receipt = records.find_receipt(output_dir, run)
+    if receipt["status"] == receipts.COMPLETED:
+        raise ConfigurationError(
+            f"run {receipt['run_id']} is complete ({receipt['verdict']}); expected one that failed "
+            f"or was interrupted. Start another with: {_command(receipt)}"
+        )
+    request = request_again(receipt, output_dir, verbose)
+    return dataclasses.replace(request, notify_file=notify_file)
+
+
+def request_again(receipt: dict[str, Any], output_dir: pathlib.Path, verbose: bool) -> Request:
+    """The request of a run, once more; with the cache.
+
+    Args:
+      receipt: of the run.
+      output_dir: where its results are to go.
+      verbose: shows the log on the terminal.
+    """
+    asked, data = receipt["request"], receipt["data"]
+    # A span that came since must not turn it into another run.
+    taken = spans.assignments(data["spans"], data["reference_span"]) if data["spans"] else []
+    return Request(
+        profile=asked["profile"],
+        data=asked["data"],
+        runner=asked["runner"],
+        assignments=(*asked["assignments"], *taken),
+        seed=asked["seed"],
+        use_cache=True,
+        force=False,
+        output_dir=output_dir,
+        verbose=verbose,
+        command=_command(receipt),
+    )
+
+
+def _command(receipt: dict[str, Any]) -> str:
+    """The command of the run, which reproduces it as the one that resumes it does not."""
+    parts = shlex.split(receipt["command"])
+    return shlex.join(part for part in parts if part != "--no-cache")

@@ -1,0 +1,1 @@
+"""Runs on a schedule: when they are due, and what happens where one goes wrong."""

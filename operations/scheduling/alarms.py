@@ -1,0 +1,91 @@
+"""Alarms: each is told once, until it is over; among them, that data is overdue."""
+
+from __future__ import annotations
+
+import datetime
+import math
+
+from operations.scheduling.clock import Clock, duration
+from operations.scheduling.look import Seen
+from operations.scheduling.outcome import LATE_DATA
+from operations.scheduling.report import BAD, Report
+from operations.scheduling.state import State
+
+# Between looks for data that is overdue, where one did not succeed.
+_PAUSE_SECONDS = 600.0
+
+
+class Alarms:
+    """Raises alarms and ends them."""
+
+    def __init__(self, state: State, report: Report):
+        """Keeps those that stand in `state`."""
+        self._state = state
+        self._report = report
+
+    def stands(self, kind: str) -> bool:
+        """Whether an alarm has been raised and not ended."""
+        return kind in self._state.alarms
+
+    def sound(self, kind: str, text: str) -> None:
+        """Raises an alarm, unless it has been in the same words."""
+        if self._state.alarms.get(kind) != text:
+            self._state.alarms[kind] = text
+            self._report.alarm(kind, text)
+
+    def end(self, *kinds: str) -> None:
+        """Ends alarms, where they have been raised."""
+        for kind in kinds:
+            before = self._state.alarms.pop(kind, None)
+            if before:
+                self._report.recovered(kind, before)
+
+
+class DataWatch:
+    """Watches over whether data comes when it is due."""
+
+    def __init__(
+        self,
+        due_seconds: float | None,
+        state: State,
+        alarms: Alarms,
+        clock: Clock,
+        report: Report,
+    ):
+        """Expects new data every `due_seconds`; None expects none."""
+        self._due_seconds = math.inf if due_seconds is None else due_seconds
+        self._state = state
+        self._alarms = alarms
+        self._clock = clock
+        self._report = report
+        self._not_before = -math.inf
+
+    def patience(self) -> float:
+        """Seconds until data is overdue, so that it has to be looked for."""
+        if self._state.data_since is None or self._alarms.stands(LATE_DATA):
+            return math.inf
+        overdue = self._due_seconds - self._age(self._state.data_since)
+        return max(overdue, self._not_before - self._clock.seconds())
+
+    def postpone(self) -> None:
+        """Looks no more for a while: a look is about to begin, and may fail."""
+        self._not_before = self._clock.seconds() + _PAUSE_SECONDS
+
+    def note(self, seen: Seen) -> None:
+        """Compares data with what was seen before; an alarm, where it should have changed."""
+        state = self._state
+        if state.data_since is None or seen.data_digest != state.data_digest:
+            state.data_digest, state.data_since = seen.data_digest, self._clock.now()
+            self._alarms.end(LATE_DATA)
+        elif self._age(state.data_since) >= self._due_seconds:
+            since = self._report.time(state.data_since)
+            due = duration(self._due_seconds)
+            self._overdue(f"{seen.data} is as it was at {since}; new data is due every {due}")
+
+    def _overdue(self, text: str) -> None:
+        if not self._alarms.stands(LATE_DATA):
+            self._report.tell(text, BAD)
+            self._alarms.sound(LATE_DATA, text)
+
+    def _age(self, since: datetime.datetime) -> float:
+        return (self._clock.now() - since).total_seconds()

@@ -1,0 +1,168 @@
+"""The scheduler: a loop that begins runs when they are due."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import random
+from typing import Any
+
+from operations.scheduling import outcome
+from operations.scheduling.clock import Clock, duration
+from operations.scheduling.plan import Policy
+from operations.scheduling.report import DOUBTFUL, Report
+from operations.scheduling.runs import Runs
+from operations.scheduling.timetable import Timetable
+from operations.scheduling.work import Steps
+
+# A run that begins later than this was missed: the machine slept, or the scheduler was not there.
+_ON_TIME_SECONDS = 60.0
+_MOMENT = datetime.timedelta(microseconds=1)
+
+
+class Service:
+    """Begins the runs of one pipeline when they are due."""
+
+    def __init__(
+        self, timetable: Timetable, policy: Policy, runs: Runs, clock: Clock, report: Report
+    ):
+        """Begins `runs` at the times of a timetable."""
+        self._timetable = timetable
+        self._policy = policy
+        self._runs = runs
+        self._state = runs.state
+        self._clock = clock
+        self._report = report
+        # What is at work, and when it wants to go on.
+        self._steps: Steps[Any] | None = None
+        self._goes_on = math.inf
+        # When the next run is due, and when it begins.
+        self._next: datetime.datetime | None = None
+        self._begins: datetime.datetime | None = None
+
+    def serve(self) -> None:
+        """Begins runs when they are due, until none is left or somebody asks for the end."""
+        self._take_up()
+        while self._do_what_is_due():
+            self._clock.wait(self._patience())
+        self._report.tell("stopped" if self._clock.stop_requested else "no further run is due")
+
+    def _take_up(self) -> None:
+        """Decides on what was missed, or cut off, while the scheduler was not there."""
+        now, state = self._clock.now(), self._state
+        same = state.schedule == self._timetable.name
+        newest = self._newest(state.handled, now) if same and state.handled else None
+        missed = [time for time in (state.at_work, state.waiting, newest) if time]
+        state.schedule = self._timetable.name
+        state.at_work = state.waiting = None
+        self._plan(now)
+        if missed:
+            self._decide(max(missed), now)
+        self._runs.save()
+
+    def _do_what_is_due(self) -> bool:
+        """Does what is to be done now; returns whether there will be more."""
+        self._go_on()
+        self._begin_what_waits()
+        self._begin_what_is_due()
+        self._look_for_data()
+        if self._steps:
+            return True
+        return not self._clock.stop_requested and bool(self._begins or self._state.waiting)
+
+    def _patience(self) -> float:
+        """Seconds in which there is nothing to do, if no signal comes."""
+        waits = [self._goes_on - self._clock.seconds()]
+        if self._begins and not self._clock.stop_requested:
+            waits.append((self._begins - self._clock.now()).total_seconds())
+        if self._steps is None:
+            waits.append(self._runs.data.patience())
+        return max(0.0, min(waits))
+
+    def _start(self, steps: Steps[Any]) -> None:
+        self._steps = steps
+        self._go_on()
+        self._runs.save()
+
+    def _go_on(self) -> None:
+        if self._steps is None:
+            return
+        try:
+            self._goes_on = self._clock.seconds() + next(self._steps)
+        except StopIteration:
+            self._steps, self._goes_on = None, math.inf
+            self._runs.save()
+
+    def _begin_what_waits(self) -> None:
+        waiting = self._state.waiting
+        if waiting and self._steps is None and not self._clock.stop_requested:
+            self._state.waiting = None
+            self._start(self._runs.run(waiting))
+
+    def _begin_what_is_due(self) -> None:
+        now = self._clock.now()
+        if self._clock.stop_requested or not self._next or not self._begins or now < self._begins:
+            return
+        newest = self._newest(self._next - _MOMENT, now)
+        self._plan(now)
+        if newest:
+            self._decide(newest, now)
+        self._runs.save()
+
+    def _look_for_data(self) -> None:
+        idle = self._steps is None and not self._clock.stop_requested
+        if idle and self._runs.data.patience() <= 0:
+            self._start(self._runs.look())
+
+    def _plan(self, now: datetime.datetime) -> None:
+        """Settles when the next run begins; all times up to now have been dealt with."""
+        self._state.handled = now
+        self._next = self._timetable.next_after(now)
+        jitter = datetime.timedelta(seconds=random.uniform(0, self._policy.jitter_seconds))
+        self._begins = self._next + jitter if self._next else None
+        self._report.next_run(self._begins)
+
+    def _newest(self, after: datetime.datetime, now: datetime.datetime) -> datetime.datetime | None:
+        """The newest time since `after`; where they are all too long ago, the first of them."""
+        first = self._timetable.next_after(after)
+        if first is None or first > now:
+            return None
+        window = max(self._policy.grace_seconds, self._on_time_seconds())
+        since = max(after, now - datetime.timedelta(seconds=window) - _MOMENT)
+        return self._timetable.latest(since, now) or first
+
+    def _on_time_seconds(self) -> float:
+        return self._policy.jitter_seconds + _ON_TIME_SECONDS
+
+    def _decide(self, scheduled: datetime.datetime, now: datetime.datetime) -> None:
+        """Begins a run that is due, unless it would come too late."""
+        late = (now - scheduled).total_seconds()
+        if late <= self._on_time_seconds():
+            self._begin_or_leave(scheduled)
+            return
+        missed = f"{self._runs.name(scheduled)} was missed, {duration(late)} ago"
+        if not self._policy.run_missed:
+            self._report.skipped(outcome.MISSED, missed)
+        elif late > self._policy.grace_seconds:
+            grace = duration(self._policy.grace_seconds)
+            self._report.skipped(outcome.MISSED, f"{missed}; {grace} is the most")
+        else:
+            self._report.tell(f"{missed}, and is made up for", DOUBTFUL)
+            self._begin_or_leave(scheduled)
+
+    def _begin_or_leave(self, scheduled: datetime.datetime) -> None:
+        state = self._state
+        if self._steps is None:
+            self._start(self._runs.run(scheduled))
+        elif self._policy.queue and state.waiting is None:
+            state.waiting = scheduled
+            text = f"{self._runs.name(scheduled)} waits for {self._busy_with()}"
+            self._report.tell(text, DOUBTFUL)
+        else:
+            also = ", and another waits" if state.waiting else ""
+            text = f"{self._busy_with()} is still at work{also}"
+            self._report.skipped(outcome.OVERLAP, text)
+
+    def _busy_with(self) -> str:
+        at_work = self._state.at_work
+        return self._runs.name(at_work) if at_work else "a look at the data"

@@ -1,0 +1,179 @@
+"""A scheduled run: attempts at it, each of a look at its input and a run, with pauses between."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import pathlib
+from collections.abc import Callable, Generator
+from typing import TypeVar
+
+from operations.scheduling import outcome
+from operations.scheduling.child import Child
+from operations.scheduling.clock import Clock, duration
+from operations.scheduling.commands import Commands
+from operations.scheduling.look import Seen
+from operations.scheduling.outcome import Ended
+from operations.scheduling.plan import Policy
+from operations.scheduling.report import DOUBTFUL, Report
+from pipeline.locations import Locations
+
+# A look takes seconds; one that takes as long as this hangs, on a network drive say.
+_LOOK_SECONDS = 600.0
+_KEPT_LOGS = 100
+_LOOK = "the look at the input"
+# Why a process was cut off.
+_STOPPED, _TOO_LONG = "stopped", "too long"
+
+Result = TypeVar("Result")
+# Work that never waits itself: each step yields the seconds after which it goes on at the latest.
+Steps = Generator[float, None, Result]
+
+
+class Work:
+    """Runs what is due, one process at a time."""
+
+    def __init__(
+        self,
+        commands: Commands,
+        policy: Policy,
+        locations: Locations,
+        clock: Clock,
+        report: Report,
+    ):
+        """Starts processes with `commands`; their logs lie below the folder of the pipeline."""
+        self._commands = commands
+        self._policy = policy
+        self._locations = locations
+        self._clock = clock
+        self._report = report
+        self._folder = locations.root / "schedule"
+
+    def run(self, name: str) -> Steps[Ended]:
+        """Runs what is due, if need be again and again.
+
+        Args:
+          name: of the run, until it has an id.
+        """
+        tries = self._policy.retries + 1
+        for attempt in range(1, tries + 1):
+            ended = yield from self._attempt(name)
+            self._report.ended(ended, self._locations)
+            if not ended.retry or attempt == tries:
+                break
+            pause = self._policy.backoff_seconds * 2 ** (attempt - 1)
+            self._report.tell(f"retry {attempt} of {tries - 1} in {duration(pause)}", DOUBTFUL)
+            yield from self._pause(pause)
+            if self._clock.stop_requested:
+                ended = dataclasses.replace(ended, unfinished=True)
+                break
+        return ended
+
+    def look(self) -> Steps[Seen | Ended]:
+        """Looks at the input; where it is not sound, returns how a run with it ends."""
+        log = self._new_log()
+        seen = yield from self._look(log)
+        _remove_empty(log)
+        return seen
+
+    def _attempt(self, name: str) -> Steps[Ended]:
+        log = self._new_log()
+        seen = yield from self._look(log)
+        if isinstance(seen, Ended):
+            return seen
+        if self._policy.on_change and seen.standing_run:
+            _remove_empty(log)
+            ended = outcome.of_standing_run(seen)
+        else:
+            ended = yield from self._run(name, seen, log)
+        return dataclasses.replace(ended, seen=seen)
+
+    def _look(self, log: pathlib.Path) -> Steps[Seen | Ended]:
+        answer = self._folder / "seen.json"
+        answer.unlink(missing_ok=True)
+        child = _started(_LOOK, lambda: self._commands.look(answer, log))
+        if isinstance(child, Ended):
+            return child
+        code, cut_off = yield from self._end_of(child, _LOOK_SECONDS)
+        if cut_off == _STOPPED:
+            return outcome.of_stop(_LOOK, None)
+        if cut_off:
+            return outcome.of_hanging_look(_LOOK_SECONDS)
+        return _seen(code, answer, log)
+
+    def _run(self, name: str, seen: Seen, log: pathlib.Path) -> Steps[Ended]:
+        began = self._clock.now()
+        force = not self._policy.on_change
+        child = _started(name, lambda: self._commands.run(seen.data, force, log))
+        if isinstance(child, Ended):
+            return child
+        self._report.tell(f"{name} began; its output goes to {log}")
+        limit = self._policy.time_limit_seconds or math.inf
+        code, cut_off = yield from self._end_of(child, limit)
+        receipt = outcome.newest_receipt(self._locations, began)
+        # What came to its end while it was asked to has come to its end.
+        if cut_off and code not in outcome.COMPLETED_CODES:
+            if cut_off == _STOPPED:
+                return outcome.of_stop(name, receipt)
+            return outcome.of_time_limit(name, receipt, limit)
+        return outcome.of_run(name, code, receipt, log)
+
+    def _end_of(self, child: Child, limit_seconds: float) -> Steps[tuple[int, str | None]]:
+        """Waits for the end of a process, or brings it about; returns its code, and why."""
+        why = yield from self._wait(child, limit_seconds, stoppable=True)
+        if why:
+            child.terminate()
+            if (yield from self._wait(child, self._policy.stop_seconds, stoppable=False)):
+                child.kill()
+                yield from self._wait(child, math.inf, stoppable=False)
+        return child.poll() or 0, why
+
+    def _wait(self, child: Child, seconds: float, stoppable: bool) -> Steps[str | None]:
+        """Waits for the end of a process; returns why no longer, where it is still at work."""
+        until = self._clock.seconds() + seconds
+        while child.poll() is None:
+            left = until - self._clock.seconds()
+            if stoppable and self._clock.stop_requested:
+                return _STOPPED
+            if left <= 0:
+                return _TOO_LONG
+            yield left
+        return None
+
+    def _pause(self, seconds: float) -> Steps[None]:
+        until = self._clock.seconds() + seconds
+        while (left := until - self._clock.seconds()) > 0 and not self._clock.stop_requested:
+            yield left
+
+    def _new_log(self) -> pathlib.Path:
+        logs = sorted(self._folder.glob("*.log"))
+        for old in logs[: -_KEPT_LOGS + 1]:
+            old.unlink(missing_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return self._folder / f"{self._clock.now():%Y%m%d-%H%M%S}.log"
+
+
+def _started(name: str, start: Callable[[], Child]) -> Child | Ended:
+    try:
+        return start()
+    except OSError as error:
+        return outcome.of_no_start(name, error)
+
+
+def _seen(code: int, answer: pathlib.Path, log: pathlib.Path) -> Seen | Ended:
+    if code == 0:
+        try:
+            seen = Seen.model_validate_json(answer.read_bytes())
+            answer.unlink()
+            return seen
+        # It ended well, but left no answer that can be read.
+        except (OSError, ValueError):
+            code = outcome.FAILED_CODE
+    return outcome.of_run(_LOOK, code, None, log)
+
+
+def _remove_empty(log: pathlib.Path) -> None:
+    with contextlib.suppress(OSError):
+        if log.stat().st_size == 0:
+            log.unlink()

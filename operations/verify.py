@@ -1,0 +1,174 @@
+"""Runs a run again, from its receipt, and holds what came out against what it says."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import tempfile
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from operations import receipts, resume
+from operations import run as running
+from operations.terminal import Progress
+from pipeline import records
+from pipeline.errors import ConfigurationError, VerificationError
+
+IDENTICAL, DIFFERENT = 0, 5
+# What a result depends on, as the receipt has it, and how a person calls it.
+_DEPENDS_ON = {
+    "seed": "seed",
+    "config": "configuration",
+    "precision": "precision",
+    "hyperparameters": "hyperparameters that the Tuner chose",
+    "lock_sha256": "lock",
+    "versions": "installed versions",
+    "cpu_features": "features of the processor",
+    "threads": "threads",
+    "onednn": "oneDNN",
+}
+
+
+def main(run: str, output_dir: pathlib.Path, as_json: bool, progress: Progress) -> int:
+    """Verifies a run and prints what was found.
+
+    Args:
+      run: its id, how the id begins, or `latest`.
+      output_dir: of all pipelines.
+      as_json: whether to print one JSON document.
+      progress: shows how the second run goes.
+
+    Returns:
+      The exit code: 0 where all artifacts are identical, 5 where one differs.
+
+    Raises:
+      UnknownRunError: where no run, or more than one, fits.
+      ConfigurationError: where the run cannot be verified.
+      VerificationError: where it could not be run again.
+    """
+    receipt = records.find_receipt(output_dir, run)
+    _check_verifiable(receipt)
+    with tempfile.TemporaryDirectory(prefix=".verify-", dir=output_dir) as scratch:
+        again = _run_again(receipt, pathlib.Path(scratch), progress)
+    found = compare(receipt, again)
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        _print(found)
+    return IDENTICAL if found["identical"] else DIFFERENT
+
+
+def _check_verifiable(receipt: dict[str, Any]) -> None:
+    if receipt["status"] != receipts.COMPLETED:
+        raise ConfigurationError(
+            f"run {receipt['run_id']} is {receipt['status']}; expected a complete one. Continue it "
+            "first, with: python pipeline_runner.py resume"
+        )
+    if receipt["warm_start_from"]:
+        raise ConfigurationError(
+            f"run {receipt['run_id']} began at the weights of another model; expected one that "
+            "began at its own. What such a run makes cannot be made again from its receipt alone."
+        )
+
+
+def _run_again(
+    receipt: dict[str, Any], scratch: pathlib.Path, progress: Progress
+) -> dict[str, Any]:
+    request = resume.request_again(receipt, scratch, verbose=False)
+    again = running.run(request, progress)
+    if again["status"] != receipts.COMPLETED:
+        failure = again["failure"] or {"message": again["status"]}
+        raise VerificationError(
+            f"run {receipt['run_id']} cannot be run again: {failure['message']}. Expected the same "
+            "data, code and libraries as then; the receipt names them."
+        )
+    return again
+
+
+def compare(receipt: dict[str, Any], again: dict[str, Any]) -> dict[str, Any]:
+    """Holds the digests of two runs against each other.
+
+    Args:
+      receipt: of the run that is verified.
+      again: of the run that repeats it.
+
+    Returns:
+      `run_id`; `identical`; `artifacts`: by name, in the order of the graph, whether it is the
+      same; `first_difference`: the first that is not, or None; `reasons`: what else differs
+      between the runs, from which a difference may come.
+    """
+    same = {
+        name: receipt["digests"].get(name) == again["digests"].get(name)
+        for name in _in_order(receipt, again)
+    }
+    return {
+        "run_id": receipt["run_id"],
+        "identical": all(same.values()),
+        "first_difference": next((name for name, equal in same.items() if not equal), None),
+        "artifacts": same,
+        "reasons": _reasons(receipt, again),
+    }
+
+
+def _in_order(receipt: dict[str, Any], again: dict[str, Any]) -> list[str]:
+    nodes = list(receipt["nodes"])
+    names = {*receipt["digests"], *again["digests"]}
+    return sorted(names, key=lambda name: (nodes.index(name.partition(".")[0]), name))
+
+
+def _reasons(receipt: dict[str, Any], again: dict[str, Any]) -> list[str]:
+    return [
+        *_data_reasons(receipt["data"]["sha256"], again["data"]["sha256"]),
+        *_code_reasons(receipt["code"], again["code"]),
+        *(
+            f"{words}: {_told(receipt[key], again[key])}"
+            for key, words in _DEPENDS_ON.items()
+            if receipt[key] != again[key]
+        ),
+    ]
+
+
+def _data_reasons(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    return [
+        f"data: {name} holds something else than then"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+
+
+def _code_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    if before["sha256"] == now["sha256"]:
+        return []
+    told = f"code: revision {before['revision']} then, {now['revision']} now"
+    dirty = [when for when, code in (("then", before), ("now", now)) if code["dirty"]]
+    return [f"{told}; with uncommitted changes {' and '.join(dirty)}" if dirty else told]
+
+
+def _told(before: Any, now: Any) -> str:
+    """Both values; of those that have parts, the parts that differ."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+        return "; ".join(f"{key}: {_told(before.get(key), now.get(key))}" for key in keys)
+    return f"{json.dumps(before)} then, {json.dumps(now)} now"
+
+
+def _print(found: dict[str, Any]) -> None:
+    console = Console()
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("artifact")
+    table.add_column("")
+    for name, same in found["artifacts"].items():
+        table.add_row(name, "identical" if same else "[bold red]differs[/]")
+    console.print(table)
+    if found["identical"]:
+        console.print(f"\n[bold green]Run {found['run_id']} is reproduced, to the bit.[/]")
+        return
+    console.print(
+        f"\n[bold red]Run {found['run_id']} is not reproduced: {found['first_difference']} is the "
+        "first artifact that differs.[/]"
+    )
+    unknown = "nothing that the receipts know of differs: that would be a fault of the pipeline"
+    for reason in found["reasons"] or [unknown]:
+        console.print(f"  {reason}", soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,90 @@
+"""Rollback on models that were trained: the check is real, and the next run compares with it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def two_versions(few_run, run_few, tmp_path_factory):
+    """Two models, one served after the other."""
+    output_dir = few_run.copy(tmp_path_factory.mktemp("two_versions") / "outputs")
+    second = run_few(output_dir, "--seed", "2")
+    assert second.outcome.code == 0, second.outcome.errors
+    return second
+
+
+@pytest.fixture
+def two(two_versions, tmp_path):
+    """The folder of the pipeline, to be changed."""
+    return two_versions.copy(tmp_path / "outputs") / two_versions.receipt["pipeline"]
+
+
+def versions(root):
+    return sorted(int(path.name) for path in (root / "serving").iterdir())
+
+
+def test_the_served_model_is_the_earlier_one_and_the_next_run_compares_with_it(
+    few_run, two, quick_command, run_few, nodes_of, digest_of
+):
+    first, second = versions(two)
+    told = quick_command("rollback", "--json", "--output-dir", two.parent)
+    assert told.code == 0, told.errors
+    done = told.json
+    assert (done["rolled_back_from"], done["rolled_back_to"]) == (second, first)
+    assert versions(two) == [first, second, done["new_version"]]
+    assert digest_of(two / "serving" / str(done["new_version"])) == digest_of(few_run.export)
+
+    lineage = quick_command("lineage", done["new_version"], "--json", "--output-dir", two.parent)
+    assert lineage.json["run"]["run_id"] == few_run.receipt["run_id"]
+    assert lineage.json["served"]
+    listed = quick_command("runs", "--output-dir", two.parent)
+    assert f"serves version {done['new_version']}" in listed.output
+
+    # Nothing is trained: the second model is compared with the first, and pushed once more.
+    following = run_few(two.parent, "--seed", "2")
+    assert following.outcome.code == 0, following.outcome.errors
+    compared = Path(nodes_of(following)["Resolver"].output("model").uri)
+    assert digest_of(compared / "Format-Serving") == digest_of(few_run.export)
+    assert following.receipt["nodes"]["Trainer"]["cached"]
+    assert following.receipt["pushed_version"] > done["new_version"]
+
+
+def refused(quick_command, root, *arguments):
+    before = versions(root)
+    ended = quick_command("rollback", *arguments, "--output-dir", root.parent)
+    assert ended.code == 2
+    assert ended.output == ""
+    (line,) = ended.errors.splitlines()
+    assert line.startswith("error: ")
+    assert "Nothing was changed." in line
+    assert versions(root) == before
+    return line
+
+
+def models(root):
+    """The folder of the model of each version, oldest first."""
+    return sorted((root / "artifacts" / "Trainer" / "model").iterdir(), key=lambda p: int(p.name))
+
+
+def test_a_target_that_answers_otherwise_than_when_it_was_trained_is_refused(two, quick_command):
+    first, second = models(two)
+    shutil.copy(second / "golden.npz", first / "golden.npz")
+    line = refused(quick_command, two)
+    assert "is off by" in line
+
+
+def test_a_target_that_does_not_load_is_refused(two, quick_command):
+    """Nobody knows what was pushed: no receipt is left, and both copies are the same."""
+    version = versions(two)[0]
+    for receipt in two.glob("runs/*/receipt.json"):
+        if json.loads(receipt.read_text())["pushed_version"] == version:
+            receipt.unlink()
+    for export in (two / "serving" / str(version), models(two)[0] / "Format-Serving"):
+        graph = export / "saved_model.pb"
+        graph.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
+    assert "loader failed" in refused(quick_command, two, "--to", version)

@@ -1,0 +1,70 @@
+"""A run is repeated from its receipt: the same to the bit, or the first difference is named."""
+
+import gzip
+import shutil
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def data(few, tmp_path_factory):
+    """The few images in a folder that may be changed, and the arguments of `run` for it."""
+    folder = tmp_path_factory.mktemp("verified") / "data"
+    shutil.copytree(few[few.index("--data") + 1], folder)
+    return [folder if argument == few[few.index("--data") + 1] else argument for argument in few]
+
+
+@pytest.fixture(scope="module")
+def verified(run_graph, data, tmp_path_factory):
+    run = run_graph(tmp_path_factory.mktemp("verify") / "outputs", *data)
+    assert run.outcome.code == 0, run.outcome.errors
+    return run
+
+
+def verify(command, run, **options):
+    return command("verify", "latest", "--output-dir", run.output_dir, "--json", **options)
+
+
+def test_a_run_is_reproduced_to_the_bit_by_either_runner(quick_command, verified, run_graph, data):
+    found = verify(quick_command, verified)
+    assert found.code == 0, found.output + found.errors
+    assert found.json["identical"]
+    assert {"ExampleGen.examples", "Trainer.model", "Evaluator.evaluation"} <= set(
+        found.json["artifacts"]
+    )
+    # Nothing of the second run is left.
+    assert [path.name for path in verified.output_dir.iterdir()] == [verified.root.name]
+
+    beam = run_graph(verified.output_dir.parent / "beam", *data, "--runner", "beam")
+    assert beam.receipt["digests"] == verified.receipt["digests"]
+    assert beam.receipt["model_digest"] == verified.receipt["model_digest"]
+
+
+def test_one_pixel_is_found_and_named(quick_command, verified, data):
+    path = data[data.index("--data") + 1] / "train-images-idx3-ubyte.gz"
+    content = path.read_bytes()
+    pixels = bytearray(gzip.decompress(content))
+    pixels[16 + 28 * 14 + 14] ^= 1
+    path.write_bytes(gzip.compress(bytes(pixels), mtime=0))
+    try:
+        found = verify(quick_command, verified)
+    finally:
+        path.write_bytes(content)
+    assert found.code == 5, found.errors
+    assert found.json["first_difference"] == "ExampleGen.examples"
+    (reason,) = found.json["reasons"]
+    assert "train-images-idx3-ubyte" in reason
+
+
+def test_one_source_line_is_found_and_named(command, verified, project_copy):
+    optimizer = project_copy / "components" / "trainer" / "optimizer.py"
+    text = optimizer.read_text()
+    assert text.count("math.sqrt(max(") == 1
+    optimizer.write_text(text.replace("math.sqrt(max(", "1.01 * math.sqrt(max("))
+    found = verify(command, verified, root=project_copy)
+    assert found.code == 5, found.errors
+    assert found.json["first_difference"] == "Trainer.model"
+    (reason,) = found.json["reasons"]
+    assert reason.startswith("code: ")

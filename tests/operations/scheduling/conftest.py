@@ -1,0 +1,287 @@
+"""A world for the scheduler in which days go by at once: a clock, processes, and who is told."""
+
+import dataclasses
+import datetime
+import json
+import math
+import pathlib
+import zoneinfo
+from collections.abc import Callable
+
+import pytest
+
+from operations.scheduling.look import Seen
+from operations.scheduling.plan import Policy
+from operations.scheduling.report import Report
+from operations.scheduling.runs import Runs
+from operations.scheduling.service import Service
+from operations.scheduling.state import read_state
+from operations.scheduling.timetable import Timetable
+from operations.scheduling.work import Work
+from pipeline.locations import Locations
+
+BEGIN = datetime.datetime(2026, 11, 23, 2, 30, tzinfo=datetime.UTC)
+# As the waits of a real clock, which notices soon when a machine has slept.
+LONGEST_WAIT_SECONDS = 60
+
+
+class Clock:
+    """A clock that goes on only where somebody waits.
+
+    Attributes:
+      until: when somebody asks the scheduler to stop.
+      wakes: when a process ends, or something else happens that ends a wait.
+    """
+
+    def __init__(self, now):
+        self.time = now
+        self.until = now
+        self.wakes = []
+        self.stop_requested = False
+
+    def now(self):
+        return self.time
+
+    def seconds(self):
+        return (self.time - BEGIN).total_seconds()
+
+    def wait(self, seconds):
+        left = [wake - self.seconds() for wake in self.wakes if wake > self.seconds()]
+        left += [seconds, LONGEST_WAIT_SECONDS]
+        if not self.stop_requested:
+            left.append((self.until - self.time).total_seconds())
+        self.time += datetime.timedelta(seconds=max(0, min(left)))
+        self.stop_requested = self.time >= self.until
+
+
+@dataclasses.dataclass
+class Process:
+    """How a process will go.
+
+    Attributes:
+      code: with which it ends.
+      seconds: after which it ends.
+      stubborn: seconds for which it goes on after it is asked to end; for ever, if infinite.
+      code_when_asked: with which it ends then.
+      at_end: what it does last, given its code.
+    """
+
+    code: int = 0
+    seconds: float = 30
+    stubborn: float = 0
+    code_when_asked: int = 130
+    at_end: Callable[[int], None] = lambda code: None
+
+
+class Child:
+    """A process at work."""
+
+    def __init__(self, process, clock):
+        self._process = process
+        self._clock = clock
+        self._ends(process.seconds, process.code)
+        self._ended = False
+
+    def poll(self):
+        if self._clock.seconds() < self._end:
+            return None
+        if not self._ended:
+            self._ended = True
+            self._process.at_end(self._code)
+        return self._code
+
+    def terminate(self):
+        self._ends(self._process.stubborn, self._process.code_when_asked)
+
+    def kill(self):
+        self._ends(0, -9)
+
+    def _ends(self, seconds, code):
+        self._end, self._code = self._clock.seconds() + seconds, code
+        if seconds < math.inf:
+            self._clock.wakes.append(self._end)
+
+
+class Commands:
+    """Starts processes as they were planned; when there is no plan left, runs that push.
+
+    Attributes:
+      seen: what looks see.
+      bad_input: what they find fault with; None where the input is sound.
+      held: who they find at work; None where nobody is.
+      runs: plans of the next runs.
+      begun: time, data and force of each run.
+      looks: time of each look.
+    """
+
+    def __init__(self, clock, locations):
+        self._clock = clock
+        self._locations = locations
+        self.seen = Seen(data="/data", data_digest="first")
+        self.bad_input = None
+        self.held = None
+        self.runs = []
+        self.begun = []
+        self.looks = []
+
+    def look(self, answer, log):
+        self.looks.append(self._clock.now())
+        log.touch()
+        refusal = self.bad_input or self.held
+        if refusal:
+            log.write_text(f"reading\nerror: {refusal}\n")
+            return Child(Process(code=2 if self.bad_input else 4, seconds=1), self._clock)
+        answer.write_text(self.seen.model_dump_json())
+        return Child(Process(seconds=1), self._clock)
+
+    def run(self, data, force, log):
+        self.begun.append((self._clock.now(), data, force))
+        plan = self.runs.pop(0) if self.runs else self.pushing()
+        if isinstance(plan, OSError):
+            raise plan
+        log.write_text("a run\nerror: the run says why\n")
+        return Child(plan, self._clock)
+
+    def pushing(self, **values):
+        """A run that pushes a model."""
+        receipt = {"status": "completed", "verdict": "pushed", "pushed_version": 17}
+        return self.leaving(receipt, **values)
+
+    def leaving(self, changes, **values):
+        """A run that leaves a receipt."""
+
+        def write(code):
+            receipt = {
+                "run_id": f"{self.began:%Y%m%d-%H%M%S}",
+                "pipeline": "clothes",
+                "began": self.began.isoformat(timespec="seconds"),
+                "seconds": 723.0,
+                "failure": None,
+                "gates": [],
+                "test_accuracy": 0.9451,
+                "pushed_version": None,
+                **changes,
+            }
+            folder = self._locations.runs / receipt["run_id"]
+            folder.mkdir(parents=True)
+            (folder / "receipt.json").write_text(json.dumps(receipt))
+            (folder / "review.html").touch()
+
+        return Process(at_end=write, **values)
+
+    @property
+    def began(self):
+        return self.begun[-1][0]
+
+    @property
+    def times(self):
+        """When runs began, as clocks show it."""
+        return [f"{time:%H:%M:%S}" for time, _, _ in self.begun]
+
+
+class Recorder:
+    """Stands for the metrics, and for those who are notified."""
+
+    def __init__(self):
+        self.skips = []
+        self.alarms = []
+        self.ended = []
+        self.next = None
+        self.messages = []
+
+    def skipped(self, reason):
+        self.skips.append(reason)
+
+    def run_ended(self, receipt, exit_code):
+        self.ended.append((receipt["run_id"] if receipt else None, exit_code))
+
+    def next_run(self, when):
+        self.next = when
+
+
+class Metrics(Recorder):
+    def alarm(self, kind):
+        self.alarms.append(kind)
+
+
+class Notifier(Recorder):
+    def alarm(self, title, text):
+        self.messages.append((title, text))
+
+    def all_clear(self, title, text):
+        self.messages.append((title, text))
+
+
+class World:
+    """A pipeline with a schedule.
+
+    Attributes:
+      clock: of the world.
+      commands: plans and processes.
+      metrics: what monitoring was told.
+      notifier: what people were told.
+    """
+
+    def __init__(self, root, now=BEGIN):
+        self.locations = Locations(root / "clothes")
+        self.file = self.locations.root / "schedule" / "state.json"
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        self.clock = Clock(now)
+        self.commands = Commands(self.clock, self.locations)
+        self.metrics = Metrics()
+        self.notifier = Notifier()
+
+    def serve(self, until, cron="0 * * * *", timezone="UTC", **policy):
+        """Runs the scheduler anew until a time, given as `HH:MM` on the first day, or a moment."""
+        if isinstance(until, str):
+            hour, minute = map(int, until.split(":"))
+            until = BEGIN.replace(hour=hour, minute=minute)
+        self.clock.until, self.clock.stop_requested = until, False
+        end = policy.pop("end", None)
+        timetable = Timetable(cron, timezone, end=end)
+        policy = Policy(**policy)
+        report = self._report(timetable.zone)
+        runs = self._runs(policy, report)
+        Service(timetable, policy, runs, self.clock, report).serve()
+
+    def once(self, **policy):
+        """Runs once; returns the exit code."""
+        self.clock.until, self.clock.stop_requested = BEGIN + datetime.timedelta(days=9), False
+        report = self._report(zoneinfo.ZoneInfo("UTC"))
+        return self._runs(Policy(**policy), report).once()
+
+    @property
+    def state(self):
+        """The state as it is kept."""
+        return read_state(self.file)
+
+    def sleep_until(self, time):
+        """The machine sleeps, or the scheduler is not there."""
+        self.clock.time = BEGIN.replace(hour=int(time[:2]), minute=int(time[3:]))
+
+    def _report(self, zone):
+        return Report("clothes", zone, self.clock, self.metrics, self.notifier)
+
+    def _runs(self, policy, report):
+        work = Work(self.commands, policy, self.locations, self.clock, report)
+        return Runs(work, policy, read_state(self.file), self.file, self.clock, report)
+
+
+@pytest.fixture(scope="session")
+def is_alive():
+    """Tells whether a process is there and has not ended."""
+
+    def alive(process):
+        try:
+            status = pathlib.Path(f"/proc/{process}/stat").read_text()
+        except FileNotFoundError:
+            return False
+        return status.rpartition(")")[2].split()[0] != "Z"
+
+    return alive
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A pipeline with a schedule, at half past two in the morning."""
+    return World(tmp_path)

@@ -1,0 +1,256 @@
+"""`schedule` from the command line: what it shows, refuses, installs, and runs."""
+
+import datetime
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import pipeline_runner
+from operations.lock import exclusive
+
+RUNNER = Path(pipeline_runner.__file__)
+SAMPLE_PIPELINE = "fashion-mnist-sample-smoke"
+PATIENCE_SECONDS = 60
+NIGHTLY = ("--cron", "0 3 * * *")
+# Importing one of these ends the process, so that nothing that is asked here waits for them.
+HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "tensorflow_model_analysis")
+
+
+@pytest.fixture(scope="session")
+def tripwires(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tripwires")
+    for name in HEAVY:
+        (folder / name).mkdir()
+        (folder / name / "__init__.py").write_text("raise SystemExit('heavy import')")
+    return str(folder)
+
+
+@pytest.fixture
+def schedule(command, tripwires, tmp_path):
+    """Runs `schedule` on the sample, with further arguments; what is given last wins."""
+
+    def run(*arguments, **environment):
+        usual = ("--data", "sample", "--output-dir", tmp_path / "outputs")
+        return command("schedule", *usual, *arguments, PYTHONPATH=tripwires, **environment)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "--cron is missing"),
+        (("--cron", "0 0 31 2 *"), "never comes"),
+        ((*NIGHTLY, "--timezone", "Europe/Berln"), "the nearest is 'Europe/Berlin'"),
+        ((*NIGHTLY, "--end", "2020-01-01"), "--end 2020-01-01 leaves no time"),
+        ((*NIGHTLY, "--set", "nonsense=1"), "unknown key 'nonsense'"),
+        ((*NIGHTLY, "--data", "absent"), "absent is no folder"),
+        ((*NIGHTLY, "--data", "auto"), "on a schedule the sample never takes its place"),
+        (("--once", "--data", "auto"), "on a schedule the sample never takes its place"),
+        ((*NIGHTLY, "--notify-file", "/absent"), "/absent cannot be read"),
+        ((*NIGHTLY, "--install-unit", "--unit-file", "/proc/x.service"), "cannot be written"),
+    ],
+)
+def test_bad_input_is_refused_in_a_line_and_nothing_is_changed(schedule, tmp_path, arguments, told):
+    outcome = schedule(*arguments)
+    *before, line = outcome.errors.splitlines()
+    assert outcome.code == 2, outcome.errors
+    assert outcome.output == ""
+    assert line.startswith("error: ")
+    assert told in line
+    assert "expected" in line
+    # Beside it, only what became of downloads.
+    assert all("ashion-mnist" in text or "ashion-MNIST" in text for text in before)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--jitter", "-1"),
+        ("--retries", "-1"),
+        ("--backoff", "0"),
+        ("--time-limit", "0"),
+        ("--misfire-grace", "-5"),
+        ("--data-due", "nan"),
+        ("--stop-within", "0"),
+        ("--metrics-port", "65536"),
+        ("--overlap", "both"),
+        ("--misfire", "run-twice"),
+    ],
+)
+def test_values_out_of_range_are_refused(arguments):
+    outcome = CliRunner().invoke(pipeline_runner.app, ["schedule", *NIGHTLY, *arguments])
+    assert outcome.exit_code == 2
+    assert arguments[0] in outcome.output
+
+
+def test_the_next_times_are_shown_and_nothing_is_started(schedule, tmp_path):
+    outcome = schedule("--cron", "30 3 * * mon-fri", "--timezone", "Europe/Berlin", "--next")
+    assert outcome.code == 0
+    lines = outcome.output.splitlines()
+    assert len(lines) == 5
+    assert all("03:30 CE" in line for line in lines)
+    assert all("  in " in line for line in lines)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_next_times_can_be_read_by_programs(schedule):
+    outcome = schedule(*NIGHTLY, "--timezone", "Asia/Kathmandu", "--next", "--json")
+    times = [datetime.datetime.fromisoformat(text) for text in outcome.json]
+    assert len(times) == 5
+    assert all((time.hour, time.minute) == (3, 0) for time in times)
+    assert {time.utcoffset() for time in times} == {datetime.timedelta(hours=5, minutes=45)}
+
+
+def test_help_says_what_can_be_set(schedule):
+    text = schedule("--help").output
+    for option in ("--overlap", "--misfire-grace", "--jitter", "--time-limit", "--retries"):
+        assert option in text
+    for option in ("--on-change", "--data-due", "--once", "--stop-within", "--install-unit"):
+        assert option in text
+
+
+def test_a_unit_runs_the_same_command_line(schedule, tmp_path):
+    path = tmp_path / "units" / "my unit.service"
+    arguments = (*NIGHTLY, "--set", "training.epochs=3", "--on-change")
+    outcome = schedule(*arguments, "--install-unit", f"--unit-file={path}")
+    assert outcome.code == 0, outcome.errors
+    (line,) = [line for line in path.read_text().splitlines() if line.startswith("ExecStart=")]
+    assert line == (
+        f"ExecStart={sys.executable} {RUNNER} schedule --data sample --output-dir "
+        f'{tmp_path}/outputs --cron "0 3 * * *" --set training.epochs=3 --on-change'
+    )
+    assert f"WorkingDirectory={Path.cwd()}\n" in path.read_text()
+    assert f"systemctl --user enable --now '{path}'" in outcome.output
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_a_unit_can_be_printed(schedule, tmp_path):
+    outcome = schedule(*NIGHTLY, "--unit-file", "-", FASHION_MNIST_DIR="/data")
+    assert "\nExecStart=" in outcome.output
+    assert "\nEnvironment=FASHION_MNIST_DIR=/data\n" in outcome.output
+    assert "--unit-file" not in outcome.output
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_unit_holds_no_secrets_and_says_so(schedule):
+    secret = {"IMAGE_PIPELINE_NOTIFY": "mailto://user:secret@example.org"}
+    outcome = schedule(*NIGHTLY, "--unit-file", "-", **secret)
+    assert "secret@" not in outcome.output
+    assert "IMAGE_PIPELINE_NOTIFY holds secrets and is not part of the unit" in outcome.errors
+
+
+def test_a_unit_lands_in_the_folder_of_the_user(schedule, tmp_path):
+    outcome = schedule(*NIGHTLY, "--install-unit", XDG_CONFIG_HOME=str(tmp_path))
+    name = f"image-pipeline-{SAMPLE_PIPELINE}.service"
+    assert (tmp_path / "systemd" / "user" / name).exists()
+    assert f"systemctl --user enable --now {name}" in outcome.output
+    assert "loginctl enable-linger" in outcome.output
+
+
+@pytest.fixture
+def standing(sample_run, tmp_path):
+    """A copy of a pipeline in which nothing changed since its run; returns its folder."""
+    return sample_run.copy(tmp_path / "outputs") / SAMPLE_PIPELINE
+
+
+def test_nothing_is_run_where_nothing_changed(schedule, standing, sample_run):
+    outcome = schedule("--once", "--on-change")
+    assert outcome.code == 0, outcome.errors
+    run = sample_run.receipt["run_id"]
+    assert outcome.output.endswith(f"skipped: nothing changed since run {run}\n")
+    assert [path.name for path in (standing / "runs").iterdir()] == [run]
+
+
+def test_what_changed_is_seen(schedule, standing):
+    outcome = schedule("--once", "--on-change", "--seed", "7")
+    # It goes as far as the import that ends it.
+    assert outcome.code == 1
+    assert "the run of" in outcome.output
+    assert "alarm: a run broke off" in outcome.output
+    (log,) = (standing / "schedule").glob("*.log")
+    assert "heavy import" in log.read_text()
+
+
+def test_a_pipeline_that_a_run_holds_is_skipped(schedule, standing):
+    with exclusive(standing / "lock", "run"):
+        outcome = schedule("--once")
+    assert outcome.code == 4
+    assert f"skipped: {SAMPLE_PIPELINE} is held by run (process {os.getpid()} of " in outcome.output
+
+
+def test_bad_input_of_a_schedule_that_has_begun_is_an_alarm(schedule, standing, tmp_path):
+    (standing / "schedule").mkdir()
+    (standing / "schedule" / "state.json").write_text("{}")
+    outcome = schedule("--once", "--set", "schema_file=absent.pbtxt")
+    assert outcome.code == 2
+    assert "absent.pbtxt cannot be read" in outcome.output
+    assert "alarm: no sound input" in outcome.output
+
+
+def test_another_scheduler_is_refused(schedule, standing):
+    with exclusive(standing / "schedule.lock", "schedule"):
+        outcome = schedule(*NIGHTLY)
+    assert outcome.code == 4
+    assert outcome.errors.startswith(f"error: {SAMPLE_PIPELINE} is held by schedule (process ")
+
+
+def test_a_service_shows_what_it_will_do_and_ends_when_asked(tripwires, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    arguments = ["--cron", "0 0 1 1 *", "--timezone", "Europe/Berlin", "--retries", "2"]
+    arguments += ["--data", "sample", "--output-dir", str(tmp_path), "--metrics-port", str(port)]
+    output = tmp_path / "output"
+    with output.open("w") as stream:
+        service = subprocess.Popen(
+            [sys.executable, str(RUNNER), "schedule", *arguments],
+            stdout=stream,
+            stderr=stream,
+            env={**os.environ, "PYTHONPATH": tripwires},
+        )
+    try:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while "2 retries" not in output.read_text():
+            assert time.monotonic() < until and service.poll() is None, output.read_text()
+            time.sleep(0.05)
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        metrics = direct.open(f"http://127.0.0.1:{port}/metrics").read().decode()
+        service.send_signal(signal.SIGTERM)
+        assert service.wait(PATIENCE_SECONDS) == 0
+    finally:
+        service.kill()
+        service.wait()
+    assert f'next_run_timestamp_seconds{{pipeline="{SAMPLE_PIPELINE}"}}' in metrics
+    text = output.read_text()
+    assert text.count("-01-01 00:00") == 5
+    assert "'0 0 1 1 *' in Europe/Berlin" in text
+    assert text.endswith("stopped\n")
+    state = json.loads((tmp_path / SAMPLE_PIPELINE / "schedule" / "state.json").read_text())
+    assert state["schedule"] == "'0 0 1 1 *' in Europe/Berlin"
+
+
+@pytest.mark.slow
+def test_once_runs_the_graph(command, tmp_path):
+    arguments = ("--once", "--data", "sample", "--profile", "smoke", "--output-dir", tmp_path)
+    outcome = command("schedule", *arguments)
+    assert outcome.code == 0, outcome.output
+    (path,) = tmp_path.glob("*/runs/*/receipt.json")
+    receipt = json.loads(path.read_text())
+    version = receipt["pushed_version"]
+    assert f"run {receipt['run_id']} pushed version {version}, accuracy 0." in outcome.output
+    assert f"page {path.with_name('review.html')}" in outcome.output
+    # What it pushed stands until something changes.
+    following = command("schedule", *arguments, "--on-change")
+    assert following.code == 0
+    assert f"nothing changed since run {receipt['run_id']}" in following.output

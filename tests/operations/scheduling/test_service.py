@@ -1,0 +1,517 @@
+"""The scheduler over days: overlap, misfires, retries, time limits, alarms, and restarts."""
+
+import datetime
+import json
+import math
+import os
+import re
+
+import pytest
+
+from operations.scheduling.look import Seen
+
+FAILED = {"status": "failed", "verdict": "none", "failure": {"node": "Trainer", "message": "oom"}}
+DAY = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
+STOPPED = {
+    "status": "failed",
+    "verdict": "stopped",
+    "failure": {"node": "DataGate", "message": "labels drifted"},
+}
+CUT_OFF = {"status": "interrupted", "verdict": "none"}
+REFUSED = {
+    "status": "completed",
+    "verdict": "refused",
+    "gates": [
+        {
+            "metric": "accuracy",
+            "slice": "overall",
+            "value": 0.8512,
+            "threshold": 0.9,
+            "passed": False,
+        },
+        {"metric": "recall", "slice": "Boot", "value": 0.9, "threshold": 0.6, "passed": True},
+    ],
+}
+
+
+@pytest.fixture
+def lines(capsys):
+    """The lines that the scheduler printed since this was asked last."""
+
+    def read():
+        return capsys.readouterr().out.splitlines()
+
+    return read
+
+
+def test_runs_begin_when_they_are_due(world, lines):
+    world.serve("05:30")
+    assert world.commands.times == ["03:00:01", "04:00:01", "05:00:01"]
+    assert world.commands.begun[0][1:] == ("/data", True)
+    assert world.metrics.skips == []
+    assert world.state.last_run.exit_code == 0
+    assert world.state.last_run.scheduled.hour == 5
+    assert world.metrics.next.hour == 6
+    told = lines()
+    log = world.file.parent / "20261123-030000.log"
+    assert told[0] == f"2026-11-23 03:00:01 UTC  the run of 03:00 began; its output goes to {log}"
+    page = world.locations.runs / "20261123-030001" / "review.html"
+    assert told[1] == (
+        "2026-11-23 03:00:31 UTC  run 20261123-030001 pushed version 17, accuracy 0.945, "
+        f"12 min 3 s, page {page}"
+    )
+    assert told[-1] == "2026-11-23 05:30:00 UTC  stopped"
+
+
+def test_lines_have_the_time_of_the_zone(world, lines):
+    world.serve("03:30", "0 4 * * *", "Europe/Berlin")
+    assert lines()[0].startswith("2026-11-23 04:00:01 CET  the run of 04:00 began")
+
+
+def test_a_run_that_is_due_while_another_is_at_work_is_skipped(world, lines):
+    world.commands.runs = [world.commands.pushing(seconds=5400)]
+    world.serve("05:30")
+    assert world.commands.times == ["03:00:01", "05:00:01"]
+    assert world.metrics.skips == ["overlap"]
+    assert "04:00:00 UTC  skipped: the run of 03:00 is still at work" in "\n".join(lines())
+
+
+def test_one_run_waits_where_that_is_asked_for(world, lines):
+    world.commands.runs = [world.commands.pushing(seconds=9000)]
+    world.serve("06:30", queue=True)
+    # That of 4:00 waited until 5:30; that of 5:00 found it waiting.
+    assert world.commands.times == ["03:00:01", "05:30:02", "06:00:01"]
+    assert world.metrics.skips == ["overlap"]
+    told = "\n".join(lines())
+    assert "04:00:00 UTC  the run of 04:00 waits for the run of 03:00" in told
+    assert "05:00:00 UTC  skipped: the run of 03:00 is still at work, and another waits" in told
+
+
+def test_a_failed_run_is_retried_with_growing_pauses(world, lines):
+    failing = [world.commands.leaving(FAILED, code=1) for _ in range(2)]
+    world.commands.runs = failing
+    world.serve("03:30", retries=3, backoff_seconds=60)
+    assert world.commands.times == ["03:00:01", "03:01:32", "03:04:03"]
+    assert [code for _, code in world.metrics.ended] == [1, 1, 0]
+    assert world.state.last_run.exit_code == 0
+    # A run that fails tells of it itself.
+    assert world.notifier.messages == []
+    told = "\n".join(lines())
+    assert "run 20261123-030001 failed in Trainer after 12 min 3 s: oom" in told
+    assert "retry 1 of 3 in 1 min" in told
+    assert "retry 2 of 3 in 2 min" in told
+
+
+def test_retries_have_an_end(world):
+    world.commands.runs = [world.commands.leaving(FAILED, code=1) for _ in range(9)]
+    world.serve("03:30", retries=2, backoff_seconds=1)
+    assert len(world.commands.begun) == 3
+    assert world.state.last_run.exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "receipt", "told"),
+    [
+        (1, STOPPED, "was stopped in DataGate after 12 min 3 s: labels drifted"),
+        (2, None, "the run says why"),
+        (3, REFUSED, "was refused (accuracy of overall 0.8512 against 0.9000), accuracy 0.945"),
+        (4, None, "skipped: the run says why"),
+        (130, CUT_OFF, "was interrupted, not by the scheduler"),
+    ],
+)
+def test_what_a_retry_cannot_mend_is_not_retried(world, lines, code, receipt, told):
+    plan = world.commands.pushing() if receipt is None else world.commands.leaving(receipt)
+    plan.code = code
+    if receipt is None:
+        plan.at_end = lambda code: None
+    world.commands.runs = [plan]
+    world.serve("03:30", retries=3, backoff_seconds=1)
+    assert len(world.commands.begun) == 1
+    assert world.state.last_run.exit_code == code
+    assert told in "\n".join(lines())
+
+
+@pytest.mark.parametrize(
+    ("code", "receipt", "told"),
+    [
+        (-9, CUT_OFF, "run 20261123-030001 was killed by SIGKILL: the run says why"),
+        (-11, None, "the run of 03:00 was killed by SIGSEGV"),
+        (134, None, "the run of 03:00 ended with exit code 134"),
+        (1, None, "the run of 03:00 ended with exit code 1"),
+        (1, CUT_OFF, "run 20261123-030001 ended with exit code 1"),
+    ],
+)
+def test_a_crash_is_retried_and_at_last_an_alarm(world, lines, code, receipt, told):
+    def plan():
+        process = world.commands.leaving(receipt or {}, code=code)
+        if receipt is None:
+            process.at_end = lambda code: None
+        return process
+
+    world.commands.runs = [plan(), plan()]
+    world.serve("03:30", retries=1, backoff_seconds=1)
+    assert len(world.commands.begun) == 2
+    assert world.state.last_run.exit_code == 1
+    assert told in "\n".join(lines())
+    ((title, text),) = world.notifier.messages
+    assert title == "clothes: a run broke off"
+    assert text == world.state.last_run.text
+    assert world.metrics.alarms == ["run"]
+
+
+def test_a_crash_that_a_retry_mends_is_no_alarm(world):
+    crash = world.commands.pushing(code=-9)
+    crash.at_end = lambda code: None
+    world.commands.runs = [crash]
+    world.serve("03:30", retries=1, backoff_seconds=1)
+    assert world.notifier.messages == []
+
+
+def test_a_completed_run_ends_the_alarm(world, lines):
+    crash = world.commands.pushing(code=-9)
+    crash.at_end = lambda code: None
+    world.commands.runs = [crash, world.commands.leaving(FAILED, code=1)]
+    world.serve("05:30")
+    titles = [title for title, _ in world.notifier.messages]
+    assert titles == ["clothes: a run broke off", "clothes recovered from: a run broke off"]
+    assert "05:00:31 UTC  recovered from: a run broke off" in "\n".join(lines())
+    assert world.state.alarms == {}
+
+
+def test_what_cannot_be_started_is_an_alarm(world, lines):
+    world.commands.runs = [OSError(11, "Resource temporarily unavailable")]
+    world.serve("04:30")
+    assert "the run of 03:00 could not be started" in world.notifier.messages[0][1]
+    assert world.commands.times[-1] == "04:00:01"
+
+
+def test_a_run_that_takes_too_long_is_asked_to_end(world, lines):
+    world.commands.runs = [world.commands.leaving(CUT_OFF, seconds=math.inf, stubborn=5)]
+    world.serve("04:30", time_limit_seconds=600, stop_seconds=30)
+    told = "\n".join(lines())
+    assert "03:10:06 UTC  run 20261123-030001 took longer than its limit of 10 min" in told
+    assert world.metrics.alarms == ["run"]
+    assert world.metrics.ended[0] == ("20261123-030001", 1)
+    assert world.commands.times[-1] == "04:00:01"
+
+
+def test_a_run_that_does_not_end_when_asked_is_killed(world, lines):
+    world.commands.runs = [
+        world.commands.leaving(CUT_OFF, seconds=math.inf, stubborn=math.inf) for _ in range(2)
+    ]
+    world.serve("03:50", time_limit_seconds=600, stop_seconds=30, retries=1)
+    told = "\n".join(lines())
+    assert "03:10:31 UTC  run 20261123-030001 took longer than its limit of 10 min" in told
+    # It is retried: the second attempt began a look and a minute later.
+    assert world.commands.times == ["03:00:01", "03:11:32"]
+    assert len(world.notifier.messages) == 1
+
+
+def test_a_run_that_is_complete_when_it_is_asked_to_end_is_complete(world):
+    plan = world.commands.pushing(seconds=math.inf, stubborn=5, code_when_asked=0)
+    world.commands.runs = [plan]
+    world.serve("03:30", time_limit_seconds=600)
+    assert world.state.last_run.exit_code == 0
+    assert world.notifier.messages == []
+
+
+def test_the_end_of_the_scheduler_ends_the_run(world, lines):
+    world.commands.runs = [world.commands.leaving(CUT_OFF, seconds=math.inf, stubborn=5)]
+    world.serve("03:20", retries=3)
+    assert len(world.commands.begun) == 1
+    *_, interrupted, stopped = lines()
+    assert "03:20:05 UTC  run 20261123-030001 was interrupted; what is complete" in interrupted
+    assert stopped.endswith("03:20:05 UTC  stopped")
+    assert world.notifier.messages == []
+
+
+def test_the_end_of_the_scheduler_kills_a_run_that_does_not_end(world, lines):
+    world.commands.runs = [world.commands.leaving(CUT_OFF, seconds=math.inf, stubborn=math.inf)]
+    world.serve("03:20", stop_seconds=45)
+    assert lines()[-1].endswith("03:20:45 UTC  stopped")
+
+
+def test_nothing_is_begun_once_the_end_is_asked_for(world):
+    world.commands.runs = [world.commands.leaving(CUT_OFF, seconds=math.inf, stubborn=30)]
+    world.serve(DAY.replace(hour=3, minute=59, second=50), stop_seconds=60)
+    assert world.clock.time.minute == 0
+    assert world.metrics.skips == []
+    world.serve("04:30")
+    # Both were due; one makes up for them.
+    assert world.commands.times == ["03:00:01", "04:00:21"]
+    assert world.state.last_run.scheduled.hour == 4
+
+
+def test_the_end_of_the_scheduler_ends_a_pause(world, lines):
+    world.commands.runs = [world.commands.leaving(FAILED, code=1)]
+    world.serve("03:20", retries=1, backoff_seconds=7200)
+    assert lines()[-1].endswith("03:20:00 UTC  stopped")
+
+
+def test_a_run_that_was_cut_off_is_made_up_for_after_a_restart(world, lines):
+    world.commands.runs = [world.commands.leaving(CUT_OFF, seconds=math.inf)]
+    world.serve("03:20")
+    assert world.state.at_work.hour == 3
+    world.sleep_until("03:40")
+    world.serve("03:50")
+    assert world.commands.times == ["03:00:01", "03:40:01"]
+    assert "the run of 03:00 was missed, 40 min ago, and is made up for" in "\n".join(lines())
+    assert world.state.at_work is None
+
+
+def test_a_run_that_waited_is_made_up_for_after_a_restart(world):
+    world.commands.runs = [world.commands.leaving(CUT_OFF, seconds=math.inf)]
+    world.serve("04:20", queue=True)
+    world.sleep_until("04:40")
+    world.serve("04:50", queue=True)
+    # One makes up for both.
+    assert world.commands.times == ["03:00:01", "04:40:01"]
+    assert world.state.last_run.scheduled.hour == 4
+
+
+def test_one_run_makes_up_for_all_that_were_missed(world, lines):
+    world.serve("02:40")
+    world.sleep_until("05:20")
+    world.serve("06:30")
+    assert world.commands.times == ["05:20:01", "06:00:01"]
+    assert "the run of 05:00 was missed, 20 min ago, and is made up for" in "\n".join(lines())
+
+
+def test_what_was_missed_is_skipped_where_that_is_asked_for(world, lines):
+    world.serve("02:40", run_missed=False)
+    world.sleep_until("05:20")
+    world.serve("06:30", run_missed=False)
+    assert world.commands.times == ["06:00:01"]
+    assert world.metrics.skips == ["missed"]
+    assert "skipped: the run of 05:00 was missed, 20 min ago" in "\n".join(lines())
+
+
+def test_what_was_missed_too_long_ago_is_skipped(world, lines):
+    world.serve("02:40", "0 3 * * *", grace_seconds=3600)
+    world.sleep_until("05:20")
+    world.serve("06:30", "0 3 * * *", grace_seconds=3600)
+    assert world.commands.times == []
+    assert "the run of 03:00 was missed, 2 h 20 min ago; 1 h is the most" in "\n".join(lines())
+
+
+def test_a_short_grace_does_not_skip_what_is_on_time(world):
+    world.serve("02:40")
+    world.sleep_until("03:00")
+    world.serve("03:30", grace_seconds=1)
+    assert world.commands.times == ["03:00:01"]
+
+
+def test_a_machine_that_slept_misses_runs(world, lines):
+    plan = world.commands.pushing()
+    plan.at_end = lambda code: world.sleep_until("06:20")
+    world.commands.runs = [plan]
+    world.serve("06:50")
+    assert world.commands.times == ["03:00:01", "06:20:01"]
+    assert "the run of 06:00 was missed, 20 min ago" in "\n".join(lines())
+
+
+def test_nothing_was_missed_before_the_first_start(world):
+    world.serve("02:50", "0 2 * * *")
+    assert world.commands.times == []
+
+
+def test_nothing_was_missed_of_another_schedule(world):
+    world.serve("02:40", "0 4 * * *")
+    world.sleep_until("03:20")
+    world.serve("03:30", "0 3 * * *")
+    assert world.commands.times == []
+
+
+def test_a_state_that_cannot_be_read_is_begun_anew(world):
+    world.file.write_text("{")
+    world.serve("03:30")
+    assert world.commands.times == ["03:00:01"]
+    assert json.loads(world.file.read_text())["last_run"]["exit_code"] == 0
+
+
+def test_a_state_that_cannot_be_written_stops_nothing(world, lines):
+    # In the place of the file that is to become the state.
+    (world.file.parent / f".state.json.{os.getpid()}").mkdir()
+    world.serve("03:30")
+    assert world.commands.times == ["03:00:01"]
+    assert "the state cannot be written: " in "\n".join(lines())
+
+
+def test_nothing_is_run_where_nothing_changed(world, lines):
+    world.serve("03:30", on_change=True)
+    assert world.commands.begun[0][2] is False
+    standing = {"standing_run": "20261123-030001", "exit_code": 3}
+    world.commands.seen = world.commands.seen.model_copy(update=standing)
+    world.serve("04:30", on_change=True)
+    assert world.commands.times == ["03:00:01"]
+    assert world.metrics.skips == ["unchanged"]
+    assert world.metrics.ended[-1] == (None, 3)
+    assert "04:00:01 UTC  skipped: nothing changed since run 20261123-030001" in "\n".join(lines())
+    # An empty log tells nobody anything.
+    assert [path.name for path in world.file.parent.glob("*.log")] == ["20261123-030000.log"]
+
+
+def test_a_run_that_finds_nothing_changed_was_skipped(world):
+    unchanged = world.commands.pushing()
+    unchanged.at_end = lambda code: None
+    world.commands.runs = [world.commands.pushing(), unchanged]
+    world.serve("04:30", on_change=True)
+    assert len(world.commands.begun) == 2
+    assert world.metrics.skips == ["unchanged"]
+    assert [run for run, _ in world.metrics.ended] == ["20261123-030001", None]
+
+
+def test_bad_input_is_an_alarm_until_a_run_is_complete(world, lines):
+    world.commands.bad_input = "span-2 is half copied."
+    world.serve("05:30")
+    assert world.commands.begun == []
+    # Once: it has not become another fault in the meantime.
+    assert world.notifier.messages == [("clothes: no sound input", "span-2 is half copied.")]
+    assert world.state.last_run.exit_code == 2
+    world.commands.bad_input = "span-2 has no labels."
+    world.serve("06:30")
+    assert world.notifier.messages[1:] == [("clothes: no sound input", "span-2 has no labels.")]
+    world.commands.bad_input = None
+    world.serve("07:30")
+    title, text = world.notifier.messages[2]
+    assert title == "clothes recovered from: no sound input"
+    assert text == "It was told before: span-2 has no labels."
+    assert len(world.notifier.messages) == 3
+    assert world.metrics.alarms == ["input", "input"]
+
+
+def test_bad_input_is_over_where_it_is_as_it_was(world):
+    world.commands.bad_input = "a file is missing."
+    world.serve("03:30", on_change=True)
+    world.commands.bad_input = None
+    standing = {"standing_run": "20261122-030001", "exit_code": 0}
+    world.commands.seen = world.commands.seen.model_copy(update=standing)
+    world.serve("04:30", on_change=True)
+    assert world.commands.begun == []
+    assert [title for title, _ in world.notifier.messages][1:] == [
+        "clothes recovered from: no sound input"
+    ]
+
+
+def test_a_pipeline_that_somebody_else_holds_is_skipped(world, lines):
+    world.commands.held = "clothes is held by run (process 7 of ann on host)."
+    world.serve("03:30", retries=3)
+    assert world.commands.begun == []
+    assert world.metrics.skips == ["held"]
+    assert world.state.last_run.exit_code == 4
+    assert world.notifier.messages == []
+    assert "skipped: clothes is held by run (process 7 of ann" in "\n".join(lines())
+
+
+def test_data_that_does_not_come_is_an_alarm_once(world, lines):
+    world.serve("06:50", "0 3,6 * * *", data_due_seconds=2 * 3600)
+    # Seen at 3:00, it is looked for when it is due, although no run is.
+    assert [f"{time:%H:%M}" for time in world.commands.looks] == ["03:00", "05:00", "06:00"]
+    ((title, text),) = world.notifier.messages
+    assert "\n".join(lines()).count(text) == 1
+    assert title == "clothes: data is overdue"
+    assert text == "/data is as it was at 03:00; new data is due every 2 h"
+    assert world.metrics.alarms == ["late_data"]
+    assert world.commands.times == ["03:00:01", "06:00:01"]
+
+
+def test_data_that_comes_late_ends_the_alarm_and_may_be_late_again(world):
+    day = datetime.timedelta(days=1)
+    world.serve("06:50", "0 3,7 * * *", data_due_seconds=2 * 3600)
+    world.commands.seen = Seen(data="/data", data_digest="second")
+    world.serve(world.clock.time + day / 4, "0 3,7 * * *", data_due_seconds=2 * 3600)
+    assert [title for title, _ in world.notifier.messages] == [
+        "clothes: data is overdue",
+        "clothes recovered from: data is overdue",
+        "clothes: data is overdue",
+    ]
+
+
+def test_data_that_comes_in_time_is_no_alarm(world):
+    for digest in ("first", "second", "third"):
+        world.commands.seen = Seen(data="/data", data_digest=digest)
+        time = world.clock.time + datetime.timedelta(hours=1)
+        world.serve(time, data_due_seconds=1.5 * 3600)
+    assert world.notifier.messages == []
+
+
+def test_overdue_data_that_cannot_be_read_is_looked_for_again(world):
+    world.serve("03:30", "0 3 * * *", data_due_seconds=3600)
+    world.commands.bad_input = "a drive is gone."
+    world.serve("04:05", "0 3 * * *", data_due_seconds=3600)
+    assert world.notifier.messages == [("clothes: no sound input", "a drive is gone.")]
+    world.commands.bad_input = None
+    world.serve("04:30", "0 3 * * *", data_due_seconds=3600)
+    assert world.notifier.messages[-1][0] == "clothes: data is overdue"
+
+
+def test_jitter_puts_runs_off(world, lines):
+    day = datetime.timedelta(days=1)
+    world.serve(world.clock.time + 8 * day, "0 3 * * *", jitter_seconds=1800)
+    minutes = [time.minute for time, _, _ in world.commands.begun]
+    assert len(minutes) == 8
+    assert all(time.hour == 3 for time, _, _ in world.commands.begun)
+    assert all(0 <= minute <= 30 for minute in minutes)
+    assert len(set(minutes)) > 1
+    assert world.metrics.skips == []
+    assert "the run of 03:00 began" in lines()[0]
+
+
+def test_a_schedule_that_ends_ends_the_scheduler(world, lines):
+    world.serve("23:00", end="2026-11-23T04:30")
+    assert world.commands.times == ["03:00:01", "04:00:01"]
+    assert lines()[-1] == "2026-11-23 04:00:31 UTC  no further run is due"
+
+
+def test_clocks_that_are_changed_run_a_night_once(world):
+    world.clock.time = datetime.datetime(2026, 10, 24, 12, tzinfo=datetime.UTC)
+    until = world.clock.time + datetime.timedelta(days=2)
+    world.serve(until, "30 2 * * *", "Europe/Berlin")
+    assert world.commands.times == ["00:30:01", "01:30:01"]
+
+
+def test_old_logs_are_removed(world):
+    for number in range(150):
+        (world.file.parent / f"20250101-{number:06}.log").write_text("old")
+    world.serve("03:30")
+    logs = sorted(path.name for path in world.file.parent.glob("*.log"))
+    assert len(logs) == 100
+    assert logs[-1] == "20261123-030000.log"
+    assert logs[0] == "20250101-000051.log"
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 3, 4])
+def test_once_exits_as_the_run_does(world, lines, code):
+    receipts = {0: {"status": "completed", "verdict": "pushed"}, 1: STOPPED, 3: REFUSED}
+    plan = world.commands.leaving(receipts.get(code, {}), code=code)
+    if code not in receipts:
+        plan.at_end = lambda code: None
+    world.commands.runs = [plan]
+    assert world.once(retries=2) == code
+    assert len(world.commands.begun) == 1
+    assert re.match(r"2026-11-23 02:30:01 UTC  the run of 02:30 began", lines()[0])
+
+
+def test_once_retries_as_the_schedule_would(world):
+    crash = world.commands.pushing(code=-9)
+    crash.at_end = lambda code: None
+    world.commands.runs = [crash, crash]
+    assert world.once(retries=1) == 1
+    assert len(world.commands.begun) == 2
+    assert world.once() == 0
+
+
+def test_once_exits_as_the_run_since_which_nothing_changed(world):
+    standing = {"standing_run": "20261122-030001", "exit_code": 3}
+    world.commands.seen = world.commands.seen.model_copy(update=standing)
+    assert world.once(on_change=True) == 3
+    assert world.commands.begun == []
+
+
+def test_once_changes_nothing_of_the_schedule(world):
+    world.serve("02:40")
+    handled = world.state.handled
+    world.sleep_until("02:50")
+    assert world.once() == 0
+    assert world.state.handled == handled
+    assert world.state.last_run.scheduled.minute == 50

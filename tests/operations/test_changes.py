@@ -1,0 +1,150 @@
+"""Whether the verdict of the last completed run stands."""
+
+import dataclasses
+import shutil
+
+import pytest
+
+from operations import changes, machine
+from pipeline import config, records
+
+
+@pytest.fixture
+def record(locations):
+    """Writes a receipt as that of a run."""
+
+    def write(receipt, **changed):
+        receipt = {**receipt, **changed}
+        folder = locations.runs / receipt["run_id"]
+        folder.mkdir(parents=True)
+        records.write_receipt(folder, receipt)
+        return receipt
+
+    return write
+
+
+@pytest.fixture
+def serve(locations):
+    """Puts versions into the serving folder."""
+
+    def put(*versions):
+        for version in versions:
+            (locations.serving / str(version)).mkdir(parents=True)
+
+    return put
+
+
+@pytest.fixture
+def pushed(pushed_receipt, prepared, record, serve):
+    """A run with the same input, whose version is served."""
+    serve(17)
+    return record(pushed_receipt, input_digest=changes.input_digest(prepared), served_version=17)
+
+
+@pytest.fixture
+def refused(pushed_receipt, prepared, record, serve):
+    """A run with the same input that was refused while another version was served."""
+    serve(16)
+    return record(
+        pushed_receipt,
+        input_digest=changes.input_digest(prepared),
+        verdict="refused",
+        pushed_version=None,
+        served_version=16,
+    )
+
+
+def test_before_the_first_run_nothing_stands(prepared):
+    assert changes.standing_run(prepared) is None
+
+
+def test_a_push_stands_while_nothing_changes(pushed, prepared):
+    assert changes.standing_run(prepared) == pushed
+
+
+def test_a_push_stands_after_a_rollback_from_it(pushed, prepared, serve):
+    serve(18)
+    assert changes.standing_run(prepared) == pushed
+
+
+def test_a_push_whose_version_is_gone_does_not_stand(pushed, prepared, locations):
+    shutil.rmtree(locations.serving / "17")
+    assert changes.standing_run(prepared) is None
+
+
+def test_a_refusal_stands_while_the_same_model_is_served(refused, prepared, serve):
+    assert changes.standing_run(prepared) == refused
+    serve(18)
+    assert changes.standing_run(prepared) is None
+
+
+@pytest.mark.parametrize("status", ["failed", "interrupted"])
+def test_what_did_not_come_to_its_end_has_no_verdict(status, pushed_receipt, prepared, record):
+    record(pushed_receipt, input_digest=changes.input_digest(prepared), status=status)
+    assert changes.standing_run(prepared) is None
+
+
+def test_a_failure_after_it_leaves_a_verdict_standing(pushed, prepared, record):
+    record(pushed, run_id="20260102-040000", status="failed", verdict="none", input_digest="0" * 64)
+    assert changes.standing_run(prepared) == pushed
+
+
+def test_a_later_run_with_other_input_ends_it(pushed, prepared, record):
+    record(pushed, run_id="20260102-040000", input_digest="0" * 64)
+    assert changes.standing_run(prepared) is None
+
+
+def test_runs_of_another_pipeline_do_not_count(pushed, prepared):
+    other = dataclasses.replace(
+        prepared,
+        locations=dataclasses.replace(prepared.locations, root=prepared.locations.root / "x"),
+    )
+    assert changes.standing_run(other) is None
+
+
+def test_a_receipt_that_knows_no_digest_does_not_count(pushed_receipt, prepared, record, serve):
+    serve(17)
+    del pushed_receipt["input_digest"]
+    record(pushed_receipt)
+    assert changes.standing_run(prepared) is None
+
+
+def changed_data(prepared):
+    test = dataclasses.replace(prepared.data.test, images_sha256="f" * 64)
+    return {"data": dataclasses.replace(prepared.data, test=test)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda prepared: {"config": config.load("default", ["seed=8"])},
+        lambda prepared: {"config": config.load("best", ["seed=7"])},
+        lambda prepared: {"config": config.load("default", ["seed=7", "gates.accuracy=0.91"])},
+        changed_data,
+        lambda prepared: {"data": dataclasses.replace(prepared.data, schema_sha256="f" * 64)},
+        lambda prepared: {"precision": "bfloat16"},
+    ],
+    ids=["seed", "profile", "gate", "data", "schema", "precision"],
+)
+def test_each_input_counts(change, pushed, prepared):
+    assert changes.standing_run(dataclasses.replace(prepared, **change(prepared))) is None
+
+
+def test_where_the_schema_lies_does_not_count(pushed, prepared):
+    moved = prepared.config.model_copy(update={"schema_file": "/elsewhere/schema.pbtxt"})
+    assert changes.standing_run(dataclasses.replace(prepared, config=moved)) == pushed
+
+
+@pytest.mark.parametrize(
+    "edited", ["components/trainer/model.py", "pipeline/gates.py", "requirements.txt"]
+)
+def test_code_and_lock_count(edited, pushed, prepared, monkeypatch, tmp_path):
+    copy = tmp_path / "project"
+    for folder in ("components", "pipeline"):
+        shutil.copytree(machine._ROOT / folder, copy / folder)
+    shutil.copy(machine._ROOT / "requirements.txt", copy)
+    monkeypatch.setattr(machine, "_ROOT", copy)
+    assert changes.standing_run(prepared) == pushed
+    with (copy / edited).open("a") as file:
+        file.write("# edited\n")
+    assert changes.standing_run(prepared) is None

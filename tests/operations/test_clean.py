@@ -1,0 +1,335 @@
+"""Clean: what goes, what stays, how much it frees, and that a crash in between does no harm."""
+
+import datetime
+import json
+import os
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.pusher import versions
+from operations import clean, lock, rollback
+from operations.clean import Policy
+from pipeline.errors import LockHeldError, OutputError, UnknownRunError, UsageError
+
+LAST = Policy(keep_last=1, older_than=None, keep_versions=None)
+
+
+@pytest.fixture
+def output_dir(locations):
+    return locations.root.parent
+
+
+@pytest.fixture
+def cleaned(output_dir, capsys):
+    """Cleans, and returns what it says of the one pipeline as JSON."""
+
+    def run(policy=LAST, apply=True):
+        clean.main(policy, None, output_dir, apply, as_json=True)
+        (report,) = json.loads(capsys.readouterr().out)["pipelines"]
+        return report
+
+    return run
+
+
+def used(locations):
+    """The bytes on the disk, each file once, as the system's own tool says."""
+    places = (locations.artifacts, locations.runs, locations.serving)
+    folders = [place for place in places if place.exists()]
+    told = subprocess.run(
+        ["du", "--summarize", "--total", "--block-size=1", *folders],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    return int(told.stdout.splitlines()[-1].split()[0])
+
+
+@pytest.fixture
+def four(past):
+    """Two pushed and two refused models; the last is refused."""
+    past.run("20260101-120000", "a")
+    past.run("20260102-120000", "b", push=False)
+    past.run("20260103-120000", "c")
+    past.run("20260104-120000", "d", push=False)
+
+
+def there(past):
+    return {name for name in past.made if past.examples(name).exists()}
+
+
+def test_outdated_artifacts_go_and_those_of_the_last_runs_stay(four, past, cleaned):
+    report = cleaned()
+    assert report["outdated_runs"] == ["20260101-120000", "20260102-120000", "20260103-120000"]
+    assert report["staying_runs"] == ["20260104-120000"]
+    assert there(past) == {"d"}
+
+
+def test_served_versions_and_their_models_stay_with_their_questions(four, past, cleaned, locations):
+    before = versions.served_versions(locations.serving)
+    cleaned()
+    assert versions.served_versions(locations.serving) == before
+    for model in ("a", "c"):
+        assert (past.model(model) / "golden.npz").exists()
+    assert not past.model("b").exists()
+
+
+def test_what_can_be_rolled_back_to_still_can(four, past, cleaned, locations, monkeypatch):
+    monkeypatch.setattr(rollback, "check_export", lambda *_: [])
+    cleaned()
+    assert rollback.rollback(locations, None).new_version
+
+
+def test_removed_artifacts_are_deleted_in_ml_metadata_and_no_others(four, past, cleaned):
+    cleaned()
+    for folder, state in past.states().items():
+        assert (state == "LIVE") == folder.exists(), folder
+
+
+def test_the_model_to_compare_with_stays_though_nothing_serves_it(four, past, cleaned, locations):
+    """The last blessed model, which was refused by another gate, say."""
+    past.run("20260105-120000", "e", push=False)
+    past.run("20260106-120000", "a", push=False)
+    cleaned()
+    assert past.model("e").exists()
+
+
+def test_what_a_staying_run_took_from_the_cache_stays(past, cleaned):
+    past.run("20260101-120000", "a", push=False)
+    past.run("20260102-120000", "b", push=False)
+    past.run("20260103-120000", "a", push=False)
+    cleaned()
+    assert "a" in there(past)
+    assert "b" not in there(past)
+
+
+def test_what_it_frees_is_what_it_promised(four, past, cleaned, locations):
+    promised = cleaned(apply=False)["freed_bytes"]
+    before = used(locations)
+    assert cleaned()["freed_bytes"] == promised > 100_000
+    assert before - used(locations) == promised
+
+
+def answers(past, locations, run_id, model):
+    """The answers of a run, by two names: in the artifact and beside the page."""
+    artifact = past.examples(model) / "predictions.parquet"
+    artifact.write_bytes(bytes(70_000))
+    os.link(artifact, locations.runs / run_id / "predictions.parquet")
+
+
+def test_a_file_with_two_names_counts_once(four, past, cleaned, locations):
+    answers(past, locations, "20260102-120000", "b")
+    before = used(locations)
+    promised = cleaned()["freed_bytes"]
+    assert before - used(locations) == promised
+    assert not (locations.runs / "20260102-120000" / "predictions.parquet").exists()
+
+
+def test_a_file_that_keeps_a_name_frees_nothing(past, cleaned, locations):
+    """The outdated run's answers are those of the run that stays, too."""
+    past.run("20260101-120000", "a", push=False)
+    past.run("20260102-120000", "a", push=False)
+    answers(past, locations, "20260101-120000", "a")
+    before = used(locations)
+    assert cleaned()["freed_bytes"] == 0
+    assert used(locations) == before
+    assert (past.examples("a") / "predictions.parquet").exists()
+
+
+def test_without_apply_nothing_changes(four, past, cleaned, locations, digest_of):
+    before, states = digest_of(locations.artifacts), past.states()
+    assert cleaned(apply=False)["freed_bytes"]
+    assert digest_of(locations.artifacts) == before
+    assert past.states() == states
+
+
+def test_a_second_clean_finds_nothing(four, cleaned):
+    cleaned()
+    assert cleaned()["freed_bytes"] == 0
+
+
+def test_receipts_and_pages_stay(four, cleaned, locations):
+    page = locations.runs / "20260102-120000" / "review.html"
+    page.write_text("the page")
+    cleaned()
+    assert page.read_text() == "the page"
+    assert len(list(locations.runs.glob("*/receipt.json"))) == 4
+
+
+LEFTOVERS = (
+    "artifacts/Trainer/model/77/half",
+    "artifacts/Trainer/.system/executor_execution/8/.temp/file",
+    "artifacts/Trainer/.system/stateful_working_dir/1234/file",
+    "runs/20260104-120000/tmp/file",
+    "serving/.incoming-99-1/file",
+    "serving/.outgoing-98/file",
+)
+
+
+def test_what_killed_runs_left_goes(four, cleaned, locations):
+    for name in LEFTOVERS:
+        (locations.root / name).parent.mkdir(parents=True)
+        (locations.root / name).write_bytes(bytes(9_000))
+    before = used(locations)
+    promised = cleaned()["freed_bytes"]
+    assert before - used(locations) == promised
+    assert not any((locations.root / name).parent.exists() for name in LEFTOVERS)
+
+
+@pytest.mark.parametrize(("day", "stays"), [(2, False), (4, True)])
+def test_the_snapshot_of_a_training_stays_as_long_as_its_run(four, cleaned, locations, day, stays):
+    snapshot = locations.artifacts / "Trainer" / "backups" / "abc" / "snapshot-00001" / "state"
+    snapshot.parent.mkdir(parents=True)
+    snapshot.write_text("state")
+    written = datetime.datetime(2026, 1, day, 12, 30, tzinfo=datetime.UTC).timestamp()
+    for path in (snapshot, *snapshot.parents[:3]):
+        os.utime(path, (written, written))
+    cleaned()
+    assert snapshot.exists() == stays
+
+
+def test_a_clean_that_was_killed_between_mark_and_removal_is_finished_by_the_next(
+    four, past, cleaned, locations, monkeypatch
+):
+    promised = cleaned(apply=False)["freed_bytes"]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", interrupted)
+        cleaned()
+    assert past.states()[past.examples("b")] == "DELETED"
+    assert past.examples("b").exists()
+    assert cleaned()["freed_bytes"] == promised
+    assert there(past) == {"d"}
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
+def test_what_cannot_be_removed_is_told(four, cleaned, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(OutputError, match=r"cannot be removed \(Permission denied\).* clean again"):
+        cleaned()
+
+
+def test_older_versions_are_withdrawn_on_demand_alone(four, past, cleaned, locations):
+    first, second = versions.served_versions(locations.serving)
+    report = cleaned(Policy(1, None, keep_versions=1))
+    assert report["withdrawn_versions"] == [first]
+    assert versions.served_versions(locations.serving) == [second]
+    assert not past.model("a").exists()
+    assert past.model("c").exists()
+
+
+def test_the_version_that_an_unchanged_run_stands_for_is_not_withdrawn(
+    past, cleaned, locations, monkeypatch
+):
+    """It was rolled back from; without it, the next run would push its model again."""
+    monkeypatch.setattr(rollback, "check_export", lambda *_: [])
+    first = past.run("20260101-120000", "a")["pushed_version"]
+    second = past.run("20260102-120000", "b")["pushed_version"]
+    third = rollback.rollback(locations, None).new_version
+    assert cleaned(Policy(None, None, keep_versions=1))["withdrawn_versions"] == [first]
+    assert versions.served_versions(locations.serving) == [second, third]
+
+
+def test_the_newest_version_is_never_withdrawn(four, cleaned, locations):
+    cleaned(Policy(None, None, keep_versions=5))
+    assert len(versions.served_versions(locations.serving)) == 2
+
+
+def test_artifacts_of_a_moved_folder_are_left_alone(four, locations, tmp_path, capsys):
+    """ML Metadata knows them by their old place: nothing says that they are not needed."""
+    moved = tmp_path / "moved"
+    shutil.copytree(locations.root.parent, moved)
+    before = sorted((moved / "clothes" / "artifacts").rglob("*"))
+    original = sorted(locations.artifacts.rglob("*"))
+    clean.main(LAST, None, moved, True, as_json=True)
+    assert sorted((moved / "clothes" / "artifacts").rglob("*")) == before
+    assert sorted(locations.artifacts.rglob("*")) == original
+
+
+def test_without_ml_metadata_the_models_of_served_versions_stay(four, past, cleaned, locations):
+    locations.metadata.unlink()
+    cleaned()
+    assert (past.model("a") / "golden.npz").exists()
+
+
+def test_a_pipeline_at_work_is_not_cleaned(four, past, output_dir, locations):
+    with lock.exclusive(locations.lock, "run"), pytest.raises(LockHeldError):
+        clean.main(LAST, None, output_dir, True, as_json=False)
+    assert there(past) == {"a", "b", "c", "d"}
+
+
+def test_only_the_named_pipeline_is_cleaned(four, past, output_dir):
+    (output_dir / "shoes" / "runs").mkdir(parents=True)
+    clean.main(LAST, "shoes", output_dir, True, as_json=False)
+    assert there(past) == {"a", "b", "c", "d"}
+
+
+def test_an_unknown_pipeline_and_an_empty_folder_are_refused(four, output_dir, tmp_path):
+    with pytest.raises(UnknownRunError, match="no pipeline 'hats'"):
+        clean.main(LAST, "hats", output_dir, True, as_json=False)
+    with pytest.raises(UnknownRunError, match="nothing has run below"):
+        clean.main(LAST, None, tmp_path / "empty", True, as_json=False)
+
+
+def test_it_says_what_it_frees_and_what_it_keeps_and_why(four, output_dir, capsys):
+    clean.main(LAST, None, output_dir, False, as_json=False)
+    told = capsys.readouterr().out
+    assert "clothes: 3 of 4 runs are outdated" in told
+    assert "nothing was removed. Do it with --apply." in told
+    for words in (
+        "artifacts of ExampleGen",
+        "models of the served versions, with their golden questions",
+        "artifacts of the runs that stay",
+        "receipts, pages and logs of all runs",
+    ):
+        assert words in told, words
+    clean.main(LAST, None, output_dir, True, as_json=False)
+    assert "Freed " in capsys.readouterr().out
+    clean.main(LAST, None, output_dir, True, as_json=False)
+    assert "Freed 0 bytes." in capsys.readouterr().out
+
+
+@given(
+    ages=st.lists(st.integers(0, 100), max_size=8),
+    keep=st.none() | st.integers(1, 9),
+    days=st.none() | st.integers(0, 100),
+)
+def test_a_run_is_outdated_where_every_rule_says_so(ages, keep, days):
+    now = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
+    runs = [
+        {"run_id": str(number), "began": (now - datetime.timedelta(days=age)).isoformat()}
+        for number, age in enumerate(sorted(ages, reverse=True))
+    ]
+    older = None if days is None else datetime.timedelta(days=days)
+    found = Policy(keep, older, None).outdated(runs, now)
+    for position, age in enumerate(sorted(ages, reverse=True)):
+        beyond = keep is None or len(runs) - position > keep
+        old = days is None or age >= days
+        ruled = keep is not None or days is not None
+        assert (str(position) in found) == (ruled and beyond and old)
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"), [("12h", 12), ("30d", 720), ("2w", 336), ("0d", 0), ("99999w", 16_799_832)]
+)
+def test_an_age_is_hours_days_or_weeks(text, hours):
+    assert clean.policy(None, text, None).older_than == datetime.timedelta(hours=hours)
+
+
+@pytest.mark.parametrize("text", ["", "30", "d", "1.5d", "-1d", "30 d", "30m", "999999w", "٣d"])
+def test_what_is_no_age_is_refused(text):
+    with pytest.raises(UsageError, match="no age; expected hours, days or weeks"):
+        clean.policy(None, text, None)
+
+
+def test_a_policy_without_a_rule_is_refused():
+    with pytest.raises(UsageError, match="no rule says what is outdated"):
+        clean.policy(None, None, None)

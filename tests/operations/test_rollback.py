@@ -1,0 +1,330 @@
+"""Rollback: what is gone back to, what is refused, and what the next run compares with."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from components.pusher import versions
+from operations import baseline, lock, rollback
+from pipeline.errors import LockHeldError, OutputError, UnknownRunError, UsageError
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch):
+    """What ServingCheck is asked, in place of loading exports that are none: all are sound."""
+    questions = []
+
+    def check(export, golden_file, class_names):
+        questions.append((export, golden_file, class_names))
+        return []
+
+    monkeypatch.setattr(rollback, "check_export", check)
+    return questions
+
+
+@pytest.fixture
+def output_dir(locations):
+    return locations.root.parent
+
+
+@pytest.fixture
+def pushed(past):
+    """Pushes these models in turn; returns their versions."""
+
+    def push(*models):
+        return [
+            past.run(f"2026010{day}-120000", model)["pushed_version"]
+            for day, model in enumerate(models, 1)
+        ]
+
+    return push
+
+
+def content(locations, version):
+    return (locations.serving / str(version) / "saved_model.pb").read_text()
+
+
+def served(locations):
+    return versions.served_versions(locations.serving)
+
+
+def resolved(past):
+    """What the next run compares with."""
+    context = past.store.get_context_by_type_and_name("pipeline", "clothes")
+    return baseline.blessed_models(past.store, context.id).latest().uri
+
+
+def test_the_version_before_is_served_again_under_a_higher_number(pushed, locations):
+    first, second = pushed("a", "b")
+    done = rollback.rollback(locations, None)
+    assert (done.rolled_back_from, done.rolled_back_to) == (second, first)
+    assert served(locations) == [first, second, done.new_version]
+    assert content(locations, done.new_version) == "a"
+
+
+def test_the_target_is_checked_with_its_golden_questions(pushed, past, locations, asked):
+    first, _ = pushed("a", "b")
+    rollback.rollback(locations, None)
+    ((export, golden, names),) = asked
+    assert export == str(locations.serving / str(first))
+    assert golden == str(past.model("a") / "golden.npz")
+    assert names == ("[bold]x", "Boot")
+
+
+def test_the_next_run_compares_with_what_is_served_then(pushed, past, locations):
+    pushed("a", "b")
+    assert resolved(past) == str(past.model("b"))
+    rollback.rollback(locations, None)
+    assert resolved(past) == str(past.model("a"))
+
+
+def test_it_is_recorded_in_ml_metadata(pushed, past, locations):
+    pushed("a", "b")
+    done = rollback.rollback(locations, None)
+    (execution,) = past.store.get_executions_by_type("Rollback")
+    values = execution.custom_properties
+    assert values["rolled_back_from"].int_value == done.rolled_back_from
+    assert values["rolled_back_to"].int_value == done.rolled_back_to
+    assert values["new_version"].int_value == done.new_version
+    assert execution.last_known_state == mlmd.Execution.COMPLETE
+    context = past.store.get_context_by_type_and_name("pipeline", "clothes")
+    ids = [found.id for found in past.store.get_executions_by_context(context.id)]
+    assert execution.id in ids
+    assert rollback.recorded(locations) == [done]
+
+
+def test_a_version_can_be_named(pushed, locations):
+    first, _, _ = pushed("a", "b", "c")
+    done = rollback.rollback(locations, first)
+    assert content(locations, done.new_version) == "a"
+
+
+def test_versions_of_the_same_content_are_passed_over(pushed, past, locations):
+    """Somebody published the served model a second time."""
+    first, second = pushed("a", "b")
+    again = versions.publish(locations.serving / str(second), locations.serving)
+    done = rollback.rollback(locations, None)
+    assert (done.rolled_back_from, done.rolled_back_to) == (again, first)
+
+
+def test_a_second_rollback_goes_further_back_and_not_to_what_was_left(pushed, locations):
+    first, second, _ = pushed("a", "b", "c")
+    assert rollback.rollback(locations, None).rolled_back_to == second
+    assert rollback.rollback(locations, None).rolled_back_to == first
+    with pytest.raises(UnknownRunError, match="nothing was served"):
+        rollback.rollback(locations, None)
+
+
+def test_what_was_rolled_back_from_can_be_named(pushed, locations):
+    _, second = pushed("a", "b")
+    rollback.rollback(locations, None)
+    assert content(locations, rollback.rollback(locations, second).new_version) == "b"
+
+
+def test_a_model_that_is_pushed_after_a_rollback_can_be_rolled_back(pushed, past, locations):
+    pushed("a", "b")
+    back = rollback.rollback(locations, None)
+    past.run("20260109-120000", "c")
+    assert rollback.rollback(locations, None).rolled_back_to == back.new_version
+
+
+def refuses(locations, to, words):
+    before = served(locations)
+    with pytest.raises(UsageError, match=words) as caught:
+        rollback.rollback(locations, to)
+    assert "\n" not in str(caught.value)
+    assert served(locations) == before
+    assert rollback.recorded(locations) == []
+    assert caught.value.exit_code == 2
+
+
+def test_an_unknown_version_is_refused_with_those_that_are_known(pushed, locations):
+    first, second = pushed("a", "b")
+    refuses(locations, 17, f"no version 17 .* newest first: {second}, {first}")
+
+
+def test_a_single_version_has_none_before_it(pushed, locations):
+    (first,) = pushed("a")
+    refuses(locations, None, f"nothing was served below .* before version {first}")
+
+
+def test_what_is_served_is_no_target(pushed, locations):
+    _, second = pushed("a", "b")
+    refuses(locations, second, "it is what is served now")
+
+
+def test_a_target_that_fails_its_check_is_refused(pushed, locations, monkeypatch):
+    pushed("a", "b")
+    monkeypatch.setattr(rollback, "check_export", lambda *_: ["it is off", "and odd"])
+    refuses(locations, None, "cannot be rolled back to: it is off; and odd. Expected")
+
+
+def test_a_target_whose_files_were_changed_is_refused(pushed, locations, asked):
+    first, _ = pushed("a", "b")
+    (locations.serving / str(first) / "saved_model.pb").write_text("other")
+    refuses(locations, None, "its files were changed since run 20260101-120000 pushed them")
+    assert asked == []
+
+
+def test_a_target_without_golden_questions_is_refused(pushed, past, locations):
+    pushed("a", "b")
+    (past.model("a") / "golden.npz").unlink()
+    refuses(locations, None, "golden questions are gone")
+
+
+def test_where_nothing_is_served_there_is_nothing_to_roll_back(past, locations, output_dir):
+    past.run("20260101-120000", "a", push=False)
+    with pytest.raises(UnknownRunError, match="no model has been pushed"):
+        rollback.main(None, None, output_dir, dry_run=False, as_json=False)
+
+
+def test_a_copy_that_fails_changes_nothing(pushed, locations, monkeypatch):
+    pushed("a", "b")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(versions, "publish", full)
+    before = served(locations)
+    with pytest.raises(OutputError, match=r"No space left on device.* Nothing was changed"):
+        rollback.rollback(locations, None)
+    assert served(locations) == before
+    assert rollback.recorded(locations) == []
+
+
+def test_it_waits_for_nobody(pushed, locations):
+    pushed("a", "b")
+    with lock.exclusive(locations.lock, "run"), pytest.raises(LockHeldError):
+        rollback.rollback(locations, None)
+
+
+def test_trying_it_changes_nothing(pushed, locations, output_dir, asked, capsys):
+    first, second = pushed("a", "b")
+    rollback.main(None, None, output_dir, dry_run=True, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"pipeline": "clothes", "version": first, "dry_run": True}
+    assert len(asked) == 1
+    assert served(locations) == [first, second]
+
+
+def test_it_is_told_as_text_and_as_json(pushed, locations, output_dir, capsys):
+    first, second = pushed("a", "b")
+    rollback.main(None, "clothes", output_dir, dry_run=False, as_json=False)
+    told = capsys.readouterr().out
+    assert f"version {first} again, in place of {second}" in told
+    rollback.main(second, None, output_dir, dry_run=False, as_json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["rolled_back_to"] == second
+    assert found["new_version"] == served(locations)[-1]
+
+
+def test_the_list_tells_of_each_version_whether_it_can_be_taken(
+    pushed, past, locations, output_dir, capsys
+):
+    first, second, third = pushed("a", "b", "c")
+    (past.model("b") / "golden.npz").unlink()
+    rollback.print_versions(None, output_dir, as_json=True)
+    found = {entry["version"]: entry for entry in json.loads(capsys.readouterr().out)}
+    assert list(found) == [third, second, first]
+    assert [entry["can_be_rolled_back_to"] for entry in found.values()] == [False, False, True]
+    assert found[first]["run_id"] == "20260101-120000"
+    assert found[first]["accuracy"] == past.template["test_accuracy"]
+    rollback.print_versions(None, output_dir, as_json=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].rstrip().endswith("no: it is what is served now")
+    assert lines[3].rstrip().endswith("yes")
+
+
+def test_a_version_that_a_rollback_made_is_listed_with_the_run_of_its_content(
+    pushed, locations, output_dir, capsys
+):
+    pushed("a", "b")
+    done = rollback.rollback(locations, None)
+    rollback.print_versions(None, output_dir, as_json=True)
+    newest = json.loads(capsys.readouterr().out)[0]
+    assert (newest["version"], newest["run_id"]) == (done.new_version, "20260101-120000")
+    assert newest["published"] == done.time
+
+
+def test_two_pipelines_that_serve_something_must_be_told_apart(pushed, locations, output_dir):
+    first, _ = pushed("a", "b")
+    other = output_dir / "shoes"
+    (other / "runs").mkdir(parents=True)
+    (other / "serving" / "5").mkdir(parents=True)
+    with pytest.raises(UsageError, match="clothes, shoes serve models"):
+        rollback.find_serving(output_dir, None, None)
+    assert rollback.find_serving(output_dir, None, first) == locations
+    assert rollback.find_serving(output_dir, "shoes", None).root == other
+    with pytest.raises(UnknownRunError, match="no pipeline 'hats'"):
+        rollback.find_serving(output_dir, "hats", None)
+
+
+# Writes two models that answer with a number each, then loads the newest version again and again.
+READER = """
+import pathlib, sys
+import tensorflow as tf
+
+class Model(tf.Module):
+    def __init__(self, number):
+        self.number = tf.Variable(number)
+
+    @tf.function(input_signature=[])
+    def __call__(self):
+        return self.number
+
+exports, serving = map(pathlib.Path, sys.argv[1:])
+for name, number in (("a", 1.0), ("b", 2.0)):
+    tf.saved_model.save(Model(number), str(exports / name))
+print("written", flush=True)
+while not serving.is_dir():
+    pass
+while True:
+    numbers = [int(entry.name) for entry in serving.iterdir() if entry.name.isdigit()]
+    if numbers:
+        answer = tf.saved_model.load(str(serving / str(max(numbers))))()
+        print(max(numbers), float(answer), flush=True)
+"""
+
+
+@pytest.fixture
+def reader(past, locations, tmp_path):
+    """A process that loads the newest version in a loop and says what it answers."""
+    for name in "ab":
+        past.exports[name] = tmp_path / "exports" / name
+    arguments = [tmp_path / "exports", locations.serving]
+    with (tmp_path / "errors.txt").open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", READER, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    with process:
+        assert process.stdout.readline() == "written\n", (tmp_path / "errors.txt").read_text()
+        yield process
+        process.kill()
+
+
+@pytest.mark.slow
+def test_a_reader_of_the_newest_version_never_fails(reader, past, locations, tmp_path):
+    """Through 25 pushes and 25 rollbacks."""
+
+    def is_read(version, number):
+        for line in reader.stdout:
+            read, answer = line.split()
+            if int(read) == version:
+                assert float(answer) == number
+                return
+        pytest.fail((tmp_path / "errors.txt").read_text())
+
+    is_read(past.run("20260101-000000", "a")["pushed_version"], 1.0)
+    for step in range(25):
+        pushed = past.run(f"20260102-0000{step:02d}", "b")["pushed_version"]
+        is_read(pushed, 2.0)
+        done = rollback.rollback(locations, None)
+        assert done.rolled_back_from == pushed
+        is_read(done.new_version, 1.0)
+    assert len(served(locations)) == 51
