@@ -13,7 +13,8 @@ from components.predictions import executor
 class ImagePredictions(Artifact):
     """The answers to the test split, in `features.PREDICTIONS_FILE`."""
 
-    TYPE_NAME = "ImagePredictions"
+    # Kubeflow's compiler takes names of this form alone.
+    TYPE_NAME = "components.ImagePredictions"
 
 
 class PredictionsSpec(component_spec.ComponentSpec):
