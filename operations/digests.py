@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pathlib
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -20,7 +21,7 @@ from components import features
 from components.pusher import versions
 
 _WEIGHTS = "model.weights.h5"
-_SAVED_MODEL_FINGERPRINT = "fingerprint.pb"
+_FUNCTION_NUMBER = re.compile(r"(__inference_\w+?)_\d+\b")
 # The order in which TFMA adds is not fixed: its sums agree to this many digits.
 _SIGNIFICANT_DIGITS = 10
 
@@ -105,14 +106,19 @@ def _report(folder: pathlib.Path) -> str:
 
 
 def _transform_graph(folder: pathlib.Path) -> str:
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    # A fingerprint that TensorFlow draws anew each time it saves.
-    kept = [path for path in paths if path.name != _SAVED_MODEL_FINGERPRINT]
-    return _digest(
-        part
-        for path in kept
-        for part in (str(path.relative_to(folder)).encode(), path.read_bytes())
-    )
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    model = saved_model_pb2.SavedModel()
+    model.ParseFromString((folder / "transform_fn" / "saved_model.pb").read_bytes())
+    graph = model.meta_graphs[0].graph_def
+    parts = sorted(_without_numbers(part) for part in (*graph.node, *graph.library.function))
+    schemas = [path.read_bytes() for path in sorted(folder.glob("*/schema.pbtxt"))]
+    return _digest([*parts, *schemas])
+
+
+def _without_numbers(part: Any) -> bytes:
+    # TensorFlow numbers functions in the order in which a process traces them.
+    return _FUNCTION_NUMBER.sub(r"\1", str(part)).encode()
 
 
 _BY_KEY: dict[str, Callable[[pathlib.Path], str]] = {

@@ -20,7 +20,6 @@ IDENTICAL, DIFFERENT = 0, 5
 # What a result depends on, as the receipt has it, and how a person calls it.
 _DEPENDS_ON = {
     "seed": "seed",
-    "config": "configuration",
     "precision": "precision",
     "hyperparameters": "hyperparameters that the Tuner chose",
     "lock_sha256": "lock",
@@ -122,6 +121,7 @@ def _reasons(receipt: dict[str, Any], again: dict[str, Any]) -> list[str]:
     return [
         *_data_reasons(receipt["data"]["sha256"], again["data"]["sha256"]),
         *_code_reasons(receipt["code"], again["code"]),
+        *_configuration_reasons(receipt["config"], again["config"]),
         *(
             f"{words}: {_told(receipt[key], again[key])}"
             for key, words in _DEPENDS_ON.items()
@@ -144,6 +144,15 @@ def _code_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     told = f"code: revision {before['revision']} then, {now['revision']} now"
     dirty = [when for when, code in (("then", before), ("now", now)) if code["dirty"]]
     return [f"{told}; with uncommitted changes {' and '.join(dirty)}" if dirty else told]
+
+
+def _configuration_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    # What a schema and a choice of spans come to, the digests of the data tell.
+    then, today = (
+        {key: value for key, value in config.items() if key not in ("schema_file", "spans")}
+        for config in (before, now)
+    )
+    return [] if then == today else [f"configuration: {_told(then, today)}"]
 
 
 def _told(before: Any, now: Any) -> str:
