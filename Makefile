@@ -120,7 +120,7 @@ check: $(TEST_INSTALLED) ## Check style, types and who imports whom
 	$(BIN)/lint-imports --no-logo
 
 bench: $(INSTALLED) ## Run the short form of each benchmark (five minutes)
-	@for name in training_speed time_to_accuracy accuracy ablation; do
+	@for name in training_speed time_to_accuracy accuracy ablation pipeline_cost scale; do
 		echo "$$name:"
 		$(BIN)/python -m benchmarks.$$name --short $(ARGS)
 	done

@@ -1,4 +1,4 @@
-"""Measures speed, accuracy, and what each trick is worth; `python -m benchmarks.NAME --help`."""
+"""Measures speed, accuracy, cost and growth, each by `python -m benchmarks.NAME --help`."""
 
 import os
 

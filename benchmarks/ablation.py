@@ -113,7 +113,7 @@ def main(
                 for name, each in assigned.items()
             },
         }
-        session = Session(NAME, configuration, inputs, record)
+        session = Session(NAME, configuration, inputs.data, record)
         # Seed by seed, so that what is broken off has compared something.
         for seed in chosen_seeds:
             for name, assignments in assigned.items():

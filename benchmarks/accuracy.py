@@ -58,7 +58,7 @@ def main(
                 for name in profiles
             },
         }
-        session = Session(NAME, configuration, inputs, record)
+        session = Session(NAME, configuration, inputs.data, record)
         for name in profiles:
             for seed in chosen_seeds:
                 repeat = processes.in_fresh_process(measure, inputs, name, seed)

@@ -22,7 +22,7 @@ from pipeline.errors import PipelineError
 
 # Imported once, by a server that every measuring process is forked from, which saves each of them
 # ten seconds. The server uses none of it: TensorFlow's threads would not survive the fork.
-IMPORTED_ONCE = ["components.trainer.training", "tensorflow_transform.beam"]
+IMPORTED_ONCE = ["components.trainer.training", "tensorflow_transform.beam", "pipeline.dag"]
 _SECONDS_BETWEEN_LOOKS = 0.2
 _LINES_OF_LOG = 10
 

@@ -9,14 +9,14 @@ from typing import Any
 
 from benchmarks import processes, record
 from benchmarks.tables import Table
-from benchmarks.trainings import Inputs
+from pipeline.data import DataSet
 
 
 class Session:
     """Keeps what was measured, and tells of it."""
 
     def __init__(
-        self, name: str, configuration: dict[str, Any], inputs: Inputs, record_to: str | None
+        self, name: str, configuration: dict[str, Any], data: DataSet, record_to: str | None
     ):
         """Begins the record.
 
@@ -24,12 +24,12 @@ class Session:
           name: of the benchmark.
           configuration: all that was asked for, and the configurations that follow from it; it has
             `short`.
-          inputs: the images that are measured with.
+          data: the images that are measured with.
           record_to: see `record.place`.
         """
         began = datetime.datetime.now().astimezone()
         self._started = time.monotonic()
-        self._record = record.begun(name, began, configuration, inputs.data)
+        self._record = record.begun(name, began, configuration, data)
         self._path = record.place(record_to, name, configuration["short"], began)
         self._save()
 

@@ -7,12 +7,18 @@ the usual one, convolution, normalisation, ReLU, pooling, with Keras's own norma
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
 
 import keras
 
 
 def build(
-    image_shape: tuple[int, int, int], class_count: int, widths: Sequence[int], dropout: float
+    image_shape: tuple[int, int, int],
+    class_count: int,
+    widths: Sequence[int],
+    dropout: float,
+    library: ModuleType = keras,
 ) -> keras.Model:
     """Builds and compiles the network as Keras's tutorials do.
 
@@ -21,25 +27,27 @@ def build(
       class_count: number of classes.
       widths: filters of each stage.
       dropout: before the head.
+      library: Keras 3, or the Keras 2 that TensorFlow has as `tf.keras` where it is asked to.
 
     Returns:
       A model from float32 [N, height, width, channels] to probabilities, to be fitted to integer
       labels [N].
     """
-    images = keras.Input(image_shape)
+    layers = library.layers
+    images = library.Input(image_shape)
     features = images
     for width in widths:
-        features = _normalised_convolution(features, width)
-        features = keras.layers.MaxPooling2D(padding="same")(features)
-        features = keras.layers.Add()([features, _normalised_convolution(features, width)])
-    features = keras.layers.GlobalMaxPooling2D()(features)
-    features = keras.layers.Dropout(dropout)(features)
-    probabilities = keras.layers.Dense(class_count, activation="softmax")(features)
-    network = keras.Model(images, probabilities)
+        features = _normalised_convolution(layers, features, width)
+        features = layers.MaxPooling2D(padding="same")(features)
+        features = layers.Add()([features, _normalised_convolution(layers, features, width)])
+    features = layers.GlobalMaxPooling2D()(features)
+    features = layers.Dropout(dropout)(features)
+    probabilities = layers.Dense(class_count, activation="softmax")(features)
+    network = library.Model(images, probabilities)
     network.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return network
 
 
-def _normalised_convolution(features: keras.KerasTensor, width: int) -> keras.KerasTensor:
-    features = keras.layers.Conv2D(width, 3, padding="same", use_bias=False)(features)
-    return keras.layers.ReLU()(keras.layers.BatchNormalization()(features))
+def _normalised_convolution(layers: ModuleType, features: Any, width: int) -> Any:
+    features = layers.Conv2D(width, 3, padding="same", use_bias=False)(features)
+    return layers.ReLU()(layers.BatchNormalization()(features))

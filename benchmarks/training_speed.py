@@ -72,7 +72,7 @@ def main(
             "images": images,
             "trained": trainings.configuration(inputs, profile).model_dump(mode="json"),
         }
-        session = Session(NAME, configuration, inputs, record)
+        session = Session(NAME, configuration, inputs.data, record)
         for number in range(1, repeats + 1):
             for name in ESSENTIAL if short else MEASUREMENTS:
                 pace = processes.in_fresh_process(measure, name, inputs, profile, images)

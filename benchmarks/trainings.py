@@ -83,6 +83,14 @@ def prepared(data_argument: str, sample_serves: bool = False) -> Iterator[Inputs
     Raises:
       UsageError: where the images cannot be had or read.
     """
+    data, schema = checked(data_argument, sample_serves)
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        processes.in_fresh_process(write_transform_graph, schema, folder)
+        yield Inputs(data, schema, folder)
+
+
+def checked(data_argument: str, sample_serves: bool = False) -> tuple[DataSet, ImageSchema]:
+    """Checks the images; arguments and errors are those of `prepared`."""
     source = data_sets.find(data_argument, processes.notify)
     if source.sample and data_argument != data_sets.SAMPLE and not sample_serves:
         raise DataError(
@@ -94,9 +102,7 @@ def prepared(data_argument: str, sample_serves: bool = False) -> Iterator[Inputs
     schema, schema_sha256 = data_sets.read_schema(str(schema_file))
     data = data_sets.read(source, schema, schema_sha256)
     processes.notify(f"Images: {data.name}")
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        processes.in_fresh_process(write_transform_graph, schema, folder)
-        yield Inputs(data, schema, folder)
+    return data, schema
 
 
 def write_transform_graph(schema: ImageSchema, folder: str) -> None:
@@ -144,8 +150,8 @@ def read_splits(inputs: Inputs, config: Config, names: Collection[str]) -> dict[
     """
     splits = {}
     if not {features.TRAIN_SPLIT, features.VALIDATION_SPLIT}.isdisjoint(names):
-        whole = _read_pair(inputs.data.train, inputs.schema)
-        ids = split.example_ids(inputs.data.train.name, len(whole.labels))
+        whole = _joined([_read_pair(pair, inputs.schema) for pair in inputs.data.train])
+        ids = [name.decode() for name in whole.ids]
         chosen = split.choose_validation(
             ids, whole.labels, config.split.validation_per_class, config.seed
         )
@@ -168,6 +174,17 @@ def _read_pair(pair: idx.IdxPair, schema: ImageSchema) -> Split:
     names = [name.encode() for name in split.example_ids(pair.name, pair.count)]
     ids = np.array(names, dtype=object)
     return Split(images.reshape(len(images), -1), labels.astype(np.int64), ids)
+
+
+def _joined(parts: Sequence[Split]) -> Split:
+    """The examples of several pairs in the order of their ids, as Trainer sorts them."""
+    from components.examples import Split
+
+    ids = np.concatenate([part.ids for part in parts])
+    order = np.argsort(ids, kind="stable")
+    images = np.concatenate([part.images for part in parts])
+    labels = np.concatenate([part.labels for part in parts])
+    return Split(images[order], labels[order], ids[order])
 
 
 def _rows(whole: Split, chosen: np.ndarray) -> Split:

@@ -12,18 +12,31 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import ablation, accuracy, processes, record, time_to_accuracy, training_speed
+from benchmarks import (
+    ablation,
+    accuracy,
+    pipeline_cost,
+    processes,
+    record,
+    scale,
+    time_to_accuracy,
+    training_speed,
+)
 from benchmarks.pace import Pace
 from pipeline.errors import OutputError, UsageError
 
 PROJECT = Path(__file__).resolve().parents[2]
 BENCHMARKS = {
-    module.NAME: module for module in (ablation, accuracy, time_to_accuracy, training_speed)
+    module.NAME: module
+    for module in (ablation, accuracy, pipeline_cost, scale, time_to_accuracy, training_speed)
 }
 HEAVY = ("apache_beam", "keras", "tensorflow", "tfx")
 SPEEDS = {"ours": 300, "stock": 100, "convolutions": 600, "stock_batch_64": 50, "ours_float32": 150}
 # What the made-up runs of the notebook's training saw, and when.
 LOOKS = [{"seconds": 30.0, "accuracy": 0.885}, {"seconds": 60.0, "accuracy": 0.905}]
+# What the three cost beside a training, by their names.
+RESTS = {"ours": 30.0, "stock_tfx": 70.0, "plain_script": 10.0}
+SIZES = (10_100, 20_200)
 
 
 def scores(value):
@@ -53,13 +66,37 @@ def made_up(function, *arguments):
             return {"looks": LOOKS, **ended}
         case "measure_our_pace" | "measure_notebook_convolutions", _:
             return Pace(1_000, 1.0)
+        case "measure_node", [case, str(node)]:
+            images = case.data.train_count + case.data.test.count
+            memory = 10**9 + 784 * images * (node == "DataGate")
+            return {"seconds": images / 1_000, "peak_memory": memory}
     raise AssertionError(f"nobody expected {function.__qualname__}{arguments}")
+
+
+def made_up_cost(task, data):
+    """Answers in the place of a whole run, of which five seconds in an epoch are training."""
+    epochs = 5.0 * task.config.training.epochs
+    sizes = {"peak_memory": 2**30, "bytes_written": 2**20, "bytes_kept": 2**20, "bytes_left": 0}
+    cost = {
+        "side": task.side,
+        "training": task.training,
+        "seconds": RESTS[task.side] + epochs,
+        "processor_seconds": 20.0,
+        "training_seconds": epochs,
+        **sizes,
+    }
+    if task.side == "plain_script":
+        return cost
+    nodes = {"Trainer": epochs + 2.0, "Pusher": 0.5}
+    return {**cost, "start_up": RESTS[task.side] / 2, "after": 1.0, "nodes": nodes}
 
 
 @pytest.fixture
 def run(monkeypatch, folder_of_images, tmp_path):
     """Runs a benchmark on a folder of images; returns its lines and its record."""
     monkeypatch.setattr(processes, "in_fresh_process", made_up)
+    monkeypatch.setattr(pipeline_cost, "measure", made_up_cost)
+    monkeypatch.setattr(scale, "SIZES", ",".join(map(str, SIZES)))
 
     def ran(name, *arguments):
         path = tmp_path / "record.json"
@@ -183,6 +220,46 @@ def test_a_variant_that_changes_no_setting_is_a_trick():
     assert {name for name, changes in ablation.VARIANTS.items() if not changes} == set(TRICKS)
 
 
+def test_pipeline_cost_takes_the_training_off(run, check_record):
+    lines, path = run("pipeline_cost", "--json", "--repeats", "2", "--epochs", "3")
+    figures = json.loads(lines[-1])
+    assert figures["ratio_to_stock_tfx"] == pytest.approx(30 / 70)
+    assert figures["overhead_to_stock_overhead"] == pytest.approx(20 / 60)
+    assert figures["start_up_to_stock_tfx"] == pytest.approx(15 / 35)
+    # Two epochs of the smoke profile, which are not taken off.
+    assert figures["smoke_to_plain_script"] == pytest.approx(40 / 20)
+    sides = [repeat["side"] for repeat in check_record(path)["repeats"]]
+    assert sides == ["ours", "stock_tfx", "plain_script", "ours", "plain_script"] * 2
+
+
+def test_pipeline_cost_shows_the_nodes_without_the_training(run):
+    lines, _ = run("pipeline_cost", "--side", "ours", "--no-smoke")
+    (trainer,) = (line.split() for line in lines if line.startswith("Trainer"))
+    assert trainer == ["Trainer", "2.0"]
+
+
+def test_pipeline_cost_without_a_side_has_no_ratio_to_it(run):
+    lines, _ = run("pipeline_cost", "--json", "--side", "ours", "--side", "plain_script")
+    figures = json.loads(lines[-1])
+    assert figures["ratio_to_stock_tfx"] is figures["overhead_to_stock_overhead"] is None
+    assert figures["smoke_to_plain_script"] == 2.0
+
+
+def test_a_short_comparison_needs_no_smoke_run_of_its_own(run, check_record):
+    lines, path = run("pipeline_cost", "--json", "--short")
+    assert len(check_record(path)["repeats"]) == 3
+    assert json.loads(lines[-1])["smoke_to_plain_script"] is not None
+
+
+def test_scale_divides_largest_by_smallest(run):
+    lines, _ = run("scale", "--json", "--repeats", "2")
+    figures = json.loads(lines[-1])
+    assert set(figures["time_growth"]) == set(scale.MEASURED)
+    assert figures["time_growth"]["ExampleGen"] == pytest.approx(SIZES[1] / SIZES[0])
+    assert figures["memory_per_added_byte"]["ExampleGen"] == 0
+    assert figures["memory_per_added_byte"]["DataGate"] == pytest.approx(1)
+
+
 def test_every_plan_is_one_that_the_configuration_takes(inputs):
     for plans in (time_to_accuracy.OUR_PLANS, time_to_accuracy.SAMPLE_PLANS):
         assert list(plans) == [0.88, 0.90, 0.92]
@@ -197,6 +274,11 @@ def test_every_plan_is_one_that_the_configuration_takes(inputs):
         ("ablation", "--seeds", "one"),
         ("ablation", "--widths", "wide"),
         ("accuracy", "--profile", "huge"),
+        ("pipeline_cost", "--profile", "huge"),
+        ("pipeline_cost", "--side", "theirs"),
+        ("scale", "--sizes", "70000"),
+        ("scale", "--sizes", "100,70000"),
+        ("scale", "--sizes", "many"),
         ("time_to_accuracy", "--threshold", "0.91"),
     ],
 )
