@@ -59,7 +59,7 @@ _HASTE = ("training.epochs=2", "training.ema_momentum=0.0", "training.augmentati
 OUR_PLANS = {
     0.88: Plan("smoke", ("training.epochs=2",)),
     0.90: Plan("smoke", ("training.epochs=2",)),
-    0.92: Plan("default", ("training.widths=[32,64,128]", *_HASTE)),
+    0.92: Plan("default", (*_HASTE, "training.widths=[32,64,128]")),
 }
 # The sample is another task: these only show that everything works.
 SAMPLE_PLANS = {
