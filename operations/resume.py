@@ -34,6 +34,11 @@ def request_of(
             f"run {receipt['run_id']} is complete ({receipt['verdict']}); expected one that failed "
             f"or was interrupted. Start another with: {_command(receipt)}"
         )
+    if "request" not in receipt:
+        raise ConfigurationError(
+            f"run {receipt['run_id']} was made before receipts said what was asked for; expected a "
+            f"later one. What is complete of it is not run again by: {_command(receipt)}"
+        )
     request = request_again(receipt, output_dir, verbose)
     return dataclasses.replace(request, notify_file=notify_file)
 

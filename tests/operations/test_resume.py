@@ -1,0 +1,46 @@
+"""What a run is asked for when it is resumed."""
+
+import pytest
+
+from operations import resume
+from pipeline import records
+from pipeline.errors import ConfigurationError
+
+
+@pytest.fixture
+def written(receipt, locations):
+    """Writes the receipt of a run that was interrupted, with some of it changed."""
+
+    def write(**changes):
+        folder = locations.runs / receipt["run_id"]
+        folder.mkdir(parents=True)
+        records.write_receipt(folder, {**receipt, **changes})
+        return locations.root.parent
+
+    return write
+
+
+def test_the_same_is_asked_for_with_the_cache(written, receipt):
+    output_dir = written()
+    request = resume.request_of("latest", output_dir, False, None)
+    assert request.assignments == ("seed=7",)
+    assert (request.data, request.runner, request.seed) == ("auto", "local", None)
+    assert request.use_cache and not request.force
+    assert request.output_dir == output_dir
+
+
+def test_a_span_that_came_since_is_not_taken(written, receipt):
+    output_dir = written(data={**receipt["data"], "spans": [3, 4], "reference_span": 1})
+    request = resume.request_of("latest", output_dir, False, None)
+    assert request.assignments == ("seed=7", "spans.newest=4", "spans.reference=1")
+
+
+def test_a_complete_run_is_not_resumed(written):
+    with pytest.raises(ConfigurationError, match="is complete"):
+        resume.request_of("latest", written(status="completed"), False, None)
+
+
+def test_a_receipt_of_an_earlier_form_says_how_to_go_on(written, receipt):
+    del receipt["request"]
+    with pytest.raises(ConfigurationError, match="what was asked for"):
+        resume.request_of("latest", written(), False, None)
