@@ -119,7 +119,7 @@ check: $(TEST_INSTALLED) ## Check style, types and who imports whom
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: $(INSTALLED) ## Run the short form of each benchmark (five minutes)
+bench: $(INSTALLED) ## Run the short form of each benchmark (several minutes)
 	@for name in training_speed time_to_accuracy accuracy ablation pipeline_cost scale; do
 		echo "$$name:"
 		$(BIN)/python -m benchmarks.$$name --short $(ARGS)
