@@ -35,9 +35,12 @@ os.environ["TF_USE_LEGACY_KERAS"] = "0"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 from enum import StrEnum  # noqa: E402
-from typing import Annotated  # noqa: E402
+from typing import TYPE_CHECKING, Annotated  # noqa: E402
 
 import typer  # noqa: E402
+
+if TYPE_CHECKING:
+    from operations.run import Request
 
 app = typer.Typer(
     help="Turns labelled small images into a pushed, reviewed classifier.",
@@ -112,6 +115,10 @@ NotifyFile = Annotated[
         "IMAGE_PIPELINE_NOTIFY names more.",
     ),
 ]
+RunId = Annotated[str, typer.Argument(metavar="ID|latest", help="Id, or how it begins.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Show the log here instead of in log.txt.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 PipelineName = Annotated[
     str | None, typer.Option("--pipeline", help="Name of the pipeline; needed where several fit.")
@@ -163,15 +170,12 @@ def run(
     notify_file: NotifyFile = None,
     output_dir: OutputDir = Path("outputs"),
     as_json: AsJson = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Show the log here instead of in log.txt.")
-    ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Run the whole pipeline: data, training, evaluation, gates, push."""
-    from operations import run as operation
-    from operations.terminal import Progress
+    from operations.run import Request
 
-    request = operation.Request(
+    request = Request(
         profile=profile,
         data=data,
         runner=runner.value,
@@ -187,9 +191,7 @@ def run(
         command=shlex.join(["python", *sys.argv]),
         notify_file=notify_file,
     )
-    receipt = operation.run(request, Progress(sys.stderr))
-    _print_receipt(receipt, output_dir, as_json)
-    raise typer.Exit(operation.exit_code(receipt))
+    raise typer.Exit(_run(request, as_json))
 
 
 @app.command(
@@ -201,25 +203,17 @@ def run(
 goes on after its last complete epoch."""
 )
 def resume(
-    run_id: Annotated[
-        str, typer.Argument(metavar="ID|latest", help="Id, or how it begins.")
-    ] = "latest",
+    run_id: RunId = "latest",
     notify_file: NotifyFile = None,
     output_dir: OutputDir = Path("outputs"),
     as_json: AsJson = False,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", help="Show the log here instead of in log.txt.")
-    ] = False,
+    verbose: Verbose = False,
 ) -> None:
     """Continue a run that failed or was interrupted; exit codes as those of `run`."""
-    from operations import resume as asked
-    from operations import run as operation
-    from operations.terminal import Progress
+    from operations import resume as operation
 
-    request = asked.request_of(run_id, output_dir, verbose, notify_file)
-    receipt = operation.run(request, Progress(sys.stderr))
-    _print_receipt(receipt, output_dir, as_json)
-    raise typer.Exit(operation.exit_code(receipt))
+    request = operation.request_of(run_id, output_dir, verbose, notify_file)
+    raise typer.Exit(_run(request, as_json))
 
 
 @app.command(
@@ -233,9 +227,7 @@ Exit codes: 0 identical, 5 an artifact differs (the first is named, and why it m
 not be repeated, 2 no such run."""
 )
 def verify(
-    run_id: Annotated[
-        str, typer.Argument(metavar="ID|latest", help="Id, or how it begins.")
-    ] = "latest",
+    run_id: RunId = "latest",
     output_dir: OutputDir = Path("outputs"),
     as_json: AsJson = False,
 ) -> None:
@@ -552,7 +544,7 @@ def runs(
 
 @runs_app.command()
 def show(
-    run_id: Annotated[str, typer.Argument(metavar="ID|latest", help="Id, or how it begins.")],
+    run_id: RunId,
     output_dir: OutputDir = Path("outputs"),
     as_json: AsJson = False,
 ) -> None:
@@ -682,9 +674,7 @@ def clean(
 `review 20261122-213024 --open` opens that of another in the browser."""
 )
 def review(
-    run_id: Annotated[
-        str, typer.Argument(metavar="ID|latest", help="Id, or how it begins.")
-    ] = "latest",
+    run_id: RunId = "latest",
     open_page: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
@@ -793,6 +783,16 @@ def doctor(
     from pipeline import doctor as operation
 
     raise typer.Exit(operation.main(deep, as_json, data, output_dir))
+
+
+def _run(request: Request, as_json: bool) -> int:
+    """Runs what is asked for, prints how it went, and returns the exit code."""
+    from operations import run as operation
+    from operations.terminal import Progress
+
+    receipt = operation.run(request, Progress(sys.stderr))
+    _print_receipt(receipt, request.output_dir, as_json)
+    return operation.exit_code(receipt)
 
 
 def _print_receipt(receipt: dict, output_dir: Path, as_json: bool) -> None:

@@ -67,7 +67,8 @@ def read_batches(examples_uri: str, name: str) -> Iterator[Split]:
 def serialized_batches(examples_uri: str, name: str, size: int) -> tf.data.Dataset:
     """The serialized examples of a split, string [size] each, in the order of its files."""
     files = sorted(fileio.glob(f"{examples_uri}/Split-{name}/*"))
-    return tf.data.TFRecordDataset(files).batch(size)
+    compression = "GZIP" if files and files[0].endswith(".gz") else ""
+    return tf.data.TFRecordDataset(files, compression).batch(size)
 
 
 def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -196,13 +196,14 @@ def _base_model(uri: str | None, prepared: Prepared) -> dict[str, Any] | None:
     """The model at which a training began, and the version under which it is served."""
     if uri is None:
         return None
-    digest = versions.content_digest(pathlib.Path(uri) / _EXPORT_FOLDER)
+    export_digest = versions.content_digest(pathlib.Path(uri) / _EXPORT_FOLDER)
     serving = prepared.locations.serving
     same = [
         version
         for version in versions.served_versions(serving)
-        if versions.content_digest(serving / str(version)) == digest
+        if versions.content_digest(serving / str(version)) == export_digest
     ]
+    digest = digests.model_digest(pathlib.Path(uri))
     return {"digest": digest, "version": max(same, default=None)}
 
 
