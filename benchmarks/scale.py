@@ -15,7 +15,8 @@ the system counts it.
 - `memory_per_added_byte`: peak memory at the largest size less that at the smallest, by the bytes
   of the images in between.
 
-Evaluator and Predictions read the test split, which stays as it is: they should not grow at all.
+Predictions reads the test split, which stays as it is, and Evaluator what Predictions wrote: they
+should not grow at all.
 """
 
 from __future__ import annotations
@@ -55,8 +56,8 @@ MEASURED = (
     "DataGate",
     "Transform",
     "Trainer",
-    "Evaluator",
     "Predictions",
+    "Evaluator",
 )
 SIZES, SHORT_SIZES = "70000,280000,700000", "3000,6000"
 

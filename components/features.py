@@ -48,8 +48,10 @@ FEATURE_MAPS_FILE = "feature_maps.npz"
 # In a predictions artifact: a row per test image in the order of ids, with the columns EXAMPLE_ID
 # (string), LABEL (int64), IMAGE (raw bytes), CANDIDATE and BASELINE (probabilities, a list of
 # float32 per class; BASELINE is null throughout where no model is served). The metadata of its
-# schema has CLASS_NAMES and IMAGE_SHAPE, as JSON.
+# schema has CLASS_NAMES and IMAGE_SHAPE, as JSON. Below the test split ANSWERS_FILE has LABEL,
+# CANDIDATE and, where a model is served, BASELINE, as lists, in the same order: what TFMA measures.
 PREDICTIONS_FILE = "predictions.parquet"
+ANSWERS_FILE = "answers.parquet"
 CANDIDATE = "candidate"
 BASELINE = "baseline"
 CLASS_NAMES = "class_names"

@@ -22,6 +22,7 @@ from components import features
 from components.blessing.component import Blessing
 from components.data_gate import checks
 from components.data_gate.component import DataGate
+from components.evaluator.component import AnswersEvaluator
 from components.example_gen.component import IdxExampleGen
 from components.image_schema import ImageSchema
 from components.kubeflow.component import KeepingPusher, ServedModel
@@ -142,25 +143,23 @@ def create_pipeline(
     # Ahead of the Evaluator, so that a broken export is never blessed.
     serving_check = ServingCheck(model=model, schema=schema_gen.outputs["schema"])
 
-    # The official test split: overall, per class, against the gates and the served model.
-    evaluator = Evaluator(
-        examples=examples,
-        model=model,
-        baseline_model=baseline.outputs["model"],
-        schema=schema_gen.outputs["schema"],
-        example_splits=[features.TEST_SPLIT],
-        eval_config=gates.evaluation_config(config.gates),
-    ).with_id("Evaluator")
-    evaluator.add_upstream_node(serving_check)
-
-    # Each single answer, for the review; it fails where they are not those that TFMA counted.
+    # Each single answer to the official test split, of the new and of the served model.
     predictions = Predictions(
         examples=examples,
         model=model,
         baseline_model=baseline.outputs["model"],
         schema=schema_gen.outputs["schema"],
-        evaluation=evaluator.outputs["evaluation"],
     )
+    predictions.add_upstream_node(serving_check)
+
+    # What the answers are worth: overall, per class, against the gates and the served model.
+    evaluator = AnswersEvaluator(
+        examples=predictions.outputs["predictions"],
+        model=model,
+        baseline_model=baseline.outputs["model"],
+        example_splits=[features.TEST_SPLIT],
+        eval_config=gates.evaluation_config(config.gates),
+    ).with_id("Evaluator")
 
     # Where it is asked for: the same images corrupted. What is measured on them has a node of its
     # own, so that the clean metrics stay clean; its gates join the one blessing that Pusher reads.
@@ -198,8 +197,6 @@ def create_pipeline(
         ),
     ).with_id("Pusher")
 
-    pusher.add_upstream_node(predictions)
-
     components = [
         schema_gen,
         example_gen,
@@ -211,8 +208,8 @@ def create_pipeline(
         *([tuner] if tuner else []),
         trainer,
         serving_check,
-        evaluator,
         predictions,
+        evaluator,
         *robustness,
         pusher,
     ]

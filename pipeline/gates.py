@@ -11,8 +11,6 @@ from components.robustness import corruptions
 from pipeline.config import GatesConfig, RobustnessConfig
 
 ACCURACY = "sparse_categorical_accuracy"
-CANDIDATE = "candidate"
-BASELINE = "baseline"
 
 
 def evaluation_config(gates: GatesConfig) -> config_pb2.EvalConfig:
@@ -22,7 +20,7 @@ def evaluation_config(gates: GatesConfig) -> config_pb2.EvalConfig:
       gates: thresholds; on a class's slice the accuracy is that class's recall.
     """
     return config_pb2.EvalConfig(
-        model_specs=[_model(CANDIDATE), _model(BASELINE)],
+        model_specs=[_answered(features.CANDIDATE), _answered(features.BASELINE)],
         slicing_specs=[
             config_pb2.SlicingSpec(),
             config_pb2.SlicingSpec(feature_keys=[features.LABEL]),
@@ -54,7 +52,7 @@ def robustness_evaluation_config(robustness: RobustnessConfig) -> config_pb2.Eva
     )
     count = config_pb2.MetricConfig(class_name="ExampleCount")
     return config_pb2.EvalConfig(
-        model_specs=[_model(CANDIDATE)],
+        model_specs=[_asked()],
         slicing_specs=[
             config_pb2.SlicingSpec(feature_keys=slices),
             config_pb2.SlicingSpec(feature_keys=[*slices, features.LABEL]),
@@ -69,14 +67,24 @@ def _corrupted(name: str, strength: int) -> config_pb2.SlicingSpec:
     )
 
 
-def _model(name: str) -> config_pb2.ModelSpec:
+def _answered(name: str) -> config_pb2.ModelSpec:
+    """A model whose answers TFMA finds in the column of its name, and need not ask for."""
     return config_pb2.ModelSpec(
         name=name,
+        model_type="materialized_prediction",
+        label_key=features.LABEL,
+        prediction_key=name,
+        is_baseline=name == features.BASELINE,
+    )
+
+
+def _asked() -> config_pb2.ModelSpec:
+    return config_pb2.ModelSpec(
+        name=features.CANDIDATE,
         model_type="tf_generic",
         signature_name=features.SERVING_DEFAULT,
         label_key=features.LABEL,
         prediction_key=features.PROBABILITIES,
-        is_baseline=name == BASELINE,
     )
 
 

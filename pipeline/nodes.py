@@ -20,8 +20,8 @@ NODES = (
     "Transform",
     TRAINER,
     "ServingCheck",
-    EVALUATOR,
     PREDICTIONS,
+    EVALUATOR,
     PUSHER,
 )
 

@@ -5,16 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tfx.dsl.components.base import base_component, executor_spec
-from tfx.types import Artifact, Channel, component_spec, standard_artifacts
+from tfx.types import Channel, component_spec, standard_artifacts
 
 from components.predictions import executor
-
-
-class ImagePredictions(Artifact):
-    """The answers to the test split, in `features.PREDICTIONS_FILE`."""
-
-    # Kubeflow's compiler takes names of this form alone.
-    TYPE_NAME = "components.ImagePredictions"
 
 
 class PredictionsSpec(component_spec.ComponentSpec):
@@ -28,20 +21,21 @@ class PredictionsSpec(component_spec.ComponentSpec):
             type=standard_artifacts.Model, optional=True
         ),
         "schema": component_spec.ChannelParameter(type=standard_artifacts.Schema),
-        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
     }
-    OUTPUTS = {"predictions": component_spec.ChannelParameter(type=ImagePredictions)}
+    OUTPUTS = {"predictions": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
 
 
 class Predictions(base_component.BaseComponent):
-    """Keeps each answer: TFMA keeps sums, and BulkInferrer knows neither labels nor a baseline."""
+    """Keeps each answer: TFMA keeps sums, and BulkInferrer knows neither labels nor a baseline.
+
+    The output is examples, so that Evaluator can read them: of each test image the label and the
+    answers.
+    """
 
     SPEC_CLASS = PredictionsSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(
-        self, examples: Any, model: Any, baseline_model: Any, schema: Any, evaluation: Any
-    ):
+    def __init__(self, examples: Any, model: Any, baseline_model: Any, schema: Any):
         """Constructs the component from channels.
 
         Args:
@@ -49,14 +43,12 @@ class Predictions(base_component.BaseComponent):
           model: the new one.
           baseline_model: the model now served, if any.
           schema: the shape of the images and the class names.
-          evaluation: from Evaluator, whose counts the answers must agree with.
         """
         spec = PredictionsSpec(
             examples=examples,
             model=model,
             baseline_model=baseline_model,
             schema=schema,
-            evaluation=evaluation,
-            predictions=Channel(type=ImagePredictions),
+            predictions=Channel(type=standard_artifacts.Examples),
         )
         super().__init__(spec=spec)

@@ -1,4 +1,4 @@
-"""Asks the models, holds their answers to TFMA's counts, and writes them down."""
+"""Asks the models and writes their answers down."""
 
 from __future__ import annotations
 
@@ -10,22 +10,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
+from tfx.components.util import examples_utils
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
+from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components import evaluation_results, examples, features, image_schema
+from components import examples, features, image_schema
 
 _BATCH = 1000
 
 
-class DisagreementError(RuntimeError):
-    """The answers are not those that TFMA counted."""
-
-
 class Executor(base_executor.BaseExecutor):
-    """Asks each model as TFMA does: through `serving_default`, with serialized examples."""
+    """Asks each model as its clients do: through `serving_default`, with serialized examples."""
 
     def Do(
         self,
@@ -33,11 +31,7 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the Parquet file.
-
-        Raises:
-          DisagreementError: where the counts are not those of the evaluation.
-        """
+        """Writes the answers, once for people and once for TFMA."""
         uris = {key: found[0].uri for key, found in input_dict.items() if found}
         schema = image_schema.read_artifact(uris["schema"])
         split = examples.read_split(uris["examples"], features.TEST_SPLIT)
@@ -47,13 +41,14 @@ class Executor(base_executor.BaseExecutor):
             for name, uri in models.items()
             if uri is not None
         }
-        for name, probabilities in answers.items():
-            counted = evaluation_results.read_confusion(
-                uris["evaluation"], name == features.BASELINE, len(schema.class_names)
-            )
-            check_agreement(name, split.labels, probabilities, counted)
-        folder = artifact_utils.get_single_uri(output_dict["predictions"])
-        write(os.path.join(folder, features.PREDICTIONS_FILE), split, answers, schema)
+        predictions = artifact_utils.get_single_instance(output_dict["predictions"])
+        predictions.split_names = artifact_utils.encode_split_names([features.TEST_SPLIT])
+        parquet = example_gen_pb2.PayloadFormat.FORMAT_PARQUET
+        examples_utils.set_payload_format(predictions, parquet)
+        write(os.path.join(predictions.uri, features.PREDICTIONS_FILE), split, answers, schema)
+        folder = artifact_utils.get_split_uri([predictions], features.TEST_SPLIT)
+        fileio.makedirs(folder)
+        write_answers(os.path.join(folder, features.ANSWERS_FILE), split.labels, answers)
 
 
 def answers_of(model_uri: str, examples_uri: str) -> np.ndarray:
@@ -70,35 +65,6 @@ def answers_of(model_uri: str, examples_uri: str) -> np.ndarray:
         probabilities.append(classify(examples=serialized)[features.PROBABILITIES].numpy())
     order = np.argsort(np.concatenate(ids), kind="stable")
     return np.concatenate(probabilities)[order]
-
-
-def check_agreement(
-    name: str, labels: np.ndarray, probabilities: np.ndarray, counted: list[list[int]]
-) -> None:
-    """Holds the confusion matrix of the answers to the one that TFMA counted.
-
-    Args:
-      name: of the model.
-      labels: int64 [count].
-      probabilities: float32 [count, classes].
-      counted: images by label and first choice.
-
-    Raises:
-      DisagreementError: where a cell differs.
-    """
-    classes = probabilities.shape[1]
-    cells = labels * classes + probabilities.argmax(axis=1)
-    found = np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
-    differing = np.argwhere(found != np.array(counted))
-    if len(differing):
-        label, choice = differing[0]
-        raise DisagreementError(
-            f"the answers of the {name} model differ from those that the evaluation counted in "
-            f"{len(differing)} cells of the confusion matrix; the first: label {label}, choice "
-            f"{choice}, {found[label, choice]} images here and {counted[label][choice]} there. "
-            "Expected equal counts: model, examples or evaluation changed in between. Run again "
-            "with --no-cache."
-        )
 
 
 def write(
@@ -121,20 +87,38 @@ def write(
         features.IMAGE: pa.array([image.tobytes() for image in split.images], pa.binary()),
     }
     for name in (features.CANDIDATE, features.BASELINE):
-        columns[name] = _probabilities(answers.get(name), len(split.ids))
+        columns[name] = (
+            _lists(answers[name])
+            if name in answers
+            else pa.nulls(len(split.ids), pa.list_(pa.float32()))
+        )
     described = {
         features.CLASS_NAMES: json.dumps(schema.class_names),
         features.IMAGE_SHAPE: json.dumps(schema.shape),
     }
+    _write_table(path, pa.table(columns, metadata=described))
+
+
+def write_answers(path: str, labels: np.ndarray, answers: dict[str, np.ndarray]) -> None:
+    """Writes what TFMA reads: it takes every column for a feature, which is a list of values.
+
+    Args:
+      path: of the file.
+      labels: int64 [count].
+      answers: probabilities, float32 [count, classes], by name of the model.
+    """
+    columns = {features.LABEL: labels.reshape(-1, 1), **answers}
+    _write_table(path, pa.table({name: _lists(values) for name, values in columns.items()}))
+
+
+def _lists(values: np.ndarray) -> pa.Array:
+    # Lists of a fixed size would fit better, but Parquet readers fail on those that are null.
+    offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+    return pa.ListArray.from_arrays(offsets, values.reshape(-1))
+
+
+def _write_table(path: str, table: pa.Table) -> None:
     content = pa.BufferOutputStream()
-    pq.write_table(pa.table(columns, metadata=described), content, compression="zstd")
+    pq.write_table(table, content, compression="zstd")
     with fileio.open(path, "wb") as file:
         file.write(content.getvalue().to_pybytes())
-
-
-def _probabilities(values: np.ndarray | None, count: int) -> pa.Array:
-    # Lists of a fixed size would fit better, but Parquet readers fail on those that are null.
-    if values is None:
-        return pa.nulls(count, pa.list_(pa.float32()))
-    offsets = np.arange(count + 1, dtype=np.int32) * values.shape[1]
-    return pa.ListArray.from_arrays(offsets, values.reshape(-1))

@@ -1,11 +1,10 @@
-"""Each answer is written down as it is, and answers that TFMA did not count are refused."""
+"""Each answer is written down as it is."""
 
 import json
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from sklearn import metrics
 
 from components import features
 from components.examples import Split
@@ -30,26 +29,6 @@ def split():
 def answers():
     odds = np.random.default_rng(4).random((COUNT, 3), np.float32)
     return odds / odds.sum(axis=1, keepdims=True)
-
-
-def counted(split, answers):
-    return metrics.confusion_matrix(split.labels, answers.argmax(axis=1), labels=range(3)).tolist()
-
-
-def test_answers_that_agree_with_the_counts_pass(split, answers):
-    executor.check_agreement("candidate", split.labels, answers, counted(split, answers))
-
-
-@pytest.mark.parametrize("cell", [(0, 0), (1, 2), (2, 1)])
-def test_one_image_counted_elsewhere_is_refused_and_told(split, answers, cell):
-    counts = counted(split, answers)
-    counts[cell[0]][cell[1]] += 1
-    with pytest.raises(executor.DisagreementError) as refusal:
-        executor.check_agreement("baseline", split.labels, answers, counts)
-    message = str(refusal.value)
-    assert "baseline model" in message
-    assert f"label {cell[0]}, choice {cell[1]}" in message
-    assert "--no-cache" in message
 
 
 def written(folder, split, answers):
@@ -85,3 +64,12 @@ def test_equal_answers_make_equal_bytes(split, answers, tmp_path):
         written(tmp_path / name, split, {"candidate": answers})
         contents.append((tmp_path / name / features.PREDICTIONS_FILE).read_bytes())
     assert contents[0] == contents[1]
+
+
+def test_tfma_is_given_labels_and_answers_as_lists(split, answers, tmp_path):
+    path = tmp_path / features.ANSWERS_FILE
+    executor.write_answers(str(path), split.labels, {"candidate": answers})
+    columns = pq.read_table(path).to_pydict()
+    assert list(columns) == ["label", "candidate"]
+    assert columns["label"] == [[label] for label in split.labels]
+    assert np.array_equal(np.array(columns["candidate"], np.float32), answers)

@@ -1,0 +1,1 @@
+"""Evaluator: what TFMA measures, held to the answers that it measured."""

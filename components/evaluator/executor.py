@@ -1,0 +1,86 @@
+"""Measures the answers, and holds TFMA's counts to them."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from tfx.components.evaluator import executor
+from tfx.dsl.io import fileio
+
+from components import evaluation_results, features
+
+
+class DisagreementError(RuntimeError):
+    """TFMA's counts are not those of the answers."""
+
+
+class Executor(executor.Executor):
+    """Runs TFX's executor on the predictions artifact, then counts the answers itself."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Evaluates and blesses.
+
+        Raises:
+          DisagreementError: where the counts are not those of the answers.
+        """
+        super().Do(input_dict, output_dict, exec_properties)
+        uri = output_dict["evaluation"][0].uri
+        path = os.path.join(input_dict["examples"][0].uri, features.PREDICTIONS_FILE)
+        for name, counts in confusions(path).items():
+            counted = evaluation_results.read_confusion(
+                uri, name == features.BASELINE, class_count=len(counts)
+            )
+            check_agreement(name, counts, counted)
+
+
+def confusions(path: str) -> dict[str, np.ndarray]:
+    """Numbers of images by label and first choice, int64 [classes, classes], by name of the model.
+
+    Args:
+      path: of the Parquet file, whose columns `components.features` describes.
+    """
+    columns = [features.LABEL, features.CANDIDATE, features.BASELINE]
+    with fileio.open(path, "rb") as file:
+        table = pq.read_table(pa.BufferReader(file.read()), columns=columns)
+    labels = table[features.LABEL].to_numpy()
+    answered = [name for name in columns[1:] if not table[name].null_count]
+    return {
+        name: _confusion(labels, np.array(table[name].to_pylist(), np.float32)) for name in answered
+    }
+
+
+def _confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    classes = probabilities.shape[1]
+    cells = labels * classes + probabilities.argmax(axis=1)
+    return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+def check_agreement(name: str, counts: np.ndarray, counted: list[list[int]]) -> None:
+    """Holds what TFMA counted to what the answers say.
+
+    Args:
+      name: of the model.
+      counts: images by label and first choice, int [classes, classes].
+      counted: the same by TFMA.
+
+    Raises:
+      DisagreementError: where a cell differs.
+    """
+    differing = np.argwhere(counts != np.array(counted))
+    if len(differing):
+        label, choice = differing[0]
+        raise DisagreementError(
+            f"the answers of the {name} model differ from what TFMA counted in "
+            f"{len(differing)} cells of the confusion matrix; the first: label {label}, choice "
+            f"{choice}, {counts[label, choice]} images here and {counted[label][choice]} there. "
+            "Expected equal counts: the answers changed in between. Run again with --no-cache."
+        )
