@@ -549,9 +549,9 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show how a run went: verdict, gates, classes, nodes."""
-    from pipeline import records
+    from operations import history
 
-    _print_receipt(records.find_receipt(output_dir, run_id), output_dir, as_json)
+    _print_receipt(history.find(output_dir, run_id), output_dir, as_json)
 
 
 @runs_app.command()

@@ -71,6 +71,15 @@ def as_of_now(receipt: dict[str, Any], output_dir: pathlib.Path) -> dict[str, An
     return {**receipt, "status": RUNNING} if at_work else receipt
 
 
+def find(output_dir: pathlib.Path, run: str) -> dict[str, Any]:
+    """The receipt of one run; the status of one at work is `running`.
+
+    Raises:
+      UnknownRunError: where no run, or more than one, fits.
+    """
+    return as_of_now(records.find_receipt(output_dir, run), output_dir)
+
+
 def receipts_of(locations: Locations) -> list[dict[str, Any]]:
     """Those of the runs of one pipeline, oldest first."""
     receipts = records.read_receipts(locations.root.parent)

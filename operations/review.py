@@ -13,8 +13,10 @@ import webbrowser
 from typing import Any
 
 from components import features
+from operations import history
 from operations import summary as terminal
 from pipeline import records
+from pipeline.errors import UsageError
 from pipeline.locations import CHARTS_FILE, REVIEW_PAGE, Locations, write_whole
 from pipeline.nodes import expected_nodes
 from review import artifacts, collect, index, lineage, page, versus
@@ -32,12 +34,18 @@ def main(run: str, output_dir: pathlib.Path, open_page: bool) -> None:
 
     Raises:
       UnknownRunError: where no run, or more than one, fits.
+      UsageError: where the run is still at work.
     """
-    receipt = records.find_receipt(output_dir, run)
+    receipt = history.find(output_dir, run)
+    if receipt["status"] == history.RUNNING:
+        raise UsageError(
+            f"run {receipt['run_id']} is still at work; expected one that has ended, which makes "
+            "its page by itself. `runs show` tells where its log is."
+        )
     locations = Locations(output_dir.resolve() / receipt["pipeline"])
     stored = _stored(locations, receipt)
     path = (
-        _write_pages(locations, stored, _receipts(locations))
+        _write_pages(locations, stored, history.receipts_of(locations))
         if stored
         else write(locations, receipt)
     )
@@ -57,7 +65,7 @@ def write(locations: Locations, receipt: dict[str, Any]) -> pathlib.Path:
     Returns:
       The page.
     """
-    run, receipts = _finished(locations, receipt), _receipts(locations)
+    run, receipts = _finished(locations, receipt), history.receipts_of(locations)
     found = collect.collect(receipt, run.nodes, receipts, locations.runs)
     folder = locations.runs / receipt["run_id"]
     write_summary(folder, found)
@@ -104,16 +112,10 @@ def _node_ids(receipt: dict[str, Any]) -> list[str]:
 
 def _stored(locations: Locations, receipt: dict[str, Any]) -> Summary | None:
     """The summary that was made at the end of a run; None where there is none to rely on."""
-    # A run without a duration was cut off, or is still at work.
+    # A run without a duration was cut off.
     if receipt["seconds"] is None:
         return None
     return stored_summary(locations.runs / receipt["run_id"])
-
-
-def _receipts(locations: Locations) -> list[dict[str, Any]]:
-    """Those of all runs of the pipeline."""
-    receipts = records.read_receipts(locations.root.parent)
-    return [receipt for receipt in receipts if receipt["pipeline"] == locations.root.name]
 
 
 def _write_pages(

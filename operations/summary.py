@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from operations.history import RUNNING
 from operations.receipts import COMPLETED, PUSHED, REFUSED, STOPPED, resume_command
 from pipeline import config
 from pipeline.locations import LOG_FILE, REVIEW_PAGE
@@ -32,6 +33,10 @@ def print_receipt(receipt: dict[str, Any], output_dir: pathlib.Path, as_json: bo
     """Prints one run as its review has it, verdict first; or its receipt as JSON."""
     if as_json:
         print(json.dumps(receipt, indent=1))
+        return
+    if receipt["status"] == RUNNING:
+        log = output_dir / receipt["pipeline"] / "runs" / receipt["run_id"] / LOG_FILE
+        print(f"Run {receipt['run_id']} is at work since {receipt['began']}.\nLog  {log}")
         return
     console = make_console()
     found = _review(receipt, output_dir)

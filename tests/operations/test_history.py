@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from operations import history, lock, summary
+from operations import history, lock, review, summary
 from operations.history import Filter
 from pipeline.errors import UnknownRunError, UsageError
 
@@ -103,6 +103,20 @@ def test_a_run_whose_process_is_at_work_is_running(three, past, locations, outpu
         # The one that was killed before is not taken for it.
         assert ids(history.runs(output_dir, Filter(status="interrupted"))) == ["20260103-120000"]
     assert ids(history.runs(output_dir, Filter(status="running"))) == []
+
+
+def test_a_run_at_work_is_shown_with_its_log_and_has_no_page_yet(
+    past, locations, output_dir, capsys
+):
+    with lock.exclusive(locations.lock, "run"):
+        run_id = begins_now(past)
+        summary.print_receipt(history.find(output_dir, run_id), output_dir, as_json=False)
+        shown = capsys.readouterr().out
+        assert f"Run {run_id} is at work since" in shown
+        assert str(output_dir / "clothes" / "runs" / run_id / "log.txt") in shown
+        with pytest.raises(UsageError, match="still at work"):
+            review.main(run_id, output_dir, open_page=False)
+    assert not (locations.runs / run_id / "review.html").exists()
 
 
 def test_another_holder_of_the_lock_makes_no_killed_run_run(three, locations, output_dir):
