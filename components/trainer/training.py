@@ -112,18 +112,15 @@ def train(
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    classes = len(schema.class_names)
     data = batches.TrainingBatches(
-        splits[features.TRAIN_SPLIT], classes, settings.batch_size, settings.seed
+        splits[features.TRAIN_SPLIT], len(schema.class_names), settings.batch_size, settings.seed
     )
     network = compiled_network(settings, schema, data.steps_at_once())
     if base_model is not None:
         warm_start.begin_at(network, base_model)
     _fit(network, settings, data, transform, splits[features.VALIDATION_SPLIT], backup_dir)
-    # Into a network without an optimizer: the file's would not fit one that took no step.
-    best = model.build_network(schema.shape, classes, settings)
-    best.load_weights(os.path.join(backup_dir, BEST_WEIGHTS_FILE))
-    return best
+    network.load_weights(os.path.join(backup_dir, BEST_WEIGHTS_FILE))
+    return network
 
 
 def _fit(
@@ -173,7 +170,19 @@ def compiled_network(
         # XLA is slower than oneDNN on a CPU; Keras would choose it by itself.
         jit_compile=False,
     )
+    _create_training_state(network)
     return network
+
+
+def _create_training_state(network: keras.Model) -> None:
+    """Creates the variables of optimizer and metrics.
+
+    Keras would create them in the first step, which TensorFlow then traces a second time.
+    """
+    network.optimizer.build(network.trainable_variables)
+    labels = keras.ops.zeros((1, network.output_shape[-1]))
+    network.compute_metrics(None, labels, labels)
+    network.reset_metrics()
 
 
 def loss_function(settings: Settings) -> keras.losses.Loss:
