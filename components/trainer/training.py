@@ -73,7 +73,7 @@ def run_fn(fn_args: FnArgs) -> None:
         "precision": settings.precision,
         "hyperparameters": tuned,
         "warm_start_from": base_model,
-        "calibration": calibrate(classifier, splits, transform),
+        "calibration": calibrate(classifier, splits[features.VALIDATION_SPLIT], transform),
     }
     _write_model_run(report, backup_dir, fn_args.model_run_dir)
     _write_inspection(classifier, settings, schema, transform, splits, fn_args.model_run_dir)
@@ -207,31 +207,22 @@ def build_classifier(
 
 
 def calibrate(
-    classifier: keras.Model,
-    splits: dict[str, examples.Split],
-    transform: tft.TFTransformOutput,
+    classifier: keras.Model, validation: examples.Split, transform: tft.TFTransformOutput
 ) -> dict[str, Any]:
     """Fits the temperature on `val` and sets it in the classifier.
 
     Returns:
-      `temperature`, and for `val` and `test` the expected calibration error before and after.
+      `temperature`, and under `val` the expected calibration error of that split, `ece_before` and
+      `ece_after`.
     """
     probabilities = classifier.get_layer("probabilities")
-    inner = keras.Model(classifier.input, probabilities.input)
-    names = (features.VALIDATION_SPLIT, features.TEST_SPLIT)
-    logits = {name: predict(inner, splits[name], transform) for name in names}
-    before = {name: _calibration_error(probabilities, logits[name], splits[name]) for name in names}
-    labels = splits[features.VALIDATION_SPLIT].labels
-    temperature = calibration.fit_temperature(logits[features.VALIDATION_SPLIT], labels)
+    logits = predict(keras.Model(classifier.input, probabilities.input), validation, transform)
+    before = _calibration_error(probabilities, logits, validation)
+    temperature = calibration.fit_temperature(logits, validation.labels)
     probabilities.temperature.assign(temperature)
-    errors = {
-        name: {
-            "ece_before": before[name],
-            "ece_after": _calibration_error(probabilities, logits[name], splits[name]),
-        }
-        for name in names
-    }
-    return {"temperature": temperature, **errors}
+    after = _calibration_error(probabilities, logits, validation)
+    errors = {"ece_before": before, "ece_after": after}
+    return {"temperature": temperature, features.VALIDATION_SPLIT: errors}
 
 
 def _calibration_error(
