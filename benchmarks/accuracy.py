@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 
 from benchmarks import command, processes, trainings
@@ -79,19 +80,23 @@ def measure(inputs: trainings.Inputs, profile: str, seed: int) -> dict[str, Any]
       test), and for test what `trainings.scores` returns.
     """
     from components.trainer import training
+    from review import calibration
+    from review.predictions import Answers
 
     config = trainings.configuration(inputs, profile, seed=seed)
     splits = trainings.read_splits(inputs, config, features.SPLITS)
     trained = trainings.train(inputs, config, splits)
     graph, test = trainings.transform_graph(inputs), splits[features.TEST_SPLIT]
-    calibrated = training.calibrate(trained.classifier, splits, graph)
+    calibrated = training.calibrate(trained.classifier, splits[features.VALIDATION_SPLIT], graph)
     probabilities = training.predict(trained.classifier, test, graph)
+    temperature = calibrated["temperature"]
+    answers = Answers(probabilities.astype(np.float64))
     return {
         "profile": profile,
         "seed": seed,
         "seconds": trained.seconds,
-        "temperature": calibrated["temperature"],
-        **calibrated[features.TEST_SPLIT],
+        "temperature": temperature,
+        **calibration.errors(answers, test.labels, temperature),
         **trainings.scores(probabilities, test.labels, inputs.schema.class_names),
     }
 

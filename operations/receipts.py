@@ -17,7 +17,14 @@ from operations import digests, machine
 from pipeline import data as data_sets
 from pipeline import records
 from pipeline.locations import DEFAULT_OUTPUT_DIR
-from pipeline.nodes import DATA_GATE, EVALUATOR, PUSHER, ROBUSTNESS_EVALUATOR, TRAINER
+from pipeline.nodes import (
+    DATA_GATE,
+    EVALUATOR,
+    PREDICTIONS,
+    PUSHER,
+    ROBUSTNESS_EVALUATOR,
+    TRAINER,
+)
 
 if TYPE_CHECKING:
     from operations.run import Prepared, Request
@@ -185,9 +192,7 @@ def add_training(
         return
     path = pathlib.Path(artifact.uri) / features.TRAINING_REPORT_FILE
     report = json.loads(path.read_text(encoding="utf-8"))
-    calibration = report["calibration"]
-    receipt["calibration"]["temperature"] = calibration["temperature"]
-    receipt["calibration"]["ece_before"] = calibration[features.TEST_SPLIT]["ece_before"]
+    receipt["calibration"]["temperature"] = report["calibration"]["temperature"]
     receipt["hyperparameters"] = report["hyperparameters"]
     receipt["warm_start_from"] = _base_model(report["warm_start_from"], prepared)
 
@@ -227,12 +232,25 @@ def add_evaluation(
     receipt["per_class"] = found.per_class
     receipt["macro_avg"] = found.macro_avg
     receipt["weighted_avg"] = found.weighted_avg
-    receipt["calibration"]["ece_after"] = found.ece
     receipt["gates"] = [dataclasses.asdict(gate) for gate in found.gates]
     figures = dataclasses.asdict(found)
     # Gates also tell of the served model; TFMA's histogram adds up in too few digits.
     del figures["gates"], figures["ece"]
     receipt["digests"]["Evaluator.evaluation"] = digests.figures_digest(figures)
+
+
+def add_calibration(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
+    """Enters the calibration errors of the test split, once the temperature is entered."""
+    artifact = nodes[PREDICTIONS].output("predictions")
+    if artifact is None or not nodes[PREDICTIONS].ended_well:
+        return
+    # Here and not above: they import SciPy and pyarrow.
+    from review import calibration
+    from review.predictions import read_answers
+
+    labels, answers = read_answers(pathlib.Path(artifact.uri) / features.PREDICTIONS_FILE)
+    temperature = receipt["calibration"]["temperature"]
+    receipt["calibration"] |= calibration.errors(answers, labels, temperature)
 
 
 def add_robustness(

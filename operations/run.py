@@ -377,6 +377,7 @@ class _Run:
         receipts.add_artifacts(self._receipt, nodes)
         receipts.add_training(self._receipt, nodes, self._prepared)
         receipts.add_evaluation(self._receipt, nodes, self._prepared)
+        receipts.add_calibration(self._receipt, nodes)
         receipts.add_robustness(self._receipt, nodes, self._prepared)
 
 

@@ -4,9 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from review import statistics
-from review.predictions import Predictions
+from review.predictions import Answers, Predictions
 from review.summary import Calibration
+
+
+def errors(answers: Answers, labels: np.ndarray, temperature: float) -> dict[str, float]:
+    """Expected calibration errors before the temperature was set, `ece_before`, and `ece_after`.
+
+    Args:
+      answers: at the temperature.
+      labels: int64 [N].
+      temperature: by which the logits were divided.
+    """
+    right = answers.choice == labels
+    before = Answers(statistics.without_temperature(answers.probabilities, temperature))
+    return {
+        "ece_before": statistics.expected_calibration_error(before.confidence, right),
+        "ece_after": statistics.expected_calibration_error(answers.confidence, right),
+    }
 
 
 def calibration(receipt: dict[str, Any], predictions: Predictions) -> Calibration:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import pathlib
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -88,27 +90,52 @@ def read_predictions(run: FinishedRun) -> Predictions:
     return found
 
 
+def read_answers(path: pathlib.Path) -> tuple[np.ndarray, Answers]:
+    """What the new model answers to the test images, without these.
+
+    Args:
+      path: of the file that Predictions wrote.
+
+    Returns:
+      Labels, int64 [N], and the answers.
+
+    Raises:
+      ValueError: where values are missing or out of range.
+    """
+    table = pq.read_table(path, columns=[features.LABEL, features.CANDIDATE])
+    return _answered(table, len(_described(table)[features.CLASS_NAMES]))
+
+
 def _hits(confusion: list[list[int]]) -> int:
     return sum(row[number] for number, row in enumerate(confusion))
 
 
 def _parse(content: bytes) -> Predictions:
     table = pq.read_table(pa.BufferReader(content))
-    described = {key.decode(): json.loads(text) for key, text in table.schema.metadata.items()}
+    described = _described(table)
     names = described[features.CLASS_NAMES]
+    labels, candidate = _answered(table, len(names))
     pixels = b"".join(table.column(features.IMAGE).to_pylist())
     shape = (table.num_rows, *described[features.IMAGE_SHAPE])
-    candidate = _answers(table.column(features.CANDIDATE), len(names))
-    if candidate is None:
-        raise ValueError("the new model's answers are missing")
     return Predictions(
         class_names=names,
         ids=table.column(features.EXAMPLE_ID).to_pylist(),
-        labels=_labels(table.column(features.LABEL), len(names)),
+        labels=labels,
         images=np.frombuffer(pixels, np.uint8).reshape(shape),
         candidate=candidate,
         baseline=_answers(table.column(features.BASELINE), len(names)),
     )
+
+
+def _described(table: pa.Table) -> dict[str, Any]:
+    return {key.decode(): json.loads(text) for key, text in table.schema.metadata.items()}
+
+
+def _answered(table: pa.Table, classes: int) -> tuple[np.ndarray, Answers]:
+    candidate = _answers(table.column(features.CANDIDATE), classes)
+    if candidate is None:
+        raise ValueError("the new model's answers are missing")
+    return _labels(table.column(features.LABEL), classes), candidate
 
 
 def _labels(column: pa.ChunkedArray, classes: int) -> np.ndarray:

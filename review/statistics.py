@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from review.summary import (
     CONFIDENCE,
@@ -84,8 +84,36 @@ def accuracy_change(only_candidate: int, only_baseline: int, total: int) -> Esti
     return Estimate(value=value, interval=Interval(low=low, high=high))
 
 
-def calibration_error(confidence: np.ndarray, right: np.ndarray) -> Estimate:
+def without_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """What a softmax would have answered at a temperature of 1.
+
+    Of logits z it answers p = softmax(z / T), so z is T log p, but for a constant that the softmax
+    does not see.
+
+    Args:
+      probabilities: answers at the temperature, float [N, classes].
+      temperature: T, by which the logits were divided.
+
+    Returns:
+      Probabilities, float64 [N, classes].
+    """
+    # A probability too small for float32 was answered as 0.
+    least = np.finfo(np.float32).tiny
+    return special.softmax(temperature * np.log(np.maximum(probabilities, least)), axis=1)
+
+
+def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     """Expected calibration error of the first choice, in 15 equal bins (Guo et al. 2017).
+
+    Args:
+      confidence: probabilities of the first choices, float64 [N].
+      right: whether these are right, bool [N].
+    """
+    return _error(_bin_numbers(confidence), right - confidence)
+
+
+def calibration_error(confidence: np.ndarray, right: np.ndarray) -> Estimate:
+    """`expected_calibration_error` with its interval.
 
     Sums of absolute values come out too large by chance, and those of resamples too large once
     more: the percentiles of resamples lie above the truth. The basic bootstrap interval takes that

@@ -101,6 +101,8 @@ def _prepared(
 ) -> tf.data.Dataset:
     layer = transform.transform_features_layer()
 
+    # AutoGraph would rewrite the code of TFT, which takes seconds and changes nothing.
+    @tf.autograph.experimental.do_not_convert
     def prepare(raw: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images = layer({features.IMAGE: tf.expand_dims(raw, 1)})[features.IMAGE]
         return images, tf.one_hot(labels, classes)

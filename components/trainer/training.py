@@ -73,7 +73,7 @@ def run_fn(fn_args: FnArgs) -> None:
         "precision": settings.precision,
         "hyperparameters": tuned,
         "warm_start_from": base_model,
-        "calibration": calibrate(classifier, splits, transform),
+        "calibration": calibrate(classifier, splits[features.VALIDATION_SPLIT], transform),
     }
     _write_model_run(report, backup_dir, fn_args.model_run_dir)
     _write_inspection(classifier, settings, schema, transform, splits, fn_args.model_run_dir)
@@ -112,18 +112,15 @@ def train(
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    classes = len(schema.class_names)
     data = batches.TrainingBatches(
-        splits[features.TRAIN_SPLIT], classes, settings.batch_size, settings.seed
+        splits[features.TRAIN_SPLIT], len(schema.class_names), settings.batch_size, settings.seed
     )
     network = compiled_network(settings, schema, data.steps_at_once())
     if base_model is not None:
         warm_start.begin_at(network, base_model)
     _fit(network, settings, data, transform, splits[features.VALIDATION_SPLIT], backup_dir)
-    # Into a network without an optimizer: the file's would not fit one that took no step.
-    best = model.build_network(schema.shape, classes, settings)
-    best.load_weights(os.path.join(backup_dir, BEST_WEIGHTS_FILE))
-    return best
+    network.load_weights(os.path.join(backup_dir, BEST_WEIGHTS_FILE))
+    return network
 
 
 def _fit(
@@ -173,7 +170,19 @@ def compiled_network(
         # XLA is slower than oneDNN on a CPU; Keras would choose it by itself.
         jit_compile=False,
     )
+    _create_training_state(network)
     return network
+
+
+def _create_training_state(network: keras.Model) -> None:
+    """Creates the variables of optimizer and metrics.
+
+    Keras would create them in the first step, which TensorFlow then traces a second time.
+    """
+    network.optimizer.build(network.trainable_variables)
+    labels = keras.ops.zeros((1, network.output_shape[-1]))
+    network.compute_metrics(None, labels, labels)
+    network.reset_metrics()
 
 
 def loss_function(settings: Settings) -> keras.losses.Loss:
@@ -198,31 +207,22 @@ def build_classifier(
 
 
 def calibrate(
-    classifier: keras.Model,
-    splits: dict[str, examples.Split],
-    transform: tft.TFTransformOutput,
+    classifier: keras.Model, validation: examples.Split, transform: tft.TFTransformOutput
 ) -> dict[str, Any]:
     """Fits the temperature on `val` and sets it in the classifier.
 
     Returns:
-      `temperature`, and for `val` and `test` the expected calibration error before and after.
+      `temperature`, and under `val` the expected calibration error of that split, `ece_before` and
+      `ece_after`.
     """
     probabilities = classifier.get_layer("probabilities")
-    inner = keras.Model(classifier.input, probabilities.input)
-    names = (features.VALIDATION_SPLIT, features.TEST_SPLIT)
-    logits = {name: predict(inner, splits[name], transform) for name in names}
-    before = {name: _calibration_error(probabilities, logits[name], splits[name]) for name in names}
-    labels = splits[features.VALIDATION_SPLIT].labels
-    temperature = calibration.fit_temperature(logits[features.VALIDATION_SPLIT], labels)
+    logits = predict(keras.Model(classifier.input, probabilities.input), validation, transform)
+    before = _calibration_error(probabilities, logits, validation)
+    temperature = calibration.fit_temperature(logits, validation.labels)
     probabilities.temperature.assign(temperature)
-    errors = {
-        name: {
-            "ece_before": before[name],
-            "ece_after": _calibration_error(probabilities, logits[name], splits[name]),
-        }
-        for name in names
-    }
-    return {"temperature": temperature, **errors}
+    after = _calibration_error(probabilities, logits, validation)
+    errors = {"ece_before": before, "ece_after": after}
+    return {"temperature": temperature, features.VALIDATION_SPLIT: errors}
 
 
 def _calibration_error(

@@ -9,6 +9,8 @@ from pathlib import Path
 import h5py
 import jsonschema
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from operations import receipts
@@ -233,3 +235,32 @@ def test_artifacts_of_a_node_that_failed_are_not_entered(receipt, tmp_path):
     receipts.add_artifacts(receipt, ended)
     assert receipt["digests"] == {}
     assert receipt["model_digest"] is None
+
+
+def predicted(folder, status=records.COMPLETE):
+    """A run whose answers, in `folder`, are all as sure as 0.8, and three in four of them right."""
+    columns = {
+        "label": pa.array([0, 0, 0, 1]),
+        "candidate": pa.array([[0.8, 0.2]] * 4, pa.list_(pa.float32())),
+    }
+    described = {"class_names": json.dumps(["bag", "shoe"])}
+    pq.write_table(pa.table(columns, metadata=described), folder / "predictions.parquet")
+    found = nodes(Predictions=status)
+    found["Predictions"].outputs["predictions"] = [records.ArtifactRecord(1, str(folder), {})]
+    return found
+
+
+def test_the_calibration_errors_are_those_of_the_answers(receipt, tmp_path):
+    receipt["calibration"]["temperature"] = 0.5
+    receipts.add_calibration(receipt, predicted(tmp_path))
+    check(receipt)
+    # At a temperature of 1, odds of 4 to 1 were 2 to 1.
+    assert receipt["calibration"]["ece_before"] == pytest.approx(0.75 - 2 / 3)
+    assert receipt["calibration"]["ece_after"] == pytest.approx(0.8 - 0.75)
+
+
+def test_without_answers_the_calibration_errors_are_not_known(receipt, tmp_path):
+    receipts.add_calibration(receipt, predicted(tmp_path, records.FAILED))
+    receipts.add_calibration(receipt, nodes())
+    check(receipt)
+    assert set(receipt["calibration"].values()) == {None}

@@ -2,6 +2,10 @@
 
 import numpy as np
 import pytest
+from scipy import special
+
+from review import calibration
+from review.predictions import Answers
 
 
 def test_the_error_is_that_of_fifteen_bins(made_run):
@@ -24,3 +28,17 @@ def test_a_temperature_that_is_not_known_is_none(made_run):
     made_run.receipt["calibration"] |= {"temperature": None, "ece_before": None}
     found = made_run.collect().calibration
     assert (found.ece_before, found.temperature) == (None, None)
+
+
+def test_the_errors_are_those_with_and_without_the_temperature():
+    """Of answers that are right as often as they say, for logits that are twice as large."""
+    random = np.random.default_rng(2)
+    logits = random.normal(0, 2, (5_000, 3))
+    # The largest of logits with Gumbel noise is distributed as their softmax.
+    labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
+    found = calibration.errors(Answers(special.softmax(logits, axis=1)), labels, temperature=2.0)
+    sure = Answers(special.softmax(2 * logits, axis=1))
+    unmended = calibration.errors(sure, labels, temperature=1.0)
+    assert found["ece_before"] == pytest.approx(unmended["ece_after"], abs=1e-9)
+    assert unmended["ece_before"] == pytest.approx(unmended["ece_after"], abs=1e-9)
+    assert found["ece_after"] < 0.03 < found["ece_before"]

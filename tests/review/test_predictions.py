@@ -9,7 +9,7 @@ import pytest
 
 from components import features
 from review.artifacts import AbsentError
-from review.predictions import read_predictions
+from review.predictions import read_answers, read_predictions
 
 
 def path(made):
@@ -24,6 +24,12 @@ def test_what_was_written_comes_back(made_run):
     np.testing.assert_array_equal(found.candidate.probabilities, made_run.candidate)
     np.testing.assert_array_equal(found.baseline.probabilities, made_run.baseline)
     assert found.candidate.probabilities.dtype == np.float64
+
+
+def test_answers_are_read_without_the_images(made_run):
+    labels, answers = read_answers(path(made_run))
+    np.testing.assert_array_equal(labels, made_run.labels)
+    np.testing.assert_array_equal(answers.probabilities, made_run.candidate)
 
 
 def test_without_a_served_model_there_are_no_answers_of_it(make_run):

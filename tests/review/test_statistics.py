@@ -12,6 +12,8 @@ from scipy import special
 from review import statistics
 
 COUNTS = st.integers(0, 400)
+# Of float32 answers, of which each is known to one part in ten million.
+ANSWERED = 1e-6
 
 
 def answers(seed, count=400, surplus=0.0):
@@ -201,3 +203,24 @@ def test_the_wilson_interval_covers_what_it_says():
         if interval.low <= truth <= interval.high:
             held += special.comb(total, hits) * truth**hits * (1 - truth) ** (total - hits)
     assert held == pytest.approx(0.95, abs=0.02)
+
+
+@given(st.integers(0, 2**31), st.floats(0.25, 4), st.floats(0.1, 100))
+def test_without_its_temperature_a_softmax_answers_as_at_one(seed, temperature, spread):
+    logits = np.random.default_rng(seed).normal(0, spread, (20, 10))
+    answered = special.softmax(logits / temperature, axis=1).astype(np.float32)
+    found = statistics.without_temperature(answered, temperature)
+    np.testing.assert_allclose(found, special.softmax(logits, axis=1), rtol=0, atol=ANSWERED)
+
+
+def test_an_answer_of_zero_stays_next_to_nothing():
+    answered = np.array([[1.0, 0.0, 0.0]], np.float32)
+    for temperature in (0.25, 1.0, 4.0):
+        found = statistics.without_temperature(answered, temperature)
+        np.testing.assert_allclose(found, answered, rtol=0, atol=ANSWERED)
+
+
+def test_a_calibration_error_is_the_middle_of_what_has_an_interval():
+    confidence, right = answers(3, surplus=0.1)
+    value = statistics.expected_calibration_error(confidence, right)
+    assert value == statistics.calibration_error(confidence, right).value > 0
