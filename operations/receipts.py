@@ -234,8 +234,8 @@ def add_evaluation(
     receipt["weighted_avg"] = found.weighted_avg
     receipt["gates"] = [dataclasses.asdict(gate) for gate in found.gates]
     figures = dataclasses.asdict(found)
-    # Gates also tell of the served model; TFMA's histogram adds up in too few digits.
-    del figures["gates"], figures["ece"]
+    # Gates also tell of the served model.
+    del figures["gates"]
     receipt["digests"]["Evaluator.evaluation"] = digests.figures_digest(figures)
 
 

@@ -27,7 +27,6 @@ def evaluation_config(gates: GatesConfig) -> config_pb2.EvalConfig:
         ],
         metrics_specs=[
             config_pb2.MetricsSpec(metrics=[_accuracy(gates), *_overall_metrics()]),
-            _calibration(),
         ],
     )
 
@@ -138,10 +137,3 @@ def _overall_metrics() -> list[config_pb2.MetricConfig]:
             class_name="ClassificationReport", module="components.evaluation_metrics"
         ),
     ]
-
-
-def _calibration() -> config_pb2.MetricsSpec:
-    """Confidence of the first choice against how often it is right."""
-    first_choice = config_pb2.BinarizationOptions(k_list={"values": [1]})
-    plot = config_pb2.MetricConfig(class_name="CalibrationPlot", config='{"num_buckets": 15}')
-    return config_pb2.MetricsSpec(metrics=[plot], binarize=first_choice)

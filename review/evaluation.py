@@ -47,7 +47,6 @@ class Evaluation:
       macro_avg: plain means of the classes' scores.
       weighted_avg: means of the classes' scores, weighted by support.
       confusion: counts, row by true and column by predicted class.
-      ece: expected calibration error of the first choice, in 15 equal bins (Guo et al. 2017).
       gates: every threshold.
     """
 
@@ -59,7 +58,6 @@ class Evaluation:
     macro_avg: dict[str, float]
     weighted_avg: dict[str, float]
     confusion: list[list[int]]
-    ece: float
     gates: list[Gate]
 
 
@@ -89,7 +87,6 @@ def read_evaluation(uri: str, class_names: tuple[str, ...], gates: dict[str, flo
         macro_avg=_averages(metrics, "macro_average", count),
         weighted_avg=_averages(metrics, "weighted_macro_average", count),
         confusion=confusion,
-        ece=_calibration_error(dict(result.plots)[_OVERALL][""]),
         gates=_gates(uri, result, class_names, gates),
     )
 
@@ -110,19 +107,6 @@ def _averages(metrics: dict[str, Any], kind: str, count: int) -> dict[str, float
     # The name that TFMA gives to an aggregated metric.
     found = {name: metric_value(metrics[f"{kind}: true\n_{name}"]) for name in _SCORES}
     return {**found, "support": count}
-
-
-def _calibration_error(plots: dict[str, Any]) -> float:
-    """Mean distance between confidence and accuracy of the first choice, over bins."""
-    buckets = plots["k:1"]["calibrationHistogramBuckets"]["buckets"]
-    distances = [
-        bucket["totalWeightedLabel"] - bucket["totalWeightedRefinedPrediction"]
-        for bucket in buckets
-    ]
-    # TFMA has a bucket of its own for a confidence of exactly 1, which belongs to the last bin.
-    *others, last_bin, exactly_one = distances
-    total = sum(bucket["numWeightedExamples"] for bucket in buckets)
-    return sum(map(abs, [*others, last_bin + exactly_one])) / total
 
 
 def _gates(

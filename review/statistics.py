@@ -143,8 +143,8 @@ def _error(bins: np.ndarray, distances: np.ndarray) -> float:
 
 
 def _bin_numbers(confidence: np.ndarray) -> np.ndarray:
-    # As TFMA and `components.trainer.calibration` have it: a bin holds its lower end, and the last
-    # one also its upper end.
+    # As `components.trainer.calibration` has it: a bin holds its lower end, and the last one also
+    # its upper end.
     return np.minimum((confidence * _BINS).astype(int), _BINS - 1)
 
 

@@ -58,7 +58,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """Mean distance between confidence and accuracy of the first choice, in 15 equal bins.
 
-    As in Guo et al. 2017; the Evaluator measures the same through TFMA.
+    As in Guo et al. 2017; the review measures the test split in the same way.
 
     Args:
       probabilities: float [N, classes].
@@ -66,7 +66,7 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) ->
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
-    # A bin holds its lower bound, and the last also its upper one, as in TFMA's histogram.
+    # A bin holds its lower bound, and the last also its upper one.
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     distances = np.bincount(bins, weights=right - confidence, minlength=_BINS)
     return float(np.abs(distances).sum() / len(labels))

@@ -87,14 +87,6 @@ def test_the_scores_of_the_classes_are_those_of_scikit_learn(evaluation, answers
         assert scores == pytest.approx(renamed)
 
 
-def test_the_calibration_error_is_that_of_fifteen_bins(evaluation, answers):
-    labels, probabilities = answers
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    bins = np.minimum((confidence * 15).astype(int), 14)
-    distances = [abs((right[bins == b] - confidence[bins == b]).sum()) for b in range(15)]
-    assert evaluation.ece == pytest.approx(sum(distances) / COUNT, rel=1e-4)
-
-
 def test_there_is_a_gate_for_the_whole_and_for_each_class(evaluation):
     overall, *classes = evaluation.gates
     assert (overall.metric, overall.slice, overall.threshold) == ("accuracy", "overall", 0.6)
