@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
+import os
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +19,11 @@ from tfx_bsl.coders import example_coder
 from components import features
 
 _PARSE_BATCH = 4096
+_SPEC = {
+    features.IMAGE: tf.io.FixedLenFeature([], tf.string),
+    features.LABEL: tf.io.FixedLenFeature([], tf.int64),
+    features.EXAMPLE_ID: tf.io.FixedLenFeature([], tf.string),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +31,8 @@ class Split:
     """Examples of a split: all of them in the order of their ids, or a batch in that of its file.
 
     Attributes:
-      images: raw pixels, uint8 of shape [count, bytes per image].
+      images: raw pixels, uint8 of shape [count, bytes per image]; a `numpy.memmap` where they lie
+        in a file.
       labels: int64 of shape [count].
       ids: bytes of shape [count].
     """
@@ -32,25 +42,54 @@ class Split:
     ids: np.ndarray
 
 
-def read_split(examples_uri: str, name: str) -> Split:
+def read_split(examples_uri: str, name: str, most_in_memory: int | None = None) -> Split:
     """Reads the split `name` of the examples artifact at `examples_uri`.
 
-    Files come in no particular order of examples; sorting by id makes every run see the same.
+    Files come in no particular order of examples; sorting by id makes every run see the same. Each
+    image goes to its place at once, so that none is ever held twice.
+
+    Args:
+      examples_uri: of the artifact.
+      name: of the split.
+      most_in_memory: bytes of images; more of them lie in a temporary file, of which the system
+        keeps in memory what there is room for. None keeps any number in memory.
+
+    Raises:
+      OSError: where there is no room for that file.
     """
-    batches = list(read_batches(examples_uri, name))
-    ids = np.concatenate([batch.ids for batch in batches])
-    labels = np.concatenate([batch.labels for batch in batches])
+    ids, labels = _ids_and_labels(examples_uri, name)
     order = np.argsort(ids, kind="stable")
     place = np.empty_like(order)
     place[order] = np.arange(len(order))
-    images = np.empty((len(ids), batches[0].images.shape[1]), np.uint8)
+    batches = read_batches(examples_uri, name)
+    first = next(batches)
+    images = _room_for((len(ids), first.images.shape[1]), most_in_memory)
     start = 0
-    while batches:
-        # Let go of as it is placed, so that memory holds the images once, not twice.
-        batch = batches.pop(0)
+    for batch in itertools.chain([first], batches):
         images[place[start : start + len(batch.ids)]] = batch.images
         start += len(batch.ids)
     return Split(images, labels[order], ids[order])
+
+
+def _ids_and_labels(examples_uri: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    spec = {key: _SPEC[key] for key in (features.EXAMPLE_ID, features.LABEL)}
+    batches = [
+        tf.io.parse_example(serialized, spec)
+        for serialized in serialized_batches(examples_uri, name, _PARSE_BATCH)
+    ]
+    ids = [batch[features.EXAMPLE_ID].numpy().astype(np.bytes_) for batch in batches]
+    labels = [batch[features.LABEL].numpy() for batch in batches]
+    return np.concatenate(ids), np.concatenate(labels)
+
+
+def _room_for(shape: tuple[int, int], most_in_memory: int | None) -> np.ndarray:
+    size = math.prod(shape)
+    if most_in_memory is None or size <= most_in_memory:
+        return np.empty(shape, np.uint8)
+    with tempfile.TemporaryFile() as file:
+        # A full disk says so here; in writing to a mapped page it would kill the process.
+        os.posix_fallocate(file.fileno(), 0, size)
+        return np.memmap(file, np.uint8, "r+", shape=shape)
 
 
 def read_batches(examples_uri: str, name: str) -> Iterator[Split]:
@@ -73,12 +112,7 @@ def serialized_batches(examples_uri: str, name: str, size: int) -> tf.data.Datas
 
 def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     """Parses serialized examples, string [N], into a tensor [N] by feature."""
-    spec = {
-        features.IMAGE: tf.io.FixedLenFeature([], tf.string),
-        features.LABEL: tf.io.FixedLenFeature([], tf.int64),
-        features.EXAMPLE_ID: tf.io.FixedLenFeature([], tf.string),
-    }
-    return tf.io.parse_example(serialized, spec)
+    return tf.io.parse_example(serialized, _SPEC)
 
 
 def serialize(columns: dict[str, list[Any]]) -> list[bytes]:

@@ -121,6 +121,9 @@ class TrainingConfig(_Section):
     deterministic: bool = pydantic.Field(
         True, description="the same model to the bit from the same input on the same processor"
     )
+    memory_megabytes: Count = pydantic.Field(
+        4096, description="training images kept in memory; more are read from a temporary file"
+    )
     augmentation: AugmentationConfig = AugmentationConfig()
 
 

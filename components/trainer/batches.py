@@ -1,4 +1,4 @@
-"""The input of training: raw bytes in memory, prepared batch by batch."""
+"""The input of training: raw bytes, held once, prepared batch by batch."""
 
 from __future__ import annotations
 
@@ -50,13 +50,18 @@ class TrainingBatches:
           first_epoch: where to begin.
           epochs: where to end.
         """
-        raw, labels = _raw_strings(self._split), tf.constant(self._split.labels)
+        labels = tf.constant(self._split.labels)
 
         def choose(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return tf.gather(raw, indices), tf.gather(labels, indices)
+            # TensorFlow would keep a copy of all images, and cannot read those in a file.
+            raw = tf.numpy_function(self._strings, [indices], tf.string)
+            return tf.ensure_shape(raw, indices.shape), tf.gather(labels, indices)
 
         batches = tf.data.Dataset.range(first_epoch, epochs).flat_map(self._order)
         return _prepared(batches.map(choose), transform, self._classes)
+
+    def _strings(self, indices: np.ndarray) -> np.ndarray:
+        return _raw_strings(self._split.images[indices])
 
     def _order(self, epoch: tf.Tensor) -> tf.data.Dataset:
         seed = tf.stack([tf.cast(self._seed, tf.int64), epoch])
@@ -77,7 +82,7 @@ def labelled_batches(
     split: Split, transform: tft.TFTransformOutput, classes: int
 ) -> tf.data.Dataset:
     """Batches of prepared images and one-hot labels, in the order of the split."""
-    data = tf.data.Dataset.from_tensor_slices((_raw_strings(split), split.labels))
+    data = tf.data.Dataset.from_tensor_slices((_raw_strings(split.images), split.labels))
     return _prepared(data.batch(_VALIDATION_BATCH), transform, classes)
 
 
@@ -92,8 +97,8 @@ def prepared_images(images: np.ndarray, transform: tft.TFTransformOutput) -> np.
     return layer({features.IMAGE: raw})[features.IMAGE].numpy()
 
 
-def _raw_strings(split: Split) -> tf.Tensor:
-    return tf.constant(np.array([image.tobytes() for image in split.images], dtype=object))
+def _raw_strings(images: np.ndarray) -> np.ndarray:
+    return np.array([image.tobytes() for image in images], dtype=object)
 
 
 def _prepared(

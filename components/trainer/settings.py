@@ -57,6 +57,8 @@ class Settings:
       flip_averaging: whether answers average an image and its mirror image.
       warm_start: whether training begins at the weights of the served model.
       deterministic: whether TensorFlow's operations add in a fixed order.
+      memory_megabytes: of training images, at most, in memory; more of them are read from a
+        temporary file. It decides nothing else.
       seed: of weights, shuffling, dropout and augmentation.
       augmentation: the random changes of the training images.
       identity: hash of the data and of the code, which also decide which model comes out.
@@ -79,9 +81,15 @@ class Settings:
     flip_averaging: bool
     warm_start: bool
     deterministic: bool
+    memory_megabytes: int
     seed: int
     augmentation: Augmentation
     identity: str
+
+    @property
+    def most_in_memory(self) -> int:
+        """Bytes of training images that are kept in memory at most."""
+        return self.memory_megabytes * 2**20
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:

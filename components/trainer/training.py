@@ -62,7 +62,7 @@ def run_fn(fn_args: FnArgs) -> None:
     schema = image_schema.read_artifact(os.path.dirname(fn_args.schema_path))
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     splits = {
-        name: examples.read_split(folders[features.EXAMPLES_FOLDER], name)
+        name: examples.read_split(folders[features.EXAMPLES_FOLDER], name, settings.most_in_memory)
         for name in features.SPLITS
     }
     base_model = folders[features.BASE_MODEL_FOLDER] if settings.warm_start else None

@@ -107,7 +107,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     schema = image_schema.read_artifact(os.path.dirname(fn_args.schema_path))
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
     train, validation = (
-        examples.read_split(config[features.EXAMPLES_FOLDER], name)
+        examples.read_split(config[features.EXAMPLES_FOLDER], name, settings.most_in_memory)
         for name in (features.TRAIN_SPLIT, features.VALIDATION_SPLIT)
     )
     classes = len(schema.class_names)

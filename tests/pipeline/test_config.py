@@ -40,6 +40,7 @@ OTHER_VALUES = {
     "training.flip_averaging": True,
     "training.warm_start": True,
     "training.deterministic": False,
+    "training.memory_megabytes": 1,
     "training.augmentation.rotation": 0.123,
     "training.augmentation.shift": 0.123,
     "training.augmentation.shear": 0.123,

@@ -41,6 +41,7 @@ def settings(no_augmentation):
         flip_averaging=False,
         warm_start=False,
         deterministic=True,
+        memory_megabytes=64,
         seed=1,
         augmentation=no_augmentation,
         identity="data and code",

@@ -1,0 +1,87 @@
+"""A split is read whole, in the order of its ids, into memory or into a file."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from components import examples, features
+
+WIDTH = 6
+
+
+@pytest.fixture(scope="module")
+def write_files(tmp_path_factory):
+    """Writes examples with these numbers into files of a new artifact, and returns its folder."""
+
+    def written(*files, compressed=False):
+        folder = tmp_path_factory.mktemp("artifact")
+        (folder / "Split-train").mkdir()
+        options = tf.io.TFRecordOptions("GZIP") if compressed else None
+        for position, numbers in enumerate(files):
+            path = folder / "Split-train" / f"data-{position}{'.gz' if compressed else ''}"
+            with tf.io.TFRecordWriter(str(path), options) as writer:
+                for record in serialized(numbers) if numbers else ():
+                    writer.write(record)
+        return str(folder)
+
+    return written
+
+
+def serialized(numbers):
+    return examples.serialize(
+        {
+            features.IMAGE: [image(number) for number in numbers],
+            features.LABEL: [number % 3 for number in numbers],
+            features.EXAMPLE_ID: [f"t-{number:04d}".encode() for number in numbers],
+        }
+    )
+
+
+def image(number):
+    return np.random.default_rng(number).bytes(WIDTH)
+
+
+def check(split, numbers):
+    expected = sorted(numbers)
+    assert split.ids.tolist() == [f"t-{number:04d}".encode() for number in expected]
+    assert split.labels.tolist() == [number % 3 for number in expected]
+    assert [row.tobytes() for row in split.images] == [image(number) for number in expected]
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    numbers=st.lists(st.integers(0, 9999), min_size=1, max_size=40, unique=True),
+    cut=st.integers(0, 40),
+    compressed=st.booleans(),
+    most=st.sampled_from([None, 0, 1000]),
+)
+def test_the_split_is_sorted_by_id_wherever_it_is_kept(numbers, cut, compressed, most, write_files):
+    folder = write_files(numbers[:cut], numbers[cut:], compressed=compressed)
+    split = examples.read_split(folder, "train", most)
+    check(split, numbers)
+    assert isinstance(split.images, np.memmap) == (most is not None and most < WIDTH * len(numbers))
+
+
+def test_a_split_of_many_batches_is_whole(write_files, monkeypatch):
+    monkeypatch.setattr(examples, "_PARSE_BATCH", 7)
+    numbers = list(np.random.default_rng(1).permutation(100))
+    check(examples.read_split(write_files(numbers[:31], numbers[31:]), "train", 0), numbers)
+
+
+def test_the_file_is_gone_from_its_folder_at_once(write_files, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    split = examples.read_split(write_files([3, 1, 2]), "train", 0)
+    # TensorFlow leaves what AutoGraph generated.
+    assert [path for path in tmp_path.iterdir() if path.suffix != ".py"] == []
+    check(split, [1, 2, 3])
+
+
+def test_a_disk_without_room_is_told_before_anything_is_written(write_files, monkeypatch):
+    def refuse(*arguments):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        examples.read_split(write_files([1, 2]), "train", 0)
