@@ -22,6 +22,7 @@ setup(
         "components.pusher",
         "components.robustness",
         "components.serving_check",
+        "components.statistics_gen",
         "components.trainer",
         "components.tuner",
         "schema",

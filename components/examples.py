@@ -71,6 +71,13 @@ def serialized_batches(examples_uri: str, name: str, size: int) -> tf.data.Datas
     return tf.data.TFRecordDataset(files, compression).batch(size)
 
 
+def record_batches(examples_uri: str, name: str, size: int) -> Iterator[pa.RecordBatch]:
+    """The examples of a split, `size` at a time, a list of values per example and feature."""
+    decoder = example_coder.ExamplesToRecordBatchDecoder()
+    for serialized in serialized_batches(examples_uri, name, size):
+        yield decoder.DecodeBatch(serialized.numpy().tolist())
+
+
 def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     """Parses serialized examples, string [N], into a tensor [N] by feature."""
     spec = {
