@@ -94,8 +94,13 @@ def serialize(columns: dict[str, list[Any]]) -> list[bytes]:
     Args:
       columns: a value (bytes or int) per example, by feature.
     """
-    arrays = {name: pa.array([[value] for value in values]) for name, values in columns.items()}
-    records = example_coder.RecordBatchToExamples(pa.RecordBatch.from_pydict(arrays))
+    lists = {name: _lists(pa.array(values)) for name, values in columns.items()}
+    records = example_coder.RecordBatchToExamples(pa.RecordBatch.from_pydict(lists))
     # The coder orders the features otherwise in each example.
     parsed = map(tf.train.Example.FromString, records)
     return [example.SerializeToString(deterministic=True) for example in parsed]
+
+
+def _lists(values: pa.Array) -> pa.ListArray:
+    """A list for each value, as the coder takes them."""
+    return pa.ListArray.from_arrays(np.arange(len(values) + 1, dtype=np.int32), values)
