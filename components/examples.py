@@ -110,6 +110,13 @@ def serialized_batches(examples_uri: str, name: str, size: int) -> tf.data.Datas
     return tf.data.TFRecordDataset(files, compression).batch(size)
 
 
+def record_batches(examples_uri: str, name: str, size: int) -> Iterator[pa.RecordBatch]:
+    """The examples of a split, `size` at a time, a list of values per example and feature."""
+    decoder = example_coder.ExamplesToRecordBatchDecoder()
+    for serialized in serialized_batches(examples_uri, name, size):
+        yield decoder.DecodeBatch(serialized.numpy().tolist())
+
+
 def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
     """Parses serialized examples, string [N], into a tensor [N] by feature."""
     return tf.io.parse_example(serialized, _SPEC)
@@ -121,8 +128,13 @@ def serialize(columns: dict[str, list[Any]]) -> list[bytes]:
     Args:
       columns: a value (bytes or int) per example, by feature.
     """
-    arrays = {name: pa.array([[value] for value in values]) for name, values in columns.items()}
-    records = example_coder.RecordBatchToExamples(pa.RecordBatch.from_pydict(arrays))
+    lists = {name: _lists(pa.array(values)) for name, values in columns.items()}
+    records = example_coder.RecordBatchToExamples(pa.RecordBatch.from_pydict(lists))
     # The coder orders the features otherwise in each example.
     parsed = map(tf.train.Example.FromString, records)
     return [example.SerializeToString(deterministic=True) for example in parsed]
+
+
+def _lists(values: pa.Array) -> pa.ListArray:
+    """A list for each value, as the coder takes them."""
+    return pa.ListArray.from_arrays(np.arange(len(values) + 1, dtype=np.int32), values)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
-from tfx.components.statistics_gen.component import StatisticsGen
 from tfx.dsl.components.base import base_node
 from tfx.dsl.components.common import resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
@@ -30,6 +29,7 @@ from components.predictions.component import Predictions
 from components.pusher.component import VersionedPusher
 from components.robustness.component import Corruption
 from components.serving_check.component import ServingCheck
+from components.statistics_gen.component import ImageStatisticsGen
 from components.trainer.component import ImageTrainer
 from components.transform import ImageTransform
 from components.tuner.component import ImageTuner
@@ -83,7 +83,9 @@ def create_pipeline(
     examples = example_gen.outputs["examples"]
 
     # What the data looks like, split by split.
-    statistics_gen = StatisticsGen(examples=examples, schema=schema_gen.outputs["schema"])
+    statistics_gen = ImageStatisticsGen(
+        examples=examples, schema=schema_gen.outputs["schema"]
+    ).with_id("StatisticsGen")
     statistics = statistics_gen.outputs["statistics"]
 
     # Where it is not what the schema says. This node only records it.

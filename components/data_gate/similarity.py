@@ -7,7 +7,7 @@ from itertools import combinations_with_replacement
 from typing import Any
 
 import numpy as np
-from scipy import spatial
+from scipy import linalg, spatial
 
 from components import features
 from components.data_gate.catalogue import Catalogue
@@ -67,6 +67,7 @@ def _candidates(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             points[start : start + _BATCH],
             k=min(_CANDIDATES + 1, len(points)),
             distance_upper_bound=BOUND * np.sqrt(images.shape[1]),
+            workers=-1,
         )
         # The tree answers with the number of points where there is no further neighbour.
         rows, columns = np.nonzero(neighbours < len(points))
@@ -79,8 +80,9 @@ def _candidates(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _projected(images: np.ndarray) -> np.ndarray:
     sample = images[:: -(-len(images) // _FITTED_ON)].astype(np.float64)
     centred = sample - sample.mean(axis=0)
-    _, components = np.linalg.eigh(centred.T @ centred)
-    basis = components[:, -_DIMENSIONS:]
+    # The largest few alone; all of them, as NumPy finds them, take several times as long.
+    largest = [max(images.shape[1] - _DIMENSIONS, 0), images.shape[1] - 1]
+    _, basis = linalg.eigh(centred.T @ centred, subset_by_index=largest)
     starts = range(0, len(images), _BATCH)
     return np.concatenate([images[start : start + _BATCH] @ basis for start in starts])
 

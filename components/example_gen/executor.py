@@ -1,17 +1,20 @@
-"""Turns IDX files into TensorFlow examples, in Beam."""
+"""Turns IDX files into TensorFlow examples, pair by pair, in Beam."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import tensorflow as tf
 from google.protobuf import wrappers_pb2
-from tfx.components.example_gen import base_example_gen_executor
+from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
@@ -24,37 +27,13 @@ _BATCH_SIZE = 2048
 _FILE_PREFIX = "data_tfrecord"
 
 
-class Executor(base_example_gen_executor.BaseExampleGenExecutor):
+class Executor(base_beam_executor.BaseBeamExecutor):
     """Writes the splits `train`, `val` and `test`.
 
-    The stock executor sends each serialized image through a shuffle, which Beam's local runner
-    holds in memory; the order of examples carries no meaning here, so each split is written where
-    it is read.
+    TFX's own sends each serialized image through a shuffle, which Beam's local runner holds in
+    memory, and each one by itself through the steps of a pipeline. The order of examples carries no
+    meaning here: Beam hands out pairs of files, and who is given one writes what it holds.
     """
-
-    def GetInputSourceToExamplePTransform(self) -> beam.PTransform:
-        """Not used: reading and splitting are one step here, in `GenerateExamplesByBeam`."""
-        raise NotImplementedError("GenerateExamplesByBeam reads and splits in one step.")
-
-    def GenerateExamplesByBeam(
-        self, pipeline: beam.Pipeline, exec_properties: dict[str, Any]
-    ) -> dict[str, beam.PCollection]:
-        """Reads the IDX files that the custom configuration names.
-
-        Args:
-          pipeline: where the reading is added to.
-          exec_properties: those of `component.IdxExampleGen`.
-
-        Returns:
-          Serialized examples by split name.
-        """
-        parameters = _parameters(exec_properties)
-        splits = (
-            pipeline
-            | "Files" >> beam.Create(_assigned(parameters))
-            | "Read" >> beam.ParDo(_ReadPair(parameters)).with_outputs(*features.SPLITS)
-        )
-        return {name: splits[name] for name in features.SPLITS}
 
     def Do(
         self,
@@ -62,21 +41,19 @@ class Executor(base_example_gen_executor.BaseExampleGenExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes each split as TFRecord files below the examples artifact."""
+        """Writes TFRecord files below the examples artifact, one for each pair and split."""
         self._log_startup(input_dict, output_dict, exec_properties)
+        parameters = _parameters(exec_properties)
+        assigned = _assigned(parameters)
         examples = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.EXAMPLES_KEY]
         )
         examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
+        for name in features.SPLITS:
+            fileio.makedirs(artifact_utils.get_split_uri([examples], name))
         with self._make_beam_pipeline() as pipeline:
-            for name, records in self.GenerateExamplesByBeam(pipeline, exec_properties).items():
-                folder = artifact_utils.get_split_uri([examples], name)
-                _write(records, name, folder)
-
-
-def _write(records: beam.PCollection, name: str, folder: str) -> None:
-    writer = beam.io.WriteToTFRecord(f"{folder}/{_FILE_PREFIX}")
-    _ = records | f"Write[{name}]" >> writer
+            write = beam.ParDo(_WritePair(parameters, examples.uri))
+            _ = pipeline | "Files" >> beam.Create(assigned) | "Write" >> write
 
 
 def _parameters(exec_properties: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +106,7 @@ def _check_digest(base: str, pairs: list[idx.IdxPair], expected: str) -> None:
 
 
 def _assigned(parameters: dict[str, Any]) -> list[tuple[idx.IdxPair, np.ndarray]]:
-    """Each pair, with the name of the split of each of its examples, text of shape [count].
+    """Each pair, with the position in `features.SPLITS` of the split of each example, int8 [count].
 
     What is validated on is chosen over all pairs together. For that the labels alone are read here,
     a byte of each example.
@@ -140,35 +117,68 @@ def _assigned(parameters: dict[str, Any]) -> list[tuple[idx.IdxPair, np.ndarray]
     chosen = split.choose_validation(
         ids, labels, parameters["validation_per_class"], parameters["seed"]
     )
-    names = np.where(chosen, features.VALIDATION_SPLIT, features.TRAIN_SPLIT)
+    trained, validated, tested = (
+        features.SPLITS.index(name)
+        for name in (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, features.TEST_SPLIT)
+    )
+    # A byte each: Beam compresses what it hands out, several times over.
+    numbers = np.where(chosen, validated, trained).astype(np.int8)
     ends = np.cumsum([pair.count for pair in train])
-    by_pair = zip(train, np.split(names, ends[:-1]), strict=True)
-    return [*by_pair, (test, np.full(test.count, features.TEST_SPLIT))]
+    by_pair = zip(train, np.split(numbers, ends[:-1]), strict=True)
+    return [*by_pair, (test, np.full(test.count, tested, np.int8))]
 
 
-class _ReadPair(beam.DoFn):
-    """Reads a pair and sends each example to the split that it was assigned."""
+class _WritePair(beam.DoFn):
+    """Writes the examples of a pair, to a file of its own in each split that has some of them."""
 
-    def __init__(self, parameters: dict[str, Any]):
+    def __init__(self, parameters: dict[str, Any], examples_uri: str):
         self._parameters = parameters
+        self._examples_uri = examples_uri
 
-    def process(
-        self, element: tuple[idx.IdxPair, np.ndarray]
-    ) -> Iterator[beam.pvalue.TaggedOutput]:
-        pair, names = element
-        labels = _read_labels(pair, self._parameters["class_count"])
-        ids = split.example_ids(pair.name, pair.count)
-        shape = tuple(self._parameters["image_shape"])
-        reader = idx.image_reader(pair.images, shape, fileio.open)
-        _check_unchanged(pair, reader.count == pair.count)
-        start = 0
-        for images in reader.batches(_BATCH_SIZE):
-            part = slice(start, start + len(images))
-            records = _encode(images, labels[part], ids[part])
-            for name, record in zip(names[part].tolist(), records, strict=True):
-                yield beam.pvalue.TaggedOutput(name, record)
-            start += len(images)
-        _check_unchanged(pair, reader.sha256 == pair.images_sha256)
+    def process(self, element: tuple[idx.IdxPair, np.ndarray]) -> None:
+        pair, numbers = element
+        names = [features.SPLITS[number] for number in np.unique(numbers)]
+        with _writers(self._examples_uri, names, f"{_FILE_PREFIX}-{pair.name}") as writers:
+            records = _records(pair, self._parameters)
+            for number, record in zip(numbers.tolist(), records, strict=True):
+                writers[features.SPLITS[number]].write(record)
+
+
+@contextlib.contextmanager
+def _writers(
+    examples_uri: str, names: list[str], file_name: str
+) -> Iterator[dict[str, tf.io.TFRecordWriter]]:
+    """Opens a file for each of the splits; they come to their places when all of them are whole.
+
+    Beam may give the same pair out again: then equal files take each other's place.
+    """
+    unfinished = os.path.join(examples_uri, f"unfinished-{uuid.uuid4().hex}")
+    fileio.makedirs(unfinished)
+    try:
+        with contextlib.ExitStack() as opened:
+            yield {
+                name: opened.enter_context(tf.io.TFRecordWriter(os.path.join(unfinished, name)))
+                for name in names
+            }
+        for name in names:
+            place = os.path.join(examples_uri, f"Split-{name}", file_name)
+            fileio.rename(os.path.join(unfinished, name), place, overwrite=True)
+    finally:
+        fileio.rmtree(unfinished)
+
+
+def _records(pair: idx.IdxPair, parameters: dict[str, Any]) -> Iterator[bytes]:
+    """Each example of a pair, serialized."""
+    labels = _read_labels(pair, parameters["class_count"])
+    ids = split.example_ids(pair.name, pair.count)
+    reader = idx.image_reader(pair.images, tuple(parameters["image_shape"]), fileio.open)
+    _check_unchanged(pair, reader.count == pair.count)
+    start = 0
+    for images in reader.batches(_BATCH_SIZE):
+        part = slice(start, start + len(images))
+        yield from _encode(images, labels[part], ids[part])
+        start += len(images)
+    _check_unchanged(pair, reader.sha256 == pair.images_sha256)
 
 
 def _read_labels(pair: idx.IdxPair, class_count: int) -> np.ndarray:

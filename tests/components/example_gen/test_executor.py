@@ -104,6 +104,21 @@ def test_each_example_comes_out_once_with_its_image_its_label_and_its_id(generat
     assert {**train, **validation} == {k: v for n in TRAIN for k, v in held(pairs[n]).items()}
 
 
+def test_each_pair_writes_a_file_of_its_own_and_again_the_same(generate, tmp_path, digest_of):
+    """Beam may have a pair read twice, where a worker is lost or slow."""
+    generate()
+    output = tmp_path / "examples" / "-".join(TRAIN)
+    files = {path.relative_to(output).as_posix() for path in output.rglob("*") if path.is_file()}
+    before = digest_of(output)
+    generate()
+    assert digest_of(output) == before
+    assert files == {
+        "Split-test/data_tfrecord-span-1-t10k",
+        *(f"Split-train/data_tfrecord-{name}" for name in TRAIN),
+        *(f"Split-val/data_tfrecord-{name}" for name in TRAIN),
+    }
+
+
 def test_validation_is_chosen_over_all_pairs_together(generate):
     found = generate()["val"]
     assert np.bincount(found.labels).tolist() == [PER_CLASS] * CLASSES
@@ -151,7 +166,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("name", ["span-10-train", "span-1-t10k"])
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_changed_since_it_was_checked_is_not_taken(change, name, generate, pairs):
+def test_what_changed_since_it_was_checked_is_not_taken(change, name, generate, pairs, tmp_path):
     half, spoil = CHANGES[change]
     path = getattr(pairs[name], half)
     opened = gzip.open if path.endswith(".gz") else open
@@ -162,6 +177,8 @@ def test_what_changed_since_it_was_checked_is_not_taken(change, name, generate, 
     with pytest.raises(Exception, match="changed while the run was reading it") as caught:
         generate()
     assert path in str(caught.value)
+    assert not list((tmp_path / "examples").rglob(f"data_tfrecord-{name}"))
+    assert not list((tmp_path / "examples").rglob("unfinished-*"))
 
 
 def test_tfx_looks_at_the_files_that_are_read_and_no_others(pairs, tmp_path):

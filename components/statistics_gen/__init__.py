@@ -1,0 +1,1 @@
+"""StatisticsGen without Beam."""
