@@ -68,7 +68,9 @@ def write_feature_maps(
         for layer in network.layers
         if layer.name.endswith("_add")
     }
-    outputs = keras.Model(network.input, ends)(prepared)
+    # Said outright: Keras's random layers take a call for training where nothing is said, and so do
+    # all after them; normalisation would then learn from these images.
+    outputs = keras.Model(network.input, ends)(prepared, training=False)
     blocks = {name: _maps(keras.ops.convert_to_numpy(outputs[name])) for name in ends}
     write_arrays(
         path,

@@ -77,6 +77,19 @@ def test_a_network_of_one_stage_has_one_block(images, prepared, settings, schema
         assert found["block1"].shape[:2] == (len(images.ids), 5)
 
 
+def test_to_look_inside_changes_no_weight(
+    images, prepared, settings, all_augmentation, schema, tmp_path
+):
+    augmented = dataclasses.replace(settings, augmentation=all_augmentation)
+    network = model.build_network(schema.shape, len(schema.class_names), augmented)
+    classifier = model.build_classifier(network, flip_averaging=True)
+    before = [weight.copy() for weight in classifier.get_weights()]
+    path = tmp_path / "feature_maps.npz"
+    inspection.write_feature_maps(str(path), images, prepared, classifier, schema)
+    for old, new in zip(before, classifier.get_weights(), strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
 def test_each_map_is_that_of_its_layer_scaled_to_its_range(
     images, prepared, settings, schema, tmp_path
 ):
@@ -85,7 +98,7 @@ def test_each_map_is_that_of_its_layer_scaled_to_its_range(
     path = tmp_path / "feature_maps.npz"
     inspection.write_feature_maps(str(path), images, prepared, classifier, schema)
     inner = keras.Model(network.input, network.get_layer("block2_add").output)
-    expected = keras.ops.convert_to_numpy(inner(prepared))
+    expected = keras.ops.convert_to_numpy(inner(prepared, training=False))
     with np.load(path) as found:
         assert found["blocks"].tolist() == ["block1", "block2"]
         assert np.array_equal(found["images"].reshape(len(images.ids), -1), images.images)
