@@ -10,8 +10,14 @@ Prints the findings as a JSON list on its last line; an empty list is a sound ex
 import json
 import sys
 
-import numpy as np
-import tensorflow as tf
+# A server of the export has neither, so the export must not need them. TensorFlow imports both
+# where they are there (it catches the ImportError where not: Keras to register its optimizers, JAX
+# for a converter to TFLite), and what they bring along takes longer than TensorFlow itself.
+for _name in ("keras", "jax"):
+    sys.modules[_name] = None  # type: ignore[assignment]
+
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
 
 # The trainer answered from the same weights in float32. What remains is the order of sums, which
 # oneDNN chooses by batch size.
