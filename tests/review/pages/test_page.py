@@ -13,7 +13,7 @@ from pathlib import Path
 import lxml.html
 import pytest
 
-from review import page, summary
+from review import figures, page, summary
 
 _SECTIONS = {
     "verdict": None,
@@ -325,6 +325,12 @@ def test_every_chart_has_a_caption_and_its_data(page_of):
 def test_equal_summaries_give_equal_pages(full):
     copy = summary.Summary.model_validate_json(full.model_dump_json())
     assert rendered(copy) == rendered(full)
+
+
+def test_every_chart_of_every_kind_of_run_is_vega_lite(kind, review_of):
+    for chart in page.charts_of(review_of(kind)).values():
+        # By default Altair checks it against the schema.
+        assert figures.specification_of(chart) == chart.to_dict()
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
