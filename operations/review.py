@@ -19,7 +19,7 @@ from pipeline import records
 from pipeline.errors import UsageError
 from pipeline.locations import CHARTS_FILE, REVIEW_PAGE, Locations, write_whole
 from pipeline.nodes import expected_nodes
-from review import artifacts, collect, index, lineage, page, versus
+from review import artifacts, collect, figures, index, lineage, page, versus
 from review.artifacts import FinishedRun
 from review.summary import Summary, stored_summary, write_summary
 
@@ -123,9 +123,10 @@ def _write_pages(
 ) -> pathlib.Path:
     folder = locations.runs / found.run.id
     path = folder / REVIEW_PAGE
-    write_whole(path, page.render(found))
-    charts = {name: chart.to_dict() for name, chart in page.charts(found).items()}
-    write_whole(folder / CHARTS_FILE, json.dumps(charts))
+    charts = page.charts_of(found)
+    write_whole(path, page.render(found, charts))
+    specifications = {name: figures.specification_of(chart) for name, chart in charts.items()}
+    write_whole(folder / CHARTS_FILE, json.dumps(specifications))
     reviewed = {made.parent.name for made in locations.runs.glob(f"*/{REVIEW_PAGE}")}
     write_whole(
         locations.index,

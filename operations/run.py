@@ -19,7 +19,7 @@ import absl.logging
 
 from components.image_schema import ImageSchema
 from components.pusher import versions
-from operations import changes, history, lock, machine, receipts, temporary
+from operations import changes, garbage, history, lock, machine, receipts, temporary
 from operations.lock import exclusive
 from operations.notifications import Notifier
 from operations.terminal import Progress, output_to_log
@@ -314,16 +314,17 @@ class _Run:
                 root.handlers = before
 
     def _run_graph(self) -> None:
-        # Imported here: everything before answers without TensorFlow.
-        import tensorflow as tf
+        with garbage.kept():
+            # Imported here: everything before answers without TensorFlow.
+            import tensorflow as tf
 
-        tf.config.threading.set_intra_op_parallelism_threads(machine.cores())
-        tf.config.threading.set_inter_op_parallelism_threads(machine.cores())
-        from operations import baseline
-        from pipeline.runners import dag_runners, engine
+            tf.config.threading.set_intra_op_parallelism_threads(machine.cores())
+            tf.config.threading.set_inter_op_parallelism_threads(machine.cores())
+            from operations import baseline
+            from pipeline.runners import dag_runners, engine
 
+            graph = self._graph()
         prepared = self._prepared
-        graph = self._graph()
         if prepared.locations.metadata.exists():
             store = records.open_store(prepared.locations.metadata)
             temporary.close_interrupted(store, prepared.locations)

@@ -70,7 +70,7 @@ def to_svg(chart: ChartType) -> str:
     Raises:
       ValueError: the chart asks for data at an address; its data must be in it.
     """
-    specification = _without_controls(chart.to_dict())
+    specification = _without_controls(specification_of(chart))
     drawn = vl_convert.vegalite_to_svg(specification, allowed_base_urls=[])
     root = ElementTree.fromstring(drawn)
     _drop_what_is_not_seen(root)
@@ -81,6 +81,13 @@ def to_svg(chart: ChartType) -> str:
     ElementTree.register_namespace("", _SVG)
     text = ElementTree.tostring(root, encoding="unicode")
     return re.sub("|".join(_ROLES), lambda found: _variable(found[0]), text)
+
+
+def specification_of(chart: ChartType) -> dict[str, Any]:
+    """A chart as Vega-Lite: a JSON value."""
+    # Altair checks most parts of a chart when they are made. To check the whole takes three times
+    # as long as to make it, and nothing but names and numbers differs from run to run: tests do.
+    return chart.to_dict(validate=False)
 
 
 def loss_curves(training: summary.Training) -> ChartType:
@@ -449,15 +456,23 @@ def _sized(chart: alt.LayerChart, height: int = _HEIGHT) -> alt.LayerChart:
 
 
 def _finished(chart: ChartType, title: str, description: str) -> ChartType:
-    return (
-        chart.properties(title=title, description=description, background=_LIGHT["paper"])
-        .configure(font=_FONT, padding=6)
-        .configure_view(stroke=None)
-        .configure_axis(
-            labelColor=_LIGHT["quiet"],
+    # In one step: each of them copies the whole chart, its data included.
+    return chart.properties(
+        title=title, description=description, background=_LIGHT["paper"], config=_form()
+    )
+
+
+def _form() -> alt.Config:
+    quiet, ink = _LIGHT["quiet"], _LIGHT["ink"]
+    return alt.Config(
+        font=_FONT,
+        padding=6,
+        view=alt.ViewConfig(stroke=None),
+        axis=alt.AxisConfig(
+            labelColor=quiet,
             labelFontSize=11,
             labelLimit=110,
-            titleColor=_LIGHT["quiet"],
+            titleColor=quiet,
             titleFontSize=11,
             titleFontWeight="normal",
             gridColor=_LIGHT["line"],
@@ -465,12 +480,12 @@ def _finished(chart: ChartType, title: str, description: str) -> ChartType:
             ticks=False,
             labelPadding=6,
             labelFlush=False,
-        )
-        .configure_title(anchor="start", color=_LIGHT["ink"], fontSize=13, offset=10)
-        .configure_header(labelColor=_LIGHT["quiet"])
-        .configure_legend(
-            orient="top", labelColor=_LIGHT["ink"], labelFontSize=11, offset=6, padding=0
-        )
+        ),
+        title=alt.TitleConfig(anchor="start", color=ink, fontSize=13, offset=10),
+        header=alt.HeaderConfig(labelColor=quiet),
+        legend=alt.LegendConfig(
+            orient="top", labelColor=ink, labelFontSize=11, offset=6, padding=0
+        ),
     )
 
 

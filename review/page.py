@@ -15,7 +15,7 @@ import hashlib
 import json
 import pathlib
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jinja2
@@ -183,8 +183,12 @@ _OUTCOMES = {
 _NO_VERDICT = "none"
 
 
-def render(review: summary.Summary) -> str:
+def render(review: summary.Summary, charts: Mapping[str, ChartType]) -> str:
     """The page of a run, as HTML.
+
+    Args:
+      review: what the page shows.
+      charts: of the sections that are there, by name, as `charts_of` makes them.
 
     Raises:
       ValueError: an image sheet is not base64.
@@ -197,7 +201,7 @@ def render(review: summary.Summary) -> str:
         empty=[part for part in SECTIONS if part.part and getattr(review, part.part) is None],
         counted=_counted(review),
         runs=newest_first(located["history"]),
-        charts={name: draw(chart) for name, chart in charts(review).items()},
+        charts={name: draw(chart) for name, chart in charts.items()},
         sheets=_sheets(review),
         matrix=_matrix(review),
     )
@@ -261,7 +265,7 @@ def _join(path: str, key: str) -> str:
 # --- What templates take ------------------------------------------------------------------------
 
 
-def charts(review: summary.Summary) -> dict[str, ChartType]:
+def charts_of(review: summary.Summary) -> dict[str, ChartType]:
     """The charts of the sections of a summary that are there, by name."""
     drawn: dict[str, ChartType] = {}
     if review.gates:

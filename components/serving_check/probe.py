@@ -7,11 +7,20 @@ Started by its path, not as a module, so that nothing of this project can lend t
 Prints the findings as a JSON list on its last line; an empty list is a sound export.
 """
 
+import gc
 import json
 import sys
 
-import numpy as np
-import tensorflow as tf
+# It would go through all of TensorFlow time and again, in a process that ends before it matters.
+gc.disable()
+# A server of the export has neither, so the export must not need them. TensorFlow imports both
+# where they are there (it catches the ImportError where not: Keras to register its optimizers, JAX
+# for a converter to TFLite), and what they bring along takes longer than TensorFlow itself.
+for _name in ("keras", "jax"):
+    sys.modules[_name] = None  # type: ignore[assignment]
+
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
 
 # The trainer answered from the same weights in float32. What remains is the order of sums, which
 # oneDNN chooses by batch size.

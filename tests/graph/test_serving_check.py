@@ -1,6 +1,10 @@
 """ServingCheck: an export that is not what was trained gets no further."""
 
+import inspect
+import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +12,9 @@ import pytest
 from components.serving_check.check import check_export
 
 pytestmark = pytest.mark.slow
+
+# Not imported: that would take Keras from this process too.
+PROBE = Path(inspect.getfile(check_export)).with_name("probe.py")
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +39,20 @@ def findings(export, trained, class_names):
         return check_export(str(export), str(trained / "golden.npz"), names)
 
     return check
+
+
+def test_the_check_imports_what_a_server_has_alone(export, trained, class_names):
+    golden = str(trained / "golden.npz")
+    command = [sys.executable, "-I", "-X", "importtime", str(PROBE), str(export), golden]
+    ended = subprocess.run(
+        [*command, json.dumps(class_names)], capture_output=True, text=True, check=True
+    )
+    assert json.loads(ended.stdout.splitlines()[-1]) == []
+    # Of a package that is kept away there is a line too, but none of its parts.
+    parts = [line.rpartition("|")[2].strip() for line in ended.stderr.splitlines()]
+    packages = {part.split(".")[0] for part in parts if "." in part}
+    assert "tensorflow" in packages
+    assert not packages & {"keras", "jax", "sklearn", "pandas", "components"}
 
 
 def alter_the_weights(export):

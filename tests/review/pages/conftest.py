@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.sample import draw_sample
 from review import summary
-from review.page import render
+from review.page import charts_of, render
 from review.statistics import proportion
 
 CLASSES = (
@@ -690,7 +690,13 @@ def review_of(full) -> Callable[[str], summary.Summary]:
 @pytest.fixture(scope="session")
 def page_of(review_of) -> Callable[[str], str]:
     """The page of a kind of run."""
-    return functools.cache(lambda kind: render(review_of(kind)))
+
+    @functools.cache
+    def rendered(kind: str) -> str:
+        review = review_of(kind)
+        return render(review, charts_of(review))
+
+    return rendered
 
 
 @pytest.fixture(scope="session", params=_KINDS)

@@ -206,6 +206,8 @@ def test_any_name_becomes_text(name, full):
         figures.gate_panels([gate]),
         figures.robustness_curves(full.robustness.model_copy(update={"scores": [corrupted]})),
     ):
+        # By default Altair checks it against the schema of Vega-Lite.
+        assert figures.specification_of(chart) == chart.to_dict()
         root = ElementTree.fromstring(figures.to_svg(chart))
         assert {element.tag.removeprefix(_SVG) for element in root.iter()} <= _SHAPES
 

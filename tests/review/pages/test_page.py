@@ -13,7 +13,7 @@ from pathlib import Path
 import lxml.html
 import pytest
 
-from review import page, summary
+from review import figures, page, summary
 
 _SECTIONS = {
     "verdict": None,
@@ -41,6 +41,10 @@ _NOT_SHOWN = re.compile(
 )
 _MEBIBYTE = 2**20
 _PROJECT = Path(__file__).resolve().parents[3]
+
+
+def rendered(review):
+    return page.render(review, page.charts_of(review))
 
 
 def parse(text):
@@ -158,7 +162,7 @@ def test_the_text_of_a_number_is_the_number_rounded(kind, document):
 )
 def test_durations_are_in_words(seconds, text, full):
     review = full.model_copy(update={"run": full.run.model_copy(update={"seconds": seconds})})
-    found = {path: shown for path, _, shown in numbers(parse(page.render(review)))}
+    found = {path: shown for path, _, shown in numbers(parse(rendered(review)))}
     assert found["run.seconds"] == text
 
 
@@ -168,7 +172,7 @@ def test_what_is_nearly_certain_is_not_written_as_certain(full):
 
     record = full.images[0].model_copy(update={"choices": [sure(0.9996), sure(1.0), sure(0.0004)]})
     review = full.model_copy(update={"images": [record, *full.images[1:]]})
-    (label, *_) = parse(page.render(review)).xpath(
+    (label, *_) = parse(rendered(review)).xpath(
         f"//*[contains(@aria-label, 'example {record.example_id}')]/@aria-label"
     )
     assert "predicted Shirt > 0.99, then Shirt 1.00, then Shirt < 0.01;" in label
@@ -231,7 +235,7 @@ def test_a_failure_stands_in_the_verdict_as_it_was_written(page_of):
 )
 def test_the_verdict_has_a_word_and_a_symbol(changes, word, full):
     review = full.model_copy(update={"run": full.run.model_copy(update=changes)})
-    (found,) = parse(page.render(review)).find_class("word")
+    (found,) = parse(rendered(review)).find_class("word")
     assert text_of(found) == word
 
 
@@ -299,7 +303,7 @@ def test_classes_that_the_run_before_did_not_have_are_said(full):
     del before["Bag"]
     splits = [first.model_copy(update={"before": before}), *full.data.splits[1:]]
     review = full.model_copy(update={"data": full.data.model_copy(update={"splits": splits})})
-    rows = parse(page.render(review)).get_element_by_id("data").findall(".//tr")
+    rows = parse(rendered(review)).get_element_by_id("data").findall(".//tr")
     said = {text_of(row[0]): text_of(row[1]) for row in rows}
     assert said["Hat"] == "none ≠ was 12"
     assert said["Bag"] == "5,500 ≠ was absent"
@@ -320,7 +324,13 @@ def test_every_chart_has_a_caption_and_its_data(page_of):
 
 def test_equal_summaries_give_equal_pages(full):
     copy = summary.Summary.model_validate_json(full.model_dump_json())
-    assert page.render(copy) == page.render(full)
+    assert rendered(copy) == rendered(full)
+
+
+def test_every_chart_of_every_kind_of_run_is_vega_lite(kind, review_of):
+    for chart in page.charts_of(review_of(kind)).values():
+        # By default Altair checks it against the schema.
+        assert figures.specification_of(chart) == chart.to_dict()
 
 
 @pytest.mark.parametrize("seed", ["1", "2"])
@@ -330,7 +340,7 @@ def test_another_process_makes_the_same_page(seed, full, page_of):
         "import hashlib, sys\n"
         "from review import page, summary\n"
         "review = summary.Summary.model_validate_json(sys.stdin.read())\n"
-        "print(hashlib.sha256(page.render(review).encode()).hexdigest())"
+        "print(hashlib.sha256(page.render(review, page.charts_of(review)).encode()).hexdigest())"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -390,7 +400,7 @@ def test_the_policy_forbids_everything_but_this_script(kind, page_of):
 
 def test_the_page_of_a_default_run_stays_small(default_run):
     """Also where the images are of noise, which no format makes smaller."""
-    text = page.render(default_run)
+    text = rendered(default_run)
     assert len(text.encode()) < 3 * _MEBIBYTE
     assert len(re.sub(r"base64,[^\"]*", "", text).encode()) < 0.7 * _MEBIBYTE
 
@@ -445,7 +455,7 @@ def test_markup_stays_text_in_the_data_of_the_script(page_of, review_of):
 def test_a_sheet_that_is_not_base64_is_refused(png, full):
     sheet = full.sheet.model_copy(update={"png": png})
     with pytest.raises(ValueError, match=r"base64|padding"):
-        page.render(full.model_copy(update={"sheet": sheet}))
+        rendered(full.model_copy(update={"sheet": sheet}))
 
 
 # --- Two runs -----------------------------------------------------------------------------------
