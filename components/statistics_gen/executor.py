@@ -25,7 +25,8 @@ class Executor(statistics_executor.Executor):
     """Writes what TFX's executor writes, without a Beam pipeline, in bounded memory.
 
     How often each value occurs is counted by sketches of a fixed size, as TFDV does where it
-    computes in memory: exact as long as a feature has no more than 1,024 different values.
+    computes in memory: exact as long as a feature has no more than 1,024 different values. Of
+    images and ids, which all differ, it is not counted.
     """
 
     def Do(
@@ -76,9 +77,11 @@ def compute(
     Args:
       batches: the examples, a list of values per example and feature; each is let go of before the
         next is taken.
-      schema: says which numbers are categories.
+      schema: says which numbers are categories. How often a value of bytes occurs is only counted
+        where it gives them a domain.
     """
-    generators = stats_impl.get_generators(tfdv.StatsOptions(schema=schema), in_memory=True)
+    options = tfdv.StatsOptions(schema=_without_categories_of_bytes(schema))
+    generators = stats_impl.get_generators(options, in_memory=True)
     for generator in generators:
         generator.setup()
     partial = [generator.create_accumulator() for generator in generators]
@@ -88,3 +91,16 @@ def compute(
             for generator, found in zip(generators, partial, strict=True)
         ]
     return stats_impl.extract_statistics_output(partial, generators)
+
+
+def _without_categories_of_bytes(schema: schema_pb2.Schema) -> schema_pb2.Schema:
+    """The same where no bytes without a domain, such as images and ids, are taken for categories.
+
+    What sketches say of more values than they keep is wrong, and differs from process to process.
+    """
+    changed = schema_pb2.Schema()
+    changed.CopyFrom(schema)
+    for feature in changed.feature:
+        if feature.type == schema_pb2.BYTES and feature.WhichOneof("domain_info") is None:
+            feature.string_domain.is_categorical = schema_pb2.StringDomain.CATEGORICAL_NO
+    return changed
