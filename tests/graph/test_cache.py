@@ -56,7 +56,7 @@ def test_another_gate_evaluates_anew_and_trains_nothing(settled_run, run_graph, 
     run_graph(output_dir, "--data", "sample")
     changed = run_graph(output_dir, "--data", "sample", "--set", "gates.accuracy=0.81")
     assert changed.outcome.code == 0, changed.outcome.errors
-    assert ran_anew(changed.receipt) == {"Evaluator", "Predictions", "Pusher"}
+    assert ran_anew(changed.receipt) == {"Evaluator", "Pusher"}
     assert changed.receipt["gates"][0]["threshold"] == 0.81
 
 
@@ -68,7 +68,7 @@ EDITS = {
     "components/transform.py": {"Transform"} | TRAINED_ANEW,
     "components/data_gate/checks.py": {"DataGate"},
     "components/serving_check/probe.py": {"ServingCheck", "Pusher"},
-    "components/evaluation_metrics.py": {"Evaluator", "Predictions", "Pusher"},
+    "components/evaluation_metrics.py": {"Evaluator", "Pusher"},
     "requirements.txt": set(NODES) - {"Resolver"},
     "pipeline/runners/engine.py": set(),
 }

@@ -137,20 +137,21 @@ def test_a_receipt_from_before_there_was_a_tuner(made_run):
 
 
 @pytest.mark.parametrize(
-    ("node", "also"),
+    ("node", "also", "told"),
     [
-        ("ExampleGen", {"data", "training", *EVALUATED, *PREDICTED}),
-        ("DataGate", {"data", "training", *EVALUATED, *PREDICTED}),
-        ("Trainer", {"training", *EVALUATED, *PREDICTED}),
-        ("Evaluator", {*EVALUATED, *PREDICTED}),
+        ("ExampleGen", {"data", "training", *EVALUATED, *PREDICTED}, "the run failed in"),
+        ("DataGate", {"data", "training", *EVALUATED, *PREDICTED}, "the run failed in"),
+        ("Trainer", {"training", *EVALUATED, *PREDICTED}, "the run failed in"),
+        ("Predictions", {*EVALUATED, *PREDICTED}, ""),
+        ("Evaluator", {*EVALUATED, *PREDICTED}, ""),
     ],
 )
-def test_a_run_that_failed_tells_what_it_came_to(made_run, node, also):
+def test_a_run_that_failed_tells_what_it_came_to(made_run, node, also, told):
     made_run.end_in(node, "disk full")
     summary = made_run.collect()
     assert missing(summary) == also | UNASKED
     assert summary.run.failure.node == node
-    assert f"the run failed in {node}" in summary.missing["calibration"]
+    assert f"{told} {node}".strip() in summary.missing["calibration"]
 
 
 def test_what_a_node_left_that_failed_is_not_read(made_run):
@@ -167,11 +168,10 @@ def test_a_run_that_failed_after_its_evaluation_keeps_it(made_run):
     averages = {key: made_run.receipt[key] for key in ("macro_avg", "weighted_avg")}
     figures = ("test_accuracy", "test_count", "cross_entropy", "top_2_accuracy")
     averages |= {key: made_run.receipt[key] for key in figures}
-    made_run.end_in("Predictions", "disk full")
+    made_run.end_in("Pusher", "disk full")
     made_run.receipt |= {**evaluated, **averages}
     summary = made_run.collect()
-    assert missing(summary) == PREDICTED | UNASKED
-    assert summary.missing["sheet"] == "Predictions failed, so there is nothing of it to show."
+    assert missing(summary) == UNASKED
     assert summary.verdict.accuracy is not None
 
 
@@ -204,7 +204,7 @@ def test_a_killed_run_shows_what_ml_metadata_has_of_it(made_run):
     summary = made_run.collect()
     assert missing(summary) == {*EVALUATED, *PREDICTED} | UNASKED
     assert summary.missing["report"] == "Evaluator did not end: the run was interrupted."
-    assert summary.missing["sheet"] == "Predictions did not run: the run was interrupted."
+    assert summary.missing["sheet"] == "Evaluator did not end: the run was interrupted."
     assert summary.training.chosen_epoch == 3
 
 
