@@ -126,7 +126,6 @@ def main(
     """Measure how time and memory of each node grow with the data."""
     found, schema = trainings.checked(command.data_argument(data, short), sample_serves=True)
     config = configurations.load("smoke", _ASSIGNMENTS, sample=found.sample)
-    config = config.model_copy(update={"schema_file": str(_ROOT / config.schema_file)})
     counts = _counts(sizes or (SHORT_SIZES if short else SIZES), found, schema, config)
     configuration = {
         "short": short,
@@ -136,6 +135,8 @@ def main(
         "trained": config.model_dump(mode="json"),
     }
     session = Session(NAME, configuration, found, record)
+    # After the record was begun, which is to hold no path of this machine.
+    config = config.model_copy(update={"schema_file": str(_ROOT / config.schema_file)})
     for number in range(1, repeats + 1):
         for count in counts:
             with _case(found, schema, config, count, seed) as case:
