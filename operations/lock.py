@@ -19,6 +19,8 @@ from pipeline.errors import LockHeldError
 # Every user of the machine may take the lock; it says who holds it and guards nothing secret.
 _MODE = 0o666
 _TRIES, _PAUSE_SECONDS = 10, 0.02
+# Whoever takes the lock signs it at once; on a busy machine, a little later.
+_TRIES_TO_READ = 100
 
 
 @contextlib.contextmanager
@@ -36,7 +38,10 @@ def exclusive(path: pathlib.Path, purpose: str) -> Iterator[None]:
         if not _take_soon(file):
             raise LockHeldError(_held_by(path))
         _sign(file, purpose)
-        yield
+        try:
+            yield
+        finally:
+            _take_back_signature(file)
 
 
 def check_free(path: pathlib.Path) -> None:
@@ -109,6 +114,12 @@ def _sign(file: IO[str], purpose: str) -> None:
     file.flush()
 
 
+def _take_back_signature(file: IO[str]) -> None:
+    # Or the next holder would go by the name of this one until it has signed.
+    if file.writable():
+        file.truncate(0)
+
+
 def _signature(file: IO[str]) -> dict[str, Any]:
     try:
         found = json.load(file)
@@ -119,7 +130,7 @@ def _signature(file: IO[str]) -> dict[str, Any]:
 
 
 def _held_by(path: pathlib.Path) -> str:
-    found = holder(path) or {}
+    found = _signed_holder(path)
     who = "another process"
     if {"process", "user", "host", "since", "purpose"} <= set(found):
         who = (
@@ -130,3 +141,12 @@ def _held_by(path: pathlib.Path) -> str:
         f"{path.parent.name} is held by {who}; expected to be alone. "
         "Wait for it to end, or choose another --output-dir."
     )
+
+
+def _signed_holder(path: pathlib.Path) -> dict[str, Any]:
+    for _ in range(_TRIES_TO_READ):
+        found = holder(path)
+        if found != {}:
+            return found or {}
+        time.sleep(_PAUSE_SECONDS)
+    return {}

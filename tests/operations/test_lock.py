@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,20 @@ def test_a_holder_that_left_no_name_is_told_of_all_the_same(path, holder):
     path.write_text("not JSON")
     with pytest.raises(LockHeldError, match="held by another process"), exclusive(path, "run"):
         pytest.fail("two processes hold the lock")
+
+
+def test_a_holder_that_signs_a_little_late_is_named(path, holder):
+    signature = path.read_text()
+    path.write_text("")
+    threading.Timer(0.3, path.write_text, [signature]).start()
+    with pytest.raises(LockHeldError, match=f"held by run .process {holder.pid} of "):
+        lock.check_free(path)
+
+
+def test_who_held_a_lock_last_is_not_left_in_it(path):
+    with exclusive(path, "run"):
+        pass
+    assert path.read_text() == ""
 
 
 def test_who_holds_a_lock_can_be_asked_without_taking_it(path, holder):
