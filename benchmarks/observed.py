@@ -30,7 +30,8 @@ class Observed:
       began: when it was started, in seconds since 1970.
       seconds: from its start to its end.
       processor_seconds: that its processes were at work, on all cores together.
-      peak_memory: bytes, of all its processes together; memory that they share counts once.
+      peak_memory: bytes, of all its processes together; what several of them have in memory, such
+        as a library, counts for each.
       bytes_written: to files on disks, those that it removed again included. What is written to
         file systems in memory does not count.
       bytes_left: in its temporary folder when it had ended.
@@ -104,21 +105,22 @@ def _wait(process: subprocess.Popen) -> int:
 
 
 def _memory(session: int) -> int:
-    """Memory of all processes of a session, in bytes; each has its share of what is shared."""
+    """Memory of all processes of a session, in bytes."""
     processes_now = [path for path in pathlib.Path("/proc").iterdir() if path.name.isdigit()]
-    return sum(_share(path, session) for path in processes_now)
+    return sum(_resident(path, session) for path in processes_now)
 
 
-def _share(process: pathlib.Path, session: int) -> int:
+def _resident(process: pathlib.Path, session: int) -> int:
     """Bytes of a process, where it belongs to the session and has not just ended."""
     try:
         if os.getsid(int(process.name)) != session:
             return 0
-        lines = (process / "smaps_rollup").read_text(encoding="ascii").splitlines()
+        # A counter of the system. The share of shared memory, in smaps_rollup, is found by a walk
+        # over all pages, during which the process can neither get memory nor give it back.
+        pages = (process / "statm").read_text(encoding="ascii").split()[1]
     except OSError:
         return 0
-    kibibytes = next(line.split()[1] for line in lines if line.startswith("Pss:"))
-    return int(kibibytes) * 2**10
+    return int(pages) * resource.getpagesize()
 
 
 def _processor_seconds(usage: resource.struct_rusage) -> float:
