@@ -32,6 +32,7 @@ HARDEST_CLASS = "Shirt"
 
 # What each variant changes: keys below `training.`, as for `pipeline_runner.py run --set`.
 VARIANTS: dict[str, dict[str, Any]] = {
+    "no whitening": {"whitening": False},
     "no label smoothing": {"label_smoothing": 0.0},
     "no erasing": {"augmentation.erasing": 0.0},
     "more erasing": {"augmentation.erasing": 0.5},
@@ -56,7 +57,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "Shirt counts 1.5": {},
     "focal loss": {},
     "confusion-aware smoothing": {},
-    "frozen whitening": {},
 }
 _SHORT_VARIANTS = ("no erasing", "no flip")
 _SHORT_EPOCHS, _SHORT_WIDTHS = 2, "8,16"

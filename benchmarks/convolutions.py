@@ -25,6 +25,7 @@ class Convolution:
       kernel_shape: height, width, input channels and filters.
       strides: down and across.
       padding: `SAME` or `VALID`.
+      learns_kernel: whether training needs the gradient of its kernel.
       learns_input: whether training needs the gradient of its input: that of the first
         convolution, of the pixels, serves nobody.
     """
@@ -33,6 +34,7 @@ class Convolution:
     kernel_shape: tuple[int, int, int, int]
     strides: tuple[int, int]
     padding: str
+    learns_kernel: bool
     learns_input: bool
 
 
@@ -45,6 +47,7 @@ def of_network(network: keras.Model) -> list[Convolution]:
             kernel_shape=tuple(layer.kernel.shape),
             strides=layer.strides,
             padding=layer.padding.upper(),
+            learns_kernel=layer.trainable,
             learns_input=number > 0,
         )
         for number, layer in enumerate(layers)
@@ -83,8 +86,8 @@ def training_step(
       operands: for each of them its input [N, ...], its kernel, and the gradient of its output.
 
     Returns:
-      The outputs, then from the last convolution to the first the gradient of the kernel and,
-      where one is needed, that of the input.
+      The outputs, then from the last convolution to the first the gradients of the kernel and of
+      the input, where they are needed.
     """
     results: list[tf.Tensor] = []
     last: list[tf.Tensor] = []
@@ -111,11 +114,14 @@ def _backward(
         "strides": [1, *convolution.strides, 1],
         "padding": convolution.padding,
     }
-    of_kernel = tf.raw_ops.Conv2DBackpropFilter(input=images, filter_sizes=kernel.shape, **form)
-    if not convolution.learns_input:
-        return [of_kernel]
-    of_input = tf.raw_ops.Conv2DBackpropInput(input_sizes=images.shape, filter=kernel, **form)
-    return [of_kernel, of_input]
+    found = []
+    if convolution.learns_kernel:
+        sizes = kernel.shape
+        found.append(tf.raw_ops.Conv2DBackpropFilter(input=images, filter_sizes=sizes, **form))
+    if convolution.learns_input:
+        sizes = images.shape
+        found.append(tf.raw_ops.Conv2DBackpropInput(input_sizes=sizes, filter=kernel, **form))
+    return found
 
 
 def _random_operands(

@@ -17,6 +17,7 @@ import typer
 
 from benchmarks import idx_files
 from benchmarks.epoch_clock import EpochClock
+from components.trainer import whitening
 from components.trainer.callbacks import averaging
 from components.trainer.model import build_network
 from components.trainer.optimizer import ConvolutionMuon
@@ -27,6 +28,8 @@ from pipeline import config as configurations
 from pipeline import precision
 
 _BATCH = 1000
+# Images that the first layer is fitted to.
+_WHITENED = 1000
 
 
 def main(
@@ -46,6 +49,8 @@ def main(
     held_out = config.split.validation_per_class * labels.shape[1]
     _, height, width, channels = images.shape
     network = compiled_network((height, width, channels), labels.shape[1], settings)
+    if settings.whitening:
+        whitening.begin(network, images[:_WHITENED], settings.seed)
     output_dir.mkdir(parents=True, exist_ok=True)
     best_weights = str(output_dir / "best.weights.h5")
     clock = EpochClock()

@@ -87,6 +87,10 @@ class TrainingConfig(_Section):
     widths: tuple[Count, ...] = pydantic.Field(
         (48, 96, 192), min_length=1, max_length=5, description="filters of each stage"
     )
+    whitening: bool = pydantic.Field(
+        True,
+        description="have the first convolution whiten patches of the images instead of learn",
+    )
     dropout: float = pydantic.Field(0.1, ge=0, lt=1, description="before the head")
     l2: float = pydantic.Field(0.0, ge=0, description="penalty on kernels, added to the loss")
     weight_decay: float = pydantic.Field(

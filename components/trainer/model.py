@@ -12,6 +12,8 @@ from components.trainer.settings import Settings
 # What the layers between the augmentation and the head compute in; weights are always float32.
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
+FIRST_CONVOLUTION = "block1_conv1"
+
 
 def build_network(
     image_shape: tuple[int, int, int], class_count: int, settings: Settings
@@ -25,7 +27,8 @@ def build_network(
     Args:
       image_shape: height, width and channels.
       class_count: number of logits.
-      settings: widths, dropout, L2, augmentation and precision.
+      settings: widths, whether the first convolution is one that whitens, dropout, L2, augmentation
+        and precision. `whitening.begin` sets the filters of such a one; training leaves them.
 
     Returns:
       A model from float32 [N, height, width, channels] in [0, 1] to logits, float32
@@ -86,15 +89,17 @@ def _stage(features: keras.KerasTensor, name: str, width: int, settings: Setting
 
 
 def _convolution(features: keras.KerasTensor, name: str, width: int, settings: Settings):
-    return keras.layers.Conv2D(
+    layer = keras.layers.Conv2D(
         width,
         3,
         padding="same",
         use_bias=False,
         kernel_regularizer=keras.regularizers.L2(settings.l2),
         dtype=_POLICIES[settings.precision],
+        trainable=not (settings.whitening and name == FIRST_CONVOLUTION),
         name=name,
-    )(features)
+    )
+    return layer(features)
 
 
 def _normalise(features: keras.KerasTensor, name: str, policy: str):

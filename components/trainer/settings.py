@@ -41,6 +41,7 @@ class Settings:
       precision: `float32` or `bfloat16`, in which the network computes while it is trained. What
         is exported computes in float32.
       widths: filters of each stage of the network; each stage halves height and width.
+      whitening: whether the first convolution whitens patches of the images and is not trained.
       dropout: share of the features before the head that are dropped in training.
       l2: weight of the L2 penalty on convolution and head kernels.
       weight_decay: share of a weight that is taken off per step, times the learning rate.
@@ -66,6 +67,7 @@ class Settings:
 
     precision: str
     widths: tuple[int, ...]
+    whitening: bool
     dropout: float
     l2: float
     weight_decay: float

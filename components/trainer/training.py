@@ -29,6 +29,7 @@ from components.trainer import (
     inspection,
     model,
     warm_start,
+    whitening,
 )
 from components.trainer.optimizer import ConvolutionMuon
 from components.trainer.resumption import BEST_WEIGHTS_FILE, read_progress
@@ -116,6 +117,9 @@ def train(
         splits[features.TRAIN_SPLIT], len(schema.class_names), settings.batch_size, settings.seed
     )
     network = compiled_network(settings, schema, data.steps_at_once())
+    if settings.whitening:
+        images = whitening.sample(splits[features.TRAIN_SPLIT], transform, schema.shape)
+        whitening.begin(network, images, settings.seed)
     if base_model is not None:
         warm_start.begin_at(network, base_model)
     _fit(network, settings, data, transform, splits[features.VALIDATION_SPLIT], backup_dir)

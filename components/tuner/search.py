@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import keras_tuner
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from keras_tuner.engine.trial import TrialStatus
@@ -19,7 +20,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
 from components import examples, features, image_schema
-from components.trainer import batches, training
+from components.trainer import batches, training, whitening
 from components.trainer.callbacks import DivergenceWatch, averaging
 from components.trainer.resumption import EpochSeeds
 from components.trainer.schedule import WarmUpAndDecay
@@ -114,7 +115,8 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     data = batches.TrainingBatches(train, classes, settings.batch_size, settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    trials = Trials(settings, schema, data, Deadline(bounds.minutes))
+    sample = whitening.sample(train, transform, schema.shape)
+    trials = Trials(settings, schema, data, sample, Deadline(bounds.minutes))
     fit_arguments = {
         "x": data.dataset(transform, 0, settings.epochs),
         "validation_data": batches.labelled_batches(validation, transform, classes),
@@ -136,20 +138,33 @@ class Trials(keras_tuner.HyperModel):
         settings: Settings,
         schema: image_schema.ImageSchema,
         data: batches.TrainingBatches,
+        sample: np.ndarray,
         deadline: Deadline,
     ):
-        """Takes what all trials have in common; `data` is what they are trained on."""
+        """Takes what all trials have in common.
+
+        Args:
+          settings: of a trial, but for what is searched for.
+          schema: the shape of the images and the class names.
+          data: what they are trained on.
+          sample: of it, from `whitening.sample`.
+          deadline: at which a trial ends with its epoch.
+        """
         super().__init__()
         self.settings = settings
         self.deadline = deadline
         self._schema = schema
         self._data = data
+        self._sample = sample
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """The compiled network of a trial; every trial begins at the same weights."""
         keras.utils.set_random_seed(self.settings.seed)
         settings = with_hyperparameters(self.settings, hp.values)
-        return training.compiled_network(settings, self._schema, self._data.steps_at_once())
+        network = training.compiled_network(settings, self._schema, self._data.steps_at_once())
+        if settings.whitening:
+            whitening.begin(network, self._sample, settings.seed)
+        return network
 
     def fit(
         self, hp: keras_tuner.HyperParameters, model: keras.Model, callbacks: list, **arguments: Any

@@ -1,13 +1,12 @@
 """Each trick changes the training in the way that it says, while it lasts and no longer."""
 
-import keras
 import numpy as np
 import pytest
 
 from benchmarks import trainings, tricks
 from components.examples import Split
 from components.image_schema import ImageSchema
-from components.trainer import model, training
+from components.trainer import training
 from pipeline import config
 
 CLASSES = ("Trouser", "Shirt", "Coat")
@@ -74,18 +73,3 @@ def test_labels_are_smoothed_among_classes_that_are_alike(schema, split):
     # Trousers are like nothing else; shirts and coats are like each other.
     targets = np.array([[1, 0, 0], [0, 0.95, 0.05], [0, 0.05, 0.95]])
     np.testing.assert_allclose(changed, -(targets * logs).sum(axis=1), rtol=1e-5)
-
-
-def test_whitening_makes_neighbouring_pixels_independent(schema, split):
-    with tricks.whitening(schema, split):
-        network = model.build_network(schema.shape, len(CLASSES), SETTINGS)
-    layer = network.get_layer("block1_conv1")
-    assert not layer.trainable
-    images = split.images.reshape(-1, *schema.shape).astype(np.float32) / 255
-    answers = keras.ops.convert_to_numpy(layer(images))[:, 1:-1, 1:-1, :9].reshape(-1, 9)
-    covariance = np.cov(answers, rowvar=False)
-    # Independent, and of a variance of at most 1: less where there was hardly any to begin with.
-    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.01
-    assert 0.5 < np.diag(covariance).max() <= 1.01
-    again = model.build_network(schema.shape, len(CLASSES), SETTINGS).get_layer("block1_conv1")
-    assert again.trainable

@@ -25,6 +25,7 @@ OTHER_VALUES = {
     "data_gate.max_duplicates": 3,
     "training.precision": "float32",
     "training.widths": [7, 11],
+    "training.whitening": False,
     "training.dropout": 0.123,
     "training.l2": 0.123,
     "training.weight_decay": 0.0123,

@@ -26,6 +26,7 @@ def settings(no_augmentation):
     return Settings(
         precision="float32",
         widths=(4, 6),
+        whitening=True,
         dropout=0.2,
         l2=1e-4,
         weight_decay=0.1,

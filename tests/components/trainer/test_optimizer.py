@@ -113,7 +113,7 @@ def test_which_weights_of_the_network_count_as_matrices(settings):
 def compiled(settings, **options):
     """A network of one stage, whose steps do not depend on chance."""
     keras.utils.set_random_seed(1)
-    chosen = dataclasses.replace(settings, widths=(4,), dropout=0.0)
+    chosen = dataclasses.replace(settings, widths=(4,), dropout=0.0, whitening=False)
     network = build_network((8, 8, 1), 3, chosen)
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     optimizer = ConvolutionMuon(0.01, weight_decay=0.1, adam_weight_decay=0.05)

@@ -111,7 +111,8 @@ def make_search(settings, data, clock, tmp_path):
 
     def make(kind=UntrainedTrials, own=settings, space=search.SPACE, **bounds):
         asked = search.Bounds(**{"trials": 4, "minutes": 60, "max_parameters": 10_000, **bounds})
-        trials = kind(own, SCHEMA, data, search.Deadline(asked.minutes, clock))
+        sample = np.random.default_rng(1).random((4, 8, 8, 1), np.float32)
+        trials = kind(own, SCHEMA, data, sample, search.Deadline(asked.minutes, clock))
         return search.Search(trials, asked, str(tmp_path), space)
 
     return make

@@ -1,0 +1,94 @@
+"""The first convolution whitens patches of the images, and stays as it began."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+
+from components.trainer import training, whitening
+from components.trainer.model import FIRST_CONVOLUTION, build_network
+
+
+def smooth_images(count, size, channels):
+    """Float32 images in [0, 1] whose neighbouring pixels are alike, as those of things are."""
+    rough = np.random.default_rng(0).random((count, size + 1, size + 1, channels), np.float32)
+    return (rough[:, 1:, 1:] + rough[:, :-1, 1:] + rough[:, 1:, :-1] + rough[:, :-1, :-1]) / 4
+
+
+def begun(settings, images, width):
+    network = build_network(images.shape[1:], 3, dataclasses.replace(settings, widths=(width,)))
+    whitening.begin(network, images, seed=1)
+    return network.get_layer(FIRST_CONVOLUTION)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_directions_of_a_patch_become_independent(settings, channels):
+    images = smooth_images(200, 12, channels)
+    directions = 9 * channels
+    layer = begun(settings, images, width=2 * directions)
+    answers = keras.ops.convert_to_numpy(layer(images))[..., ::2].reshape(-1, directions)
+    covariance = np.cov(answers, rowvar=False)
+    # Independent, and of a variance of at most 1: less where there was hardly any to begin with.
+    assert np.abs(covariance - np.diag(np.diag(covariance))).max() < 0.01
+    assert 0.5 < np.diag(covariance).max() <= 1.01
+    assert (np.diff(np.diag(covariance)) <= 1e-3).all()
+
+
+def test_each_direction_comes_with_both_signs(settings):
+    kernel = begun(settings, smooth_images(20, 8, 1), width=18).get_weights()[0]
+    np.testing.assert_array_equal(kernel[..., ::2], -kernel[..., 1::2])
+
+
+@pytest.mark.parametrize("width", [1, 4, 18, 20, 48])
+def test_filters_are_as_many_as_asked_for_and_begin_alike(settings, width):
+    images = smooth_images(20, 8, 1)
+    kernel = begun(settings, images, width).get_weights()[0]
+    assert kernel.shape == (3, 3, 1, width)
+    most = begun(settings, images, 48).get_weights()[0]
+    np.testing.assert_array_equal(kernel[..., :18], most[..., : min(width, 18)])
+    assert np.isfinite(kernel).all()
+    assert (np.abs(kernel).max(axis=(0, 1, 2)) > 0).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 1, 3), (2, 8, 8, 1)])
+def test_images_may_be_tiny_few_and_all_alike(settings, shape):
+    kernel = begun(settings, np.ones(shape, np.float32), width=4).get_weights()[0]
+    assert np.isfinite(kernel).all()
+
+
+def test_the_sample_comes_from_all_over_the_split(
+    make_split, schema, transform_output, monkeypatch
+):
+    split = make_split(40, seed=0)
+    every = whitening.sample(split, transform_output, schema.shape)
+    assert every.shape == (40, *schema.shape)
+    monkeypatch.setattr(whitening, "_PATCHES", 4 * 8 * 8)
+    some = whitening.sample(split, transform_output, schema.shape)
+    np.testing.assert_array_equal(some, every[[0, 13, 26, 39]])
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_training_leaves_the_filters_as_they_began(
+    settings, schema, make_split, transform_output, tmp_path, precision
+):
+    chosen = dataclasses.replace(settings, precision=precision)
+    splits = {"train": make_split(48, seed=0), "val": make_split(16, seed=1)}
+    trained = training.train(chosen, schema, transform_output, splits, str(tmp_path))
+    images = whitening.sample(splits["train"], transform_output, schema.shape)
+    expected = begun(settings, images, width=4).get_weights()[0]
+    np.testing.assert_array_equal(trained.get_layer(FIRST_CONVOLUTION).get_weights()[0], expected)
+    served = training.build_classifier(trained, chosen, schema).get_layer("network")
+    np.testing.assert_array_equal(served.get_layer(FIRST_CONVOLUTION).get_weights()[0], expected)
+
+
+def test_without_it_the_first_convolution_is_trained(
+    settings, schema, make_split, transform_output, tmp_path
+):
+    chosen = dataclasses.replace(settings, whitening=False)
+    splits = {"train": make_split(48, seed=0), "val": make_split(16, seed=1)}
+    trained = training.train(chosen, schema, transform_output, splits, str(tmp_path))
+    keras.utils.set_random_seed(chosen.seed)
+    fresh = build_network(schema.shape, 3, chosen)
+    kernels = [each.get_layer(FIRST_CONVOLUTION).get_weights()[0] for each in (trained, fresh)]
+    assert not np.array_equal(*kernels)
