@@ -107,8 +107,10 @@ browser: ## Install Chromium, which the tests of the pages drive
 		echo "make: no Chromium found. Install it to run the tests of the pages."
 	fi
 
+# On all cores, a file at a time, so that its tests share what they set up. Each worker has a
+# TensorFlow of its own in memory: no more than four.
 test: $(TEST_INSTALLED) browser ## Run the tests that prove the project (a few minutes)
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-full: $(TEST_INSTALLED) browser ## Run the slow tests, which install things
 	@$(BIN)/python -m pytest -m slow $(ARGS)
