@@ -1,6 +1,7 @@
 """A run is repeated from its receipt: the same to the bit, or the first difference is named."""
 
 import gzip
+import json
 import shutil
 
 import pytest
@@ -56,6 +57,21 @@ def test_one_pixel_is_found_and_named(quick_command, verified, data):
     assert found.json["first_difference"] == "ExampleGen.examples"
     (reason,) = found.json["reasons"]
     assert "train-images-idx3-ubyte" in reason
+
+
+def test_another_seed_is_found_and_named(quick_command, verified):
+    path = verified.root / "runs" / verified.receipt["run_id"] / "receipt.json"
+    content = path.read_text()
+    asked = {**verified.receipt["request"], "seed": verified.receipt["seed"] + 1}
+    path.write_text(json.dumps({**verified.receipt, "request": asked}))
+    try:
+        found = verify(quick_command, verified)
+    finally:
+        path.write_text(content)
+    assert found.code == 5, found.errors
+    # The seed also decides which images are validated on.
+    assert found.json["first_difference"] == "ExampleGen.examples"
+    assert any(reason.startswith("seed: ") for reason in found.json["reasons"])
 
 
 def test_one_source_line_is_found_and_named(command, verified, project_copy):
