@@ -232,8 +232,8 @@ def smoke() -> dict[str, Any]:
 
     Command: `python pipeline_runner.py run --profile smoke`. 16 to 23 s of training, under a minute
     in all; test accuracy 0.906, from 0.905 to 0.909 over seeds 1 to 3. Two cores of an AMD EPYC
-    with bf16 but no AMX, 2026-11-23. Not for production: its pipeline and its serving folder are its
-    own.
+    with bf16 but no AMX, 2026-11-23. Not for production: its pipeline and its serving folder are
+    its own.
     """
     return {
         "training": {
