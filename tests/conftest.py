@@ -16,6 +16,7 @@ import json
 import os
 import resource
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -78,6 +79,19 @@ def closed_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             patch.setenv(name, _UNREACHABLE)
             patch.setenv(name.upper(), _UNREACHABLE)
         yield
+
+
+@pytest.fixture
+def listening_to_signals() -> Iterator[None]:
+    """What this process starts listens to SIGINT and SIGHUP, even where this one was told not to.
+
+    So are the workers that tests run in side by side, and what a shell starts in the background.
+    """
+    handlers = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

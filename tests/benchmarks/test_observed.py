@@ -74,15 +74,7 @@ def test_a_failure_is_told_with_its_last_words(observe):
         observe("print('no such luck'); raise SystemExit(3)")
 
 
-@pytest.fixture
-def interruptible():
-    """SIGINT interrupts, also where the tests run in a process that was told to ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
+@pytest.mark.usefixtures("listening_to_signals")
 def test_where_we_are_interrupted_it_ends_with_all_that_it_started(observe, tmp_path):
     file = tmp_path / "process"
     child = "import subprocess; child = subprocess.Popen(['sleep', '60'])"

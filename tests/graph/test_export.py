@@ -113,7 +113,9 @@ def test_a_png_in_colour_is_made_grey(ask, images, expected):
 def test_jpeg_files_are_nearly_the_same_images(ask, images, expected):
     files = [encoded(image, "JPEG", quality=100) for image in images]
     answer = ask("predict_image_bytes", files)
-    np.testing.assert_allclose(answer["probabilities"], expected["probabilities"], atol=0.1)
+    # On average: of an image between two classes little is needed to change the answer.
+    differences = np.abs(np.subtract(answer["probabilities"], expected["probabilities"]))
+    assert differences.mean() < 0.01
 
 
 @pytest.mark.parametrize("size", [(84, 84), (112, 80), (80, 112), (20, 14)])

@@ -80,6 +80,7 @@ def test_the_lock_of_a_killed_run_is_free(begin, command, few, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("listening_to_signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_training_that_is_cut_short_goes_on(
     number, begin, run_few, set_values, store_of, few, tmp_path

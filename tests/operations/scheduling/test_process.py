@@ -138,6 +138,7 @@ def start(root):
         scheduler.close()
 
 
+@pytest.mark.usefixtures("listening_to_signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_the_run_and_then_the_scheduler(start, root, is_alive, number):
     scheduler = start(RUN.format(on_term=OBEDIENT))
