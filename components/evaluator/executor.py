@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import tensorflow as tf
 from tfx.components.evaluator import executor
 from tfx.dsl.io import fileio
 
@@ -32,6 +33,9 @@ class Executor(executor.Executor):
         Raises:
           DisagreementError: where the counts are not those of the answers.
         """
+        # Keras's metrics add up float32, in an order of TensorFlow's own choice, which differs
+        # between a process in which Trainer has run and one that took its model from the cache.
+        tf.config.experimental.enable_op_determinism()
         super().Do(input_dict, output_dict, exec_properties)
         uri = output_dict["evaluation"][0].uri
         path = os.path.join(input_dict["examples"][0].uri, features.PREDICTIONS_FILE)
