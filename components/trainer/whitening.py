@@ -10,14 +10,16 @@ from components.examples import Split
 from components.trainer import batches
 from components.trainer.model import FIRST_CONVOLUTION
 
-# Patches that the statistics are taken from, about: more change the filters by less than a percent.
+# Patches that the statistics are taken from, about: a bound on the time and memory that they take.
 _PATCHES = 2**20
 # Added to each variance, so that a direction in which nothing varies is not blown up. Pixels are
 # in [0, 1].
 _LEAST_VARIANCE = 1e-2
 
 
-def sample(split: Split, transform: tft.TFTransformOutput, image_shape: tuple[int, ...]):
+def sample(
+    split: Split, transform: tft.TFTransformOutput, image_shape: tuple[int, int, int]
+) -> np.ndarray:
     """Prepared images from all over a split, as many as the statistics need.
 
     Args:

@@ -113,8 +113,9 @@ def test_a_png_in_colour_is_made_grey(ask, images, expected):
 def test_jpeg_files_are_nearly_the_same_images(ask, images, expected):
     files = [encoded(image, "JPEG", quality=100) for image in images]
     answer = ask("predict_image_bytes", files)
-    # On average: of an image between two classes little is needed to change the answer.
+    # Of an image between two classes little is needed to change the answer, and of others much.
     differences = np.abs(np.subtract(answer["probabilities"], expected["probabilities"]))
+    assert differences.max() < 0.25
     assert differences.mean() < 0.01
 
 

@@ -1,5 +1,6 @@
 """A run is repeated from its receipt: the same to the bit, or the first difference is named."""
 
+import contextlib
 import gzip
 import json
 import shutil
@@ -28,6 +29,17 @@ def verify(command, run, **options):
     return command("verify", "latest", "--output-dir", run.output_dir, "--json", **options)
 
 
+@contextlib.contextmanager
+def holding(path, content):
+    """Other content in a file, for as long as it lasts."""
+    before = path.read_bytes()
+    path.write_bytes(content)
+    try:
+        yield
+    finally:
+        path.write_bytes(before)
+
+
 def test_a_run_is_reproduced_to_the_bit_by_either_runner(quick_command, verified, run_graph, data):
     found = verify(quick_command, verified)
     assert found.code == 0, found.output + found.errors
@@ -45,14 +57,10 @@ def test_a_run_is_reproduced_to_the_bit_by_either_runner(quick_command, verified
 
 def test_one_pixel_is_found_and_named(quick_command, verified, data):
     path = data[data.index("--data") + 1] / "train-images-idx3-ubyte.gz"
-    content = path.read_bytes()
-    pixels = bytearray(gzip.decompress(content))
+    pixels = bytearray(gzip.decompress(path.read_bytes()))
     pixels[16 + 28 * 14 + 14] ^= 1
-    path.write_bytes(gzip.compress(bytes(pixels), mtime=0))
-    try:
+    with holding(path, gzip.compress(bytes(pixels), mtime=0)):
         found = verify(quick_command, verified)
-    finally:
-        path.write_bytes(content)
     assert found.code == 5, found.errors
     assert found.json["first_difference"] == "ExampleGen.examples"
     (reason,) = found.json["reasons"]
@@ -61,13 +69,9 @@ def test_one_pixel_is_found_and_named(quick_command, verified, data):
 
 def test_another_seed_is_found_and_named(quick_command, verified):
     path = verified.root / "runs" / verified.receipt["run_id"] / "receipt.json"
-    content = path.read_text()
     asked = {**verified.receipt["request"], "seed": verified.receipt["seed"] + 1}
-    path.write_text(json.dumps({**verified.receipt, "request": asked}))
-    try:
+    with holding(path, json.dumps({**verified.receipt, "request": asked}).encode()):
         found = verify(quick_command, verified)
-    finally:
-        path.write_text(content)
     assert found.code == 5, found.errors
     # The seed also decides which images are validated on.
     assert found.json["first_difference"] == "ExampleGen.examples"
