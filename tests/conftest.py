@@ -20,6 +20,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ IDX_NAMES = {
 _HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "tensorflow_model_analysis")
 # Nothing listens on the discard port: whatever tries to download fails at once.
 _UNREACHABLE = "http://127.0.0.1:9"
+_PATIENCE_SECONDS = 30
 
 _REAL_DATA = os.environ.get(DATA_VARIABLE)
 
@@ -92,6 +94,34 @@ def listening_to_signals() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def is_alive() -> Callable[[int], bool]:
+    """Tells whether a process is there and has not ended."""
+
+    def alive(process: int) -> bool:
+        try:
+            status = Path(f"/proc/{process}/stat").read_text()
+        except OSError:
+            return False
+        # Where nobody waits for it, a process that has ended stays as a zombie.
+        return status.rpartition(")")[2].split()[0] != "Z"
+
+    return alive
+
+
+@pytest.fixture(scope="session")
+def ends(is_alive: Callable[[int], bool]) -> Callable[[int], bool]:
+    """Tells whether a process that was killed ends: on a busy machine that takes its time."""
+
+    def wait(process: int) -> bool:
+        until = time.monotonic() + _PATIENCE_SECONDS
+        while is_alive(process) and time.monotonic() < until:
+            time.sleep(0.02)
+        return not is_alive(process)
+
+    return wait
 
 
 @pytest.fixture(scope="session")

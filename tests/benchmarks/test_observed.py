@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -75,7 +74,7 @@ def test_a_failure_is_told_with_its_last_words(observe):
 
 
 @pytest.mark.usefixtures("listening_to_signals")
-def test_where_we_are_interrupted_it_ends_with_all_that_it_started(observe, tmp_path):
+def test_where_we_are_interrupted_it_ends_with_all_that_it_started(observe, ends, tmp_path):
     file = tmp_path / "process"
     child = "import subprocess; child = subprocess.Popen(['sleep', '60'])"
     code = f"{child}; open({str(file)!r}, 'w').write(str(child.pid)); child.wait()"
@@ -88,16 +87,7 @@ def test_where_we_are_interrupted_it_ends_with_all_that_it_started(observe, tmp_
     threading.Thread(target=interrupt).start()
     with pytest.raises(KeyboardInterrupt):
         observe(code)
-    assert not _runs(int(file.read_text()))
-
-
-def _runs(process):
-    # Where nobody waits for it, a killed process stays as a zombie.
-    try:
-        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+    assert ends(int(file.read_text()))
 
 
 def test_a_file_with_two_names_is_one(tmp_path):

@@ -4,7 +4,6 @@ import dataclasses
 import datetime
 import json
 import math
-import pathlib
 import zoneinfo
 from collections.abc import Callable
 
@@ -265,20 +264,6 @@ class World:
     def _runs(self, policy, report):
         work = Work(self.commands, policy, self.locations, self.clock, report)
         return Runs(work, policy, read_state(self.file), self.file, self.clock, report)
-
-
-@pytest.fixture(scope="session")
-def is_alive():
-    """Tells whether a process is there and has not ended."""
-
-    def alive(process):
-        try:
-            status = pathlib.Path(f"/proc/{process}/stat").read_text()
-        except FileNotFoundError:
-            return False
-        return status.rpartition(")")[2].split()[0] != "Z"
-
-    return alive
 
 
 @pytest.fixture

@@ -98,22 +98,22 @@ def test_ctrl_c_at_the_terminal_does_not_reach_it(start, said):
 
 
 @pytest.mark.parametrize("before", ["", "signal.signal(signal.SIGTERM, signal.SIG_IGN)"])
-def test_killing_it_kills_what_it_started(start, said, is_alive, before):
+def test_killing_it_kills_what_it_started(start, said, is_alive, ends, before):
     child = start(PARENT.format(then=f"{before}\ntime.sleep(600)"))
     wait_for(lambda: said().endswith("\n"))
     grandchild = int(said())
     assert is_alive(grandchild)
     child.kill()
     assert ended(child) == -signal.SIGKILL
-    wait_for(lambda: not is_alive(grandchild))
+    assert ends(grandchild)
 
 
 @pytest.mark.parametrize("then", ["sys.exit(0)", "import os; os.kill(os.getpid(), 11)"])
-def test_what_it_leaves_behind_ends_with_it(start, said, is_alive, then):
+def test_what_it_leaves_behind_ends_with_it(start, said, ends, then):
     child = start(PARENT.format(then=then))
     ended(child)
     grandchild = int(said())
-    wait_for(lambda: not is_alive(grandchild))
+    assert ends(grandchild)
 
 
 def test_what_cannot_be_started_raises(tmp_path):

@@ -140,24 +140,24 @@ def start(root):
 
 @pytest.mark.usefixtures("listening_to_signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_ends_the_run_and_then_the_scheduler(start, root, is_alive, number):
+def test_a_signal_ends_the_run_and_then_the_scheduler(start, root, ends, number):
     scheduler = start(RUN.format(on_term=OBEDIENT))
     workers = scheduler.wait_for_run()
     scheduler.process.send_signal(number)
     assert scheduler.process.wait(PATIENCE_SECONDS) == 0
-    assert not any(is_alive(worker) for worker in workers)
+    assert all(ends(worker) for worker in workers)
     assert scheduler.output.splitlines()[-1].endswith("stopped")
     assert "Traceback" not in scheduler.output
     # What was cut off is made up for.
     assert read_state(root / "schedule" / "state.json").at_work
 
 
-def test_a_signal_kills_a_run_that_does_not_end(start, is_alive):
+def test_a_signal_kills_a_run_that_does_not_end(start, ends):
     scheduler = start(RUN.format(on_term=STUBBORN), stop_seconds=0.5)
     workers = scheduler.wait_for_run()
     scheduler.process.terminate()
     assert scheduler.process.wait(PATIENCE_SECONDS) == 0
-    assert not any(is_alive(worker) for worker in workers)
+    assert all(ends(worker) for worker in workers)
 
 
 def test_a_signal_ends_a_scheduler_that_waits(start, root):
@@ -168,11 +168,11 @@ def test_a_signal_ends_a_scheduler_that_waits(start, root):
     assert scheduler.process.wait(PATIENCE_SECONDS) == 0
 
 
-def test_a_time_limit_ends_all_that_a_run_started(start, is_alive):
+def test_a_time_limit_ends_all_that_a_run_started(start, ends):
     scheduler = start(RUN.format(on_term=STUBBORN), time_limit_seconds=4, stop_seconds=0.5)
     workers = scheduler.wait_for_run()
     scheduler.wait_for(lambda: "took longer than its limit of 4 s" in scheduler.output)
-    assert not any(is_alive(worker) for worker in workers)
+    assert all(ends(worker) for worker in workers)
     assert scheduler.process.poll() is None
     assert "alarm: a run broke off" in scheduler.output
 
