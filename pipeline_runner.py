@@ -189,9 +189,8 @@ def run(
         output_dir=output_dir,
         verbose=verbose,
         command=shlex.join(["python", *sys.argv]),
-        notify_file=notify_file,
     )
-    raise typer.Exit(_run(request, as_json))
+    raise typer.Exit(_run(request, notify_file, as_json))
 
 
 @app.command(
@@ -212,8 +211,8 @@ def resume(
     """Continue a run that failed or was interrupted; exit codes as those of `run`."""
     from operations import resume as operation
 
-    request = operation.request_of(run_id, output_dir, verbose, notify_file)
-    raise typer.Exit(_run(request, as_json))
+    request = operation.request_of(run_id, output_dir, verbose)
+    raise typer.Exit(_run(request, notify_file, as_json))
 
 
 @app.command(
@@ -785,12 +784,14 @@ def doctor(
     raise typer.Exit(operation.main(deep, as_json, data, output_dir))
 
 
-def _run(request: Request, as_json: bool) -> int:
-    """Runs what is asked for, prints how it went, and returns the exit code."""
+def _run(request: Request, notify_file: Path | None, as_json: bool) -> int:
+    """Runs what is asked for, tells and prints how it went, and returns the exit code."""
     from operations import run as operation
+    from operations.notifications import Notifier
     from operations.terminal import Progress
 
-    receipt = operation.run(request, Progress(sys.stderr))
+    notifier = Notifier.from_options(notify_file)
+    receipt = operation.run(request, Progress(sys.stderr), notifier)
     _print_receipt(receipt, request.output_dir, as_json)
     return operation.exit_code(receipt)
 

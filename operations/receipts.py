@@ -52,7 +52,7 @@ def begun(
         "run_id": run_id,
         "pipeline": prepared.name,
         "command": request.command,
-        "request": _asked(request),
+        "request": _asked(request, prepared.config.schema_file),
         "input_digest": input_digest,
         "host": socket.gethostname(),
         "user": getpass.getuser(),
@@ -100,19 +100,23 @@ def _data(data: data_sets.DataSet) -> dict[str, Any]:
     return {
         "name": data.name,
         "sha256": data.sha256s,
+        "schema_sha256": data.schema_sha256,
         "spans": [span.number for span in window.train] if window else [],
         "reference_span": window.reference.number if window else None,
     }
 
 
-def _asked(request: Request) -> dict[str, Any]:
+def _asked(request: Request, schema_file: str) -> dict[str, Any]:
     """What `resume` starts the run again with; relative paths would only fit the same folder."""
+    key = "schema_file="
     folder = request.data not in (data_sets.AUTO, data_sets.SAMPLE)
     return {
         "profile": request.profile,
         "data": str(pathlib.Path(request.data).absolute()) if folder else request.data,
         "runner": request.runner,
-        "assignments": list(request.assignments),
+        "assignments": [
+            key + schema_file if each.startswith(key) else each for each in request.assignments
+        ],
         "seed": request.seed,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
 import shlex
 from typing import Any
@@ -13,20 +12,18 @@ from pipeline import records, spans
 from pipeline.errors import ConfigurationError
 
 
-def request_of(
-    run: str, output_dir: pathlib.Path, verbose: bool, notify_file: pathlib.Path | None
-) -> Request:
+def request_of(run: str, output_dir: pathlib.Path, verbose: bool) -> Request:
     """What a run was asked for, to be asked for again: the cache has what is complete of it.
 
     Args:
       run: its id, how the id begins, or `latest`.
       output_dir: of all pipelines.
       verbose: shows the log on the terminal.
-      notify_file: addresses of those who are told of the end, beside those in the environment.
 
     Raises:
       UnknownRunError: where no run, or more than one, fits.
-      ConfigurationError: where the run is complete.
+      ConfigurationError: where the run is complete, or its receipt does not say what it was asked
+        for.
     """
     receipt = records.find_receipt(output_dir, run)
     if receipt["status"] == receipts.COMPLETED:
@@ -34,13 +31,7 @@ def request_of(
             f"run {receipt['run_id']} is complete ({receipt['verdict']}); expected one that failed "
             f"or was interrupted. Start another with: {_command(receipt)}"
         )
-    if "request" not in receipt:
-        raise ConfigurationError(
-            f"run {receipt['run_id']} was made before receipts said what was asked for; expected a "
-            f"later one. What is complete of it is not run again by: {_command(receipt)}"
-        )
-    request = request_again(receipt, output_dir, verbose)
-    return dataclasses.replace(request, notify_file=notify_file)
+    return request_again(receipt, output_dir, verbose)
 
 
 def request_again(receipt: dict[str, Any], output_dir: pathlib.Path, verbose: bool) -> Request:
@@ -50,7 +41,15 @@ def request_again(receipt: dict[str, Any], output_dir: pathlib.Path, verbose: bo
       receipt: of the run.
       output_dir: where its results are to go.
       verbose: shows the log on the terminal.
+
+    Raises:
+      ConfigurationError: where the receipt does not say what the run was asked for.
     """
+    if "request" not in receipt:
+        raise ConfigurationError(
+            f"run {receipt['run_id']} was made before receipts said what was asked for; expected a "
+            f"later one. What is complete of it is not run again by: {_command(receipt)}"
+        )
     asked, data = receipt["request"], receipt["data"]
     # A span that came since must not turn it into another run.
     taken = spans.assignments(data["spans"], data["reference_span"]) if data["spans"] else []

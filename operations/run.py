@@ -55,7 +55,6 @@ class Request:
       output_dir: below it a folder per pipeline.
       verbose: shows the log on the terminal.
       command: how the run was started, for whoever has to start it again.
-      notify_file: addresses of those who are told of the end, beside those in the environment.
     """
 
     profile: str | None
@@ -68,7 +67,6 @@ class Request:
     output_dir: pathlib.Path
     verbose: bool
     command: str
-    notify_file: pathlib.Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,14 +81,18 @@ class Prepared:
     precision: str
 
 
-def run(request: Request, progress: Progress) -> dict[str, Any]:
+def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, Any]:
     """Runs the pipeline and returns the receipt; where nothing changed, that of the run before.
+
+    Args:
+      request: what is asked for.
+      progress: shows how it goes.
+      notifier: tells how it ended.
 
     Raises:
       UsageError: where input or configuration is bad; nothing was begun.
       LockHeldError: where another run of the same pipeline is at work.
     """
-    notifier = Notifier.from_options(request.notify_file)
     prepared = prepare(request, progress)
     with exclusive(prepared.locations.lock, "run"):
         standing = None if _forced(request) else changes.standing_run(prepared)
@@ -191,7 +193,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     data = data_sets.read(source, schema, schema_sha256)
     data_sets.check_split(data, len(schema.class_names), config.split.validation_per_class)
     # Last, so that bad input leaves no folder behind.
-    locations = Locations(_writable(request.output_dir / name))
+    locations = Locations(writable(request.output_dir / name))
     return Prepared(name, config, data, schema, locations, chosen)
 
 
@@ -210,7 +212,12 @@ def _schema_path(path: str) -> pathlib.Path:
     return (here if here.exists() else _ROOT / here).resolve()
 
 
-def _writable(root: pathlib.Path) -> pathlib.Path:
+def writable(root: pathlib.Path) -> pathlib.Path:
+    """Makes a folder where it is missing, and returns its full path.
+
+    Raises:
+      OutputError: where nothing can be written to it.
+    """
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=root):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pathlib
+import shutil
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -12,11 +15,15 @@ from rich.table import Table
 
 from operations import receipts, resume
 from operations import run as running
+from operations.lock import exclusive
+from operations.notifications import Notifier
 from operations.terminal import Progress
 from pipeline import records
 from pipeline.errors import ConfigurationError, VerificationError
 
 IDENTICAL, DIFFERENT = 0, 5
+# Both in the output folder: on the disk that has room for a run.
+_LOCK, _SCRATCH = ".verify.lock", ".verify-"
 # What a result depends on, as the receipt has it, and how a person calls it.
 _DEPENDS_ON = {
     "seed": "seed",
@@ -46,11 +53,12 @@ def main(run: str, output_dir: pathlib.Path, as_json: bool, progress: Progress) 
       UnknownRunError: where no run, or more than one, fits.
       ConfigurationError: where the run cannot be verified.
       VerificationError: where it could not be run again.
+      LockHeldError: where another verification is at work in the same output folder.
     """
     receipt = records.find_receipt(output_dir, run)
     _check_verifiable(receipt)
-    with tempfile.TemporaryDirectory(prefix=".verify-", dir=output_dir) as scratch:
-        again = _run_again(receipt, pathlib.Path(scratch), progress)
+    with _scratch(output_dir) as scratch:
+        again = _run_again(receipt, scratch, progress)
     found = compare(receipt, again)
     if as_json:
         print(json.dumps(found, indent=1))
@@ -72,11 +80,23 @@ def _check_verifiable(receipt: dict[str, Any]) -> None:
         )
 
 
+@contextlib.contextmanager
+def _scratch(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder for the second run; one that a killed verification left goes with it."""
+    with exclusive(running.writable(output_dir) / _LOCK, "verify"):
+        # Of whoever is still at work, the lock would be held.
+        for left in output_dir.glob(f"{_SCRATCH}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=output_dir) as scratch:
+            yield pathlib.Path(scratch)
+
+
 def _run_again(
     receipt: dict[str, Any], scratch: pathlib.Path, progress: Progress
 ) -> dict[str, Any]:
     request = resume.request_again(receipt, scratch, verbose=False)
-    again = running.run(request, progress)
+    # Nobody is told: what it pushes is served to no one.
+    again = running.run(request, progress, Notifier([], None))
     if again["status"] != receipts.COMPLETED:
         failure = again["failure"] or {"message": again["status"]}
         raise VerificationError(
@@ -112,7 +132,8 @@ def compare(receipt: dict[str, Any], again: dict[str, Any]) -> dict[str, Any]:
 
 
 def _in_order(receipt: dict[str, Any], again: dict[str, Any]) -> list[str]:
-    nodes = list(receipt["nodes"])
+    # Other code, or another configuration, may have other nodes.
+    nodes = [*receipt["nodes"], *again["nodes"]]
     names = {*receipt["digests"], *again["digests"]}
     return sorted(names, key=lambda name: (nodes.index(name.partition(".")[0]), name))
 
@@ -120,6 +141,7 @@ def _in_order(receipt: dict[str, Any], again: dict[str, Any]) -> list[str]:
 def _reasons(receipt: dict[str, Any], again: dict[str, Any]) -> list[str]:
     return [
         *_data_reasons(receipt["data"]["sha256"], again["data"]["sha256"]),
+        *_schema_reasons(receipt["data"], again["data"]),
         *_code_reasons(receipt["code"], again["code"]),
         *_configuration_reasons(receipt["config"], again["config"]),
         *(
@@ -138,6 +160,13 @@ def _data_reasons(before: dict[str, str], now: dict[str, str]) -> list[str]:
     ]
 
 
+def _schema_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    # Earlier receipts do not say it.
+    known = before.get("schema_sha256")
+    differs = known is not None and known != now["schema_sha256"]
+    return ["schema: the file holds something else than then"] if differs else []
+
+
 def _code_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     if before["sha256"] == now["sha256"]:
         return []
@@ -147,7 +176,7 @@ def _code_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _configuration_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    # What a schema and a choice of spans come to, the digests of the data tell.
+    # What a schema and a choice of spans come to, their digests tell.
     then, today = (
         {key: value for key, value in config.items() if key not in ("schema_file", "spans")}
         for config in (before, now)

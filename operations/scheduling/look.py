@@ -50,8 +50,11 @@ def look(target: Target) -> Seen:
     from operations import changes, run
     from operations.terminal import Progress
 
+    asked = {**dataclasses.asdict(target), "data": folder}
+    # Who is told of it changes nothing.
+    del asked["notify_file"]
     request = run.Request(
-        **{**dataclasses.asdict(target), "data": folder},
+        **asked,
         use_cache=True,
         force=False,
         verbose=False,

@@ -1,8 +1,10 @@
 """What the tests of the operations share: a run that is prepared, and its receipt."""
 
+import contextlib
 import datetime
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from components.image_schema import ImageSchema
 from components.pusher import versions
 from operations import receipts
 from operations.run import Prepared, Request
+from operations.terminal import Progress
 from pipeline import config, records
 from pipeline.data import DataSet
 from pipeline.locations import Locations
@@ -53,6 +56,13 @@ def request_(tmp_path):
         verbose=False,
         command="python pipeline_runner.py run",
     )
+
+
+@pytest.fixture
+def progress():
+    """Shows how a run goes where the test runs."""
+    with contextlib.closing(Progress(sys.stderr)) as shown:
+        yield shown
 
 
 @pytest.fixture

@@ -1,8 +1,11 @@
 """What a run is asked for when it is resumed."""
 
+import dataclasses
+import datetime
+
 import pytest
 
-from operations import resume
+from operations import receipts, resume, verify
 from pipeline import records
 from pipeline.errors import ConfigurationError
 
@@ -22,7 +25,7 @@ def written(receipt, locations):
 
 def test_the_same_is_asked_for_with_the_cache(written, receipt):
     output_dir = written()
-    request = resume.request_of("latest", output_dir, False, None)
+    request = resume.request_of("latest", output_dir, False)
     assert request.assignments == ("seed=7",)
     assert (request.data, request.runner, request.seed) == ("auto", "local", None)
     assert request.use_cache and not request.force
@@ -31,16 +34,35 @@ def test_the_same_is_asked_for_with_the_cache(written, receipt):
 
 def test_a_span_that_came_since_is_not_taken(written, receipt):
     output_dir = written(data={**receipt["data"], "spans": [3, 4], "reference_span": 1})
-    request = resume.request_of("latest", output_dir, False, None)
+    request = resume.request_of("latest", output_dir, False)
     assert request.assignments == ("seed=7", "spans.newest=4", "spans.reference=1")
 
 
 def test_a_complete_run_is_not_resumed(written):
     with pytest.raises(ConfigurationError, match="is complete"):
-        resume.request_of("latest", written(status="completed"), False, None)
+        resume.request_of("latest", written(status="completed"), False)
 
 
-def test_a_receipt_of_an_earlier_form_says_how_to_go_on(written, receipt):
+@pytest.mark.parametrize(("status", "again"), [("interrupted", "resume"), ("completed", "verify")])
+def test_a_receipt_of_an_earlier_form_says_how_to_go_on(written, receipt, progress, status, again):
     del receipt["request"]
+    output_dir = written(status=status)
     with pytest.raises(ConfigurationError, match="what was asked for"):
-        resume.request_of("latest", written(), False, None)
+        if again == "resume":
+            resume.request_of("latest", output_dir, False)
+        else:
+            verify.main("latest", output_dir, False, progress)
+
+
+def test_a_schema_file_is_found_from_any_folder(prepared, request_, tmp_path):
+    asked = dataclasses.replace(request_, assignments=("seed=7", "schema_file=mine.pbtxt"))
+    config = prepared.config.model_copy(update={"schema_file": "/project/mine.pbtxt"})
+    begun = receipts.begun(
+        "20260102-030405",
+        datetime.datetime.now(datetime.UTC),
+        dataclasses.replace(prepared, config=config),
+        asked,
+        "9" * 64,
+    )
+    again = resume.request_again(begun, tmp_path, False)
+    assert again.assignments == ("seed=7", "schema_file=/project/mine.pbtxt")

@@ -5,6 +5,9 @@ import copy
 import pytest
 
 from operations import verify
+from operations.notifications import ADDRESSES_VARIABLE
+from pipeline import records
+from pipeline.errors import LockHeldError
 from pipeline.nodes import NODES
 
 
@@ -66,6 +69,69 @@ def test_what_may_be_the_reason_is_named(receipts):
         "oneDNN: ",
     ):
         assert words in reasons
+
+
+def test_a_schema_of_other_content_is_named(receipts):
+    receipt, again = receipts
+    again["data"]["schema_sha256"] = "0" * 64
+    assert verify.compare(receipt, again)["reasons"] == [
+        "schema: the file holds something else than then"
+    ]
+    del receipt["data"]["schema_sha256"]
+    assert verify.compare(receipt, again)["reasons"] == []
+
+
+def test_a_node_that_only_one_of_the_runs_has_differs(receipts):
+    receipt, again = receipts
+    again["nodes"]["Tuner"] = {"status": "complete", "seconds": 1.0, "cached": False}
+    again["digests"]["Tuner.best_hyperparameters"] = "f" * 64
+    for pair in ((receipt, again), (again, receipt)):
+        assert verify.compare(*pair)["first_difference"] == "Tuner.best_hyperparameters"
+
+
+@pytest.fixture
+def verified(receipts, locations, progress, monkeypatch):
+    """Verifies a run whose repetition is made up; returns where and how it was asked for."""
+    receipt, again = receipts
+    folder = locations.runs / receipt["run_id"]
+    folder.mkdir(parents=True)
+    records.write_receipt(folder, receipt)
+    output_dir = locations.root.parent
+
+    def verify_with(repeat):
+        def run(request, _, notifier):
+            repeat(request, notifier)
+            return again
+
+        monkeypatch.setattr(verify.running, "run", run)
+        return verify.main("latest", output_dir, True, progress)
+
+    return verify_with
+
+
+def test_nobody_is_told_of_a_verification(verified, monkeypatch, caplog):
+    # Nothing listens on the discard port: a message to it would be missed, and a line logged.
+    monkeypatch.setenv(ADDRESSES_VARIABLE, "json://127.0.0.1:9")
+    assert verified(lambda request, notifier: notifier.alarm("title", "text")) == 0
+    assert not caplog.records
+
+
+def test_what_a_killed_verification_left_is_removed(verified, locations):
+    left = locations.root.parent / ".verify-left"
+    (left / "clothes").mkdir(parents=True)
+    seen = []
+    assert verified(lambda request, notifier: seen.append(request.output_dir)) == 0
+    assert seen[0].name.startswith(".verify-")
+    assert not list(locations.root.parent.glob(".verify-*"))
+
+
+def test_one_verification_at_a_time(verified, locations, progress):
+    def again(request, notifier):
+        with pytest.raises(LockHeldError, match="held by verify"):
+            verify.main("latest", locations.root.parent, True, progress)
+        assert request.output_dir.exists()
+
+    assert verified(again) == 0
 
 
 def test_files_of_another_revision_with_equal_sources_are_no_reason(receipts):
