@@ -20,12 +20,18 @@ DEFAULT_OUTPUT_DIR = pathlib.Path("outputs")
 def write_whole(path: pathlib.Path, text: str) -> None:
     """Writes a text file whole or not at all: readers see the old one or the new one.
 
+    So do those who come after a power failure: without the way to the disk first, a file may come
+    back under its new name with nothing in it.
+
     Raises:
       OSError: where it cannot be written; nothing is left behind.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        partial.write_text(text, encoding="utf-8")
+        with partial.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
         partial.replace(path)
     except OSError:
         partial.unlink(missing_ok=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import logging
 import pathlib
 from typing import Any
 
@@ -32,6 +34,8 @@ _STATES = {
 _GOOD = (COMPLETE, CACHED)
 _OUTPUT_EVENTS = (mlmd.Event.OUTPUT, mlmd.Event.INTERNAL_OUTPUT)
 _RESOLVER_TYPE = "resolver.Resolver"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,10 +171,33 @@ def write_receipt(folder: pathlib.Path, receipt: dict[str, Any]) -> None:
 
 
 def read_receipts(output_dir: pathlib.Path) -> list[dict[str, Any]]:
-    """The receipts of all runs of all pipelines below the output folder, oldest first."""
+    """The receipts of all runs of all pipelines below the output folder, oldest first.
+
+    One that cannot be read is left out, and a line in the log says so: it must not keep all other
+    runs from sight, nor the next one from running.
+    """
     paths = output_dir.glob(f"*/runs/*/{RECEIPT_FILE}")
-    receipts = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    receipts = [receipt for path in paths if (receipt := _receipt(path)) is not None]
     return sorted(receipts, key=lambda receipt: receipt["run_id"])
+
+
+def _receipt(path: pathlib.Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        _tell_unreadable(path, f"{type(error).__name__}: {error}")
+        return None
+
+
+@functools.cache
+def _tell_unreadable(path: pathlib.Path, reason: str) -> None:
+    # Once: some commands read the receipts several times.
+    logger.warning(
+        "%s cannot be read (%s); expected the receipt of a run. The run is left out. Put the file "
+        "back from a copy, or remove the folder of the run.",
+        path,
+        reason,
+    )
 
 
 def find_receipt(output_dir: pathlib.Path, run: str) -> dict[str, Any]:

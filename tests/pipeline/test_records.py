@@ -31,6 +31,18 @@ def test_without_an_output_folder_there_are_no_receipts(tmp_path):
     assert records.read_receipts(tmp_path / "absent") == []
 
 
+@pytest.mark.parametrize("content", [b"", b'{"run_id": "2026', b"\xff\xfe"])
+def test_a_damaged_receipt_is_told_of_once_and_hides_no_other(tmp_path, caplog, content):
+    damaged = keep(tmp_path, "20260102-000000") / "receipt.json"
+    keep(tmp_path, "20260101-000000")
+    damaged.write_bytes(content)
+    for _ in range(2):
+        assert [r["run_id"] for r in records.read_receipts(tmp_path)] == ["20260101-000000"]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert str(damaged) in line
+    assert records.find_receipt(tmp_path, "latest")["run_id"] == "20260101-000000"
+
+
 def test_a_receipt_is_replaced_and_leaves_nothing_beside_it(tmp_path):
     folder = keep(tmp_path, "20260101-000000")
     records.write_receipt(folder, {"run_id": "20260101-000000", "class": "Bäg"})
