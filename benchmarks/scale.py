@@ -292,6 +292,7 @@ def _graph(case: Case, locations: Locations) -> Any:
         case.schema,
         locations,
         precision.resolve(case.config.training.precision, machine.cpu_features()),
+        machine.arithmetic(),
         engine.NODE_ARGUMENTS,
     )
 

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 def input_digest(prepared: Prepared) -> str:
-    """SHA-256 over what a run depends on: data, schema, code, configuration, precision, lock."""
+    """SHA-256 over what a run depends on.
+
+    That is data, schema, code, configuration, precision, lock, and the processor's arithmetic.
+    """
     # The schema counts by its content, wherever it lies; spans by the digests of what was taken.
     config = prepared.config.model_dump(mode="json", exclude={"schema_file", "spans"})
     parts = [
@@ -25,6 +28,7 @@ def input_digest(prepared: Prepared) -> str:
         prepared.data.sha256s,
         prepared.data.schema_sha256,
         prepared.precision,
+        machine.arithmetic(),
         machine.source_digest(),
         machine.lock_digest(),
     ]

@@ -317,6 +317,8 @@ def _compiled(request: Request, prepared: _Prepared) -> str:
         prepared.schema,
         prepared.locations,
         _precision(prepared.config),
+        # Nor is it known how they add.
+        {},
         engine.NODE_ARGUMENTS,
     )
     job = kubeflow.pipeline_job(graph, request.image, prepared.resources)

@@ -60,6 +60,11 @@ def cpu_features() -> list[str]:
     return [feature for feature in _CPU_FEATURES if feature in flags]
 
 
+def arithmetic() -> dict[str, Any]:
+    """What the last digits of sums depend on, by the names that a receipt has for it."""
+    return {"threads": cores(), "cpu_features": cpu_features(), "onednn": onednn()}
+
+
 def code() -> dict[str, Any]:
     """Revision of the checkout and whether it holds changes; None outside of git."""
     revision, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")

@@ -356,6 +356,7 @@ class _Run:
             prepared.schema,
             prepared.locations,
             prepared.precision,
+            machine.arithmetic(),
             engine.NODE_ARGUMENTS,
             enable_cache=self._request.use_cache,
         )

@@ -48,6 +48,7 @@ def create_pipeline(
     schema: ImageSchema,
     locations: Locations | RemoteLocations,
     precision: str,
+    arithmetic: dict[str, Any],
     beam_arguments: list[str],
     enable_cache: bool = True,
 ) -> tfx_pipeline.Pipeline:
@@ -60,6 +61,8 @@ def create_pipeline(
       schema: what the schema file says, against which the files were checked.
       locations: where everything goes.
       precision: `float32` or `bfloat16`, what training computes in.
+      arithmetic: what the last digits of sums depend on beside the code; empty where it is not
+        known.
       beam_arguments: which engine the nodes' own Beam pipelines run on.
       enable_cache: False runs every node anew.
     """
@@ -113,7 +116,7 @@ def create_pipeline(
     transform = ImageTransform(examples=examples, schema=schema_gen.outputs["schema"])
     transform.add_upstream_node(data_gate)
 
-    settings = _training_settings(config, precision)
+    settings = _training_settings(config, precision, arithmetic)
     # Where it is asked for: a search for better hyperparameters than those of the settings.
     tuner = None
     if config.tuner.enabled:
@@ -215,7 +218,7 @@ def create_pipeline(
         *robustness,
         pusher,
     ]
-    _mark_code(components)
+    _mark_code(components, arithmetic)
     return tfx_pipeline.Pipeline(
         pipeline_name=name,
         pipeline_root=str(locations.artifacts),
@@ -247,16 +250,25 @@ _FURTHER_CODE = {
 }
 
 
-def _mark_code(components: list[Any]) -> None:
+# Nodes whose results are sums of TensorFlow's kernels: another processor makes them anew.
+_COMPUTING = ("Tuner", "Trainer", "Predictions", "Evaluator", "RobustnessEvaluator")
+# The code of the nodes on whose results a training begins.
+_CODE_BEFORE_TRAINING = ("components.example_gen.component", "components.transform")
+
+
+def _mark_code(components: list[Any], arithmetic: dict[str, Any]) -> None:
     for component in components:
         if isinstance(component, resolver.Resolver):
             continue
         modules = (type(component).__module__, *_FURTHER_CODE.get(component.id, ()))
-        fingerprint.mark(component, modules)
+        further = arithmetic if component.id in _COMPUTING else {}
+        fingerprint.mark(component, modules, further)
 
 
-def _training_settings(config: Config, precision: str) -> dict[str, Any]:
+def _training_settings(
+    config: Config, precision: str, arithmetic: dict[str, Any]
+) -> dict[str, Any]:
     settings = config.training.model_dump()
-    code = fingerprint.fingerprint(("components.trainer.training", "components.transform"))
-    identity = fingerprint.combined(code, config.split.validation_per_class)
+    code = fingerprint.fingerprint(("components.trainer.training", *_CODE_BEFORE_TRAINING))
+    identity = fingerprint.combined(code, config.split.validation_per_class, arithmetic)
     return {**settings, "precision": precision, "identity": identity}

@@ -1,8 +1,8 @@
 """A hash per node of the code that it runs.
 
 TFX's cache sees inputs and parameters, but no code that is imported: an edited trainer would be
-served the old model. The hash of a node's own sources, and of the locked versions of all
-libraries, is therefore one of its parameters.
+served the old model. The hash of a node's own sources, of the locked versions of all libraries,
+and of whatever else its results depend on is therefore one of its parameters.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import ast
 import hashlib
 import json
 import pathlib
+from typing import Any
 
 from tfx.dsl.components.base import base_component
 
@@ -19,12 +20,14 @@ _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _LOCK = _ROOT / "requirements.txt"
 
 
-def mark(component: base_component.BaseComponent, modules: tuple[str, ...]) -> None:
-    """Adds the fingerprint of `modules` and of what they import to a component's parameters.
+def mark(
+    component: base_component.BaseComponent, modules: tuple[str, ...], further: dict[str, Any]
+) -> None:
+    """Adds the fingerprint of `modules`, of what they import, and `further` to a component.
 
     TFX itself adds parameters to finished components in this way, for packaged user modules.
     """
-    component.spec.exec_properties[PARAMETER] = fingerprint(modules)
+    component.spec.exec_properties[PARAMETER] = combined(fingerprint(modules), further)
 
 
 def fingerprint(modules: tuple[str, ...]) -> str:

@@ -130,6 +130,11 @@ def test_each_input_counts(change, pushed, prepared):
     assert changes.standing_run(dataclasses.replace(prepared, **change(prepared))) is None
 
 
+def test_another_arithmetic_counts(pushed, prepared, monkeypatch):
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    assert changes.standing_run(prepared) is None
+
+
 def test_where_the_schema_lies_does_not_count(pushed, prepared):
     moved = prepared.config.model_copy(update={"schema_file": "/elsewhere/schema.pbtxt"})
     assert changes.standing_run(dataclasses.replace(prepared, config=moved)) == pushed
