@@ -14,7 +14,16 @@ import pydantic
 
 from pipeline.errors import ConfigurationError
 
-Share = Annotated[float, pydantic.Field(ge=0, le=1)]
+
+def _number(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a valid number")
+    return value
+
+
+# Not 1 for `true`.
+Number = Annotated[float, pydantic.BeforeValidator(_number)]
+Share = Annotated[Number, pydantic.Field(ge=0, le=1)]
 # null asks for nothing.
 Gate = Annotated[float, pydantic.Field(ge=0, le=1, strict=True)] | None
 # Strict: `true` is no count.
@@ -68,7 +77,7 @@ class DataGateConfig(_Section):
 class AugmentationConfig(_Section):
     """Random changes of the training images; 0 or false switches one off."""
 
-    rotation: float = pydantic.Field(0.0, ge=0, le=180, description="degrees, either way")
+    rotation: Number = pydantic.Field(0.0, ge=0, le=180, description="degrees, either way")
     shift: Share = pydantic.Field(0.04, description="share of height and width, either way")
     shear: Share = pydantic.Field(0.0, description="share of the width, either way")
     zoom: Share = pydantic.Field(0.0, description="share of the size, either way")
@@ -89,29 +98,30 @@ class TrainingConfig(_Section):
     )
     whitening: bool = pydantic.Field(
         True,
-        description="have the first convolution whiten patches of the images instead of learn",
+        description="have the first convolution whiten patches of the images instead of learn; at "
+        "a warm start it stays as it is in the served model",
     )
-    dropout: float = pydantic.Field(0.1, ge=0, lt=1, description="before the head")
-    l2: float = pydantic.Field(0.0, ge=0, description="penalty on kernels, added to the loss")
-    weight_decay: float = pydantic.Field(
+    dropout: Number = pydantic.Field(0.1, ge=0, lt=1, description="before the head")
+    l2: Number = pydantic.Field(0.0, ge=0, description="penalty on kernels, added to the loss")
+    weight_decay: Number = pydantic.Field(
         0.1, ge=0, description="share of each weight taken off per step, times the rate"
     )
     epochs: Count = pydantic.Field(15, description="passes over the training split, at most")
     batch_size: Count = pydantic.Field(250, description="images per step")
-    learning_rate: float = pydantic.Field(0.006, gt=0, description="at its peak")
-    warm_up: float = pydantic.Field(
+    learning_rate: Number = pydantic.Field(0.006, gt=0, description="at its peak")
+    warm_up: Number = pydantic.Field(
         0.2, ge=0, lt=1, description="share of the training during which the rate rises"
     )
-    ema_momentum: float = pydantic.Field(
+    ema_momentum: Number = pydantic.Field(
         0.99, ge=0, lt=1, description="of the moving average of the weights; 0 takes none"
     )
-    label_smoothing: float = pydantic.Field(
+    label_smoothing: Number = pydantic.Field(
         0.1, ge=0, lt=1, description="share of each label spread over all classes"
     )
     plateau_patience: Count = pydantic.Field(
         5, description="epochs without progress before the rate is cut"
     )
-    plateau_factor: float = pydantic.Field(0.3, gt=0, lt=1, description="by which it is cut")
+    plateau_factor: Number = pydantic.Field(0.3, gt=0, lt=1, description="by which it is cut")
     early_stopping_patience: Count = pydantic.Field(
         10, description="epochs without progress before training ends"
     )

@@ -86,6 +86,22 @@ def labelled_batches(
     return _prepared(data.batch(_VALIDATION_BATCH), transform, classes)
 
 
+def prepared_sample(split: Split, transform: tft.TFTransformOutput, count: int) -> np.ndarray:
+    """Images from all over a split.
+
+    Args:
+      split: raw images.
+      transform: Transform's output; its graph prepares them.
+      count: how many; all, where there are fewer.
+
+    Returns:
+      float32 [N, height, width, channels] in [0, 1].
+    """
+    last = len(split.labels) - 1
+    rows = np.linspace(0, last, min(last + 1, count)).astype(np.int64)
+    return prepared_images(split.images[rows], transform)
+
+
 def prepared_images(images: np.ndarray, transform: tft.TFTransformOutput) -> np.ndarray:
     """Prepares raw images, uint8 [N, ...], by Transform's graph.
 

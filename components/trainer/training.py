@@ -118,7 +118,8 @@ def train(
     )
     network = compiled_network(settings, schema, data.steps_at_once())
     if settings.whitening:
-        images = whitening.sample(splits[features.TRAIN_SPLIT], transform, schema.shape)
+        wanted = whitening.images_needed(schema.shape)
+        images = batches.prepared_sample(splits[features.TRAIN_SPLIT], transform, wanted)
         whitening.begin(network, images, settings.seed)
     if base_model is not None:
         warm_start.begin_at(network, base_model)

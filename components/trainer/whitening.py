@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-import tensorflow_transform as tft
 
-from components.examples import Split
-from components.trainer import batches
 from components.trainer.model import FIRST_CONVOLUTION
 
 # Patches that the statistics are taken from, about: a bound on the time and memory that they take.
@@ -17,23 +14,13 @@ _PATCHES = 2**20
 _LEAST_VARIANCE = 1e-2
 
 
-def sample(
-    split: Split, transform: tft.TFTransformOutput, image_shape: tuple[int, int, int]
-) -> np.ndarray:
-    """Prepared images from all over a split, as many as the statistics need.
+def images_needed(image_shape: tuple[int, int, int]) -> int:
+    """How many images the statistics are taken from.
 
     Args:
-      split: raw images.
-      transform: Transform's output; its graph prepares them.
       image_shape: height, width and channels.
-
-    Returns:
-      float32 [N, height, width, channels] in [0, 1].
     """
-    count = len(split.labels)
-    wanted = max(_PATCHES // (image_shape[0] * image_shape[1]), 1)
-    rows = np.linspace(0, count - 1, min(count, wanted)).astype(np.int64)
-    return batches.prepared_images(split.images[rows], transform)
+    return max(_PATCHES // (image_shape[0] * image_shape[1]), 1)
 
 
 def begin(network: keras.Model, images: np.ndarray, seed: int) -> None:
@@ -46,7 +33,7 @@ def begin(network: keras.Model, images: np.ndarray, seed: int) -> None:
 
     Args:
       network: from `model.build_network`; changed in place.
-      images: from `sample`.
+      images: float32 [N, height, width, channels] in [0, 1], about `images_needed`.
       seed: of the mixtures.
     """
     layer = network.get_layer(FIRST_CONVOLUTION)

@@ -115,7 +115,7 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     data = batches.TrainingBatches(train, classes, settings.batch_size, settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    sample = whitening.sample(train, transform, schema.shape)
+    sample = batches.prepared_sample(train, transform, whitening.images_needed(schema.shape))
     trials = Trials(settings, schema, data, sample, Deadline(bounds.minutes))
     fit_arguments = {
         "x": data.dataset(transform, 0, settings.epochs),
@@ -147,7 +147,7 @@ class Trials(keras_tuner.HyperModel):
           settings: of a trial, but for what is searched for.
           schema: the shape of the images and the class names.
           data: what they are trained on.
-          sample: of it, from `whitening.sample`.
+          sample: of it, prepared: for the first convolution to whiten.
           deadline: at which a trial ends with its epoch.
         """
         super().__init__()

@@ -25,16 +25,17 @@ BFLOAT16_TOLERANCE = 0.02
 STEP_UNDER_JAX = """
 import json, sys
 import keras, numpy as np
-from components.trainer import augmentation, calibration, model, normalization, optimizer
+from components.trainer import augmentation, calibration, model, normalization, optimizer, whitening
 from components.trainer.settings import Settings
 
 network = model.build_network((8, 8, 1), 3, Settings.from_dict(json.load(sys.stdin)))
 network.compile(
     optimizer.ConvolutionMuon(0.01), keras.losses.CategoricalCrossentropy(from_logits=True)
 )
-before = network.get_weights()
 random = np.random.default_rng(1)
 images, labels = random.random((6, 8, 8, 1), np.float32), np.eye(3, dtype=np.float32)[[0, 1, 2] * 2]
+whitening.begin(network, images, seed=1)
+before = network.get_weights()
 # The first step changes the head alone, which begins at zero and lets nothing through.
 losses = network.fit(images, labels, batch_size=6, epochs=2, verbose=0).history["loss"]
 pairs = zip(before, network.get_weights(), strict=True)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from components.trainer import training, whitening
+from components.trainer import batches, training, whitening
 from components.trainer.model import FIRST_CONVOLUTION, build_network
 
 
@@ -57,14 +57,11 @@ def test_images_may_be_tiny_few_and_all_alike(settings, shape):
     assert np.isfinite(kernel).all()
 
 
-def test_the_sample_comes_from_all_over_the_split(
-    make_split, schema, transform_output, monkeypatch
-):
+def test_the_sample_comes_from_all_over_the_split(make_split, schema, transform_output):
     split = make_split(40, seed=0)
-    every = whitening.sample(split, transform_output, schema.shape)
+    every = batches.prepared_sample(split, transform_output, 50)
     assert every.shape == (40, *schema.shape)
-    monkeypatch.setattr(whitening, "_PATCHES", 4 * 8 * 8)
-    some = whitening.sample(split, transform_output, schema.shape)
+    some = batches.prepared_sample(split, transform_output, 4)
     np.testing.assert_array_equal(some, every[[0, 13, 26, 39]])
 
 
@@ -75,11 +72,29 @@ def test_training_leaves_the_filters_as_they_began(
     chosen = dataclasses.replace(settings, precision=precision)
     splits = {"train": make_split(48, seed=0), "val": make_split(16, seed=1)}
     trained = training.train(chosen, schema, transform_output, splits, str(tmp_path))
-    images = whitening.sample(splits["train"], transform_output, schema.shape)
+    wanted = whitening.images_needed(schema.shape)
+    images = batches.prepared_sample(splits["train"], transform_output, wanted)
     expected = begun(settings, images, width=4).get_weights()[0]
     np.testing.assert_array_equal(trained.get_layer(FIRST_CONVOLUTION).get_weights()[0], expected)
     served = training.build_classifier(trained, chosen, schema).get_layer("network")
     np.testing.assert_array_equal(served.get_layer(FIRST_CONVOLUTION).get_weights()[0], expected)
+
+
+def test_a_warm_start_keeps_the_filters_of_the_model_that_it_begins_at(
+    settings, schema, make_split, transform_output, tmp_path
+):
+    served = begun(settings, smooth_images(20, 8, 1), width=4)
+    splits = {"train": make_split(48, seed=0), "val": make_split(16, seed=1)}
+    network = build_network(schema.shape, 3, settings)
+    network.get_layer(FIRST_CONVOLUTION).set_weights(served.get_weights())
+    training.build_classifier(network, settings, schema).save(tmp_path / "model.keras")
+    trained = training.train(
+        settings, schema, transform_output, splits, str(tmp_path / "backup"), str(tmp_path)
+    )
+    for ours, theirs in zip(
+        trained.get_layer(FIRST_CONVOLUTION).get_weights(), served.get_weights(), strict=True
+    ):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 def test_without_it_the_first_convolution_is_trained(

@@ -4,8 +4,10 @@ import dataclasses
 import logging
 
 import keras_tuner
+import numpy as np
 import pytest
 
+from components.trainer.model import FIRST_CONVOLUTION
 from components.trainer.settings import UnknownHyperparameterError, with_hyperparameters
 from components.tuner import search
 from pipeline import config
@@ -66,6 +68,15 @@ def test_the_first_trial_is_that_of_the_settings(make_search):
             "augmentation.shift": 0.07,
         }
     ]
+
+
+@pytest.mark.parametrize("whitening", [True, False])
+def test_a_trial_begins_as_the_training_would(make_search, settings, whitening):
+    made = make_search(search.Trials, dataclasses.replace(settings, whitening=whitening))
+    network = made.hypermodel.build(keras_tuner.HyperParameters())
+    kernel = network.get_layer(FIRST_CONVOLUTION).get_weights()[0]
+    # What whitens comes with both signs, and no other kernel does.
+    assert np.array_equal(kernel[..., ::2], -kernel[..., 1::2]) == whitening
 
 
 def test_settings_outside_of_the_ranges_begin_at_their_edge(make_search, settings):
