@@ -7,7 +7,8 @@ is asked once per training, after it, and nothing is chosen on it.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -18,6 +19,9 @@ from benchmarks.spread import spread
 from benchmarks.tables import Table
 from components import features
 from pipeline import config as configurations
+
+if TYPE_CHECKING:
+    from components.examples import Split
 
 NAME = "accuracy"
 # The class that is hardest to tell, whose scores stand in the table; the record has those of all.
@@ -76,28 +80,43 @@ def measure(inputs: trainings.Inputs, profile: str, seed: int) -> dict[str, Any]
       seed: of everything random.
 
     Returns:
-      `profile`, `seed`, `seconds` of training, `temperature`, `ece_before` and `ece_after` (on
-      test), and for test what `trainings.scores` returns.
+      `profile`, `seed`, `seconds` of training, its `epochs`, `temperature`; for the test split the
+      errors of calibration `ece_before` and `ece_after`, and what `trainings.scores` returns; the
+      same for `validation`.
     """
     from components.trainer import training
-    from review import calibration
-    from review.predictions import Answers
 
     config = trainings.configuration(inputs, profile, seed=seed)
     splits = trainings.read_splits(inputs, config, features.SPLITS)
     trained = trainings.train(inputs, config, splits)
-    graph, test = trainings.transform_graph(inputs), splits[features.TEST_SPLIT]
-    calibrated = training.calibrate(trained.classifier, splits[features.VALIDATION_SPLIT], graph)
-    probabilities = training.predict(trained.classifier, test, graph)
-    temperature = calibrated["temperature"]
-    answers = Answers(probabilities.astype(np.float64))
+    graph, validation = trainings.transform_graph(inputs), splits[features.VALIDATION_SPLIT]
+    temperature = training.calibrate(trained.classifier, validation, graph)["temperature"]
+
+    def answered(split: Split) -> dict[str, Any]:
+        probabilities = training.predict(trained.classifier, split, graph)
+        return _scores(probabilities, split.labels, temperature, inputs.schema.class_names)
+
     return {
         "profile": profile,
         "seed": seed,
         "seconds": trained.seconds,
+        "epochs": trained.epochs,
         "temperature": temperature,
-        **calibration.errors(answers, test.labels, temperature),
-        **trainings.scores(probabilities, test.labels, inputs.schema.class_names),
+        **answered(splits[features.TEST_SPLIT]),
+        "validation": answered(validation),
+    }
+
+
+def _scores(
+    probabilities: np.ndarray, labels: np.ndarray, temperature: float, class_names: Sequence[str]
+) -> dict[str, Any]:
+    from review import calibration
+    from review.predictions import Answers
+
+    answers = Answers(probabilities.astype(np.float64))
+    return {
+        **calibration.errors(answers, labels, temperature),
+        **trainings.scores(probabilities, labels, class_names),
     }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import logging
 import pathlib
 import tempfile
@@ -66,10 +67,12 @@ class Trained:
     Attributes:
       classifier: the model as it would be served, before calibration.
       seconds: of the training, with its validation; reading the data is not part of it.
+      epochs: what was measured in each, as Trainer's history has it.
     """
 
     classifier: keras.Model
     seconds: float
+    epochs: list[dict[str, float]]
 
 
 @contextlib.contextmanager
@@ -228,7 +231,9 @@ def train(inputs: Inputs, config: Config, splits: dict[str, Split]) -> Trained:
         graph = transform_graph(inputs)
         network = training.train(settings, inputs.schema, graph, splits, folder)
         seconds = time.perf_counter() - started
-    return Trained(training.build_classifier(network, settings, inputs.schema), seconds)
+        (history,) = pathlib.Path(folder).rglob(features.HISTORY_FILE)
+        epochs = json.loads(history.read_text(encoding="utf-8"))
+    return Trained(training.build_classifier(network, settings, inputs.schema), seconds, epochs)
 
 
 class _EpochsOnTerminal(logging.Handler):

@@ -83,5 +83,10 @@ def test_a_training_is_that_of_the_pipeline(sample_run):
     receipt = sample_run.receipt
     assert measured["accuracy"] == pytest.approx(receipt["test_accuracy"], abs=1e-6)
     assert measured["temperature"] == receipt["calibration"]["temperature"]
+    epochs = measured["epochs"]
+    assert len(epochs) == 3
+    # That of the best epoch, in float32.
+    best = min(epochs, key=lambda epoch: epoch["val_loss"])
+    assert measured["validation"]["accuracy"] == pytest.approx(best["val_accuracy"], abs=0.01)
     # A confidence on the edge of a bin falls to one side here and to the other in TFMA.
     assert measured["ece_after"] == pytest.approx(receipt["calibration"]["ece_after"], abs=1e-4)
