@@ -143,7 +143,7 @@ Exit codes: 0 pushed, 1 a node failed or DataGate stopped the run, 2 bad input o
 def run(
     profile: Annotated[
         str | None,
-        typer.Option(help="smoke or default; by default smoke for the sample, else default."),
+        typer.Option(help="smoke, default or best; by default smoke for the sample, else default."),
     ] = None,
     data: Annotated[
         str, typer.Option(help="auto, sample, a folder of IDX files, or one of spans (span-N).")
@@ -485,10 +485,10 @@ def schedule(
         stop_seconds=stop_within,
     )
     options = command.Options(target, policy, cron, timezone, start, end, metrics_port)
-    if show_next:
-        command.show_next(options, as_json)
-    elif install_unit or unit_file:
+    if install_unit or unit_file:
         command.install_unit(options, sys.argv[1:], unit_file)
+    elif show_next:
+        command.show_next(options, as_json)
     elif once:
         raise typer.Exit(command.once(options))
     else:
@@ -686,14 +686,15 @@ def review(
 @app.command(
     epilog="""Examples:
 
-`predict shirt.jpg` or `predict photos/*.png --name my-pipeline`
+`predict shirt.jpg` or `predict photos/*.png --pipeline my-pipeline`
 
 `predict t10k-images-idx3-ubyte.gz --json` for a whole IDX file."""
 )
 def predict(
     files: Annotated[list[Path], typer.Argument(help="PNG, JPEG or IDX files.")],
-    name: Annotated[
-        str | None, typer.Option(help="Of the pipeline; by default the one that pushed last.")
+    pipeline: Annotated[
+        str | None,
+        typer.Option("--pipeline", help="Its name; by default the one that pushed last."),
     ] = None,
     output_dir: OutputDir = Path("outputs"),
     as_json: AsJson = False,
@@ -701,7 +702,7 @@ def predict(
     """Classify images with the pushed model: three choices each, with probabilities."""
     from operations import predict as operation
 
-    operation.main(files, name, output_dir, as_json)
+    operation.main(files, pipeline, output_dir, as_json)
 
 
 @app.command(

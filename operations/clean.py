@@ -3,7 +3,8 @@
 Receipts, pages and logs of all runs stay: they are the history, and small. In ML Metadata an
 artifact is marked as deleted before its files go, so that no later run takes it from the cache. A
 process that is killed in between leaves files that nothing refers to, and the next `clean` removes
-them.
+them. What ML Metadata knows nothing of goes first: on a full disk, that makes the room in which ML
+Metadata can write at all.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ml_metadata import errors
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich import filesize
@@ -205,19 +207,16 @@ def carry_out(plan: Plan) -> None:
     """Removes what the plan says; to be called by the holder of the pipeline's lock.
 
     Raises:
-      OutputError: where something cannot be removed; calling it again goes on from there.
+      OutputError: where something cannot be removed, or ML Metadata cannot note it; calling it
+        again goes on from there.
     """
-    if plan.artifacts:
-        for artifact in plan.artifacts:
-            artifact.state = mlmd.Artifact.DELETED
-        store = records.open_store(plan.locations.metadata)
-        store.put_artifacts(plan.artifacts, field_mask_paths=["state"])
+    artifacts = [kind for kind in plan.removed if kind not in (_SERVED, _ANSWERS, _CUT_SHORT)]
     try:
+        _remove(plan, [_CUT_SHORT, _ANSWERS])
         for version in plan.versions:
             versions.withdraw(plan.locations.serving, version)
-        for kind, paths in plan.removed.items():
-            for path in paths if kind != _SERVED else []:
-                _remove(path)
+        _mark_deleted(plan)
+        _remove(plan, artifacts)
     except OSError as error:
         raise OutputError(
             f"{error.filename} cannot be removed ({error.strerror}); expected leave to remove all "
@@ -225,11 +224,28 @@ def carry_out(plan: Plan) -> None:
         ) from error
 
 
-def _remove(path: pathlib.Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+def _mark_deleted(plan: Plan) -> None:
+    if not plan.artifacts:
+        return
+    for artifact in plan.artifacts:
+        artifact.state = mlmd.Artifact.DELETED
+    try:
+        store = records.open_store(plan.locations.metadata)
+        store.put_artifacts(plan.artifacts, field_mask_paths=["state"])
+    except errors.StatusError as error:
+        raise OutputError(
+            f"{plan.locations.metadata} cannot note which artifacts go ({error}); expected leave "
+            "and room to write there. The artifacts themselves are untouched: free a little room "
+            "by hand, and clean again."
+        ) from error
+
+
+def _remove(plan: Plan, kinds: list[str]) -> None:
+    for path in (path for kind in kinds for path in plan.removed[kind]):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 class _Artifacts:

@@ -8,8 +8,8 @@ import os
 import pathlib
 import re
 import shlex
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
 
 from rich.table import Table
 
@@ -31,6 +31,8 @@ _ROOTS = {KUBEFLOW: ("gs://", "s3://", "minio://"), VERTEX: ("gs://",)}
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _IMAGE = re.compile(r"[a-z0-9]\S*")
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+Value = TypeVar("Value")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _prepare(request: Request, notify: Callable[[str], None]) -> _Prepared:
     _check_output(request)
     _check_places(request)
     schema, schema_sha256 = data_sets.read_schema(str(_ROOT / config.schema_file))
-    volumes = dict(_volume(text) for text in request.volumes)
+    volumes = _each_once("--volume", map(_volume, request.volumes))
     _tell_of_unmounted(request, volumes, notify)
     resources = _resources(request, config)
     # Last, since it may take reading all the data.
@@ -267,8 +269,20 @@ def _resources(request: Request, config: configuration.Config) -> dict[str, Reso
     nodes = expected_nodes(config.tuner.enabled, config.robustness.enabled)
     cpu, memory = request.default_resources
     default = _quantities(cpu, memory, f"--cpu {cpu} --memory {memory}")
-    own = dict(_own_resources(text, nodes) for text in request.resources)
+    given = (_own_resources(text, nodes) for text in request.resources)
+    own = _each_once("--resources", given)
     return {node: own.get(node, default) for node in nodes}
+
+
+def _each_once(option: str, given: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+    found: dict[str, Value] = {}
+    for key, value in given:
+        if key in found:
+            raise ConfigurationError(
+                f"{option} is given twice for {key}; expected once. Leave one of them out."
+            )
+        found[key] = value
+    return found
 
 
 def _own_resources(text: str, nodes: tuple[str, ...]) -> tuple[str, Resources]:

@@ -19,7 +19,6 @@ from pipeline.locations import Locations
 from pipeline.nodes import TRAINER
 
 _MODEL_FILE = "saved_model.pb"
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
 _METRICS = (
     "test_accuracy",
     "test_count",
@@ -239,9 +238,8 @@ def _changes(run: dict[str, Any]) -> dict[str, dict[str, Any]]:
         # A profile that is no more had its own values; here are all of them.
         profile = None
     defaults = dict(_flat(profile.model_dump(mode="json"), "")) if profile else {}
-    for found in (values, defaults):
-        # A run notes the whole path.
-        found["schema_file"] = str(_ROOT / found.get("schema_file", ""))
+    # Where the checkout lay changes nothing; `data` has the digest of what the schema said.
+    values.pop("schema_file", None)
     return {
         key: {"value": value, "default": defaults.get(key)}
         for key, value in values.items()

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
-from pipeline.errors import LockHeldError
+from pipeline.errors import LockHeldError, OutputError
 
 # Every user of the machine may take the lock; it says who holds it and guards nothing secret.
 _MODE = 0o666
@@ -33,6 +33,7 @@ def exclusive(path: pathlib.Path, purpose: str) -> Iterator[None]:
 
     Raises:
       LockHeldError: where another process holds it.
+      OutputError: where its file can be neither made nor opened.
     """
     with _open(path) as file:
         if not _take_soon(file):
@@ -71,6 +72,16 @@ def holder(path: pathlib.Path) -> dict[str, Any] | None:
 
 def _open(path: pathlib.Path) -> IO[str]:
     try:
+        return _opened(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be opened ({error.strerror}); expected leave to write in "
+            f"{path.parent}. Give it, or choose another --output-dir."
+        ) from error
+
+
+def _opened(path: pathlib.Path) -> IO[str]:
+    try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, _MODE)
     except PermissionError:
         # Of another user, who made it before all might write to it: it can be held, not signed.
@@ -102,7 +113,6 @@ def _sign(file: IO[str], purpose: str) -> None:
     if not file.writable():
         return
     since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    file.truncate(0)
     signature = {
         "process": os.getpid(),
         "user": getpass.getuser(),
@@ -110,8 +120,11 @@ def _sign(file: IO[str], purpose: str) -> None:
         "since": since,
         "purpose": purpose,
     }
-    json.dump(signature, file)
-    file.flush()
+    # On a full disk it is held all the same, by somebody without a name.
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        # Past the buffer of the file, which would be written, and fail, once more at its end.
+        os.pwrite(file.fileno(), json.dumps(signature).encode(), 0)
 
 
 def _take_back_signature(file: IO[str]) -> None:

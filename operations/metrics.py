@@ -16,7 +16,16 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
 
 from operations import history, receipts
-from operations.scheduling.outcome import HELD, INPUT, LATE_DATA, MISSED, OVERLAP, RUN, UNCHANGED
+from operations.scheduling.outcome import (
+    HELD,
+    INPUT,
+    LATE_DATA,
+    MISSED,
+    OVERLAP,
+    RUN,
+    UNCHANGED,
+    version_stood,
+)
 from pipeline.errors import ConfigurationError
 
 ADDRESS_VARIABLE = "IMAGE_PIPELINE_METRICS_ADDRESS"
@@ -27,7 +36,7 @@ OUTCOMES = (
     *(receipts.PUSHED, receipts.REFUSED, receipts.STOPPED, receipts.FAILED, receipts.INTERRUPTED),
     BAD_INPUT,
 )
-# By exit code; unchanged and held are attempts that began no run.
+# By exit code; here, unchanged and held are attempts that began no run.
 _WITHOUT_RECEIPT = {
     0: UNCHANGED,
     2: BAD_INPUT,
@@ -64,7 +73,7 @@ _GAUGES = {
     "served_version": ("Version of the model that was served when the last run ended.",),
 }
 _COUNTERS = {
-    "runs": ("Runs since the scheduler began, by how they ended.", "outcome"),
+    "runs": ("Runs since the scheduler began, by what came of them.", "outcome"),
     "skips": ("Times at which no run was begun, by reason.", "reason"),
     "alarms": ("Alarms of the scheduler, by kind.", "kind"),
 }
@@ -152,7 +161,8 @@ class Metrics:
         """
         outcome = _WITHOUT_RECEIPT.get(exit_code, receipts.FAILED)
         if receipt:
-            outcome = _outcome(receipt)
+            # Its verdict is that of a push, but nothing new is served.
+            outcome = UNCHANGED if version_stood(receipt) else _outcome(receipt)
             self._show(receipt)
         elif outcome == UNCHANGED:
             self._show_standing()

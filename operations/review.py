@@ -16,7 +16,7 @@ from components import features
 from operations import history
 from operations import summary as terminal
 from pipeline import records
-from pipeline.errors import UsageError
+from pipeline.errors import OutputError, UsageError
 from pipeline.locations import CHARTS_FILE, REVIEW_PAGE, Locations, write_whole
 from pipeline.nodes import expected_nodes
 from review import artifacts, collect, figures, index, lineage, page, versus
@@ -35,6 +35,7 @@ def main(run: str, output_dir: pathlib.Path, open_page: bool) -> None:
     Raises:
       UnknownRunError: where no run, or more than one, fits.
       UsageError: where the run is still at work.
+      OutputError: where the page cannot be written.
     """
     receipt = history.find(output_dir, run)
     if receipt["status"] == history.RUNNING:
@@ -43,16 +44,21 @@ def main(run: str, output_dir: pathlib.Path, open_page: bool) -> None:
             "its page by itself. `runs show` tells where its log is."
         )
     locations = Locations(output_dir.resolve() / receipt["pipeline"])
-    stored = _stored(locations, receipt)
-    path = (
-        _write_pages(locations, stored, history.receipts_of(locations))
-        if stored
-        else write(locations, receipt)
-    )
+    try:
+        path = _write_again(locations, receipt)
+    except OSError as error:
+        raise _unwritten(locations.runs / receipt["run_id"] / REVIEW_PAGE, error) from error
     print(f"Review    {path}")
     print(f"All runs  {locations.index}")
     if open_page:
         webbrowser.open(path.as_uri())
+
+
+def _write_again(locations: Locations, receipt: dict[str, Any]) -> pathlib.Path:
+    stored = _stored(locations, receipt)
+    if stored:
+        return _write_pages(locations, stored, history.receipts_of(locations))
+    return write(locations, receipt)
 
 
 def write(locations: Locations, receipt: dict[str, Any]) -> pathlib.Path:
@@ -84,14 +90,26 @@ def compare(first: str, second: str, output_dir: pathlib.Path, as_json: bool) ->
 
     Raises:
       UnknownRunError: where no run, or more than one, fits.
+      OutputError: where the page cannot be written; the comparison is printed all the same.
     """
     receipts = [records.find_receipt(output_dir, run) for run in (first, second)]
     places = [Locations(output_dir.resolve() / receipt["pipeline"]) for receipt in receipts]
     found = versus.compare(*map(_finished, places, receipts))
     path = places[1].comparisons / f"{receipts[0]['run_id']}-{receipts[1]['run_id']}.html"
-    path.parent.mkdir(exist_ok=True)
-    write_whole(path, page.render_comparison(found))
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_whole(path, page.render_comparison(found))
+    except OSError as error:
+        terminal.print_comparison(found, None, as_json)
+        raise _unwritten(path, error) from error
     terminal.print_comparison(found, path, as_json)
+
+
+def _unwritten(path: pathlib.Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path} was not written ({error.strerror}); expected leave and room to write in "
+        f"{path.parent}. Mend that, and ask again."
+    )
 
 
 def _finished(locations: Locations, receipt: dict[str, Any]) -> FinishedRun:

@@ -67,7 +67,7 @@ class Version:
       number: by which it is served.
       digest: of its content.
       run: receipt of the run that pushed its content; None where none says so.
-      published: when, in ISO 8601; None where no record says so.
+      published: when, in ISO 8601; None where that is not known.
       golden: the folder of the model artifact with its golden questions; None where it is gone.
       is_served: whether it has the content that is served now.
     """
@@ -322,7 +322,17 @@ def _golden_questions(locations: Locations) -> dict[str, pathlib.Path]:
 
 def _published(number: int, run: dict[str, Any] | None, rollbacks: list[Rollback]) -> str | None:
     times = [done.time for done in rollbacks if done.new_version == number]
-    return next(iter(times), run["began"] if run else None)
+    # A push names the version by its time; a number that no run gave may be anything.
+    return next(iter(times), _time_of(number) if run else None)
+
+
+def _time_of(version: int) -> str | None:
+    try:
+        moment = datetime.datetime.fromtimestamp(version, datetime.UTC)
+    # Above a number that somebody chose, versions are no times.
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment.isoformat(timespec="seconds")
 
 
 def _sound_target(locations: Locations, to: int | None) -> Version:

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from components.pusher import versions
 from operations.history import RUNNING
 from operations.receipts import COMPLETED, PUSHED, REFUSED, STOPPED, resume_command
 from pipeline import config
@@ -61,8 +62,8 @@ def _review(receipt: dict[str, Any], output_dir: pathlib.Path) -> Summary:
     return collect(receipt, {}, [], runs)
 
 
-def print_comparison(found: RunComparison, path: pathlib.Path, as_json: bool) -> None:
-    """Prints how two runs compare, and where their page is; or the comparison as JSON."""
+def print_comparison(found: RunComparison, path: pathlib.Path | None, as_json: bool) -> None:
+    """Prints how two runs compare, and where their page is, if any; or the comparison as JSON."""
     if as_json:
         print(found.model_dump_json(indent=1))
         return
@@ -75,7 +76,8 @@ def print_comparison(found: RunComparison, path: pathlib.Path, as_json: bool) ->
         console.print(f"\n{escape(found.missing or '')}", highlight=False)
     if found.parameters or found.facts:
         console.print(_differences_table(found))
-    console.print(f"Page      {path}", soft_wrap=True, highlight=False, markup=False)
+    if path:
+        console.print(f"Page      {path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def print_runs(receipts: list[dict[str, Any]], served: dict[str, int], as_json: bool) -> None:
@@ -263,13 +265,24 @@ def _print_places(console: Console, receipt: dict[str, Any], output_dir: pathlib
     if (folder / REVIEW_PAGE).exists():
         lines.append(f"Review    {folder / REVIEW_PAGE}")
     if receipt["verdict"] == PUSHED:
-        lines.append(f"Served    {root / 'serving' / str(receipt['pushed_version'])}")
+        lines.append(f"Pushed    {_pushed_place(root / 'serving', receipt['pushed_version'])}")
     if receipt["status"] != COMPLETED:
         lines.append(f"Log       {folder / LOG_FILE}")
         lines.append(
             f"Go on     {resume_command(receipt, output_dir)} (what is complete is not run again)"
         )
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+
+
+def _pushed_place(serving: pathlib.Path, version: int) -> str:
+    """Where the version of a run lies or lay, and whether it is what is served."""
+    served = versions.served_versions(serving)
+    standing = f"version {served[-1]} is served now" if served else "nothing is served now"
+    if version not in served:
+        standing = "removed since"
+    elif version == served[-1]:
+        standing = "served now"
+    return f"{serving / str(version)} ({standing})"
 
 
 def _run_row(receipt: dict[str, Any]) -> list[str]:

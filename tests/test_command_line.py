@@ -76,6 +76,7 @@ def test_a_light_command_imports_nothing_heavy(ask, arguments, expected):
         (("run", "--data", "absent"), "absent is no folder"),
         (("runs", "show", "latest"), "0 runs"),
         (("predict", "absent.png"), "no model has been pushed"),
+        (("predict", "absent.png", "--pipeline", "shoes"), "below outputs/shoes"),
         (("runs", "--since", "yesterday"), "'yesterday' is no date or time"),
         (("runs", "--pipeline", "shoes"), "no pipeline 'shoes'"),
         (("lineage", "17"), "no model has been pushed"),

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 from operations.lock import exclusive
 from operations.scheduling.clock import SystemClock, duration
 from operations.scheduling.plan import Policy, Target
-from operations.scheduling.timetable import Timetable, zone
+from operations.scheduling.timetable import Timetable
+from pipeline import config as configuration
+from pipeline import data as data_sets
 from pipeline.errors import ConfigurationError, LockHeldError, OutputError
 from pipeline.locations import Locations
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from operations.scheduling.runs import Runs
 
 _SHOWN_TIMES = 5
+_EACH_MINUTE = "* * * * *"
+# What has no place in a unit: a service that ends with each run would be started again and again.
+_NOT_IN_UNIT = ("--once", "--next", "--json")
 _PROGRAM = pathlib.Path(__file__).resolve().parents[2] / "pipeline_runner.py"
 
 
@@ -92,11 +97,14 @@ def install_unit(options: Options, arguments: Sequence[str], path: str | None) -
       options: what the command line says.
       arguments: the command line itself: `schedule`, and what it is given.
       path: of the unit file; `-` prints it, None takes systemd's folder of the user.
+
+    Raises:
+      UsageError: where the service would refuse to start, or the unit cannot be written.
     """
     from operations.notifications import ADDRESSES_VARIABLE
     from operations.scheduling.unit import Unit
 
-    options.timetable()
+    _check_unit(options, arguments)
     command = [sys.executable, str(_PROGRAM), *_without_unit(arguments)]
     pipeline, stop_seconds = options.target.pipeline_name(), options.policy.stop_seconds
     unit = Unit(pipeline, command, pathlib.Path.cwd(), stop_seconds)
@@ -113,6 +121,23 @@ def install_unit(options: Options, arguments: Sequence[str], path: str | None) -
     print("  loginctl enable-linger")
 
 
+def _check_unit(options: Options, arguments: Sequence[str]) -> None:
+    """Refuses now, while somebody is there, what the service would refuse at its start."""
+    alone = [argument for argument in arguments if argument in _NOT_IN_UNIT]
+    if alone:
+        raise ConfigurationError(
+            f"{', '.join(alone)} beside --install-unit; expected the options of a schedule that "
+            "goes on. Leave out one or the other."
+        )
+    options.timetable()
+    target = options.target
+    if target.notify_file:
+        _notifier(target)
+    if target.data not in (data_sets.AUTO, data_sets.SAMPLE):
+        asked = configuration.load(target.profile or "default", target.assignments)
+        data_sets.find(target.data, lambda line: print(line, file=sys.stderr), asked.spans)
+
+
 def _without_unit(arguments: Sequence[str]) -> list[str]:
     """A command line that runs what it would otherwise install."""
     left, skip = [], False
@@ -124,8 +149,14 @@ def _without_unit(arguments: Sequence[str]) -> list[str]:
 
 
 def once(options: Options) -> int:
-    """Runs now as the schedule would; returns the exit code of the run."""
-    with _scheduler(options, zone(options.timezone)) as (runs, _, _):
+    """Runs now as the schedule would; returns the exit code of the run.
+
+    Raises:
+      UsageError: where the input is not sound when a schedule begins, or its times cannot be read.
+    """
+    cron = options.cron or _EACH_MINUTE
+    timetable = Timetable(cron, options.timezone, options.start, options.end)
+    with _scheduler(options, timetable.zone) as (runs, _, _):
         return runs.once()
 
 

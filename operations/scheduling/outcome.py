@@ -114,16 +114,28 @@ def of_standing_run(seen: Seen) -> Ended:
 def newest_receipt(locations: Locations, since: datetime.datetime) -> dict[str, Any] | None:
     """The receipt of the newest run that began no earlier than `since`; None where there is none.
 
-    Whoever runs holds the pipeline alone, so it is that of the run which has just ended.
+    Whoever runs holds the pipeline alone, so it is that of the run which has just ended. One that
+    cannot be read counts as none.
     """
     paths = locations.runs.glob(f"*/{RECEIPT_FILE}")
     newest = max(paths, key=lambda path: path.parent.name, default=None)
     if newest is None:
         return None
-    receipt = json.loads(newest.read_text(encoding="utf-8"))
+    try:
+        receipt = json.loads(newest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
     # Receipts count whole seconds.
     began = datetime.datetime.fromisoformat(receipt["began"])
     return receipt if began >= since.replace(microsecond=0) else None
+
+
+def version_stood(receipt: dict[str, Any]) -> bool:
+    """Whether a run named a version that was published before it began, and pushed none."""
+    version = receipt["pushed_version"]
+    began = datetime.datetime.fromisoformat(receipt["began"])
+    # Versions are named by the second in which they were published.
+    return version is not None and version < began.timestamp()
 
 
 def _completed(code: int, receipt: dict[str, Any] | None) -> Ended:
@@ -136,6 +148,8 @@ def _completed(code: int, receipt: dict[str, Any] | None) -> Ended:
 
 def _verdict(receipt: dict[str, Any]) -> str:
     name = f"run {receipt['run_id']}"
+    if version_stood(receipt):
+        return f"{name}: version {receipt['pushed_version']} stands"
     if receipt["pushed_version"] is not None:
         return f"{name} pushed version {receipt['pushed_version']}"
     missed = [

@@ -82,9 +82,9 @@ def test_a_photograph_on_white_is_inverted_and_said_so(predict, sample_images, e
 
 
 def test_the_model_of_a_named_pipeline_is_asked(predict, png, sample_run):
-    named = predict(png, "--json", "--name", sample_run.receipt["pipeline"])
+    named = predict(png, "--json", "--pipeline", sample_run.receipt["pipeline"])
     assert named.json["model"] == str(sample_run.export)
-    unknown = predict(png, "--name", "no-such-pipeline")
+    unknown = predict(png, "--pipeline", "no-such-pipeline")
     assert unknown.code == 2
     assert "no model has been pushed" in unknown.errors
 

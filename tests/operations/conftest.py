@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import json
+import resource
 import shutil
 import sys
 from pathlib import Path
@@ -105,6 +106,22 @@ def pushed_receipt(receipt):
         pushed_version=17,
     )
     return receipt
+
+
+@pytest.fixture
+def full_disk():
+    """A context in which no file can be made longer, as on a full disk."""
+
+    @contextlib.contextmanager
+    def limited():
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    return limited
 
 
 class Past:

@@ -217,6 +217,28 @@ def test_what_cannot_be_removed_is_told(four, cleaned, monkeypatch):
         cleaned()
 
 
+def test_on_a_full_disk_what_ml_metadata_does_not_know_goes_first(
+    four, past, cleaned, locations, full_disk
+):
+    for name in LEFTOVERS:
+        (locations.root / name).parent.mkdir(parents=True)
+        (locations.root / name).touch()
+    answers(past, locations, "20260102-120000", "b")
+    older = locations.serving / str(versions.served_versions(locations.serving)[0])
+    policy = Policy(1, None, keep_versions=1)
+
+    told = r"metadata\.db cannot note which artifacts go .* expected .* clean again"
+    with full_disk(), pytest.raises(OutputError, match=told):
+        cleaned(policy)
+    assert not any((locations.root / name).parent.exists() for name in LEFTOVERS)
+    assert not (locations.runs / "20260102-120000" / "predictions.parquet").exists()
+    assert not older.exists()
+    # What the cache may still give is there.
+    assert all(folder.exists() for folder in past.states())
+    cleaned(policy)
+    assert there(past) == {"d"}
+
+
 def test_older_versions_are_withdrawn_on_demand_alone(four, past, cleaned, locations):
     first, second = versions.served_versions(locations.serving)
     report = cleaned(Policy(1, None, keep_versions=1))

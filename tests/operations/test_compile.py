@@ -60,6 +60,8 @@ REFUSED = {
     "memory in an unknown unit": ({"default_resources": ("4", "8GB")}, "memory '8GB'"),
     "a volume without a place": ({"volumes": ("claim",)}, "CLAIM=PATH"),
     "a volume at a relative place": ({"volumes": ("claim=mnt",)}, "CLAIM=PATH"),
+    "a node twice": ({"resources": ("Trainer=1,1Gi", "Trainer=2,1Gi")}, "twice for Trainer"),
+    "a place twice": ({"volumes": ("one=/mnt", "other=/mnt/")}, "twice for /mnt"),
     "another schema": ({"assignments": ("schema_file=other.pbtxt",)}, "build the image again"),
     "spans": ({"assignments": ("spans.window=2",)}, "folder of one data set"),
 }

@@ -49,6 +49,12 @@ def test_the_changes_of_the_configuration_are_those_from_the_profile(past, tell)
     assert changes == {"seed": {"value": 7, "default": 1}}
 
 
+def test_a_checkout_that_was_moved_is_no_change(past, tell):
+    configured = {**past.template["config"], "schema_file": "/elsewhere/schema/schema.pbtxt"}
+    receipt = past.run("20260101-120000", "a", config=configured)
+    assert set(tell(receipt["pushed_version"])["config_changes"]) == {"seed"}
+
+
 def test_artifacts_are_told_with_digest_and_place(past, tell):
     receipt = past.run("20260101-120000", "a")
     found = tell(receipt["pushed_version"])["nodes"]["Trainer"]["artifacts"]["model"]

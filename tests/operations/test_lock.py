@@ -1,5 +1,6 @@
 """One run at a time: the second is told who holds the lock, and death gives it back."""
 
+import errno
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from operations import lock
 from operations.lock import exclusive
-from pipeline.errors import LockHeldError
+from pipeline.errors import LockHeldError, OutputError
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOLDER = """
@@ -136,3 +137,20 @@ def test_a_lock_that_cannot_be_signed_is_held_all_the_same(path):
     path.touch(mode=0o444)
     with exclusive(path, "run"), pytest.raises(LockHeldError, match="another process"):
         lock.check_free(path)
+
+
+def test_on_a_full_disk_the_lock_is_held_without_a_name(path, full_disk):
+    with full_disk(), exclusive(path, "clean"):
+        assert lock.holder(path) == {}
+    assert lock.holder(path) is None
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_lock_that_cannot_be_made_is_told(path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="cannot be opened"):
+        patch.setattr(os, "open", refuse)
+        with exclusive(path, "run"):
+            pytest.fail("there is nothing to hold")

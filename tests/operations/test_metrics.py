@@ -41,6 +41,12 @@ def default_address(monkeypatch):
 
 
 @pytest.fixture
+def pushed_receipt(pushed_receipt):
+    """Of a run that pushed a version at its end: a minute after 2026-01-02T03:04:05Z."""
+    return pushed_receipt | {"pushed_version": 1767323106}
+
+
+@pytest.fixture
 def metrics():
     return Metrics("clothes")
 
@@ -106,6 +112,15 @@ def test_a_run_that_pushed_is_shown(metrics, pushed_receipt):
     assert sample(metrics, "calibration_error_ratio") == 0.01
     assert sample(metrics, "served_version") == 17
     assert sample(metrics, "runs_total", outcome="pushed") == 1
+
+
+def test_a_run_whose_version_stood_before_counts_as_unchanged(metrics, pushed_receipt):
+    pushed_receipt["pushed_version"] = 17
+    metrics.run_ended(pushed_receipt, 0)
+    assert last_outcome(metrics) == "pushed"
+    assert sample(metrics, "last_success_timestamp_seconds") is not None
+    assert sample(metrics, "runs_total", outcome="unchanged") == 1
+    assert sample(metrics, "runs_total", outcome="pushed") == 0
 
 
 @pytest.mark.parametrize("end", [end for end in ENDS if end != "pushed"])

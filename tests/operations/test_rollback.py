@@ -1,5 +1,6 @@
 """Rollback: what is gone back to, what is refused, and what the next run compares with."""
 
+import datetime
 import json
 import subprocess
 import sys
@@ -247,6 +248,24 @@ def test_a_version_that_a_rollback_made_is_listed_with_the_run_of_its_content(
     newest = json.loads(capsys.readouterr().out)[0]
     assert (newest["version"], newest["run_id"]) == (done.new_version, "20260101-120000")
     assert newest["published"] == done.time
+
+
+def test_a_version_was_published_when_its_number_says_and_not_when_its_run_began(
+    past, output_dir, capsys, monkeypatch
+):
+    moment = datetime.datetime(2026, 1, 1, 12, 34, 56, tzinfo=datetime.UTC)
+    monkeypatch.setattr(versions.time, "time", moment.timestamp)
+    past.run("20260101-120000", "a")
+    rollback.print_versions(None, output_dir, as_json=True)
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["published"] == "2026-01-01T12:34:56+00:00"
+
+
+def test_a_version_that_is_no_time_is_listed(past, locations, output_dir, capsys):
+    (locations.serving / "20260101120000").mkdir(parents=True)
+    past.run("20260101-120000", "a")
+    rollback.print_versions(None, output_dir, as_json=True)
+    assert [each["published"] for each in json.loads(capsys.readouterr().out)] == [None, None]
 
 
 def test_two_pipelines_that_serve_something_must_be_told_apart(pushed, locations, output_dir):

@@ -18,9 +18,27 @@ def test_a_pushed_model_is_told_with_its_version_and_where_it_lies(capsys, pushe
     text = printed(capsys, pushed_receipt)
     assert "Pushed as version 17: all 1 gates passed." in text
     assert "Test accuracy 0.9492 (0.9451 to 0.9530) on 12,000 images" in text
-    assert "Served    outputs/clothes/serving/17" in text
     assert "Results   outputs/clothes/runs/20260102-030405" in text
     assert "Go on" not in text
+
+
+@pytest.mark.parametrize(
+    ("served", "standing"),
+    [
+        ([16, 17], "served now"),
+        ([17, 18], "version 18 is served now"),
+        ([18], "removed since"),
+        ([], "removed since"),
+    ],
+)
+def test_what_became_of_a_pushed_version_is_told(
+    capsys, pushed_receipt, locations, served, standing
+):
+    for version in served:
+        (locations.serving / str(version)).mkdir(parents=True)
+    summary.print_receipt(pushed_receipt, locations.root.parent, as_json=False)
+    line = f"Pushed    {locations.serving / '17'} ({standing})\n"
+    assert line in capsys.readouterr().out
 
 
 def test_class_names_are_shown_as_they_are(capsys, pushed_receipt):
@@ -56,7 +74,7 @@ def test_a_refused_model_is_told_with_the_gates_that_refused_it(
     (line,) = [line for line in text.splitlines() if line.startswith("recall ")]
     assert "refused" in line
     assert ("within the noise" in line) == noise
-    assert "Served" not in text
+    assert "Pushed " not in text
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ from operations.scheduling.work import Work
 from pipeline.locations import Locations
 
 BEGIN = datetime.datetime(2026, 11, 23, 2, 30, tzinfo=datetime.UTC)
+# Later than any run here begins, as the version of one that pushed is.
+VERSION = 2_000_000_000
 # As the waits of a real clock, which notices soon when a machine has slept.
 LONGEST_WAIT_SECONDS = 60
 
@@ -143,7 +145,7 @@ class Commands:
 
     def pushing(self, **values):
         """A run that pushes a model."""
-        receipt = {"status": "completed", "verdict": "pushed", "pushed_version": 17}
+        receipt = {"status": "completed", "verdict": "pushed", "pushed_version": VERSION}
         return self.leaving(receipt, **values)
 
     def leaving(self, changes, **values):

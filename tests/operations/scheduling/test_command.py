@@ -58,6 +58,13 @@ def schedule(command, tripwires, tmp_path):
         (("--once", "--data", "auto"), "on a schedule the sample never takes its place"),
         ((*NIGHTLY, "--notify-file", "/absent"), "/absent cannot be read"),
         ((*NIGHTLY, "--install-unit", "--unit-file", "/proc/x.service"), "cannot be written"),
+        ((*NIGHTLY, "--install-unit", "--once"), "--once beside --install-unit"),
+        ((*NIGHTLY, "--unit-file", "-", "--next", "--json"), "--next, --json beside"),
+        ((*NIGHTLY, "--unit-file", "-", "--notify-file", "/absent"), "/absent cannot be read"),
+        ((*NIGHTLY, "--unit-file", "-", "--data", "absent"), "absent is no folder"),
+        (("--once", "--cron", "daily"), "has 1 fields"),
+        (("--once", "--start", "soon"), "'soon' is no date or time"),
+        (("--once", "--start", "2030-01-02", "--end", "2030-01-01"), "lies before --start"),
     ],
 )
 def test_bad_input_is_refused_in_a_line_and_nothing_is_changed(schedule, tmp_path, arguments, told):

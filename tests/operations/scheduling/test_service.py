@@ -57,7 +57,7 @@ def test_runs_begin_when_they_are_due(world, lines):
     assert told[0] == f"2026-11-23 03:00:01 UTC  the run of 03:00 began; its output goes to {log}"
     page = world.locations.runs / "20261123-030001" / "review.html"
     assert told[1] == (
-        "2026-11-23 03:00:31 UTC  run 20261123-030001 pushed version 17, accuracy 0.945, "
+        "2026-11-23 03:00:31 UTC  run 20261123-030001 pushed version 2000000000, accuracy 0.945, "
         f"12 min 3 s, page {page}"
     )
     assert told[-1] == "2026-11-23 05:30:00 UTC  stopped"
@@ -359,6 +359,26 @@ def test_a_run_that_finds_nothing_changed_was_skipped(world):
     assert len(world.commands.begun) == 2
     assert world.metrics.skips == ["unchanged"]
     assert [run for run, _ in world.metrics.ended] == ["20261123-030001", None]
+
+
+def test_a_run_that_names_an_earlier_version_pushed_nothing(world, lines):
+    earlier = {"status": "completed", "verdict": "pushed", "pushed_version": 17}
+    world.commands.runs = [world.commands.leaving(earlier)]
+    world.serve("03:30")
+    assert "run 20261123-030001: version 17 stands, accuracy 0.945" in lines()[1]
+
+
+def test_a_receipt_that_cannot_be_read_does_not_stop_the_scheduler(world):
+    damaged = world.commands.pushing()
+    damaged.at_end = lambda code: spoil(world.locations.runs / "20261123-030001")
+    world.commands.runs = [damaged]
+    world.serve("04:30")
+    assert [run for run, _ in world.metrics.ended] == [None, "20261123-040001"]
+
+
+def spoil(folder):
+    folder.mkdir(parents=True)
+    (folder / "receipt.json").write_text('{"run_id": "2026')
 
 
 def test_bad_input_is_an_alarm_until_a_run_is_complete(world, lines):
