@@ -217,15 +217,15 @@ def _paired(comparison: Comparison) -> str:
     return (
         f"B against A on the same {comparison.candidate.total:,} images: accuracy "
         f"{change.value:+.4f} ({change.interval.low:+.4f} to {change.interval.high:+.4f}), "
-        f"{comparison.only_candidate:,} images newly right, {comparison.only_baseline:,} newly "
-        f"wrong, McNemar p {comparison.p_value:.3g}"
+        f"{comparison.only_candidate:,} images newly fixed, {comparison.only_baseline:,} newly "
+        f"broken, McNemar p {comparison.p_value:.3g}"
     )
 
 
 def _changes_table(comparison: Comparison) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("class")
-    for heading in ("recall A", "recall B", "change", "newly right", "newly wrong"):
+    for heading in ("recall A", "recall B", "change", "newly fixed", "newly broken"):
         table.add_column(heading, justify="right")
     for entry in comparison.classes:
         table.add_row(

@@ -65,9 +65,14 @@ class Album:
         probabilities, names = answers.probabilities[place], self.predictions.class_names
         best = np.argsort(-probabilities, kind="stable")[:_CHOICES]
         return [
-            Choice(name=names[number], probability=round(float(probabilities[number]), _DECIMALS))
+            Choice(name=names[number], probability=rounded(probabilities[number]))
             for number in best
         ]
+
+
+def rounded(probability: float) -> float:
+    """A probability with as many digits as the page needs."""
+    return round(float(probability), _DECIMALS)
 
 
 def image_sheet(images: np.ndarray, columns: int) -> Sheet:

@@ -57,22 +57,29 @@ def compare(album: Album, baseline: Answers, candidate_name: str, baseline_name:
     """
     found = album.predictions
     now, before = found.right, baseline.choice == found.labels
-    total, fixed, broken = len(now), int((now & ~before).sum()), int((before & ~now).sum())
+    counts = both_right, fixed, broken, both_wrong = _counts(now, before)
     return Comparison(
         candidate_name=candidate_name,
         baseline_name=baseline_name,
-        candidate=statistics.proportion(int(now.sum()), total),
-        baseline=statistics.proportion(int(before.sum()), total),
-        change=statistics.accuracy_change(fixed, broken, total),
-        both_right=int((now & before).sum()),
+        candidate=statistics.proportion(both_right + fixed, len(now)),
+        baseline=statistics.proportion(both_right + broken, len(now)),
+        change=statistics.accuracy_change(*counts),
+        both_right=both_right,
         only_candidate=fixed,
         only_baseline=broken,
-        both_wrong=int((~now & ~before).sum()),
+        both_wrong=both_wrong,
         p_value=statistics.mcnemar(fixed, broken),
         classes=_class_changes(found.class_names, found.labels, now, before),
         newly_broken=_surest(album, before & ~now),
         newly_fixed=_surest(album, now & ~before),
     )
+
+
+def _counts(now: np.ndarray, before: np.ndarray) -> tuple[int, int, int, int]:
+    """Images that both get right, that the new model alone does, the other alone, and neither."""
+    parts = now & before, now & ~before, ~now & before, ~now & ~before
+    both, fixed, broken, neither = (int(part.sum()) for part in parts)
+    return both, fixed, broken, neither
 
 
 def _surest(album: Album, chosen: np.ndarray) -> Gallery:
@@ -92,12 +99,12 @@ def _class_changes(
 
 
 def _class_change(name: str, now: np.ndarray, before: np.ndarray) -> ClassChange:
-    total, fixed, broken = len(now), int((now & ~before).sum()), int((before & ~now).sum())
+    counts = both_right, fixed, broken, _ = _counts(now, before)
     return ClassChange(
         name=name,
-        candidate=statistics.proportion(int(now.sum()), total),
-        baseline=statistics.proportion(int(before.sum()), total),
-        change=statistics.accuracy_change(fixed, broken, total),
+        candidate=statistics.proportion(both_right + fixed, len(now)),
+        baseline=statistics.proportion(both_right + broken, len(now)),
+        change=statistics.accuracy_change(*counts),
         newly_fixed=fixed,
         newly_broken=broken,
     )

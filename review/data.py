@@ -11,7 +11,7 @@ from tensorflow_metadata.proto.v0 import statistics_pb2
 from components import features
 from pipeline.nodes import DATA_GATE
 from review import statistics
-from review.album import Album, image_sheet
+from review.album import Album, image_sheet, rounded
 from review.artifacts import (
     GATE_REPORT,
     STATISTICS,
@@ -22,10 +22,12 @@ from review.artifacts import (
     read_arrays,
     read_json,
 )
+from review.predictions import Predictions
 from review.summary import (
     Data,
     Drift,
     Finding,
+    LabelError,
     Sheet,
     SimilarCount,
     SimilarPair,
@@ -36,7 +38,8 @@ from review.summary import (
 
 _STATISTICS_FILE = "FeatureStats.pb"
 _LABEL_ERROR_CONFIDENCE = 0.95
-_SHOWN_LABEL_ERRORS = 50
+# More than that are no suspects, but a model that is at fault; and the page stays small.
+_LISTED_LABEL_ERRORS = 1_000
 # The two of a pair side by side.
 _PAIR_COLUMNS = 2
 _Counts = dict[str, int]
@@ -136,16 +139,27 @@ def suspects(run: FinishedRun, album: Album, gaps: Gaps) -> Suspects:
       gaps: keeps why similar images are missing.
     """
     similar = gaps.fill("suspects.similar", lambda: _similar(run, album))
-    errors = np.flatnonzero(
-        ~album.predictions.right
-        & (album.predictions.candidate.confidence > _LABEL_ERROR_CONFIDENCE)
-    )
-    surest = np.argsort(-album.predictions.candidate.confidence[errors], kind="stable")
+    errors = _label_errors(album.predictions)
     return Suspects(
-        label_errors=album.gallery(errors[surest], _SHOWN_LABEL_ERRORS),
+        label_errors=errors[:_LISTED_LABEL_ERRORS],
+        label_error_count=len(errors),
         label_error_confidence=_LABEL_ERROR_CONFIDENCE,
         **(similar or {"similar_counts": None, "similar_pairs": [], "similar_images": None}),
     )
+
+
+def _label_errors(found: Predictions) -> list[LabelError]:
+    answers, names = found.candidate, found.class_names
+    doubted = np.flatnonzero(~found.right & (answers.confidence > _LABEL_ERROR_CONFIDENCE))
+    return [
+        LabelError(
+            example_id=found.ids[place],
+            label=names[found.labels[place]],
+            predicted=names[answers.choice[place]],
+            probability=rounded(answers.confidence[place]),
+        )
+        for place in doubted[np.argsort(-answers.confidence[doubted], kind="stable")]
+    ]
 
 
 def _similar(run: FinishedRun, album: Album) -> dict[str, Any]:

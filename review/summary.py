@@ -13,7 +13,7 @@ import pydantic
 
 from pipeline.locations import write_whole
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 REVIEW_FILE = "review.json"
 # Two-sided, of every interval.
 CONFIDENCE = 0.95
@@ -237,7 +237,7 @@ class ClassChange(Part):
       name: of the class.
       candidate: recall of the new model.
       baseline: recall of the served model.
-      change: candidate - baseline, with a paired bootstrap interval.
+      change: candidate - baseline, with an interval for paired answers (Newcombe 1998).
       newly_fixed: images that only the new model gets right.
       newly_broken: images that only the served model gets right.
     """
@@ -258,7 +258,7 @@ class Comparison(Part):
       baseline_name: what the second is called on the page.
       candidate: accuracy of the first.
       baseline: accuracy of the second.
-      change: candidate - baseline, with a paired bootstrap interval.
+      change: candidate - baseline, with an interval for paired answers (Newcombe 1998).
       both_right: number of images that both get right.
       only_candidate: that the first alone gets right.
       only_baseline: that the second alone gets right.
@@ -529,12 +529,29 @@ class SimilarCount(Part):
     other_label: int
 
 
+class LabelError(Part):
+    """A test image whose label the model contradicts with great confidence.
+
+    Attributes:
+      example_id: of the example.
+      label: name of the class that the data says.
+      predicted: name of the class that the model says.
+      probability: that it gives to this class.
+    """
+
+    example_id: str
+    label: str
+    predicted: str
+    probability: float
+
+
 class Suspects(Part):
     """What may be wrong with the data.
 
     Attributes:
-      label_errors: test images whose label the model contradicts with great confidence.
-      label_error_confidence: from which probability on.
+      label_errors: the first so many, surest first. `Confusion.confident_errors` begins with them.
+      label_error_count: how many there are in all.
+      label_error_confidence: above which probability.
       similar_counts: by pair of splits; None where they were not looked for.
       similar_pairs: the first so many: other labels first, then those across splits, then the
         most alike.
@@ -543,7 +560,8 @@ class Suspects(Part):
       similar_images: for each pair its first and its second image, side by side; None without.
     """
 
-    label_errors: Gallery
+    label_errors: list[LabelError]
+    label_error_count: int
     label_error_confidence: float
     similar_counts: list[SimilarCount] | None
     similar_pairs: list[SimilarPair]

@@ -70,7 +70,7 @@ def _advice_after_push(gates: list[Gate], narrow: list[Gate], comparison: Compar
     if comparison and _differs(comparison) and comparison.change.value < 0:
         return (
             "The new version is worse than the one that it replaced, though by less than the gate "
-            "allows: look at the newly wrong images, and decide whether you want it."
+            "allows: look at the newly broken images, and decide whether you want it."
         )
     if all(gate.metric != CHANGE for gate in gates):
         return (

@@ -136,7 +136,12 @@ function startMatrix() {
     history.pushState(null, "", "#confusion");
     cell.focus();
   };
-  const follow = () => show(CELL.test(location.hash) ? document.querySelector(location.hash) : null);
+  const follow = () => {
+    const left = region.contains(document.activeElement) ? selected : null;
+    show(CELL.test(location.hash) ? document.querySelector(location.hash) : null);
+    // What had the focus is hidden now.
+    if (!selected) left?.focus();
+  };
 
   makeReachable(cells, cells[0]);
   table.addEventListener("keydown", (event) => moveInMatrix(event, cells, matrix.cells.length));
@@ -146,7 +151,7 @@ function startMatrix() {
   });
   document.querySelector(".pairs")?.addEventListener("click", (event) => {
     const link = event.target.closest("a");
-    if (!link) return;
+    if (!link || forBrowser(event) || event.shiftKey) return;
     event.preventDefault();
     select(document.querySelector(link.hash));
   });
@@ -159,12 +164,18 @@ function startMatrix() {
   if (selected) enterGallery();
 }
 
+// With these keys held, the browser goes back, opens another tab, and so on.
+function forBrowser(event) {
+  return event.altKey || event.ctrlKey || event.metaKey;
+}
+
 // One cell alone is reached by Tab, the others from there by arrows.
 function makeReachable(cells, cell) {
   for (const other of cells) other.tabIndex = other === cell ? 0 : -1;
 }
 
 function moveInMatrix(event, cells, columns) {
+  if (forBrowser(event)) return;
   const at = cells.indexOf(event.target);
   const column = at % columns;
   const next = {

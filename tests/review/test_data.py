@@ -128,18 +128,25 @@ def test_a_report_from_before_distances_were_kept_is_read(made_run):
     assert made_run.collect().data.drifts == []
 
 
-def test_label_errors_are_those_that_the_model_contradicts_with_confidence(made_run):
+def test_label_errors_are_those_that_the_model_contradicts_with_confidence(made_run, making):
     summary = made_run.collect()
     confidence = made_run.candidate.astype(np.float64).max(axis=1)
     contradicted = (made_run.choices != made_run.labels) & (confidence > 0.95)
     found = summary.suspects.label_errors
-    assert found.count == contradicted.sum() > 0
-    shown = [summary.images[position] for position in found.images]
-    assert {image.example_id for image in shown} == {
-        made_run.ids[place] for place in np.flatnonzero(contradicted)
+    assert summary.suspects.label_error_count == len(found) == contradicted.sum() > 0
+    assert {(error.example_id, error.label, error.predicted) for error in found} == {
+        (
+            made_run.ids[place],
+            making.classes[made_run.labels[place]],
+            making.classes[made_run.choices[place]],
+        )
+        for place in np.flatnonzero(contradicted)
     }
-    sure = [image.choices[0].probability for image in shown]
+    sure = [error.probability for error in found]
     assert sure == sorted(sure, reverse=True)
+    # Their images are among the most confident errors, which lead over to the list.
+    shown = [summary.images[p] for p in summary.confusion.confident_errors.images[: len(found)]]
+    assert [image.example_id for image in shown] == [error.example_id for error in found]
 
 
 def test_similar_images_come_with_their_names(made_run, making):
@@ -172,4 +179,4 @@ def test_similar_images_that_are_gone_leave_the_label_errors(made_run, name):
     summary = made_run.collect()
     assert summary.suspects.similar_counts is None
     assert name in summary.missing["suspects.similar"]
-    assert summary.suspects.label_errors.count > 0
+    assert summary.suspects.label_errors

@@ -31,6 +31,16 @@ def test_the_interval_of_the_change_is_that_of_the_comparison(made_run):
     assert gate.interval == summary.comparison.change.interval
 
 
+def test_a_change_of_nothing_at_a_threshold_of_nothing_may_be_noise(made_run, making):
+    made_run.baseline = made_run.candidate
+    made_run.evaluate()
+    making.write_predictions(made_run)
+    entry = next(e for e in made_run.receipt["gates"] if "served" in e["metric"])
+    entry["threshold"] = 0.0
+    gate = gate_of(made_run.collect(), "accuracy against the served model")
+    assert (gate.value, gate.passed, gate.noise) == (0.0, True, True)
+
+
 def test_without_the_answers_nothing_is_known_of_noise_in_the_change(made_run):
     made_run.file("Predictions.predictions", "predictions.parquet").unlink()
     gate = gate_of(made_run.collect(), "accuracy against the served model")

@@ -70,29 +70,61 @@ def test_mcnemar_is_the_sum_of_both_tails(first, second):
     assert statistics.mcnemar(first, second) == pytest.approx(min(1.0, 2 * tail))
 
 
-@given(st.integers(1, 300), st.data())
-def test_the_interval_of_a_change_holds_the_change(total, data):
-    fixed = data.draw(st.integers(0, total))
-    broken = data.draw(st.integers(0, total - fixed))
-    found = statistics.accuracy_change(fixed, broken, total)
-    assert found.value == (fixed - broken) / total
+@given(COUNTS, COUNTS, COUNTS, COUNTS)
+def test_the_interval_of_a_change_holds_the_change_and_turns_with_the_models(
+    both, fixed, broken, neither
+):
+    found = statistics.accuracy_change(both, fixed, broken, neither)
+    turned = statistics.accuracy_change(both, broken, fixed, neither)
     assert inside(found.interval, found.value, -1.0, 1.0)
+    assert found.interval.low < found.interval.high
+    assert (turned.value, turned.interval.low, turned.interval.high) == pytest.approx(
+        (-found.value, -found.interval.high, -found.interval.low)
+    )
 
 
-@pytest.mark.parametrize(("fixed", "broken"), [(40, 25), (3, 0), (0, 0)])
-def test_the_interval_of_a_change_is_that_of_resampled_pairs(fixed, broken):
-    total = 500
-    pairs = np.array([1] * fixed + [-1] * broken + [0] * (total - fixed - broken))
-    random = np.random.default_rng(8)
-    means = [pairs[random.integers(0, total, total)].mean() for _ in range(10_000)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    found = statistics.accuracy_change(fixed, broken, total).interval
-    # Both are drawn: the ends may be one image apart.
-    assert (found.low, found.high) == pytest.approx((low, high), abs=1.5 / total)
+# The first is Newcombe's own (1998), the second that of Fagerland, Lydersen & Laake (2014).
+@pytest.mark.parametrize(
+    ("counts", "value", "low", "high"),
+    [((36, 12, 2, 0), 0.2, 0.0569, 0.3404), ((1, 1, 7, 12), -0.2857, -0.5069, -0.0256)],
+)
+def test_the_interval_of_a_change_is_the_published_one(counts, value, low, high):
+    found = statistics.accuracy_change(*counts)
+    assert (found.value, found.interval.low, found.interval.high) == pytest.approx(
+        (value, low, high), abs=5e-5
+    )
+
+
+@settings(max_examples=8)
+@given(st.integers(0, 10_000), st.sampled_from([100, 1000, 10_000]))
+def test_the_interval_of_a_change_covers_what_it_says(seed, total):
+    """At least about so often, of models that agree on most images, whatever they are."""
+    random = np.random.default_rng(seed)
+    shares = random.dirichlet([60, 4, 4, 6])
+    drawn = random.multinomial(total, shares, 400)
+    intervals = [statistics.accuracy_change(*map(int, counts)).interval for counts in drawn]
+    truth = shares[1] - shares[2]
+    # Of 400 draws, a share of 0.95 comes out below 0.9 once in a hundred thousand times.
+    assert np.mean([i.low <= truth <= i.high for i in intervals]) >= 0.9
+
+
+# On less than a hundred images, the two may differ by more.
+@given(st.integers(100, 9000), st.integers(0, 120), st.integers(0, 120), st.integers(0, 900))
+def test_a_change_that_may_well_be_chance_may_be_none(both, fixed, broken, neither):
+    """Where McNemar's exact test says so, but for p-values at the very border."""
+    interval = statistics.accuracy_change(both, fixed, broken, neither).interval
+    if statistics.mcnemar(fixed, broken) > 0.08:
+        assert interval.low <= 0 <= interval.high
+
+
+def test_models_that_differ_on_no_image_seen_may_differ_on_others():
+    found = statistics.accuracy_change(900, 0, 0, 100).interval
+    assert found.low == pytest.approx(-found.high)
+    assert found.high == pytest.approx(0.0036, abs=5e-5)
 
 
 def test_without_images_any_change_is_possible():
-    found = statistics.accuracy_change(0, 0, 0)
+    found = statistics.accuracy_change(0, 0, 0, 0)
     assert (found.value, found.interval.low, found.interval.high) == (0.0, -1.0, 1.0)
 
 
@@ -136,7 +168,6 @@ def test_a_calibrated_model_may_have_no_error_at_all():
 
 def test_the_same_answers_have_the_same_interval():
     assert statistics.calibration_error(*answers(1)) == statistics.calibration_error(*answers(1))
-    assert statistics.accuracy_change(9, 4, 90) == statistics.accuracy_change(9, 4, 90)
 
 
 @given(st.integers(0, 100))

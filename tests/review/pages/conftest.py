@@ -161,7 +161,7 @@ def make_summary(answers: Answers) -> summary.Summary:
         "calibration": _calibration(answers),
         "robustness": _robustness(answers, report),
         "data": _data(answers.names),
-        "suspects": _suspects(answers, shown),
+        "suspects": _suspects(answers),
         "training": _training(answers),
         "inside": _inside(answers, shown),
     }
@@ -398,7 +398,7 @@ def _robustness(answers: Answers, report: summary.Report) -> summary.Robustness:
                 summary.CorruptionScores(
                     corruption=corruption,
                     strength=strength,
-                    amount=f"+-{10 * strength} of 255",
+                    amount=f"standard deviation {10 * strength} of 255, from the edges inwards",
                     accuracy=accuracy,
                     classes=classes,
                 )
@@ -443,7 +443,17 @@ def _data(names: Sequence[str]) -> summary.Data:
     )
 
 
-def _suspects(answers: Answers, shown: _Shown) -> summary.Suspects:
+def _label_error(answers: Answers, number: int) -> summary.LabelError:
+    first = _choices(answers, answers.candidate[number])[0]
+    return summary.LabelError(
+        example_id=f"test-{number:05}",
+        label=answers.names[answers.labels[number]],
+        predicted=first.name,
+        probability=first.probability,
+    )
+
+
+def _suspects(answers: Answers) -> summary.Suspects:
     confidence = answers.candidate.max(axis=1)
     doubtful = np.flatnonzero(~answers.right(answers.candidate) & (confidence > 0.9))
     pairs = [
@@ -459,7 +469,8 @@ def _suspects(answers: Answers, shown: _Shown) -> summary.Suspects:
         for number in range(6)
     ]
     return summary.Suspects(
-        label_errors=shown.gallery(doubtful),
+        label_errors=[_label_error(answers, number) for number in doubtful],
+        label_error_count=len(doubtful) + 1,
         label_error_confidence=0.9,
         similar_counts=[
             summary.SimilarCount(

@@ -197,6 +197,12 @@ def test_only_tables_are_wider_than_a_small_screen(name, viewport, visit):
     assert tab.evaluate(_CUT_OFF) == []
 
 
+def test_the_scores_under_corruptions_fit_on_a_usual_screen(visit):
+    tab = visit("full", viewport={"width": 1280, "height": 800})
+    region = tab.get_by_role("region", name="Accuracy under corruptions")
+    assert region.evaluate("element => element.scrollWidth - element.clientWidth") <= 0
+
+
 def test_tables_scroll_by_keyboard(visit):
     tab = visit("full", viewport=_PHONE)
     region = tab.get_by_role("region", name="Classification report")
@@ -362,6 +368,59 @@ def test_an_address_restores_the_cell_and_back_goes_back(visit):
     expect(cell(tab)).to_have_attribute("aria-pressed", "false")
 
 
+def test_back_from_a_cell_to_none_leaves_the_focus_on_the_cell(visit):
+    tab = visit()
+    cell(tab).click()
+    expect(tab.locator("#cell-heading")).to_be_focused()
+    tab.go_back()
+    expect(tab.locator("#cell-gallery")).to_be_hidden()
+    expect(cell(tab)).to_be_focused()
+
+
+def test_from_a_cell_to_a_section_the_focus_goes_along(visit):
+    tab = visit()
+    cell(tab).click()
+    tab.locator("nav a[href='#gates']").click()
+    expect(tab.locator("#cell-gallery")).to_be_hidden()
+    expect(cell(tab)).not_to_be_focused()
+    expect(tab.locator("#gates-heading")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("keys", ["Control+ArrowRight", "Alt+ArrowLeft", "Meta+End"])
+def test_the_matrix_leaves_the_keys_of_the_browser_alone(keys, visit):
+    tab = visit()
+    cell(tab, 3, 3).focus()
+    tab.evaluate("addEventListener('keydown', (e) => { window.taken = e.defaultPrevented; })")
+    tab.keyboard.press(keys)
+    assert tab.evaluate("window.taken") is False
+
+
+@pytest.mark.parametrize("held", ["Control", "Shift", "Alt", "Meta"])
+def test_the_pairs_leave_the_clicks_of_the_browser_alone(held, visit):
+    tab = visit()
+    # Last of all, so that no other tab is opened after all.
+    tab.evaluate(
+        """addEventListener('click', (event) => {
+          window.taken = event.defaultPrevented;
+          event.preventDefault();
+        })"""
+    )
+    tab.locator(".pairs a").first.click(modifiers=[held])
+    assert tab.evaluate("window.taken") is False
+    expect(tab.locator("#cell-gallery")).to_be_hidden()
+
+
+@pytest.mark.parametrize("row", [0, 5, 9])
+@pytest.mark.parametrize(
+    "viewport", [{"width": 1280, "height": 800}, _PHONE], ids=["wide", "phone"]
+)
+def test_the_row_of_a_class_comes_with_the_headings(row, viewport, visit):
+    tab = visit("full", viewport=viewport)
+    tab.evaluate("row => { location.hash = `row-${row}`; }", row)
+    expect(tab.locator(f"#row-{row} th")).to_be_in_viewport(ratio=1)
+    expect(tab.locator("#matrix thead th").first).to_be_in_viewport(ratio=1)
+
+
 @pytest.mark.parametrize("fragment", ["#cell-99-99", "#cell-x", "#gates", "#cell-6-0%22%5D"])
 def test_an_address_of_no_cell_selects_none(fragment, visit):
     tab = visit("full", fragment)
@@ -448,8 +507,11 @@ def test_a_command_is_copied_or_marked(visit, full):
         assert tab.evaluate("getSelection().toString().trim()") == full.run.command
 
 
-def test_the_print_is_light_and_without_tools(visit):
+@pytest.mark.parametrize("theme", ["auto", "light", "dark"])
+def test_the_print_is_light_and_without_tools(theme, visit):
     tab = visit("full", color_scheme="dark")
+    while tab.locator("#theme").inner_text() != f"Theme: {theme}":
+        tab.locator("#theme").click()
     tab.emulate_media(media="print")
     expect(tab.locator("nav")).to_be_hidden()
     expect(tab.locator("#theme")).to_be_hidden()

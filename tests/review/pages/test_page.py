@@ -268,6 +268,47 @@ def test_the_matrix_names_every_cell(page_of, full):
             assert label.endswith(f", {100 * cell.share:.1f} % of {cell.label}")
 
 
+def test_every_suspect_is_listed_and_its_image_shown_once(page_of, full):
+    document = parse(page_of("full"))
+    section = document.get_element_by_id("suspects")
+    table = section.xpath(".//table[contains(caption, 'Labels that may be wrong')]")[0]
+    assert [text_of(row[0]) for row in table.find("tbody")] == [
+        error.example_id for error in full.suspects.label_errors
+    ]
+    assert "with a probability of more than 0.90." in text_of(section)
+    assert "The surest" in text_of(section)
+    assert not section.xpath(".//*[contains(@class, 'sheet-images')]")
+    (link,) = section.xpath(".//a/@href")
+    assert document.get_element_by_id(link.removeprefix("#")).text == "Most confident errors"
+
+
+def test_without_suspects_the_page_says_so(full):
+    none = {"label_errors": [], "label_error_count": 0}
+    suspects = full.suspects.model_copy(update=none)
+    document = parse(rendered(full.model_copy(update={"suspects": suspects})))
+    assert "No label is contradicted" in text_of(document.get_element_by_id("suspects"))
+
+
+def test_corruptions_stand_in_the_order_of_the_catalogue(page_of, full):
+    table = parse(page_of("full")).get_element_by_id("robustness").find(".//table")
+    found = [text_of(row[0]) for row in table.find("tbody")]
+    assert found == list(dict.fromkeys(score.corruption for score in full.robustness.scores))
+
+
+@pytest.mark.parametrize(
+    ("smoothing", "words"),
+    [
+        ("0.1", "Loss by epoch, with label smoothing of 0.1 and before the temperature: it cannot"),
+        ("0.0", "Loss by epoch, before the temperature: it cannot"),
+    ],
+)
+def test_the_loss_says_what_it_cannot_be_compared_with(smoothing, words, full):
+    parameters = {**full.lineage.parameters, "training.label_smoothing": smoothing}
+    lineage = full.lineage.model_copy(update={"parameters": parameters})
+    document = parse(rendered(full.model_copy(update={"lineage": lineage})))
+    assert words in text_of(document.get_element_by_id("training"))
+
+
 def test_galleries_show_right_and_wrong_in_words(page_of, full):
     document = parse(page_of("full"))
     section = document.get_element_by_id("inside")
@@ -481,6 +522,23 @@ def test_a_comparison_says_what_differs(comparison):
     shots = document.get_element_by_id("images").find_class("shot")
     galleries = (comparison.comparison.newly_broken, comparison.comparison.newly_fixed)
     assert len(shots) == sum(len(gallery.images) for gallery in galleries)
+
+
+@pytest.mark.parametrize(
+    ("changes", "address"),
+    [
+        ({}, "../runs/20260415-140007/review.html"),
+        ({"pipeline": "a/b"}, "../../a%2Fb/runs/20260415-140007/review.html"),
+        ({"seconds": None}, None),
+    ],
+)
+def test_a_comparison_leads_to_the_runs(changes, address, comparison):
+    first = comparison.first.model_copy(update=changes)
+    document = parse(page.render_comparison(comparison.model_copy(update={"first": first})))
+    found = document.get_element_by_id("runs").xpath(".//th/a/@href")
+    second = "../runs/20260422-140312/review.html"
+    assert found == [second] if address is None else [address, second]
+    assert document.xpath("//header//a/@href") == ["../index.html"]
 
 
 def test_a_comparison_without_the_same_images_says_why(comparison):
