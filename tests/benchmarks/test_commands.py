@@ -96,6 +96,7 @@ def run(monkeypatch, folder_of_images, tmp_path):
     """Runs a benchmark on a folder of images; returns its lines and its record."""
     monkeypatch.setattr(processes, "in_fresh_process", made_up)
     monkeypatch.setattr(pipeline_cost, "measure", made_up_cost)
+    monkeypatch.setattr(pipeline_cost, "warm_up", lambda sides: None)
     monkeypatch.setattr(scale, "SIZES", ",".join(map(str, SIZES)))
 
     def ran(name, *arguments):
