@@ -141,7 +141,7 @@ def _base(epochs: int | None, widths: str | None, short: bool) -> tuple[str, ...
         epochs, widths = epochs or _SHORT_EPOCHS, widths or _SHORT_WIDTHS
     assignments = [f"training.epochs={epochs}"] if epochs else []
     if widths:
-        assignments.append(f"training.widths={command.numbers(widths, '--widths')}")
+        assignments.append(f"training.widths={command.numbers(widths, '--widths', 1)}")
     return tuple(assignments)
 
 

@@ -66,19 +66,19 @@ def data_argument(given: str | None, short: bool) -> str:
 
 def seeds(given: str | None, short: bool) -> list[int]:
     """The seeds to train with: three, or a single one in a short form, unless others are given."""
-    return numbers(given or ("1" if short else "1,2,3"), "--seeds")
+    return numbers(given or ("1" if short else "1,2,3"), "--seeds", least=0)
 
 
-def numbers(text: str, option: str) -> list[int]:
-    """Reads whole numbers between commas.
+def numbers(text: str, option: str, least: int) -> list[int]:
+    """Reads whole numbers between commas, none below `least`.
 
     Raises:
       ConfigurationError: where the text is anything else.
     """
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError as error:
-        raise ConfigurationError(
-            f"{option}: found {text!r}; expected whole numbers between commas. Give them as in "
-            f"{option} 1,2,3."
-        ) from error
+    parts = text.split(",")
+    if all(part.strip().isdecimal() and int(part) >= least for part in parts):
+        return [int(part) for part in parts]
+    raise ConfigurationError(
+        f"{option}: found {text!r}; expected whole numbers of at least {least} between commas. "
+        f"Give them as in {option} 1,2,3."
+    )

@@ -154,7 +154,7 @@ def _counts(
     Raises:
       ConfigurationError: where they are not two at least, or one leaves too few to train on.
     """
-    counts = sorted(set(command.numbers(text, "--sizes")))
+    counts = sorted(set(command.numbers(text, "--sizes", least=1)))
     held_out = config.split.validation_per_class * len(schema.class_names)
     least = data.test.count + 2 * held_out
     if len(counts) > 1 and counts[0] >= least:

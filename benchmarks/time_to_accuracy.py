@@ -100,7 +100,7 @@ def main(
 ) -> None:
     """Compare how soon our training and a notebook's reach an accuracy."""
     where = command.data_argument(data, short)
-    chosen_seeds = command.numbers(seeds or "1", "--seeds")
+    chosen_seeds = command.numbers(seeds or "1", "--seeds", least=0)
     limit = min(limit, _SHORT_LIMIT) if short else limit
     with trainings.prepared(where) as inputs:
         plans = _plans(threshold, inputs)

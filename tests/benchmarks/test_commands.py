@@ -273,6 +273,8 @@ def test_every_plan_is_one_that_the_configuration_takes(inputs):
     [
         ("ablation", "--variant", "no luck"),
         ("ablation", "--seeds", "one"),
+        ("ablation", "--seeds", "1,-1"),
+        ("ablation", "--widths", "8,0"),
         ("ablation", "--widths", "wide"),
         ("accuracy", "--profile", "huge"),
         ("pipeline_cost", "--profile", "huge"),
