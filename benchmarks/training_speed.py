@@ -7,7 +7,8 @@
   Adam, `fit` on arrays in memory. No augmentation and no input to prepare, which favours it.
   With the batch size of the profile, and beside it with 64.
 - `convolutions`: the convolutions of `ours` alone, forward and backward, in its precision: what no
-  training of this network could pass on this machine with these kernels.
+  training of this network could pass on this machine with these kernels. Where the first one is
+  frozen, its own gradient is left out, as it is in `ours`; `stock` trains it.
 
 Each measurement has a process of its own and leaves out the first step. All are taken in turn,
 round by round, so that what else the machine does falls on all of them; the ratios are those of the
