@@ -277,11 +277,12 @@ def _print_places(console: Console, receipt: dict[str, Any], output_dir: pathlib
 def _pushed_place(serving: pathlib.Path, version: int) -> str:
     """Where the version of a run lies or lay, and whether it is what is served."""
     served = versions.served_versions(serving)
-    standing = f"version {served[-1]} is served now" if served else "nothing is served now"
     if version not in served:
         standing = "removed since"
     elif version == served[-1]:
         standing = "served now"
+    else:
+        standing = f"version {served[-1]} is served now"
     return f"{serving / str(version)} ({standing})"
 
 
