@@ -69,7 +69,7 @@ class Timetable:
           ConfigurationError: where one of them cannot be read, or no time is left by them.
         """
         self.name = f"{cron!r} in {timezone}"
-        self.zone = zone(timezone)
+        self.zone = _zone(timezone)
         self._trigger = _trigger(cron)
         self._every_hour = cron.split()[1] == "*"
         earliest = _limit("--start", start, self.zone, datetime.time.min)
@@ -143,7 +143,7 @@ class Timetable:
             raise ConfigurationError(f"--cron {self.name} never comes; {_EXAMPLE}")
 
 
-def zone(name: str) -> zoneinfo.ZoneInfo:
+def _zone(name: str) -> zoneinfo.ZoneInfo:
     """The time zone of a name.
 
     Raises:
