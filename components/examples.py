@@ -17,6 +17,7 @@ from tfx.dsl.io import fileio
 from tfx_bsl.coders import example_coder
 
 from components import features
+from components.tensor_data import without_autotuner
 
 _PARSE_BATCH = 4096
 _SPEC = {
@@ -107,7 +108,7 @@ def serialized_batches(examples_uri: str, name: str, size: int) -> tf.data.Datas
     """The serialized examples of a split, string [size] each, in the order of its files."""
     files = sorted(fileio.glob(f"{examples_uri}/Split-{name}/*"))
     compression = "GZIP" if files and files[0].endswith(".gz") else ""
-    return tf.data.TFRecordDataset(files, compression).batch(size)
+    return without_autotuner(tf.data.TFRecordDataset(files, compression).batch(size))
 
 
 def record_batches(examples_uri: str, name: str, size: int) -> Iterator[pa.RecordBatch]:

@@ -8,6 +8,7 @@ import tensorflow_transform as tft
 
 from components import features
 from components.examples import Split
+from components.tensor_data import without_autotuner
 
 _VALIDATION_BATCH = 1000
 _PREFETCHED = 4
@@ -128,4 +129,5 @@ def _prepared(
         images = layer({features.IMAGE: tf.expand_dims(raw, 1)})[features.IMAGE]
         return images, tf.one_hot(labels, classes)
 
-    return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(_PREFETCHED)
+    prepared = batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(_PREFETCHED)
+    return without_autotuner(prepared)

@@ -21,6 +21,7 @@ from tfx.utils import io_utils
 
 from components import examples, features, image_schema
 from components.arrays import write_arrays
+from components.tensor_data import without_autotuner
 from components.trainer import (
     batches,
     calibration,
@@ -242,7 +243,8 @@ def predict(
 ) -> np.ndarray:
     """What a Keras model answers to raw images, float32 [count, classes]."""
     images = batches.prepared_images(split.images, transform)
-    return network.predict(images, batch_size=_PREDICTION_BATCH, verbose=0)
+    data = tf.data.Dataset.from_tensor_slices(images).batch(_PREDICTION_BATCH)
+    return network.predict(without_autotuner(data), verbose=0)
 
 
 def _write_inspection(

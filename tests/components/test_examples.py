@@ -85,3 +85,8 @@ def test_a_disk_without_room_is_told_before_anything_is_written(write_files, mon
     monkeypatch.setattr("os.posix_fallocate", refuse)
     with pytest.raises(OSError, match="No space left"):
         examples.read_split(write_files([1, 2]), "train", 0)
+
+
+def test_no_autotuner_keeps_a_reader_waiting_for_its_iterator_to_end(write_files):
+    batches = examples.serialized_batches(write_files([3, 1, 2]), "train", 2)
+    assert batches.options().autotune.enabled is False

@@ -72,6 +72,12 @@ def test_what_is_left_over_is_another_choice_each_time(order):
     assert len(left) > 1
 
 
+def test_no_autotuner_keeps_a_training_waiting_for_its_iterators_to_end(numbered, transform_output):
+    data = TrainingBatches(numbered(4), 3, 2, 1).dataset(transform_output, 0, 1)
+    assert data.options().autotune.enabled is False
+    assert labelled_batches(numbered(4), transform_output, 3).options().autotune.enabled is False
+
+
 def test_a_batch_that_is_larger_than_the_data_is_all_of_it(order):
     epochs = order(7, 250, epochs=2)
     assert epochs.shape == (2, 1, 7)
