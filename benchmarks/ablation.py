@@ -15,7 +15,6 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from benchmarks import command, processes, trainings
@@ -164,10 +163,8 @@ def measure(
       `variant`, `seed`, `seconds` of training, `temperature`, and for the validation split what
       `trainings.scores` returns.
     """
-    import scipy.special
-
     from benchmarks.tricks import TRICKS
-    from components.trainer import calibration, training
+    from components.trainer import training
 
     config = trainings.configuration(inputs, PROFILE, *assignments, seed=seed)
     splits = trainings.read_splits(inputs, config, trainings.LEARNT_FROM)
@@ -177,10 +174,8 @@ def measure(
         trained = trainings.train(inputs, config, splits)
     validation = splits[features.VALIDATION_SPLIT]
     graph = trainings.transform_graph(inputs)
-    answers = training.predict(trained.classifier, validation, graph)
-    logits = np.log(np.maximum(answers, np.finfo(np.float32).tiny))
-    temperature = calibration.fit_temperature(logits, validation.labels)
-    probabilities = scipy.special.softmax(logits / temperature, axis=1)
+    temperature = training.calibrate(trained.classifier, validation, graph)["temperature"]
+    probabilities = training.predict(trained.classifier, validation, graph)
     return {
         "variant": variant,
         "seed": seed,

@@ -90,32 +90,35 @@ def measure(inputs: trainings.Inputs, profile: str, seed: int) -> dict[str, Any]
     splits = trainings.read_splits(inputs, config, features.SPLITS)
     trained = trainings.train(inputs, config, splits)
     graph, validation = trainings.transform_graph(inputs), splits[features.VALIDATION_SPLIT]
-    temperature = training.calibrate(trained.classifier, validation, graph)["temperature"]
+    fitted = training.calibrate(trained.classifier, validation, graph)
 
     def answered(split: Split) -> dict[str, Any]:
         probabilities = training.predict(trained.classifier, split, graph)
-        return _scores(probabilities, split.labels, temperature, inputs.schema.class_names)
+        return _scores(probabilities, split.labels, fitted, inputs.schema.class_names)
 
     return {
         "profile": profile,
         "seed": seed,
         "seconds": trained.seconds,
         "epochs": trained.epochs,
-        "temperature": temperature,
+        "temperature": fitted["temperature"],
         **answered(splits[features.TEST_SPLIT]),
         "validation": answered(validation),
     }
 
 
 def _scores(
-    probabilities: np.ndarray, labels: np.ndarray, temperature: float, class_names: Sequence[str]
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    fitted: dict[str, Any],
+    class_names: Sequence[str],
 ) -> dict[str, Any]:
     from review import calibration
     from review.predictions import Answers
 
     answers = Answers(probabilities.astype(np.float64))
     return {
-        **calibration.errors(answers, labels, temperature),
+        **calibration.errors(answers, labels, fitted["temperature"], fitted["label_smoothing"]),
         **trainings.scores(probabilities, labels, class_names),
     }
 

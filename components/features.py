@@ -20,6 +20,9 @@ SPLITS = (TRAIN_SPLIT, VALIDATION_SPLIT, TEST_SPLIT)
 PROBABILITIES = "probabilities"
 CLASS_ID = "class_id"
 CLASS_NAME = "class_name"
+# Of a probability that is lower than what label smoothing gives every class, the share that is
+# answered (`components.trainer.calibration`).
+SMOOTHING_FLOOR = 0.01
 
 SERVING_DEFAULT = "serving_default"
 PREDICT_PIXELS = "predict_pixels"

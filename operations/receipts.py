@@ -83,7 +83,12 @@ def begun(
         "per_class": {},
         "macro_avg": {},
         "weighted_avg": {},
-        "calibration": {"temperature": None, "ece_before": None, "ece_after": None},
+        "calibration": {
+            "temperature": None,
+            "label_smoothing": None,
+            "ece_before": None,
+            "ece_after": None,
+        },
         "robustness": None,
         "model_digest": None,
         "export_digest": None,
@@ -188,13 +193,14 @@ def add_served(receipt: dict[str, Any], prepared: Prepared) -> None:
 def add_training(
     receipt: dict[str, Any], nodes: dict[str, records.NodeRecord], prepared: Prepared
 ) -> None:
-    """Enters what the training says: its temperature, at which model it began, what was tuned."""
+    """Enters what the training says: its calibration, at which model it began, what was tuned."""
     artifact = nodes[TRAINER].output("model_run")
     if artifact is None or not nodes[TRAINER].ended_well:
         return
     path = pathlib.Path(artifact.uri) / features.TRAINING_REPORT_FILE
     report = json.loads(path.read_text(encoding="utf-8"))
-    receipt["calibration"]["temperature"] = report["calibration"]["temperature"]
+    for name in ("temperature", "label_smoothing"):
+        receipt["calibration"][name] = report["calibration"][name]
     receipt["hyperparameters"] = report["hyperparameters"]
     receipt["warm_start_from"] = _base_model(report["warm_start_from"], prepared)
 
@@ -242,7 +248,7 @@ def add_evaluation(
 
 
 def add_calibration(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
-    """Enters the calibration errors of the test split, once the temperature is entered."""
+    """Enters the calibration errors of the test split, once `add_training` is through."""
     artifact = nodes[PREDICTIONS].output("predictions")
     if artifact is None or not nodes[PREDICTIONS].ended_well:
         return
@@ -251,8 +257,8 @@ def add_calibration(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord
     from review.predictions import read_answers
 
     labels, answers = read_answers(pathlib.Path(artifact.uri) / features.PREDICTIONS_FILE)
-    temperature = receipt["calibration"]["temperature"]
-    receipt["calibration"] |= calibration.errors(answers, labels, temperature)
+    known = receipt["calibration"]
+    known |= calibration.errors(answers, labels, known["temperature"], known["label_smoothing"])
 
 
 def add_robustness(

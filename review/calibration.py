@@ -11,16 +11,22 @@ from review.predictions import Answers, Predictions
 from review.summary import Calibration
 
 
-def errors(answers: Answers, labels: np.ndarray, temperature: float) -> dict[str, float]:
-    """Expected calibration errors before the temperature was set, `ece_before`, and `ece_after`.
+def errors(
+    answers: Answers, labels: np.ndarray, temperature: float, label_smoothing: float
+) -> dict[str, float]:
+    """Expected calibration errors of the softmax alone, `ece_before`, and of the answers.
 
     Args:
-      answers: at the temperature.
+      answers: calibrated ones.
       labels: int64 [N].
       temperature: by which the logits were divided.
+      label_smoothing: which the answers were freed of.
+
+    Returns:
+      `ece_before` and `ece_after`.
     """
     right = answers.choice == labels
-    before = Answers(statistics.without_temperature(answers.probabilities, temperature))
+    before = Answers(statistics.uncalibrated(answers.probabilities, temperature, label_smoothing))
     return {
         "ece_before": statistics.expected_calibration_error(before.confidence, right),
         "ece_after": statistics.expected_calibration_error(answers.confidence, right),

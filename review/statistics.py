@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy import special, stats
 
+from components import features
 from review.summary import (
     CONFIDENCE,
     CalibrationBin,
@@ -24,6 +25,8 @@ _BINS = 15
 _RESAMPLES = 1_000
 _COVERAGE_POINTS = 50
 _SEED = 1
+# Of an interval around 1, until float64 can tell no more.
+_HALVINGS = 60
 
 
 def proportion(hits: int, total: int) -> Proportion:
@@ -110,22 +113,39 @@ def _distance(first: float, second: float, correlation: float) -> float:
     return math.sqrt(first**2 - 2 * correlation * first * second + second**2)
 
 
-def without_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """What a softmax would have answered at a temperature of 1.
+def uncalibrated(
+    probabilities: np.ndarray, temperature: float, label_smoothing: float
+) -> np.ndarray:
+    """What a softmax would have answered that knows of neither temperature nor label smoothing.
 
-    Of logits z it answers p = softmax(z / T), so z is T log p, but for a constant that the softmax
-    does not see.
+    `components.trainer.calibration.CalibratedSoftmax` taken back: of logits z it makes
+    q = softmax(z / T), and answers max(q - s / K, 0) + f q, brought to a sum of 1. That sum is what
+    is looked for here: the one of which the q that follow add up to 1. Then z is T log q, but for a
+    constant that the softmax does not see.
 
     Args:
-      probabilities: answers at the temperature, float [N, classes].
+      probabilities: answers, float [N, classes].
       temperature: T, by which the logits were divided.
+      label_smoothing: s, which the answers were freed of.
 
     Returns:
       Probabilities, float64 [N, classes].
     """
+    spread, floor = label_smoothing / probabilities.shape[1], features.SMOOTHING_FLOOR
+
+    def smoothed(sums: np.ndarray) -> np.ndarray:
+        left = sums * probabilities
+        return np.where(left < floor * spread, left / floor, (left + spread) / (1 + floor))
+
+    low = np.zeros((len(probabilities), 1))
+    high = np.full_like(low, 1 + floor)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        enough = smoothed(middle).sum(axis=1, keepdims=True) > 1
+        low, high = np.where(enough, low, middle), np.where(enough, middle, high)
     # A probability too small for float32 was answered as 0.
     least = np.finfo(np.float32).tiny
-    return special.softmax(temperature * np.log(np.maximum(probabilities, least)), axis=1)
+    return special.softmax(temperature * np.log(np.maximum(smoothed(high), least)), axis=1)
 
 
 def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:

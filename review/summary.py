@@ -394,7 +394,7 @@ class Calibration(Part):
     Attributes:
       ece: expected calibration error of the first choice, in equal bins (Guo et al. 2017), with a
         seeded basic bootstrap interval.
-      ece_before: the same before the temperature was set; None where it is not known.
+      ece_before: the same of the softmax alone, uncalibrated; None where it is not known.
       temperature: by which logits are divided; None where it is not known.
       cross_entropy: mean negative log likelihood, in nats.
       bins: of the reliability diagram.

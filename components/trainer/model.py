@@ -57,13 +57,16 @@ def build_network(
     return keras.Model(images, logits, name="network")
 
 
-def build_classifier(network: keras.Model, flip_averaging: bool) -> keras.Model:
+def build_classifier(
+    network: keras.Model, flip_averaging: bool, label_smoothing: float
+) -> keras.Model:
     """Adds to a network what turns its logits into probabilities.
 
     Args:
       network: from `build_network`.
       flip_averaging: whether the logits of an image and of its mirror image are averaged, which
         doubles the cost of an answer.
+      label_smoothing: with which the network was trained; its answers are freed of it.
 
     Returns:
       A model from images to probabilities, float32 [N, class_count]. Its layer `probabilities`
@@ -74,8 +77,8 @@ def build_classifier(network: keras.Model, flip_averaging: bool) -> keras.Model:
     if flip_averaging:
         mirrored = network(keras.ops.flip(images, axis=2))
         logits = keras.layers.Average(name="flip_average")([logits, mirrored])
-    probabilities = CalibratedSoftmax(name="probabilities", dtype="float32")(logits)
-    return keras.Model(images, probabilities, name="image_classifier")
+    softmax = CalibratedSoftmax(label_smoothing, name="probabilities", dtype="float32")
+    return keras.Model(images, softmax(logits), name="image_classifier")
 
 
 def _stage(features: keras.KerasTensor, name: str, width: int, settings: Settings):

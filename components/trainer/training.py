@@ -209,7 +209,7 @@ def build_classifier(
     exact = dataclasses.replace(settings, precision="float32")
     served = model.build_network(schema.shape, len(schema.class_names), exact)
     served.set_weights(network.get_weights())
-    return model.build_classifier(served, settings.flip_averaging)
+    return model.build_classifier(served, settings.flip_averaging, settings.label_smoothing)
 
 
 def calibrate(
@@ -218,24 +218,27 @@ def calibrate(
     """Fits the temperature on `val` and sets it in the classifier.
 
     Returns:
-      `temperature`, and under `val` the expected calibration error of that split, `ece_before` and
-      `ece_after`.
+      `temperature`, `label_smoothing`, which the answers are freed of, and under `val` the expected
+      calibration error of that split: `ece_before`, of the softmax alone, and `ece_after`.
     """
     probabilities = classifier.get_layer("probabilities")
     logits = predict(keras.Model(classifier.input, probabilities.input), validation, transform)
-    before = _calibration_error(probabilities, logits, validation)
-    temperature = calibration.fit_temperature(logits, validation.labels)
+    smoothing, labels = probabilities.label_smoothing, validation.labels
+    temperature = calibration.fit_temperature(logits, labels, smoothing)
     probabilities.temperature.assign(temperature)
-    after = _calibration_error(probabilities, logits, validation)
-    errors = {"ece_before": before, "ece_after": after}
-    return {"temperature": temperature, features.VALIDATION_SPLIT: errors}
+    return {
+        "temperature": temperature,
+        "label_smoothing": smoothing,
+        features.VALIDATION_SPLIT: {
+            "ece_before": _calibration_error(keras.ops.softmax(logits), labels),
+            "ece_after": _calibration_error(probabilities(logits), labels),
+        },
+    }
 
 
-def _calibration_error(
-    softmax: keras.layers.Layer, logits: np.ndarray, split: examples.Split
-) -> float:
-    probabilities = keras.ops.convert_to_numpy(softmax(logits))
-    return calibration.expected_calibration_error(probabilities, split.labels)
+def _calibration_error(probabilities: Any, labels: np.ndarray) -> float:
+    found = keras.ops.convert_to_numpy(probabilities)
+    return calibration.expected_calibration_error(found, labels)
 
 
 def predict(

@@ -251,7 +251,7 @@ def predicted(folder, status=records.COMPLETE):
 
 
 def test_the_calibration_errors_are_those_of_the_answers(receipt, tmp_path):
-    receipt["calibration"]["temperature"] = 0.5
+    receipt["calibration"] |= {"temperature": 0.5, "label_smoothing": 0.0}
     receipts.add_calibration(receipt, predicted(tmp_path))
     check(receipt)
     # At a temperature of 1, odds of 4 to 1 were 2 to 1.

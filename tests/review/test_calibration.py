@@ -36,9 +36,9 @@ def test_the_errors_are_those_with_and_without_the_temperature():
     logits = random.normal(0, 2, (5_000, 3))
     # The largest of logits with Gumbel noise is distributed as their softmax.
     labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
-    found = calibration.errors(Answers(special.softmax(logits, axis=1)), labels, temperature=2.0)
+    found = calibration.errors(Answers(special.softmax(logits, axis=1)), labels, 2.0, 0.0)
     sure = Answers(special.softmax(2 * logits, axis=1))
-    unmended = calibration.errors(sure, labels, temperature=1.0)
+    unmended = calibration.errors(sure, labels, 1.0, 0.0)
     assert found["ece_before"] == pytest.approx(unmended["ece_after"], abs=1e-9)
     assert unmended["ece_before"] == pytest.approx(unmended["ece_after"], abs=1e-9)
     assert found["ece_after"] < 0.03 < found["ece_before"]

@@ -3,17 +3,21 @@
 import itertools
 import math
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
+from components.trainer.calibration import CalibratedSoftmax
 from review import statistics
 
 COUNTS = st.integers(0, 400)
 # Of float32 answers, of which each is known to one part in ten million.
 ANSWERED = 1e-6
+# By what a softmax may differ that is computed in float32, of logits up to some hundreds.
+COMPUTED = 1e-5
 
 
 def answers(seed, count=400, surplus=0.0):
@@ -236,18 +240,24 @@ def test_the_wilson_interval_covers_what_it_says():
     assert held == pytest.approx(0.95, abs=0.02)
 
 
-@given(st.integers(0, 2**31), st.floats(0.25, 4), st.floats(0.1, 100))
-def test_without_its_temperature_a_softmax_answers_as_at_one(seed, temperature, spread):
-    logits = np.random.default_rng(seed).normal(0, spread, (20, 10))
-    answered = special.softmax(logits / temperature, axis=1).astype(np.float32)
-    found = statistics.without_temperature(answered, temperature)
-    np.testing.assert_allclose(found, special.softmax(logits, axis=1), rtol=0, atol=ANSWERED)
+@given(
+    st.integers(0, 2**31), st.floats(0.25, 4), st.sampled_from([0.0, 0.1, 0.4]), st.floats(0.1, 100)
+)
+def test_what_calibration_does_is_undone(seed, temperature, smoothing, spread):
+    logits = np.random.default_rng(seed).normal(0, spread, (20, 10)).astype(np.float32)
+    softmax = CalibratedSoftmax(smoothing, dtype="float32")
+    softmax.build(logits.shape)
+    softmax.temperature.assign(temperature)
+    answered = keras.ops.convert_to_numpy(softmax(logits))
+    found = statistics.uncalibrated(answered, temperature, smoothing)
+    expected = special.softmax(logits.astype(np.float64), axis=1)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=COMPUTED)
 
 
 def test_an_answer_of_zero_stays_next_to_nothing():
     answered = np.array([[1.0, 0.0, 0.0]], np.float32)
     for temperature in (0.25, 1.0, 4.0):
-        found = statistics.without_temperature(answered, temperature)
+        found = statistics.uncalibrated(answered, temperature, 0.0)
         np.testing.assert_allclose(found, answered, rtol=0, atol=ANSWERED)
 
 

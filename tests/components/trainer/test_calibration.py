@@ -10,6 +10,7 @@ import scipy.special
 from hypothesis import strategies
 from tensorflow_model_analysis.metrics import calibration_plot, metric_types
 
+from components import features
 from components.trainer.calibration import (
     CalibratedSoftmax,
     expected_calibration_error,
@@ -31,8 +32,8 @@ def cross_entropy(logits, labels, temperature):
     return -scaled[np.arange(len(labels)), labels].mean()
 
 
-def answers(logits, temperature):
-    softmax = CalibratedSoftmax(dtype="float32")
+def answers(logits, temperature, label_smoothing=0.0):
+    softmax = CalibratedSoftmax(label_smoothing, dtype="float32")
     softmax.build(logits.shape)
     softmax.temperature.assign(temperature)
     return keras.ops.convert_to_numpy(softmax(logits))
@@ -46,14 +47,14 @@ def test_a_known_temperature_is_found(temperature, seed):
     logits = random.normal(0, 2, (COUNT, 3)).astype(np.float32)
     # The largest of logits with Gumbel noise is distributed as their softmax.
     labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
-    found = fit_temperature(logits * np.float32(temperature), labels)
+    found = fit_temperature(logits * np.float32(temperature), labels, label_smoothing=0.0)
     assert found == pytest.approx(temperature, rel=TEMPERATURE_TOLERANCE)
 
 
 @hypothesis.given(LOGITS, strategies.integers(0, 2**31))
 def test_no_other_temperature_has_a_lower_cross_entropy(logits, seed):
     labels = np.random.default_rng(seed).integers(0, 4, len(logits))
-    least = cross_entropy(logits, labels, fit_temperature(logits, labels))
+    least = cross_entropy(logits, labels, fit_temperature(logits, labels, 0.0))
     for other in (0.26, 0.5, 0.9, 1.0, 1.1, 2.0, 3.9):
         assert least <= cross_entropy(logits, labels, other) + CROSS_ENTROPY_TOLERANCE
 
@@ -61,13 +62,16 @@ def test_no_other_temperature_has_a_lower_cross_entropy(logits, seed):
 @pytest.mark.parametrize("right", [True, False])
 def test_logits_that_are_always_right_or_always_wrong_give_a_number(right):
     logits = np.eye(3, dtype=np.float32)[np.arange(30) % 3]
-    temperature = fit_temperature(logits, (np.arange(30) + (not right)) % 3)
+    temperature = fit_temperature(logits, (np.arange(30) + (not right)) % 3, 0.0)
     assert temperature == pytest.approx(1 / 4 if right else 4, rel=1e-3)
 
 
-@hypothesis.given(LOGITS, strategies.floats(1 / 20, 20))
-def test_the_temperature_never_changes_which_class_comes_first(logits, temperature):
-    probabilities = answers(logits, temperature)
+SMOOTHINGS = strategies.sampled_from([0.0, 0.1, 0.5])
+
+
+@hypothesis.given(LOGITS, strategies.floats(1 / 20, 20), SMOOTHINGS)
+def test_calibration_never_changes_which_class_comes_first(logits, temperature, smoothing):
+    probabilities = answers(logits, temperature, smoothing)
     first = probabilities[np.arange(len(logits)), logits.argmax(axis=1)]
     # Far enough from 1, float32 rounds several classes to one probability; none comes before.
     np.testing.assert_array_equal(first, probabilities.max(axis=1))
@@ -86,9 +90,38 @@ def test_the_temperature_is_1_at_first():
     np.testing.assert_array_equal(CalibratedSoftmax(dtype="float32")(logits), answers(logits, 1.0))
 
 
+@hypothesis.settings(max_examples=25)
+@hypothesis.given(strategies.integers(0, 2**31), strategies.floats(0.3, 3), SMOOTHINGS)
+def test_label_smoothing_is_taken_back(seed, temperature, smoothing):
+    """What a network learns from smoothed labels becomes what it would learn from others."""
+    truth = np.random.default_rng(seed).dirichlet(np.full(4, 0.5), 50)
+    learnt = (1 - smoothing) * truth + smoothing / 4
+    found = answers(temperature * np.log(learnt).astype(np.float32), temperature, smoothing)
+    # All but the share that keeps a probability from being 0.
+    np.testing.assert_allclose(found, truth, atol=features.SMOOTHING_FLOOR * 2)
+
+
+def test_the_temperature_is_fitted_to_answers_without_label_smoothing():
+    """Labels drawn as often as the probabilities say, of which a network learns smoothed ones."""
+    random = np.random.default_rng(3)
+    logits = random.normal(0, 2, (COUNT, 3))
+    labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
+    learnt = np.log(0.9 * scipy.special.softmax(logits, axis=1) + 0.1 / 3)
+    found = fit_temperature((1.5 * learnt).astype(np.float32), labels, label_smoothing=0.1)
+    assert found == pytest.approx(1.5, rel=TEMPERATURE_TOLERANCE)
+    freed = answers((1.5 * learnt).astype(np.float32), found, 0.1)
+    alone = answers((1.5 * learnt).astype(np.float32), fit_temperature(1.5 * learnt, labels, 0.0))
+    assert expected_calibration_error(freed, labels) < expected_calibration_error(alone, labels) / 2
+
+
+def test_no_answer_is_impossible():
+    found = answers(np.array([[30.0, 0.0, -30.0]], np.float32), 1.0, 0.1)
+    assert (np.diff(found[0]) < 0).all() and found.min() > 0
+
+
 def test_no_training_changes_the_temperature(tmp_path):
     inputs = keras.Input((2,))
-    softmax = CalibratedSoftmax(name="probabilities")
+    softmax = CalibratedSoftmax(0.1, name="probabilities")
     network = keras.Model(inputs, softmax(keras.layers.Dense(3, name="logits")(inputs)))
     softmax.temperature.assign(1.7)
     network.compile("sgd", "categorical_crossentropy", jit_compile=False)
@@ -99,6 +132,7 @@ def test_no_training_changes_the_temperature(tmp_path):
     network.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras").get_layer("probabilities")
     assert float(loaded.temperature) == pytest.approx(1.7)
+    assert loaded.label_smoothing == 0.1
 
 
 def two_classes(confidences):
@@ -169,6 +203,6 @@ def test_a_fitted_temperature_lowers_the_calibration_error_of_a_model_that_is_to
     logits = random.normal(0, 2, (COUNT, 3)).astype(np.float32)
     labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
     before = expected_calibration_error(answers(3 * logits, 1.0), labels)
-    temperature = fit_temperature(3 * logits, labels)
+    temperature = fit_temperature(3 * logits, labels, 0.0)
     assert math.isclose(temperature, 3, rel_tol=TEMPERATURE_TOLERANCE)
     assert expected_calibration_error(answers(3 * logits, temperature), labels) < before / 5
