@@ -199,7 +199,10 @@ def run(
 `resume` continues the newest run, if it failed or was interrupted.
 
 `resume 20261122-213024` continues another: what is complete of it is not run again, and a training
-goes on after its last complete epoch."""
+goes on after its last complete epoch.
+
+A run whose training diverged would only diverge again: it is refused, with the command to run
+instead."""
 )
 def resume(
     run_id: RunId = "latest",
@@ -255,9 +258,9 @@ are given. Where clocks are changed, what is due at given hours runs once, and `
 on hour after hour.
 
 A run is a process of its own. Never retried are bad input (exit 2), a refusal (3), a stop by
-DataGate, and a pipeline that another run holds (4). The sample never takes the place of data that
-is missing. On SIGTERM or Ctrl-C a run is asked to end, which keeps what is complete of it. Logs and
-state are in the folder `schedule` of the pipeline.
+DataGate, a training that diverged, and a pipeline that another run holds (4). The sample never
+takes the place of data that is missing. On SIGTERM or Ctrl-C a run is asked to end, which keeps
+what is complete of it. Logs and state are in the folder `schedule` of the pipeline.
 
 Exit codes: 0 stopped, 2 bad input or configuration, 4 another scheduler is at work; with --once
 those of `run`."""
