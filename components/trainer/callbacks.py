@@ -23,6 +23,12 @@ from components.trainer.settings import Settings
 
 # What is left of a rate at which a training diverged, in the run that is proposed instead.
 _SMALLER = 0.1
+_ADVICE = "Set a smaller training.learning_rate."
+_TUNED_ADVICE = (
+    "Tuner chose this rate in place of training.learning_rate: set tuner.enabled=false beside a "
+    "smaller training.learning_rate, or lower the range of learning_rate in "
+    "components/tuner/search.py."
+)
 _LOSSES = {"loss": "loss", "val_loss": "validation loss"}
 
 logger = logging.getLogger(__name__)
@@ -35,15 +41,23 @@ class TrainingDiverged(RuntimeError):
       changes: of the configuration, `key=value` each, with which a run may end otherwise.
     """
 
-    def __init__(self, finding: str, learning_rate: float):
+    def __init__(self, finding: str, learning_rate: float, tuned: bool = False):
         """Says what happened, and what helps.
 
         Args:
           finding: what happened, and what is left.
           learning_rate: of the settings, at its peak.
+          tuned: whether Tuner chose this rate, so that the configuration's is not looked at.
         """
-        super().__init__(f"{finding} Set a smaller training.learning_rate.")
-        self.changes = [f"training.learning_rate={learning_rate * _SMALLER:g}"]
+        super().__init__(f"{finding} {_TUNED_ADVICE if tuned else _ADVICE}")
+        self._finding = finding
+        self._learning_rate = learning_rate
+        smaller = f"training.learning_rate={learning_rate * _SMALLER:g}"
+        self.changes = ["tuner.enabled=false", smaller] if tuned else [smaller]
+
+    def at_tuned_rate(self) -> TrainingDiverged:
+        """The same, where Tuner chose the rate."""
+        return TrainingDiverged(self._finding, self._learning_rate, tuned=True)
 
 
 class EpochLog(keras.callbacks.Callback):
