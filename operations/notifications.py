@@ -280,7 +280,7 @@ def _about_run(
         f"Review  {_link(page, review_url) if page else 'could not be made; the log says why'}",
     ]
     if page and receipt["status"] != receipts.COMPLETED:
-        lines.append(f"Go on   {receipts.resume_command(receipt, _output_dir(page))}")
+        lines.append(f"Go on   {receipts.command_to_go_on(receipt, _output_dir(page))}")
     return Message(
         title=f"{receipt['pipeline']}{recovered}: {verdict.headline}",
         body="\n".join(lines),

@@ -144,7 +144,7 @@ def end(
     }
     ill = [name for name, node in nodes.items() if not node.ended_well]
     if isinstance(error, KeyboardInterrupt):
-        receipt["failure"] = {"node": None, "message": "the run was interrupted"}
+        receipt["failure"] = _failure(None, "the run was interrupted", [])
     elif error or ill or not nodes:
         fail(receipt, error, _failed_node(nodes))
     else:
@@ -162,7 +162,13 @@ def fail(receipt: dict[str, Any], error: BaseException | None, node: str | None 
     # Stopped is what the gate decides; where it breaks, nothing was decided.
     stopped = type(error).__name__ == "DataGateStop"
     receipt["verdict"] = STOPPED if stopped else NONE
-    receipt["failure"] = {"node": DATA_GATE if stopped else node, "message": message}
+    # Known to errors alone that the same run would only repeat.
+    changes = getattr(error, "changes", [])
+    receipt["failure"] = _failure(DATA_GATE if stopped else node, message, changes)
+
+
+def _failure(node: str | None, message: str, changes: list[str]) -> dict[str, Any]:
+    return {"node": node, "message": message, "changes": changes}
 
 
 def add_artifacts(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
@@ -288,8 +294,11 @@ def add_robustness(
     receipt["gates"] += [dataclasses.asdict(gate) for gate in found.gates]
 
 
-def resume_command(receipt: dict[str, Any], output_dir: pathlib.Path) -> str:
-    """What continues a run that did not come to its end."""
+def command_to_go_on(receipt: dict[str, Any], output_dir: pathlib.Path) -> str:
+    """What continues a run that did not come to its end, or runs it changed where it has to be."""
+    changed = records.changed_command(receipt)
+    if changed:
+        return changed
     command = ["python", "pipeline_runner.py", "resume", receipt["run_id"]]
     if output_dir != DEFAULT_OUTPUT_DIR:
         command += ["--output-dir", str(output_dir)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import shlex
 from typing import Any
 
 from operations import receipts
@@ -22,14 +21,20 @@ def request_of(run: str, output_dir: pathlib.Path, verbose: bool) -> Request:
 
     Raises:
       UnknownRunError: where no run, or more than one, fits.
-      ConfigurationError: where the run is complete, or its receipt does not say what it was asked
-        for.
+      ConfigurationError: where the run is complete, would only fail again, or its receipt does not
+        say what it was asked for.
     """
     receipt = records.find_receipt(output_dir, run)
     if receipt["status"] == receipts.COMPLETED:
         raise ConfigurationError(
             f"run {receipt['run_id']} is complete ({receipt['verdict']}); expected one that failed "
-            f"or was interrupted. Start another with: {_command(receipt)}"
+            f"or was interrupted. Start another with: {records.command_again(receipt)}"
+        )
+    changed = records.changed_command(receipt)
+    if changed:
+        raise ConfigurationError(
+            f"run {receipt['run_id']} would only fail again: {receipt['failure']['message']} Start "
+            f"it changed, with: {changed}"
         )
     return request_again(receipt, output_dir, verbose)
 
@@ -48,7 +53,8 @@ def request_again(receipt: dict[str, Any], output_dir: pathlib.Path, verbose: bo
     if "request" not in receipt:
         raise ConfigurationError(
             f"run {receipt['run_id']} was made before receipts said what was asked for; expected a "
-            f"later one. What is complete of it is not run again by: {_command(receipt)}"
+            "later one. What is complete of it is not run again by: "
+            f"{records.command_again(receipt)}"
         )
     asked, data = receipt["request"], receipt["data"]
     # A span that came since must not turn it into another run.
@@ -63,11 +69,5 @@ def request_again(receipt: dict[str, Any], output_dir: pathlib.Path, verbose: bo
         force=False,
         output_dir=output_dir,
         verbose=verbose,
-        command=_command(receipt),
+        command=records.command_again(receipt),
     )
-
-
-def _command(receipt: dict[str, Any]) -> str:
-    """The command of the run, which reproduces it as the one that resumes it does not."""
-    parts = shlex.split(receipt["command"])
-    return shlex.join(part for part in parts if part != "--no-cache")

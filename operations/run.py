@@ -283,7 +283,7 @@ class _Run:
             raise StorageError(
                 f"run {self._id} {told['message']}; its receipt cannot be written "
                 f"({error.strerror}). Expected room for the results: free some, then go on with: "
-                f"{receipts.resume_command(self._receipt, self._request.output_dir)}"
+                f"{receipts.command_to_go_on(self._receipt, self._request.output_dir)}"
             ) from error
 
     def _announce(self) -> None:

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from components.pusher import versions
 from operations.history import RUNNING
-from operations.receipts import COMPLETED, PUSHED, REFUSED, STOPPED, resume_command
+from operations.receipts import COMPLETED, PUSHED, REFUSED, STOPPED, command_to_go_on
 from pipeline import config
 from pipeline.locations import LOG_FILE, REVIEW_PAGE
 from review.summary import (
@@ -269,7 +269,7 @@ def _print_places(console: Console, receipt: dict[str, Any], output_dir: pathlib
     if receipt["status"] != COMPLETED:
         lines.append(f"Log       {folder / LOG_FILE}")
         lines.append(
-            f"Go on     {resume_command(receipt, output_dir)} (what is complete is not run again)"
+            f"Go on     {command_to_go_on(receipt, output_dir)} (what is complete is not run again)"
         )
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
 

@@ -56,7 +56,7 @@ def main(run: str, output_dir: pathlib.Path, as_json: bool, progress: Progress) 
       LockHeldError: where another verification is at work in the same output folder.
     """
     receipt = records.find_receipt(output_dir, run)
-    _check_verifiable(receipt)
+    _check_verifiable(receipt, output_dir)
     with _scratch(output_dir) as scratch:
         again = _run_again(receipt, scratch, progress)
     found = compare(receipt, again)
@@ -67,11 +67,11 @@ def main(run: str, output_dir: pathlib.Path, as_json: bool, progress: Progress) 
     return IDENTICAL if found["identical"] else DIFFERENT
 
 
-def _check_verifiable(receipt: dict[str, Any]) -> None:
+def _check_verifiable(receipt: dict[str, Any], output_dir: pathlib.Path) -> None:
     if receipt["status"] != receipts.COMPLETED:
         raise ConfigurationError(
-            f"run {receipt['run_id']} is {receipt['status']}; expected a complete one. Continue it "
-            "first, with: python pipeline_runner.py resume"
+            f"run {receipt['run_id']} is {receipt['status']}; expected a complete one. Go on "
+            f"first, with: {receipts.command_to_go_on(receipt, output_dir)}"
         )
     if receipt["warm_start_from"]:
         raise ConfigurationError(

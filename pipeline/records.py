@@ -7,6 +7,7 @@ import functools
 import json
 import logging
 import pathlib
+import shlex
 from typing import Any
 
 from ml_metadata.metadata_store import metadata_store
@@ -163,6 +164,28 @@ def _artifact_record(artifact: mlmd.Artifact) -> ArtifactRecord:
         if value.WhichOneof("value")
     }
     return ArtifactRecord(artifact.id, artifact.uri, properties)
+
+
+def command_again(receipt: dict[str, Any]) -> str:
+    """The command of a run, once more: what is complete of it is taken from the cache."""
+    return shlex.join(_words_again(receipt))
+
+
+def changed_command(receipt: dict[str, Any]) -> str | None:
+    """The command of a run that would only fail again as it was, changed so that it need not.
+
+    None where the same may be run again.
+    """
+    # Earlier receipts do not say it.
+    changes = (receipt["failure"] or {}).get("changes")
+    if not changes:
+        return None
+    flags = [word for change in changes for word in ("--set", change)]
+    return shlex.join([*_words_again(receipt), *flags])
+
+
+def _words_again(receipt: dict[str, Any]) -> list[str]:
+    return [word for word in shlex.split(receipt["command"]) if word != "--no-cache"]
 
 
 def write_receipt(folder: pathlib.Path, receipt: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ def run_of(receipt: dict[str, Any]) -> Run:
         data=data_name(receipt),
         is_sample=is_sample(receipt),
         pushed_version=receipt["pushed_version"],
-        failure=Failure(**failure) if failure else None,
+        failure=Failure(node=failure["node"], message=failure["message"]) if failure else None,
         nodes=[
             Node(name=name, status=node["status"], seconds=node["seconds"])
             for name, node in receipt["nodes"].items()

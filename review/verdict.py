@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from pipeline import records
 from review import classification
 from review.gates import CHANGE, CORRUPTION
 from review.lineage import is_sample
@@ -149,12 +150,14 @@ def _failed(receipt: dict[str, Any]) -> tuple[str, list[str], str]:
             "Mend the data as the findings say, then start the run again. What is served stays as "
             "it was.",
         )
-    return (
-        f"Failed in {failure['node'] or 'the run itself'}: {_what_was_pushed(receipt)}.",
-        reasons,
-        f"Mend what the message names, then start `{receipt['command']}` again: what is complete "
-        "is not run again.",
+    headline = f"Failed in {failure['node'] or 'the run itself'}: {_what_was_pushed(receipt)}."
+    changed = records.changed_command(receipt)
+    start = (
+        f"As it was, it would only fail again. Start `{changed}`"
+        if changed
+        else f"Mend what the message names, then start `{receipt['command']}` again"
     )
+    return headline, reasons, f"{start}: what is complete is not run again."
 
 
 def _what_was_pushed(receipt: dict[str, Any]) -> str:

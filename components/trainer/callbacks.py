@@ -21,13 +21,43 @@ from components.trainer.resumption import (
 from components.trainer.schedule import WarmUpAndDecay
 from components.trainer.settings import Settings
 
+# What is left of a rate at which a training diverged, in the run that is proposed instead.
+_SMALLER = 0.1
+_ADVICE = "Set a smaller training.learning_rate."
+_TUNED_ADVICE = (
+    "Tuner chose this rate in place of training.learning_rate: set tuner.enabled=false beside a "
+    "smaller training.learning_rate, or lower the range of learning_rate in "
+    "components/tuner/search.py."
+)
 _LOSSES = {"loss": "loss", "val_loss": "validation loss"}
 
 logger = logging.getLogger(__name__)
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss is no longer a number."""
+    """The loss is no longer a number; the same training would come to the same.
+
+    Attributes:
+      changes: of the configuration, `key=value` each, with which a run may end otherwise.
+    """
+
+    def __init__(self, finding: str, learning_rate: float, tuned: bool = False):
+        """Says what happened, and what helps.
+
+        Args:
+          finding: what happened, and what is left.
+          learning_rate: of the settings, at its peak.
+          tuned: whether Tuner chose this rate, so that the configuration's is not looked at.
+        """
+        super().__init__(f"{finding} {_TUNED_ADVICE if tuned else _ADVICE}")
+        self._finding = finding
+        self._learning_rate = learning_rate
+        smaller = f"training.learning_rate={learning_rate * _SMALLER:g}"
+        self.changes = ["tuner.enabled=false", smaller] if tuned else [smaller]
+
+    def at_tuned_rate(self) -> TrainingDiverged:
+        """The same, where Tuner chose the rate."""
+        return TrainingDiverged(self._finding, self._learning_rate, tuned=True)
 
 
 class EpochLog(keras.callbacks.Callback):
@@ -87,17 +117,19 @@ class DivergenceWatch(keras.callbacks.Callback):
 class StopOnDivergence(DivergenceWatch):
     """Ends training with an error that says when, at which rate, and what is left."""
 
-    def __init__(self, backup_dir: str):
-        """Takes the folder of the snapshots, the last of which the error names."""
+    def __init__(self, backup_dir: str, learning_rate: float):
+        """Takes what the error names: the folder of the snapshots, and the rate at its peak."""
         super().__init__()
         self._backup_dir = backup_dir
+        self._learning_rate = learning_rate
 
     def diverged(self, finding: str, epoch: int) -> None:
         """Raises TrainingDiverged."""
         rate = float(self.model.optimizer.learning_rate)
         raise TrainingDiverged(
             f"{finding} in epoch {epoch} at learning rate {rate:g}; expected a number. "
-            f"{self._last_checkpoint()} Set a smaller training.learning_rate."
+            f"{self._last_checkpoint()}",
+            self._learning_rate,
         )
 
     def _last_checkpoint(self) -> str:
@@ -145,7 +177,7 @@ def training_callbacks(
       backup_dir: local folder for the best weights and the snapshot of each epoch.
     """
     callbacks = [
-        StopOnDivergence(backup_dir),
+        StopOnDivergence(backup_dir, settings.learning_rate),
         EpochSeeds(settings.seed),
         keras.callbacks.ReduceLROnPlateau(
             factor=settings.plateau_factor, patience=settings.plateau_patience

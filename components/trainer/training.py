@@ -56,6 +56,10 @@ def run_fn(fn_args: FnArgs) -> None:
       fn_args: `custom_config` holds the settings, and from `component.Executor` the folders of
         the examples, of their statistics, and of the served model, where there is one;
         `hyperparameters` holds what Tuner chose, where there is a Tuner.
+
+    Raises:
+      TrainingDiverged: where the loss is no longer a number.
+      WarmStartError: where the served model has no weights for this network.
     """
     config = dict(fn_args.custom_config)
     folders = {name: config.pop(name) for name in features.TRAINER_FOLDERS}
@@ -69,7 +73,12 @@ def run_fn(fn_args: FnArgs) -> None:
     }
     base_model = folders[features.BASE_MODEL_FOLDER] if settings.warm_start else None
     backup_dir = _backup_folder(fn_args.model_run_dir, settings, base_model)
-    network = train(settings, schema, transform, splits, backup_dir, base_model)
+    try:
+        network = train(settings, schema, transform, splits, backup_dir, base_model)
+    except callbacks.TrainingDiverged as error:
+        if tuned and "learning_rate" in tuned:
+            raise error.at_tuned_rate() from error
+        raise
     classifier = build_classifier(network, settings, schema)
     report = {
         "precision": settings.precision,

@@ -12,6 +12,7 @@ from typing import Any
 from operations.receipts import INTERRUPTED, STOPPED
 from operations.scheduling.clock import duration
 from operations.scheduling.look import Seen
+from pipeline import records
 from pipeline.locations import RECEIPT_FILE, Locations
 
 # Exit codes of `run`.
@@ -76,7 +77,8 @@ def of_run(name: str, code: int, receipt: dict[str, Any] | None, log: pathlib.Pa
     if code in COMPLETED_CODES:
         return _completed(code, receipt)
     if code == FAILED_CODE and receipt and receipt["status"] != INTERRUPTED:
-        return Ended(code, _failure(receipt), receipt, retry=receipt["verdict"] != STOPPED)
+        only_again = receipt["verdict"] == STOPPED or records.changed_command(receipt)
+        return Ended(code, _failure(receipt), receipt, retry=not only_again)
     how = f"was killed by {_signal(-code)}" if code < 0 else f"ended with exit code {code}"
     return _broken(f"{name} {how}: {told}", receipt)
 

@@ -170,6 +170,17 @@ def test_a_failure_is_told_with_its_node_its_message_and_how_to_go_on(
     assert f"Go on   python pipeline_runner.py {resume}" in message["message"]
 
 
+def test_a_failure_that_would_only_come_again_is_told_with_what_to_change(
+    told, pushed_receipt, locations
+):
+    receipt = ended(pushed_receipt, "failed")
+    receipt["failure"]["changes"] = ["training.learning_rate=0.0006"]
+    message = told(receipt, page_of(receipt, locations))
+    command = "python pipeline_runner.py run --set training.learning_rate=0.0006"
+    assert f"Go on   {command}" in message["message"]
+    assert "resume" not in message["message"]
+
+
 def test_a_refusal_is_told_with_the_gates_that_refused(told, pushed_receipt, locations):
     receipt = ended(pushed_receipt, "refused")
     receipt["gates"][0] |= {"threshold": 0.97, "passed": False}

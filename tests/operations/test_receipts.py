@@ -110,7 +110,11 @@ def test_a_node_that_raised_fails_the_run(receipt):
     receipts.end(receipt, ended, error)
     check(receipt)
     assert (receipt["status"], receipt["verdict"]) == ("failed", "none")
-    assert receipt["failure"] == {"node": "Trainer", "message": "what happened"}
+    assert receipt["failure"] == {
+        "node": "Trainer",
+        "message": "what happened",
+        "changes": [],
+    }
     assert exit_code(receipt) == 1
 
 
@@ -133,7 +137,10 @@ def test_what_the_data_gate_decides_is_a_stop(receipt):
     receipts.end(receipt, ended, DataGateStop("drift: the labels"))
     check(receipt)
     assert (receipt["status"], receipt["verdict"]) == ("failed", "stopped")
-    assert receipt["failure"] == {"node": "DataGate", "message": "drift: the labels"}
+    assert (receipt["failure"]["node"], receipt["failure"]["message"]) == (
+        "DataGate",
+        "drift: the labels",
+    )
     assert exit_code(receipt) == 1
 
 
@@ -147,7 +154,11 @@ def test_an_interrupted_run_stays_interrupted(receipt):
     receipts.end(receipt, nodes(Trainer=records.INTERRUPTED), KeyboardInterrupt())
     check(receipt)
     assert (receipt["status"], receipt["verdict"]) == ("interrupted", "none")
-    assert receipt["failure"] == {"node": None, "message": "the run was interrupted"}
+    assert receipt["failure"] == {
+        "node": None,
+        "message": "the run was interrupted",
+        "changes": [],
+    }
 
 
 def test_an_error_that_came_as_a_traceback_is_told_in_its_last_line(receipt):
@@ -157,6 +168,14 @@ def test_an_error_that_came_as_a_traceback_is_told_in_its_last_line(receipt):
     )
     receipts.fail(receipt, RuntimeError(text))
     assert receipt["failure"]["message"] == "IdxError: train is empty; expected images."
+
+
+def test_what_has_to_be_changed_after_an_error_is_entered(receipt):
+    error = RuntimeError("the loss became nan")
+    error.changes = ["training.learning_rate=0.0006"]
+    receipts.end(receipt, nodes(Trainer=records.FAILED), error)
+    check(receipt)
+    assert receipt["failure"]["changes"] == ["training.learning_rate=0.0006"]
 
 
 def test_an_error_without_a_message_is_told_by_its_name(receipt):

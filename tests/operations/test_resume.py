@@ -43,6 +43,32 @@ def test_a_complete_run_is_not_resumed(written):
         resume.request_of("latest", written(status="completed"), False)
 
 
+def test_a_run_that_would_only_fail_again_is_not_resumed(written):
+    """It is said what happened, and with which command it may go otherwise."""
+    failure = {"node": "Trainer", "message": "the loss became nan.", "changes": ["a.b=1", "c=2"]}
+    command = "python pipeline_runner.py run --no-cache --set 'name=my shoes'"
+    output_dir = written(status="failed", failure=failure, command=command)
+    with pytest.raises(ConfigurationError) as caught:
+        resume.request_of("latest", output_dir, False)
+    assert str(caught.value) == (
+        "run 20260102-030405 would only fail again: the loss became nan. Start it changed, with: "
+        "python pipeline_runner.py run --set 'name=my shoes' --set a.b=1 --set c=2"
+    )
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        {"node": "Trainer", "message": "no memory", "changes": []},
+        # As in receipts of an earlier form.
+        {"node": "Trainer", "message": "no memory"},
+    ],
+)
+def test_any_other_failure_is_resumed(written, failure):
+    output_dir = written(status="failed", failure=failure)
+    assert resume.request_of("latest", output_dir, False).output_dir == output_dir
+
+
 @pytest.mark.parametrize(("status", "again"), [("interrupted", "resume"), ("completed", "verify")])
 def test_a_receipt_of_an_earlier_form_says_how_to_go_on(written, receipt, progress, status, again):
     del receipt["request"]

@@ -96,6 +96,17 @@ def test_a_failure_is_told_with_its_reason_and_how_to_go_on(capsys, receipt, cha
     assert f"Go on     {command} (what is complete is not run again)" in text
 
 
+def test_a_run_that_would_only_fail_again_goes_on_changed(capsys, receipt):
+    changes = ["training.learning_rate=0.0006"]
+    failure = {"node": "Trainer", "message": "the loss became nan", "changes": changes}
+    receipt.update(status="failed", failure=failure)
+    text = printed(capsys, receipt)
+    command = "python pipeline_runner.py run --set training.learning_rate=0.0006"
+    assert f"Start `{command}`: what is complete is not run again." in text
+    assert f"Go on     {command} (what is complete is not run again)" in text
+    assert "resume" not in text
+
+
 def test_a_failure_outside_of_the_nodes_is_told(capsys, receipt):
     receipt.update(status="failed", failure={"node": None, "message": "no space left"})
     assert "Failed in the run itself: nothing was pushed." in printed(capsys, receipt)

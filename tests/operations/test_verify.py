@@ -7,7 +7,7 @@ import pytest
 from operations import verify
 from operations.notifications import ADDRESSES_VARIABLE
 from pipeline import records
-from pipeline.errors import LockHeldError
+from pipeline.errors import ConfigurationError, LockHeldError
 from pipeline.nodes import NODES
 
 
@@ -107,6 +107,17 @@ def verified(receipts, locations, progress, monkeypatch):
         return verify.main("latest", output_dir, True, progress)
 
     return verify_with
+
+
+def test_a_run_that_is_not_complete_says_how_to_go_on(locations, receipt, progress):
+    folder = locations.runs / receipt["run_id"]
+    folder.mkdir(parents=True)
+    records.write_receipt(folder, receipt)
+    output_dir = locations.root.parent
+    command = f"python pipeline_runner.py resume {receipt['run_id']} --output-dir {output_dir}"
+    with pytest.raises(ConfigurationError, match="is interrupted; expected a complete") as caught:
+        verify.main("latest", output_dir, True, progress)
+    assert str(caught.value).endswith(f"Go on first, with: {command}")
 
 
 def test_nobody_is_told_of_a_verification(verified, monkeypatch, caplog):

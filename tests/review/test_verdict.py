@@ -137,6 +137,18 @@ def test_a_run_that_failed(made_run, node):
     assert made_run.receipt["command"] in found.advice
 
 
+def test_a_run_that_would_only_fail_again_is_to_be_changed(made_run):
+    made_run.end_in("Trainer", "the loss became nan")
+    made_run.receipt["command"] = "python pipeline_runner.py run --no-cache"
+    made_run.receipt["failure"]["changes"] = ["training.learning_rate=0.0006"]
+    found = made_run.collect()
+    assert found.run.failure.message == "the loss became nan"
+    assert found.verdict.advice == (
+        "As it was, it would only fail again. Start `python pipeline_runner.py run --set "
+        "training.learning_rate=0.0006`: what is complete is not run again."
+    )
+
+
 def test_a_run_that_failed_after_its_push_does_not_deny_it(made_run):
     failure = {"node": None, "message": "disk full"}
     made_run.receipt |= {"status": "failed", "verdict": "none", "failure": failure}

@@ -44,12 +44,13 @@ def fit():
 @pytest.mark.parametrize("target", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_stops_training_with_epoch_and_rate(fit, target, tmp_path):
     with pytest.raises(callbacks.TrainingDiverged) as caught:
-        fit([callbacks.StopOnDivergence(str(tmp_path))], targets=target, epochs=5)
+        fit([callbacks.StopOnDivergence(str(tmp_path), 0.25)], targets=target, epochs=5)
     message = str(caught.value)
     assert "in epoch 1 at learning rate 0.25" in message
     assert "expected a number" in message
     assert "There is no good checkpoint: no epoch was completed before." in message
     assert "Set a smaller training.learning_rate." in message
+    assert caught.value.changes == ["training.learning_rate=0.025"]
 
 
 class Poison(keras.callbacks.Callback):
@@ -68,7 +69,7 @@ class Poison(keras.callbacks.Callback):
 def test_a_later_divergence_names_the_last_checkpoint_which_is_good(fit, tmp_path):
     folder = str(tmp_path)
     history = callbacks.History(folder)
-    others = [callbacks.StopOnDivergence(folder), history]
+    others = [callbacks.StopOnDivergence(folder, 0.25), history]
     with pytest.raises(callbacks.TrainingDiverged) as caught:
         fit([*others, Snapshots(folder, others), Poison(3)], epochs=5)
     snapshot = tmp_path / "snapshot-00002"
@@ -79,14 +80,14 @@ def test_a_later_divergence_names_the_last_checkpoint_which_is_good(fit, tmp_pat
 
 
 def test_a_validation_loss_that_is_no_number_stops_training(fit, tmp_path):
-    callback = callbacks.StopOnDivergence(str(tmp_path))
+    callback = callbacks.StopOnDivergence(str(tmp_path), 0.25)
     callback.set_model(fit([]))
     with pytest.raises(callbacks.TrainingDiverged, match="the validation loss became nan"):
         callback.on_epoch_end(0, {"loss": 0.3, "val_loss": math.nan})
 
 
 def test_the_epoch_of_a_later_divergence_is_told(fit, tmp_path):
-    callback = callbacks.StopOnDivergence(str(tmp_path))
+    callback = callbacks.StopOnDivergence(str(tmp_path), 0.25)
     callback.set_model(fit([]))
     callback.on_epoch_begin(7)
     callback.on_train_batch_end(0, {"loss": 0.3})
@@ -95,7 +96,7 @@ def test_the_epoch_of_a_later_divergence_is_told(fit, tmp_path):
 
 
 def test_a_loss_that_is_a_number_goes_on(fit, tmp_path):
-    fit([callbacks.StopOnDivergence(str(tmp_path))], epochs=3)
+    fit([callbacks.StopOnDivergence(str(tmp_path), 0.25)], epochs=3)
 
 
 def test_the_history_is_a_json_list_of_epochs(fit, tmp_path):

@@ -1,14 +1,21 @@
-"""What a training does once: each step is traced once, and each weight is exported once."""
+"""What a training does once, and what it says where it diverges.
 
+Each step is traced once, and each weight is exported once.
+"""
+
+import dataclasses
 import functools
 import math
+import types
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from components import examples, features, image_schema
 from components.trainer import export, training
+from components.trainer.callbacks import TrainingDiverged
 
 
 @pytest.fixture
@@ -45,3 +52,42 @@ def test_an_export_holds_each_weight_once(network, settings, schema, transform_o
     saved = tf.train.list_variables(str(tmp_path / "variables" / "variables"))
     numbers = sum(math.prod(shape) for name, shape in saved if "OBJECT_GRAPH" not in name)
     assert numbers == sum(math.prod(weight.shape) for weight in classifier.weights)
+
+
+@pytest.fixture
+def run_fn(settings, schema, make_split, transform_folder, monkeypatch, tmp_path):
+    """Trains as TFX's Trainer does, on little data, at a rate that is set and one that is tuned."""
+    monkeypatch.setattr(image_schema, "read_artifact", lambda folder: schema)
+    monkeypatch.setattr(examples, "read_split", lambda folder, name, most: make_split(24, 1))
+
+    def run(learning_rate, hyperparameters):
+        config = dataclasses.asdict(dataclasses.replace(settings, learning_rate=learning_rate))
+        arguments = types.SimpleNamespace(
+            custom_config={**config, **dict.fromkeys(features.TRAINER_FOLDERS)},
+            hyperparameters=hyperparameters and {"values": hyperparameters},
+            schema_path=str(tmp_path / "schema.pbtxt"),
+            transform_graph_path=transform_folder,
+            model_run_dir=str(tmp_path / "model_run" / "1"),
+        )
+        training.run_fn(arguments)
+
+    return run
+
+
+@pytest.mark.parametrize("tuned", [None, {"dropout": 0.1}], ids=["no tuner", "not tuned"])
+def test_a_divergence_at_a_rate_that_was_set_asks_for_a_smaller_one(run_fn, tuned):
+    with pytest.raises(TrainingDiverged) as caught:
+        run_fn(1e30, tuned)
+    assert str(caught.value).endswith("before. Set a smaller training.learning_rate.")
+    assert caught.value.changes == ["training.learning_rate=1e+29"]
+
+
+def test_a_divergence_at_a_rate_that_was_tuned_says_what_helps(run_fn):
+    """The rate of the configuration would be replaced again, however small."""
+    with pytest.raises(TrainingDiverged) as caught:
+        run_fn(0.001, {"learning_rate": 1e30})
+    message = str(caught.value)
+    assert message.startswith("the loss became ")
+    assert "There is no good checkpoint" in message
+    assert "set tuner.enabled=false beside a smaller training.learning_rate" in message
+    assert caught.value.changes == ["tuner.enabled=false", "training.learning_rate=1e+29"]

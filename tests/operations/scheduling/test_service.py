@@ -17,6 +17,11 @@ STOPPED = {
     "verdict": "stopped",
     "failure": {"node": "DataGate", "message": "labels drifted"},
 }
+DIVERGED = {
+    **FAILED,
+    "command": "python pipeline_runner.py run",
+    "failure": {"node": "Trainer", "message": "the loss became nan", "changes": ["a.b=1"]},
+}
 CUT_OFF = {"status": "interrupted", "verdict": "none"}
 REFUSED = {
     "status": "completed",
@@ -113,6 +118,7 @@ def test_retries_have_an_end(world):
     ("code", "receipt", "told"),
     [
         (1, STOPPED, "was stopped in DataGate after 12 min 3 s: labels drifted"),
+        (1, DIVERGED, "failed in Trainer after 12 min 3 s: the loss became nan"),
         (2, None, "the run says why"),
         (3, REFUSED, "was refused (accuracy of overall 0.8512 against 0.9000), accuracy 0.945"),
         (4, None, "skipped: the run says why"),
