@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import pipeline_runner
 from operations.lock import exclusive
+from pipeline.errors import ConfigurationError
 
 RUNNER = Path(pipeline_runner.__file__)
 SAMPLE_PIPELINE = "fashion-mnist-sample-smoke"
@@ -97,8 +98,11 @@ def test_bad_input_is_refused_in_a_line_and_nothing_is_changed(schedule, tmp_pat
 )
 def test_values_out_of_range_are_refused(arguments):
     outcome = CliRunner().invoke(pipeline_runner.app, ["schedule", *NIGHTLY, *arguments])
-    assert outcome.exit_code == 2
-    assert arguments[0] in outcome.output
+    assert isinstance(outcome.exception, ConfigurationError)
+    option, value = arguments
+    told = str(outcome.exception)
+    assert told.startswith(f"{option}: found ") and value in told and "expected" in told
+    assert f" Set it with {option} " in told
 
 
 def test_the_next_times_are_shown_and_nothing_is_started(schedule, tmp_path):
