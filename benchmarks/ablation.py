@@ -22,6 +22,7 @@ from benchmarks.session import Session
 from benchmarks.spread import spread
 from benchmarks.tables import Table
 from components import features
+from pipeline import data as data_sets
 from pipeline.errors import ConfigurationError
 
 NAME = "ablation"
@@ -72,6 +73,9 @@ app = command.application()
 
 `python -m benchmarks.ablation --epochs 4 --widths 24,48,96` asks a smaller network, sooner.
 
+`python -m benchmarks.ablation --epochs 10 --validation-per-class 2000` has a standard error of 0.16
+points where 500 have 0.31.
+
 `python -m benchmarks.ablation --short` sees that it works.
 
 Variants: """
@@ -87,6 +91,10 @@ def main(
     widths: Annotated[
         str | None, typer.Option(metavar="48,96,192", help="By default the profile's.")
     ] = None,
+    validation_per_class: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images of each class; 2000 tell smaller differences apart."),
+    ] = None,
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the table as Markdown, too.")
     ] = False,
@@ -100,17 +108,20 @@ def main(
     where = command.data_argument(data, short)
     chosen_seeds = command.seeds(seeds, short)
     variants = {REFERENCE: {}, **_chosen(variant, short)}
-    base = _base(epochs, widths, short)
+    base = _base(epochs, widths, validation_per_class, short)
     with trainings.prepared(where) as inputs:
         assigned = {name: (*base, *_assignments(changes)) for name, changes in variants.items()}
+        trained = {
+            name: trainings.configuration(inputs, PROFILE, *each) for name, each in assigned.items()
+        }
+        if validation_per_class:
+            classes = len(inputs.schema.class_names)
+            data_sets.check_split(inputs.data, classes, validation_per_class)
         configuration = {
             "short": short,
             "seeds": chosen_seeds,
             "variants": variants,
-            "trained": {
-                name: trainings.configuration(inputs, PROFILE, *each).model_dump(mode="json")
-                for name, each in assigned.items()
-            },
+            "trained": {name: each.model_dump(mode="json") for name, each in trained.items()},
         }
         session = Session(NAME, configuration, inputs.data, record)
         # Seed by seed, so that what is broken off has compared something.
@@ -134,13 +145,17 @@ def _chosen(names: list[str] | None, short: bool) -> dict[str, dict[str, Any]]:
     return {name: VARIANTS[name] for name in names or (_SHORT_VARIANTS if short else VARIANTS)}
 
 
-def _base(epochs: int | None, widths: str | None, short: bool) -> tuple[str, ...]:
+def _base(
+    epochs: int | None, widths: str | None, validation_per_class: int | None, short: bool
+) -> tuple[str, ...]:
     """What every training changes of the profile, the reference's included."""
     if short:
         epochs, widths = epochs or _SHORT_EPOCHS, widths or _SHORT_WIDTHS
     assignments = [f"training.epochs={epochs}"] if epochs else []
     if widths:
         assignments.append(f"training.widths={command.numbers(widths, '--widths', 1)}")
+    if validation_per_class:
+        assignments.append(f"split.validation_per_class={validation_per_class}")
     return tuple(assignments)
 
 

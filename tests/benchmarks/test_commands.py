@@ -215,6 +215,12 @@ def test_every_variant_changes_the_profile(name, run, check_record):
     assert variant != reference
 
 
+def test_ablation_validates_on_as_many_images_as_asked_for(run, check_record):
+    _, path = run("ablation", "--variant", "no flip", "--validation-per-class", "5")
+    for trained in check_record(path)["configuration"]["trained"].values():
+        assert trained["split"]["validation_per_class"] == 5
+
+
 def test_a_variant_that_changes_no_setting_is_a_trick():
     from benchmarks.tricks import TRICKS
 
@@ -275,6 +281,7 @@ def test_every_plan_is_one_that_the_configuration_takes(inputs):
         ("ablation", "--seeds", "one"),
         ("ablation", "--seeds", "1,-1"),
         ("ablation", "--widths", "8,0"),
+        ("ablation", "--validation-per-class", "100000"),
         ("ablation", "--widths", "wide"),
         ("accuracy", "--profile", "huge"),
         ("pipeline_cost", "--profile", "huge"),
