@@ -404,12 +404,19 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explained(error: pydantic.ValidationError) -> str:
-    details = error.errors()[0]
-    place = [str(part) for part in details["loc"]]
+    place = [str(part) for part in error.errors()[0]["loc"]]
     key = ".".join(part for part in place if not part.isdigit())
+    return f"{'.'.join(place)}: {found_and_expected(error)} Set it with --set {key}=VALUE."
+
+
+def found_and_expected(error: pydantic.ValidationError) -> str:
+    """What was found and what was expected, in the words of this project."""
+    details = error.errors()[0]
     expected = details["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     expected = expected.replace("String should match pattern", "a text of the form")
     expected = expected.replace("Tuple should have", "a list with").partition(" after valid")[0]
     expected = expected.replace("a valid tuple", "a list such as [16,32]")
-    found = f"{'.'.join(place)}: found {details['input']!r}"
-    return f"{found}; expected {expected}. Set it with --set {key}=VALUE."
+    # As the command line has it of numbers that are none, and of choices.
+    expected = expected.partition(", unable to parse")[0]
+    expected = expected.removeprefix(f"{details['input']!r} is not ").removesuffix(".")
+    return f"found {details['input']!r}; expected {expected}."

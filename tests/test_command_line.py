@@ -86,11 +86,27 @@ def test_a_light_command_imports_nothing_heavy(ask, arguments, expected):
         (("clean",), "no rule says what is outdated"),
         (("clean", "--older-than", "month"), "'month' is no age"),
         (("clean", "--keep-last", "1"), "nothing has run below"),
+        (
+            ("clean", "--keep-last", "0"),
+            "error: --keep-last: found '0'; expected greater than or equal to 1. Set it with "
+            "--keep-last N.",
+        ),
+        (("clean", "--keep-versions", "-1"), "--keep-versions: found '-1'; expected greater"),
+        (("rollback", "--to", "0"), "--to: found '0'; expected greater than or equal to 1."),
+        (("run", "--seed", "-1"), "error: --seed: found '-1'; expected greater than or equal to 0"),
+        (("run", "--seed", "one"), "--seed: found 'one'; expected a valid integer. Set it with"),
+        (("run", "--runner", "spark"), "found 'spark'; expected one of 'local', 'beam'. Set it"),
+        (("runs", "--status", "odd"), "--status: found 'odd'; expected one of 'running', "),
+        (("schedule", "--retries", "11"), "--retries: found '11'; expected less than or equal to"),
+        (("schedule", "--jitter", "-1"), "found '-1'; expected greater than or equal to 0. Set it"),
+        (("schedule", "--metrics-port", "0"), "expected greater than or equal to 1. Set it with"),
+        (("compile", "-o", "a", "--seed", "-1"), "--seed: found '-1'; expected greater than"),
     ],
 )
 def test_bad_input_is_refused_before_anything_heavy_is_imported(ask, arguments, expected):
     code, text = ask(*arguments)
     assert code == 2
-    assert "error: " in text
+    (line,) = text.strip().splitlines()
+    assert line.startswith("error: ")
     assert expected in text
     assert "Traceback" not in text
