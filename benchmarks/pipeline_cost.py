@@ -17,9 +17,9 @@ network, testing, calibration and export are not training, for any of them.
 
 `ratio_to_stock_tfx` is ours by stock TFX's. `overhead_to_stock_overhead` is (ours - plain script)
 by (stock TFX's - plain script). Both are of a single epoch of the default profile's network: with
-each one's own training taken off, sixteen epochs would say the same, hours later and with the noise
+each one's own training taken off, fifteen epochs would say the same, hours later and with the noise
 of ten minutes of training in them. What is done once per epoch, such as a snapshot, is counted as
-often as there are epochs; `--epochs 16` is the profile whole. Stock TFX trains the same layers, in
+often as there are epochs; `--epochs 15` is the profile whole. Stock TFX trains the same layers, in
 the float32 of its examples, so that its Evaluator asks as large a network as ours.
 
 `smoke_to_plain_script` takes nothing off: the whole smoke run by the plain script with the training

@@ -106,7 +106,7 @@ class TrainingConfig(_Section):
     weight_decay: Number = pydantic.Field(
         0.1, ge=0, description="share of each weight taken off per step, times the rate"
     )
-    epochs: Count = pydantic.Field(16, description="passes over the training split, at most")
+    epochs: Count = pydantic.Field(15, description="passes over the training split, at most")
     batch_size: Count = pydantic.Field(250, description="images per step")
     learning_rate: Number = pydantic.Field(0.006, gt=0, description="at its peak")
     warm_up: Number = pydantic.Field(
