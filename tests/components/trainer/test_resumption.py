@@ -186,8 +186,8 @@ def write_snapshot(folder, epochs, finished=False):
 def test_without_a_snapshot_there_is_nothing_to_go_on_from(tmp_path):
     nothing = resumption.Progress(epochs=0, finished=False, snapshot=None)
     assert resumption.read_progress(str(tmp_path / "nowhere")) == nothing
-    (tmp_path / "best.weights.h5").touch()
     write_snapshot(tmp_path / "unfinished", epochs=3)
+    (tmp_path / "unfinished" / "best.weights.h5").touch()
     assert resumption.read_progress(str(tmp_path)) == nothing
 
 
