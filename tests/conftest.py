@@ -45,6 +45,8 @@ IDX_NAMES = {
     half: (f"{half}-images-idx3-ubyte.gz", f"{half}-labels-idx1-ubyte.gz")
     for half in ("train", "t10k")
 }
+# What a copy of the project needs not, or must not have.
+_NOT_COPIED = (".*", "__pycache__", "outputs", "build", "dist", "*.egg-info", "docs", "tests")
 _HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "tensorflow_model_analysis")
 # Nothing listens on the discard port: whatever tries to download fails at once.
 _UNREACHABLE = "http://127.0.0.1:9"
@@ -169,6 +171,14 @@ def command() -> Command:
         return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
     return run
+
+
+@pytest.fixture
+def project_copy(tmp_path: Path) -> Path:
+    """A copy of the project to edit; its environment stays the one that runs the tests."""
+    copy = tmp_path / "project"
+    shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns(*_NOT_COPIED))
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -13,9 +13,9 @@ import keras
 
 from components import features
 from components.trainer.resumption import (
-    BEST_WEIGHTS_FILE,
     EpochSeeds,
     Snapshots,
+    new_best_weights,
     read_progress,
 )
 from components.trainer.schedule import WarmUpAndDecay
@@ -174,7 +174,7 @@ def training_callbacks(
       settings: patience, factors, and the shape of the schedule.
       steps_per_epoch: steps in an epoch.
       log_dir: local folder for TensorBoard, CSV and JSON.
-      backup_dir: local folder for the best weights and the snapshot of each epoch.
+      backup_dir: local folder for the snapshot of each epoch, with the best weights so far.
     """
     callbacks = [
         StopOnDivergence(backup_dir, settings.learning_rate),
@@ -185,7 +185,7 @@ def training_callbacks(
         WarmUpAndDecay(settings.learning_rate, settings.warm_up, steps_per_epoch, settings.epochs),
         *averaging(settings),
         keras.callbacks.ModelCheckpoint(
-            os.path.join(backup_dir, BEST_WEIGHTS_FILE), save_best_only=True, save_weights_only=True
+            new_best_weights(backup_dir), save_best_only=True, save_weights_only=True
         ),
         keras.callbacks.EarlyStopping(patience=settings.early_stopping_patience),
         keras.callbacks.TensorBoard(os.path.join(log_dir, "tensorboard"), write_graph=False),

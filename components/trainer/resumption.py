@@ -17,9 +17,9 @@ from typing import Any
 import keras
 import numpy as np
 
-BEST_WEIGHTS_FILE = "best.weights.h5"
 _SNAPSHOT, _UNFINISHED = "snapshot-", "unfinished"
 _STATE_FILE, _VARIABLES_FILE = "state.json", "variables.npz"
+_BEST_WEIGHTS_FILE = "best.weights.h5"
 _SEED_STATE = "seed_generator_state"
 
 # What a callback carries from epoch to epoch, by the name of its class.
@@ -64,17 +64,27 @@ class Progress:
 
 def read_progress(folder: str) -> Progress:
     """Finds the last snapshot in the local folder of a training."""
-    names = os.listdir(folder) if os.path.isdir(folder) else []
-    whole = sorted(name for name in names if name.startswith(_SNAPSHOT))
-    if not whole:
+    snapshots = _snapshots(folder)
+    if not snapshots:
         return Progress(0, False, None)
-    snapshot = os.path.join(folder, whole[-1])
-    state = _read_state(snapshot)
-    return Progress(state["epochs"], state["finished"], snapshot)
+    state = _read_state(snapshots[-1])
+    return Progress(state["epochs"], state["finished"], snapshots[-1])
+
+
+def best_weights(folder: str) -> str:
+    """The file of the best weights up to the last snapshot, which is there."""
+    return os.path.join(_snapshots(folder)[-1], _BEST_WEIGHTS_FILE)
+
+
+def new_best_weights(folder: str) -> str:
+    """Where weights are written that are better than all before, for the next snapshot to hold."""
+    return os.path.join(folder, _UNFINISHED, _BEST_WEIGHTS_FILE)
 
 
 class Snapshots(keras.callbacks.Callback):
     """Keeps the state of the training at the end of each epoch, and restores it.
+
+    The best weights are part of it: those of an epoch that is lost are lost with it.
 
     It stands last among the callbacks, since the others reset themselves when a training begins.
     """
@@ -87,7 +97,10 @@ class Snapshots(keras.callbacks.Callback):
         self._begun_at = read_progress(folder)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Restores the last snapshot, where there is one."""
+        """Restores the last snapshot, where there is one, and removes what came after it."""
+        left = os.path.join(self._folder, _UNFINISHED)
+        if os.path.isdir(left):
+            shutil.rmtree(left)
         snapshot = self._begun_at.snapshot
         if snapshot is None:
             return
@@ -110,8 +123,10 @@ class Snapshots(keras.callbacks.Callback):
 
     def _write(self, epochs: int, finished: bool) -> None:
         new = os.path.join(self._folder, _UNFINISHED)
-        shutil.rmtree(new, ignore_errors=True)
-        os.makedirs(new)
+        os.makedirs(new, exist_ok=True)
+        # ModelCheckpoint wrote them there, unless the epoch was no better than those before.
+        if not os.path.exists(new_best_weights(self._folder)):
+            shutil.copy(best_weights(self._folder), new)
         values: dict[str, Any] = {
             name: np.asarray(variable) for name, variable in _variables(self.model).items()
         }
@@ -132,6 +147,12 @@ class Snapshots(keras.callbacks.Callback):
             name: {counter: getattr(callback, counter) for counter in _COUNTERS[name]}
             for name, callback in present.items()
         }
+
+
+def _snapshots(folder: str) -> list[str]:
+    """The folders of all whole snapshots, the last one last."""
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    return [os.path.join(folder, name) for name in sorted(names) if name.startswith(_SNAPSHOT)]
 
 
 def _read_state(snapshot: str) -> dict[str, Any]:

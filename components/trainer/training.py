@@ -33,7 +33,7 @@ from components.trainer import (
     whitening,
 )
 from components.trainer.optimizer import ConvolutionMuon
-from components.trainer.resumption import BEST_WEIGHTS_FILE, read_progress
+from components.trainer.resumption import best_weights, read_progress
 from components.trainer.settings import Settings, with_hyperparameters
 
 _GOLDEN_PER_CLASS = 2
@@ -134,7 +134,7 @@ def train(
     if base_model is not None:
         warm_start.begin_at(network, base_model)
     _fit(network, settings, data, transform, splits[features.VALIDATION_SPLIT], backup_dir)
-    network.load_weights(os.path.join(backup_dir, BEST_WEIGHTS_FILE))
+    network.load_weights(best_weights(backup_dir))
     return network
 
 

@@ -13,7 +13,13 @@ from components import features
 
 
 class WarmStartError(RuntimeError):
-    """The earlier model has no weights that this network could begin with."""
+    """The earlier model has no weights that this network could begin with, and will have none.
+
+    Attributes:
+      changes: of the configuration, `key=value` each, with which a run may end otherwise.
+    """
+
+    changes = ["training.warm_start=false"]
 
 
 def begin_at(network: keras.Model, model_uri: str) -> None:

@@ -79,7 +79,17 @@ class Bounds:
 
 
 class SearchFailed(RuntimeError):
-    """No trial ended well, so there is nothing to choose from."""
+    """No trial ended well, so there is nothing to choose from.
+
+    Attributes:
+      changes: of the configuration, `key=value` each, with which a run may end otherwise. None
+        where no trial began: the same search may find more time.
+    """
+
+    def __init__(self, message: str, trials: int):
+        """Takes what is told, and how many trials there were."""
+        super().__init__(message)
+        self.changes = ["tuner.enabled=false"] if trials else []
 
 
 class Deadline:
@@ -280,7 +290,8 @@ class Search(keras_tuner.Tuner):
         raise SearchFailed(
             f"none of {len(trials)} trials ended well; expected one at least.{last} Set "
             "tuner.minutes or tuner.max_parameters higher, train without tuner.enabled, or change "
-            "the ranges in components/tuner/search.py."
+            "the ranges in components/tuner/search.py.",
+            len(trials),
         )
 
     def _best(self) -> str:

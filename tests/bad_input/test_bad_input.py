@@ -57,11 +57,11 @@ def output_dir(sample_run, tmp_path):
 
 @pytest.fixture
 def run(command, output_dir, tripwires, data):
-    def start(*arguments, folder=None, memory=None):
+    def start(*arguments, folder=None, **options):
         # What is given last wins.
         usual = ("--profile", "smoke", "--data", folder or data.path, "--output-dir", output_dir)
         few = ("--set", "split.validation_per_class=1")
-        return command("run", *usual, *few, *arguments, memory=memory, PYTHONPATH=tripwires)
+        return command("run", *usual, *few, *arguments, **options, PYTHONPATH=tripwires)
 
     return start
 
@@ -303,6 +303,40 @@ def test_an_output_folder_below_a_file_is_refused(refused, tmp_path):
 )
 def test_bad_configuration_is_refused(arguments, fragments, refused):
     assert_tells(refused(*arguments), *fragments)
+
+
+@pytest.fixture
+def on_a_processor(project_copy, tmp_path):
+    """Makes a copy of the project that finds these features where a processor says its own."""
+
+    def made(features):
+        information = tmp_path / "cpuinfo"
+        information.write_text(f"model name\t: Imagined\nflags\t\t: fpu {features} sse2\n")
+        source = project_copy / "operations" / "machine.py"
+        before = source.read_text()
+        after = before.replace('"/proc/cpuinfo"', repr(str(information)))
+        assert after != before, "the place where the features are read is no longer there"
+        source.write_text(after)
+        return project_copy
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("features", "fragments"),
+    [
+        ("avx2 avx512f", ("training.precision: found 'bfloat16'", "nor amx_bf16; expected", "Set")),
+        # It gets as far as the data.
+        ("avx2 avx512_bf16", ("is no folder",)),
+    ],
+    ids=["without", "with"],
+)
+def test_bfloat16_is_refused_before_the_data_is_looked_for(
+    features, fragments, on_a_processor, refused, tmp_path
+):
+    asked = ("--set", "training.precision=bfloat16")
+    line = refused(*asked, folder=tmp_path / "nowhere", root=on_a_processor(features))
+    assert_tells(line, *fragments)
 
 
 @pytest.fixture

@@ -1,16 +1,9 @@
-"""What the tests that run the graph share: small data, a served model, ML Metadata, a project."""
-
-import shutil
-from pathlib import Path
+"""What the tests that run the graph share: small data, a served model, ML Metadata."""
 
 import pytest
 
 from pipeline import records
 from pipeline.nodes import NODES
-
-PROJECT = Path(__file__).resolve().parents[2]
-# What a copy of the project needs not, or must not have.
-NOT_COPIED = (".*", "__pycache__", "outputs", "build", "dist", "*.egg-info", "docs", "tests")
 
 
 def settings(**values):
@@ -95,11 +88,3 @@ def nodes_of(store_of):
         return records.read_nodes(store_of(run), run.receipt["run_id"], list(NODES))
 
     return read
-
-
-@pytest.fixture
-def project_copy(tmp_path):
-    """A copy of the project to edit; its environment stays the one that runs the tests."""
-    copy = tmp_path / "project"
-    shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns(*NOT_COPIED))
-    return copy

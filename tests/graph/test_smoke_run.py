@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from components import image_schema
+from components import features, image_schema
+from pipeline import precision
 from pipeline.nodes import NODES
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -50,6 +51,15 @@ def test_its_receipt_has_the_promised_form(sample_run):
     schema = json.loads(RECEIPT_SCHEMA.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.Draft202012Validator(schema).validate(sample_run.receipt)
+
+
+def test_its_receipt_names_the_precision_that_trainer_computed_in(sample_run, nodes_of):
+    receipt = sample_run.receipt
+    folder = Path(nodes_of(sample_run)["Trainer"].output("model_run").uri)
+    report = json.loads((folder / features.TRAINING_REPORT_FILE).read_text())
+    assert receipt["config"]["training"]["precision"] == "auto"
+    assert receipt["precision"] == precision.resolve("auto", receipt["cpu_features"])
+    assert receipt["precision"] == report["precision"]
 
 
 def test_the_smoke_network_learns_the_sample(sample_run):

@@ -89,3 +89,5 @@ def test_a_search_in_which_no_trial_ends_well_fails_the_run(run_few, asked, set_
     assert run.receipt["failure"]["node"] == "Tuner"
     assert "none of 2 trials ended well" in run.receipt["failure"]["message"]
     assert run.receipt["nodes"]["Trainer"]["status"] == "not run"
+    command = f"{run.receipt['command']} --set tuner.enabled=false"
+    assert f"Go on     {command} (what is complete is not run again)" in run.outcome.output

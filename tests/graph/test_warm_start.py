@@ -42,3 +42,5 @@ def test_another_network_is_told_from_the_served_one(first, run_few, set_values)
     assert run.receipt["failure"]["node"] == "Trainer"
     assert "block1_conv1" in run.receipt["failure"]["message"]
     assert "training.widths" in run.receipt["failure"]["message"]
+    command = f"{run.receipt['command']} --set training.warm_start=false"
+    assert f"Go on     {command} (what is complete is not run again)" in run.outcome.output

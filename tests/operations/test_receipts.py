@@ -1,5 +1,6 @@
 """The receipt: of the form that its schema gives, and true to how the nodes ended."""
 
+import dataclasses
 import datetime
 import io
 import json
@@ -13,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from operations import receipts
-from operations.run import exit_code
+from operations import machine, receipts
+from operations.run import exit_code, prepare
 from pipeline import records
 from pipeline.nodes import NODES
 
@@ -58,6 +59,29 @@ def test_the_receipt_says_what_a_run_is_made_of(receipt, prepared):
     assert len(receipt["data"]["sha256"]) == 4
     assert receipt["threads"] >= 1
     assert {"tensorflow", "keras", "tfx", "python"} <= set(receipt["versions"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "cpu_features", "precision"),
+    [
+        ("auto", ["avx2"], "float32"),
+        ("auto", ["avx2", "amx_bf16"], "bfloat16"),
+        ("float32", ["avx2", "amx_bf16"], "float32"),
+    ],
+)
+def test_the_precision_is_the_one_that_was_decided_on(
+    asked, cpu_features, precision, request_, progress, monkeypatch
+):
+    monkeypatch.setattr(machine, "cpu_features", lambda: cpu_features)
+    request = dataclasses.replace(
+        request_, data="sample", assignments=(f"training.precision={asked}",)
+    )
+    began = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+    prepared = prepare(request, progress)
+    receipt = receipts.begun("20260102-030405", began, prepared, request, "9" * 64)
+    check(receipt)
+    assert receipt["precision"] == precision
+    assert receipt["config"]["training"]["precision"] == asked
 
 
 def test_a_whole_receipt_fits_the_schema(pushed_receipt):

@@ -37,7 +37,11 @@ class SteeredLoss(keras.callbacks.Callback):
 
 
 class Death(keras.callbacks.Callback):
-    """Kills the process in an epoch, counted from 1: `amid` it, or while its end is `kept`."""
+    """Kills the process in an epoch, counted from 1.
+
+    It dies `amid` the epoch, while its end is `kept`, or while training, of which it is the last,
+    is marked as `finished`.
+    """
 
     def __init__(self, moment, epoch):
         super().__init__()
@@ -48,12 +52,19 @@ class Death(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         self._now = epoch + 1
         if self._moment == "kept" and epoch == self._epoch:
-            # The snapshot is written next, and is whole when it gets its name.
-            os.rename = die
+            self._die_with_the_snapshot()
 
     def on_train_batch_end(self, batch, logs=None):
         if self._moment == "amid" and self._now == self._epoch:
             die()
+
+    def on_train_end(self, logs=None):
+        if self._moment == "finished" and self._now == self._epoch:
+            self._die_with_the_snapshot()
+
+    def _die_with_the_snapshot(self):
+        # It is written next, and is whole when it gets its name.
+        os.rename = die
 
 
 def die(*_):

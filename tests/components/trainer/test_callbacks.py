@@ -5,20 +5,28 @@ import dataclasses
 import json
 import logging
 import math
+from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
 from components.trainer import callbacks
-from components.trainer.resumption import BEST_WEIGHTS_FILE, Snapshots
+from components.trainer.resumption import best_weights, new_best_weights
 
 
 @pytest.fixture
 def fit():
     """Fits a tiny network with these callbacks on these targets."""
 
-    def fitted(callback_list, targets=1.0, epochs=2, learning_rate=0.25, ema_momentum=0.0):
+    def fitted(
+        callback_list,
+        targets=1.0,
+        epochs=2,
+        learning_rate=0.25,
+        ema_momentum=0.0,
+        initial_epoch=0,
+    ):
         keras.utils.set_random_seed(1)
         network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="head")])
         optimizer = keras.optimizers.Adam(
@@ -32,6 +40,7 @@ def fit():
             inputs,
             outputs,
             validation_data=(inputs, np.ones((8, 1), np.float32)),
+            initial_epoch=initial_epoch,
             epochs=epochs,
             verbose=0,
             callbacks=callback_list,
@@ -66,13 +75,11 @@ class Poison(keras.callbacks.Callback):
             head.set_weights([np.full_like(weight, math.nan) for weight in head.get_weights()])
 
 
-def test_a_later_divergence_names_the_last_checkpoint_which_is_good(fit, tmp_path):
-    folder = str(tmp_path)
-    history = callbacks.History(folder)
-    others = [callbacks.StopOnDivergence(folder, 0.25), history]
+def test_a_later_divergence_names_the_last_checkpoint_which_is_good(fit, chosen):
+    callback_list, _, backup_dir = chosen(epochs=5)
     with pytest.raises(callbacks.TrainingDiverged) as caught:
-        fit([*others, Snapshots(folder, others), Poison(3)], epochs=5)
-    snapshot = tmp_path / "snapshot-00002"
+        fit([*callback_list, Poison(3)], epochs=5)
+    snapshot = backup_dir / "snapshot-00002"
     assert "became nan in epoch 3" in str(caught.value)
     assert f"The last good checkpoint, of epoch 2, is {snapshot}." in str(caught.value)
     with np.load(snapshot / "variables.npz") as saved:
@@ -146,7 +153,7 @@ def chosen(settings, tmp_path):
     def made(**changes):
         folders = [tmp_path / name for name in ("logs", "backup")]
         for folder in folders:
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
         unaveraged = dataclasses.replace(settings, ema_momentum=0.0)
         changed = dataclasses.replace(unaveraged, **changes)
         return callbacks.training_callbacks(changed, 1, *map(str, folders)), *folders
@@ -157,7 +164,7 @@ def chosen(settings, tmp_path):
 def test_a_training_leaves_its_logs_and_its_best_weights(fit, chosen):
     callback_list, log_dir, backup_dir = chosen()
     fit(callback_list)
-    assert (backup_dir / BEST_WEIGHTS_FILE).is_file()
+    assert Path(best_weights(str(backup_dir))).is_file()
     assert list((log_dir / "tensorboard").rglob("events.*"))
     assert len((log_dir / "history.csv").read_text().splitlines()) == 3
     assert len(json.loads((log_dir / "history.json").read_text())) == 2
@@ -167,7 +174,7 @@ def test_a_divergence_keeps_no_weights(fit, chosen):
     callback_list, _, backup_dir = chosen()
     with pytest.raises(callbacks.TrainingDiverged):
         fit(callback_list, targets=math.nan)
-    assert not (backup_dir / BEST_WEIGHTS_FILE).exists()
+    assert not list(backup_dir.rglob("*.h5"))
 
 
 def test_training_ends_early_without_progress(fit, chosen):
@@ -211,6 +218,46 @@ def test_the_moving_average_of_the_weights_is_what_is_validated_and_kept(fit, ch
     for kernel, bias in averages:
         losses.append(float((kernel.sum() + bias[0] - 1) ** 2))
     assert [entry["val_loss"] for entry in history] == pytest.approx(losses, rel=1e-4)
-    network.load_weights(backup_dir / BEST_WEIGHTS_FILE)
+    network.load_weights(best_weights(str(backup_dir)))
     for ours, expected in zip(network.get_weights(), averages[int(np.argmin(losses))], strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-5)
+
+
+class Losses(keras.callbacks.Callback):
+    """Sets the validation loss of each epoch, ahead of all callbacks that look at it."""
+
+    def __init__(self, *losses):
+        super().__init__()
+        self._losses = losses
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_loss"] = self._losses[epoch]
+
+
+class Break(keras.callbacks.Callback):
+    """Ends training when so many epochs are over, ahead of the snapshot of the last of them."""
+
+    def __init__(self, epochs):
+        super().__init__()
+        self._epochs = epochs
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if epoch == self._epochs:
+            raise KeyboardInterrupt
+
+
+def test_the_best_weights_are_those_of_the_epochs_that_count(fit, chosen):
+    """Not those of an epoch that was lost and, done again, is no longer the best."""
+    values = {"learning_rate": 0.4, "warm_up": 0.0, "epochs": 3}
+    callback_list, _, backup_dir = chosen(**values)
+    steps = Steps()
+    with pytest.raises(KeyboardInterrupt):
+        fit([Losses(2, 1), Break(2), *callback_list, steps], epochs=3)
+    first, lost = steps.weights
+    assert not np.array_equal(first[0], lost[0])
+    assert Path(new_best_weights(str(backup_dir))).is_file()
+    callback_list, _, _ = chosen(**values)
+    network = fit([Losses(2, 3, 4), *callback_list], epochs=3, initial_epoch=1)
+    network.load_weights(best_weights(str(backup_dir)))
+    for ours, expected in zip(network.get_weights(), first, strict=True):
+        np.testing.assert_array_equal(ours, expected)

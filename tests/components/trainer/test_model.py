@@ -14,6 +14,8 @@ import pytest
 from components.trainer import training
 from components.trainer.augmentation import augmentation_layers
 from components.trainer.model import build_classifier, build_network
+from components.trainer.settings import Augmentation
+from pipeline import config
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -182,10 +184,12 @@ def test_the_classifier_of_a_network_in_bfloat16_computes_in_float32(
     np.testing.assert_array_equal(classifier(images, training=False), probabilities)
 
 
-def test_the_network_also_trains_under_jax(settings, no_augmentation):
-    chosen = dataclasses.replace(
-        settings, widths=(4,), augmentation=dataclasses.replace(no_augmentation, flip=True)
-    )
+def test_the_network_also_trains_under_jax(settings):
+    """With the augmentation that production runs with."""
+    augmentation = Augmentation(**config.load("default").training.augmentation.model_dump())
+    layers = [layer.name for layer in augmentation_layers(augmentation, seed=1)]
+    assert layers == ["flip", "shift", "erasing"]
+    chosen = dataclasses.replace(settings, widths=(4,), augmentation=augmentation)
     ended = subprocess.run(
         [sys.executable, "-c", STEP_UNDER_JAX],
         input=json.dumps(dataclasses.asdict(chosen)),

@@ -19,7 +19,7 @@ from components.trainer import resumption, training
 PROJECT = Path(__file__).resolve().parents[3]
 SCRIPT = Path(__file__).with_name("killed_training.py")
 # Where the processes that share a folder die, with the number of the epoch; the last one lives.
-DEATHS = [("kept", 4), ("amid", 8), None]
+DEATHS = [("kept", 1), ("kept", 4), ("amid", 8), ("finished", 8), None]
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +94,8 @@ def trainings(arguments, tmp_path_factory):
         env={**os.environ, "PYTHONPATH": str(PROJECT)},
     )
     assert ended.returncode == 0, ended.stderr
-    killed = -signal.SIGKILL
-    assert json.loads(ended.stdout) == [0, killed, killed, 0], ended.stderr
+    codes = [-signal.SIGKILL if death else 0 for death in DEATHS]
+    assert json.loads(ended.stdout) == [0, *codes], ended.stderr
     return Left(unbroken), [Left(Path(f"{broken}-{number}")) for number in range(len(DEATHS))]
 
 
@@ -106,32 +106,37 @@ def assert_same_arrays(found, expected):
 
 
 def test_the_processes_died_where_it_matters(trainings, arguments):
-    """After a cut of the rate, with epochs left; the second without progress behind it."""
-    _, (kept, amid, _) = trainings
-    assert [left.progress.epochs for left in (kept, amid)] == [3, 7]
-    assert not any(left.progress.finished for left in (kept, amid))
+    """Before the first snapshot; twice after a cut of the rate, with epochs left; at the end.
+
+    The second of those with epochs left is without progress behind it.
+    """
+    _, (first, kept, amid, last, _) = trainings
+    assert [left.progress.epochs for left in (first, kept, amid, last)] == [0, 3, 7, 7]
+    assert not any(left.progress.finished for left in (first, kept, amid, last))
     assert amid.progress.epochs < arguments["settings"].epochs
     assert kept.counters["WarmUpAndDecay"]["cut"] == pytest.approx(0.5)
     assert amid.counters["WarmUpAndDecay"]["cut"] == pytest.approx(0.25)
     assert amid.counters["EarlyStopping"]["wait"] == 1
 
 
-def test_the_process_that_died_writing_left_its_epoch_half_written(trainings):
-    _, (kept, amid, _) = trainings
-    assert (kept.folder / "unfinished" / "variables.npz").is_file()
-    assert len(kept.history) == 4
+def test_the_processes_that_died_writing_left_their_epoch_half_written(trainings):
+    _, (first, kept, amid, last, _) = trainings
+    for left, epochs in ((first, 1), (kept, 4), (last, 8)):
+        assert (left.folder / "unfinished" / "variables.npz").is_file()
+        assert (left.folder / "unfinished" / "best.weights.h5").is_file()
+        assert len(left.history) == epochs
     assert not (amid.folder / "unfinished").exists()
 
 
 def test_the_best_weights_are_those_of_the_unbroken_training(trainings):
-    unbroken, (_, _, resumed) = trainings
+    unbroken, (*_, resumed) = trainings
     best = resumed.counters["EarlyStopping"]["best_epoch"] + 1
     assert best == 6, "the best epoch lies between the deaths"
     assert_same_arrays(resumed.returned, unbroken.returned)
 
 
 def test_all_that_was_measured_is_that_of_the_unbroken_training(trainings):
-    unbroken, (_, _, resumed) = trainings
+    unbroken, (*_, resumed) = trainings
     assert [entry["epoch"] for entry in resumed.history] == list(range(1, 9))
     assert resumed.history == unbroken.history
     tables = [(left.folder / "logs" / "history.csv").read_text() for left in (resumed, unbroken)]
@@ -139,7 +144,7 @@ def test_all_that_was_measured_is_that_of_the_unbroken_training(trainings):
 
 
 def test_the_counters_of_the_callbacks_are_those_of_the_unbroken_training(trainings):
-    unbroken, (_, _, resumed) = trainings
+    unbroken, (*_, resumed) = trainings
     assert set(resumed.counters) == {
         "ReduceLROnPlateau",
         "EarlyStopping",
@@ -152,13 +157,14 @@ def test_the_counters_of_the_callbacks_are_those_of_the_unbroken_training(traini
 
 
 def test_network_optimizer_and_random_layers_end_as_in_the_unbroken_training(trainings):
-    unbroken, (_, _, resumed) = trainings
+    unbroken, (*_, resumed) = trainings
     assert_same_arrays(resumed.variables, unbroken.variables)
 
 
-def test_each_death_left_one_snapshot_that_the_unbroken_training_passed_through(trainings):
-    unbroken, broken = trainings
-    for left in broken:
+def test_each_death_after_the_first_left_one_snapshot_of_the_unbroken_training(trainings):
+    unbroken, (first, *others) = trainings
+    assert not list(first.folder.glob("snapshot-*"))
+    for left in others:
         assert len(list(left.folder.glob("snapshot-*"))) == 1
         past = left.counters["History"]["epochs"]
         assert past == unbroken.history[: left.progress.epochs]
@@ -186,8 +192,8 @@ def write_snapshot(folder, epochs, finished=False):
 def test_without_a_snapshot_there_is_nothing_to_go_on_from(tmp_path):
     nothing = resumption.Progress(epochs=0, finished=False, snapshot=None)
     assert resumption.read_progress(str(tmp_path / "nowhere")) == nothing
-    (tmp_path / "best.weights.h5").touch()
     write_snapshot(tmp_path / "unfinished", epochs=3)
+    (tmp_path / "unfinished" / "best.weights.h5").touch()
     assert resumption.read_progress(str(tmp_path)) == nothing
 
 

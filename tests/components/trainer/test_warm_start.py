@@ -32,6 +32,7 @@ def refusal(network, uri):
         warm_start.begin_at(network, uri)
     for ours, theirs in zip(network.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+    assert caught.value.changes == ["training.warm_start=false"]
     return str(caught.value)
 
 
