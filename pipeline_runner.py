@@ -35,44 +35,18 @@ os.environ["TF_USE_LEGACY_KERAS"] = "0"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 from enum import StrEnum  # noqa: E402
-from typing import TYPE_CHECKING, Annotated, Any  # noqa: E402
+from typing import TYPE_CHECKING, Annotated  # noqa: E402
 
 import typer  # noqa: E402
-from typer.core import TyperGroup  # noqa: E402
+
+from pipeline import command_line  # noqa: E402
 
 if TYPE_CHECKING:
     from operations.run import Request
 
 
-class Commands(TyperGroup):
-    """Tells of a value that an option does not take as of all other bad input."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Runs a command.
-
-        Raises:
-          ConfigurationError: where an option does not take the value that it is given.
-        """
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            import pydantic
-
-            from pipeline.config import found_and_expected
-            from pipeline.errors import ConfigurationError
-
-            parameter, cause = error.param, error.__cause__
-            # Of what is missing, Typer tells.
-            if parameter is None or not isinstance(cause, pydantic.ValidationError):
-                raise
-            option, value = parameter.opts[0], parameter.metavar or "VALUE"
-            raise ConfigurationError(
-                f"{option}: {found_and_expected(cause)} Set it with {option} {value}."
-            ) from error
-
-
 app = typer.Typer(
-    cls=Commands,
+    cls=command_line.Commands,
     help="Turns labelled small images into a pushed, reviewed classifier.",
     no_args_is_help=True,
     add_completion=False,
@@ -837,14 +811,8 @@ def _print_receipt(receipt: dict, output_dir: Path, as_json: bool) -> None:
 
 
 def main() -> None:
-    """Runs a command; tells errors that have words for themselves in words."""
-    from pipeline.errors import PipelineError
-
-    try:
-        app()
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    """Runs a command."""
+    command_line.start(app)
 
 
 if __name__ == "__main__":

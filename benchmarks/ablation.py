@@ -22,6 +22,7 @@ from benchmarks.session import Session
 from benchmarks.spread import spread
 from benchmarks.tables import Table
 from components import features
+from pipeline import command_line
 from pipeline import data as data_sets
 from pipeline.errors import ConfigurationError
 
@@ -65,6 +66,7 @@ app = command.application()
 
 
 @app.command(
+    cls=command_line.Command,
     epilog="""Examples:
 
 `python -m benchmarks.ablation --data ~/fashion-mnist --markdown`
@@ -79,7 +81,7 @@ points where 500 have 0.31.
 `python -m benchmarks.ablation --short` sees that it works.
 
 Variants: """
-    + ", ".join(VARIANTS)
+    + ", ".join(VARIANTS),
 )
 def main(
     variant: Annotated[
@@ -250,4 +252,4 @@ def _line(run: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    command.start(app)
+    command_line.start(app)

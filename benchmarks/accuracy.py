@@ -18,6 +18,7 @@ from benchmarks.session import Session
 from benchmarks.spread import spread
 from benchmarks.tables import Table
 from components import features
+from pipeline import command_line
 from pipeline import config as configurations
 
 if TYPE_CHECKING:
@@ -31,13 +32,14 @@ app = command.application()
 
 
 @app.command(
+    cls=command_line.Command,
     epilog="""Examples:
 
 `python -m benchmarks.accuracy --data ~/fashion-mnist --json`
 
 `python -m benchmarks.accuracy --profile smoke --seeds 1,2,3,4,5`
 
-`python -m benchmarks.accuracy --short` sees that it works."""
+`python -m benchmarks.accuracy --short` sees that it works.""",
 )
 def main(
     profile: Annotated[
@@ -172,4 +174,4 @@ def _line(repeat: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    command.start(app)
+    command_line.start(app)

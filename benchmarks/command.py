@@ -1,14 +1,13 @@
-"""What the command lines of the benchmarks share: their options, and how errors are told."""
+"""What the command lines of the benchmarks share: their options, and how those are read."""
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
 from pipeline.data import AUTO, SAMPLE
-from pipeline.errors import ConfigurationError, PipelineError
+from pipeline.errors import ConfigurationError
 
 Short = Annotated[
     bool,
@@ -48,15 +47,6 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-
-
-def start(app: typer.Typer) -> None:
-    """Runs a command; tells errors that have words for themselves in words."""
-    try:
-        app()
-    except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
 
 
 def data_argument(given: str | None, short: bool) -> str:

@@ -45,9 +45,9 @@ import typer
 from benchmarks import command, epoch_clock, observed, trainings
 from benchmarks.session import Session
 from benchmarks.tables import Table
+from pipeline import command_line, records
 from pipeline import config as configurations
 from pipeline import data as data_sets
-from pipeline import records
 from pipeline.data import DataSet
 from pipeline.errors import ConfigurationError
 from pipeline.locations import LOG_FILE
@@ -93,6 +93,7 @@ class Task:
 
 
 @app.command(
+    cls=command_line.Command,
     epilog="""Examples:
 
 `python -m benchmarks.pipeline_cost --data ~/fashion-mnist --json`
@@ -101,7 +102,7 @@ class Task:
 
 `python -m benchmarks.pipeline_cost --profile smoke` compares with a small network.
 
-`python -m benchmarks.pipeline_cost --short` sees that it works."""
+`python -m benchmarks.pipeline_cost --short` sees that it works.""",
 )
 def main(
     profile: Annotated[str, typer.Option(help="Whose network; --short takes smoke.")] = "default",
@@ -378,4 +379,4 @@ def _line(repeat: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    command.start(app)
+    command_line.start(app)

@@ -39,9 +39,9 @@ from benchmarks.session import Session
 from benchmarks.tables import Table
 from components.image_schema import ImageSchema
 from operations import machine, temporary
+from pipeline import command_line, precision, records
 from pipeline import config as configurations
 from pipeline import data as data_sets
-from pipeline import precision, records
 from pipeline.data import DataSet
 from pipeline.errors import ConfigurationError, OutputError
 from pipeline.locations import TEMPORARY_FOLDER, Locations
@@ -99,6 +99,7 @@ class Case:
 
 
 @app.command(
+    cls=command_line.Command,
     epilog="""Examples:
 
 `python -m benchmarks.scale --data ~/fashion-mnist --json`
@@ -107,7 +108,7 @@ class Case:
 
 `TMPDIR=/large python -m benchmarks.scale` takes a disk with room: 2.2 GB for 700,000 images.
 
-`python -m benchmarks.scale --short` sees that it works."""
+`python -m benchmarks.scale --short` sees that it works.""",
 )
 def main(
     sizes: Annotated[
@@ -355,4 +356,4 @@ def _line(count: int, repeat: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    command.start(app)
+    command_line.start(app)

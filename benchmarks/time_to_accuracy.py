@@ -29,6 +29,7 @@ from benchmarks.session import Session
 from benchmarks.spread import spread
 from benchmarks.tables import Table
 from components import features
+from pipeline import command_line
 from pipeline.config import Config
 from pipeline.errors import ConfigurationError
 
@@ -72,13 +73,14 @@ app = command.application()
 
 
 @app.command(
+    cls=command_line.Command,
     epilog="""Examples:
 
 `python -m benchmarks.time_to_accuracy --data ~/fashion-mnist --json`
 
 `python -m benchmarks.time_to_accuracy --threshold 0.90 --no-notebook` tries a plan out.
 
-`python -m benchmarks.time_to_accuracy --short` sees that it works."""
+`python -m benchmarks.time_to_accuracy --short` sees that it works.""",
 )
 def main(
     threshold: Annotated[
@@ -350,4 +352,4 @@ def _key(threshold: float) -> str:
 
 
 if __name__ == "__main__":
-    command.start(app)
+    command_line.start(app)

@@ -27,6 +27,7 @@ from benchmarks.pace import Pace
 from benchmarks.session import Session
 from benchmarks.spread import spread
 from benchmarks.tables import Table
+from pipeline import command_line
 
 NAME = "training_speed"
 OURS, OURS_FLOAT32 = "ours", "ours_float32"
@@ -43,13 +44,14 @@ app = command.application()
 
 
 @app.command(
+    cls=command_line.Command,
     epilog="""Examples:
 
 `python -m benchmarks.training_speed --data ~/fashion-mnist`
 
 `python -m benchmarks.training_speed --repeats 9 --record speed.json --json`
 
-`python -m benchmarks.training_speed --short` sees that it works."""
+`python -m benchmarks.training_speed --short` sees that it works.""",
 )
 def main(
     profile: Annotated[str, typer.Option(help="Whose network and batch size.")] = "default",
@@ -154,4 +156,4 @@ def _line(number: int, repeats: int, name: str, pace: Pace) -> str:
 
 
 if __name__ == "__main__":
-    command.start(app)
+    command_line.start(app)

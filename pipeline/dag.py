@@ -34,7 +34,7 @@ from components.trainer.component import ImageTrainer
 from components.transform import ImageTransform
 from components.tuner.component import ImageTuner
 from pipeline import fingerprint, gates
-from pipeline.config import Config
+from pipeline.config import Config, TrainingConfig
 from pipeline.locations import Locations, RemoteLocations
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def create_pipeline(
             examples=examples,
             transform_graph=transform.outputs["transform_graph"],
             schema=schema_gen.outputs["schema"],
-            settings={**settings, "epochs": config.tuner.epochs},
+            settings=_trial_settings(settings, config.tuner.epochs),
             bounds=config.tuner.model_dump(exclude={"enabled", "epochs"}),
             seed=config.seed,
             data_digest=data.digest,
@@ -263,6 +263,21 @@ def _mark_code(components: list[Any], arithmetic: dict[str, Any]) -> None:
         modules = (type(component).__module__, *_FURTHER_CODE.get(component.id, ()))
         further = arithmetic if component.id in _COMPUTING else {}
         fingerprint.mark(component, modules, further)
+
+
+# Settings that no trial of the Tuner heeds: for another value of theirs it need not search anew.
+_OF_NO_TRIAL = {
+    "early_stopping_patience",
+    "flip_averaging",
+    "plateau_factor",
+    "plateau_patience",
+    "warm_start",
+}
+
+
+def _trial_settings(settings: dict[str, Any], epochs: int) -> dict[str, Any]:
+    defaults = TrainingConfig().model_dump(include=_OF_NO_TRIAL)
+    return {**settings, **defaults, "epochs": epochs}
 
 
 def _training_settings(

@@ -8,6 +8,7 @@ and of whatever else its results depend on is therefore one of its parameters.
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import json
 import pathlib
@@ -15,7 +16,8 @@ from typing import Any
 
 from tfx.dsl.components.base import base_component
 
-PARAMETER = "code_fingerprint"
+from pipeline.nodes import CODE_FINGERPRINT
+
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _LOCK = _ROOT / "requirements.txt"
 
@@ -27,7 +29,7 @@ def mark(
 
     TFX itself adds parameters to finished components in this way, for packaged user modules.
     """
-    component.spec.exec_properties[PARAMETER] = combined(fingerprint(modules), further)
+    component.spec.exec_properties[CODE_FINGERPRINT] = combined(fingerprint(modules), further)
 
 
 def fingerprint(modules: tuple[str, ...]) -> str:
@@ -46,25 +48,32 @@ def _closure(modules: tuple[str, ...]) -> set[pathlib.Path]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += [file for name in _imported(path) for file in _files(name)]
+            names = _imported(path.read_text(encoding="utf-8"))
+            waiting += [file for name in names for file in _files(name)]
     return found
 
 
 def _files(module: str) -> list[pathlib.Path]:
-    """The source files of a dotted name: a module, a package, or a name inside a module."""
+    """The source files of a dotted name: a module, a package, or a name inside a module.
+
+    With those of all packages that it is in, which Python runs first.
+    """
     path = _ROOT.joinpath(*module.split("."))
-    candidates = [path.with_suffix(".py"), path / "__init__.py"]
+    packages = [path, *path.parents[: module.count(".")]]
+    candidates = [path.with_suffix(".py"), *(package / "__init__.py" for package in packages)]
     return [candidate for candidate in candidates if candidate.is_file()]
 
 
-def _imported(path: pathlib.Path) -> set[str]:
+# Most files are met again in the next node.
+@functools.cache
+def _imported(source: str) -> frozenset[str]:
     names: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom) and node.module:
             names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
-    return {name for name in names if name.split(".")[0] == "components"}
+    return frozenset(name for name in names if name.split(".")[0] == "components")
 
 
 def combined(*parts: object) -> str:

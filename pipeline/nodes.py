@@ -9,6 +9,8 @@ CORRUPTION = "Corruption"
 ROBUSTNESS_EVALUATOR = "RobustnessEvaluator"
 BLESSING = "Blessing"
 PUSHER = "Pusher"
+# The parameter of a node that stands for the code that it runs.
+CODE_FINGERPRINT = "code_fingerprint"
 
 NODES = (
     "ImportSchemaGen",

@@ -297,6 +297,43 @@ def test_a_bad_value_is_told_in_words(name, option, value, run):
         run(name, option, value)
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "value", "least"),
+    [
+        ("ablation", "--epochs", "0", 1),
+        ("pipeline_cost", "--epochs", "0", 1),
+        ("pipeline_cost", "--repeats", "-1", 1),
+        ("scale", "--repeats", "0", 1),
+        ("scale", "--seed", "-1", 0),
+        ("time_to_accuracy", "--limit", "0", 1),
+        ("training_speed", "--images", "10", 1000),
+        ("training_speed", "--repeats", "0", 1),
+    ],
+)
+def test_a_value_out_of_range_is_told_as_all_other_bad_input(name, option, value, least, run):
+    with pytest.raises(UsageError) as caught:
+        run(name, option, value)
+    assert str(caught.value) == (
+        f"{option}: found '{value}'; expected greater than or equal to {least}. Set it with "
+        f"{option} VALUE."
+    )
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_text_in_the_place_of_a_number_ends_in_one_line(name):
+    """As a person sees it: every benchmark has the command line that the others have."""
+    option = {"accuracy": "--seeds", "ablation": "--epochs", "time_to_accuracy": "--limit"}
+    ended = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", option.get(name, "--repeats"), "many"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("error: ") and "found 'many'; expected" in line
+
+
 def test_a_short_form_leaves_no_record_unless_asked(tmp_path):
     began = record.datetime.datetime(2026, 1, 2, 3, 4, 5)
     assert record.place(None, "accuracy", True, began) is None

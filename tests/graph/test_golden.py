@@ -10,7 +10,6 @@ cluster are given differ in what `DIFFERENCES` lists, and in nothing else.
 import fnmatch
 import importlib
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 from components.example_gen.idx import IdxPair
 from operations.compile import SCHEMA_IN_IMAGE
-from pipeline import config, dag, data, fingerprint
+from pipeline import config, dag, data
 from pipeline.locations import Locations, RemoteLocations
 from pipeline.nodes import expected_nodes
 from pipeline.resources import Resources
@@ -65,7 +64,7 @@ def compiled(configured):
     return compiler.Compiler().compile(local_graph(configured))
 
 
-def local_graph(configured, arithmetic=None):
+def local_graph(configured):
     """The graph of a configuration for data and folders that do not exist."""
     pairs = {
         name: IdxPair(
@@ -79,7 +78,7 @@ def local_graph(configured, arithmetic=None):
         for name, count in (("train", 60000), ("t10k", 10000))
     }
     found = data.DataSet("data", False, (pairs["train"],), pairs["t10k"], "the schema's content")
-    return create_graph(configured, found, Locations(Path("/outputs")), arithmetic)
+    return create_graph(configured, found, Locations(Path("/outputs")))
 
 
 def job_for_a_cluster(configured):
@@ -91,7 +90,7 @@ def job_for_a_cluster(configured):
     return kubeflow.pipeline_job(graph, "registry.example.org/clothes:1", resources)
 
 
-def create_graph(configured, found, locations, arithmetic=None):
+def create_graph(configured, found, locations):
     schema, _ = data.read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
     return dag.create_pipeline(
         config.pipeline_name(configured, sample=False),
@@ -100,7 +99,7 @@ def create_graph(configured, found, locations, arithmetic=None):
         schema,
         locations,
         "float32",
-        arithmetic or {},
+        {},
         ENGINE_ARGUMENTS,
     )
 
@@ -319,55 +318,6 @@ def test_every_node_that_computes_knows_its_code(configured):
         node = entry.pipeline_node
         if node.node_info.id != "Resolver":
             assert "code_fingerprint" in node.parameters.parameters, node.node_info.id
-
-
-def parameters(graph):
-    """What TFX's cache compares, by node."""
-    return {
-        component.id: dict(component.exec_properties)
-        for component in graph.components
-        if component.id != "Resolver"
-    }
-
-
-def test_another_processor_makes_anew_what_tensorflow_computes():
-    """Its sums differ in their last digits; what is copied and counted stays."""
-    whole = config.load("default", WHOLE)
-    here, there = (
-        parameters(local_graph(whole, {"threads": 2, "onednn": onednn})) for onednn in (True, False)
-    )
-    assert {node for node in here if here[node] != there[node]} == {
-        "Tuner",
-        "Trainer",
-        "Predictions",
-        "Evaluator",
-        "RobustnessEvaluator",
-    }
-
-
-@pytest.mark.parametrize(
-    ("file", "counts"),
-    [
-        ("components/example_gen/split.py", True),
-        ("components/transform.py", True),
-        ("components/trainer/optimizer.py", True),
-        ("components/data_gate/checks.py", False),
-    ],
-)
-def test_a_training_goes_on_where_it_would_have_come_to_the_same(
-    file, counts, tmp_path, monkeypatch
-):
-    """Its snapshots are found by an identity, which follows the code of all that it begins on."""
-    configured = config.load("default")
-    before = parameters(local_graph(configured))["Trainer"]["custom_config"]
-    root = tmp_path / "project"
-    shutil.copytree(PROJECT / "components", root / "components")
-    shutil.copy(PROJECT / "requirements.txt", root)
-    with (root / file).open("a") as edited:
-        edited.write("# changed\n")
-    monkeypatch.setattr(fingerprint, "_ROOT", root)
-    after = parameters(local_graph(configured))["Trainer"]["custom_config"]
-    assert (json.loads(before)["identity"] != json.loads(after)["identity"]) == counts
 
 
 def test_two_compilations_are_equal(configured):

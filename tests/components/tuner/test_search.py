@@ -208,6 +208,19 @@ def test_a_real_trial_learns_and_ends_alike_each_time(make_search, fit_arguments
     assert scores[0] == scores[1] > 0.5
 
 
+def test_a_trial_heeds_nothing_of_what_its_node_is_not_told(make_search, settings, fit_arguments):
+    """The graph hands the Tuner the same values of these whatever the configuration says."""
+    patience = ("plateau_patience", "plateau_factor", "early_stopping_patience")
+    # Whoever counted on a patience would fail.
+    unheeded = {**dict.fromkeys(patience), "flip_averaging": True, "warm_start": True}
+    losses = []
+    for own in (settings, dataclasses.replace(settings, **unheeded)):
+        made = make_search(Watched, own=own, trials=1)
+        made.search(**fit_arguments)
+        losses += made.hypermodel.losses
+    assert losses[0] == pytest.approx(losses[1])
+
+
 def test_averaged_weights_are_what_is_judged(make_search, settings, fit_arguments):
     losses = []
     for momentum in (0.0, 0.9):

@@ -1,0 +1,494 @@
+"""Which nodes run again after an edit: those that it concerns, and those that take their results.
+
+No graph is run here. TFX's cache compares the name of the pipeline, the parameters of a node and
+the artifacts that it takes; so the graphs of a project as it was and as it was edited are built and
+held against each other. `test_cache.py` sees that runs come to the same.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import json
+import modulefinder
+import re
+import shutil
+from pathlib import Path
+
+import hypothesis
+import pytest
+from hypothesis import strategies
+
+from components.example_gen.idx import IdxPair
+from components.image_schema import ImageSchema
+from pipeline import config, dag, data, fingerprint
+from pipeline.locations import Locations, RemoteLocations
+from pipeline.nodes import expected_nodes
+
+PROJECT = Path(__file__).resolve().parents[2]
+FILES = sorted(
+    path.relative_to(PROJECT).as_posix() for path in (PROJECT / "components").rglob("*.py")
+)
+WHOLE = ("tuner.enabled=true", "robustness.enabled=true")
+# The Resolver computes nothing, and asks anew in every run.
+NODES = set(expected_nodes(tuner=True, robustness=True)) - {"Resolver"}
+PAIRS = tuple(
+    IdxPair(name, f"/data/{name}-images", f"/data/{name}-labels", name, f"{name}'s labels", count)
+    for name, count in (("train", 60_000), ("t10k", 10_000))
+)
+SCHEMA = ImageSchema(28, 28, 1, ("shirt", "boot"))
+ARITHMETIC = {"threads": 2, "cpu_features": ["avx2"], "onednn": True}
+# Its sources are started as a file, in a process that knows no packages.
+STARTED_BY_PATH = {"ServingCheck": "components.serving_check.probe"}
+# On a busy machine an example may take its time.
+PATIENT = hypothesis.settings(
+    deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+# What starts a node on a cluster, as TFX does on one machine: no result depends on either.
+OF_NO_NODE = {"components/kubeflow/entrypoint.py"}
+
+
+def graph(
+    assignments=WHOLE,
+    pairs=PAIRS,
+    schema=SCHEMA,
+    schema_sha256="the schema's content",
+    output_dir="/outputs",
+    precision="float32",
+    arithmetic=ARITHMETIC,
+):
+    """The graph for data and folders that do not exist."""
+    configured = config.load("default", assignments)
+    name = config.pipeline_name(configured, sample=False)
+    found = data.DataSet("data", False, pairs[:1], pairs[1], schema_sha256)
+    places = Locations(Path(output_dir))
+    return dag.create_pipeline(
+        name, configured, found, schema, places, precision, arithmetic, ["--runner=SomeEngine"]
+    )
+
+
+def cluster_graph():
+    """The graph that is compiled for a cluster, with nodes of its own."""
+    found = data.RemoteData("/mnt/data", "digest", "the schema's content")
+    places = RemoteLocations("s3://artifacts", "/mnt/serving")
+    configured = config.load("default", WHOLE)
+    return dag.create_pipeline("clothes", configured, found, SCHEMA, places, "float32", {}, [])
+
+
+def compared(built):
+    """What TFX's cache compares, by node."""
+    return {
+        component.id: {
+            "pipeline": built.pipeline_info.pipeline_name,
+            "executor": component.executor_spec.class_path,
+            "parameters": dict(component.exec_properties),
+            "inputs": {
+                key: (channel.producer_component_id, channel.output_key)
+                for key, channel in component.inputs.items()
+            },
+        }
+        for component in built.components
+        if component.id in NODES or component.type.endswith("ServedModel")
+    }
+
+
+@functools.cache
+def as_it_is(assignments=WHOLE):
+    """The unedited graph of a configuration."""
+    return compared(graph(assignments))
+
+
+def concerned(before, after):
+    """The nodes that are new, or of which the cache would say that something changed."""
+    return {node for node in after if after[node] != before.get(node)}
+
+
+def with_dependants(nodes, nodes_of_graph):
+    """These nodes, and all that take an artifact of theirs or of their dependants."""
+    found = set(nodes)
+    for _ in nodes_of_graph:
+        for node, form in nodes_of_graph.items():
+            if found.intersection(producer for producer, _ in form["inputs"].values()):
+                found.add(node)
+    return found
+
+
+# The code.
+
+
+@functools.cache
+def imported_files(module):
+    """The files of `components` that a module imports, by what its bytecode says."""
+    # Found nowhere but here, so that what the stack imports is left alone.
+    finder = modulefinder.ModuleFinder(path=[str(PROJECT)])
+    finder.import_hook(module)
+    return {
+        Path(found.__file__).relative_to(PROJECT).as_posix()
+        for name, found in finder.modules.items()
+        if name.partition(".")[0] == "components"
+    }
+
+
+def module_of(dotted_name):
+    """The module that a dotted name is, or is in."""
+    while not (PROJECT / (dotted_name.replace(".", "/") + ".py")).is_file():
+        dotted_name = dotted_name.rpartition(".")[0]
+        assert dotted_name, "a dotted name that is in no module"
+    return dotted_name
+
+
+def reached_files(component):
+    """The sources that a node runs: of its component, its executor, and whatever it is told."""
+    told = re.findall(r"components(?:\.\w+)+", str(component.exec_properties))
+    names = [type(component).__module__, component.executor_spec.class_path, *told]
+    modules = {module_of(name) for name in names if name.startswith("components.")}
+    modules |= {STARTED_BY_PATH[component.id]} if component.id in STARTED_BY_PATH else set()
+    return set().union(*map(imported_files, modules))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A copy of the sources to edit, of which the fingerprints are taken."""
+    copy = tmp_path_factory.mktemp("edited") / "project"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PROJECT / "components", copy / "components", ignore=ignored)
+    shutil.copy(PROJECT / "requirements.txt", copy)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fingerprint, "_ROOT", copy)
+        patch.setattr(fingerprint, "_LOCK", copy / "requirements.txt")
+        yield copy
+
+
+@contextlib.contextmanager
+def edited(path):
+    """A comment more in a file, for as long as it lasts: the cache cannot know that it is none."""
+    content = path.read_bytes()
+    path.write_bytes(content + b"# edited\n")
+    try:
+        yield
+    finally:
+        path.write_bytes(content)
+
+
+@pytest.fixture(scope="module", params=["one machine", "a cluster"])
+def build(request):
+    """Builds the graph for one machine, or that for a cluster."""
+    return graph if request.param == "one machine" else cluster_graph
+
+
+@pytest.fixture(scope="module")
+def before(build):
+    """What the cache compares of the unedited project."""
+    return compared(build())
+
+
+@pytest.fixture(scope="module")
+def after_edit(project, build):
+    """What the cache compares once a file is edited."""
+
+    @functools.cache
+    def built(file):
+        with edited(project / file):
+            return compared(build())
+
+    return built
+
+
+@pytest.fixture(scope="module")
+def reached(build, before):
+    """The sources that each node runs."""
+    return {
+        component.id: reached_files(component)
+        for component in build().components
+        if component.id in before
+    }
+
+
+def test_every_source_is_of_some_node():
+    built = [*graph().components, *cluster_graph().components]
+    found = set().union(*(reached_files(component) for component in built))
+    assert found == set(FILES) - OF_NO_NODE
+    # What is looked for by name alone, and what is started by its path.
+    nodes = {component.id: reached_files(component) for component in graph().components}
+    assert "components/trainer/optimizer.py" in nodes["Trainer"] & nodes["Tuner"]
+    assert "components/evaluation_metrics.py" in nodes["Evaluator"]
+    assert "components/serving_check/probe.py" in nodes["ServingCheck"]
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_an_edited_source_runs_again_the_nodes_that_reach_it(file, before, after_edit, reached):
+    after = after_edit(file)
+    told = {
+        node
+        for node in after
+        if after[node]["parameters"]["code_fingerprint"]
+        != before[node]["parameters"]["code_fingerprint"]
+    }
+    assert told == {node for node, files in reached.items() if file in files}
+    dependants = with_dependants(told, after)
+    # A training also counts the code of what it begins on, which runs before it.
+    assert told <= concerned(before, after) <= dependants
+
+
+def identity(form):
+    """By which a training that was cut off finds its snapshots."""
+    return json.loads(form["Trainer"]["parameters"]["custom_config"])["identity"]
+
+
+def test_a_training_goes_on_where_it_would_have_come_to_the_same(before, after_edit):
+    """Its snapshots go by the code of all that a training begins on."""
+    begins_on = ("trainer.training", "example_gen.component", "transform")
+    counted = {file for file in FILES if identity(after_edit(file)) != identity(before)}
+    assert counted == set().union(*(imported_files(f"components.{name}") for name in begins_on))
+
+
+def test_another_lock_runs_every_node_again(before, after_edit):
+    assert concerned(before, after_edit("requirements.txt")) == set(before)
+
+
+# The configuration.
+
+LEARNING = {"Tuner", "Trainer"}
+# Which nodes are told of a key. Those of `spans` decide which data is found, before the graph; the
+# precision is told once it has been settled. The path of the schema and the bound on memory decide
+# nothing, and yet the nodes must know them: TFX has no parameter that does not count.
+TOLD = {
+    "name": NODES,
+    "schema_file": {"ImportSchemaGen"},
+    "seed": {"ExampleGen", "Corruption", *LEARNING},
+    "spans.window": set(),
+    "spans.newest": set(),
+    "spans.reference": set(),
+    "split.validation_per_class": {"ExampleGen", *LEARNING},
+    "data_gate.anomalies": {"DataGate"},
+    "data_gate.drift": {"DataGate"},
+    "data_gate.duplicates": {"DataGate"},
+    "data_gate.max_duplicates": {"DataGate"},
+    "training.precision": set(),
+    "training.widths": LEARNING,
+    "training.whitening": LEARNING,
+    "training.dropout": LEARNING,
+    "training.l2": LEARNING,
+    "training.weight_decay": LEARNING,
+    # A trial has epochs of its own, and no patience; its network is not exported.
+    "training.epochs": {"Trainer"},
+    "training.batch_size": LEARNING,
+    "training.learning_rate": LEARNING,
+    "training.warm_up": LEARNING,
+    "training.ema_momentum": LEARNING,
+    "training.label_smoothing": LEARNING,
+    "training.plateau_patience": {"Trainer"},
+    "training.plateau_factor": {"Trainer"},
+    "training.early_stopping_patience": {"Trainer"},
+    "training.flip_averaging": {"Trainer"},
+    "training.warm_start": {"Trainer"},
+    "training.deterministic": LEARNING,
+    "training.memory_megabytes": LEARNING,
+    "training.augmentation.rotation": LEARNING,
+    "training.augmentation.shift": LEARNING,
+    "training.augmentation.shear": LEARNING,
+    "training.augmentation.zoom": LEARNING,
+    "training.augmentation.flip": LEARNING,
+    "training.augmentation.erasing": LEARNING,
+    # Trainer takes what Tuner found, or no longer does.
+    "tuner.enabled": LEARNING,
+    "tuner.trials": {"Tuner"},
+    "tuner.epochs": {"Tuner"},
+    "tuner.minutes": {"Tuner"},
+    "tuner.max_parameters": {"Tuner"},
+    "gates.accuracy": {"Evaluator"},
+    "gates.class_recall": {"Evaluator"},
+    "gates.accuracy_drop": {"Evaluator"},
+    # Pusher reads the blessing of both evaluations, or no longer does.
+    "robustness.enabled": {"Corruption", "RobustnessEvaluator", "Blessing", "Pusher"},
+    # The first threshold also makes Blessing read what RobustnessEvaluator decides.
+    "robustness.accuracy_1": {"RobustnessEvaluator", "Blessing"},
+    "robustness.accuracy_2": {"RobustnessEvaluator", "Blessing"},
+    "robustness.accuracy_3": {"RobustnessEvaluator", "Blessing"},
+}
+SWITCHES = {"tuner.enabled", "robustness.enabled"}
+CONFIG_SCHEMA = config.Config.model_json_schema()
+
+
+def form_of(key):
+    """What the configuration takes for a key, as JSON Schema has it."""
+    form = CONFIG_SCHEMA
+    for part in key.split("."):
+        form = form["properties"][part]
+        if "$ref" in form:
+            form = CONFIG_SCHEMA["$defs"][form["$ref"].rpartition("/")[2]]
+    return form
+
+
+def bound(form, name, short_name, otherwise):
+    """A bound of numbers; pydantic calls it by its own name where a check of ours comes first."""
+    exclusive = f"exclusive{name.capitalize()}"
+    names = [key for key in (name, exclusive, short_name) if key in form]
+    return form[names[0]] if names else otherwise
+
+
+def values(form):
+    """Draws what a form allows."""
+    if "anyOf" in form:
+        return strategies.one_of(*map(values, form["anyOf"]))
+    if "enum" in form:
+        return strategies.sampled_from(form["enum"])
+    lowest, highest = bound(form, "minimum", "ge", 0), bound(form, "maximum", "le", 10**6)
+    match form["type"]:
+        case "null":
+            return strategies.none()
+        case "boolean":
+            return strategies.booleans()
+        case "integer":
+            return strategies.integers(lowest, highest - ("exclusiveMaximum" in form))
+        case "number":
+            return strategies.floats(
+                lowest,
+                highest,
+                exclude_min="exclusiveMinimum" in form,
+                exclude_max="exclusiveMaximum" in form,
+            )
+        case "array":
+            sizes = {"min_size": form["minItems"], "max_size": form["maxItems"]}
+            return strategies.lists(values(form["items"]), **sizes)
+        case "string":
+            return strategies.from_regex(r"[a-z0-9][a-z0-9-]{0,20}x", fullmatch=True)
+    raise AssertionError(f"a form unknown here: {form}")
+
+
+def value_of(assignments, key):
+    found = config.load("default", assignments)
+    return functools.reduce(getattr, key.split("."), found)
+
+
+def assigned(drawn):
+    return tuple(f"{key}={json.dumps(value)}" for key, value in drawn.items())
+
+
+def changed_keys(base, assignments, keys):
+    return {key for key in keys if value_of(base, key) != value_of(assignments, key)}
+
+
+def check_configuration(base, drawn):
+    """Exactly the nodes that are told of what was changed would run again, and their dependants."""
+    assignments = (*base, *assigned(drawn))
+    changed = changed_keys(base, assignments, drawn)
+    hypothesis.assume(changed)
+    before, after = as_it_is(base), compared(graph(assignments))
+    told = set().union(*(TOLD[key] for key in changed)).intersection(after)
+    assert concerned(before, after) == told
+
+
+def test_the_table_has_every_key():
+    assert set(TOLD) == set(config.known_keys())
+
+
+@pytest.mark.parametrize("key", TOLD)
+@hypothesis.settings(PATIENT, max_examples=2)
+@hypothesis.given(drawn=strategies.data())
+def test_another_value_concerns_the_nodes_that_are_told_of_it(key, drawn):
+    judged = key.startswith("robustness.accuracy")
+    base = WHOLE if judged else drawn.draw(strategies.sampled_from([(), WHOLE]))
+    check_configuration(base, {key: drawn.draw(values(form_of(key)))})
+
+
+@hypothesis.settings(PATIENT, max_examples=10)
+@hypothesis.given(drawn=strategies.data())
+def test_several_values_concern_the_nodes_that_each_of_them_does(drawn):
+    some = strategies.sets(strategies.sampled_from(sorted(set(TOLD) - SWITCHES)), min_size=2)
+    keys = sorted(drawn.draw(some))
+    check_configuration(WHOLE, {key: drawn.draw(values(form_of(key))) for key in keys})
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("robustness.accuracy_1=0.7", {"RobustnessEvaluator"}),
+        ("robustness.accuracy_2=0.7", {"RobustnessEvaluator"}),
+        ("robustness.accuracy_1=null", {"RobustnessEvaluator", "Blessing"}),
+    ],
+)
+def test_beside_a_threshold_another_is_nothing_new_to_the_blessing(change, told):
+    base = (*WHOLE, "robustness.accuracy_1=0.8")
+    assert concerned(as_it_is(base), compared(graph((*base, change)))) == told
+
+
+def test_what_takes_a_result_runs_again_with_the_node_that_made_it():
+    """The order alone counts for nothing: Transform waits for DataGate, and takes nothing of it."""
+    after = as_it_is()
+    assert with_dependants({"DataGate"}, after) == {"DataGate"}
+    assert with_dependants({"ServingCheck"}, after) == {"ServingCheck", "Pusher"}
+    judged = {"Evaluator", "RobustnessEvaluator", "Blessing", "Pusher"}
+    assert with_dependants({"Trainer"}, after) == {
+        "Trainer",
+        "ServingCheck",
+        "Predictions",
+        *judged,
+    }
+    assert with_dependants({"Tuner"}, after) == {"Tuner"} | with_dependants({"Trainer"}, after)
+    assert with_dependants({"Transform"}, after) == {"Transform"} | with_dependants(
+        {"Tuner"}, after
+    )
+    assert with_dependants({"ExampleGen"}, after) == NODES - {"ImportSchemaGen"}
+    assert with_dependants({"ImportSchemaGen"}, after) == NODES - {"ExampleGen"}
+
+
+# Data, schema, folders and the machine.
+
+
+@hypothesis.settings(PATIENT, max_examples=10)
+@hypothesis.given(
+    number=strategies.integers(0, 1),
+    half=strategies.sampled_from(["images_sha256", "labels_sha256"]),
+    digest=strategies.text("0123456789abcdef", min_size=64, max_size=64),
+)
+def test_other_data_concerns_what_reads_it_and_what_goes_by_its_digest(number, half, digest):
+    pairs = list(PAIRS)
+    pairs[number] = dataclasses.replace(pairs[number], **{half: digest})
+    after = compared(graph(pairs=tuple(pairs)))
+    assert concerned(as_it_is(), after) == {"ExampleGen", *LEARNING}
+
+
+def test_an_edited_schema_concerns_whoever_takes_it_in():
+    after = compared(graph(schema_sha256="other content"))
+    assert concerned(as_it_is(), after) == {"ImportSchemaGen"}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        ImageSchema(28, 28, 3, SCHEMA.class_names),
+        ImageSchema(14, 28, 1, SCHEMA.class_names),
+        ImageSchema(28, 28, 1, (*SCHEMA.class_names, "bag")),
+    ],
+)
+def test_another_shape_or_number_of_classes_also_concerns_what_checks_the_files(schema):
+    after = compared(graph(schema=schema, schema_sha256="other content"))
+    assert concerned(as_it_is(), after) == {"ImportSchemaGen", "ExampleGen"}
+
+
+def test_other_folders_concern_whoever_is_told_of_them():
+    """TFX has both as parameters: data that moved is read again, and a model pushed there anew."""
+    moved = tuple(
+        dataclasses.replace(pair, images=f"/moved/{pair.name}", labels=f"/moved/{pair.name}-labels")
+        for pair in PAIRS
+    )
+    assert concerned(as_it_is(), compared(graph(pairs=moved))) == {"ExampleGen"}
+    assert concerned(as_it_is(), compared(graph(output_dir="/elsewhere"))) == {"Pusher"}
+
+
+@hypothesis.settings(PATIENT, max_examples=10)
+@hypothesis.given(
+    threads=strategies.integers(1, 64),
+    features=strategies.sets(strategies.sampled_from(["avx2", "avx512f", "amx_bf16"])),
+    onednn=strategies.booleans(),
+)
+def test_another_processor_concerns_what_tensorflow_computes(threads, features, onednn):
+    """Its sums differ in their last digits; what is copied and counted stays."""
+    arithmetic = {"threads": threads, "cpu_features": sorted(features), "onednn": onednn}
+    hypothesis.assume(arithmetic != ARITHMETIC)
+    computing = {"Predictions", "Evaluator", "RobustnessEvaluator", *LEARNING}
+    assert concerned(as_it_is(), compared(graph(arithmetic=arithmetic))) == computing
+
+
+def test_another_precision_concerns_what_learns():
+    assert concerned(as_it_is(), compared(graph(precision="bfloat16"))) == LEARNING
