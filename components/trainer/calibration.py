@@ -18,8 +18,6 @@ _LARGEST_LOG_TEMPERATURE = math.log(4)
 _BINS = 15
 # A probability too small for float64.
 _LEAST = np.finfo(np.float64).tiny
-
-
 # A probability lower than what label smoothing alone gives every class becomes this much of itself:
 # nothing is answered to be impossible, and the order of the classes stays.
 _FLOOR = features.SMOOTHING_FLOOR
