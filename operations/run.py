@@ -19,6 +19,7 @@ import absl.logging
 
 from components.image_schema import ImageSchema
 from components.pusher import versions
+from components.serving_check.check import standing_by
 from operations import changes, garbage, history, lock, machine, receipts, temporary
 from operations.lock import exclusive
 from operations.notifications import Notifier
@@ -321,6 +322,11 @@ class _Run:
                 root.handlers = before
 
     def _run_graph(self) -> None:
+        # While one core imports libraries for the graph, the other does so for ServingCheck.
+        with standing_by():
+            self._load_and_run_graph()
+
+    def _load_and_run_graph(self) -> None:
         with garbage.kept():
             # Imported here: everything before answers without TensorFlow.
             import tensorflow as tf

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Iterator
 
 _PROBE = pathlib.Path(__file__).with_name("probe.py")
 
 _TIMEOUT_SECONDS = 300
+
+# The process that `standing_by` started, until it is asked or ended.
+_waiting: list[subprocess.Popen[str]] = []
 
 
 def check_export(export: str, golden_file: str, class_names: tuple[str, ...]) -> list[str]:
@@ -25,20 +30,62 @@ def check_export(export: str, golden_file: str, class_names: tuple[str, ...]) ->
     Returns:
       What is wrong, one line each; nothing for a sound export.
     """
-    command = [sys.executable, "-I", str(_PROBE), export, golden_file]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    try:
-        ended = subprocess.run(
-            [*command, json.dumps(class_names)],
-            capture_output=True,
-            text=True,
-            env=environment,
-            timeout=_TIMEOUT_SECONDS,
-        )
-    except subprocess.TimeoutExpired:
-        return [f"loading the export did not end within {_TIMEOUT_SECONDS} s"]
-    lines = ended.stdout.strip().splitlines()
-    if ended.returncode or not lines:
-        last = (ended.stderr.strip().splitlines() or ["no output"])[-1]
-        return [f"the process that loads the export ended with {ended.returncode}: {last}"]
+    task = json.dumps({"export": export, "golden_file": golden_file, "class_names": class_names})
+    with _clean_process() as process:
+        try:
+            output, errors = process.communicate(task, timeout=_TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            return [f"loading the export did not end within {_TIMEOUT_SECONDS} s"]
+    lines = output.strip().splitlines()
+    if process.returncode or not lines:
+        last = (errors.strip().splitlines() or ["no output"])[-1]
+        return [f"the process that loads the export ended with {process.returncode}: {last}"]
     return json.loads(lines[-1])
+
+
+@contextlib.contextmanager
+def standing_by() -> Iterator[None]:
+    """Has the clean process of the first check in the block get ready meanwhile.
+
+    It imports TensorFlow, which is most of what a check takes, and waits. Where nothing is checked
+    it ends with the block, and where this process is killed it ends by itself.
+    """
+    with _ending(_start()) as process:
+        _waiting.append(process)
+        try:
+            yield
+        finally:
+            _waiting.clear()
+
+
+@contextlib.contextmanager
+def _clean_process() -> Iterator[subprocess.Popen[str]]:
+    """A process that waits for its task: the one that stands by, or else a new one."""
+    process = _waiting.pop() if _waiting else None
+    # One that something else has ended, such as a lack of memory in training, says nothing of the
+    # export.
+    if process is None or process.poll() is not None:
+        process = _start()
+    with _ending(process):
+        yield process
+
+
+def _start() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-I", str(_PROBE)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+
+
+@contextlib.contextmanager
+def _ending(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    try:
+        yield process
+    finally:
+        # Where it has ended already, this does nothing.
+        process.kill()
+        process.communicate()

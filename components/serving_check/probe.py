@@ -2,7 +2,11 @@
 
 Started by its path, not as a module, so that nothing of this project can lend the export a hand:
 
-    python probe.py EXPORT_FOLDER GOLDEN_FILE CLASS_NAMES_JSON
+    python probe.py < TASK_JSON
+
+The task has `export` (a folder), `golden_file` and `class_names`. It is read when TensorFlow has
+been imported, so that the process can get ready before there is an export. An input that ends
+without a task ends the process, which thus does not outlive the one that started it.
 
 Prints the findings as a JSON list on its last line; an empty list is a sound export.
 """
@@ -119,4 +123,6 @@ def _compare(
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))))
+    task = sys.stdin.read()
+    if task:
+        print(json.dumps(main(**json.loads(task))))

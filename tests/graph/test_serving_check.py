@@ -42,10 +42,11 @@ def findings(export, trained, class_names):
 
 
 def test_the_check_imports_what_a_server_has_alone(export, trained, class_names):
-    golden = str(trained / "golden.npz")
-    command = [sys.executable, "-I", "-X", "importtime", str(PROBE), str(export), golden]
+    golden_file = str(trained / "golden.npz")
+    task = {"export": str(export), "golden_file": golden_file, "class_names": class_names}
+    command = [sys.executable, "-I", "-X", "importtime", str(PROBE)]
     ended = subprocess.run(
-        [*command, json.dumps(class_names)], capture_output=True, text=True, check=True
+        command, input=json.dumps(task), capture_output=True, text=True, check=True
     )
     assert json.loads(ended.stdout.splitlines()[-1]) == []
     # Of a package that is kept away there is a line too, but none of its parts.
