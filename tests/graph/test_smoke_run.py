@@ -50,6 +50,8 @@ def test_its_receipt_has_the_promised_form(sample_run):
     schema = json.loads(RECEIPT_SCHEMA.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.Draft202012Validator(schema).validate(sample_run.receipt)
+    nodes = sample_run.receipt["nodes"]
+    assert [name for name in nodes if nodes[name]["code_fingerprint"] is None] == ["Resolver"]
 
 
 def test_the_smoke_network_learns_the_sample(sample_run):
