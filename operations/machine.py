@@ -12,6 +12,10 @@ from typing import Any
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _CODE = ("components", "pipeline")
+# Code on which it depends what a receipt says: also that which sets a run up and digests it.
+_SOURCES = (*_CODE, "operations", "review", "pipeline_runner.py")
+# Hexadecimal digits that tell two versions of a file apart.
+_SHORT_DIGEST = 12
 _VERSIONS = (
     "tensorflow",
     "keras",
@@ -77,10 +81,26 @@ def source_digest() -> str:
     Coarser than the fingerprints of the nodes, which need TFX.
     """
     digest = hashlib.sha256()
-    for path in sorted(path for folder in _CODE for path in (_ROOT / folder).rglob("*.py")):
+    for path in _python_files(_CODE):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(_ROOT)}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
+
+
+def source_files() -> dict[str, str]:
+    """The beginning of the SHA-256 of each source file of a run, by its path in the project."""
+    contents = {path: path.read_bytes() for path in _python_files(_SOURCES)}
+    return {
+        path.relative_to(_ROOT).as_posix(): hashlib.sha256(content).hexdigest()[:_SHORT_DIGEST]
+        for path, content in contents.items()
+    }
+
+
+def _python_files(places: tuple[str, ...]) -> list[pathlib.Path]:
+    """The source files below folders of the project, and those that are named themselves."""
+    paths = [_ROOT / place for place in places]
+    files = [path for path in paths if path.is_file()]
+    return sorted([*files, *(found for path in paths for found in path.rglob("*.py"))])
 
 
 def lock_digest() -> str:

@@ -18,6 +18,7 @@ from pipeline import data as data_sets
 from pipeline import records
 from pipeline.locations import DEFAULT_OUTPUT_DIR
 from pipeline.nodes import (
+    CODE_FINGERPRINT,
     DATA_GATE,
     EVALUATOR,
     PREDICTIONS,
@@ -65,7 +66,6 @@ def begun(
         "gates": [],
         "nodes": {},
         "data": _data(prepared.data),
-        "code": {**machine.code(), "sha256": machine.source_digest()},
         "lock_sha256": machine.lock_digest(),
         "config": prepared.config.model_dump(mode="json"),
         "seed": prepared.config.seed,
@@ -95,6 +95,12 @@ def begun(
         "digests": {},
         "pushed_version": None,
         "served_version": None,
+        # Last, for it names each file.
+        "code": {
+            **machine.code(),
+            "sha256": machine.source_digest(),
+            "files": machine.source_files(),
+        },
     }
 
 
@@ -139,6 +145,7 @@ def end(
             "status": node.status,
             "seconds": round(node.seconds, 3),
             "cached": node.status == records.CACHED,
+            CODE_FINGERPRINT: node.code_fingerprint,
         }
         for name, node in nodes.items()
     }

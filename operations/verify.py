@@ -20,6 +20,7 @@ from operations.notifications import Notifier
 from operations.terminal import Progress
 from pipeline import records
 from pipeline.errors import ConfigurationError, VerificationError
+from pipeline.nodes import CODE_FINGERPRINT
 
 IDENTICAL, DIFFERENT = 0, 5
 # Both in the output folder: on the disk that has room for a run.
@@ -35,6 +36,8 @@ _DEPENDS_ON = {
     "threads": "threads",
     "onednn": "oneDNN",
 }
+# Of these, what the fingerprint of a node covers beside its code.
+_ALSO_IN_FINGERPRINTS = ("lock_sha256", "threads", "cpu_features", "onednn")
 
 
 def main(run: str, output_dir: pathlib.Path, as_json: bool, progress: Progress) -> int:
@@ -142,7 +145,7 @@ def _reasons(receipt: dict[str, Any], again: dict[str, Any]) -> list[str]:
     return [
         *_data_reasons(receipt["data"]["sha256"], again["data"]["sha256"]),
         *_schema_reasons(receipt["data"], again["data"]),
-        *_code_reasons(receipt["code"], again["code"]),
+        *_code_reasons(receipt, again),
         *_configuration_reasons(receipt["config"], again["config"]),
         *(
             f"{words}: {_told(receipt[key], again[key])}"
@@ -167,12 +170,45 @@ def _schema_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return ["schema: the file holds something else than then"] if differs else []
 
 
-def _code_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    if before["sha256"] == now["sha256"]:
+def _code_reasons(receipt: dict[str, Any], again: dict[str, Any]) -> list[str]:
+    before, now = receipt["code"], again["code"]
+    files = _file_reasons(before, now)
+    if not files and before["sha256"] == now["sha256"]:
         return []
     told = f"code: revision {before['revision']} then, {now['revision']} now"
     dirty = [when for when, code in (("then", before), ("now", now)) if code["dirty"]]
-    return [f"{told}; with uncommitted changes {' and '.join(dirty)}" if dirty else told]
+    revision = f"{told}; with uncommitted changes {' and '.join(dirty)}" if dirty else told
+    return [*files, *_first_node_concerned(receipt, again), revision]
+
+
+def _file_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    # Earlier receipts do not say it.
+    if "files" not in before:
+        return []
+    then, today = before["files"], now["files"]
+    return [
+        f"code: {path} {_become_of(path, then, today)}"
+        for path in sorted({*then, *today})
+        if then.get(path) != today.get(path)
+    ]
+
+
+def _become_of(path: str, then: dict[str, str], today: dict[str, str]) -> str:
+    if path not in today:
+        return "is there no more"
+    return "holds something else than then" if path in then else "was not there then"
+
+
+def _first_node_concerned(receipt: dict[str, Any], again: dict[str, Any]) -> list[str]:
+    """The first node that runs other code than then, where its fingerprint can only tell that."""
+    if any(receipt[key] != again[key] for key in _ALSO_IN_FINGERPRINTS):
+        return []
+    then, today = (
+        {name: node.get(CODE_FINGERPRINT) for name, node in each["nodes"].items()}
+        for each in (receipt, again)
+    )
+    other = [name for name in today if then.get(name) and then[name] != today[name]]
+    return [f"code: {name} is the first node that runs other code" for name in other[:1]]
 
 
 def _configuration_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.errors import UnknownRunError
 from pipeline.locations import RECEIPT_FILE, write_whole
+from pipeline.nodes import CODE_FINGERPRINT
 
 SCHEMA_VERSION = 1
 
@@ -62,11 +63,13 @@ class NodeRecord:
       status: `complete`, `cached`, `failed`, `interrupted` or `not run`.
       seconds: from its start to its end.
       outputs: artifacts by output name.
+      code_fingerprint: of the code that it ran; None where it has none or did not run.
     """
 
     status: str
     seconds: float
     outputs: dict[str, list[ArtifactRecord]]
+    code_fingerprint: str | None = None
 
     @property
     def ended_well(self) -> bool:
@@ -154,16 +157,20 @@ def _node_record(store: metadata_store.MetadataStore, execution: mlmd.Execution)
             (artifact,) = store.get_artifacts_by_id([event.artifact_id])
             outputs.setdefault(event.path.steps[0].key, []).append(_artifact_record(artifact))
     status = _STATES.get(execution.last_known_state, FAILED)
-    return NodeRecord(status, milliseconds / 1000, outputs)
+    fingerprint = _properties(execution).get(CODE_FINGERPRINT)
+    return NodeRecord(status, milliseconds / 1000, outputs, fingerprint)
 
 
 def _artifact_record(artifact: mlmd.Artifact) -> ArtifactRecord:
-    properties = {
+    return ArtifactRecord(artifact.id, artifact.uri, _properties(artifact))
+
+
+def _properties(of: mlmd.Artifact | mlmd.Execution) -> dict[str, Any]:
+    return {
         name: getattr(value, value.WhichOneof("value"))
-        for name, value in artifact.custom_properties.items()
+        for name, value in of.custom_properties.items()
         if value.WhichOneof("value")
     }
-    return ArtifactRecord(artifact.id, artifact.uri, properties)
 
 
 def command_again(receipt: dict[str, Any]) -> str:

@@ -51,6 +51,8 @@ def test_its_receipt_has_the_promised_form(sample_run):
     schema = json.loads(RECEIPT_SCHEMA.read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.Draft202012Validator(schema).validate(sample_run.receipt)
+    nodes = sample_run.receipt["nodes"]
+    assert [name for name in nodes if nodes[name]["code_fingerprint"] is None] == ["Resolver"]
 
 
 def test_its_receipt_names_the_precision_that_trainer_computed_in(sample_run, nodes_of):

@@ -87,5 +87,7 @@ def test_one_source_line_is_found_and_named(command, verified, project_copy):
     found = verify(command, verified, root=project_copy)
     assert found.code == 5, found.errors
     assert found.json["first_difference"] == "Trainer.model"
-    (reason,) = found.json["reasons"]
-    assert reason.startswith("code: ")
+    file, node, revision = found.json["reasons"]
+    assert file == "code: components/trainer/optimizer.py holds something else than then"
+    assert node == "code: Trainer is the first node that runs other code"
+    assert revision.startswith("code: revision ")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import hashlib
 import io
 import json
 import zipfile
@@ -58,6 +59,12 @@ def test_the_receipt_says_what_a_run_is_made_of(receipt, prepared):
     assert receipt["data"]["sha256"] == prepared.data.sha256s
     assert len(receipt["data"]["sha256"]) == 4
     assert receipt["threads"] >= 1
+    content = (PROJECT / "components" / "transform.py").read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    files = receipt["code"]["files"]
+    assert digest.startswith(files["components/transform.py"])
+    assert {"pipeline/dag.py", "operations/digests.py", "pipeline_runner.py"} <= set(files)
+    assert not [path for path in files if path.startswith(("tests/", "benchmarks/", "."))]
     assert {"tensorflow", "keras", "tfx", "python"} <= set(receipt["versions"])
 
 
@@ -124,8 +131,9 @@ def test_a_run_that_ended_well_was_pushed_or_refused(receipt, pushed, verdict, c
 def test_each_node_is_entered_with_its_time(receipt):
     receipts.end(receipt, nodes(Transform=records.CACHED), None)
     assert list(receipt["nodes"]) == list(NODES)
-    assert receipt["nodes"]["Transform"] == {"status": "cached", "seconds": 1.5, "cached": True}
-    assert receipt["nodes"]["Trainer"] == {"status": "complete", "seconds": 1.5, "cached": False}
+    known = {"seconds": 1.5, "code_fingerprint": None}
+    assert receipt["nodes"]["Transform"] == {"status": "cached", "cached": True, **known}
+    assert receipt["nodes"]["Trainer"] == {"status": "complete", "cached": False, **known}
 
 
 def test_a_node_that_raised_fails_the_run(receipt):

@@ -52,7 +52,7 @@ def test_an_artifact_that_is_missing_differs(receipts):
 def test_what_may_be_the_reason_is_named(receipts):
     receipt, again = receipts
     again["data"]["sha256"] = {**again["data"]["sha256"], "train-images.gz": "0" * 64}
-    again["code"] = {"revision": "1234", "dirty": True, "sha256": "0" * 64}
+    again["code"] = {**again["code"], "revision": "1234", "dirty": True, "sha256": "0" * 64}
     again["config"]["training"]["epochs"] = 99
     again["versions"] = {**again["versions"], "keras": "0.0"}
     again["cpu_features"] = []
@@ -69,6 +69,67 @@ def test_what_may_be_the_reason_is_named(receipts):
         "oneDNN: ",
     ):
         assert words in reasons
+
+
+@pytest.fixture
+def edited(receipts):
+    """Two receipts, the second of which is of a run of edited code."""
+    _, again = receipts
+    again["code"]["sha256"] = "0" * 64
+    for each in receipts:
+        for name, node in each["nodes"].items():
+            node["code_fingerprint"] = None if name == "Resolver" else "a" * 16
+    for name in ("Evaluator", "Trainer"):
+        again["nodes"][name]["code_fingerprint"] = "b" * 16
+    return receipts
+
+
+def test_the_source_files_that_differ_are_named_and_the_first_node_that_runs_them(edited):
+    receipt, again = edited
+    files = again["code"]["files"]
+    files["components/trainer/model.py"] = "0" * 12
+    files["components/trainer/new.py"] = "0" * 12
+    del files["pipeline/gates.py"]
+    revision = receipt["code"]["revision"]
+    again["code"]["dirty"] = receipt["code"]["dirty"] = False
+    assert verify.compare(*edited)["reasons"] == [
+        "code: components/trainer/model.py holds something else than then",
+        "code: components/trainer/new.py was not there then",
+        "code: pipeline/gates.py is there no more",
+        "code: Trainer is the first node that runs other code",
+        f"code: revision {revision} then, {revision} now",
+    ]
+
+
+@pytest.mark.parametrize("path", ["operations/digests.py", "pipeline_runner.py"])
+def test_an_edit_outside_of_what_a_graph_computes_is_named_too(receipts, path):
+    """What digests artifacts, or sets up a run, may make two runs differ all the same."""
+    receipt, again = receipts
+    again["code"]["files"][path] = "0" * 12
+    assert verify.compare(receipt, again)["reasons"][0] == (
+        f"code: {path} holds something else than then"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("lock_sha256", "0" * 64), ("threads", 99), ("cpu_features", ["other"])]
+)
+def test_no_node_is_named_where_its_fingerprint_differs_for_another_reason_too(edited, key, value):
+    receipt, again = edited
+    again["code"]["files"]["components/trainer/model.py"] = "0" * 12
+    again[key] = value
+    reasons = verify.compare(receipt, again)["reasons"]
+    assert "code: components/trainer/model.py holds something else than then" in reasons
+    assert not [reason for reason in reasons if "first node" in reason]
+
+
+def test_of_an_earlier_receipt_the_revision_is_named(edited):
+    receipt, again = edited
+    del receipt["code"]["files"]
+    for node in receipt["nodes"].values():
+        del node["code_fingerprint"]
+    (reason,) = verify.compare(receipt, again)["reasons"]
+    assert reason.startswith("code: revision ")
 
 
 def test_a_schema_of_other_content_is_named(receipts):

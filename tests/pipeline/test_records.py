@@ -130,7 +130,9 @@ STATES = {
 }
 
 
-def put_execution(store, node, state, run="20260101-000000", type_name=None, artifacts=()):
+def put_execution(
+    store, node, state, run="20260101-000000", type_name=None, artifacts=(), code=None
+):
     """An execution as TFX records it, in the contexts of its node and its run."""
     contexts = []
     for kind, name in (("node", f"clothes.{node}"), ("pipeline_run", run)):
@@ -138,6 +140,8 @@ def put_execution(store, node, state, run="20260101-000000", type_name=None, art
         contexts.append(mlmd.Context(type_id=type_id, name=name))
     type_id = store.put_execution_type(mlmd.ExecutionType(name=type_name or node))
     execution = mlmd.Execution(type_id=type_id, last_known_state=state)
+    if code:
+        execution.custom_properties["code_fingerprint"].string_value = code
     pairs = [(artifact, output_event(key)) for key, artifact in artifacts]
     return store.put_execution(execution, pairs, contexts, reuse_context_if_already_exist=True)[0]
 
@@ -180,6 +184,14 @@ def test_outputs_come_with_their_properties(store):
     assert node.output("model").uri == "/models/3"
     assert node.output("model").properties == {"pushed_version": "17"}
     assert node.output("model_run") is None
+
+
+def test_a_node_comes_with_the_fingerprint_of_its_code(store):
+    put_execution(store, "Trainer", mlmd.Execution.COMPLETE, code="a" * 16)
+    put_execution(store, "Resolver", mlmd.Execution.COMPLETE)
+    found = records.read_nodes(store, "20260101-000000", ["Trainer", "Resolver"])
+    assert found["Trainer"].code_fingerprint == "a" * 16
+    assert found["Resolver"].code_fingerprint is None
 
 
 def test_an_unknown_run_ran_nothing(store):
