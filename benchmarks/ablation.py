@@ -42,7 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "rotation": {"augmentation.rotation": 10.0},
     "zoom": {"augmentation.zoom": 0.1},
     "shear": {"augmentation.shear": 0.1},
-    "no dropout": {"dropout": 0.0},
+    "dropout": {"dropout": 0.1},
     "more dropout": {"dropout": 0.3},
     "no warm-up": {"warm_up": 0.0},
     "no weight decay": {"weight_decay": 0.0},
@@ -53,6 +53,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "batch of 500": {"batch_size": 500},
     "float32": {"precision": "float32"},
     "flip averaging": {"flip_averaging": True},
+    "shift averaging": {"shift_averaging": True},
+    "flip and shift averaging": {"flip_averaging": True, "shift_averaging": True},
     "no averaged weights": {"ema_momentum": 0.0},
     # Of benchmarks/tricks.py: they change the training, and no setting.
     "Shirt counts 1.5": {},

@@ -82,7 +82,7 @@ class AugmentationConfig(_Section):
     shear: Share = pydantic.Field(0.0, description="share of the width, either way")
     zoom: Share = pydantic.Field(0.0, description="share of the size, either way")
     flip: bool = pydantic.Field(True, description="mirror left to right")
-    erasing: Share = pydantic.Field(0.1, description="probability that a rectangle is blanked")
+    erasing: Share = pydantic.Field(0.1, description="probability that a rectangle becomes noise")
 
 
 class TrainingConfig(_Section):
@@ -101,7 +101,7 @@ class TrainingConfig(_Section):
         description="have the first convolution whiten patches of the images instead of learn; at "
         "a warm start it stays as it is in the served model",
     )
-    dropout: Number = pydantic.Field(0.1, ge=0, lt=1, description="before the head")
+    dropout: Number = pydantic.Field(0.0, ge=0, lt=1, description="before the head")
     l2: Number = pydantic.Field(0.0, ge=0, description="penalty on kernels, added to the loss")
     weight_decay: Number = pydantic.Field(
         0.1, ge=0, description="share of each weight taken off per step, times the rate"
@@ -128,6 +128,11 @@ class TrainingConfig(_Section):
     flip_averaging: bool = pydantic.Field(
         False,
         description="answer with the mean of image and mirror image, at twice the cost",
+    )
+    shift_averaging: bool = pydantic.Field(
+        False,
+        description="answer with the mean of the image and of two that are moved by a pixel, at "
+        "three times the cost",
     )
     warm_start: bool = pydantic.Field(
         False, description="begin at the weights of the served model, where there is one"
@@ -277,11 +282,12 @@ def best() -> dict[str, Any]:
     return {
         "training": {
             "widths": (64, 128, 256),
-            "dropout": 0.3,
+            "dropout": 0.1,
             "epochs": 50,
             "plateau_patience": 15,
             "early_stopping_patience": 40,
             "flip_averaging": True,
+            "shift_averaging": True,
             "augmentation": {"shift": 0.07, "erasing": 0.5},
         },
     }

@@ -271,6 +271,7 @@ _OF_NO_TRIAL = {
     "flip_averaging",
     "plateau_factor",
     "plateau_patience",
+    "shift_averaging",
     "warm_start",
 }
 

@@ -24,7 +24,7 @@ _AUGMENTATIONS = {
     "shear": "up to {:.1%} of the width, either way",
     "zoom": "up to {:.1%} of the size, either way",
     "flip": "left to right, every other image",
-    "erasing": "a rectangle blanked in {:.1%} of the images",
+    "erasing": "a rectangle turned to noise in {:.1%} of the images",
 }
 
 

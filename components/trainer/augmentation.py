@@ -13,8 +13,9 @@ from components.trainer.settings import Augmentation
 def augmentation_layers(augmentation: Augmentation, seed: int) -> list[keras.layers.Layer]:
     """The augmentation as Keras layers, active in training alone.
 
-    What moves out of the image is filled with black, the background of the garments. The layers
-    compute in float32 whatever the rest of the network computes in: pixels have 256 steps, and
+    What moves into the image is black, the background of the garments; what is erased becomes
+    noise (Zhong et al. 2017, arXiv:1708.04896), which no garment looks like. The layers compute in
+    float32 whatever the rest of the network computes in: pixels have 256 steps, and
     bfloat16 has no more than that between 0 and 1.
 
     Args:
@@ -49,6 +50,4 @@ def augmentation_layers(augmentation: Augmentation, seed: int) -> list[keras.lay
 def _random_erasing(probability: float, **arguments: Any) -> keras.layers.Layer:
     # A single number would be the upper end of a range from which the probability is drawn.
     factor = (probability, probability)
-    return keras.layers.RandomErasing(
-        factor, fill_value=0.0, value_range=(0.0, 1.0), name="erasing", **arguments
-    )
+    return keras.layers.RandomErasing(factor, value_range=(0.0, 1.0), name="erasing", **arguments)

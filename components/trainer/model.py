@@ -57,28 +57,36 @@ def build_network(
     return keras.Model(images, logits, name="network")
 
 
-def build_classifier(
-    network: keras.Model, flip_averaging: bool, label_smoothing: float
-) -> keras.Model:
+def build_classifier(network: keras.Model, settings: Settings) -> keras.Model:
     """Adds to a network what turns its logits into probabilities.
 
     Args:
       network: from `build_network`.
-      flip_averaging: whether the logits of an image and of its mirror image are averaged, which
-        doubles the cost of an answer.
-      label_smoothing: with which the network was trained; its answers are freed of it.
+      settings: over which views of an image logits are averaged, each at the cost of an answer
+        (as in arXiv:2404.00498); the label smoothing with which the network was trained, of which
+        its answers are freed.
 
     Returns:
       A model from images to probabilities, float32 [N, class_count]. Its layer `probabilities`
       holds the temperature; its layer `network` is the network.
     """
     images = keras.Input(network.input_shape[1:], name="images")
-    logits = network(images)
-    if flip_averaging:
-        mirrored = network(keras.ops.flip(images, axis=2))
-        logits = keras.layers.Average(name="flip_average")([logits, mirrored])
-    softmax = CalibratedSoftmax(label_smoothing, name="probabilities", dtype="float32")
-    return keras.Model(images, softmax(logits), name="image_classifier")
+    logits = [network(view) for view in _views(images, settings)]
+    mean = keras.layers.Average(name="average")(logits) if len(logits) > 1 else logits[0]
+    softmax = CalibratedSoftmax(settings.label_smoothing, name="probabilities", dtype="float32")
+    return keras.Model(images, softmax(mean), name="image_classifier")
+
+
+def _views(images: keras.KerasTensor, settings: Settings) -> list[keras.KerasTensor]:
+    views = [images]
+    if settings.shift_averaging:
+        height, width = images.shape[1:3]
+        bordered = keras.ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        # Down and to the right by a pixel; up and to the left.
+        views += [bordered[:, :height, :width], bordered[:, 2:, 2:]]
+    if settings.flip_averaging:
+        views += [keras.ops.flip(view, axis=2) for view in views]
+    return views
 
 
 def _stage(features: keras.KerasTensor, name: str, width: int, settings: Settings):

@@ -22,7 +22,7 @@ class Augmentation:
       shear: largest shear either way, as a share of the width.
       zoom: largest change of size either way, as a share.
       flip: whether images are mirrored left to right.
-      erasing: probability that a rectangle of the image is blanked.
+      erasing: probability that a rectangle of the image becomes noise.
     """
 
     rotation: float
@@ -56,6 +56,7 @@ class Settings:
       plateau_factor: by which the rate is then multiplied.
       early_stopping_patience: epochs without a lower validation loss before training ends.
       flip_averaging: whether answers average an image and its mirror image.
+      shift_averaging: whether answers average an image and its like moved by a pixel.
       warm_start: whether training begins at the weights of the served model.
       deterministic: whether TensorFlow's operations add in a fixed order.
       memory_megabytes: of training images, at most, in memory; more of them are read from a
@@ -81,6 +82,7 @@ class Settings:
     plateau_factor: float
     early_stopping_patience: int
     flip_averaging: bool
+    shift_averaging: bool
     warm_start: bool
     deterministic: bool
     memory_megabytes: int

@@ -218,7 +218,7 @@ def build_classifier(
     exact = dataclasses.replace(settings, precision="float32")
     served = model.build_network(schema.shape, len(schema.class_names), exact)
     served.set_weights(network.get_weights())
-    return model.build_classifier(served, settings.flip_averaging, settings.label_smoothing)
+    return model.build_classifier(served, settings)
 
 
 def calibrate(

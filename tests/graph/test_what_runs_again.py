@@ -280,6 +280,7 @@ TOLD = {
     "training.plateau_factor": {"Trainer"},
     "training.early_stopping_patience": {"Trainer"},
     "training.flip_averaging": {"Trainer"},
+    "training.shift_averaging": {"Trainer"},
     "training.warm_start": {"Trainer"},
     "training.deterministic": LEARNING,
     "training.memory_megabytes": LEARNING,

@@ -39,6 +39,7 @@ OTHER_VALUES = {
     "training.plateau_factor": 0.123,
     "training.early_stopping_patience": 43,
     "training.flip_averaging": True,
+    "training.shift_averaging": True,
     "training.warm_start": True,
     "training.deterministic": False,
     "training.memory_megabytes": 1,

@@ -35,7 +35,7 @@ def test_the_augmentation_is_told_in_words(made_run):
     assert made_run.collect().training.augmentation == {
         "shift": "up to 4.0% of height and width, either way",
         "flip": "left to right, every other image",
-        "erasing": "a rectangle blanked in 10.0% of the images",
+        "erasing": "a rectangle turned to noise in 10.0% of the images",
     }
 
 

@@ -40,6 +40,7 @@ def settings(no_augmentation):
         plateau_factor=0.3,
         early_stopping_patience=5,
         flip_averaging=False,
+        shift_averaging=False,
         warm_start=False,
         deterministic=True,
         memory_megabytes=64,

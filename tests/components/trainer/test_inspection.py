@@ -69,7 +69,7 @@ def test_without_augmentation_nothing_is_written(images, prepared, settings, sch
 def test_a_network_of_one_stage_has_one_block(images, prepared, settings, schema, tmp_path):
     single = dataclasses.replace(settings, widths=(5,))
     network = model.build_network(schema.shape, len(schema.class_names), single)
-    classifier = model.build_classifier(network, flip_averaging=False, label_smoothing=0.0)
+    classifier = model.build_classifier(network, single)
     path = tmp_path / "feature_maps.npz"
     inspection.write_feature_maps(str(path), images, prepared, classifier, schema)
     with np.load(path) as found:
@@ -80,9 +80,11 @@ def test_a_network_of_one_stage_has_one_block(images, prepared, settings, schema
 def test_to_look_inside_changes_no_weight(
     images, prepared, settings, all_augmentation, schema, tmp_path
 ):
-    augmented = dataclasses.replace(settings, augmentation=all_augmentation)
+    augmented = dataclasses.replace(
+        settings, augmentation=all_augmentation, flip_averaging=True, shift_averaging=True
+    )
     network = model.build_network(schema.shape, len(schema.class_names), augmented)
-    classifier = model.build_classifier(network, flip_averaging=True, label_smoothing=0.0)
+    classifier = model.build_classifier(network, augmented)
     before = [weight.copy() for weight in classifier.get_weights()]
     path = tmp_path / "feature_maps.npz"
     inspection.write_feature_maps(str(path), images, prepared, classifier, schema)
@@ -94,7 +96,8 @@ def test_each_map_is_that_of_its_layer_scaled_to_its_range(
     images, prepared, settings, schema, tmp_path
 ):
     network = model.build_network(schema.shape, len(schema.class_names), settings)
-    classifier = model.build_classifier(network, flip_averaging=True, label_smoothing=0.0)
+    averaging = dataclasses.replace(settings, flip_averaging=True, shift_averaging=True)
+    classifier = model.build_classifier(network, averaging)
     path = tmp_path / "feature_maps.npz"
     inspection.write_feature_maps(str(path), images, prepared, classifier, schema)
     inner = keras.Model(network.input, network.get_layer("block2_add").output)

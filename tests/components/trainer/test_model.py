@@ -71,12 +71,12 @@ def build_answering(settings, shape=(28, 28, 1), classes=10):
 def test_images_of_any_size_become_logits_and_probabilities(
     settings, all_augmentation, shape, classes
 ):
-    settings = dataclasses.replace(settings, augmentation=all_augmentation)
+    settings = dataclasses.replace(settings, augmentation=all_augmentation, label_smoothing=0.0)
     network, images = build_answering(settings, shape, classes), pixels(3, *shape)
     logits = network(images, training=False).numpy()
     assert logits.shape == (3, classes)
     assert logits.dtype == np.float32
-    classifier = build_classifier(network, flip_averaging=False, label_smoothing=0.0)
+    classifier = build_classifier(network, settings)
     answers = classifier(images, training=False).numpy()
     assert answers.shape == (3, classes)
     assert answers.dtype == np.float32
@@ -116,18 +116,35 @@ def test_the_same_seed_gives_the_same_network(settings):
 
 
 def test_an_untrained_network_finds_all_classes_equally_likely(settings):
-    classifier = build_classifier(build(settings), flip_averaging=False, label_smoothing=0.0)
+    classifier = build_classifier(build(settings), settings)
     np.testing.assert_allclose(classifier(pixels(3, 28, 28, 1)), 0.1, rtol=1e-6)
 
 
 def test_with_flip_averaging_an_image_and_its_mirror_image_get_one_answer(settings):
     network, images = build_answering(settings), pixels(4, 28, 28, 1)
     mirrored = images[:, :, ::-1]
-    plain, averaging = (build_classifier(network, flag, 0.0) for flag in (False, True))
+    plain = build_classifier(network, settings)
+    averaging = build_classifier(network, dataclasses.replace(settings, flip_averaging=True))
     assert not np.allclose(plain(images), plain(mirrored), atol=1e-4)
     np.testing.assert_allclose(averaging(images), averaging(mirrored), atol=1e-6)
-    mean = (network(images, training=False) + network(mirrored, training=False)).numpy() / 2
-    np.testing.assert_allclose(averaging(images), keras.ops.softmax(mean), atol=1e-6)
+    mean = (network(images, training=False) + network(mirrored, training=False)) / 2
+    expected = averaging.get_layer("probabilities")(mean)
+    np.testing.assert_allclose(averaging(images), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_with_shift_averaging_an_answer_is_the_mean_over_moved_images(settings, flip):
+    network, images = build_answering(settings), pixels(4, 28, 28, 1)
+    # By a pixel along both axes; what moves in is black.
+    down, up = np.zeros_like(images), np.zeros_like(images)
+    down[:, 1:, 1:], up[:, :-1, :-1] = images[:, :-1, :-1], images[:, 1:, 1:]
+    views = [images, down, up]
+    views += [view[:, :, ::-1] for view in views] if flip else []
+    averaging = dataclasses.replace(settings, flip_averaging=flip, shift_averaging=True)
+    classifier = build_classifier(network, averaging)
+    mean = np.mean([network(view, training=False) for view in views], axis=0)
+    expected = classifier.get_layer("probabilities")(mean)
+    np.testing.assert_allclose(classifier(images), expected, atol=1e-6)
 
 
 def in_bfloat16(settings, all_augmentation):
@@ -244,6 +261,17 @@ def test_an_augmentation_acts_in_training_alone(no_augmentation, key, channels):
     assert not np.array_equal(changed, images)
     assert changed.min() >= 0
     assert changed.max() <= 1 + 1e-5
+
+
+def test_what_is_erased_is_a_rectangle_of_noise(no_augmentation):
+    (layer,) = augmentation_layers(dataclasses.replace(no_augmentation, erasing=1.0), seed=1)
+    images = np.full((16, 28, 28, 1), 0.5, np.float32)
+    changed = np.asarray(layer(images, training=True))
+    for image in changed[..., 0]:
+        rows, columns = np.nonzero(image != 0.5)
+        erased = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+        assert erased.size == len(rows)
+        assert len(np.unique(erased)) > erased.size / 4
 
 
 def test_the_layers_draw_different_numbers(all_augmentation):

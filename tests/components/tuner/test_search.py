@@ -212,7 +212,8 @@ def test_a_trial_heeds_nothing_of_what_its_node_is_not_told(make_search, setting
     """The graph hands the Tuner the same values of these whatever the configuration says."""
     patience = ("plateau_patience", "plateau_factor", "early_stopping_patience")
     # Whoever counted on a patience would fail.
-    unheeded = {**dict.fromkeys(patience), "flip_averaging": True, "warm_start": True}
+    averaging = {"flip_averaging": True, "shift_averaging": True}
+    unheeded = {**dict.fromkeys(patience), **averaging, "warm_start": True}
     losses = []
     for own in (settings, dataclasses.replace(settings, **unheeded)):
         made = make_search(Watched, own=own, trials=1)
