@@ -16,8 +16,9 @@ from keras import ops
 
 from components.examples import Split
 from components.image_schema import ImageSchema
-from components.trainer import training
-from components.trainer.settings import Settings
+from components.trainer import model, training
+from components.trainer.augmentation import augmentation_layers
+from components.trainer.settings import Augmentation, Settings
 
 HARDEST_CLASS = "Shirt"
 # Those that it is most often taken for, and that are most often taken for it.
@@ -25,6 +26,21 @@ _CONFUSABLE = ("T-shirt/top", "Pullover", "Coat", "Dress", HARDEST_CLASS)
 _WEIGHT = 1.5
 
 Trick = Callable[[ImageSchema, Split], contextlib.AbstractContextManager]
+
+
+@contextlib.contextmanager
+def black_erasing(schema: ImageSchema, split: Split) -> Iterator[None]:
+    """What is erased becomes black, as the background is, in place of noise."""
+
+    def layers(augmentation: Augmentation, seed: int) -> list[keras.layers.Layer]:
+        found = augmentation_layers(augmentation, seed)
+        for layer in found:
+            if isinstance(layer, keras.layers.RandomErasing):
+                layer.fill_value = 0.0
+        return found
+
+    with mock.patch.object(model, "augmentation_layers", layers):
+        yield
 
 
 @contextlib.contextmanager
@@ -86,6 +102,7 @@ def _replaced_loss(loss: Callable) -> contextlib.AbstractContextManager:
 
 
 TRICKS: dict[str, Trick] = {
+    "erased to black": black_erasing,
     "Shirt counts 1.5": class_weight,
     "focal loss": focal,
     "confusion-aware smoothing": confusion_aware,

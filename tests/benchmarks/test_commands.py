@@ -23,6 +23,7 @@ from benchmarks import (
     training_speed,
 )
 from benchmarks.pace import Pace
+from pipeline import config
 from pipeline.errors import OutputError, UsageError
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -55,7 +56,7 @@ def made_up(function, *arguments):
             errors = {"ece_before": 0.05, "ece_after": 0.01}
             found = {"profile": profile, "seed": seed, "seconds": 9.0, "temperature": 0.5}
             return {**found, **errors, **scores(0.9 + seed / 100)}
-        case "measure", [_, str(variant), _, int(seed)]:
+        case "measure", [_, str(variant), _, _, int(seed)]:
             value = 0.9 + seed / 100 - (0.02 if variant == "no flip" else 0.0)
             return {"variant": variant, "seed": seed, "seconds": 9.0, **scores(value)}
         case "train_ours", [_, plan, _]:
@@ -221,6 +222,14 @@ def test_ablation_validates_on_as_many_images_as_asked_for(run, check_record):
         assert trained["split"]["validation_per_class"] == 5
 
 
+def test_ablation_takes_another_profile_for_its_reference(run, check_record):
+    _, path = run("ablation", "--profile", "best", "--variant", "no flip", "--seeds", "1")
+    trained = check_record(path)["configuration"]["trained"]
+    assert trained["reference"] == config.load("best").model_dump(mode="json")
+    assert not trained["no flip"]["training"]["augmentation"]["flip"]
+    assert trained["no flip"]["training"]["epochs"] == trained["reference"]["training"]["epochs"]
+
+
 def test_a_variant_that_changes_no_setting_is_a_trick():
     from benchmarks.tricks import TRICKS
 
@@ -278,6 +287,7 @@ def test_every_plan_is_one_that_the_configuration_takes(inputs):
     ("name", "option", "value"),
     [
         ("ablation", "--variant", "no luck"),
+        ("ablation", "--profile", "huge"),
         ("ablation", "--seeds", "one"),
         ("ablation", "--seeds", "1,-1"),
         ("ablation", "--widths", "8,0"),

@@ -1,12 +1,14 @@
 """Each trick changes the training in the way that it says, while it lasts and no longer."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from benchmarks import trainings, tricks
 from components.examples import Split
 from components.image_schema import ImageSchema
-from components.trainer import training
+from components.trainer import model, training
 from pipeline import config
 
 CLASSES = ("Trouser", "Shirt", "Coat")
@@ -53,6 +55,20 @@ def losses(trick, schema, split):
         changed = each()
     assert np.array_equal(each(), plain), "the trick outlasts its context"
     return plain, changed, labels, logits
+
+
+def test_what_is_erased_becomes_black(schema, split):
+    images = np.full((8, *schema.shape), 0.5, np.float32)
+    erasing = dataclasses.replace(SETTINGS.augmentation, flip=False, shift=0.0, erasing=1.0)
+    chosen = dataclasses.replace(SETTINGS, augmentation=erasing)
+
+    def colours():
+        network = model.build_network(schema.shape, len(CLASSES), chosen)
+        return set(np.unique(network.get_layer("erasing")(images, training=True)))
+
+    with tricks.black_erasing(schema, split):
+        assert colours() == {0.0, 0.5}
+    assert len(colours()) > 2, "the trick outlasts its context"
 
 
 def test_a_weight_makes_errors_on_its_class_dearer(schema, split):
