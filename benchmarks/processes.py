@@ -12,6 +12,7 @@ import os
 import pathlib
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
@@ -42,7 +43,8 @@ def in_fresh_process(
 ) -> Result:
     """Calls a function of a module in a process that does nothing else, and returns its answer.
 
-    What the function tells `notify` is shown; what libraries print is not.
+    What the function tells `notify` is shown; what libraries print is not. The process ends with
+    the one that waits for it, also where that is killed.
 
     Raises:
       MeasurementError: where the process was killed. What the function raises is raised here.
@@ -74,10 +76,19 @@ def notify(line: str) -> None:
 def _begin(sender: Connection, log: str) -> None:
     global _sender
     _sender = sender
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # TensorFlow writes past Python's streams, hence the file descriptors.
     with pathlib.Path(log).open("ab", buffering=0) as file:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(file.fileno(), stream.fileno())
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    # At once: nobody is left who would take an answer.
+    os._exit(1)
 
 
 def _answer(future: concurrent.futures.Future[Result], log: pathlib.Path) -> Result:

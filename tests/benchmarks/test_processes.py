@@ -3,6 +3,10 @@
 import math
 import operator
 import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +36,31 @@ def test_what_a_measurement_raises_is_raised():
 def test_a_killed_process_is_told_in_words():
     with pytest.raises(processes.MeasurementError, match="was killed"):
         processes.in_fresh_process(os.abort)
+
+
+WAITS_FOR_LONG = """
+import time
+from benchmarks import processes
+processes.IMPORTED_ONCE = []
+processes.in_fresh_process(time.sleep, 600)
+"""
+
+
+def children(process):
+    return [
+        int(each) for each in Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    ]
+
+
+def test_a_measurement_ends_with_the_benchmark_that_is_killed(ends):
+    with subprocess.Popen([sys.executable, "-c", WAITS_FOR_LONG]) as benchmark:
+        measuring = []
+        while not measuring:
+            time.sleep(0.05)
+            # A server stands between them, which measuring processes are forked from.
+            measuring = [each for server in children(benchmark.pid) for each in children(server)]
+        benchmark.kill()
+    assert all(ends(process) for process in measuring)
 
 
 def test_lines_of_progress_are_shown_and_nothing_else(capfd):
