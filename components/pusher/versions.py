@@ -8,6 +8,8 @@ import pathlib
 import shutil
 import time
 
+from components import disk
+
 # No reader takes such names for versions.
 _INCOMING, _OUTGOING = ".incoming-", ".outgoing-"
 
@@ -42,14 +44,12 @@ def publish(export: pathlib.Path, base: pathlib.Path) -> int:
     incoming = base / f"{_INCOMING}{version}-{os.getpid()}"
     try:
         shutil.copytree(export, incoming)
-        for path in incoming.rglob("*"):
-            _sync(path)
-        _sync(incoming)
+        disk.sync_tree(incoming)
         incoming.rename(base / str(version))
     except OSError:
         shutil.rmtree(incoming, ignore_errors=True)
         raise
-    _sync(base)
+    disk.sync(base)
     return version
 
 
@@ -63,7 +63,7 @@ def withdraw(base: pathlib.Path, version: int) -> None:
     """
     outgoing = base / f"{_OUTGOING}{version}"
     (base / str(version)).rename(outgoing)
-    _sync(base)
+    disk.sync(base)
     shutil.rmtree(outgoing)
 
 
@@ -90,11 +90,3 @@ def content_digest(folder: pathlib.Path) -> str:
 def _is_version(entry: pathlib.Path) -> bool:
     # str.isdigit alone takes digits that int does not, such as superscripts.
     return entry.name.isascii() and entry.name.isdigit() and entry.is_dir()
-
-
-def _sync(path: pathlib.Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,6 +17,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from components import disk
+
 _SNAPSHOT, _UNFINISHED = "snapshot-", "unfinished"
 _STATE_FILE, _VARIABLES_FILE = "state.json", "variables.npz"
 _BEST_WEIGHTS_FILE = "best.weights.h5"
@@ -136,8 +138,10 @@ class Snapshots(keras.callbacks.Callback):
             json.dump(state, file)
         before = read_progress(self._folder).snapshot
         # Renamed when it is whole, and only then is the one before it removed: whenever the
-        # process is killed, there is a whole one.
+        # process is killed or the power lost, there is a whole one.
+        disk.sync_tree(new)
         os.rename(new, os.path.join(self._folder, f"{_SNAPSHOT}{epochs:05d}"))
+        disk.sync(self._folder)
         if before is not None:
             shutil.rmtree(before)
 

@@ -184,6 +184,32 @@ def test_a_finished_training_is_not_trained_again(
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_snapshot_is_on_the_disk_before_it_takes_its_name(
+    arguments, transform_output, tmp_path, monkeypatch
+):
+    """Otherwise a loss of power could leave one whose files are empty."""
+    synced, named, sync, rename = set(), [], os.fsync, os.rename
+
+    def watched_sync(descriptor):
+        sync(descriptor)
+        synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    def watched_rename(source, target):
+        written = {str(path) for path in Path(source).iterdir()} | {source}
+        assert written <= synced
+        named.append(Path(target).name)
+        synced.clear()
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", watched_sync)
+    monkeypatch.setattr(os, "rename", watched_rename)
+    values = {name: value for name, value in arguments.items() if name != "transform_folder"}
+    values["settings"] = dataclasses.replace(arguments["settings"], epochs=2)
+    training.train(**values, transform=transform_output, backup_dir=str(tmp_path / "backup"))
+    assert named == ["snapshot-00001", "snapshot-00002"]
+    assert str(tmp_path / "backup") in synced, "the last name is on the disk, too"
+
+
 def write_snapshot(folder, epochs, finished=False):
     folder.mkdir()
     (folder / "state.json").write_text(json.dumps({"epochs": epochs, "finished": finished}))
