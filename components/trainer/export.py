@@ -108,10 +108,7 @@ def _predict_image_bytes(classify: Callable, schema: ImageSchema) -> Callable:
     def decode(image_bytes: tf.Tensor) -> tf.Tensor:
         image = tf.io.decode_image(image_bytes, channels=schema.channels, expand_animations=False)
         image.set_shape([None, None, schema.channels])
-        # Scaled to fit with its proportions kept, the rest black, the background of the training
-        # images. An image that has the right size already comes through unchanged.
-        fitted = tf.image.resize_with_pad(image, schema.height, schema.width, antialias=True)
-        return tf.cast(tf.clip_by_value(tf.round(fitted), 0, 255), tf.uint8)
+        return tf.cast(tf.clip_by_value(tf.round(_fitted(image, schema)), 0, 255), tf.uint8)
 
     def predict_image_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies PNG, JPEG, BMP or GIF files (their first frame) of any size."""
@@ -120,6 +117,22 @@ def _predict_image_bytes(classify: Callable, schema: ImageSchema) -> Callable:
         return classify(_raw_bytes(pixels, schema))
 
     return predict_image_bytes
+
+
+def _fitted(image: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
+    """Scales an image to fit, its proportions kept, the rest black as the training images have it.
+
+    One that has the right size already comes through unchanged. In whole numbers, since
+    `tf.image.resize_with_pad` divides in float32, by which a graph makes 27 pixels of 84 where 28
+    are asked for.
+    """
+    given = tf.cast(tf.shape(image)[:2], tf.int64)
+    target = tf.constant([schema.height, schema.width], tf.int64)
+    # The side that limits gets its target, the other one follows; either is a pixel at least.
+    size = tf.maximum(tf.minimum(target, given * target[::-1] // given[::-1]), 1)
+    resized = tf.image.resize(image, tf.cast(size, tf.int32), antialias=True)
+    top, left = tf.unstack(tf.cast((target - size) // 2, tf.int32))
+    return tf.image.pad_to_bounding_box(resized, top, left, schema.height, schema.width)
 
 
 def _checked(pixels: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
