@@ -23,6 +23,7 @@ from benchmarks.spread import spread
 from benchmarks.tables import Table
 from components import features
 from pipeline import command_line
+from pipeline import config as configurations
 from pipeline import data as data_sets
 from pipeline.errors import ConfigurationError
 
@@ -116,6 +117,8 @@ def main(
     chosen_seeds = command.seeds(seeds, short)
     variants = {REFERENCE: {}, **_chosen(variant, short)}
     base = _base(epochs, widths, validation_per_class, short)
+    # Before the images are looked for.
+    configurations.load(profile, base)
     with trainings.prepared(where) as inputs:
         assigned = {name: (*base, *_assignments(changes)) for name, changes in variants.items()}
         trained = {

@@ -56,6 +56,9 @@ def main(
     where = command.data_argument(data, short)
     chosen_seeds = command.seeds(seeds, short)
     profiles = profile or (["smoke"] if short else list(configurations.PROFILES))
+    # Before the images are looked for.
+    for name in profiles:
+        configurations.load(name)
     with trainings.prepared(where) as inputs:
         configuration = {
             "short": short,

@@ -122,6 +122,8 @@ def main(
 ) -> None:
     """Compare what our pipeline costs with stock TFX and with a plain script."""
     sides = _chosen(side)
+    # Before the images are looked for.
+    configurations.load(profile)
     found, schema = trainings.checked(command.data_argument(data, short), sample_serves=True)
     _check_files(found)
     smoke_run = compared = configurations.load(SMOKE, sample=found.sample)

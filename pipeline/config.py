@@ -101,7 +101,9 @@ class TrainingConfig(_Section):
         description="have the first convolution whiten patches of the images instead of learn; at "
         "a warm start it stays as it is in the served model",
     )
-    dropout: Number = pydantic.Field(0.0, ge=0, lt=1, description="before the head")
+    dropout: Number = pydantic.Field(
+        0.0, ge=0, lt=1, description="share of the features that is dropped before the head"
+    )
     l2: Number = pydantic.Field(0.0, ge=0, description="penalty on kernels, added to the loss")
     weight_decay: Number = pydantic.Field(
         0.1, ge=0, description="share of each weight taken off per step, times the rate"
@@ -423,6 +425,6 @@ def found_and_expected(error: pydantic.ValidationError) -> str:
     expected = expected.replace("Tuple should have", "a list with").partition(" after valid")[0]
     expected = expected.replace("a valid tuple", "a list such as [16,32]")
     # As the command line has it of numbers that are none, and of choices.
-    expected = expected.partition(", unable to parse")[0]
+    expected = expected.partition(", unable to ")[0]
     expected = expected.removeprefix(f"{details['input']!r} is not ").removesuffix(".")
     return f"found {details['input']!r}; expected {expected}."

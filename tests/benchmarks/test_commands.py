@@ -307,6 +307,12 @@ def test_a_bad_value_is_told_in_words(name, option, value, run):
         run(name, option, value)
 
 
+@pytest.mark.parametrize("name", ["ablation", "accuracy", "pipeline_cost"])
+def test_a_profile_is_looked_at_before_the_images(name, run):
+    with pytest.raises(UsageError, match="unknown profile 'huge'"):
+        run(name, "--profile", "huge", "--data", "/there/is/none")
+
+
 @pytest.mark.parametrize(
     ("name", "option", "value", "least"),
     [
