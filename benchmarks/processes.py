@@ -85,8 +85,9 @@ def _begin(sender: Connection, log: str) -> None:
 
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
+    if parent is None:
+        return
+    parent.join()
     # At once: nobody is left who would take an answer.
     os._exit(1)
 
