@@ -355,7 +355,8 @@ def _gate_table(gates: list[dict[str, Any]]) -> Table:
         table.add_column(heading, justify="right" if heading in ("value", "least") else "left")
     for gate in gates:
         outcome = "passed" if gate["passed"] else "refused"
-        values = (f"{gate['value']:.4f}", f"{gate['threshold']:.4f}")
+        value = "not measured" if gate["value"] is None else f"{gate['value']:.4f}"
+        values = (value, f"{gate['threshold']:.4f}")
         table.add_row(gate["metric"], escape(gate["slice"]), *values, outcome)
     return table
 

@@ -11,13 +11,14 @@ import shlex
 import socket
 from typing import TYPE_CHECKING, Any
 
-from components import features
+from components import features, gates
 from components.pusher import versions
 from operations import digests, machine
 from pipeline import data as data_sets
 from pipeline import records
 from pipeline.locations import DEFAULT_OUTPUT_DIR
 from pipeline.nodes import (
+    BLESSING,
     CODE_FINGERPRINT,
     DATA_GATE,
     EVALUATOR,
@@ -243,8 +244,7 @@ def add_evaluation(
     # Here and not above: it imports TensorFlow.
     from review.evaluation import read_evaluation
 
-    gates = prepared.config.gates.model_dump()
-    found = read_evaluation(artifact.uri, prepared.schema.class_names, gates)
+    found = read_evaluation(artifact.uri, prepared.schema.class_names)
     receipt["test_accuracy"] = found.accuracy
     receipt["cross_entropy"] = found.cross_entropy
     receipt["top_2_accuracy"] = found.top_2_accuracy
@@ -253,11 +253,17 @@ def add_evaluation(
     receipt["per_class"] = found.per_class
     receipt["macro_avg"] = found.macro_avg
     receipt["weighted_avg"] = found.weighted_avg
-    receipt["gates"] = [dataclasses.asdict(gate) for gate in found.gates]
-    figures = dataclasses.asdict(found)
-    # Gates also tell of the served model.
-    del figures["gates"]
-    receipt["digests"]["Evaluator.evaluation"] = digests.figures_digest(figures)
+    receipt["digests"]["Evaluator.evaluation"] = digests.figures_digest(dataclasses.asdict(found))
+
+
+def add_gates(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
+    """Enters how each gate was judged, where it came to that: what Pusher went by."""
+    artifact = nodes[BLESSING].output("blessing")
+    if artifact is None or not nodes[BLESSING].ended_well:
+        return
+    path = pathlib.Path(artifact.uri) / features.GATES_FILE
+    judged = gates.judged_from_json(path.read_text(encoding="utf-8"))
+    receipt["gates"] = [dataclasses.asdict(gate) for gate in judged]
 
 
 def add_calibration(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
@@ -290,15 +296,13 @@ def add_robustness(
         artifact.uri,
         prepared.schema.class_names,
         corruptions.amounts(),
-        prepared.config.robustness.thresholds(),
     )
     receipt["robustness"] = {
         "clean": {"accuracy": receipt["test_accuracy"], "count": receipt["test_count"]},
-        "scores": [dataclasses.asdict(scores) for scores in found.scores],
+        "scores": [dataclasses.asdict(scores) for scores in found],
     }
     digest = digests.figures_digest(receipt["robustness"])
     receipt["digests"][f"{ROBUSTNESS_EVALUATOR}.evaluation"] = digest
-    receipt["gates"] += [dataclasses.asdict(gate) for gate in found.gates]
 
 
 def command_to_go_on(receipt: dict[str, Any], output_dir: pathlib.Path) -> str:

@@ -192,7 +192,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     lock.check_free(request.output_dir / name / LOCK_FILE)
     schema, schema_sha256 = data_sets.read_schema(str(schema_path))
     data = data_sets.read(source, schema, schema_sha256)
-    data_sets.check_split(data, len(schema.class_names), config.split.validation_per_class)
+    data_sets.check_split(data, schema.class_names, config.split.validation_per_class)
     # Last, so that bad input leaves no folder behind.
     locations = Locations(writable(request.output_dir / name))
     return Prepared(name, config, data, schema, locations, chosen)
@@ -364,6 +364,8 @@ class _Run:
             prepared.precision,
             machine.arithmetic(),
             engine.NODE_ARGUMENTS,
+            # Under the lock, so that nothing else is pushed in between.
+            served_version=max(versions.served_versions(prepared.locations.serving), default=0),
             enable_cache=self._request.use_cache,
         )
 
@@ -391,6 +393,7 @@ class _Run:
         receipts.add_served(self._receipt, self._prepared)
         receipts.add_artifacts(self._receipt, nodes)
         receipts.add_training(self._receipt, nodes, self._prepared)
+        receipts.add_gates(self._receipt, nodes)
         receipts.add_evaluation(self._receipt, nodes, self._prepared)
         receipts.add_calibration(self._receipt, nodes)
         receipts.add_robustness(self._receipt, nodes, self._prepared)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.gates import CHANGE
 from review import statistics
 from review.album import Album
 from review.artifacts import AbsentError, FinishedRun
-from review.gates import CHANGE
 from review.predictions import Answers, Predictions
 from review.summary import ClassChange, Comparison, Gallery
 
@@ -37,7 +37,9 @@ def _hold_to_evaluation(run: FinishedRun, found: Predictions, baseline: Answers)
     # Less than one image: TFMA computes in single precision.
     tolerance = 0.5 / len(found.labels)
     for entry in run.receipt["gates"]:
-        if entry["metric"] == CHANGE and abs(entry["value"] - change) > tolerance:
+        if entry["metric"] != CHANGE or entry["value"] is None:
+            continue
+        if abs(entry["value"] - change) > tolerance:
             raise AbsentError(
                 "The answers of the served model are not those that were evaluated: the accuracy "
                 f"changed by {change:+.4f} here, by {entry['value']:+.4f} in the receipt. A new "

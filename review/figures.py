@@ -377,7 +377,8 @@ def _gate_panel(metric: str, gates: Sequence[summary.Gate]) -> alt.LayerChart:
     for gate in sorted(gates, key=lambda gate: gate.passed):
         outcome = "passed" if gate.passed else "failed"
         ends = {"low": gate.interval.low, "high": gate.interval.high} if gate.interval else {}
-        rows.append({"slice": gate.slice, "is": outcome, "value": gate.value, **ends})
+        if gate.value is not None:
+            rows.append({"slice": gate.slice, "is": outcome, "value": gate.value, **ends})
         rows.append({"slice": gate.slice, "is": "threshold", "value": gate.threshold})
     roles = {"passed": "good", "failed": "bad", "threshold": "ink"}
     base = _chart(rows).encode(

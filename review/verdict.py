@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from components.gates import CHANGE, CORRUPTION, OVERALL
 from pipeline import records
 from review import classification
-from review.gates import CHANGE, CORRUPTION
 from review.lineage import is_sample
 from review.summary import Comparison, Gate, Verdict
 
@@ -96,10 +96,12 @@ def _refused(gates: list[Gate]) -> tuple[str, list[str], str]:
 
 def _short(gate: Gate) -> str:
     if gate.metric == CHANGE:
-        return "the new model is worse than the served one"
-    if gate.slice == "overall":
-        return "the accuracy is too low"
-    return f"the {gate.metric.removesuffix(' under corruption')} {_of(gate)} is too low"
+        compared = "is worse than" if gate.value is not None else "was not compared with"
+        return f"the new model {compared} the served one"
+    fault = "is too low" if gate.value is not None else "was not measured"
+    if gate.slice == OVERALL:
+        return f"the accuracy {fault}"
+    return f"the {gate.metric.removesuffix(' under corruption')} {_of(gate)} {fault}"
 
 
 def _of(gate: Gate) -> str:
@@ -107,6 +109,11 @@ def _of(gate: Gate) -> str:
 
 
 def _advice_for(failed: list[Gate]) -> str:
+    if any(gate.value is None for gate in failed):
+        return (
+            "What was not measured does not pass. Give the test split images of every class, and "
+            "see in the log of the run why a figure is missing. What is served stays as it was."
+        )
     clear = [gate for gate in failed if not gate.noise]
     if not clear:
         return (

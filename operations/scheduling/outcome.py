@@ -154,12 +154,13 @@ def _verdict(receipt: dict[str, Any]) -> str:
         return f"{name}: version {receipt['pushed_version']} stands"
     if receipt["pushed_version"] is not None:
         return f"{name} pushed version {receipt['pushed_version']}"
-    missed = [
-        f"{gate['metric']} of {gate['slice']} {gate['value']:.4f} against {gate['threshold']:.4f}"
-        for gate in receipt["gates"]
-        if not gate["passed"]
-    ]
+    missed = [_missed(gate) for gate in receipt["gates"] if not gate["passed"]]
     return f"{name} was refused ({'; '.join(missed)})"
+
+
+def _missed(gate: dict[str, Any]) -> str:
+    value = "not measured" if gate["value"] is None else f"{gate['value']:.4f}"
+    return f"{gate['metric']} of {gate['slice']} {value} against {gate['threshold']:.4f}"
 
 
 def _failure(receipt: dict[str, Any]) -> str:

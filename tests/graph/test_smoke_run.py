@@ -43,7 +43,7 @@ def test_it_ends_pushed_with_every_node_complete(sample_run):
     assert {name: node["status"] for name, node in receipt["nodes"].items()} == dict.fromkeys(
         NODES, "complete"
     )
-    assert len(NODES) == 12
+    assert len(NODES) == 13
     assert receipt["runner"] == {"dag": "LocalDagRunner", "node": "FnApiRunner"}
 
 

@@ -136,7 +136,7 @@ class MadeRun:
         found = self.receipt
         entries = [("accuracy", "overall", found["test_accuracy"], accuracy)]
         entries += [
-            ("recall", name, scores["recall"], recall)
+            ("recall", name, scores["recall"] if scores["support"] else None, recall)
             for name, scores in found["per_class"].items()
         ]
         if self.baseline is not None:
@@ -145,7 +145,10 @@ class MadeRun:
             entries.append(("accuracy against the served model", "overall", change, -drop))
         keys = ("metric", "slice", "value", "threshold")
         found["gates"] = [
-            {**dict(zip(keys, entry, strict=True)), "passed": bool(entry[2] >= entry[3])}
+            {
+                **dict(zip(keys, entry, strict=True)),
+                "passed": entry[2] is not None and bool(entry[2] >= entry[3]),
+            }
             for entry in entries
         ]
         passed = all(gate["passed"] for gate in found["gates"])
