@@ -472,7 +472,9 @@ def test_each_node_runs_as_its_container_would(
     report = cluster.artifact("DataGate", "report") / "report.json"
     found = json.loads(report.read_text("utf-8"))
     assert found["compared_with"] and found["drifts"]
-    judged = json.loads((cluster.artifact("Blessing", "blessing") / "gates.json").read_text("utf-8"))
+    judged = json.loads(
+        (cluster.artifact("Blessing", "blessing") / "gates.json").read_text("utf-8")
+    )
     (change,) = [gate for gate in judged if gate["metric"] == "accuracy against the served model"]
     assert (change["value"], change["passed"]) == (0, True)
     export = cluster.artifact("Resolver", "model") / "Format-Serving"
