@@ -39,7 +39,7 @@ def prepared(locations):
     data = DataSet("/data", False, (train,), test, schema_sha256="c" * 64)
     schema = ImageSchema(28, 28, 1, CLASSES)
     configured = config.load("default", ["seed=7"])
-    return Prepared("clothes", configured, data, schema, locations, "float32")
+    return Prepared("clothes", configured, data, schema, locations, "float32", served_version=0)
 
 
 @pytest.fixture
@@ -54,6 +54,7 @@ def request_(tmp_path):
         use_cache=True,
         force=False,
         output_dir=tmp_path / "outputs",
+        new_line=False,
         verbose=False,
         command="python pipeline_runner.py run",
     )
