@@ -197,7 +197,8 @@ class Past:
         newest = self.locations.serving / str(max(served, default=0))
         if served and versions.content_digest(newest) == versions.content_digest(export):
             return served[-1]
-        return versions.publish(export, self.locations.serving)
+        beside = [path for path in export.parent.iterdir() if path.is_file()]
+        return versions.publish(export, self.locations.serving, beside)
 
     def _make(self, run_id, model):
         if model not in self.made:
@@ -226,7 +227,7 @@ class Past:
         export = self.model(model) / "Format-Serving"
         (export / "assets.extra").mkdir(parents=True)
         (export / "saved_model.pb").write_text(model)
-        description = {"class_names": list(CLASSES)}
+        description = {"image_shape": [28, 28, 1], "class_names": list(CLASSES)}
         (export / "assets.extra" / "image_schema.json").write_text(json.dumps(description))
         if model in self.exports:
             shutil.copytree(self.exports[model], export, dirs_exist_ok=True)
