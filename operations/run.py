@@ -374,7 +374,7 @@ class _Run:
         prepared = self._prepared
         store = records.open_store(prepared.locations.metadata)
         temporary.close_interrupted(store, prepared.locations)
-        skipped = numbering.continue_after_folders(prepared.locations)
+        skipped = numbering.continue_from_now(prepared.locations)
         if skipped:
             self._progress.notify(skipped)
         if self._request.new_line:

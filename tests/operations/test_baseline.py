@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import sqlite3
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
@@ -12,7 +11,7 @@ from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
 from tfx.types import artifact_utils, standard_artifacts
 
 from components.pusher import versions
-from operations import baseline, numbering
+from operations import baseline
 from pipeline import records
 from pipeline.errors import BaselineError, ServedModelError
 
@@ -286,31 +285,3 @@ def test_what_is_not_kept_of_the_served_model_is_taken_from_its_artifact(pipelin
     assert pipeline.register() is None
     kept = versions.kept_folder(pipeline.locations.serving, version)
     assert (kept / "statistics").read_text() == "statistics of a"
-
-
-def last_number(locations):
-    with sqlite3.connect(locations.metadata) as store:
-        found = store.execute("SELECT seq FROM sqlite_sequence WHERE name = 'Execution'").fetchone()
-    return found[0] if found else None
-
-
-@pytest.mark.parametrize("known", [0, 3, 9])
-@pytest.mark.parametrize(
-    "folder", ["Trainer/model/7", "Trainer/.system/executor_execution/7", "Pusher/pushed_model/7"]
-)
-def test_numbers_of_folders_are_never_given_again(store, locations, known, folder):
-    type_id = store.put_execution_type(mlmd.ExecutionType(name="Trainer"))
-    store.put_executions([mlmd.Execution(type_id=type_id) for _ in range(known)])
-    (locations.artifacts / folder).mkdir(parents=True)
-    # A served model is named by its version, which is no number of an execution.
-    (locations.artifacts / "ServedModel" / "model" / "1795780134").mkdir(parents=True)
-    line = numbering.continue_after_folders(locations)
-    assert (line is None) == (known >= 7)
-    (following,) = store.put_executions([mlmd.Execution(type_id=type_id)])
-    assert following == max(known, 7) + 1
-    assert numbering.continue_after_folders(locations) is None
-
-
-def test_a_new_store_without_folders_counts_from_one(store, locations):
-    assert numbering.continue_after_folders(locations) is None
-    assert last_number(locations) is None
