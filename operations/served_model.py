@@ -63,15 +63,17 @@ def read(locations: Locations) -> ServedModel | None:
         return read_served(locations.serving)
     except UnreadableModelError as error:
         *earlier, newest = versions.served_versions(locations.serving)
+        way_out = _way_out(locations, newest, earlier)
         raise ServedModelError(
             f"{error}; expected a sound model as served version {newest} of {locations.root.name}, "
-            f"to compare with. Put its files back from a copy, {_way_out(locations, earlier)}"
+            f"to compare with. Put its files back from a copy, {way_out}"
         ) from error
 
 
-def _way_out(locations: Locations, earlier: list[int]) -> str:
+def _way_out(locations: Locations, newest: int, earlier: list[int]) -> str:
     if not earlier:
-        return f"or remove {locations.serving}: the next model is then compared with none."
+        folder = locations.serving / str(newest)
+        return f"or remove {folder}: the next model is then compared with none."
     command = ["python", "pipeline_runner.py", "rollback", "--to", str(earlier[-1])]
     place = ["--pipeline", locations.root.name, "--output-dir", str(locations.root.parent)]
     return f"or serve an earlier version again: {shlex.join([*command, *place])}"

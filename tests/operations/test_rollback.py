@@ -97,6 +97,19 @@ def test_neither_artifacts_nor_ml_metadata_are_needed(pushed, locations):
     assert not locations.metadata.exists()
 
 
+def test_no_run_needs_to_be_known(pushed, locations, output_dir, capsys):
+    first, second = pushed("a", "b")
+    shutil.rmtree(locations.runs)
+    rollback.print_versions(None, output_dir, as_json=True)
+    listed = json.loads(capsys.readouterr().out)
+    assert [(entry["version"], entry["run_id"]) for entry in listed] == [
+        (second, None),
+        (first, None),
+    ]
+    rollback.main(None, None, output_dir, dry_run=False, as_json=False)
+    assert f"version {first} again, in place of {second}" in capsys.readouterr().out
+
+
 def test_what_is_kept_goes_along(pushed, locations):
     first, _ = pushed("a", "b")
     done = rollback.rollback(locations, None)

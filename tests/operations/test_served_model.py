@@ -85,8 +85,10 @@ def test_a_served_model_that_cannot_be_read_stops_the_run_with_a_way_out(
 
 
 def test_the_only_version_may_be_removed(pushed, locations):
-    damage(locations, pushed("a"))
-    with pytest.raises(ServedModelError, match=f"or remove {locations.serving}: the next model"):
+    version = pushed("a")
+    damage(locations, version)
+    told = f"or remove {locations.serving / str(version)}: the next model is then compared with"
+    with pytest.raises(ServedModelError, match=told):
         served_model.version_to_compare(locations, SCHEMA, new_line=False)
 
 
