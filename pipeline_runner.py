@@ -175,7 +175,7 @@ def run(
         bool,
         typer.Option(
             "--new-line",
-            help="Replace a served model of another image size or other classes, uncompared.",
+            help="Replace a served model of other classes or another size without comparing.",
         ),
     ] = False,
     notify_file: NotifyFile = None,

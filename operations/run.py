@@ -138,7 +138,7 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, A
 
 
 def _compared_with_what_is_served_now(prepared: Prepared, request: Request) -> Prepared:
-    """Asks once more, under the lock: a rollback may have come in between."""
+    """Asks again under the lock: a rollback may have happened in between."""
     served = served_model.version_to_compare(prepared.locations, prepared.schema, request.new_line)
     return dataclasses.replace(prepared, served_version=served)
 

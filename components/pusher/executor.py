@@ -14,11 +14,11 @@ from components.pusher import versions
 
 
 class Executor(pusher_executor.Executor):
-    """Publishes by rename, under strictly increasing versions, and keeps what belongs to a version.
+    """Publishes by rename, under strictly increasing versions, and keeps the files of the model.
 
-    Kept are the files beside the export in its artifact: the statistics of its data, by which drift
-    is judged, the Keras model, at whose weights a training may begin, and the golden questions that
-    a rollback asks. The served folder thus has all that a later run or a rollback needs.
+    These are the files beside the export in its artifact: the statistics of its data, to judge
+    drift by; the Keras model, to start a training from; the golden questions, to check a rollback
+    with. So the serving folder has all that a later run or a rollback needs.
 
     TFX's own names versions by the second, takes an existing folder for a success, and copies in
     place.

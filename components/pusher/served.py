@@ -73,7 +73,7 @@ def read_version(base: pathlib.Path, version: int) -> ServedModel:
 
 
 def difference(model: ServedModel, schema: ImageSchema) -> str | None:
-    """What a served model and a schema are for, in words; None where that is the same."""
+    """Image size and classes of a served model and a schema, in words; None where they agree."""
     if (model.image_shape, model.class_names) == (schema.shape, schema.class_names):
         return None
     served = _task(model.image_shape, model.class_names, schema.class_names)
@@ -125,7 +125,7 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _task(shape: tuple[int, ...], names: tuple[str, ...], other: tuple[str, ...]) -> str:
-    """Image size and classes; of the classes, the first few that the other side has not there."""
+    """Image size and classes, with the first few classes that the other side lacks."""
     size = "x".join(map(str, shape))
     own = [name for name in names if name not in other] or _from_first_difference(names, other)
     shown = ", ".join([*own[:_SHOWN_CLASSES], *(["..."] if len(own) > _SHOWN_CLASSES else [])])

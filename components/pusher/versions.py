@@ -1,13 +1,13 @@
 """Versioned folders of served models: published whole or not at all.
 
     serving/<version>/                 the export; servers take the highest version
-    serving/.kept/<version>/           what lay beside it in its model artifact, and digests of both
-    serving/.rollbacks/<version>.json  where a version came from that a rollback published
+    serving/.kept/<version>/           files from beside the export in its artifact, and digests
+    serving/.rollbacks/<version>.json  record of the rollback that published the version
 
-What is kept and what is noted is there before the version can be seen. So each version that
-`publish` made has them, whatever becomes of the artifacts and of ML Metadata. They are copies, not
-links: an artifact that is damaged in place must not damage them, and the serving folder may lie on
-another disk.
+Kept files and record are in place before the version becomes visible. So every version that
+`publish` made has them, whatever happens to the artifacts and to ML Metadata. They are copies, not
+hard links: damage to an artifact must not reach them, and the serving folder may be on another
+disk.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def served_versions(base: pathlib.Path) -> list[int]:
 
 
 def kept_folder(base: pathlib.Path, version: int) -> pathlib.Path:
-    """Where the files that lay beside the export of a version are kept."""
+    """Folder of the files that are kept for a version."""
     return base / _KEPT / str(version)
 
 
@@ -147,10 +147,10 @@ def withdraw(base: pathlib.Path, version: int) -> None:
 
 
 def unfinished(base: pathlib.Path) -> list[pathlib.Path]:
-    """What pushes and removals that were cut short left below `base`, in the order of removal.
+    """Leftovers of interrupted pushes and removals below `base`, in the order of removal.
 
-    That is also what is kept for versions that are gone. What a push that never became a version
-    noted and kept goes before its folder, which tells that it never did.
+    Kept files of versions that are gone count as leftovers. An incoming folder comes after the
+    record and the kept files of its version: it is the evidence that the push never finished.
     """
     incoming = sorted(base.glob(f"{_INCOMING}*"))
     never = [v for v in map(_incoming_version, incoming) if not (base / v).exists()]
