@@ -171,6 +171,13 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Run the graph although nothing changed.")
     ] = False,
+    new_line: Annotated[
+        bool,
+        typer.Option(
+            "--new-line",
+            help="Replace a served model of other classes or another size without comparing.",
+        ),
+    ] = False,
     notify_file: NotifyFile = None,
     output_dir: OutputDir = Path("outputs"),
     as_json: AsJson = False,
@@ -191,6 +198,7 @@ def run(
         use_cache=cache,
         force=force,
         output_dir=output_dir,
+        new_line=new_line,
         verbose=verbose,
         command=shlex.join(["python", *sys.argv]),
     )

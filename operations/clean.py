@@ -44,7 +44,7 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _BLOCK = 512
 
 _STAYING_RUNS = "artifacts of the runs that stay"
-_PUSHED = "models of the served versions, with their golden questions"
+_PUSHED = "records of the pushes of served versions"
 _COMPARED = "the model to compare with"
 _ELSEWHERE = "artifacts in other folders"
 _SERVED = "served versions"
@@ -180,7 +180,7 @@ def make_plan(locations: Locations, policy: Policy) -> Plan:
     stay = [version for version in served if version not in withdrawn]
     artifacts = _Artifacts(locations, staying, stay)
     removed = {
-        _SERVED: [locations.serving / str(version) for version in withdrawn],
+        _SERVED: _folders(locations, withdrawn),
         **artifacts.removed(),
         _ANSWERS: _answers(locations, outdated),
         _CUT_SHORT: [*artifacts.unknown(), *_cut_short(locations, receipts, staying)],
@@ -188,10 +188,19 @@ def make_plan(locations: Locations, policy: Policy) -> Plan:
     gone = {path for paths in removed.values() for path in paths}
     kept = {
         **artifacts.kept(),
-        _SERVED: [locations.serving / str(version) for version in stay],
+        _SERVED: _folders(locations, stay),
         _RUN_FOLDERS: [path for path in locations.runs.glob("*/*") if path not in gone],
     }
     return Plan(locations, sorted(outdated), staying, artifacts.outdated, withdrawn, removed, kept)
+
+
+def _folders(locations: Locations, served: list[int]) -> list[pathlib.Path]:
+    """The folders of versions, and what is kept for them."""
+    kept = (versions.kept_folder(locations.serving, version) for version in served)
+    return [
+        *(locations.serving / str(version) for version in served),
+        *(folder for folder in kept if folder.exists()),
+    ]
 
 
 def _last_pushed(receipts: list[dict[str, Any]]) -> int | None:
@@ -267,7 +276,6 @@ class _Artifacts:
             self._need(_of_runs(store, staying), _STAYING_RUNS)
             self._need(_compared_with(store, locations.root.name), _COMPARED)
         self._need(_pushes(self._live, served), _PUSHED)
-        self._need(_models(locations, served), _PUSHED)
         uris = (artifact.uri for artifact in self._live)
         self._need((u for u in uris if not pathlib.Path(u).is_relative_to(self._root)), _ELSEWHERE)
         self.outdated = [a for a in self._live if a.uri not in self._needed]
@@ -337,13 +345,6 @@ def _pushes(live: list[mlmd.Artifact], served: list[int]) -> list[str]:
     names = {str(version) for version in served}
     noted = ((a.uri, a.custom_properties.get("pushed_version")) for a in live)
     return [uri for uri, value in noted if value and value.string_value in names]
-
-
-def _models(locations: Locations, served: list[int]) -> list[str]:
-    """The model artifacts of these versions: with the golden questions that a rollback asks."""
-    digests = {versions.content_digest(locations.serving / str(version)) for version in served}
-    exports = baseline.with_exports(locations.artifacts.glob("*/model/*"))
-    return [str(folder) for digest, folder in exports if digest in digests]
 
 
 def _answers(locations: Locations, outdated: set[str]) -> list[pathlib.Path]:

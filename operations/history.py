@@ -95,9 +95,14 @@ def export_digest(receipt: dict[str, Any]) -> str | None:
 
 
 def pipelines(output_dir: pathlib.Path) -> list[Locations]:
-    """Those that have run at least once below the output folder, in the order of their names."""
-    roots = sorted(path.parent for path in output_dir.resolve().glob("*/runs") if path.is_dir())
-    return [Locations(root) for root in roots]
+    """Those below the output folder that have runs or serve something, in the order of their names.
+
+    Either may have been lost.
+    """
+    parts = (
+        path for part in ("runs", "serving") for path in output_dir.resolve().glob(f"*/{part}")
+    )
+    return [Locations(root) for root in sorted({path.parent for path in parts if path.is_dir()})]
 
 
 def served(output_dir: pathlib.Path) -> dict[str, int]:

@@ -130,7 +130,7 @@ def _of_served(export: pathlib.Path) -> _Model | None:
     """The model in a folder of versions, whatever the output folder is; None where it is none."""
     locations, name = Locations(export.parent.parent), export.name
     served = map(str, versions.served_versions(locations.serving))
-    if export.parent != locations.serving or not locations.runs.is_dir() or name not in served:
+    if export.parent != locations.serving or name not in served:
         return None
     return _of_version(int(name), [locations], locations.root.parent)
 

@@ -128,6 +128,7 @@ def _asked(request: Request, schema_file: str) -> dict[str, Any]:
             key + schema_file if each.startswith(key) else each for each in request.assignments
         ],
         "seed": request.seed,
+        "new_line": request.new_line,
     }
 
 

@@ -20,7 +20,17 @@ import absl.logging
 from components.image_schema import ImageSchema
 from components.pusher import versions
 from components.serving_check.check import standing_by
-from operations import changes, garbage, history, lock, machine, receipts, temporary
+from operations import (
+    changes,
+    garbage,
+    history,
+    lock,
+    machine,
+    numbering,
+    receipts,
+    served_model,
+    temporary,
+)
 from operations.lock import exclusive
 from operations.notifications import Notifier
 from operations.terminal import Progress, output_to_log
@@ -54,6 +64,7 @@ class Request:
       use_cache: False runs every node anew.
       force: runs the graph where nothing changed, too.
       output_dir: below it a folder per pipeline.
+      new_line: starts a new line of models, where the served one is for other images or classes.
       verbose: shows the log on the terminal.
       command: how the run was started, for whoever has to start it again.
     """
@@ -66,13 +77,25 @@ class Request:
     use_cache: bool
     force: bool
     output_dir: pathlib.Path
+    new_line: bool
     verbose: bool
     command: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A run whose input has been found sound."""
+    """A run whose input has been found sound.
+
+    Attributes:
+      name: of the pipeline.
+      config: the configuration of the run.
+      data: what is learned from.
+      schema: what the images are and may be called.
+      locations: of the pipeline.
+      precision: `float32` or `bfloat16`.
+      served_version: the version that the new model is compared with; 0 where nothing is served,
+        or a new line of models begins.
+    """
 
     name: str
     config: configuration.Config
@@ -80,6 +103,7 @@ class Prepared:
     schema: ImageSchema
     locations: Locations
     precision: str
+    served_version: int
 
 
 def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, Any]:
@@ -96,6 +120,7 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, A
     """
     prepared = prepare(request, progress)
     with exclusive(prepared.locations.lock, "run"):
+        prepared = _compared_with_what_is_served_now(prepared, request)
         standing = None if _forced(request) else changes.standing_run(prepared)
         if standing:
             _tell_standing(standing, prepared, progress)
@@ -110,6 +135,12 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, A
     # Without the lock: nobody should wait for a slow service.
     _notify(notifier, prepared.locations, receipt, past[-1] if past else None)
     return receipt
+
+
+def _compared_with_what_is_served_now(prepared: Prepared, request: Request) -> Prepared:
+    """Asks again under the lock: a rollback may have happened in between."""
+    served = served_model.version_to_compare(prepared.locations, prepared.schema, request.new_line)
+    return dataclasses.replace(prepared, served_version=served)
 
 
 def _forced(request: Request) -> bool:
@@ -195,7 +226,8 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     data_sets.check_split(data, schema.class_names, config.split.validation_per_class)
     # Last, so that bad input leaves no folder behind.
     locations = Locations(writable(request.output_dir / name))
-    return Prepared(name, config, data, schema, locations, chosen)
+    served = served_model.version_to_compare(locations, schema, request.new_line)
+    return Prepared(name, config, data, schema, locations, chosen, served)
 
 
 _SAMPLE_NOTICE = """
@@ -294,6 +326,8 @@ class _Run:
             f"{data.train_count:,} training and {data.test.count:,} test images of "
             f"{data.description}"
         )
+        if self._request.new_line:
+            self._progress.notify("A new line of models: the served model is not compared with.")
         self._progress.notify("Loading TensorFlow and TFX, about ten seconds ...")
 
     def _try(self, step: Callable[[], object]) -> BaseException | None:
@@ -338,11 +372,16 @@ class _Run:
 
             graph = self._graph()
         prepared = self._prepared
-        if prepared.locations.metadata.exists():
-            store = records.open_store(prepared.locations.metadata)
-            temporary.close_interrupted(store, prepared.locations)
+        store = records.open_store(prepared.locations.metadata)
+        temporary.close_interrupted(store, prepared.locations)
+        skipped = numbering.continue_from_now(prepared.locations)
+        if skipped:
+            self._progress.notify(skipped)
+        if self._request.new_line:
+            line = baseline.take_back_blessings(store, prepared.name)
+        else:
             line = baseline.register_served(store, prepared.name, prepared.locations)
-            logger.info(line or "the latest blessed model is the one now served")
+        logger.info(line or "the latest blessed model is the one now served")
         observer = engine.EngineObserver()
         try:
             with observer.watching():
@@ -364,8 +403,7 @@ class _Run:
             prepared.precision,
             machine.arithmetic(),
             engine.NODE_ARGUMENTS,
-            # Under the lock, so that nothing else is pushed in between.
-            served_version=max(versions.served_versions(prepared.locations.serving), default=0),
+            served_version=prepared.served_version,
             enable_cache=self._request.use_cache,
         )
 

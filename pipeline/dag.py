@@ -24,7 +24,7 @@ from components.data_gate.component import DataGate
 from components.evaluator.component import AnswersEvaluator
 from components.example_gen.component import IdxExampleGen
 from components.image_schema import ImageSchema
-from components.kubeflow.component import KeepingPusher, ServedModel
+from components.kubeflow.component import ServedModel
 from components.predictions.component import Predictions
 from components.pusher.component import VersionedPusher
 from components.robustness.component import Corruption
@@ -101,11 +101,11 @@ def create_pipeline(
     validator = ExampleValidator(statistics=statistics, schema=schema_gen.outputs["schema"])
 
     # The model now served, if any. TFX's strategy takes the blessed model with the highest id;
-    # after every push and before every run the served version is registered anew where it is
-    # not that one (operations/baseline.py). A cluster's metadata can neither be asked nor put
+    # before every run the served version is registered anew where it is not that one
+    # (operations/baseline.py). A cluster's metadata can neither be asked nor put
     # right: there the node looks into the served folder itself.
     on_cluster = locations.metadata is None
-    baseline = _served_model(str(locations.serving), on_cluster).with_id("Resolver")
+    baseline = _served_model(str(locations.serving), schema, on_cluster).with_id("Resolver")
 
     # Nothing is trained on data that is not fit for it.
     data_gate = DataGate(
@@ -206,8 +206,7 @@ def create_pipeline(
         blessing.add_upstream_node(node)
 
     # A blessed model becomes a served version.
-    pusher_class = KeepingPusher if on_cluster else VersionedPusher
-    pusher = pusher_class(
+    pusher = VersionedPusher(
         model=model,
         model_blessing=blessing.outputs["blessing"],
         infra_blessing=serving_check.outputs["blessing"],
@@ -246,9 +245,9 @@ def create_pipeline(
     )
 
 
-def _served_model(serving: str, on_cluster: bool) -> base_node.BaseNode:
+def _served_model(serving: str, schema: ImageSchema, on_cluster: bool) -> base_node.BaseNode:
     if on_cluster:
-        return ServedModel(serving)
+        return ServedModel(serving, schema)
     return resolver.Resolver(
         strategy_class=LatestBlessedModelStrategy,
         model=Channel(type=standard_artifacts.Model),

@@ -7,8 +7,10 @@
     |  +- OutputError          an output folder that cannot be written to
     |  +- UnknownRunError      a run or a served model that does not exist
     |  +- UnsoundVersionError  a served version that fails its check
+    |  +- ServedModelError     a served model that a run cannot be compared with
     +- LockHeldError           exit code 4: another run of the same pipeline is at work
     +- StorageError            exit code 1: what a run came to cannot be written down
+    +- BaselineError           exit code 1: another model would be compared with than the served one
     +- VerificationError       exit code 1: a run could not be run again to be verified
 
 Each message says what was found, what was expected and how to mend it, in one line.
@@ -49,6 +51,10 @@ class UnsoundVersionError(UsageError):
     """A served version that fails its check."""
 
 
+class ServedModelError(UsageError):
+    """A served model that a new one cannot be compared with."""
+
+
 class LockHeldError(PipelineError):
     """Another run of the same pipeline holds the lock."""
 
@@ -57,6 +63,10 @@ class LockHeldError(PipelineError):
 
 class StorageError(PipelineError):
     """What a run came to cannot be written down."""
+
+
+class BaselineError(PipelineError):
+    """ML Metadata would have a new model compared with another one than is served."""
 
 
 class VerificationError(PipelineError):

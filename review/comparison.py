@@ -24,9 +24,14 @@ def with_served(run: FinishedRun, album: Album) -> Comparison:
     """
     baseline = album.predictions.baseline
     if baseline is None:
+        why = (
+            "This run began a new line of models"
+            if run.receipt["request"]["new_line"]
+            else "No model was served when this run began"
+        )
         raise AbsentError(
-            "No model was served when this run began, so there is nothing to compare with. The "
-            "next run is compared with the model that is served then."
+            f"{why}, so there is nothing to compare with. The next run is compared with the model "
+            "that is served then."
         )
     _hold_to_evaluation(run, album.predictions, baseline)
     return compare(album, baseline, _NEW_MODEL, _SERVED_MODEL)

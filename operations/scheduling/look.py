@@ -57,6 +57,7 @@ def look(target: Target) -> Seen:
         **asked,
         use_cache=True,
         force=False,
+        new_line=False,
         verbose=False,
         command="",
     )

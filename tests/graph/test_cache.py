@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from components.pusher.versions import served_versions
 from pipeline.nodes import NODES
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -15,7 +16,7 @@ def ran_anew(receipt):
 
 
 def served(run):
-    return sorted(path.name for path in (run.root / "serving").iterdir())
+    return served_versions(run.root / "serving")
 
 
 @pytest.fixture(scope="module")

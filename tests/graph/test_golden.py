@@ -52,7 +52,6 @@ DIFFERENCES = {
     "ExampleGen.parameters.custom_config.custom_config": FOUND,
     "ImportSchemaGen.parameters.schema_file": "the schema of a cluster's nodes is in their image",
     "Resolver.*": SERVED,
-    "Pusher.executor.class": "it also keeps what the node that asks the folder hands on",
     "Pusher.parameters.push_destination.filesystem": "the folder lies on a volume of the cluster",
     "*.type": "KFP knows components by their names alone",
     "*.inputs.*.at_least": "KFP does not count artifacts",

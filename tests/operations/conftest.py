@@ -39,7 +39,7 @@ def prepared(locations):
     data = DataSet("/data", False, (train,), test, schema_sha256="c" * 64)
     schema = ImageSchema(28, 28, 1, CLASSES)
     configured = config.load("default", ["seed=7"])
-    return Prepared("clothes", configured, data, schema, locations, "float32")
+    return Prepared("clothes", configured, data, schema, locations, "float32", served_version=0)
 
 
 @pytest.fixture
@@ -54,6 +54,7 @@ def request_(tmp_path):
         use_cache=True,
         force=False,
         output_dir=tmp_path / "outputs",
+        new_line=False,
         verbose=False,
         command="python pipeline_runner.py run",
     )
@@ -196,7 +197,8 @@ class Past:
         newest = self.locations.serving / str(max(served, default=0))
         if served and versions.content_digest(newest) == versions.content_digest(export):
             return served[-1]
-        return versions.publish(export, self.locations.serving)
+        beside = [path for path in export.parent.iterdir() if path.is_file()]
+        return versions.publish(export, self.locations.serving, beside)
 
     def _make(self, run_id, model):
         if model not in self.made:
@@ -225,7 +227,7 @@ class Past:
         export = self.model(model) / "Format-Serving"
         (export / "assets.extra").mkdir(parents=True)
         (export / "saved_model.pb").write_text(model)
-        description = {"class_names": list(CLASSES)}
+        description = {"image_shape": [28, 28, 1], "class_names": list(CLASSES)}
         (export / "assets.extra" / "image_schema.json").write_text(json.dumps(description))
         if model in self.exports:
             shutil.copytree(self.exports[model], export, dirs_exist_ok=True)

@@ -328,6 +328,7 @@ def _receipt(run_id: str, locations: Locations) -> dict[str, Any]:
         ImageSchema(PIXELS, PIXELS, 1, CLASSES),
         locations,
         "float32",
+        served_version=0,
     )
     began = datetime.datetime.strptime(run_id, "%Y%m%d-%H%M%S").replace(tzinfo=datetime.UTC)
     request = Request(
@@ -339,6 +340,7 @@ def _receipt(run_id: str, locations: Locations) -> dict[str, Any]:
         use_cache=True,
         force=False,
         output_dir=locations.root.parent,
+        new_line=False,
         verbose=False,
         command="python pipeline_runner.py run",
     )
