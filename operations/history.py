@@ -62,12 +62,10 @@ def runs(output_dir: pathlib.Path, wanted: Filter) -> list[dict[str, Any]]:
 
 def as_of_now(receipt: dict[str, Any], output_dir: pathlib.Path) -> dict[str, Any]:
     """A receipt whose status is `running` where the run has not come to its end yet."""
-    # Only a run that is cut off, or still at work, has no duration.
-    if receipt["status"] != records.INTERRUPTED or receipt["seconds"] is not None:
+    if not records.is_unfinished(receipt):
         return receipt
     holder = lock.holder(Locations(output_dir / receipt["pipeline"]).lock) or {}
-    # A run takes the lock and then begins: one that began earlier died before.
-    at_work = "since" in holder and receipt["began"] >= holder["since"]
+    at_work = holder.get("run") == receipt["run_id"]
     return {**receipt, "status": RUNNING} if at_work else receipt
 
 

@@ -13,8 +13,6 @@ import json
 import pathlib
 from typing import Any
 
-from ml_metadata import errors
-from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.markup import escape
 from rich.table import Table
@@ -22,12 +20,14 @@ from rich.table import Table
 from components import features
 from components.pusher import versions
 from components.serving_check.check import check_export
-from operations import baseline, history, summary
+from operations import baseline, history, summary, unfinished
 from operations.lock import exclusive
 from pipeline import records
 from pipeline.errors import (
     OutputError,
     StorageError,
+    StoreError,
+    StoreLockedError,
     UnknownRunError,
     UnsoundVersionError,
     UsageError,
@@ -221,6 +221,7 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
       LockHeldError: where the pipeline is at work.
     """
     with exclusive(locations.lock, "rollback"):
+        unfinished.complete(locations)
         target = _sound_target(locations, to)
         done = Rollback(
             rolled_back_from=versions.served_versions(locations.serving)[-1],
@@ -373,7 +374,7 @@ def _note(locations: Locations, done: Rollback) -> None:
         store = records.open_store(locations.metadata)
         _record(store, locations.root.name, done)
         baseline.register_served(store, locations.root.name, locations)
-    except (errors.StatusError, OSError) as error:
+    except (StoreError, StoreLockedError, OSError) as error:
         raise StorageError(
             f"version {done.new_version} is served, and ML Metadata could not note where it comes "
             f"from ({error}). Expected leave and room to write below {locations.root}; the next "
@@ -381,7 +382,7 @@ def _note(locations: Locations, done: Rollback) -> None:
         ) from error
 
 
-def _record(store: metadata_store.MetadataStore, pipeline: str, done: Rollback) -> None:
+def _record(store: records.Store, pipeline: str, done: Rollback) -> None:
     execution = mlmd.Execution(
         type_id=store.put_execution_type(mlmd.ExecutionType(name=_EXECUTION_TYPE)),
         last_known_state=mlmd.Execution.COMPLETE,

@@ -7,7 +7,9 @@
     |  +- OutputError          an output folder that cannot be written to
     |  +- UnknownRunError      a run or a served model that does not exist
     |  +- UnsoundVersionError  a served version that fails its check
+    |  +- StoreError           a metadata store that is damaged, of another version or inaccessible
     +- LockHeldError           exit code 4: another run of the same pipeline is at work
+    +- StoreLockedError        exit code 1: another process has locked the metadata store
     +- StorageError            exit code 1: what a run came to cannot be written down
     +- VerificationError       exit code 1: a run could not be run again to be verified
 
@@ -49,10 +51,18 @@ class UnsoundVersionError(UsageError):
     """A served version that fails its check."""
 
 
+class StoreError(UsageError):
+    """A metadata store that is damaged, of another version, or not accessible."""
+
+
 class LockHeldError(PipelineError):
     """Another run of the same pipeline holds the lock."""
 
     exit_code = 4
+
+
+class StoreLockedError(PipelineError):
+    """Another process has locked the metadata store; later it may be free."""
 
 
 class StorageError(PipelineError):

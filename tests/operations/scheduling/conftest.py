@@ -17,6 +17,7 @@ from operations.scheduling.service import Service
 from operations.scheduling.state import read_state
 from operations.scheduling.timetable import Timetable
 from operations.scheduling.work import Work
+from pipeline import records
 from pipeline.locations import Locations
 
 BEGIN = datetime.datetime(2026, 11, 23, 2, 30, tzinfo=datetime.UTC)
@@ -135,7 +136,8 @@ class Commands:
         answer.write_text(self.seen.model_dump_json())
         return Child(Process(seconds=1), self._clock)
 
-    def run(self, data, force, log):
+    def run(self, data, force, log, attempt):
+        self.attempt = attempt
         self.begun.append((self._clock.now(), data, force))
         plan = self.runs.pop(0) if self.runs else self.pushing()
         if isinstance(plan, OSError):
@@ -153,6 +155,10 @@ class Commands:
 
         def write(code):
             receipt = {
+                "schema_version": records.SCHEMA_VERSION,
+                "sequence": len(self.begun),
+                "attempt": self.attempt,
+                "served_before": 17,
                 "run_id": f"{self.began:%Y%m%d-%H%M%S}",
                 "pipeline": "clothes",
                 "began": self.began.isoformat(timespec="seconds"),

@@ -392,15 +392,15 @@ def test_bad_input_is_an_alarm_until_a_run_is_complete(world, lines):
     world.serve("05:30")
     assert world.commands.begun == []
     # Once: it has not become another fault in the meantime.
-    assert world.notifier.messages == [("clothes: no sound input", "span-2 is half copied.")]
+    assert world.notifier.messages == [("clothes: a run cannot begin", "span-2 is half copied.")]
     assert world.state.last_run.exit_code == 2
     world.commands.bad_input = "span-2 has no labels."
     world.serve("06:30")
-    assert world.notifier.messages[1:] == [("clothes: no sound input", "span-2 has no labels.")]
+    assert world.notifier.messages[1:] == [("clothes: a run cannot begin", "span-2 has no labels.")]
     world.commands.bad_input = None
     world.serve("07:30")
     title, text = world.notifier.messages[2]
-    assert title == "clothes recovered from: no sound input"
+    assert title == "clothes recovered from: a run cannot begin"
     assert text == "It was told before: span-2 has no labels."
     assert len(world.notifier.messages) == 3
     assert world.metrics.alarms == ["input", "input"]
@@ -415,7 +415,7 @@ def test_bad_input_is_over_where_it_is_as_it_was(world):
     world.serve("04:30", on_change=True)
     assert world.commands.begun == []
     assert [title for title, _ in world.notifier.messages][1:] == [
-        "clothes recovered from: no sound input"
+        "clothes recovered from: a run cannot begin"
     ]
 
 
@@ -465,7 +465,7 @@ def test_overdue_data_that_cannot_be_read_is_looked_for_again(world):
     world.serve("03:30", "0 3 * * *", data_due_seconds=3600)
     world.commands.bad_input = "a drive is gone."
     world.serve("04:05", "0 3 * * *", data_due_seconds=3600)
-    assert world.notifier.messages == [("clothes: no sound input", "a drive is gone.")]
+    assert world.notifier.messages == [("clothes: a run cannot begin", "a drive is gone.")]
     world.commands.bad_input = None
     world.serve("04:30", "0 3 * * *", data_due_seconds=3600)
     assert world.notifier.messages[-1][0] == "clothes: data is overdue"
