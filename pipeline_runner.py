@@ -675,6 +675,36 @@ def clean(
 @app.command(
     epilog="""Examples:
 
+`repair --dry-run` says what is wrong with the metadata stores below outputs, and changes nothing.
+
+`repair --pipeline fashion-mnist` moves a damaged store aside and makes a new one.
+
+The new store knows the served model. Receipts, reviews and served versions stay as they are; the
+next run makes everything anew. Receipts of runs that were cut off are completed. A store that is
+sound is left alone.
+
+Exit codes: 0 repaired, or nothing to repair, 1 another process has locked the store, 2 no such
+pipeline, or no new store can be made, 4 the pipeline is at work."""
+)
+def repair(
+    pipeline: Annotated[
+        str | None, typer.Option("--pipeline", help="Only the pipeline of this name.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is wrong and change nothing.")
+    ] = False,
+    output_dir: OutputDir = Path("outputs"),
+    as_json: AsJson = False,
+) -> None:
+    """Make a new metadata store in the place of a damaged one."""
+    from operations import repair as operation
+
+    operation.main(pipeline, output_dir, dry_run, as_json)
+
+
+@app.command(
+    epilog="""Examples:
+
 `review` makes the page of the newest run and says where it is.
 
 `review 20261122-213024 --open` opens that of another in the browser."""

@@ -37,7 +37,6 @@ from pipeline.errors import (
     OutputError,
     StoreError,
     StoreLockedError,
-    UnknownRunError,
     UsageError,
 )
 from pipeline.locations import TEMPORARY_FOLDER, Locations
@@ -80,12 +79,9 @@ class Policy:
         if self.keep_last is None and self.older_than is None:
             return set()
         beyond = receipts[: max(0, len(receipts) - (self.keep_last or 0))]
+        began = _credible_beginnings(receipts, now)
         bound = now - (self.older_than or datetime.timedelta())
-        return {
-            receipt["run_id"]
-            for receipt in beyond
-            if datetime.datetime.fromisoformat(receipt["began"]) <= bound
-        }
+        return {run["run_id"] for run in beyond if began[run["run_id"]] <= bound}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,14 +126,7 @@ def main(
       StoreLockedError: where another process has locked it; nothing was removed.
       OutputError: where something cannot be removed.
     """
-    places = (
-        [history.find_pipeline(output_dir, pipeline)] if pipeline else history.pipelines(output_dir)
-    )
-    if not places:
-        raise UnknownRunError(
-            f"nothing has run below {output_dir}; expected a folder of results. Name it with "
-            "--output-dir."
-        )
+    places = history.chosen(output_dir, pipeline)
     with contextlib.ExitStack() as locks:
         for locations in places:
             locks.enter_context(exclusive(locations.lock, "clean"))
@@ -199,6 +188,18 @@ def make_plan(locations: Locations, policy: Policy) -> Plan:
         _RUN_FOLDERS: [path for path in locations.runs.glob("*/*") if path not in gone],
     }
     return Plan(locations, sorted(outdated), staying, artifacts.outdated, withdrawn, removed, kept)
+
+
+def _credible_beginnings(
+    receipts: list[dict[str, Any]], now: datetime.datetime
+) -> dict[str, datetime.datetime]:
+    """When runs began; where a clock was set to the future then, when the run after it did."""
+    found, after = {}, now
+    for receipt in reversed(receipts):
+        began = datetime.datetime.fromisoformat(receipt["began"])
+        after = began if began <= now else after
+        found[receipt["run_id"]] = after
+    return found
 
 
 def _last_pushed(receipts: list[dict[str, Any]]) -> int | None:

@@ -93,9 +93,31 @@ def export_digest(receipt: dict[str, Any]) -> str | None:
 
 
 def pipelines(output_dir: pathlib.Path) -> list[Locations]:
-    """Those that have run at least once below the output folder, in the order of their names."""
-    roots = sorted(path.parent for path in output_dir.resolve().glob("*/runs") if path.is_dir())
-    return [Locations(root) for root in roots]
+    """Those that have run at least once below the output folder, in the order of their names.
+
+    Any trace of a run is enough: the others may have been lost.
+    """
+    found = [Locations(path) for path in sorted(output_dir.resolve().glob("*")) if path.is_dir()]
+    return [each for each in found if any(trace.exists() for trace in _traces(each))]
+
+
+def _traces(locations: Locations) -> tuple[pathlib.Path, ...]:
+    return locations.runs, locations.serving, locations.metadata
+
+
+def chosen(output_dir: pathlib.Path, name: str | None) -> list[Locations]:
+    """The pipeline of a name; without one, all of them.
+
+    Raises:
+      UnknownRunError: where there is no such pipeline, or none at all.
+    """
+    found = [find_pipeline(output_dir, name)] if name else pipelines(output_dir)
+    if not found:
+        raise UnknownRunError(
+            f"nothing has run below {output_dir}; expected a folder of results. Name it with "
+            "--output-dir."
+        )
+    return found
 
 
 def served(output_dir: pathlib.Path) -> dict[str, int]:

@@ -20,7 +20,7 @@ from rich.table import Table
 from components import features
 from components.pusher import versions
 from components.serving_check.check import check_export
-from operations import baseline, history, summary, unfinished
+from operations import baseline, history, summary
 from operations.lock import exclusive
 from pipeline import records
 from pipeline.errors import (
@@ -221,7 +221,6 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
       LockHeldError: where the pipeline is at work.
     """
     with exclusive(locations.lock, "rollback"):
-        unfinished.complete(locations)
         target = _sound_target(locations, to)
         done = Rollback(
             rolled_back_from=versions.served_versions(locations.serving)[-1],

@@ -75,7 +75,7 @@ def _ask(store: Path, writing: bool) -> Fault | None:
     try:
         (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if answer != "ok":
-            return _damaged(store, answer)
+            return _damaged(store, " ".join(answer.split()))
         fault = _of_version(store, connection)
         if fault is None and writing:
             connection.execute("BEGIN IMMEDIATE")

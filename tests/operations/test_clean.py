@@ -182,8 +182,8 @@ def test_what_killed_runs_left_goes(four, cleaned, locations):
 @pytest.mark.parametrize(
     ("last", "stays"),
     [
-        # As a run leaves it that was killed, and one that Ctrl-C ended in its training.
-        ({"status": "interrupted", "failure": None, "nodes": {}}, True),
+        # Where ML Metadata knew nothing of a run that was killed.
+        ({"status": "interrupted", "nodes": {}}, True),
         ({"status": "interrupted", "nodes": {"Trainer": {"status": "interrupted"}}}, True),
         ({"status": "failed", "nodes": {"Trainer": {"status": "failed"}}}, True),
         ({"status": "failed", "nodes": {"Trainer": {"status": "not run"}}}, False),
@@ -206,10 +206,11 @@ def test_the_snapshot_of_a_training_stays_while_a_run_may_go_on_from_it(
     assert snapshot.exists() == stays
 
 
-def test_the_newest_runs_stay_whatever_the_clock_said(past, cleaned):
+@pytest.mark.parametrize("age", [None, datetime.timedelta(days=30)])
+def test_the_newest_runs_stay_whatever_the_clock_said(past, cleaned, age):
     past.run("20991231-120000", "a", push=False)
     past.run("20260101-120000", "b", push=False)
-    assert cleaned()["staying_runs"] == ["20260101-120000"]
+    assert cleaned(Policy(1, age, None))["staying_runs"] == ["20260101-120000"]
 
 
 def test_a_clean_that_was_killed_between_mark_and_removal_is_finished_by_the_next(
