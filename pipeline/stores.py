@@ -79,6 +79,8 @@ def _ask(store: Path, writing: bool) -> Fault | None:
         fault = _of_version(store, connection)
         if fault is None and writing:
             connection.execute("BEGIN IMMEDIATE")
+            # That much a file may allow that cannot be written to.
+            connection.execute("PRAGMA user_version = 1")
             connection.execute("ROLLBACK")
         return fault
     finally:
@@ -130,6 +132,5 @@ def _inaccessible(store: Path, how: str) -> Fault:
     return Fault(
         "inaccessible",
         f"{store} cannot be used ({how})",
-        f"give this user read and write permission for it and its folder, or make a new one with: "
-        f"{repair_command(store)}",
+        "give this user room, and read and write permission for it and its folder",
     )
