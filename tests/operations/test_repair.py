@@ -86,7 +86,9 @@ def test_a_damaged_store_is_moved_aside_and_a_new_one_takes_its_place(
 
 
 def test_what_sqlite_keeps_beside_a_store_goes_with_it(damaged, repaired, locations):
-    """Beside the new one, SQLite would take it for that one's, and spoil it."""
+    """Beside the new one, SQLite would take it for that one's."""
+    damaged.unlink()
+    damaged.mkdir()
     (locations.root / "metadata.db-wal").write_bytes(b"of the old one")
     repaired()
     assert not (locations.root / "metadata.db-wal").exists()
