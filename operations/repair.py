@@ -84,7 +84,7 @@ def _plan(locations: Locations) -> Repair:
     """What there is to repair of a pipeline; to be called by the holder of its lock."""
     fault = stores.find_fault(locations.metadata, writing=True)
     if fault and fault.kind == "locked":
-        raise StoreLockedError(f"{fault.found}; expected to be alone. Fix: {fault.fix}")
+        raise StoreLockedError(fault.message)
     return Repair(
         pipeline=locations.root.name,
         store=str(locations.metadata),

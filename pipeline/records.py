@@ -152,7 +152,7 @@ def check_store(path: pathlib.Path, writing: bool) -> None:
     if fault is None:
         return
     kind = StoreLockedError if fault.kind == "locked" else StoreError
-    raise kind(f"{fault.found}; expected a metadata store. Fix: {fault.fix}")
+    raise kind(fault.message)
 
 
 def _connection(path: pathlib.Path) -> mlmd.ConnectionConfig:

@@ -30,11 +30,17 @@ _OF_THE_SYSTEM = ("unable to open", "readonly", "disk I/O error", "is full")
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a store cannot be used: what was found and how to fix it, in words."""
+    """Why a store cannot be used: what was found, what was expected and how to fix it, in words."""
 
     kind: Kind
     found: str
+    expected: str
     fix: str
+
+    @property
+    def message(self) -> str:
+        """All of it in one line."""
+        return f"{self.found}; expected {self.expected}. Fix: {self.fix}"
 
 
 def find_fault(store: Path, writing: bool) -> Fault | None:
@@ -99,13 +105,13 @@ def _of_version(store: Path, connection: sqlite3.Connection) -> Fault | None:
         return _damaged(store, "it does not say its version")
     if versions[0] == STORE_VERSION:
         return None
-    known = f"this project knows version {STORE_VERSION}"
     renew = f"move it away and make a new one with: {repair_command(store)}"
+    known = f"version {STORE_VERSION}, which this project knows"
     if versions[0] > STORE_VERSION:
-        found = f"{store} has version {versions[0]}, of a later ML Metadata; {known}"
-        return Fault("other version", found, f"update the project, or {renew}")
-    found = f"{store} has version {versions[0]}, of an earlier ML Metadata; {known}"
-    return Fault("other version", found, renew)
+        found = f"{store} has version {versions[0]}, of a later ML Metadata"
+        return Fault("other version", found, known, f"update the project, or {renew}")
+    found = f"{store} has version {versions[0]}, of an earlier ML Metadata"
+    return Fault("other version", found, known, renew)
 
 
 def _of_sqlite(store: Path, error: sqlite3.Error) -> Fault:
@@ -113,6 +119,7 @@ def _of_sqlite(store: Path, error: sqlite3.Error) -> Fault:
         return Fault(
             "locked",
             f"{store} is locked by another process",
+            f"to have it within {_PATIENCE_SECONDS:.0f} seconds",
             f"end whatever holds it (`fuser {shlex.quote(str(store))}` names it), and try again",
         )
     if any(words in str(error) for words in _OF_THE_SYSTEM):
@@ -124,6 +131,7 @@ def _damaged(store: Path, how: str) -> Fault:
     return Fault(
         "damaged",
         f"{store} is damaged ({how})",
+        "a metadata store",
         f"move it away and make a new one with: {repair_command(store)}",
     )
 
@@ -132,5 +140,6 @@ def _inaccessible(store: Path, how: str) -> Fault:
     return Fault(
         "inaccessible",
         f"{store} cannot be used ({how})",
+        "to read and write it",
         "give this user room, and read and write permission for it and its folder",
     )

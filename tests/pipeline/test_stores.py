@@ -121,7 +121,7 @@ def test_a_damaged_store_is_told_with_a_way_out(store, how):
 def test_a_store_of_another_version_says_which_and_what_to_do(store, how):
     statement, told = VERSIONS[how]
     write(store, statement)
-    with pytest.raises(StoreError, match=f"{told}; this project knows version 10"):
+    with pytest.raises(StoreError, match=f"{told}; expected version 10, which this"):
         records.open_store(store)
 
 

@@ -111,6 +111,7 @@ class Commands:
       seen: what looks see.
       bad_input: what they find fault with; None where the input is sound.
       held: who they find at work; None where nobody is.
+      locked: how many of the next looks find the metadata store locked.
       runs: plans of the next runs.
       begun: time, data and force of each run.
       looks: time of each look.
@@ -122,6 +123,7 @@ class Commands:
         self.seen = Seen(data="/data", data_digest="first")
         self.bad_input = None
         self.held = None
+        self.locked = 0
         self.runs = []
         self.begun = []
         self.looks = []
@@ -129,6 +131,10 @@ class Commands:
     def look(self, answer, log):
         self.looks.append(self._clock.now())
         log.touch()
+        if self.locked:
+            self.locked -= 1
+            log.write_text("error: metadata.db is locked by another process\n")
+            return Child(Process(code=1, seconds=1), self._clock)
         refusal = self.bad_input or self.held
         if refusal:
             log.write_text(f"reading\nerror: {refusal}\n")

@@ -165,6 +165,37 @@ def test_a_crash_is_retried_and_at_last_an_alarm(world, lines, code, receipt, to
     assert world.metrics.alarms == ["run"]
 
 
+def test_a_locked_store_is_retried_and_at_last_an_alarm(world):
+    world.commands.locked = 1
+    world.serve("03:30", retries=1, backoff_seconds=1)
+    assert len(world.commands.begun) == 1
+    assert world.notifier.messages == []
+    world.commands.locked = 2
+    world.serve("04:30", retries=1, backoff_seconds=1)
+    ((title, text),) = world.notifier.messages
+    assert title == "clothes: a run broke off"
+    assert text.endswith("metadata.db is locked by another process")
+
+
+def test_a_damaged_store_is_an_alarm_and_not_retried(world):
+    world.commands.bad_input = "metadata.db is damaged"
+    world.serve("03:30", retries=3, backoff_seconds=1)
+    assert len(world.commands.looks) == 1
+    assert world.notifier.messages == [("clothes: a run cannot begin", "metadata.db is damaged")]
+
+
+def test_a_run_is_known_by_its_attempt_whatever_the_clock_said(world):
+    """Before it, somebody ran by hand under a clock that was set to the future."""
+    ahead = world.commands.pushing()
+    ahead.at_end, write = None, ahead.at_end
+    world.commands.attempt = None
+    world.commands.begun.append((world.clock.now().replace(year=2099), "/data", True))
+    write(0)
+    world.commands.runs = [world.commands.pushing(), world.commands.leaving(FAILED, code=1)]
+    world.serve("04:30")
+    assert world.metrics.ended == [("20261123-030001", 0), ("20261123-040001", 1)]
+
+
 def test_a_crash_that_a_retry_mends_is_no_alarm(world):
     crash = world.commands.pushing(code=-9)
     crash.at_end = lambda code: None
