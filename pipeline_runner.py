@@ -141,8 +141,9 @@ PipelineName = Annotated[
 Where data, schema, code, configuration and lock are those of the last completed run, its verdict
 stands, and no graph is run; --force runs it all the same.
 
-Exit codes: 0 pushed, 1 a node failed or DataGate stopped the run, 2 bad input or configuration,
-3 refused by a gate, 4 another run is at work. `keys` lists what --set takes."""
+Exit codes: 0 pushed, 1 a node failed, DataGate stopped the run, or another process has locked the
+metadata store, 2 bad input or configuration, or a metadata store that cannot be used, 3 refused by
+a gate, 4 another run is at work, 130 interrupted. `keys` lists what --set takes."""
 )
 def run(
     profile: Annotated[

@@ -8,7 +8,7 @@ import json
 import logging
 import pathlib
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ml_metadata import errors
@@ -44,6 +44,7 @@ _RESOLVER_TYPE = "resolver.Resolver"
 _CALLERS_ERRORS = (errors.NotFoundError, errors.AlreadyExistsError, errors.InvalidArgumentError)
 # By which receipts are told apart, ordered and listed.
 _KEYS = ("run_id", "sequence", "pipeline", "began", "status", "verdict", "failure")
+_UNREADABLE = "cannot be read ({}); expected the receipt of a run"
 _LOCKED_MEANWHILE = (
     "{} was locked by another process; expected to write to it. End whatever holds it, and try "
     "again."
@@ -276,8 +277,7 @@ def read_receipts(output_dir: pathlib.Path) -> list[dict[str, Any]]:
     One that cannot be read, or is of another version, is left out, and a line in the log says so:
     it must not keep all other runs from sight, nor the next one from running.
     """
-    paths = output_dir.glob(f"*/runs/*/{RECEIPT_FILE}")
-    return in_order(receipt for path in paths if (receipt := _receipt(path)) is not None)
+    return in_order(_sound(_receipts(output_dir)))
 
 
 def in_order(receipts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -287,8 +287,12 @@ def in_order(receipts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def next_sequence(output_dir: pathlib.Path) -> int:
-    """The sequence number of a run that begins now; for the holder of the pipeline's lock."""
-    return 1 + max((receipt["sequence"] for receipt in read_receipts(output_dir)), default=0)
+    """The sequence number of a run that begins now; for the holder of the pipeline's lock.
+
+    Receipts of other versions count, too: the project that knows them lists both.
+    """
+    numbers = (receipt.get("sequence") for _, receipt in _receipts(output_dir))
+    return 1 + max((number for number in numbers if isinstance(number, int)), default=0)
 
 
 def is_unfinished(receipt: dict[str, Any]) -> bool:
@@ -296,22 +300,36 @@ def is_unfinished(receipt: dict[str, Any]) -> bool:
     return receipt["status"] == INTERRUPTED and receipt["failure"] is None
 
 
-def _receipt(path: pathlib.Path) -> dict[str, Any] | None:
-    try:
-        receipt = json.loads(path.read_text(encoding="utf-8"))
+def _receipts(output_dir: pathlib.Path) -> Iterator[tuple[pathlib.Path, dict[str, Any]]]:
+    """All that can be read, of whatever version, with their files."""
+    for path in output_dir.glob(f"*/runs/*/{RECEIPT_FILE}"):
+        try:
+            receipt = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            _tell_left_out(path, _UNREADABLE.format(f"{type(error).__name__}: {error}"))
+            continue
+        if isinstance(receipt, dict):
+            yield path, receipt
+        else:
+            _tell_left_out(path, _UNREADABLE.format("it is of another form"))
+
+
+def _sound(
+    receipts: Iterable[tuple[pathlib.Path, dict[str, Any]]],
+) -> Iterator[dict[str, Any]]:
+    for path, receipt in receipts:
         fault = _fault_of(receipt)
-    except (OSError, ValueError) as error:
-        fault = f"cannot be read ({type(error).__name__}: {error}); expected the receipt of a run"
-    if fault is None:
-        return receipt
-    _tell_left_out(path, fault)
-    return None
+        if fault:
+            _tell_left_out(path, fault)
+        else:
+            yield receipt
 
 
-def _fault_of(receipt: Any) -> str | None:
-    if not isinstance(receipt, dict) or not isinstance(receipt.get("schema_version"), int):
-        return "cannot be read (it does not say its version); expected the receipt of a run"
-    version = receipt["schema_version"]
+def _fault_of(receipt: dict[str, Any]) -> str | None:
+    """Why a receipt is left out, in words; None where it is not."""
+    version = receipt.get("schema_version")
+    if not isinstance(version, int):
+        return _UNREADABLE.format("it does not say its version")
     if version > SCHEMA_VERSION:
         return (
             f"has version {version}, of a later project; this one knows version {SCHEMA_VERSION}. "
@@ -320,7 +338,7 @@ def _fault_of(receipt: Any) -> str | None:
     if version < SCHEMA_VERSION:
         return f"has version {version}, of an earlier project; expected version {SCHEMA_VERSION}"
     missing = [key for key in _KEYS if key not in receipt]
-    return f"cannot be read (it lacks {', '.join(missing)})" if missing else None
+    return _UNREADABLE.format(f"it lacks {', '.join(missing)}") if missing else None
 
 
 @functools.cache

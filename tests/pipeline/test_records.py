@@ -60,6 +60,8 @@ def test_the_next_run_comes_after_all_others_below_the_output_folder(tmp_path):
     keep(tmp_path, "20260101-000000", "clothes", sequence=7)
     keep(tmp_path, "20260102-000000", "shoes", sequence=3)
     assert records.next_sequence(tmp_path) == 8
+    keep(tmp_path, "20260103-000000", "shoes", sequence=11, schema_version=99)
+    assert records.next_sequence(tmp_path) == 12
 
 
 @pytest.mark.parametrize(

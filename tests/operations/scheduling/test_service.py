@@ -196,6 +196,24 @@ def test_a_run_is_known_by_its_attempt_whatever_the_clock_said(world):
     assert world.metrics.ended == [("20261123-030001", 0), ("20261123-040001", 1)]
 
 
+def test_a_clock_that_is_set_back_does_not_silence_the_schedule(world, lines):
+    def set_back(code):
+        write(code)
+        world.clock.time = begin - datetime.timedelta(days=1)
+
+    begin, wrong = world.clock.time, world.commands.pushing()
+    wrong.at_end, write = set_back, wrong.at_end
+    # The last of them falls on the second of the first, and leaves no receipt.
+    world.commands.runs = [wrong, world.commands.pushing(), OSError(11, "not now")]
+    world.serve("03:30", cron="0 3 * * *")
+    assert [str(time.date()) for time, _, _ in world.commands.begun] == [
+        "2026-11-23",
+        "2026-11-22",
+        "2026-11-23",
+    ]
+    assert "the clock was set back to 02:30" in "\n".join(lines())
+
+
 def test_a_crash_that_a_retry_mends_is_no_alarm(world):
     crash = world.commands.pushing(code=-9)
     crash.at_end = lambda code: None
@@ -490,6 +508,15 @@ def test_data_that_comes_in_time_is_no_alarm(world):
         time = world.clock.time + datetime.timedelta(hours=1)
         world.serve(time, data_due_seconds=1.5 * 3600)
     assert world.notifier.messages == []
+
+
+def test_data_seen_under_a_clock_set_to_the_future_falls_due_all_the_same(world):
+    begin, ahead = world.clock.time, world.clock.time + datetime.timedelta(days=400)
+    world.clock.time = ahead
+    world.serve(ahead + datetime.timedelta(hours=1), "0 3 * * *", data_due_seconds=2 * 3600)
+    world.clock.time = begin
+    world.serve("06:00", "0 3 * * *", data_due_seconds=2 * 3600)
+    assert [title for title, _ in world.notifier.messages] == ["clothes: data is overdue"]
 
 
 def test_overdue_data_that_cannot_be_read_is_looked_for_again(world):
