@@ -44,7 +44,10 @@ _RESOLVER_TYPE = "resolver.Resolver"
 _CALLERS_ERRORS = (errors.NotFoundError, errors.AlreadyExistsError, errors.InvalidArgumentError)
 # By which receipts are told apart, ordered and listed.
 _KEYS = ("run_id", "sequence", "pipeline", "began", "status", "verdict", "failure")
-_UNREADABLE = "cannot be read ({}); expected the receipt of a run"
+_UNREADABLE = (
+    "cannot be read ({}); expected the receipt of a run. Put the file back from a copy, or remove "
+    "the folder of the run"
+)
 _LOCKED_MEANWHILE = (
     "{} was locked by another process; expected to write to it. End whatever holds it, and try "
     "again."
@@ -336,7 +339,10 @@ def _fault_of(receipt: dict[str, Any]) -> str | None:
             "Update the project"
         )
     if version < SCHEMA_VERSION:
-        return f"has version {version}, of an earlier project; expected version {SCHEMA_VERSION}"
+        return (
+            f"has version {version}, of an earlier project; expected version {SCHEMA_VERSION}. "
+            "Remove the folder of the run"
+        )
     missing = [key for key in _KEYS if key not in receipt]
     return _UNREADABLE.format(f"it lacks {', '.join(missing)}") if missing else None
 
@@ -344,12 +350,7 @@ def _fault_of(receipt: dict[str, Any]) -> str | None:
 @functools.cache
 def _tell_left_out(path: pathlib.Path, fault: str) -> None:
     # Once: some commands read the receipts several times.
-    logger.warning(
-        "%s %s. The run is left out. Otherwise put the file back from a copy, or remove the folder "
-        "of the run.",
-        path,
-        fault,
-    )
+    logger.warning("%s %s. The run is left out.", path, fault)
 
 
 def find_receipt(output_dir: pathlib.Path, run: str) -> dict[str, Any]:
