@@ -13,6 +13,8 @@ import sqlite3
 import time
 
 from operations.baseline import SERVED_FOLDER
+from pipeline import records
+from pipeline.errors import StoreError
 from pipeline.locations import Locations
 
 # Folders of outputs, and those in which TFX works.
@@ -29,21 +31,34 @@ def continue_from_now(locations: Locations) -> str | None:
 
     Returns:
       A line for people where there are folders of which ML Metadata knows nothing.
+
+    Raises:
+      StoreError: where the store cannot be written to.
+      StoreLockedError: where another process has locked it.
     """
     highest = _highest_folder(locations)
-    with contextlib.closing(sqlite3.connect(locations.metadata)) as store, store:
-        row = store.execute(_LAST).fetchone()
-        last = row[0] if row else 0
-        # SQLite documents this table as one to be written to; ML Metadata has no call for it.
-        store.execute("DELETE FROM sqlite_sequence WHERE name = 'Execution'")
-        number = max(last, highest, int(time.time()))
-        store.execute("INSERT INTO sqlite_sequence VALUES ('Execution', ?)", (number,))
+    try:
+        last = _raise_to(locations, max(highest, int(time.time())))
+    except sqlite3.Error as error:
+        records.check_store(locations.metadata, writing=True)
+        raise StoreError(f"{locations.metadata} cannot be written to: {error}") from error
     if highest <= last:
         return None
     return (
         f"{locations.artifacts} holds folders of which {locations.metadata.name} knows nothing: "
         "they stay as they are, and `clean` removes them."
     )
+
+
+def _raise_to(locations: Locations, least: int) -> int:
+    """Has the next execution a higher number than `least`; returns the highest until now."""
+    with contextlib.closing(sqlite3.connect(locations.metadata)) as store, store:
+        row = store.execute(_LAST).fetchone()
+        last = row[0] if row else 0
+        # SQLite documents this table as one to be written to; ML Metadata has no call for it.
+        store.execute("DELETE FROM sqlite_sequence WHERE name = 'Execution'")
+        store.execute("INSERT INTO sqlite_sequence VALUES ('Execution', ?)", (max(last, least),))
+    return last
 
 
 def _highest_folder(locations: Locations) -> int:

@@ -30,6 +30,7 @@ from operations import (
     receipts,
     served_model,
     temporary,
+    unfinished,
 )
 from operations.lock import exclusive
 from operations.notifications import Notifier
@@ -117,9 +118,12 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, A
     Raises:
       UsageError: where input or configuration is bad; nothing was begun.
       LockHeldError: where another run of the same pipeline is at work.
+      StoreLockedError: where another process has locked ML Metadata.
+      StorageError: where the run began, and how it ended cannot be written down.
     """
     prepared = prepare(request, progress)
-    with exclusive(prepared.locations.lock, "run"):
+    with exclusive(prepared.locations.lock, "run") as held:
+        unfinished.complete(prepared.locations)
         prepared = _compared_with_what_is_served_now(prepared, request)
         standing = None if _forced(request) else changes.standing_run(prepared)
         if standing:
@@ -127,7 +131,7 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, A
             return standing
         past = history.receipts_of(prepared.locations)
         try:
-            receipt = _Run(request, prepared, progress).execute()
+            receipt = _Run(request, prepared, progress).execute(held)
         except StorageError as error:
             # No receipt tells of it.
             notifier.alarm(f"{prepared.name}: the run cannot be recorded", str(error))
@@ -204,6 +208,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     Raises:
       UsageError: where input or configuration is bad.
       LockHeldError: where another run of the same pipeline is at work.
+      StoreLockedError: where another process has locked ML Metadata.
     """
     # The configuration first: a mistyped key should not wait for a download.
     asked = configuration.load(request.profile or "default", request.assignments, seed=request.seed)
@@ -221,6 +226,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     name = configuration.pipeline_name(config, source.sample)
     # Before the data is read: that takes as long as all the rest together.
     lock.check_free(request.output_dir / name / LOCK_FILE)
+    records.check_store(Locations(request.output_dir / name).metadata, writing=True)
     schema, schema_sha256 = data_sets.read_schema(str(schema_path))
     data = data_sets.read(source, schema, schema_sha256)
     data_sets.check_split(data, schema.class_names, config.split.validation_per_class)
@@ -276,19 +282,27 @@ class _Run:
         config = prepared.config
         self._nodes = expected_nodes(config.tuner.enabled, config.robustness.enabled)
         digest = changes.input_digest(prepared)
-        self._receipt = receipts.begun(self._id, began, prepared, request, digest)
+        sequence = records.next_sequence(prepared.locations.root.parent)
+        self._receipt = receipts.begun(self._id, sequence, began, prepared, request, digest)
 
-    def execute(self) -> dict[str, Any]:
-        """Runs the graph, asks ML Metadata how it went, and writes the receipt."""
+    def execute(self, held: lock.Held) -> dict[str, Any]:
+        """Runs the graph, asks ML Metadata how it went, and writes the receipt.
+
+        Args:
+          held: the lock of the pipeline, which is told of the run.
+        """
+        held.note_run(self._id)
         self._begin()
         self._announce()
         with _interruptible(), self._logging(self._folder / LOG_FILE):
             with temporary.folder(self._folder / TEMPORARY_FOLDER):
                 error = self._try(self._run_graph)
+            # First of all: whatever goes wrong from here on, this much is known.
+            receipts.end(self._receipt, {}, error)
             # Where the disk is full, there is room again now.
             concluding = self._try(lambda: self._conclude(error))
-            if concluding and not error:
-                receipts.fail(self._receipt, concluding)
+            if concluding:
+                receipts.fail_to_conclude(self._receipt, error, concluding)
             self._receipt["seconds"] = round(time.monotonic() - self._clock, 3)
             self._record()
             self._review()
@@ -421,14 +435,13 @@ class _Run:
 
     def _conclude(self, error: BaseException | None) -> None:
         locations = self._prepared.locations
+        receipts.add_served(self._receipt, self._prepared)
         if not locations.metadata.exists():
-            receipts.end(self._receipt, {}, error)
             return
         store = records.open_store(locations.metadata)
         temporary.close_interrupted(store, locations)
         nodes = records.read_nodes(store, self._id, list(self._nodes))
         receipts.end(self._receipt, nodes, error)
-        receipts.add_served(self._receipt, self._prepared)
         receipts.add_artifacts(self._receipt, nodes)
         receipts.add_training(self._receipt, nodes, self._prepared)
         receipts.add_gates(self._receipt, nodes)

@@ -8,7 +8,9 @@
     |  +- UnknownRunError      a run or a served model that does not exist
     |  +- UnsoundVersionError  a served version that fails its check
     |  +- ServedModelError     a served model that a run cannot be compared with
+    |  +- StoreError           a metadata store that is damaged, of another version or inaccessible
     +- LockHeldError           exit code 4: another run of the same pipeline is at work
+    +- StoreLockedError        exit code 1: another process has locked the metadata store
     +- StorageError            exit code 1: what a run came to cannot be written down
     +- BaselineError           exit code 1: another model would be compared with than the served one
     +- VerificationError       exit code 1: a run could not be run again to be verified
@@ -55,10 +57,18 @@ class ServedModelError(UsageError):
     """A served model that a new one cannot be compared with."""
 
 
+class StoreError(UsageError):
+    """A metadata store that is damaged, of another version, or not accessible."""
+
+
 class LockHeldError(PipelineError):
     """Another run of the same pipeline holds the lock."""
 
     exit_code = 4
+
+
+class StoreLockedError(PipelineError):
+    """Another process has locked the metadata store; later it may be free."""
 
 
 class StorageError(PipelineError):

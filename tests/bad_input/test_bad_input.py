@@ -456,3 +456,9 @@ def test_a_bomb_is_refused_without_unpacking_it(bomb, data, refused):
     """A process that may have half of what would come out refuses it in words all the same."""
     bomb(data)
     assert_tells(refused(memory=GIGABYTE // 2), str(data.path / TRAIN_IMAGES))
+
+
+def test_a_damaged_store_is_refused_before_anything_heavy(refused, output_dir):
+    (output_dir / "fashion-mnist-smoke" / "metadata.db").write_text("damaged\n" * 1000)
+    told = ("metadata.db is damaged (", "expected a metadata store", "pipeline_runner.py repair")
+    assert_tells(refused(), *told)

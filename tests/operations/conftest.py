@@ -71,7 +71,7 @@ def progress():
 def receipt(prepared, request_):
     """The receipt of a run that has just begun."""
     began = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
-    return receipts.begun("20260102-030405", began, prepared, request_, "9" * 64)
+    return receipts.begun("20260102-030405", 1, began, prepared, request_, "9" * 64)
 
 
 @pytest.fixture
@@ -143,6 +143,7 @@ class Past:
         locations.runs.mkdir(parents=True)
         self.store = records.open_store(locations.metadata)
         self.made, self.exports = {}, {}
+        self.sequence = 0
         self.types = {
             name: self.store.put_artifact_type(mlmd.ArtifactType(name=name))
             for _, _, name in self.OUTPUTS
@@ -159,6 +160,8 @@ class Past:
     def run(self, run_id, model, *, push=True, **changes):
         """A run that trains a model and pushes it; returns its receipt, with these changes."""
         cached = model in self.made
+        self.sequence += 1
+        served = versions.served_versions(self.locations.serving)
         self._make(run_id, model)
         export = self.model(model) / "Format-Serving"
         version = self._push(export) if push else None
@@ -167,6 +170,8 @@ class Past:
         receipt = {
             **self.template,
             "run_id": run_id,
+            "sequence": self.sequence,
+            "served_before": max(served, default=None),
             "pipeline": self.locations.root.name,
             "began": began.isoformat(timespec="seconds"),
             "verdict": "pushed" if push else "refused",

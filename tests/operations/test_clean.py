@@ -179,16 +179,38 @@ def test_what_killed_runs_left_goes(four, cleaned, locations):
     assert not any((locations.root / name).parent.exists() for name in LEFTOVERS)
 
 
-@pytest.mark.parametrize(("day", "stays"), [(2, False), (4, True)])
-def test_the_snapshot_of_a_training_stays_as_long_as_its_run(four, cleaned, locations, day, stays):
+@pytest.mark.parametrize(
+    ("last", "stays"),
+    [
+        # Where ML Metadata knew nothing of a run that was killed.
+        ({"status": "interrupted", "nodes": {}}, True),
+        ({"status": "interrupted", "nodes": {"Trainer": {"status": "interrupted"}}}, True),
+        ({"status": "failed", "nodes": {"Trainer": {"status": "failed"}}}, True),
+        ({"status": "failed", "nodes": {"Trainer": {"status": "not run"}}}, False),
+        ({"status": "completed"}, False),
+    ],
+)
+def test_the_snapshot_of_a_training_stays_while_a_run_may_go_on_from_it(
+    four, past, cleaned, locations, last, stays
+):
+    """Whatever the clock said: it was set to the future when the snapshot was written."""
+    failure = {"node": None, "message": "the run was interrupted", "changes": []}
+    past.run("20260105-120000", "e", push=False, **{"failure": failure, "verdict": "none"} | last)
     snapshot = locations.artifacts / "Trainer" / "backups" / "abc" / "snapshot-00001" / "state"
     snapshot.parent.mkdir(parents=True)
     snapshot.write_text("state")
-    written = datetime.datetime(2026, 1, day, 12, 30, tzinfo=datetime.UTC).timestamp()
+    ahead = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC).timestamp()
     for path in (snapshot, *snapshot.parents[:3]):
-        os.utime(path, (written, written))
+        os.utime(path, (ahead, ahead))
     cleaned()
     assert snapshot.exists() == stays
+
+
+@pytest.mark.parametrize("age", [None, datetime.timedelta(days=30)])
+def test_the_newest_runs_stay_whatever_the_clock_said(past, cleaned, age):
+    past.run("20991231-120000", "a", push=False)
+    past.run("20260101-120000", "b", push=False)
+    assert cleaned(Policy(1, age, None))["staying_runs"] == ["20260101-120000"]
 
 
 def test_a_clean_that_was_killed_between_mark_and_removal_is_finished_by_the_next(

@@ -344,7 +344,9 @@ def _receipt(run_id: str, locations: Locations) -> dict[str, Any]:
         verbose=False,
         command="python pipeline_runner.py run",
     )
-    return receipts.begun(run_id, began, prepared, request, "9" * 64)
+    # In the order of their ids.
+    sequence = int(run_id.replace("-", ""))
+    return receipts.begun(run_id, sequence, began, prepared, request, "9" * 64)
 
 
 def build_run(

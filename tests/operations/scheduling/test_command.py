@@ -205,7 +205,7 @@ def test_bad_input_of_a_schedule_that_has_begun_is_an_alarm(schedule, standing, 
     outcome = schedule("--once", "--set", "schema_file=absent.pbtxt")
     assert outcome.code == 2
     assert "absent.pbtxt cannot be read" in outcome.output
-    assert "alarm: no sound input" in outcome.output
+    assert "alarm: a run cannot begin" in outcome.output
 
 
 def test_another_scheduler_is_refused(schedule, standing):
