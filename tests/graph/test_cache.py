@@ -39,7 +39,7 @@ def test_the_second_run_computes_what_depends_on_the_served_model_alone(settled_
 def test_the_second_run_pushes_no_second_copy(settled_run, sample_run):
     assert settled_run.receipt["verdict"] == "pushed"
     assert settled_run.receipt["pushed_version"] == sample_run.receipt["pushed_version"]
-    assert served(settled_run) == [str(sample_run.receipt["pushed_version"])]
+    assert served(settled_run) == [sample_run.receipt["pushed_version"]]
 
 
 def test_the_third_run_computes_nothing(settled_run, sample_run, run_graph):
@@ -49,7 +49,7 @@ def test_the_third_run_computes_nothing(settled_run, sample_run, run_graph):
     assert third.receipt["run_id"] > settled_run.receipt["run_id"]
     for key in ("verdict", "pushed_version", "test_accuracy", "per_class", "model_digest"):
         assert third.receipt[key] == settled_run.receipt[key], key
-    assert served(third) == [str(sample_run.receipt["pushed_version"])]
+    assert served(third) == [sample_run.receipt["pushed_version"]]
 
 
 def test_another_gate_evaluates_anew_and_trains_nothing(settled_run, run_graph, tmp_path):
