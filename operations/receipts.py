@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import getpass
 import json
 import pathlib
 import shlex
@@ -56,7 +55,7 @@ def begun(
         "request": _asked(request, prepared.config.schema_file),
         "input_digest": input_digest,
         "host": socket.gethostname(),
-        "user": getpass.getuser(),
+        "user": machine.user(),
         "began": began.isoformat(timespec="seconds"),
         "seconds": None,
         "status": INTERRUPTED,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import getpass
 import json
 import pathlib
 from typing import Any
@@ -22,7 +21,7 @@ from rich.table import Table
 from components import features
 from components.pusher import versions
 from components.serving_check.check import check_export
-from operations import baseline, history, summary
+from operations import baseline, history, machine, summary
 from operations.lock import exclusive
 from pipeline import records
 from pipeline.errors import (
@@ -226,7 +225,7 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
             rolled_back_from=versions.served_versions(locations.serving)[-1],
             rolled_back_to=target.number,
             new_version=_publish(locations, target.number),
-            user=getpass.getuser(),
+            user=machine.user(),
             time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         _note(locations, done)

@@ -17,6 +17,7 @@ from typing import Any
 
 import absl.logging
 
+from components import environment
 from components.image_schema import ImageSchema
 from components.pusher import versions
 from components.serving_check.check import standing_by
@@ -30,6 +31,7 @@ from pipeline import precision, records
 from pipeline.errors import OutputError, StorageError
 from pipeline.locations import LOCK_FILE, LOG_FILE, REVIEW_PAGE, TEMPORARY_FOLDER, Locations
 from pipeline.nodes import expected_nodes
+from pipeline.user_paths import check_utf8, expanded
 
 _EXIT_CODES = {receipts.PUSHED: 0, receipts.REFUSED: 3}
 # As shells report a process that Ctrl-C ended.
@@ -174,6 +176,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
       UsageError: where input or configuration is bad.
       LockHeldError: where another run of the same pipeline is at work.
     """
+    check_utf8(request.output_dir.resolve(), "--output-dir")
     # The configuration first: a mistyped key should not wait for a download.
     asked = configuration.load(request.profile or "default", request.assignments, seed=request.seed)
     precision.resolve(asked.training.precision, machine.cpu_features())
@@ -208,9 +211,15 @@ _SAMPLE_NOTICE = """
 
 
 def _schema_path(path: str) -> pathlib.Path:
-    """A relative path counts from the working folder, or else from the project."""
-    here = pathlib.Path(path).expanduser()
-    return (here if here.exists() else _ROOT / here).resolve()
+    """A relative path counts from the working folder, or else from the project.
+
+    Raises:
+      ConfigurationError: where it names no home folder of this machine, or is not UTF-8.
+    """
+    here = expanded(path, "schema_file")
+    found = (here if here.exists() else _ROOT / here).resolve()
+    check_utf8(found, "schema_file")
+    return found
 
 
 def writable(root: pathlib.Path) -> pathlib.Path:
@@ -327,6 +336,8 @@ class _Run:
             self._load_and_run_graph()
 
     def _load_and_run_graph(self) -> None:
+        if environment.dropped():
+            logger.info("left out of the environment: %s", ", ".join(environment.dropped()))
         with garbage.kept():
             # Imported here: everything before answers without TensorFlow.
             import tensorflow as tf
@@ -405,13 +416,18 @@ def _new_id(began: datetime.datetime, runs: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Makes SIGTERM end a run in the same way as Ctrl-C."""
+    """Makes SIGTERM, and a terminal that goes away, end a run in the same way as Ctrl-C."""
 
     def interrupt(signal_number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        # `nohup` has it ignored.
+        if handler != signal.SIG_IGN:
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

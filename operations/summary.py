@@ -65,7 +65,8 @@ def _review(receipt: dict[str, Any], output_dir: pathlib.Path) -> Summary:
 def print_comparison(found: RunComparison, path: pathlib.Path | None, as_json: bool) -> None:
     """Prints how two runs compare, and where their page is, if any; or the comparison as JSON."""
     if as_json:
-        print(found.model_dump_json(indent=1))
+        # In ASCII, as all JSON that is printed: no terminal can change it.
+        print(json.dumps(json.loads(found.model_dump_json()), indent=1))
         return
     console = make_console()
     console.print(_sides_table(found))

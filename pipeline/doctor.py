@@ -20,6 +20,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from pipeline.errors import ConfigurationError
+from pipeline.user_paths import check_utf8, expanded, in_home
+
 Status = Literal["ok", "warn", "fail"]
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -73,14 +76,14 @@ class Environment:
     packages: tuple[str, ...]
 
 
-def main(deep: bool, as_json: bool, data: str | None, output_dir: Path) -> int:
+def main(deep: bool, as_json: bool, data: str | None, output_dir: Path, dropped: list[str]) -> int:
     """Print what was found; return 1 where something needs mending before a run, else 0."""
-    findings = examine(deep, data, output_dir)
+    findings = examine(deep, data, output_dir, dropped)
     print(as_json_text(findings) if as_json else as_text(findings, wants_colour()))
     return 0 if is_ready(findings) else 1
 
 
-def examine(deep: bool, data: str | None, output_dir: Path) -> list[Finding]:
+def examine(deep: bool, data: str | None, output_dir: Path, dropped: list[str]) -> list[Finding]:
     """Look at everything a run needs; `deep` imports the whole stack too, which takes a while."""
     environment = find_environment()
     packages = check_packages(environment)
@@ -96,7 +99,9 @@ def examine(deep: bool, data: str | None, output_dir: Path) -> list[Finding]:
         check_data(data),
         check_output(output_dir),
     ]
-    return [*findings, check_imports(environment)] if deep else findings
+    if not deep:
+        return findings
+    return [*findings, check_settings(dropped), check_imports(environment)]
 
 
 def is_ready(findings: Iterable[Finding]) -> bool:
@@ -291,15 +296,24 @@ def check_data(data: str | None) -> Finding:
     """Look whether the data that a run would take lies ready."""
     if data == "sample":
         return Finding("data", "ok", "the built-in sample")
-    if data not in (None, "auto"):
-        return judge_folder(Path(data).expanduser(), "--data")
-    if os.environ.get("FASHION_MNIST_DIR"):
-        return judge_folder(Path(os.environ["FASHION_MNIST_DIR"]), "FASHION_MNIST_DIR")
-    return judge_cache(data_cache())
+    try:
+        if data not in (None, "auto"):
+            return judge_named(data, "--data")
+        if os.environ.get("FASHION_MNIST_DIR"):
+            return judge_named(os.environ["FASHION_MNIST_DIR"], "FASHION_MNIST_DIR")
+        return judge_cache(data_cache())
+    except ConfigurationError as error:
+        return Finding("data", "fail", str(error), "name another folder, by its full path")
 
 
-def judge_folder(folder: Path, origin: str) -> Finding:
-    """Judge a folder that someone named: it has to hold all files that a run takes from it."""
+def judge_named(name: str, origin: str) -> Finding:
+    """Judge a folder that someone named: it has to hold all files that a run takes from it.
+
+    Raises:
+      ConfigurationError: where no run takes a folder of this name.
+    """
+    folder = expanded(name, origin)
+    check_utf8(folder, origin)
     missing = missing_data(folder)
     if not missing:
         return Finding("data", "ok", f"{folder} ({origin})")
@@ -311,6 +325,10 @@ def judge_cache(folder: Path) -> Finding:
     """Judge the user's cache, which a run fills by itself where it can."""
     if not missing_data(folder):
         return Finding("data", "ok", f"{folder} (cache)")
+    place = nearest_existing(folder)
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        mend = "set FASHION_MNIST_DIR to a folder with the four IDX files, or XDG_CACHE_HOME"
+        return Finding("data", "fail", f"none, and a run cannot put any below {place}", mend)
     found = "none yet: a run downloads it, or takes the built-in sample where it cannot"
     mend = f"set FASHION_MNIST_DIR to a folder with the four IDX files, or put them in {folder}"
     return Finding("data", "warn", found, mend)
@@ -318,8 +336,7 @@ def judge_cache(folder: Path) -> Finding:
 
 def data_cache() -> Path:
     """Return the folder that downloaded data is kept in."""
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "image-pipeline" / "fashion-mnist"
+    return in_home(".cache", "XDG_CACHE_HOME") / "image-pipeline" / "fashion-mnist"
 
 
 def missing_data(folder: Path) -> list[str]:
@@ -357,8 +374,11 @@ def check_output(output_dir: Path) -> Finding:
     """Write a nameless file where the outputs will lie; permissions alone do not tell all."""
     folder = nearest_existing(output_dir)
     try:
+        check_utf8(output_dir.resolve(), "--output-dir")
         with tempfile.TemporaryFile(dir=folder):
             return Finding("output", "ok", f"{folder} can be written to")
+    except ConfigurationError as error:
+        return Finding("output", "fail", str(error), "name another folder with --output-dir")
     except OSError as error:
         found = f"{folder} cannot be written to: {error.strerror}"
         return Finding("output", "fail", found, "name another folder with --output-dir")
@@ -366,7 +386,7 @@ def check_output(output_dir: Path) -> Finding:
 
 def nearest_existing(path: Path) -> Path:
     """Return the path, or the closest of its parents that exists."""
-    path = path.expanduser().absolute()
+    path = path.absolute()
     return next(place for place in [path, *path.parents] if is_there(place))
 
 
@@ -376,6 +396,15 @@ def is_there(path: Path) -> bool:
         return path.exists()
     except OSError:
         return False
+
+
+def check_settings(dropped: list[str]) -> Finding:
+    """Name the user's settings of Keras and TensorFlow that no run takes."""
+    names = list(dropped)
+    keras = Path.home() / ".keras" / "keras.json"
+    if is_there(keras):
+        names.append(str(keras))
+    return Finding("settings", "ok", shorten("not used", names, len(names)) or "none to leave out")
 
 
 def check_imports(environment: Environment) -> Finding:
@@ -398,10 +427,10 @@ def probe(python: Path) -> dict:
     """Return what a fresh process of this Python says after importing the stack."""
     process = subprocess.run(
         [str(python), "-c", PROBE],
-        # Without the first, what tf.keras is depends on who imports what first.
-        env={**os.environ, "TF_USE_LEGACY_KERAS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
+        errors="backslashreplace",
         check=True,
         timeout=DEEP_LIMIT_SECONDS,
     )
