@@ -79,7 +79,7 @@ def arithmetic() -> dict[str, Any]:
 
 def code() -> dict[str, Any]:
     """Revision of the checkout and whether it holds changes; None outside of git."""
-    revision, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    revision, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "-unormal")
     return {"revision": revision, "dirty": None if changes is None else bool(changes)}
 
 
@@ -124,6 +124,8 @@ def _git(*arguments: str) -> str | None:
             text=True,
             errors="backslashreplace",
             timeout=20,
+            # A hook of git names another repository in them.
+            env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -35,9 +35,12 @@ def in_home(folder: str, variable: str) -> Path:
       variable: name of the environment variable.
 
     Raises:
-      ConfigurationError: where the variable names a home folder that does not exist.
+      ConfigurationError: where the variable names a home folder that does not exist, or where the
+        folder is not UTF-8.
     """
-    return expanded(os.environ.get(variable) or f"~/{folder}", variable)
+    path = expanded(os.environ.get(variable) or f"~/{folder}", variable)
+    check_utf8(path, variable)
+    return path
 
 
 def check_utf8(text: str | Path, origin: str) -> None:

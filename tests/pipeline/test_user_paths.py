@@ -38,6 +38,12 @@ def test_a_home_folder_that_is_not_there_is_refused_in_words(monkeypatch):
         in_home(".cache", "XDG_CACHE_HOME")
 
 
+def test_a_cache_that_tfx_could_not_name_is_refused(monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", os.fsdecode(b"/cache-\xe9"))
+    with pytest.raises(ConfigurationError, match=r"XDG_CACHE_HOME: /cache-\\xe9 is not UTF-8"):
+        in_home(".cache", "XDG_CACHE_HOME")
+
+
 @pytest.mark.parametrize(
     ("variable", "expected"),
     [(None, "/home/x/.cache"), ("", "/home/x/.cache"), ("/c", "/c"), ("~/c", "/home/x/c")],
