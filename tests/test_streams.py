@@ -32,7 +32,7 @@ def ask(tmp_path):
             capture_output=True,
             cwd=tmp_path,
             env={**os.environ, **environment},
-            timeout=120,
+            timeout=300,
         )
 
     return asked
@@ -143,6 +143,36 @@ def test_a_terminal_that_goes_away_does_not_end_the_run_that_it_shows():
         progress.close()
         with contextlib.suppress(OSError):
             terminal.close()
+
+
+@pytest.mark.parametrize(
+    ("before", "code"), [("", 130), ("trap '' HUP; ", 7)], ids=["usual", "nohup"]
+)
+def test_a_terminal_that_goes_away_ends_a_run_as_ctrl_c_does(ask, tmp_path, before, code):
+    """While TensorFlow is imported, in whose place something hangs up."""
+    (tmp_path / "tensorflow").mkdir()
+    hang_up = "import os, signal\nos.kill(os.getpid(), signal.SIGHUP)\nos._exit(7)\n"
+    (tmp_path / "tensorflow" / "__init__.py").write_text(hang_up)
+    ended = ask(f"{before}RUN run --data sample", PYTHONPATH=str(tmp_path))
+    assert ended.returncode == code, ended.stderr
+    (path,) = tmp_path.glob("outputs/*/runs/*/receipt.json")
+    receipt = json.loads(path.read_text())
+    # Only what ended in order has counted its seconds.
+    assert (receipt["status"], receipt["seconds"] is None) == ("interrupted", code == 7)
+
+
+@pytest.mark.slow
+def test_a_run_whose_classes_and_folders_no_terminal_can_show_ends_as_it_went(ask, tmp_path):
+    schema = (PROJECT / "schema" / "schema.pbtxt").read_text(encoding="utf-8")
+    text = schema.replace("Trouser", "Höschen 裤")
+    (tmp_path / "Schema ü.pbtxt").write_text(text, encoding="utf-8")
+    line = "RUN run --data sample --set schema_file='Schema ü.pbtxt' --output-dir Fächer"
+    ended = ask(line, **IN_ASCII[1])
+    assert ended.returncode == 0, ended.stderr
+    assert rb"H\xf6schen \u88e4" in ended.stdout
+    (path,) = tmp_path.glob("Fächer/*/runs/*/receipt.json")
+    assert "Höschen 裤" in json.loads(path.read_text())["per_class"]
+    assert "Höschen 裤" in path.with_name("review.html").read_text(encoding="utf-8")
 
 
 def test_a_terminal_that_answers_at_once_gets_all():
