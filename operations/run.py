@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import logging
 import pathlib
+import shlex
 import shutil
 import signal
 import sys
@@ -26,7 +27,7 @@ from operations.notifications import Notifier
 from operations.terminal import Progress, output_to_log
 from pipeline import config as configuration
 from pipeline import data as data_sets
-from pipeline import precision, records
+from pipeline import paths, precision, records
 from pipeline.errors import OutputError, StorageError
 from pipeline.locations import LOCK_FILE, LOG_FILE, REVIEW_PAGE, TEMPORARY_FOLDER, Locations
 from pipeline.nodes import expected_nodes
@@ -210,7 +211,8 @@ _SAMPLE_NOTICE = """
 def _schema_path(path: str) -> pathlib.Path:
     """A relative path counts from the working folder, or else from the project."""
     here = pathlib.Path(path).expanduser()
-    return (here if here.exists() else _ROOT / here).resolve()
+    given = paths.resolved(here, "schema_file")
+    return given if given.exists() else paths.resolved(_ROOT / here, "schema_file")
 
 
 def writable(root: pathlib.Path) -> pathlib.Path:
@@ -373,10 +375,11 @@ class _Run:
 
         error = self._try(lambda: review.write(self._prepared.locations, self._receipt))
         if error:
+            again = ("review", self._id, "--output-dir", str(self._request.output_dir))
             self._progress.notify(
                 f"The review page could not be made ({type(error).__name__}: {error}). The run "
-                f"itself is not affected. Try again with: python pipeline_runner.py review "
-                f"{self._id} --output-dir {self._request.output_dir}"
+                "itself is not affected. Try again with: "
+                f"{shlex.join(('python', 'pipeline_runner.py', *again))}"
             )
 
     def _conclude(self, error: BaseException | None) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from components.example_gen import idx, split
 from components.image_schema import ImageSchema, SchemaError, parse_schema
-from pipeline import spans
+from pipeline import paths, spans
 from pipeline.config import SpansConfig
 from pipeline.errors import ConfigurationError, DataError
 
@@ -227,7 +227,7 @@ def check_split(data: DataSet, class_count: int, validation_per_class: int) -> N
 def cache_folder() -> pathlib.Path:
     """The user's cache, where downloads and the drawn sample are kept."""
     base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(base) / "image-pipeline"
+    return paths.resolved(pathlib.Path(base), "XDG_CACHE_HOME") / "image-pipeline"
 
 
 def _sample_folder() -> pathlib.Path:
@@ -250,7 +250,7 @@ def _draw_sample(folder: pathlib.Path) -> None:
 
 
 def _existing(folder: str, origin: str) -> pathlib.Path:
-    path = pathlib.Path(folder).expanduser().resolve()
+    path = paths.resolved(pathlib.Path(folder).expanduser(), origin)
     if path.is_dir():
         return path
     raise DataError(

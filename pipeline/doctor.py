@@ -20,6 +20,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from pipeline import paths
+from pipeline.errors import PathError
+
 Status = Literal["ok", "warn", "fail"]
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -355,6 +358,10 @@ def is_data(path: Path) -> bool:
 
 def check_output(output_dir: Path) -> Finding:
     """Write a nameless file where the outputs will lie; permissions alone do not tell all."""
+    try:
+        paths.output_folder(output_dir)
+    except PathError as error:
+        return Finding("output", "fail", str(error), "name another folder with --output-dir")
     folder = nearest_existing(output_dir)
     try:
         with tempfile.TemporaryFile(dir=folder):
