@@ -218,11 +218,11 @@ class Config(_Section):
     """Everything that decides what a run computes, beside the data and the code."""
 
     profile: str
-    # It names a folder, a unit of systemd and a pipeline on a cluster.
+    # TFX takes 63 characters, with the ending of a smoke run on the sample.
     name: str = pydantic.Field(
         "fashion-mnist",
         pattern=r"^[a-z0-9][a-z0-9-]*$",
-        max_length=100,
+        max_length=50,
         description="of the pipeline",
     )
     schema_file: str = pydantic.Field(

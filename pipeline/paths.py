@@ -28,7 +28,7 @@ _NAMES = {"\n": "a line break", "\r": "a carriage return", "\t": "a tab"}
 _MOST_NAME_BYTES = 255
 # What is left of SQLite's 504 beside the longest name of a pipeline, the scratch folder of `verify`
 # and the name of the file.
-MOST_OUTPUT_BYTES = 350
+MOST_OUTPUT_BYTES = 400
 
 
 def output_folder(path: pathlib.Path) -> pathlib.Path:
@@ -101,9 +101,9 @@ def refuse_patterns(path: str, origin: str) -> None:
     bad = [each for each in path if each in _PATTERN]
     if bad:
         raise PathError(
-            f"{origin} {path} holds {_named(bad)}; expected a path without * ? [ and \\, which "
-            "TensorFlow and Beam take for patterns that match other folders. Rename the folder, "
-            "or choose another."
+            f"{origin} {_shown(path)} holds {_named(bad)}; expected a path without * ? [ and \\, "
+            "which TensorFlow and Beam take for patterns that match other folders. Rename the "
+            "folder, or choose another."
         )
 
 
