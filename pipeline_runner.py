@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Annotated  # noqa: E402
 
 import typer  # noqa: E402
 
-from pipeline import command_line  # noqa: E402
+from pipeline import command_line, paths  # noqa: E402
 
 if TYPE_CHECKING:
     from operations.run import Request
@@ -108,13 +108,9 @@ class Verdict(StrEnum):
 _WHEN, _WHAT = "When runs are due", "What runs"
 _TROUBLE, _SERVICE = "Where runs do not go smoothly", "As a service"
 
+_OUTPUT_HELP = "Folder of all results; one below it per pipeline."
 OutputDir = Annotated[
-    Path,
-    typer.Option(
-        "--output-dir",
-        help="Folder of all results; one below it per pipeline.",
-        callback=command_line.option_path("--output-dir"),
-    ),
+    Path, typer.Option("--output-dir", callback=paths.output_folder, help=_OUTPUT_HELP)
 ]
 NotifyFile = Annotated[
     Path | None,
@@ -806,7 +802,8 @@ def compile_graph(
 def doctor(
     deep: Annotated[bool, typer.Option("--deep", help="Also import the whole stack.")] = False,
     data: Annotated[str | None, typer.Option(help="Folder of IDX files to check.")] = None,
-    output_dir: OutputDir = Path("outputs"),
+    # Checked as all else that it is given: an option that is refused would end it.
+    output_dir: Annotated[Path, typer.Option(help=_OUTPUT_HELP)] = Path("outputs"),
     as_json: AsJson = False,
 ) -> None:
     """Check the machine and the environment, and say how to mend what is wrong."""

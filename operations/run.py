@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import logging
 import pathlib
+import shlex
 import shutil
 import signal
 import sys
@@ -27,11 +28,10 @@ from operations.notifications import Notifier
 from operations.terminal import Progress, output_to_log
 from pipeline import config as configuration
 from pipeline import data as data_sets
-from pipeline import precision, records
+from pipeline import paths, precision, records
 from pipeline.errors import OutputError, StorageError
 from pipeline.locations import LOCK_FILE, LOG_FILE, REVIEW_PAGE, TEMPORARY_FOLDER, Locations
 from pipeline.nodes import expected_nodes
-from pipeline.user_paths import check_utf8, expanded
 
 _EXIT_CODES = {receipts.PUSHED: 0, receipts.REFUSED: 3}
 # As shells report a process that Ctrl-C ended.
@@ -176,7 +176,6 @@ def prepare(request: Request, progress: Progress) -> Prepared:
       UsageError: where input or configuration is bad.
       LockHeldError: where another run of the same pipeline is at work.
     """
-    check_utf8(request.output_dir.resolve(), "--output-dir")
     # The configuration first: a mistyped key should not wait for a download.
     asked = configuration.load(request.profile or "default", request.assignments, seed=request.seed)
     precision.resolve(asked.training.precision, machine.cpu_features())
@@ -211,15 +210,10 @@ _SAMPLE_NOTICE = """
 
 
 def _schema_path(path: str) -> pathlib.Path:
-    """A relative path counts from the working folder, or else from the project.
-
-    Raises:
-      ConfigurationError: where it names no home folder of this machine, or is not UTF-8.
-    """
-    here = expanded(path, "schema_file")
-    found = (here if here.exists() else _ROOT / here).resolve()
-    check_utf8(found, "schema_file")
-    return found
+    """A relative path counts from the working folder, or else from the project."""
+    here = paths.expanded(pathlib.Path(path), "schema_file")
+    given = paths.resolved(here, "schema_file")
+    return given if given.exists() else paths.resolved(_ROOT / here, "schema_file")
 
 
 def writable(root: pathlib.Path) -> pathlib.Path:
@@ -384,10 +378,11 @@ class _Run:
 
         error = self._try(lambda: review.write(self._prepared.locations, self._receipt))
         if error:
+            again = ("review", self._id, "--output-dir", str(self._request.output_dir))
             self._progress.notify(
                 f"The review page could not be made ({type(error).__name__}: {error}). The run "
-                f"itself is not affected. Try again with: python pipeline_runner.py review "
-                f"{self._id} --output-dir {self._request.output_dir}"
+                "itself is not affected. Try again with: "
+                f"{shlex.join(('python', 'pipeline_runner.py', *again))}"
             )
 
     def _conclude(self, error: BaseException | None) -> None:

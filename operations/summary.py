@@ -131,7 +131,8 @@ def print_keys(as_json: bool) -> None:
 def make_console() -> Console:
     """Where tables go: as wide as the terminal, or as their lines are long."""
     # Where no terminal sets the width, lines are as long as they are: programs cut them themselves.
-    return Console() if sys.stdout.isatty() else Console(width=200)
+    # No emoji: a colon in a path or in the name of a class begins none.
+    return Console(width=None if sys.stdout.isatty() else 200, emoji=False)
 
 
 def _value(values: dict[str, Any], key: str) -> Any:

@@ -16,9 +16,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from components import environment
-from pipeline import streams
+from pipeline import paths, streams
 from pipeline.errors import ConfigurationError, PipelineError
-from pipeline.user_paths import check_utf8, expanded
 
 _OUTPUT_LOST = 1
 
@@ -68,19 +67,19 @@ def acts() -> None:
     """Says that the exit code is about what the command does, not about what it prints.
 
     Raises:
-      ConfigurationError: where the command line cannot be recorded, since it is not UTF-8.
+      PathError: where the command line cannot be recorded, since it is not UTF-8.
     """
     global _acting
     _acting = True
     for argument in sys.argv:
-        check_utf8(argument, "the command line")
+        paths.refuse_undecoded(argument, "the command line")
 
 
 def option_path(origin: str) -> Callable[[Path | None], Path | None]:
     """A callback for an option that takes a path: replaces `~`, which a shell may have left."""
 
     def callback(value: Path | None) -> Path | None:
-        return value and expanded(value, origin)
+        return value and paths.expanded(value, origin)
 
     return callback
 

@@ -17,10 +17,9 @@ import numpy as np
 
 from components.example_gen import idx, split
 from components.image_schema import ImageSchema, SchemaError, parse_schema
-from pipeline import spans
+from pipeline import paths, spans
 from pipeline.config import SpansConfig
 from pipeline.errors import ConfigurationError, DataError
-from pipeline.user_paths import check_utf8, expanded, in_home
 
 AUTO = "auto"
 SAMPLE = "sample"
@@ -227,7 +226,7 @@ def check_split(data: DataSet, class_count: int, validation_per_class: int) -> N
 
 def cache_folder() -> pathlib.Path:
     """The user's cache, where downloads and the drawn sample are kept."""
-    return in_home(".cache", "XDG_CACHE_HOME") / "image-pipeline"
+    return paths.in_home(".cache", "XDG_CACHE_HOME") / "image-pipeline"
 
 
 def _sample_folder() -> pathlib.Path:
@@ -250,8 +249,7 @@ def _draw_sample(folder: pathlib.Path) -> None:
 
 
 def _existing(folder: str, origin: str) -> pathlib.Path:
-    path = expanded(folder, origin).resolve()
-    check_utf8(path, origin)
+    path = paths.resolved(pathlib.Path(folder), origin)
     if path.is_dir():
         return path
     raise DataError(

@@ -20,8 +20,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from pipeline.errors import ConfigurationError
-from pipeline.user_paths import check_utf8, expanded, in_home
+from pipeline import paths
+from pipeline.errors import PathError
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -302,7 +302,7 @@ def check_data(data: str | None) -> Finding:
         if os.environ.get("FASHION_MNIST_DIR"):
             return judge_named(os.environ["FASHION_MNIST_DIR"], "FASHION_MNIST_DIR")
         return judge_cache(data_cache())
-    except ConfigurationError as error:
+    except PathError as error:
         return Finding("data", "fail", str(error), "name another folder, by its full path")
 
 
@@ -310,10 +310,9 @@ def judge_named(name: str, origin: str) -> Finding:
     """Judge a folder that someone named: it has to hold all files that a run takes from it.
 
     Raises:
-      ConfigurationError: where no run takes a folder of this name.
+      PathError: where no run takes a folder of this name.
     """
-    folder = expanded(name, origin)
-    check_utf8(folder, origin)
+    folder = paths.resolved(Path(name), origin)
     missing = missing_data(folder)
     if not missing:
         return Finding("data", "ok", f"{folder} ({origin})")
@@ -336,7 +335,7 @@ def judge_cache(folder: Path) -> Finding:
 
 def data_cache() -> Path:
     """Return the folder that downloaded data is kept in."""
-    return in_home(".cache", "XDG_CACHE_HOME") / "image-pipeline" / "fashion-mnist"
+    return paths.in_home(".cache", "XDG_CACHE_HOME") / "image-pipeline" / "fashion-mnist"
 
 
 def missing_data(folder: Path) -> list[str]:
@@ -372,13 +371,14 @@ def is_data(path: Path) -> bool:
 
 def check_output(output_dir: Path) -> Finding:
     """Write a nameless file where the outputs will lie; permissions alone do not tell all."""
+    try:
+        paths.output_folder(output_dir)
+    except PathError as error:
+        return Finding("output", "fail", str(error), "name another folder with --output-dir")
     folder = nearest_existing(output_dir)
     try:
-        check_utf8(output_dir.resolve(), "--output-dir")
         with tempfile.TemporaryFile(dir=folder):
             return Finding("output", "ok", f"{folder} can be written to")
-    except ConfigurationError as error:
-        return Finding("output", "fail", str(error), "name another folder with --output-dir")
     except OSError as error:
         found = f"{folder} cannot be written to: {error.strerror}"
         return Finding("output", "fail", found, "name another folder with --output-dir")
@@ -386,7 +386,8 @@ def check_output(output_dir: Path) -> Finding:
 
 def nearest_existing(path: Path) -> Path:
     """Return the path, or the closest of its parents that exists."""
-    path = path.absolute()
+    # Unlike that of `Path`, this one raises nothing.
+    path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111
     return next(place for place in [path, *path.parents] if is_there(place))
 
 

@@ -108,10 +108,9 @@ def test_an_ascii_terminal_gets_escapes(ask, environment):
 @pytest.mark.parametrize("environment", IN_ASCII)
 def test_files_are_found_and_told_in_json_whatever_the_terminal(ask, tmp_path, environment):
     (tmp_path / "Fächer").mkdir()
-    usual = ask("RUN doctor --json --data Fächer")
-    told = {finding["name"]: finding["found"] for finding in json.loads(usual.stdout)["findings"]}
-    assert told["data"].startswith("Fächer (--data) lacks: train-images")
-    assert ask("RUN doctor --json --data Fächer", **environment).stdout == usual.stdout
+    printed = ask("RUN doctor --json --data Fächer", **environment).stdout
+    told = {each["name"]: each["found"] for each in json.loads(printed.decode("ascii"))["findings"]}
+    assert "Fächer (--data) lacks: train-images" in told["data"]
 
 
 def test_a_command_line_that_is_not_utf8_is_refused_before_anything_is_made(ask, tmp_path):
@@ -123,7 +122,7 @@ def test_a_command_line_that_is_not_utf8_is_refused_before_anything_is_made(ask,
     ):
         ended = ask(line)
         assert ended.returncode == 2, line
-        assert rb"\xe9 is not UTF-8 (bytes \xe9)" in ended.stderr.replace(b"/outputs", b"")
+        assert b"holds the byte 0xe9, which is not UTF-8" in ended.stderr
     assert [os.fsencode(path.name) for path in tmp_path.rglob("*")] == [b"\xe9"]
 
 

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from operations.metrics import ADDRESS_VARIABLE
 from operations.notifications import REVIEW_URL_VARIABLE
+from pipeline import paths
 from pipeline.data import DIRECTORY_VARIABLE
 from pipeline.errors import OutputError
 from pipeline.locations import write_whole
-from pipeline.user_paths import in_home
 
 _TEMPLATE = pathlib.Path(__file__).with_name("pipeline.service")
 # What the command line leaves to the environment. The addresses of those who are notified are
@@ -88,7 +88,7 @@ class Unit:
 
 
 def _user_folder() -> pathlib.Path:
-    return in_home(".config", "XDG_CONFIG_HOME") / "systemd" / "user"
+    return paths.in_home(".config", "XDG_CONFIG_HOME") / "systemd" / "user"
 
 
 def _quoted(text: str) -> str:
