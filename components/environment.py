@@ -47,6 +47,8 @@ def enter(log_level: str = "1") -> None:
         del os.environ[name]
     os.environ.update(kept)
     # Libraries look for the home folder when they are imported, and fail without one.
+    if not os.environ.get("HOME"):
+        os.environ.pop("HOME", None)
     if os.path.expanduser("~") == "~":
         os.environ["HOME"] = _NO_HOME
 

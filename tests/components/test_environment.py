@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -156,6 +157,19 @@ def test_onednn_is_recorded_as_tensorflow_reads_it(entered, value, taken, droppe
 def test_what_a_parent_has_set_counts_as_no_setting_of_the_user(entered):
     left, _, _ = entered(HOSTILE)
     assert entered(left)[:2] == (left, [])
+
+
+@pytest.mark.parametrize("variables", [{}, {"HOME": ""}])
+def test_a_user_without_a_home_folder_has_one_that_does_not_exist(monkeypatch, variables):
+    def unknown(number):
+        raise KeyError(number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pwd, "getpwuid", unknown)
+        patch.setattr(os, "environ", dict(variables))
+        environment.enter()
+        home = Path.home()
+    assert not home.exists()
 
 
 def test_a_log_level_is_the_users(entered):
