@@ -21,7 +21,7 @@ import unicodedata
 from pipeline.errors import PathError
 
 # Such as gs://: as a path, it has lost a slash.
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:/")
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _PATTERN = frozenset("*?[\\")
 # Controls, and the separators of lines and of paragraphs.
 _LINES = ("Cc", "Zl", "Zp")

@@ -483,8 +483,9 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(refused, data, tmp_path
 
 
 @pytest.mark.parametrize("option", ["--data", "--output-dir"])
-def test_an_address_is_no_folder(option, refused):
-    assert_tells(refused(option, "gs://bucket/data"), option, "address", "on this machine")
+@pytest.mark.parametrize("address", ["gs://bucket/data", "a://b"])
+def test_an_address_is_no_folder(address, option, refused):
+    assert_tells(refused(option, address), option, "address", "on this machine")
 
 
 @pytest.mark.parametrize("bomb", [add_a_bomb, announce_a_bomb, announce_a_bomb_of_labels])
