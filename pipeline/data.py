@@ -170,6 +170,7 @@ def read_schema(path: str) -> tuple[ImageSchema, str]:
       ConfigurationError: where it cannot be read or does not describe labelled images.
     """
     try:
+        paths.refuse_endless(pathlib.Path(path))
         content = pathlib.Path(path).read_bytes()
         return parse_schema(content.decode(), path), hashlib.sha256(content).hexdigest()
     except OSError as error:
@@ -281,6 +282,7 @@ def _pair_paths(folder: pathlib.Path, half: str, expected: str) -> tuple[str, st
 def _file(folder: pathlib.Path, name: str, expected: str) -> str:
     for candidate in (folder / name, folder / f"{name}.gz"):
         if candidate.exists():
+            paths.refuse_endless(candidate)
             return str(candidate)
     raise DataError(
         f"{folder} holds neither {name} nor {name}.gz; expected {expected}. "

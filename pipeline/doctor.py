@@ -366,7 +366,8 @@ def find_spans(folder: Path) -> list[str]:
 
 def is_data(path: Path) -> bool:
     """Say whether a data file lies there, gzipped or not."""
-    return is_there(path) or is_there(path.with_name(path.name + ".gz"))
+    candidates = (path, path.with_name(path.name + ".gz"))
+    return any(is_there(each) and each.is_file() for each in candidates)
 
 
 def check_output(output_dir: Path) -> Finding:

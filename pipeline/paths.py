@@ -14,10 +14,14 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
+import stat
 import unicodedata
 
 from pipeline.errors import PathError
 
+# Such as gs://: as a path, it has lost a slash.
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _PATTERN = frozenset("*?[\\")
 # Controls, and the separators of lines and of paragraphs.
 _LINES = ("Cc", "Zl", "Zp")
@@ -89,10 +93,15 @@ def resolved(path: pathlib.Path, origin: str) -> pathlib.Path:
       origin: the option or variable that gave it.
 
     Raises:
-      PathError: where the links lead in a circle, the path cannot be told of, or it begins with a
-        home folder that does not exist.
+      PathError: where it is an address, its links lead in a circle, it begins with a home folder
+        that does not exist, or it cannot be told of.
     """
     refuse_untold(str(path), origin)
+    if _ADDRESS.match(str(path)):
+        raise PathError(
+            f"{origin} {path} is an address; expected a path on this machine. Copy what it names, "
+            "or mount it; of a folder that is called so, give the full path."
+        )
     try:
         place = expanded(path, origin).resolve()
     # What Python 3.11 has for links that lead in a circle.
@@ -104,6 +113,20 @@ def resolved(path: pathlib.Path, origin: str) -> pathlib.Path:
     # The folder that a relative path counts from, or that a link leads to, has a name too.
     refuse_untold(str(place), origin)
     return place
+
+
+def refuse_endless(path: pathlib.Path) -> None:
+    """Refuses what is no file that ends, such as a pipe or a device, which a reader waits for.
+
+    Raises:
+      PathError: says what was expected.
+      OSError: where nothing can be learnt of it.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise PathError(
+            f"{path} is a pipe or a device; expected a regular file. Copy its content to one."
+        )
 
 
 def refuse_untold(path: str, origin: str) -> None:

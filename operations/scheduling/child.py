@@ -6,7 +6,7 @@ import os
 import pathlib
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 
@@ -26,12 +26,13 @@ class Child(Protocol):
 class ProcessGroup:
     """A process in a session of its own: neither crash nor leak nor Ctrl-C is shared with it."""
 
-    def __init__(self, command: Sequence[str], log: pathlib.Path):
+    def __init__(self, command: Sequence[str], log: pathlib.Path, environment: Mapping[str, str]):
         """Starts it.
 
         Args:
           command: its program and arguments.
           log: what it prints is added to this file.
+          environment: variables that it has beside those of this process.
 
         Raises:
           OSError: where it cannot be started, or the log cannot be written.
@@ -42,6 +43,7 @@ class ProcessGroup:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
                 start_new_session=True,
             )
 

@@ -54,10 +54,10 @@ class PipelineCommands:
         target = pydantic.TypeAdapter(Target).dump_json(self._target).decode()
         # -P: the folder that the scheduler was started in holds no modules of ours.
         command = [sys.executable, "-P", "-c", _LOOK, str(_ROOT), target, str(answer)]
-        return ProcessGroup(command, log)
+        return ProcessGroup(command, log, {})
 
     def run(self, data: str, force: bool, log: pathlib.Path) -> Child:
         """Starts the run."""
         command = [sys.executable, str(_ROOT / "pipeline_runner.py"), "run"]
         command += self._target.arguments(data) + (["--force"] if force else [])
-        return ProcessGroup(command, log)
+        return ProcessGroup(command, log, {})

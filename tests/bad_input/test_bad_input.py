@@ -473,6 +473,21 @@ def test_other_paths_that_cannot_be_told_of_are_refused(option, name, refused, t
     assert_tells(refused(*arguments, **options), option, "expected")
 
 
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(refused, data, tmp_path):
+    schema = tmp_path / "schema.pbtxt"
+    os.mkfifo(schema)
+    assert_tells(refused("--set", f"schema_file={schema}"), str(schema), "pipe", "expected")
+    (data.path / TRAIN_LABELS).unlink()
+    os.mkfifo(data.path / TRAIN_LABELS)
+    assert_tells(refused(), str(data.path / TRAIN_LABELS), "pipe", "expected")
+
+
+@pytest.mark.parametrize("option", ["--data", "--output-dir"])
+@pytest.mark.parametrize("address", ["gs://bucket/data", "a://b"])
+def test_an_address_is_no_folder(address, option, refused):
+    assert_tells(refused(option, address), option, "address", "on this machine")
+
+
 @pytest.mark.parametrize("bomb", [add_a_bomb, announce_a_bomb, announce_a_bomb_of_labels])
 def test_a_bomb_is_refused_without_unpacking_it(bomb, data, refused):
     """A process that may have half of what would come out refuses it in words all the same."""

@@ -24,8 +24,8 @@ def start(tmp_path):
     """Starts Python code as a process of the scheduler; the end of the test ends it."""
     started = []
 
-    def begin(code):
-        child = ProcessGroup([sys.executable, "-c", code], tmp_path / "log")
+    def begin(code, **environment):
+        child = ProcessGroup([sys.executable, "-c", code], tmp_path / "log", environment)
         started.append(child)
         return child
 
@@ -74,8 +74,7 @@ def test_it_has_no_input_and_the_environment(start, said, monkeypatch):
     code = (
         "import os, sys; print(repr(sys.stdin.read()), os.environ['GIVEN'], 'PATH' in os.environ)"
     )
-    monkeypatch.setenv("GIVEN", "value")
-    ended(start(code))
+    ended(start(code, GIVEN="value"))
     assert said() == "'' value True\n"
 
 
@@ -119,6 +118,6 @@ def test_what_it_leaves_behind_ends_with_it(start, said, ends, then):
 
 def test_what_cannot_be_started_raises(tmp_path):
     with pytest.raises(OSError):
-        ProcessGroup([str(tmp_path / "absent")], tmp_path / "log")
+        ProcessGroup([str(tmp_path / "absent")], tmp_path / "log", {})
     with pytest.raises(OSError):
-        ProcessGroup([sys.executable], tmp_path / "absent" / "log")
+        ProcessGroup([sys.executable], tmp_path / "absent" / "log", {})

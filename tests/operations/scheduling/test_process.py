@@ -39,10 +39,10 @@ root, cron, policy, look, run = sys.argv[1:]
 
 class Stubs:
     def look(self, answer, log):
-        return ProcessGroup([sys.executable, "-c", look, str(answer)], log)
+        return ProcessGroup([sys.executable, "-c", look, str(answer)], log, {})
 
     def run(self, data, force, log):
-        return ProcessGroup([sys.executable, "-c", run], log)
+        return ProcessGroup([sys.executable, "-c", run], log, {})
 
 locations, clock, timetable = Locations(pathlib.Path(root)), SystemClock(), Timetable(cron, "UTC")
 policy, file = Policy(**json.loads(policy)), locations.root / "schedule" / "state.json"
