@@ -85,6 +85,8 @@ def main(deep: bool, as_json: bool, data: str | None, output_dir: Path, dropped:
 
 def examine(deep: bool, data: str | None, output_dir: Path, dropped: list[str]) -> list[Finding]:
     """Look at everything a run needs; `deep` imports the whole stack too, which takes a while."""
+    # Unlike that of `Path`, this one raises nothing.
+    output_dir = Path(os.path.expanduser(output_dir))  # noqa: PTH111
     environment = find_environment()
     packages = check_packages(environment)
     findings = [
@@ -98,6 +100,7 @@ def examine(deep: bool, data: str | None, output_dir: Path, dropped: list[str]) 
         check_disk(output_dir),
         check_data(data),
         check_output(output_dir),
+        check_stores(output_dir),
     ]
     if not deep:
         return findings
@@ -385,10 +388,25 @@ def check_output(output_dir: Path) -> Finding:
         return Finding("output", "fail", found, "name another folder with --output-dir")
 
 
+def check_stores(output_dir: Path) -> Finding:
+    """Ask the metadata store of each pipeline whether a run could use it."""
+    try:
+        from pipeline.stores import find_fault
+    except ImportError:
+        return Finding("stores", "ok", "not known: this Python has no sqlite3")
+    paths = sorted(output_dir.glob("*/metadata.db"))
+    faults = [fault for fault in (find_fault(path, writing=True) for path in paths) if fault]
+    if not faults:
+        return Finding("stores", "ok", f"{len(paths)} of earlier runs, all sound")
+    # One that is locked may be free when the run begins.
+    status: Status = "warn" if all(fault.kind == "locked" for fault in faults) else "fail"
+    found = "; ".join(fault.found for fault in faults)
+    return Finding("stores", status, found, "; ".join(fault.fix for fault in faults))
+
+
 def nearest_existing(path: Path) -> Path:
     """Return the path, or the closest of its parents that exists."""
-    # Unlike that of `Path`, this one raises nothing.
-    path = Path(os.path.expanduser(path)).absolute()  # noqa: PTH111
+    path = path.absolute()
     return next(place for place in [path, *path.parents] if is_there(place))
 
 
