@@ -142,8 +142,9 @@ PipelineName = Annotated[
 Where data, schema, code, configuration and lock are those of the last completed run, its verdict
 stands, and no graph is run; --force runs it all the same.
 
-Exit codes: 0 pushed, 1 a node failed or DataGate stopped the run, 2 bad input or configuration,
-3 refused by a gate, 4 another run is at work. `keys` lists what --set takes."""
+Exit codes: 0 pushed, 1 a node failed, DataGate stopped the run, or another process has locked the
+metadata store, 2 bad input or configuration, or a metadata store that cannot be used, 3 refused by
+a gate, 4 another run is at work, 130 interrupted. `keys` lists what --set takes."""
 )
 def run(
     profile: Annotated[
@@ -172,6 +173,13 @@ def run(
     force: Annotated[
         bool, typer.Option("--force", help="Run the graph although nothing changed.")
     ] = False,
+    new_line: Annotated[
+        bool,
+        typer.Option(
+            "--new-line",
+            help="Replace a served model of other classes or another size without comparing.",
+        ),
+    ] = False,
     notify_file: NotifyFile = None,
     output_dir: OutputDir = Path("outputs"),
     as_json: AsJson = False,
@@ -192,6 +200,7 @@ def run(
         use_cache=cache,
         force=force,
         output_dir=output_dir,
+        new_line=new_line,
         verbose=verbose,
         command=shlex.join(["python", *sys.argv]),
     )
@@ -671,6 +680,36 @@ def clean(
 
     policy = operation.policy(keep_last, older_than, keep_versions)
     operation.main(policy, pipeline, output_dir, apply, as_json)
+
+
+@app.command(
+    epilog="""Examples:
+
+`repair --dry-run` says what is wrong with the metadata stores below outputs, and changes nothing.
+
+`repair --pipeline fashion-mnist` moves a damaged store aside and makes a new one.
+
+The new store knows the served model. Receipts, reviews and served versions stay as they are; the
+next run makes everything anew. Receipts of runs that were cut off are completed. A store that is
+sound is left alone.
+
+Exit codes: 0 repaired, or nothing to repair, 1 another process has locked the store, 2 no such
+pipeline, or no new store can be made, 4 the pipeline is at work."""
+)
+def repair(
+    pipeline: Annotated[
+        str | None, typer.Option("--pipeline", help="Only the pipeline of this name.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is wrong and change nothing.")
+    ] = False,
+    output_dir: OutputDir = Path("outputs"),
+    as_json: AsJson = False,
+) -> None:
+    """Make a new metadata store in the place of a damaged one."""
+    from operations import repair as operation
+
+    operation.main(pipeline, output_dir, dry_run, as_json)
 
 
 @app.command(

@@ -125,8 +125,8 @@ def main(
             name: trainings.configuration(inputs, profile, *each) for name, each in assigned.items()
         }
         if validation_per_class:
-            classes = len(inputs.schema.class_names)
-            data_sets.check_split(inputs.data, classes, validation_per_class)
+            names = inputs.schema.class_names
+            data_sets.check_split(inputs.data, names, validation_per_class)
         configuration = {
             "short": short,
             "profile": profile,

@@ -68,6 +68,9 @@ DATA_GATE_REPORT_FILE = "report.json"
 SIMILAR_FILE = "similar.json"
 SIMILAR_IMAGES_FILE = "similar.npz"
 
+# In the blessing that Pusher reads: every gate as it was judged (`components.gates`).
+GATES_FILE = "gates.json"
+
 # In an artifact of corrupted examples: one image as it was and then under each corruption and
 # strength: `images` (uint8 [N, height, width, channels]) and `about` (what each shows, in words).
 PREVIEW_FILE = "preview.npz"

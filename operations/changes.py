@@ -53,8 +53,5 @@ def standing_run(prepared: Prepared) -> dict[str, Any] | None:
 
 def _last_completed(root: pathlib.Path) -> dict[str, Any] | None:
     runs = (run for run in records.read_receipts(root.parent) if run["pipeline"] == root.name)
-    return max(
-        (run for run in runs if run["status"] == COMPLETED),
-        key=lambda run: run["run_id"],
-        default=None,
-    )
+    completed = [run for run in runs if run["status"] == COMPLETED]
+    return completed[-1] if completed else None

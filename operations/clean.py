@@ -22,8 +22,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ml_metadata import errors
-from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich import filesize
 from rich.console import Console
@@ -31,12 +29,18 @@ from rich.table import Table
 
 from components import features
 from components.pusher import versions
-from operations import baseline, history, summary
+from operations import baseline, history, summary, unfinished
 from operations.lock import exclusive
 from operations.receipts import COMPLETED
 from pipeline import records
-from pipeline.errors import OutputError, UnknownRunError, UsageError
+from pipeline.errors import (
+    OutputError,
+    StoreError,
+    StoreLockedError,
+    UsageError,
+)
 from pipeline.locations import TEMPORARY_FOLDER, Locations
+from pipeline.nodes import TRAINER
 
 _AGE = re.compile(r"([0-9]{1,5})([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
@@ -44,7 +48,7 @@ _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 _BLOCK = 512
 
 _STAYING_RUNS = "artifacts of the runs that stay"
-_PUSHED = "models of the served versions, with their golden questions"
+_PUSHED = "records of the pushes of served versions"
 _COMPARED = "the model to compare with"
 _ELSEWHERE = "artifacts in other folders"
 _SERVED = "served versions"
@@ -75,12 +79,9 @@ class Policy:
         if self.keep_last is None and self.older_than is None:
             return set()
         beyond = receipts[: max(0, len(receipts) - (self.keep_last or 0))]
+        began = _credible_beginnings(receipts, now)
         bound = now - (self.older_than or datetime.timedelta())
-        return {
-            receipt["run_id"]
-            for receipt in beyond
-            if datetime.datetime.fromisoformat(receipt["began"]) <= bound
-        }
+        return {run["run_id"] for run in beyond if began[run["run_id"]] <= bound}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,25 +122,20 @@ def main(
     Raises:
       UnknownRunError: where there is no such pipeline, or none at all.
       LockHeldError: where one of them is at work; nothing was removed.
+      StoreError: where ML Metadata of one cannot be read; nothing was removed.
+      StoreLockedError: where another process has locked it; nothing was removed.
       OutputError: where something cannot be removed.
     """
-    places = (
-        [history.find_pipeline(output_dir, pipeline)] if pipeline else history.pipelines(output_dir)
-    )
-    if not places:
-        raise UnknownRunError(
-            f"nothing has run below {output_dir}; expected a folder of results. Name it with "
-            "--output-dir."
-        )
+    places = history.chosen(output_dir, pipeline)
     with contextlib.ExitStack() as locks:
         for locations in places:
             locks.enter_context(exclusive(locations.lock, "clean"))
-        reports = []
-        for locations in places:
-            plan = make_plan(locations, policy)
-            reports.append(_report(plan))
-            if apply:
-                carry_out(plan)
+            unfinished.complete(locations)
+        # All of them first: where one cannot be cleaned, none is.
+        plans = [make_plan(locations, policy) for locations in places]
+        reports = [_report(plan) for plan in plans]
+        for plan in plans if apply else ():
+            carry_out(plan)
     _print(reports, apply, as_json)
 
 
@@ -180,7 +176,7 @@ def make_plan(locations: Locations, policy: Policy) -> Plan:
     stay = [version for version in served if version not in withdrawn]
     artifacts = _Artifacts(locations, staying, stay)
     removed = {
-        _SERVED: [locations.serving / str(version) for version in withdrawn],
+        _SERVED: _folders(locations, withdrawn),
         **artifacts.removed(),
         _ANSWERS: _answers(locations, outdated),
         _CUT_SHORT: [*artifacts.unknown(), *_cut_short(locations, receipts, staying)],
@@ -188,10 +184,31 @@ def make_plan(locations: Locations, policy: Policy) -> Plan:
     gone = {path for paths in removed.values() for path in paths}
     kept = {
         **artifacts.kept(),
-        _SERVED: [locations.serving / str(version) for version in stay],
+        _SERVED: _folders(locations, stay),
         _RUN_FOLDERS: [path for path in locations.runs.glob("*/*") if path not in gone],
     }
     return Plan(locations, sorted(outdated), staying, artifacts.outdated, withdrawn, removed, kept)
+
+
+def _folders(locations: Locations, served: list[int]) -> list[pathlib.Path]:
+    """The folders of versions, and what is kept for them."""
+    kept = (versions.kept_folder(locations.serving, version) for version in served)
+    return [
+        *(locations.serving / str(version) for version in served),
+        *(folder for folder in kept if folder.exists()),
+    ]
+
+
+def _credible_beginnings(
+    receipts: list[dict[str, Any]], now: datetime.datetime
+) -> dict[str, datetime.datetime]:
+    """When runs began; where a clock was set to the future then, when the run after it did."""
+    found, after = {}, now
+    for receipt in reversed(receipts):
+        began = datetime.datetime.fromisoformat(receipt["began"])
+        after = began if began <= now else after
+        found[receipt["run_id"]] = after
+    return found
 
 
 def _last_pushed(receipts: list[dict[str, Any]]) -> int | None:
@@ -232,7 +249,7 @@ def _mark_deleted(plan: Plan) -> None:
     try:
         store = records.open_store(plan.locations.metadata)
         store.put_artifacts(plan.artifacts, field_mask_paths=["state"])
-    except errors.StatusError as error:
+    except (StoreError, StoreLockedError) as error:
         raise OutputError(
             f"{plan.locations.metadata} cannot note which artifacts go ({error}); expected leave "
             "and room to write there. The artifacts themselves are untouched: free a little room "
@@ -267,7 +284,6 @@ class _Artifacts:
             self._need(_of_runs(store, staying), _STAYING_RUNS)
             self._need(_compared_with(store, locations.root.name), _COMPARED)
         self._need(_pushes(self._live, served), _PUSHED)
-        self._need(_models(locations, served), _PUSHED)
         uris = (artifact.uri for artifact in self._live)
         self._need((u for u in uris if not pathlib.Path(u).is_relative_to(self._root)), _ELSEWHERE)
         self.outdated = [a for a in self._live if a.uri not in self._needed]
@@ -308,7 +324,7 @@ def _existing(uris: Iterable[str]) -> list[pathlib.Path]:
     return [path for path in map(pathlib.Path, dict.fromkeys(uris)) if path.exists()]
 
 
-def _of_runs(store: metadata_store.MetadataStore, run_ids: list[str]) -> list[str]:
+def _of_runs(store: records.Store, run_ids: list[str]) -> list[str]:
     """All that runs took or made, from the cache or anew: what their cache entries need."""
     contexts = [store.get_context_by_type_and_name("pipeline_run", run) for run in run_ids]
     executions = [
@@ -322,7 +338,7 @@ def _of_runs(store: metadata_store.MetadataStore, run_ids: list[str]) -> list[st
     return [artifact.uri for artifact in artifacts]
 
 
-def _compared_with(store: metadata_store.MetadataStore, pipeline: str) -> list[str]:
+def _compared_with(store: records.Store, pipeline: str) -> list[str]:
     """The model that the next run is compared with, and its blessings."""
     context = store.get_context_by_type_and_name("pipeline", pipeline)
     if context is None:
@@ -339,13 +355,6 @@ def _pushes(live: list[mlmd.Artifact], served: list[int]) -> list[str]:
     return [uri for uri, value in noted if value and value.string_value in names]
 
 
-def _models(locations: Locations, served: list[int]) -> list[str]:
-    """The model artifacts of these versions: with the golden questions that a rollback asks."""
-    digests = {versions.content_digest(locations.serving / str(version)) for version in served}
-    exports = baseline.with_exports(locations.artifacts.glob("*/model/*"))
-    return [str(folder) for digest, folder in exports if digest in digests]
-
-
 def _answers(locations: Locations, outdated: set[str]) -> list[pathlib.Path]:
     paths = [locations.runs / run / features.PREDICTIONS_FILE for run in sorted(outdated)]
     return [path for path in paths if path.exists()]
@@ -354,12 +363,9 @@ def _answers(locations: Locations, outdated: set[str]) -> list[pathlib.Path]:
 def _cut_short(
     locations: Locations, receipts: list[dict[str, Any]], staying: list[str]
 ) -> list[pathlib.Path]:
-    """What runs and pushes left that were killed, but for what a run that stays goes on from."""
-    snapshots = (
-        path
-        for path in locations.artifacts.glob("*/backups/*")
-        if _run_that_wrote(path, receipts) not in staying
-    )
+    """What runs and pushes left that were killed, but for what a run that stays may go on from."""
+    goes_on = any(run["run_id"] in staying and _may_go_on(run) for run in receipts)
+    snapshots = (path for path in locations.artifacts.glob("*/backups/*") if not goes_on)
     return [
         *locations.artifacts.glob("*/.system/*/*"),
         *snapshots,
@@ -368,15 +374,11 @@ def _cut_short(
     ]
 
 
-def _run_that_wrote(path: pathlib.Path, receipts: list[dict[str, Any]]) -> str | None:
-    """The run in whose time something was last written below a folder."""
-    written = max(entry.st_mtime for entry in _statuses([path]))
-    runs = [
-        receipt["run_id"]
-        for receipt in receipts
-        if datetime.datetime.fromisoformat(receipt["began"]).timestamp() <= written
-    ]
-    return runs[-1] if runs else None
+def _may_go_on(run: dict[str, Any]) -> bool:
+    """Whether a run was cut off in its training, so that its snapshots may be wanted."""
+    # Whose they are does not stand in them, and no clock is to be trusted with it.
+    status = run["nodes"].get(TRAINER, {"status": records.INTERRUPTED})["status"]
+    return run["status"] != COMPLETED and status in (records.FAILED, records.INTERRUPTED)
 
 
 def _statuses(paths: Iterable[pathlib.Path]) -> Iterator[os.stat_result]:

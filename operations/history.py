@@ -62,12 +62,10 @@ def runs(output_dir: pathlib.Path, wanted: Filter) -> list[dict[str, Any]]:
 
 def as_of_now(receipt: dict[str, Any], output_dir: pathlib.Path) -> dict[str, Any]:
     """A receipt whose status is `running` where the run has not come to its end yet."""
-    # Only a run that is cut off, or still at work, has no duration.
-    if receipt["status"] != records.INTERRUPTED or receipt["seconds"] is not None:
+    if not records.is_unfinished(receipt):
         return receipt
     holder = lock.holder(Locations(output_dir / receipt["pipeline"]).lock) or {}
-    # A run takes the lock and then begins: one that began earlier died before.
-    at_work = "since" in holder and receipt["began"] >= holder["since"]
+    at_work = holder.get("run") == receipt["run_id"]
     return {**receipt, "status": RUNNING} if at_work else receipt
 
 
@@ -95,9 +93,31 @@ def export_digest(receipt: dict[str, Any]) -> str | None:
 
 
 def pipelines(output_dir: pathlib.Path) -> list[Locations]:
-    """Those that have run at least once below the output folder, in the order of their names."""
-    roots = sorted(path.parent for path in output_dir.resolve().glob("*/runs") if path.is_dir())
-    return [Locations(root) for root in roots]
+    """Those that have run at least once below the output folder, in the order of their names.
+
+    Any trace of a run is enough: the others may have been lost.
+    """
+    found = [Locations(path) for path in sorted(output_dir.resolve().glob("*")) if path.is_dir()]
+    return [each for each in found if any(trace.exists() for trace in _traces(each))]
+
+
+def _traces(locations: Locations) -> tuple[pathlib.Path, ...]:
+    return locations.runs, locations.serving, locations.metadata
+
+
+def chosen(output_dir: pathlib.Path, name: str | None) -> list[Locations]:
+    """The pipeline of a name; without one, all of them.
+
+    Raises:
+      UnknownRunError: where there is no such pipeline, or none at all.
+    """
+    found = [find_pipeline(output_dir, name)] if name else pipelines(output_dir)
+    if not found:
+        raise UnknownRunError(
+            f"nothing has run below {output_dir}; expected a folder of results. Name it with "
+            "--output-dir."
+        )
+    return found
 
 
 def served(output_dir: pathlib.Path) -> dict[str, int]:

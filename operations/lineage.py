@@ -130,7 +130,7 @@ def _of_served(export: pathlib.Path) -> _Model | None:
     """The model in a folder of versions, whatever the output folder is; None where it is none."""
     locations, name = Locations(export.parent.parent), export.name
     served = map(str, versions.served_versions(locations.serving))
-    if export.parent != locations.serving or not locations.runs.is_dir() or name not in served:
+    if export.parent != locations.serving or name not in served:
         return None
     return _of_version(int(name), [locations], locations.root.parent)
 
@@ -355,7 +355,8 @@ def _gate_table(gates: list[dict[str, Any]]) -> Table:
         table.add_column(heading, justify="right" if heading in ("value", "least") else "left")
     for gate in gates:
         outcome = "passed" if gate["passed"] else "refused"
-        values = (f"{gate['value']:.4f}", f"{gate['threshold']:.4f}")
+        value = "not measured" if gate["value"] is None else f"{gate['value']:.4f}"
+        values = (value, f"{gate['threshold']:.4f}")
         table.add_row(gate["metric"], escape(gate["slice"]), *values, outcome)
     return table
 

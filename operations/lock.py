@@ -23,8 +23,21 @@ _TRIES, _PAUSE_SECONDS = 10, 0.02
 _TRIES_TO_READ = 100
 
 
+class Held:
+    """The lock, as long as it is held."""
+
+    def __init__(self, file: IO[str], purpose: str):
+        self._file = file
+        self._signature = _signature_of(purpose)
+        _write(file, self._signature)
+
+    def note_run(self, run_id: str) -> None:
+        """Notes which run is at work, so that no other one is taken for it."""
+        _write(self._file, {**self._signature, "run": run_id})
+
+
 @contextlib.contextmanager
-def exclusive(path: pathlib.Path, purpose: str) -> Iterator[None]:
+def exclusive(path: pathlib.Path, purpose: str) -> Iterator[Held]:
     """Holds the lock of a pipeline; the system gives it back when the process dies.
 
     Args:
@@ -38,9 +51,9 @@ def exclusive(path: pathlib.Path, purpose: str) -> Iterator[None]:
     with _open(path) as file:
         if not _take_soon(file):
             raise LockHeldError(_held_by(path))
-        _sign(file, purpose)
+        held = Held(file, purpose)
         try:
-            yield
+            yield held
         finally:
             _take_back_signature(file)
 
@@ -57,6 +70,8 @@ def check_free(path: pathlib.Path) -> None:
 
 def holder(path: pathlib.Path) -> dict[str, Any] | None:
     """Who holds the lock: `process`, `user`, `host`, `since` and `purpose`, as far as it is known.
+
+    Where a run is at work, `run` has its id.
 
     Returns:
       None where nobody does.
@@ -109,17 +124,19 @@ def _take(file: IO[str], kind: int) -> bool:
     return True
 
 
-def _sign(file: IO[str], purpose: str) -> None:
-    if not file.writable():
-        return
-    since = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    signature = {
+def _signature_of(purpose: str) -> dict[str, Any]:
+    return {
         "process": os.getpid(),
         "user": getpass.getuser(),
         "host": socket.gethostname(),
-        "since": since,
+        "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "purpose": purpose,
     }
+
+
+def _write(file: IO[str], signature: dict[str, Any]) -> None:
+    if not file.writable():
+        return
     # On a full disk it is held all the same, by somebody without a name.
     with contextlib.suppress(OSError):
         file.truncate(0)

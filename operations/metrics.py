@@ -26,6 +26,7 @@ from operations.scheduling.outcome import (
     UNCHANGED,
     version_stood,
 )
+from pipeline import records
 from pipeline.errors import ConfigurationError
 
 ADDRESS_VARIABLE = "IMAGE_PIPELINE_METRICS_ADDRESS"
@@ -149,7 +150,7 @@ class Metrics:
             for receipt in past
             if receipt["pipeline"] == self._pipeline and receipt["status"] != history.RUNNING
         ]
-        for receipt in sorted(own, key=lambda receipt: receipt["run_id"]):
+        for receipt in records.in_order(own):
             self._show(receipt)
 
     def run_ended(self, receipt: dict[str, Any] | None, exit_code: int) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 from components import features
 from components.example_gen import idx
 from components.pusher import versions
-from pipeline import paths
+from pipeline import paths, records
 from pipeline.errors import DataError, UnknownRunError
 from pipeline.locations import Locations
 
@@ -71,18 +71,25 @@ def main(
 
 def _newest_export(output_dir: pathlib.Path, name: str | None) -> pathlib.Path:
     roots = [root for root in sorted(output_dir.glob("*")) if name in (None, root.name)]
-    served = [
-        Locations(root).serving / str(version)
+    served = {
+        root.name: Locations(root).serving / str(version)
         for root in roots
         for version in versions.served_versions(Locations(root).serving)[-1:]
-    ]
+    }
     if not served:
         where = f"{output_dir / name}" if name else f"{output_dir}"
         raise UnknownRunError(
             f"no model has been pushed below {where}; expected a served version. "
             "Push one with: python pipeline_runner.py run"
         )
-    return max(served, key=lambda path: int(path.name)).resolve()
+    # Versions of two pipelines are no more comparable than the clocks that they are named by.
+    pushed = {
+        receipt["pipeline"]: receipt["sequence"]
+        for receipt in records.read_receipts(output_dir)
+        if receipt["pushed_version"] is not None
+    }
+    newest = max(served, key=lambda name: (pushed.get(name, 0), int(served[name].name)))
+    return served[newest].resolve()
 
 
 class _Model:

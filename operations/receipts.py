@@ -6,18 +6,20 @@ import dataclasses
 import datetime
 import getpass
 import json
+import os
 import pathlib
 import shlex
 import socket
 from typing import TYPE_CHECKING, Any
 
-from components import features
+from components import features, gates
 from components.pusher import versions
 from operations import digests, machine
 from pipeline import data as data_sets
 from pipeline import records
 from pipeline.locations import DEFAULT_OUTPUT_DIR
 from pipeline.nodes import (
+    BLESSING,
     CODE_FINGERPRINT,
     DATA_GATE,
     EVALUATOR,
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 COMPLETED, FAILED, INTERRUPTED = "completed", "failed", "interrupted"
 PUSHED, REFUSED, STOPPED, NONE = "pushed", "refused", "stopped", "none"
 
+# By which a scheduler knows the run that it started.
+ATTEMPT_VARIABLE = "IMAGE_PIPELINE_ATTEMPT"
+
 _EXPORT_FOLDER = "Format-Serving"
 # Nodes and outputs of which nothing is to be compared.
 _WITHOUT_DIGEST = ("Resolver", "evaluation", "blessing", "model_blessing", "pushed_model")
@@ -42,6 +47,7 @@ _NO_ROOM = ("No space left on device", "Disk quota exceeded", "disk is full")
 
 def begun(
     run_id: str,
+    sequence: int,
     began: datetime.datetime,
     prepared: Prepared,
     request: Request,
@@ -51,9 +57,11 @@ def begun(
     return {
         "schema_version": records.SCHEMA_VERSION,
         "run_id": run_id,
+        "sequence": sequence,
         "pipeline": prepared.name,
         "command": request.command,
         "request": _asked(request, prepared.config.schema_file),
+        "attempt": os.environ.get(ATTEMPT_VARIABLE),
         "input_digest": input_digest,
         "host": socket.gethostname(),
         "user": getpass.getuser(),
@@ -94,6 +102,7 @@ def begun(
         "export_digest": None,
         "digests": {},
         "pushed_version": None,
+        "served_before": _served(prepared),
         "served_version": None,
         # Last, for it names each file.
         "code": {
@@ -127,6 +136,7 @@ def _asked(request: Request, schema_file: str) -> dict[str, Any]:
             key + schema_file if each.startswith(key) else each for each in request.assignments
         ],
         "seed": request.seed,
+        "new_line": request.new_line,
     }
 
 
@@ -140,18 +150,11 @@ def end(
     A run counts as completed only where ML Metadata says of each node that it ended well: an
     error that a runner swallowed is an error all the same.
     """
-    receipt["nodes"] = {
-        name: {
-            "status": node.status,
-            "seconds": round(node.seconds, 3),
-            "cached": node.status == records.CACHED,
-            CODE_FINGERPRINT: node.code_fingerprint,
-        }
-        for name, node in nodes.items()
-    }
+    receipt["nodes"] = _nodes(nodes)
+    receipt["failure"] = None
     ill = [name for name, node in nodes.items() if not node.ended_well]
     if isinstance(error, KeyboardInterrupt):
-        receipt["failure"] = _failure(None, "the run was interrupted", [])
+        _interrupt(receipt)
     elif error or ill or not nodes:
         fail(receipt, error, _failed_node(nodes))
     else:
@@ -172,6 +175,75 @@ def fail(receipt: dict[str, Any], error: BaseException | None, node: str | None 
     # Known to errors alone that the same run would only repeat.
     changes = getattr(error, "changes", [])
     receipt["failure"] = _failure(DATA_GATE if stopped else node, message, changes)
+
+
+def fail_to_conclude(
+    receipt: dict[str, Any], error: BaseException | None, concluding: BaseException
+) -> None:
+    """Enters that what a run came to cannot be read; what failed before that stands first.
+
+    Args:
+      receipt: of the run, after `end`.
+      error: that of the run itself, if any.
+      concluding: that of reading what the run came to.
+    """
+    if isinstance(concluding, KeyboardInterrupt):
+        _interrupt(receipt)
+    elif error is None:
+        fail(receipt, concluding)
+        receipt["failure"]["message"] += _published(receipt)
+    else:
+        told = f". Besides, its results cannot be read: {_told(concluding)}{_published(receipt)}"
+        receipt["failure"]["message"] += told
+
+
+def end_unfinished(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
+    """Enters what is known of a run that ended without saying how.
+
+    It was killed, or could not write its receipt: from outside, these look the same. So it counts
+    as failed where a node did, and else as interrupted. What it measured is not known; `resume`
+    takes what is complete from the cache and measures again.
+
+    Args:
+      receipt: of the run, as it was when the run began.
+      nodes: what ML Metadata has of the run; empty where it cannot be asked.
+    """
+    receipt["nodes"] = _nodes(nodes)
+    ran = any(node.status != records.NOT_RUN for node in nodes.values())
+    node = _failed_node(nodes) if ran else None
+    if node and nodes[node].status == records.FAILED:
+        receipt["status"] = FAILED
+        message = "the node failed, and the run ended without its receipt; the log says more"
+    elif ran and node is None:
+        message = "every node is complete, but the run ended without its receipt"
+    else:
+        message = "the run was cut off: it ended without its receipt"
+    receipt["failure"] = _failure(node, message, [])
+
+
+def _interrupt(receipt: dict[str, Any]) -> None:
+    receipt["status"] = INTERRUPTED
+    receipt["verdict"] = NONE
+    receipt["failure"] = _failure(None, "the run was interrupted", [])
+
+
+def _nodes(nodes: dict[str, records.NodeRecord]) -> dict[str, dict[str, Any]]:
+    return {
+        name: {
+            "status": node.status,
+            "seconds": round(node.seconds, 3),
+            "cached": node.status == records.CACHED,
+            CODE_FINGERPRINT: node.code_fingerprint,
+        }
+        for name, node in nodes.items()
+    }
+
+
+def _published(receipt: dict[str, Any]) -> str:
+    """What is to be said of a version that came while the run was at work."""
+    version = receipt["served_version"]
+    stood = version in (None, receipt["served_before"])
+    return "" if stood else f". Version {version} was published by then, and is served"
 
 
 def _failure(node: str | None, message: str, changes: list[str]) -> dict[str, Any]:
@@ -199,8 +271,11 @@ def add_artifacts(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord])
 
 def add_served(receipt: dict[str, Any], prepared: Prepared) -> None:
     """Enters which version is served now that the run has ended."""
-    served = versions.served_versions(prepared.locations.serving)
-    receipt["served_version"] = max(served, default=None)
+    receipt["served_version"] = _served(prepared)
+
+
+def _served(prepared: Prepared) -> int | None:
+    return max(versions.served_versions(prepared.locations.serving), default=None)
 
 
 def add_training(
@@ -243,8 +318,7 @@ def add_evaluation(
     # Here and not above: it imports TensorFlow.
     from review.evaluation import read_evaluation
 
-    gates = prepared.config.gates.model_dump()
-    found = read_evaluation(artifact.uri, prepared.schema.class_names, gates)
+    found = read_evaluation(artifact.uri, prepared.schema.class_names)
     receipt["test_accuracy"] = found.accuracy
     receipt["cross_entropy"] = found.cross_entropy
     receipt["top_2_accuracy"] = found.top_2_accuracy
@@ -253,11 +327,17 @@ def add_evaluation(
     receipt["per_class"] = found.per_class
     receipt["macro_avg"] = found.macro_avg
     receipt["weighted_avg"] = found.weighted_avg
-    receipt["gates"] = [dataclasses.asdict(gate) for gate in found.gates]
-    figures = dataclasses.asdict(found)
-    # Gates also tell of the served model.
-    del figures["gates"]
-    receipt["digests"]["Evaluator.evaluation"] = digests.figures_digest(figures)
+    receipt["digests"]["Evaluator.evaluation"] = digests.figures_digest(dataclasses.asdict(found))
+
+
+def add_gates(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
+    """Enters how each gate was judged, where it came to that: what Pusher went by."""
+    artifact = nodes[BLESSING].output("blessing")
+    if artifact is None or not nodes[BLESSING].ended_well:
+        return
+    path = pathlib.Path(artifact.uri) / features.GATES_FILE
+    judged = gates.judged_from_json(path.read_text(encoding="utf-8"))
+    receipt["gates"] = [dataclasses.asdict(gate) for gate in judged]
 
 
 def add_calibration(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
@@ -290,15 +370,13 @@ def add_robustness(
         artifact.uri,
         prepared.schema.class_names,
         corruptions.amounts(),
-        prepared.config.robustness.thresholds(),
     )
     receipt["robustness"] = {
         "clean": {"accuracy": receipt["test_accuracy"], "count": receipt["test_count"]},
-        "scores": [dataclasses.asdict(scores) for scores in found.scores],
+        "scores": [dataclasses.asdict(scores) for scores in found],
     }
     digest = digests.figures_digest(receipt["robustness"])
     receipt["digests"][f"{ROBUSTNESS_EVALUATOR}.evaluation"] = digest
-    receipt["gates"] += [dataclasses.asdict(gate) for gate in found.gates]
 
 
 def command_to_go_on(receipt: dict[str, Any], output_dir: pathlib.Path) -> str:

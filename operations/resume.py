@@ -68,6 +68,7 @@ def request_again(receipt: dict[str, Any], output_dir: pathlib.Path, verbose: bo
         use_cache=True,
         force=False,
         output_dir=output_dir,
+        new_line=asked["new_line"],
         verbose=verbose,
         command=records.command_again(receipt),
     )

@@ -1,7 +1,8 @@
 """Serves an earlier version again, once it has been found sound.
 
 Readers take the highest version. So an earlier one is never put back in its place: its content is
-published once more, under a new and higher number.
+published once more, under a new and higher number, with what is kept of it and a record of the
+rollback. All of it lies in the serving folder: neither artifacts nor ML Metadata are needed.
 """
 
 from __future__ import annotations
@@ -10,34 +11,27 @@ import dataclasses
 import datetime
 import getpass
 import json
+import logging
 import pathlib
 from typing import Any
 
-from ml_metadata import errors
-from ml_metadata.metadata_store import metadata_store
-from ml_metadata.proto import metadata_store_pb2 as mlmd
 from rich.markup import escape
 from rich.table import Table
 
 from components import features
 from components.pusher import versions
+from components.pusher.served import ServedModel, UnreadableModelError, read_version
 from components.serving_check.check import check_export
-from operations import baseline, history, summary
+from operations import history, summary
 from operations.lock import exclusive
-from pipeline import records
-from pipeline.errors import (
-    OutputError,
-    StorageError,
-    UnknownRunError,
-    UnsoundVersionError,
-    UsageError,
-)
+from pipeline.errors import OutputError, UnknownRunError, UnsoundVersionError, UsageError
 from pipeline.locations import Locations
 
-_EXECUTION_TYPE = "Rollback"
-_NO_QUESTIONS = "its golden questions are gone with its model artifact, so it cannot be checked"
+_NO_QUESTIONS = "its golden questions are gone, so it cannot be checked"
 # More of them would hide the message in which they stand.
 _NAMED_VERSIONS = 10
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,28 +59,34 @@ class Version:
 
     Attributes:
       number: by which it is served.
-      digest: of its content.
+      digest: of its content; None where that cannot be read.
       run: receipt of the run that pushed its content; None where none says so.
       published: when, in ISO 8601; None where that is not known.
-      golden: the folder of the model artifact with its golden questions; None where it is gone.
+      model: what was read of it; None where it cannot be read, or was changed.
+      flaw: why it cannot be read; None where it can.
       is_served: whether it has the content that is served now.
     """
 
     number: int
-    digest: str
+    digest: str | None
     run: dict[str, Any] | None
     published: str | None
-    golden: pathlib.Path | None
+    model: ServedModel | None
+    flaw: str | None
     is_served: bool
+
+    @property
+    def golden(self) -> pathlib.Path | None:
+        """Its golden questions, where they are kept."""
+        kept = self.model.kept if self.model else ()
+        return next((path for path in kept if path.name == features.GOLDEN_FILE), None)
 
     @property
     def obstacle(self) -> str | None:
         """Why it cannot be rolled back to, in words; None where only its check is left to do."""
-        if self.run and history.export_digest(self.run) != self.digest:
-            return f"its files were changed since run {self.run['run_id']} pushed them"
         if self.is_served:
             return "it is what is served now"
-        return None if self.golden else _NO_QUESTIONS
+        return self.flaw or (None if self.golden else _NO_QUESTIONS)
 
     def told(self) -> dict[str, Any]:
         """What `rollback --list --json` prints of it."""
@@ -207,7 +207,7 @@ def unknown_version(version: int | None, known: list[int], where: pathlib.Path) 
 
 
 def rollback(locations: Locations, to: int | None) -> Rollback:
-    """Checks a version, publishes it anew, records that, and makes it the baseline.
+    """Checks a version and publishes it anew, with a record of the rollback.
 
     Args:
       locations: of the pipeline.
@@ -217,29 +217,39 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
       UnknownRunError: where there is no such version, or none was served before.
       UnsoundVersionError: where it fails its check; nothing was changed.
       OutputError: where it cannot be published; nothing was changed.
-      StorageError: where it is served now, and ML Metadata could not be told.
       LockHeldError: where the pipeline is at work.
     """
     with exclusive(locations.lock, "rollback"):
         target = _sound_target(locations, to)
-        done = Rollback(
-            rolled_back_from=versions.served_versions(locations.serving)[-1],
-            rolled_back_to=target.number,
-            new_version=_publish(locations, target.number),
-            user=getpass.getuser(),
-            time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        )
-        _note(locations, done)
-    return done
+        record: dict[str, Any] = {
+            "rolled_back_from": versions.served_versions(locations.serving)[-1],
+            "rolled_back_to": target.number,
+            "user": getpass.getuser(),
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        return Rollback(**record, new_version=_publish(locations, target, record))
 
 
 def recorded(locations: Locations) -> list[Rollback]:
-    """All rollbacks of a pipeline, oldest first."""
-    if not locations.metadata.exists():
-        return []
-    store = records.open_store(locations.metadata)
-    executions = store.get_executions_by_type(_EXECUTION_TYPE)
-    return [_of_execution(execution) for execution in sorted(executions, key=lambda e: e.id)]
+    """All rollbacks of a pipeline, oldest first.
+
+    A record that cannot be read is left out, and a line in the log says so.
+    """
+    found = (_read_record(path) for path in versions.rollback_files(locations.serving))
+    return [done for done in found if done is not None]
+
+
+def _read_record(path: pathlib.Path) -> Rollback | None:
+    try:
+        return Rollback(**json.loads(path.read_text(encoding="utf-8")), new_version=int(path.stem))
+    except (OSError, ValueError, TypeError) as error:
+        logger.warning(
+            "%s cannot be read (%s); expected the record of a rollback. It is left out. Put the "
+            "file back from a copy, or remove it.",
+            path,
+            error,
+        )
+        return None
 
 
 def origin(version: int, rollbacks: list[Rollback]) -> int:
@@ -303,21 +313,30 @@ def _read(locations: Locations) -> _Serving:
     if not numbers:
         raise unknown_version(None, [], locations.root)
     rollbacks, receipts = recorded(locations), history.receipts_of(locations)
-    digests = {n: versions.content_digest(locations.serving / str(n)) for n in numbers}
-    golden = _golden_questions(locations)
+    digests = {number: _digest(locations.serving / str(number)) for number in numbers}
     found = []
     for number, digest in digests.items():
         run = pushing_run(origin(number, rollbacks), receipts)
         published = _published(number, run, rollbacks)
-        is_served = digest == digests[numbers[-1]]
-        found.append(Version(number, digest, run, published, golden.get(digest), is_served))
+        same = digest is not None and digest == digests[numbers[-1]]
+        is_served = same or number == numbers[-1]
+        model, flaw = _read_model(locations, number)
+        found.append(Version(number, digest, run, published, model, flaw, is_served))
     return _Serving(found, rollbacks)
 
 
-def _golden_questions(locations: Locations) -> dict[str, pathlib.Path]:
-    """The folders of model artifacts that have golden questions, by the digest of their export."""
-    folders = locations.artifacts.glob("*/model/*")
-    return dict(baseline.with_exports(f for f in folders if (f / features.GOLDEN_FILE).exists()))
+def _digest(export: pathlib.Path) -> str | None:
+    try:
+        return versions.content_digest(export)
+    except OSError:
+        return None
+
+
+def _read_model(locations: Locations, number: int) -> tuple[ServedModel | None, str | None]:
+    try:
+        return read_version(locations.serving, number), None
+    except UnreadableModelError as error:
+        return None, str(error)
 
 
 def _published(number: int, run: dict[str, Any] | None, rollbacks: list[Rollback]) -> str | None:
@@ -351,51 +370,19 @@ def _sound_target(locations: Locations, to: int | None) -> Version:
 
 def _findings(export: pathlib.Path, target: Version) -> list[str]:
     """What speaks against a version: what is known of it, or else what ServingCheck finds."""
-    if target.obstacle or target.golden is None:
+    if target.obstacle or target.model is None:
         return [target.obstacle or _NO_QUESTIONS]
-    description = target.golden / baseline.EXPORT_FOLDER / features.EXPORT_DESCRIPTION_FILE
-    names = json.loads(description.read_text(encoding="utf-8"))["class_names"]
-    return check_export(str(export), str(target.golden / features.GOLDEN_FILE), tuple(names))
+    return check_export(str(export), str(target.golden), target.model.class_names)
 
 
-def _publish(locations: Locations, version: int) -> int:
+def _publish(locations: Locations, target: Version, record: dict[str, Any]) -> int:
+    """Serves a version again, with what is kept of it; returns its new number."""
+    export = locations.serving / str(target.number)
+    kept = target.model.kept if target.model else ()
     try:
-        return versions.publish(locations.serving / str(version), locations.serving)
+        return versions.publish(export, locations.serving, kept, json.dumps(record, indent=1))
     except OSError as error:
         raise OutputError(
-            f"version {version} cannot be published again ({error.strerror}); expected room and "
-            f"leave to write in {locations.serving}. Nothing was changed."
+            f"version {target.number} cannot be published again ({error.strerror}); expected room "
+            f"and write permission in {locations.serving}. Nothing was changed."
         ) from error
-
-
-def _note(locations: Locations, done: Rollback) -> None:
-    try:
-        store = records.open_store(locations.metadata)
-        _record(store, locations.root.name, done)
-        baseline.register_served(store, locations.root.name, locations)
-    except (errors.StatusError, OSError) as error:
-        raise StorageError(
-            f"version {done.new_version} is served, and ML Metadata could not note where it comes "
-            f"from ({error}). Expected leave and room to write below {locations.root}; the next "
-            "run compares with that version all the same."
-        ) from error
-
-
-def _record(store: metadata_store.MetadataStore, pipeline: str, done: Rollback) -> None:
-    execution = mlmd.Execution(
-        type_id=store.put_execution_type(mlmd.ExecutionType(name=_EXECUTION_TYPE)),
-        last_known_state=mlmd.Execution.COMPLETE,
-    )
-    for name, value in dataclasses.asdict(done).items():
-        kind = "int_value" if isinstance(value, int) else "string_value"
-        setattr(execution.custom_properties[name], kind, value)
-    context = store.get_context_by_type_and_name("pipeline", pipeline)
-    store.put_execution(execution, [], [context] if context else [])
-
-
-def _of_execution(execution: mlmd.Execution) -> Rollback:
-    values = {
-        name: getattr(value, value.WhichOneof("value"))
-        for name, value in execution.custom_properties.items()
-    }
-    return Rollback(**values)

@@ -21,7 +21,18 @@ import absl.logging
 from components.image_schema import ImageSchema
 from components.pusher import versions
 from components.serving_check.check import standing_by
-from operations import changes, garbage, history, lock, machine, receipts, temporary
+from operations import (
+    changes,
+    garbage,
+    history,
+    lock,
+    machine,
+    numbering,
+    receipts,
+    served_model,
+    temporary,
+    unfinished,
+)
 from operations.lock import exclusive
 from operations.notifications import Notifier
 from operations.terminal import Progress, output_to_log
@@ -55,6 +66,7 @@ class Request:
       use_cache: False runs every node anew.
       force: runs the graph where nothing changed, too.
       output_dir: below it a folder per pipeline.
+      new_line: starts a new line of models, where the served one is for other images or classes.
       verbose: shows the log on the terminal.
       command: how the run was started, for whoever has to start it again.
     """
@@ -67,13 +79,25 @@ class Request:
     use_cache: bool
     force: bool
     output_dir: pathlib.Path
+    new_line: bool
     verbose: bool
     command: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
-    """A run whose input has been found sound."""
+    """A run whose input has been found sound.
+
+    Attributes:
+      name: of the pipeline.
+      config: the configuration of the run.
+      data: what is learned from.
+      schema: what the images are and may be called.
+      locations: of the pipeline.
+      precision: `float32` or `bfloat16`.
+      served_version: the version that the new model is compared with; 0 where nothing is served,
+        or a new line of models begins.
+    """
 
     name: str
     config: configuration.Config
@@ -81,6 +105,7 @@ class Prepared:
     schema: ImageSchema
     locations: Locations
     precision: str
+    served_version: int
 
 
 def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, Any]:
@@ -94,16 +119,20 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, A
     Raises:
       UsageError: where input or configuration is bad; nothing was begun.
       LockHeldError: where another run of the same pipeline is at work.
+      StoreLockedError: where another process has locked ML Metadata.
+      StorageError: where the run began, and how it ended cannot be written down.
     """
     prepared = prepare(request, progress)
-    with exclusive(prepared.locations.lock, "run"):
+    with exclusive(prepared.locations.lock, "run") as held:
+        unfinished.complete(prepared.locations)
+        prepared = _compared_with_what_is_served_now(prepared, request)
         standing = None if _forced(request) else changes.standing_run(prepared)
         if standing:
             _tell_standing(standing, prepared, progress)
             return standing
         past = history.receipts_of(prepared.locations)
         try:
-            receipt = _Run(request, prepared, progress).execute()
+            receipt = _Run(request, prepared, progress).execute(held)
         except StorageError as error:
             # No receipt tells of it.
             notifier.alarm(f"{prepared.name}: the run cannot be recorded", str(error))
@@ -111,6 +140,12 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, A
     # Without the lock: nobody should wait for a slow service.
     _notify(notifier, prepared.locations, receipt, past[-1] if past else None)
     return receipt
+
+
+def _compared_with_what_is_served_now(prepared: Prepared, request: Request) -> Prepared:
+    """Asks again under the lock: a rollback may have happened in between."""
+    served = served_model.version_to_compare(prepared.locations, prepared.schema, request.new_line)
+    return dataclasses.replace(prepared, served_version=served)
 
 
 def _forced(request: Request) -> bool:
@@ -174,6 +209,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     Raises:
       UsageError: where input or configuration is bad.
       LockHeldError: where another run of the same pipeline is at work.
+      StoreLockedError: where another process has locked ML Metadata.
     """
     # The configuration first: a mistyped key should not wait for a download.
     asked = configuration.load(request.profile or "default", request.assignments, seed=request.seed)
@@ -191,12 +227,14 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     name = configuration.pipeline_name(config, source.sample)
     # Before the data is read: that takes as long as all the rest together.
     lock.check_free(request.output_dir / name / LOCK_FILE)
+    records.check_store(Locations(request.output_dir / name).metadata, writing=True)
     schema, schema_sha256 = data_sets.read_schema(str(schema_path))
     data = data_sets.read(source, schema, schema_sha256)
-    data_sets.check_split(data, len(schema.class_names), config.split.validation_per_class)
+    data_sets.check_split(data, schema.class_names, config.split.validation_per_class)
     # Last, so that bad input leaves no folder behind.
     locations = Locations(writable(request.output_dir / name))
-    return Prepared(name, config, data, schema, locations, chosen)
+    served = served_model.version_to_compare(locations, schema, request.new_line)
+    return Prepared(name, config, data, schema, locations, chosen, served)
 
 
 _SAMPLE_NOTICE = """
@@ -246,19 +284,27 @@ class _Run:
         config = prepared.config
         self._nodes = expected_nodes(config.tuner.enabled, config.robustness.enabled)
         digest = changes.input_digest(prepared)
-        self._receipt = receipts.begun(self._id, began, prepared, request, digest)
+        sequence = records.next_sequence(prepared.locations.root.parent)
+        self._receipt = receipts.begun(self._id, sequence, began, prepared, request, digest)
 
-    def execute(self) -> dict[str, Any]:
-        """Runs the graph, asks ML Metadata how it went, and writes the receipt."""
+    def execute(self, held: lock.Held) -> dict[str, Any]:
+        """Runs the graph, asks ML Metadata how it went, and writes the receipt.
+
+        Args:
+          held: the lock of the pipeline, which is told of the run.
+        """
+        held.note_run(self._id)
         self._begin()
         self._announce()
         with _interruptible(), self._logging(self._folder / LOG_FILE):
             with temporary.folder(self._folder / TEMPORARY_FOLDER):
                 error = self._try(self._run_graph)
+            # First of all: whatever goes wrong from here on, this much is known.
+            receipts.end(self._receipt, {}, error)
             # Where the disk is full, there is room again now.
             concluding = self._try(lambda: self._conclude(error))
-            if concluding and not error:
-                receipts.fail(self._receipt, concluding)
+            if concluding:
+                receipts.fail_to_conclude(self._receipt, error, concluding)
             self._receipt["seconds"] = round(time.monotonic() - self._clock, 3)
             self._record()
             self._review()
@@ -296,6 +342,8 @@ class _Run:
             f"{data.train_count:,} training and {data.test.count:,} test images of "
             f"{data.description}"
         )
+        if self._request.new_line:
+            self._progress.notify("A new line of models: the served model is not compared with.")
         self._progress.notify("Loading TensorFlow and TFX, about ten seconds ...")
 
     def _try(self, step: Callable[[], object]) -> BaseException | None:
@@ -340,11 +388,16 @@ class _Run:
 
             graph = self._graph()
         prepared = self._prepared
-        if prepared.locations.metadata.exists():
-            store = records.open_store(prepared.locations.metadata)
-            temporary.close_interrupted(store, prepared.locations)
+        store = records.open_store(prepared.locations.metadata)
+        temporary.close_interrupted(store, prepared.locations)
+        skipped = numbering.continue_from_now(prepared.locations)
+        if skipped:
+            self._progress.notify(skipped)
+        if self._request.new_line:
+            line = baseline.take_back_blessings(store, prepared.name)
+        else:
             line = baseline.register_served(store, prepared.name, prepared.locations)
-            logger.info(line or "the latest blessed model is the one now served")
+        logger.info(line or "the latest blessed model is the one now served")
         observer = engine.EngineObserver()
         try:
             with observer.watching():
@@ -366,6 +419,7 @@ class _Run:
             prepared.precision,
             machine.arithmetic(),
             engine.NODE_ARGUMENTS,
+            served_version=prepared.served_version,
             enable_cache=self._request.use_cache,
         )
 
@@ -384,16 +438,16 @@ class _Run:
 
     def _conclude(self, error: BaseException | None) -> None:
         locations = self._prepared.locations
+        receipts.add_served(self._receipt, self._prepared)
         if not locations.metadata.exists():
-            receipts.end(self._receipt, {}, error)
             return
         store = records.open_store(locations.metadata)
         temporary.close_interrupted(store, locations)
         nodes = records.read_nodes(store, self._id, list(self._nodes))
         receipts.end(self._receipt, nodes, error)
-        receipts.add_served(self._receipt, self._prepared)
         receipts.add_artifacts(self._receipt, nodes)
         receipts.add_training(self._receipt, nodes, self._prepared)
+        receipts.add_gates(self._receipt, nodes)
         receipts.add_evaluation(self._receipt, nodes, self._prepared)
         receipts.add_calibration(self._receipt, nodes)
         receipts.add_robustness(self._receipt, nodes, self._prepared)

@@ -172,10 +172,10 @@ def _gate_table(gates: list[Gate]) -> Table:
         table.add_row(
             gate.metric,
             escape(gate.slice),
-            f"{gate.value:.4f}",
+            "not measured" if gate.value is None else f"{gate.value:.4f}",
             _range(gate.interval) if gate.interval else "",
             f"{gate.threshold:.4f}",
-            f"{gate.margin:+.4f}",
+            "" if gate.margin is None else f"{gate.margin:+.4f}",
             f"{outcome}, within the noise" if gate.noise else outcome,
         )
     return table

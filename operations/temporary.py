@@ -9,8 +9,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
-from ml_metadata.metadata_store import metadata_store
-
 from components.pusher import versions
 from pipeline import records
 from pipeline.locations import TEMPORARY_FOLDER, Locations
@@ -66,7 +64,7 @@ def remove_leftovers(locations: Locations) -> None:
     versions.remove_unfinished(locations.serving)
 
 
-def close_interrupted(store: metadata_store.MetadataStore, locations: Locations) -> None:
+def close_interrupted(store: records.Store, locations: Locations) -> None:
     """Marks what a killed run left as running in ML Metadata, and removes what it had half written.
 
     To be called by the holder of the pipeline's lock alone.

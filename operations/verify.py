@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -97,7 +98,9 @@ def _scratch(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
 def _run_again(
     receipt: dict[str, Any], scratch: pathlib.Path, progress: Progress
 ) -> dict[str, Any]:
-    request = resume.request_again(receipt, scratch, verbose=False)
+    # In the scratch folder nothing is served: there is no line of models to leave.
+    asked = resume.request_again(receipt, scratch, verbose=False)
+    request = dataclasses.replace(asked, new_line=False)
     # Nobody is told: what it pushes is served to no one.
     again = running.run(request, progress, Notifier([], None))
     if again["status"] != receipts.COMPLETED:

@@ -69,6 +69,15 @@ class DataGateConfig(_Section):
     duplicates: Severity = pydantic.Field(
         "stop", description="test images that are also trained on"
     )
+    equal_images: Severity = pydantic.Field(
+        "stop", description="training images that are all the same image"
+    )
+    constant_class: Severity = pydantic.Field(
+        "stop", description="a class whose training images are all the same image"
+    )
+    brightness: Severity = pydantic.Field(
+        "stop", description="training and test images that differ grossly in mean brightness"
+    )
     max_duplicates: int = pydantic.Field(
         0, ge=0, description="test images that may also be in train or val"
     )

@@ -24,7 +24,7 @@ from components.data_gate.component import DataGate
 from components.evaluator.component import AnswersEvaluator
 from components.example_gen.component import IdxExampleGen
 from components.image_schema import ImageSchema
-from components.kubeflow.component import KeepingPusher, ServedModel
+from components.kubeflow.component import ServedModel
 from components.predictions.component import Predictions
 from components.pusher.component import VersionedPusher
 from components.robustness.component import Corruption
@@ -50,6 +50,7 @@ def create_pipeline(
     precision: str,
     arithmetic: dict[str, Any],
     beam_arguments: list[str],
+    served_version: int = 0,
     enable_cache: bool = True,
 ) -> tfx_pipeline.Pipeline:
     """Builds the graph.
@@ -64,8 +65,13 @@ def create_pipeline(
       arithmetic: what the last digits of sums depend on beside the code; empty where it is not
         known.
       beam_arguments: which engine the nodes' own Beam pipelines run on.
+      served_version: with which the new model has to be compared; 0 where none is served, or where
+        only the nodes of a cluster can tell.
       enable_cache: False runs every node anew.
     """
+    # What the model is held to. Evaluator measures for it, Blessing judges it.
+    declared = gates.declared(config, schema.class_names)
+
     # The data contract comes in as an artifact of its own, from the curated file. Its content is
     # a parameter, since TFX would look at the file's name alone.
     schema_gen = ImportSchemaGen(schema_file=config.schema_file).with_id("ImportSchemaGen")
@@ -95,11 +101,11 @@ def create_pipeline(
     validator = ExampleValidator(statistics=statistics, schema=schema_gen.outputs["schema"])
 
     # The model now served, if any. TFX's strategy takes the blessed model with the highest id;
-    # after every push and before every run the served version is registered anew where it is
-    # not that one (operations/baseline.py). A cluster's metadata can neither be asked nor put
+    # before every run the served version is registered anew where it is not that one
+    # (operations/baseline.py). A cluster's metadata can neither be asked nor put
     # right: there the node looks into the served folder itself.
     on_cluster = locations.metadata is None
-    baseline = _served_model(str(locations.serving), on_cluster).with_id("Resolver")
+    baseline = _served_model(str(locations.serving), schema, on_cluster).with_id("Resolver")
 
     # Nothing is trained on data that is not fit for it.
     data_gate = DataGate(
@@ -163,12 +169,12 @@ def create_pipeline(
         model=model,
         baseline_model=baseline.outputs["model"],
         example_splits=[features.TEST_SPLIT],
-        eval_config=gates.evaluation_config(config.gates),
+        eval_config=gates.evaluation_config(declared),
     ).with_id("Evaluator")
 
     # Where it is asked for: the same images corrupted. What is measured on them has a node of its
-    # own, so that the clean metrics stay clean; its gates join the one blessing that Pusher reads.
-    blessing, robustness = evaluator.outputs["blessing"], []
+    # own, so that the clean metrics stay clean.
+    robustness, corrupted_evaluation = [], None
     if config.robustness.enabled:
         corruption = Corruption(
             clean_examples=examples, schema=schema_gen.outputs["schema"], seed=config.seed
@@ -179,23 +185,30 @@ def create_pipeline(
             examples=corruption.outputs["examples"],
             model=model,
             example_splits=[features.TEST_SPLIT],
-            eval_config=gates.robustness_evaluation_config(config.robustness),
+            eval_config=gates.robustness_evaluation_config(declared),
         ).with_id("RobustnessEvaluator")
         robustness_evaluator.add_upstream_node(evaluator)
-        gated = bool(config.robustness.thresholds())
-        joint_blessing = Blessing(
-            evaluation_blessing=blessing,
-            robustness_blessing=robustness_evaluator.outputs["blessing"] if gated else None,
-        )
-        joint_blessing.add_upstream_node(robustness_evaluator)
-        blessing = joint_blessing.outputs["blessing"]
-        robustness = [corruption, robustness_evaluator, joint_blessing]
+        robustness = [corruption, robustness_evaluator]
+        if config.robustness.thresholds():
+            corrupted_evaluation = robustness_evaluator.outputs["evaluation"]
+
+    # Each gate is judged once, and what was not measured never passes. TFX's own blessing, which
+    # knows only of what was measured, is read by nobody.
+    blessing = Blessing(
+        model=model,
+        baseline_model=baseline.outputs["model"],
+        evaluation=evaluator.outputs["evaluation"],
+        robustness_evaluation=corrupted_evaluation,
+        gates=declared,
+        served_version=served_version,
+    )
+    for node in robustness:
+        blessing.add_upstream_node(node)
 
     # A blessed model becomes a served version.
-    pusher_class = KeepingPusher if on_cluster else VersionedPusher
-    pusher = pusher_class(
+    pusher = VersionedPusher(
         model=model,
-        model_blessing=blessing,
+        model_blessing=blessing.outputs["blessing"],
         infra_blessing=serving_check.outputs["blessing"],
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(locations.serving))
@@ -216,6 +229,7 @@ def create_pipeline(
         predictions,
         evaluator,
         *robustness,
+        blessing,
         pusher,
     ]
     _mark_code(components, arithmetic)
@@ -231,9 +245,9 @@ def create_pipeline(
     )
 
 
-def _served_model(serving: str, on_cluster: bool) -> base_node.BaseNode:
+def _served_model(serving: str, schema: ImageSchema, on_cluster: bool) -> base_node.BaseNode:
     if on_cluster:
-        return ServedModel(serving)
+        return ServedModel(serving, schema)
     return resolver.Resolver(
         strategy_class=LatestBlessedModelStrategy,
         model=Channel(type=standard_artifacts.Model),

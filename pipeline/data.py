@@ -209,15 +209,17 @@ def read(source: Source, schema: ImageSchema, schema_sha256: str) -> DataSet:
     return DataSet(name, source.sample, tuple(train), test, schema_sha256, source.window)
 
 
-def check_split(data: DataSet, class_count: int, validation_per_class: int) -> None:
-    """Checks that each class has images to train on beside those that are validated on.
+def check_split(data: DataSet, class_names: tuple[str, ...], validation_per_class: int) -> None:
+    """Checks that each class has images to train on, to validate on and to test on.
 
     Raises:
-      DataError: where a class has too few.
+      DataError: where a class has too few, or none.
     """
     try:
-        labels = [idx.read_labels(pair.labels, class_count)[0] for pair in data.train]
-        split.check_enough(np.concatenate(labels), validation_per_class)
+        *train, test = [
+            idx.read_labels(pair.labels, len(class_names))[0] for pair in (*data.train, data.test)
+        ]
+        split.check_classes(np.concatenate(train), test, validation_per_class, class_names)
     except idx.IdxError as error:
         raise DataError(str(error)) from error
     except split.SplitError as error:

@@ -98,6 +98,7 @@ def examine(deep: bool, data: str | None, output_dir: Path) -> list[Finding]:
         check_disk(output_dir),
         check_data(data),
         check_output(output_dir),
+        check_stores(output_dir),
     ]
     return [*findings, check_imports(environment)] if deep else findings
 
@@ -370,6 +371,22 @@ def check_output(output_dir: Path) -> Finding:
     except OSError as error:
         found = f"{folder} cannot be written to: {error.strerror}"
         return Finding("output", "fail", found, "name another folder with --output-dir")
+
+
+def check_stores(output_dir: Path) -> Finding:
+    """Ask the metadata store of each pipeline whether a run could use it."""
+    try:
+        from pipeline.stores import find_fault
+    except ImportError:
+        return Finding("stores", "ok", "not known: this Python has no sqlite3")
+    paths = sorted(output_dir.expanduser().glob("*/metadata.db"))
+    faults = [fault for fault in (find_fault(path, writing=True) for path in paths) if fault]
+    if not faults:
+        return Finding("stores", "ok", f"{len(paths)} of earlier runs, all sound")
+    # One that is locked may be free when the run begins.
+    status: Status = "warn" if all(fault.kind == "locked" for fault in faults) else "fail"
+    found = "; ".join(fault.found for fault in faults)
+    return Finding("stores", status, found, "; ".join(fault.fix for fault in faults))
 
 
 def nearest_existing(path: Path) -> Path:

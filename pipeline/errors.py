@@ -8,8 +8,12 @@
     |  +- OutputError          an output folder that cannot be written to
     |  +- UnknownRunError      a run or a served model that does not exist
     |  +- UnsoundVersionError  a served version that fails its check
+    |  +- ServedModelError     a served model that a run cannot be compared with
+    |  +- StoreError           a metadata store that is damaged, of another version or inaccessible
     +- LockHeldError           exit code 4: another run of the same pipeline is at work
+    +- StoreLockedError        exit code 1: another process has locked the metadata store
     +- StorageError            exit code 1: what a run came to cannot be written down
+    +- BaselineError           exit code 1: another model would be compared with than the served one
     +- VerificationError       exit code 1: a run could not be run again to be verified
 
 Each message says what was found, what was expected and how to mend it, in one line.
@@ -54,14 +58,30 @@ class UnsoundVersionError(UsageError):
     """A served version that fails its check."""
 
 
+class ServedModelError(UsageError):
+    """A served model that a new one cannot be compared with."""
+
+
+class StoreError(UsageError):
+    """A metadata store that is damaged, of another version, or not accessible."""
+
+
 class LockHeldError(PipelineError):
     """Another run of the same pipeline holds the lock."""
 
     exit_code = 4
 
 
+class StoreLockedError(PipelineError):
+    """Another process has locked the metadata store; later it may be free."""
+
+
 class StorageError(PipelineError):
     """What a run came to cannot be written down."""
+
+
+class BaselineError(PipelineError):
+    """ML Metadata would have a new model compared with another one than is served."""
 
 
 class VerificationError(PipelineError):

@@ -1,24 +1,51 @@
-"""What is measured on the test split, over which slices, and what a model must reach."""
+"""What a model must reach, and what is measured for that on which slices of the test split."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator, Sequence
 
 from tensorflow_model_analysis.proto import config_pb2
 
 from components import features
+from components.gates import ACCURACY, CHANGE, CORRUPTION, OVERALL, RECALL, Gate
 from components.robustness import corruptions
-from pipeline.config import GatesConfig, RobustnessConfig
-
-ACCURACY = "sparse_categorical_accuracy"
+from pipeline.config import Config
 
 
-def evaluation_config(gates: GatesConfig) -> config_pb2.EvalConfig:
-    """The evaluation: metrics, a slice per class, and the gates.
+def declared(config: Config, class_names: Sequence[str]) -> list[Gate]:
+    """Every gate of a run. The one against the served model is due where a model is served.
 
     Args:
-      gates: thresholds; on a class's slice the accuracy is that class's recall.
+      config: of the run.
+      class_names: in label order.
     """
+    return [
+        Gate(ACCURACY, OVERALL, config.gates.accuracy),
+        *(
+            # On the slice of a class, accuracy is that class's recall.
+            Gate(RECALL, name, config.gates.class_recall, ((features.LABEL, number),))
+            for number, name in enumerate(class_names)
+        ),
+        Gate(CHANGE, OVERALL, -config.gates.accuracy_drop),
+        *_under_corruption(config.robustness.thresholds()),
+    ]
+
+
+def _under_corruption(thresholds: dict[int, float]) -> Iterator[Gate]:
+    for name, strength in corruptions.amounts():
+        if strength in thresholds:
+            of = ((features.CORRUPTION, name), (features.STRENGTH, strength))
+            yield Gate(CORRUPTION, f"{name}, strength {strength}", thresholds[strength], of)
+
+
+def evaluation_config(gates: Iterable[Gate]) -> config_pb2.EvalConfig:
+    """The evaluation of the test images: metrics, a slice per class, and the gates on them.
+
+    Args:
+      gates: those that are declared.
+    """
+    on_clean_images = [gate for gate in gates if gate.metric != CORRUPTION]
     return config_pb2.EvalConfig(
         model_specs=[_answered(features.CANDIDATE), _answered(features.BASELINE)],
         slicing_specs=[
@@ -26,29 +53,19 @@ def evaluation_config(gates: GatesConfig) -> config_pb2.EvalConfig:
             config_pb2.SlicingSpec(feature_keys=[features.LABEL]),
         ],
         metrics_specs=[
-            config_pb2.MetricsSpec(metrics=[_accuracy(gates), *_overall_metrics()]),
+            config_pb2.MetricsSpec(metrics=[_accuracy(on_clean_images), *_overall_metrics()]),
         ],
     )
 
 
-def robustness_evaluation_config(robustness: RobustnessConfig) -> config_pb2.EvalConfig:
+def robustness_evaluation_config(gates: Iterable[Gate]) -> config_pb2.EvalConfig:
     """The evaluation on corrupted images: accuracy under each corruption, overall and per class.
 
     Args:
-      robustness: thresholds; without any, TFX's Evaluator blesses nothing and refuses nothing.
+      gates: those that are declared.
     """
     slices = [features.CORRUPTION, features.STRENGTH]
-    accuracy = config_pb2.MetricConfig(
-        class_name="SparseCategoricalAccuracy",
-        per_slice_thresholds=[
-            _on_slices(
-                _corrupted(name, strength),
-                config_pb2.MetricThreshold(value_threshold=_at_least(least)),
-            )
-            for name in corruptions.CORRUPTIONS
-            for strength, least in robustness.thresholds().items()
-        ],
-    )
+    accuracy = _accuracy(gate for gate in gates if gate.metric == CORRUPTION)
     count = config_pb2.MetricConfig(class_name="ExampleCount")
     return config_pb2.EvalConfig(
         model_specs=[_asked()],
@@ -57,12 +74,6 @@ def robustness_evaluation_config(robustness: RobustnessConfig) -> config_pb2.Eva
             config_pb2.SlicingSpec(feature_keys=[*slices, features.LABEL]),
         ],
         metrics_specs=[config_pb2.MetricsSpec(metrics=[accuracy, count])],
-    )
-
-
-def _corrupted(name: str, strength: int) -> config_pb2.SlicingSpec:
-    return config_pb2.SlicingSpec(
-        feature_values={features.CORRUPTION: name, features.STRENGTH: str(strength)}
     )
 
 
@@ -87,38 +98,33 @@ def _asked() -> config_pb2.ModelSpec:
     )
 
 
-def _accuracy(gates: GatesConfig) -> config_pb2.MetricConfig:
-    # A plain `threshold` would hold for the class slices too.
+def _accuracy(gates: Iterable[Gate]) -> config_pb2.MetricConfig:
     return config_pb2.MetricConfig(
         class_name="SparseCategoricalAccuracy",
         per_slice_thresholds=[
-            _on_slices(config_pb2.SlicingSpec(), _overall_threshold(gates)),
-            _on_slices(
-                config_pb2.SlicingSpec(feature_keys=[features.LABEL]),
-                config_pb2.MetricThreshold(value_threshold=_at_least(gates.class_recall)),
-            ),
+            config_pb2.PerSliceMetricThreshold(
+                slicing_specs=[_slice_of(gate)], threshold=_threshold(gate)
+            )
+            for gate in gates
         ],
     )
 
 
-def _overall_threshold(gates: GatesConfig) -> config_pb2.MetricThreshold:
-    return config_pb2.MetricThreshold(
-        value_threshold=_at_least(gates.accuracy),
-        change_threshold=config_pb2.GenericChangeThreshold(
-            direction=config_pb2.MetricDirection.HIGHER_IS_BETTER,
-            absolute={"value": -gates.accuracy_drop},
-        ),
+def _slice_of(gate: Gate) -> config_pb2.SlicingSpec:
+    # By value: of a slice that is named so and absent, TFMA says that it is missing. By key alone,
+    # it would judge the slices that there are.
+    values = {name: str(value) for name, value in gate.features}
+    return config_pb2.SlicingSpec(feature_values=values)
+
+
+def _threshold(gate: Gate) -> config_pb2.MetricThreshold:
+    if gate.metric != CHANGE:
+        bound = config_pb2.GenericValueThreshold(lower_bound={"value": gate.threshold})
+        return config_pb2.MetricThreshold(value_threshold=bound)
+    change = config_pb2.GenericChangeThreshold(
+        direction=config_pb2.MetricDirection.HIGHER_IS_BETTER, absolute={"value": gate.threshold}
     )
-
-
-def _on_slices(
-    spec: config_pb2.SlicingSpec, threshold: config_pb2.MetricThreshold
-) -> config_pb2.PerSliceMetricThreshold:
-    return config_pb2.PerSliceMetricThreshold(slicing_specs=[spec], threshold=threshold)
-
-
-def _at_least(value: float) -> config_pb2.GenericValueThreshold:
-    return config_pb2.GenericValueThreshold(lower_bound={"value": value})
+    return config_pb2.MetricThreshold(change_threshold=change)
 
 
 def _overall_metrics() -> list[config_pb2.MetricConfig]:

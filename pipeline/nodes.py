@@ -24,6 +24,7 @@ NODES = (
     "ServingCheck",
     PREDICTIONS,
     EVALUATOR,
+    BLESSING,
     PUSHER,
 )
 
@@ -38,6 +39,6 @@ def expected_nodes(tuner: bool, robustness: bool) -> tuple[str, ...]:
     before = {
         "Transform": [CORRUPTION] if robustness else [],
         TRAINER: [TUNER] if tuner else [],
-        PUSHER: [ROBUSTNESS_EVALUATOR, BLESSING] if robustness else [],
+        BLESSING: [ROBUSTNESS_EVALUATOR] if robustness else [],
     }
     return tuple(name for node in NODES for name in (*before.get(node, []), node))

@@ -8,16 +8,20 @@ import json
 import logging
 import pathlib
 import shlex
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from ml_metadata import errors
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.errors import UnknownRunError
+from pipeline import stores
+from pipeline.errors import StoreError, StoreLockedError, UnknownRunError
 from pipeline.locations import RECEIPT_FILE, write_whole
 from pipeline.nodes import CODE_FINGERPRINT
 
-SCHEMA_VERSION = 1
+# Of receipts: those of another version are left out of lists.
+SCHEMA_VERSION = 2
 
 COMPLETE = "complete"
 CACHED = "cached"
@@ -36,6 +40,18 @@ _STATES = {
 _GOOD = (COMPLETE, CACHED)
 _OUTPUT_EVENTS = (mlmd.Event.OUTPUT, mlmd.Event.INTERNAL_OUTPUT)
 _RESOLVER_TYPE = "resolver.Resolver"
+# They tell of what was asked, not of the store.
+_CALLERS_ERRORS = (errors.NotFoundError, errors.AlreadyExistsError, errors.InvalidArgumentError)
+# By which receipts are told apart, ordered and listed.
+_KEYS = ("run_id", "sequence", "pipeline", "began", "status", "verdict", "failure")
+_UNREADABLE = (
+    "cannot be read ({}); expected the receipt of a run. Put the file back from a copy, or remove "
+    "the folder of the run"
+)
+_LOCKED_MEANWHILE = (
+    "{} was locked by another process; expected to write to it. End whatever holds it, and try "
+    "again."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -82,16 +98,74 @@ class NodeRecord:
         return found[0] if found else None
 
 
-def open_store(path: pathlib.Path) -> metadata_store.MetadataStore:
-    """Opens the ML Metadata store in an SQLite file."""
+class Store:
+    """A store of ML Metadata that tells of its faults in words.
+
+    It has the methods of `metadata_store.MetadataStore`; each also raises StoreError and
+    StoreLockedError.
+    """
+
+    def __init__(self, path: pathlib.Path):
+        self._path = path
+        self._store = self._in_words(metadata_store.MetadataStore)(_connection(path))
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        """A method of ML Metadata's own store."""
+        return self._in_words(getattr(self._store, name))
+
+    def _in_words(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def call(*arguments: Any, **options: Any) -> Any:
+            try:
+                return method(*arguments, **options)
+            except _CALLERS_ERRORS:
+                raise
+            # The second is what ML Metadata raises where it cannot even open the file.
+            except (errors.StatusError, RuntimeError) as error:
+                check_store(self._path, writing=False)
+                if isinstance(error, errors.AbortedError) or "Concurrent" in str(error):
+                    raise StoreLockedError(_LOCKED_MEANWHILE.format(self._path)) from error
+                raise StoreError(f"{self._path} cannot be used: {error}") from error
+
+        return call
+
+
+def open_store(path: pathlib.Path) -> Store:
+    """Opens the ML Metadata store in an SQLite file; makes one where there is none.
+
+    Raises:
+      StoreError: where it is damaged, of another version, or not accessible.
+      StoreLockedError: where another process has locked it.
+    """
+    check_store(path, writing=False)
+    return Store(path)
+
+
+def check_store(path: pathlib.Path, writing: bool) -> None:
+    """Refuses a store that cannot be used, within seconds; without ML Metadata, which may hang.
+
+    Args:
+      path: its SQLite file; none is needed.
+      writing: whether it has to be writable, too.
+
+    Raises:
+      StoreError: where it is damaged, of another version, or not accessible.
+      StoreLockedError: where another process has locked it.
+    """
+    fault = stores.find_fault(path, writing)
+    if fault is None:
+        return
+    kind = StoreLockedError if fault.kind == "locked" else StoreError
+    raise kind(fault.message)
+
+
+def _connection(path: pathlib.Path) -> mlmd.ConnectionConfig:
     config = mlmd.ConnectionConfig()
     config.sqlite.filename_uri = str(path)
-    return metadata_store.MetadataStore(config)
+    return config
 
 
-def read_nodes(
-    store: metadata_store.MetadataStore, run_id: str, node_ids: list[str]
-) -> dict[str, NodeRecord]:
+def read_nodes(store: Store, run_id: str, node_ids: list[str]) -> dict[str, NodeRecord]:
     """How each expected node of a run ended, by node id; a node without trace is `not run`."""
     context = store.get_context_by_type_and_name("pipeline_run", run_id)
     executions = store.get_executions_by_context(context.id) if context else []
@@ -104,7 +178,7 @@ def read_nodes(
     return {node: found.get(node, NodeRecord(NOT_RUN, 0.0, {})) for node in node_ids}
 
 
-def close_interrupted(store: metadata_store.MetadataStore) -> list[int]:
+def close_interrupted(store: Store) -> list[int]:
     """Marks executions that a killed run left as running; returns their ids.
 
     To be called by the holder of the pipeline's lock alone, who knows that nothing else runs.
@@ -117,7 +191,7 @@ def close_interrupted(store: metadata_store.MetadataStore) -> list[int]:
     return [execution.id for execution in left]
 
 
-def _resolved_as_before(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> bool:
+def _resolved_as_before(store: Store, execution: mlmd.Execution) -> bool:
     """Whether a resolver chose the model that it chose in the run before.
 
     A resolver computes nothing and so is never cached in TFX's sense; what follows it is, exactly
@@ -134,7 +208,7 @@ def _resolved_as_before(store: metadata_store.MetadataStore, execution: mlmd.Exe
     return _resolved_model(store, before) == _resolved_model(store, execution)
 
 
-def _resolved_model(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> set[int]:
+def _resolved_model(store: Store, execution: mlmd.Execution) -> set[int]:
     events = store.get_events_by_execution_ids([execution.id])
     return {
         event.artifact_id
@@ -143,12 +217,12 @@ def _resolved_model(store: metadata_store.MetadataStore, execution: mlmd.Executi
     }
 
 
-def _node_id(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> str:
+def _node_id(store: Store, execution: mlmd.Execution) -> str:
     names = [c.name for c in store.get_contexts_by_execution(execution.id) if c.type == "node"]
     return names[0].rpartition(".")[2] if names else ""
 
 
-def _node_record(store: metadata_store.MetadataStore, execution: mlmd.Execution) -> NodeRecord:
+def _node_record(store: Store, execution: mlmd.Execution) -> NodeRecord:
     milliseconds = execution.last_update_time_since_epoch - execution.create_time_since_epoch
     outputs: dict[str, list[ArtifactRecord]] = {}
     events = store.get_events_by_execution_ids([execution.id])
@@ -203,31 +277,80 @@ def write_receipt(folder: pathlib.Path, receipt: dict[str, Any]) -> None:
 def read_receipts(output_dir: pathlib.Path) -> list[dict[str, Any]]:
     """The receipts of all runs of all pipelines below the output folder, oldest first.
 
-    One that cannot be read is left out, and a line in the log says so: it must not keep all other
-    runs from sight, nor the next one from running.
+    One that cannot be read, or is of another version, is left out, and a line in the log says so:
+    it must not keep all other runs from sight, nor the next one from running.
     """
-    paths = output_dir.glob(f"*/runs/*/{RECEIPT_FILE}")
-    receipts = [receipt for path in paths if (receipt := _receipt(path)) is not None]
-    return sorted(receipts, key=lambda receipt: receipt["run_id"])
+    return in_order(_sound(_receipts(output_dir)))
 
 
-def _receipt(path: pathlib.Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        _tell_unreadable(path, f"{type(error).__name__}: {error}")
-        return None
+def in_order(receipts: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """These receipts in the order in which their runs began, whatever the clock said then."""
+    # Two pipelines may have begun a run at once.
+    return sorted(receipts, key=lambda receipt: (receipt["sequence"], receipt["run_id"]))
+
+
+def next_sequence(output_dir: pathlib.Path) -> int:
+    """The sequence number of a run that begins now; for the holder of the pipeline's lock.
+
+    Receipts of other versions count, too: the project that knows them lists both.
+    """
+    numbers = (receipt.get("sequence") for _, receipt in _receipts(output_dir))
+    return 1 + max((number for number in numbers if isinstance(number, int)), default=0)
+
+
+def is_unfinished(receipt: dict[str, Any]) -> bool:
+    """Whether a run is at work, or was cut off so that it could not say how it ended."""
+    return receipt["status"] == INTERRUPTED and receipt["failure"] is None
+
+
+def _receipts(output_dir: pathlib.Path) -> Iterator[tuple[pathlib.Path, dict[str, Any]]]:
+    """All that can be read, of whatever version, with their files."""
+    for path in output_dir.glob(f"*/runs/*/{RECEIPT_FILE}"):
+        try:
+            receipt = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            _tell_left_out(path, _UNREADABLE.format(f"{type(error).__name__}: {error}"))
+            continue
+        if isinstance(receipt, dict):
+            yield path, receipt
+        else:
+            _tell_left_out(path, _UNREADABLE.format("it is of another form"))
+
+
+def _sound(
+    receipts: Iterable[tuple[pathlib.Path, dict[str, Any]]],
+) -> Iterator[dict[str, Any]]:
+    for path, receipt in receipts:
+        fault = _fault_of(receipt)
+        if fault:
+            _tell_left_out(path, fault)
+        else:
+            yield receipt
+
+
+def _fault_of(receipt: dict[str, Any]) -> str | None:
+    """Why a receipt is left out, in words; None where it is not."""
+    version = receipt.get("schema_version")
+    if not isinstance(version, int):
+        return _UNREADABLE.format("it does not say its version")
+    if version > SCHEMA_VERSION:
+        return (
+            f"has version {version}, of a later project; this one knows version {SCHEMA_VERSION}. "
+            "Update the project"
+        )
+    if version < SCHEMA_VERSION:
+        return (
+            f"has version {version}, of an earlier project; expected version {SCHEMA_VERSION}. "
+            "Remove the folder of the run"
+        )
+    missing = [key for key in _KEYS if key not in receipt]
+    return _UNREADABLE.format(f"it lacks {', '.join(missing)}") if missing else None
 
 
 @functools.cache
-def _tell_unreadable(path: pathlib.Path, reason: str) -> None:
+def _tell_left_out(path: pathlib.Path, fault: str) -> None:
     # Once: some commands read the receipts several times.
-    logger.warning(
-        "%s cannot be read (%s); expected the receipt of a run. The run is left out. Put the file "
-        "back from a copy, or remove the folder of the run.",
-        path,
-        reason,
-    )
+    logger.warning("%s %s. The run is left out.", path, fault)
 
 
 def find_receipt(output_dir: pathlib.Path, run: str) -> dict[str, Any]:

@@ -84,6 +84,6 @@ def _earlier(receipt: dict[str, Any], receipts: list[dict[str, Any]]) -> list[di
     found = [
         other
         for other in receipts
-        if other["pipeline"] == receipt["pipeline"] and other["run_id"] < receipt["run_id"]
+        if other["pipeline"] == receipt["pipeline"] and other["sequence"] < receipt["sequence"]
     ]
-    return sorted(found, key=lambda other: other["run_id"])
+    return records.in_order(found)

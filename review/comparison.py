@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.gates import CHANGE
 from review import statistics
 from review.album import Album
 from review.artifacts import AbsentError, FinishedRun
-from review.gates import CHANGE
 from review.predictions import Answers, Predictions
 from review.summary import ClassChange, Comparison, Gallery
 
@@ -24,9 +24,14 @@ def with_served(run: FinishedRun, album: Album) -> Comparison:
     """
     baseline = album.predictions.baseline
     if baseline is None:
+        why = (
+            "This run began a new line of models"
+            if run.receipt["request"]["new_line"]
+            else "No model was served when this run began"
+        )
         raise AbsentError(
-            "No model was served when this run began, so there is nothing to compare with. The "
-            "next run is compared with the model that is served then."
+            f"{why}, so there is nothing to compare with. The next run is compared with the model "
+            "that is served then."
         )
     _hold_to_evaluation(run, album.predictions, baseline)
     return compare(album, baseline, _NEW_MODEL, _SERVED_MODEL)
@@ -37,7 +42,9 @@ def _hold_to_evaluation(run: FinishedRun, found: Predictions, baseline: Answers)
     # Less than one image: TFMA computes in single precision.
     tolerance = 0.5 / len(found.labels)
     for entry in run.receipt["gates"]:
-        if entry["metric"] == CHANGE and abs(entry["value"] - change) > tolerance:
+        if entry["metric"] != CHANGE or entry["value"] is None:
+            continue
+        if abs(entry["value"] - change) > tolerance:
             raise AbsentError(
                 "The answers of the served model are not those that were evaluated: the accuracy "
                 f"changed by {change:+.4f} here, by {entry['value']:+.4f} in the receipt. A new "

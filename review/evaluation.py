@@ -5,33 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-import tensorflow_model_analysis as tfma
-
 from components import evaluation_results
 
 ACCURACY = "sparse_categorical_accuracy"
 _OVERALL: tuple = ()
 _SCORES = ("precision", "recall", "f1")
-
-
-@dataclasses.dataclass(frozen=True)
-class Gate:
-    """One threshold that the model was held to.
-
-    Attributes:
-      metric: `accuracy`, `recall`, `accuracy against the served model` or `accuracy under
-        corruption`.
-      slice: `overall`, a class name or a corruption.
-      value: what was measured.
-      threshold: the least value that passes.
-      passed: TFMA's own verdict.
-    """
-
-    metric: str
-    slice: str
-    value: float
-    threshold: float
-    passed: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +25,6 @@ class Evaluation:
       macro_avg: plain means of the classes' scores.
       weighted_avg: means of the classes' scores, weighted by support.
       confusion: counts, row by true and column by predicted class.
-      gates: every threshold.
     """
 
     accuracy: float
@@ -58,16 +35,14 @@ class Evaluation:
     macro_avg: dict[str, float]
     weighted_avg: dict[str, float]
     confusion: list[list[int]]
-    gates: list[Gate]
 
 
-def read_evaluation(uri: str, class_names: tuple[str, ...], gates: dict[str, float]) -> Evaluation:
+def read_evaluation(uri: str, class_names: tuple[str, ...]) -> Evaluation:
     """Reads the evaluation artifact at `uri`.
 
     Args:
       uri: folder of the artifact.
       class_names: in label order.
-      gates: the thresholds `accuracy`, `class_recall` and `accuracy_drop` of the configuration.
     """
     result = evaluation_results.load(uri, baseline=False)
     overall = dict(result.slicing_metrics)[_OVERALL][""]
@@ -87,7 +62,6 @@ def read_evaluation(uri: str, class_names: tuple[str, ...], gates: dict[str, flo
         macro_avg=_averages(metrics, "macro_average", count),
         weighted_avg=_averages(metrics, "weighted_macro_average", count),
         confusion=confusion,
-        gates=_gates(uri, result, class_names, gates),
     )
 
 
@@ -107,42 +81,3 @@ def _averages(metrics: dict[str, Any], kind: str, count: int) -> dict[str, float
     # The name that TFMA gives to an aggregated metric.
     found = {name: metric_value(metrics[f"{kind}: true\n_{name}"]) for name in _SCORES}
     return {**found, "support": count}
-
-
-def _gates(
-    uri: str, result: Any, class_names: tuple[str, ...], thresholds: dict[str, float]
-) -> list[Gate]:
-    failed = failures(uri)
-    slices = {key: sub[""][""] for key, sub in result.slicing_metrics}
-    accuracy = metric_value(slices[_OVERALL][ACCURACY])
-    passed = (_OVERALL, "value") not in failed
-    gates = [Gate("accuracy", "overall", accuracy, thresholds["accuracy"], passed)]
-    for number, name in enumerate(class_names):
-        key = (("label", number),)
-        # A class without test images has no slice: nothing shows that it is recognised.
-        recall = metric_value(slices[key][ACCURACY]) if key in slices else 0.0
-        passed = key in slices and (key, "value") not in failed
-        gates.append(Gate("recall", name, recall, thresholds["class_recall"], passed))
-    return gates + _baseline_gate(uri, accuracy, failed, thresholds["accuracy_drop"])
-
-
-def _baseline_gate(uri: str, accuracy: float, failed: set[tuple], drop: float) -> list[Gate]:
-    try:
-        served = dict(evaluation_results.load(uri, baseline=True).slicing_metrics)
-    except LookupError:
-        # A first model.
-        return []
-    change = accuracy - metric_value(served[_OVERALL][""][""][ACCURACY])
-    passed = (_OVERALL, "change") not in failed
-    return [Gate("accuracy against the served model", "overall", change, -drop, passed)]
-
-
-def failures(uri: str) -> set[tuple]:
-    """Slice and kind (`value` or `change`) of each threshold that TFMA found not to hold."""
-    failed = set()
-    for validations in tfma.load_validation_result(uri).metric_validations_per_slice:
-        slice_key = tfma.slicer.deserialize_slice_key(validations.slice_key)
-        for failure in validations.failures:
-            kind = "change" if failure.metric_key.is_diff else "value"
-            failed.add((slice_key, kind))
-    return failed

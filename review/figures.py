@@ -210,8 +210,8 @@ def gate_panels(gates: Sequence[summary.Gate]) -> ChartType:
 
 
 def accuracy_history(runs: Sequence[summary.PastRun]) -> ChartType:
-    """Accuracy of the runs that came to one, oldest first, with intervals and verdicts."""
-    measured = sorted((run for run in runs if run.accuracy), key=began)
+    """Accuracy of those of the runs, oldest first, that came to one; intervals and verdicts."""
+    measured = [run for run in runs if run.accuracy]
     rows = [
         {"run": number, "verdict": run.verdict, **_with_interval(run.accuracy)}
         for number, run in enumerate(measured)
@@ -246,7 +246,7 @@ def robustness_curves(robustness: summary.Robustness) -> ChartType:
 
 
 def began(run: summary.PastRun) -> datetime.datetime:
-    """When a run began; times of different zones compare as they should."""
+    """When a run began, as its clock said."""
     return datetime.datetime.fromisoformat(run.began)
 
 
@@ -377,7 +377,8 @@ def _gate_panel(metric: str, gates: Sequence[summary.Gate]) -> alt.LayerChart:
     for gate in sorted(gates, key=lambda gate: gate.passed):
         outcome = "passed" if gate.passed else "failed"
         ends = {"low": gate.interval.low, "high": gate.interval.high} if gate.interval else {}
-        rows.append({"slice": gate.slice, "is": outcome, "value": gate.value, **ends})
+        if gate.value is not None:
+            rows.append({"slice": gate.slice, "is": outcome, "value": gate.value, **ends})
         rows.append({"slice": gate.slice, "is": "threshold", "value": gate.threshold})
     roles = {"passed": "good", "failed": "bad", "threshold": "ink"}
     base = _chart(rows).encode(

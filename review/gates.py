@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from pipeline.nodes import EVALUATOR
+from components.gates import ACCURACY, CHANGE, CORRUPTION, RECALL
+from pipeline.nodes import BLESSING
 from review import classification, statistics
 from review.artifacts import AbsentError, FinishedRun
 from review.summary import Comparison, Estimate, Gate, Interval, Proportion
 
-# As the receipt calls what is measured.
-ACCURACY = "accuracy"
-RECALL = "recall"
-CHANGE = "accuracy against the served model"
-CORRUPTION = "accuracy under corruption"
-
 # Up to so many images, the fourth decimal says nothing.
 _FEW_IMAGES = 1000
+
+
+# What is said of a gate for which nothing was measured, up to the threshold.
+_NOT_JUDGED = {
+    ACCURACY: "Accuracy was not measured: the test split has no images",
+    RECALL: "Recall of {} was not measured: the test split has no image of it",
+    CHANGE: "The new model was not compared with the served one",
+    CORRUPTION: "Accuracy under {} was not measured",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,13 +52,15 @@ def gates(run: FinishedRun, comparison: Comparison | None) -> list[Gate]:
       AbsentError: where no gate was judged.
     """
     if not run.receipt["gates"]:
-        raise AbsentError(run.why_not_in_receipt(EVALUATOR))
+        raise AbsentError(run.why_not_in_receipt(BLESSING))
     change = comparison.change if comparison else None
     return [_gate(entry, _measured(run.receipt, entry, change)) for entry in run.receipt["gates"]]
 
 
 def _measured(receipt: dict[str, Any], entry: dict[str, Any], change: Estimate | None) -> _Measured:
     metric, part, images = entry["metric"], entry["slice"], receipt["test_count"]
+    if entry["value"] is None:
+        return _Measured(_NOT_JUDGED[metric].format(part), None, 0)
     if metric == ACCURACY:
         found = statistics.proportion(round(entry["value"] * images), images)
         return _share("Accuracy is", found)
@@ -83,25 +89,18 @@ def measured_accuracy(score: dict[str, Any]) -> Proportion:
 
 
 def _gate(entry: dict[str, Any], measured: _Measured) -> Gate:
+    if entry["value"] is None:
+        sentence = f"{measured.words}; expected at least {entry['threshold']:.3f}."
+        return Gate(**entry, interval=None, margin=None, noise=None, sentence=sentence)
     interval, threshold = measured.interval, entry["threshold"]
     # Where the interval begins at the threshold, as with one of 0, no model falls below it.
     noise = interval.low < threshold <= interval.high if interval else None
     margin = entry["value"] - threshold
-    return Gate(
-        **entry,
-        interval=interval,
-        margin=margin,
-        noise=noise,
-        sentence=_sentence(entry, measured, margin, noise),
-    )
+    sentence = _sentence(entry, measured, margin, noise)
+    return Gate(**entry, interval=interval, margin=margin, noise=noise, sentence=sentence)
 
 
 def _sentence(entry: dict[str, Any], measured: _Measured, margin: float, noise: bool | None) -> str:
-    if not measured.images:
-        return (
-            f"{measured.words} unknown: the test split has no image of it; expected at least "
-            f"{entry['threshold']:.3f}."
-        )
     decimals = 4 if measured.images > _FEW_IMAGES else 3
     form = f"{'+' if measured.signed else ''}.{decimals}f"
     threshold = f"the threshold {entry['threshold']:{form}}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from review import figures, summary
-from review.page import draw, fill, locate, newest_first
+from review.page import draw, fill, locate
 
 
 def render_index(pipeline: str, runs: Sequence[summary.PastRun], with_page: Collection[str]) -> str:
@@ -15,7 +15,7 @@ def render_index(pipeline: str, runs: Sequence[summary.PastRun], with_page: Coll
 
     Args:
       pipeline: name of the pipeline.
-      runs: of the pipeline, in any order.
+      runs: of the pipeline, oldest first.
       with_page: ids of the runs that have a page.
     """
     located = locate({"runs": [run.model_dump(mode="json") for run in runs]})
@@ -23,7 +23,7 @@ def render_index(pipeline: str, runs: Sequence[summary.PastRun], with_page: Coll
     return fill(
         "index.html",
         pipeline=pipeline,
-        runs=newest_first(located["runs"]),
+        runs=located["runs"][::-1],
         with_page=with_page,
         chart=draw(figures.accuracy_history(runs)) if has_chart else None,
         sheets={},

@@ -200,7 +200,7 @@ def render(review: summary.Summary, charts: Mapping[str, ChartType]) -> str:
         sections=SECTIONS,
         empty=[part for part in SECTIONS if part.part and getattr(review, part.part) is None],
         counted=_counted(review),
-        runs=newest_first(located["history"]),
+        runs=located["history"][::-1],
         charts={name: draw(chart) for name, chart in charts.items()},
         sheets=_sheets(review),
         matrix=_matrix(review),
@@ -245,11 +245,6 @@ def locate(value: Any, path: str = "") -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return Number(value, path)
     return value
-
-
-def newest_first(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Past runs (located), the newest of them first; times of different zones compare rightly."""
-    return sorted(runs, key=lambda run: datetime.datetime.fromisoformat(run["began"]), reverse=True)
 
 
 def draw(chart: ChartType) -> Markup:

@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 
 from components import features
-from review.evaluation import ACCURACY, Gate, failures, metric_value
+from review.evaluation import ACCURACY, metric_value
 
 # The metrics of a slice, by the key of the slice.
 _SliceMetrics = dict[tuple, dict[str, Any]]
@@ -35,46 +35,24 @@ class CorruptedScores:
     per_class: dict[str, dict[str, float]]
 
 
-@dataclasses.dataclass(frozen=True)
-class RobustnessEvaluation:
-    """The evaluation on corrupted test images.
-
-    Attributes:
-      scores: one for each corruption and strength.
-      gates: every threshold.
-    """
-
-    scores: list[CorruptedScores]
-    gates: list[Gate]
-
-
 def read_robustness(
     uri: str,
     class_names: tuple[str, ...],
     amounts: dict[tuple[str, int], str],
-    thresholds: dict[int, float],
-) -> RobustnessEvaluation:
-    """Reads the evaluation artifact at `uri`.
+) -> list[CorruptedScores]:
+    """Reads the evaluation artifact at `uri`: scores for each corruption and strength.
 
     Args:
       uri: folder of the artifact.
       class_names: in label order.
       amounts: in words, by corruption and strength; the scores come in this order.
-      thresholds: the least accuracy by strength, where there is one.
     """
     measured = tfma.load_eval_result(uri).slicing_metrics
     slices = {key: metrics[""][""] for key, metrics in measured}
-    scores = [
+    return [
         _scores(slices, corruption, strength, amount, class_names)
         for (corruption, strength), amount in amounts.items()
     ]
-    failed = {key for key, _ in failures(uri)}
-    gates = [
-        _gate(found, thresholds[found.strength], failed)
-        for found in scores
-        if found.strength in thresholds
-    ]
-    return RobustnessEvaluation(scores, gates)
 
 
 def _scores(
@@ -109,13 +87,3 @@ def _class_scores(metrics: dict[str, Any] | None) -> dict[str, float]:
 
 def _count(metrics: dict[str, Any]) -> int:
     return int(metric_value(metrics["example_count"]))
-
-
-def _gate(found: CorruptedScores, threshold: float, failed: set[tuple]) -> Gate:
-    return Gate(
-        metric="accuracy under corruption",
-        slice=f"{found.corruption}, strength {found.strength}",
-        value=found.accuracy,
-        threshold=threshold,
-        passed=_key(found.corruption, found.strength) not in failed,
-    )

@@ -13,7 +13,7 @@ import pydantic
 
 from pipeline.locations import write_whole
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 REVIEW_FILE = "review.json"
 # Two-sided, of every interval.
 CONFIDENCE = 0.95
@@ -196,11 +196,11 @@ class Gate(Part):
     Attributes:
       metric: what was measured.
       slice: `overall`, a class name, or a corruption.
-      value: what was measured.
+      value: what was measured; None where nothing was, which never passes.
       interval: of the value; None where there is none for it.
       threshold: the least value that passes.
-      margin: value - threshold.
-      passed: as TFMA decided.
+      margin: value - threshold; None without a value.
+      passed: as Blessing decided.
       noise: whether the interval covers the threshold and some of what is below it, so that the
         same model could on other test images of the same kind be decided upon the other way; None
         without an interval.
@@ -209,10 +209,10 @@ class Gate(Part):
 
     metric: str
     slice: str
-    value: float
+    value: float | None
     interval: Interval | None
     threshold: float
-    margin: float
+    margin: float | None
     passed: bool
     noise: bool | None
     sentence: str

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from components.gates import CHANGE, CORRUPTION, OVERALL
 from pipeline import records
 from review import classification
-from review.gates import CHANGE, CORRUPTION
 from review.lineage import is_sample
 from review.summary import Comparison, Gate, Verdict
 
@@ -44,7 +44,7 @@ def _words(
 ) -> tuple[str, list[str], str]:
     """Headline, reasons and advice."""
     if receipt["verdict"] == "pushed":
-        return _pushed(receipt["pushed_version"], gates, comparison)
+        return _pushed(receipt, gates, comparison)
     if receipt["verdict"] == "refused":
         return _refused(gates)
     if receipt["status"] == "interrupted":
@@ -53,16 +53,22 @@ def _words(
 
 
 def _pushed(
-    version: int, gates: list[Gate], comparison: Comparison | None
+    receipt: dict[str, Any], gates: list[Gate], comparison: Comparison | None
 ) -> tuple[str, list[str], str]:
     narrow = [gate for gate in gates if gate.noise]
     within = f", {len(narrow)} of them within the noise" if narrow else ""
+    version = receipt["pushed_version"]
     headline = f"Pushed as version {version}: all {len(gates)} gates passed{within}."
     reasons = [gate.sentence for gate in narrow]
-    return headline, reasons, _advice_after_push(gates, narrow, comparison)
+    return headline, reasons, _advice_after_push(receipt, gates, narrow, comparison)
 
 
-def _advice_after_push(gates: list[Gate], narrow: list[Gate], comparison: Comparison | None) -> str:
+def _advice_after_push(
+    receipt: dict[str, Any],
+    gates: list[Gate],
+    narrow: list[Gate],
+    comparison: Comparison | None,
+) -> str:
     if narrow:
         return (
             "Other test images could have decided otherwise: look at what passed narrowly before "
@@ -74,8 +80,13 @@ def _advice_after_push(gates: list[Gate], narrow: list[Gate], comparison: Compar
             "allows: look at the newly broken images, and decide whether you want it."
         )
     if all(gate.metric != CHANGE for gate in gates):
+        before = (
+            "The run began a new line of models and was compared with none"
+            if receipt["request"]["new_line"]
+            else "No model was served before"
+        )
         return (
-            "No model was served before, so nothing shows whether this one is an improvement: look "
+            f"{before}, so nothing shows whether this one is an improvement: look "
             "at the classes and at the errors before you rely on it."
         )
     return "Nothing that was measured speaks against the new version."
@@ -96,10 +107,12 @@ def _refused(gates: list[Gate]) -> tuple[str, list[str], str]:
 
 def _short(gate: Gate) -> str:
     if gate.metric == CHANGE:
-        return "the new model is worse than the served one"
-    if gate.slice == "overall":
-        return "the accuracy is too low"
-    return f"the {gate.metric.removesuffix(' under corruption')} {_of(gate)} is too low"
+        compared = "is worse than" if gate.value is not None else "was not compared with"
+        return f"the new model {compared} the served one"
+    fault = "is too low" if gate.value is not None else "was not measured"
+    if gate.slice == OVERALL:
+        return f"the accuracy {fault}"
+    return f"the {gate.metric.removesuffix(' under corruption')} {_of(gate)} {fault}"
 
 
 def _of(gate: Gate) -> str:
@@ -107,6 +120,11 @@ def _of(gate: Gate) -> str:
 
 
 def _advice_for(failed: list[Gate]) -> str:
+    if any(gate.value is None for gate in failed):
+        return (
+            "What was not measured does not pass. Give the test split images of every class, and "
+            "see in the log of the run why a figure is missing. What is served stays as it was."
+        )
     clear = [gate for gate in failed if not gate.noise]
     if not clear:
         return (

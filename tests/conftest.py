@@ -245,8 +245,10 @@ class FinishedRun:
 
 def finished(output_dir: Path, outcome: Outcome) -> FinishedRun:
     """The newest run below `output_dir`, which `outcome` tells of."""
-    newest = max(output_dir.glob("*/runs/*/receipt.json"), key=lambda path: path.parent.name)
-    return FinishedRun(output_dir, json.loads(newest.read_text(encoding="utf-8")), outcome)
+    paths = output_dir.glob("*/runs/*/receipt.json")
+    receipts = [json.loads(path.read_text(encoding="utf-8")) for path in paths]
+    newest = max(receipts, key=lambda receipt: receipt["sequence"])
+    return FinishedRun(output_dir, newest, outcome)
 
 
 @pytest.fixture

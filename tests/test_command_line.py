@@ -86,6 +86,8 @@ def test_a_light_command_imports_nothing_heavy(ask, arguments, expected):
         (("clean",), "no rule says what is outdated"),
         (("clean", "--older-than", "month"), "'month' is no age"),
         (("clean", "--keep-last", "1"), "nothing has run below"),
+        (("repair",), "nothing has run below"),
+        (("repair", "--pipeline", "shoes", "--dry-run"), "no pipeline 'shoes'"),
         (
             ("clean", "--keep-last", "0"),
             "error: --keep-last: found '0'; expected greater than or equal to 1. Set it with "

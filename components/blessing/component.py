@@ -1,47 +1,74 @@
-"""Blessing: one verdict out of several evaluations."""
+"""Blessing: one verdict out of all evaluations."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import Channel, component_spec, standard_artifacts
 
+from components import gates as declared_gates
 from components.blessing import executor
 
 
 class BlessingSpec(component_spec.ComponentSpec):
-    """Inputs and output of Blessing."""
+    """Inputs, parameters and output of Blessing."""
 
-    PARAMETERS: dict[str, Any] = {}
+    PARAMETERS = {
+        "gates": component_spec.ExecutionParameter(type=str),
+        "served_version": component_spec.ExecutionParameter(type=int),
+    }
     INPUTS = {
-        "evaluation_blessing": component_spec.ChannelParameter(
-            type=standard_artifacts.ModelBlessing
+        "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
+        "baseline_model": component_spec.ChannelParameter(
+            type=standard_artifacts.Model, optional=True
         ),
-        "robustness_blessing": component_spec.ChannelParameter(
-            type=standard_artifacts.ModelBlessing, optional=True
+        "evaluation": component_spec.ChannelParameter(type=standard_artifacts.ModelEvaluation),
+        "robustness_evaluation": component_spec.ChannelParameter(
+            type=standard_artifacts.ModelEvaluation, optional=True
         ),
     }
     OUTPUTS = {"blessing": component_spec.ChannelParameter(type=standard_artifacts.ModelBlessing)}
 
 
 class Blessing(base_component.BaseComponent):
-    """Blesses a model where every evaluation that has gates does; Pusher reads one blessing."""
+    """Blesses a model where every declared gate was judged and passed; Pusher reads it.
+
+    TFX's Evaluator blesses where no threshold that it judged failed: of a class without images, or
+    of a served model that it was not given, it judges nothing.
+    """
 
     SPEC_CLASS = BlessingSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, evaluation_blessing: Any, robustness_blessing: Any | None):
-        """Constructs the component from channels.
+    def __init__(
+        self,
+        model: Any,
+        baseline_model: Any,
+        evaluation: Any,
+        robustness_evaluation: Any | None,
+        gates: Iterable[declared_gates.Gate],
+        served_version: int,
+    ):
+        """Constructs the component.
 
         Args:
-          evaluation_blessing: from Evaluator.
-          robustness_blessing: from the evaluation under corruptions; None where that has no gates,
-            since TFX's Evaluator then decides nothing.
+          model: the new model.
+          baseline_model: the model now served, if any.
+          evaluation: of the test images, from Evaluator.
+          robustness_evaluation: of corrupted test images; None where there are no gates on them.
+          gates: every gate that is declared.
+          served_version: with which the new model has to be compared; 0 where none is served as far
+            as is known. Where the served model then has no artifact, that is a refusal.
         """
         spec = BlessingSpec(
-            evaluation_blessing=evaluation_blessing,
-            robustness_blessing=robustness_blessing,
+            model=model,
+            baseline_model=baseline_model,
+            evaluation=evaluation,
+            robustness_evaluation=robustness_evaluation,
+            gates=declared_gates.declared_to_json(gates),
+            served_version=served_version,
             blessing=Channel(type=standard_artifacts.ModelBlessing),
         )
         super().__init__(spec=spec)

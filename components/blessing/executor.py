@@ -1,4 +1,4 @@
-"""Joins blessings as TFX's Evaluator writes them."""
+"""Judges the gates, and blesses a model of which every one passes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,12 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils
 
-_FOLDERS = (
-    constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY,
-    constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY,
-)
-_IDS = (
-    constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY,
-    constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY,
-)
+from components import features, gates
+from components.blessing import judgement, measurement
 
 
 class Executor(base_executor.BaseExecutor):
-    """Blesses where all blessings that it was given do."""
+    """Writes the one result that Pusher, receipt, terminal and page go by."""
 
     def Do(
         self,
@@ -29,31 +23,56 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the joint blessing, of the models that Evaluator's is about."""
-        joint = artifact_utils.get_single_instance(output_dict["blessing"])
-        evaluation = artifact_utils.get_single_instance(input_dict["evaluation_blessing"])
-        _copy_models(evaluation, joint)
-        blessed = all(_is_blessed(found[0]) for found in input_dict.values() if found)
-        value, file = (
-            (constants.BLESSED_VALUE, constants.BLESSED_FILE_NAME)
-            if blessed
-            else (constants.NOT_BLESSED_VALUE, constants.NOT_BLESSED_FILE_NAME)
+        """Writes how the model stands to each gate, and blesses it or not.
+
+        Raises:
+          JudgementError: where TFMA refuses for a reason that no gate shows.
+        """
+        measured = {
+            key: measurement.read(artifact_utils.get_single_uri(input_dict[key]))
+            for key in ("evaluation", "robustness_evaluation")
+            if input_dict.get(key)
+        }
+        served = bool(input_dict.get("baseline_model") or exec_properties["served_version"])
+        judged = judgement.judge(
+            gates.declared_from_json(exec_properties["gates"]),
+            measured["evaluation"],
+            measured.get("robustness_evaluation"),
+            served,
         )
-        joint.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
-        io_utils.write_string_file(os.path.join(joint.uri, file), "")
+        blessing = artifact_utils.get_single_instance(output_dict["blessing"])
+        path = os.path.join(blessing.uri, features.GATES_FILE)
+        io_utils.write_string_file(path, gates.judged_to_json(judged))
+        _name_models(blessing, input_dict)
+        _bless(blessing, bool(judged) and all(gate.passed for gate in judged))
 
 
-def _is_blessed(blessing: Artifact) -> bool:
-    # Where nobody decided, the property is missing, and reads as not blessed.
-    found = blessing.get_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY)
-    return found == constants.BLESSED_VALUE
+def _bless(blessing: Artifact, blessed: bool) -> None:
+    """Writes a blessing as TFX's Evaluator does."""
+    value, file = (
+        (constants.BLESSED_VALUE, constants.BLESSED_FILE_NAME)
+        if blessed
+        else (constants.NOT_BLESSED_VALUE, constants.NOT_BLESSED_FILE_NAME)
+    )
+    blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
+    io_utils.write_string_file(os.path.join(blessing.uri, file), "")
 
 
-def _copy_models(source: Artifact, target: Artifact) -> None:
-    """Copies which models a blessing is about; there may be no baseline."""
-    for key in _FOLDERS:
-        if source.has_custom_property(key):
-            target.set_string_custom_property(key, source.get_string_custom_property(key))
-    for key in _IDS:
-        if source.has_custom_property(key):
-            target.set_int_custom_property(key, source.get_int_custom_property(key))
+_NAMES = {
+    "model": (
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY,
+        constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY,
+    ),
+    "baseline_model": (
+        constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY,
+        constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY,
+    ),
+}
+
+
+def _name_models(blessing: Artifact, inputs: dict[str, list[Artifact]]) -> None:
+    """Says which models a blessing is about; there may be no baseline."""
+    for key, (uri_key, id_key) in _NAMES.items():
+        for model in inputs.get(key, []):
+            blessing.set_string_custom_property(uri_key, model.uri)
+            blessing.set_int_custom_property(id_key, model.id)

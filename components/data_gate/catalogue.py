@@ -23,6 +23,7 @@ class Catalogue:
       labels: int64 [count].
       ids: bytes [count].
       digests: of the images, uint64 [count, 2]; equal for equal images alone.
+      brightness: mean of each image's values, 0 to 255, float64 [count].
       file_order: position here of each example in the order of the files, int64 [count].
     """
 
@@ -31,6 +32,7 @@ class Catalogue:
     labels: np.ndarray
     ids: np.ndarray
     digests: np.ndarray
+    brightness: np.ndarray
     file_order: np.ndarray
 
     def first_equal(self) -> np.ndarray:
@@ -71,23 +73,37 @@ class Catalogue:
 
 def read(uri: str) -> Catalogue:
     """Reads the examples at `uri` once, batch by batch."""
-    split, labels, ids, digests = [], [], [], []
+    split, labels, ids, digests, brightness = [], [], [], [], []
     for number, name in enumerate(features.SPLITS):
         for batch in examples.read_batches(uri, name):
             split.append(np.full(len(batch.ids), number, np.int8))
             labels.append(batch.labels)
             ids.append(batch.ids)
             digests.append(_digests(batch.images))
-    return _ordered(uri, *map(np.concatenate, (split, labels, ids, digests)))
+            brightness.append(batch.images.mean(axis=1))
+    return _ordered(uri, *map(np.concatenate, (split, labels, ids, digests, brightness)))
 
 
 def _ordered(
-    uri: str, split: np.ndarray, labels: np.ndarray, ids: np.ndarray, digests: np.ndarray
+    uri: str,
+    split: np.ndarray,
+    labels: np.ndarray,
+    ids: np.ndarray,
+    digests: np.ndarray,
+    brightness: np.ndarray,
 ) -> Catalogue:
     order = np.lexsort((ids, split))
     file_order = np.empty_like(order)
     file_order[order] = np.arange(len(order))
-    return Catalogue(uri, split[order], labels[order], ids[order], digests[order], file_order)
+    return Catalogue(
+        uri,
+        split[order],
+        labels[order],
+        ids[order],
+        digests[order],
+        brightness[order],
+        file_order,
+    )
 
 
 def _digests(images: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2
@@ -13,7 +14,10 @@ from components.data_gate.catalogue import Catalogue
 ANOMALIES = "anomalies"
 DRIFT = "drift"
 DUPLICATES = "duplicates"
-CHECKS = (ANOMALIES, DRIFT, DUPLICATES)
+EQUAL_IMAGES = "equal_images"
+CONSTANT_CLASS = "constant_class"
+BRIGHTNESS = "brightness"
+CHECKS = (ANOMALIES, DRIFT, DUPLICATES, EQUAL_IMAGES, CONSTANT_CLASS, BRIGHTNESS)
 
 _DRIFT_REASONS = {
     anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH,
@@ -27,6 +31,12 @@ _MEASURES = {
     _MEASUREMENT.NORMALIZED_ABSOLUTE_DIFFERENCE: "normalised absolute difference",
 }
 _SHOWN_DUPLICATES = 3
+_SHOWN_CLASSES = 10
+# Mean brightness differs grossly where it does so by a quarter of the range, or by a factor of two:
+# an inverted half differs by the one, a half that was scaled to 0 to 1 by the other. The latter
+# only where it cannot be chance, of a few dark images say.
+_GROSS_DIFFERENCE, _GROSS_FACTOR = 255 / 4, 2.0
+_STANDARD_ERRORS = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,3 +145,62 @@ def duplicate_findings(catalogue: Catalogue, first_equal: np.ndarray, bound: int
             "Remove them from one side, or set data_gate.max_duplicates.",
         )
     ]
+
+
+def constancy_findings(
+    catalogue: Catalogue, first_equal: np.ndarray, class_names: Sequence[str]
+) -> list[Finding]:
+    """A finding where all training images are one image, or all of a class are.
+
+    Args:
+      catalogue: of all examples.
+      first_equal: as it says, int64 [count].
+      class_names: in label order.
+    """
+    train = catalogue.split == features.SPLITS.index(features.TRAIN_SPLIT)
+    labels, kinds = catalogue.labels[train], first_equal[train]
+    if len(kinds) > 1 and len(np.unique(kinds)) == 1:
+        line = (
+            f"all {len(kinds):,} training images are equal, byte by byte; expected images that "
+            "differ. Look at how they were made, or set data_gate.equal_images=warn."
+        )
+        return [Finding(EQUAL_IMAGES, line)]
+    constant = [
+        (class_names[label], int((labels == label).sum()))
+        for label in np.unique(labels)
+        if len(np.unique(kinds[labels == label])) == 1
+    ]
+    # Of a single image nothing can be said.
+    several = [f"{name} ({count:,} images)" for name, count in constant if count > 1]
+    if not several:
+        return []
+    more = ", ..." if len(several) > _SHOWN_CLASSES else ""
+    line = (
+        f"all training images are equal, byte by byte, in {len(several)} of {len(class_names)} "
+        f"classes: {', '.join(several[:_SHOWN_CLASSES])}{more}; expected images that differ. Look "
+        "at how they were made, or set data_gate.constant_class=warn."
+    )
+    return [Finding(CONSTANT_CLASS, line)]
+
+
+def brightness_findings(catalogue: Catalogue) -> list[Finding]:
+    """A finding where training and test images differ grossly in their mean brightness."""
+    train, test = (
+        catalogue.brightness[catalogue.split == features.SPLITS.index(name)]
+        for name in (features.TRAIN_SPLIT, features.TEST_SPLIT)
+    )
+    if not len(train) or not len(test) or not _differs_grossly(train, test):
+        return []
+    line = (
+        f"the mean brightness of the training images is {train.mean():.1f} and that of the test "
+        f"images {test.mean():.1f}, of 255; expected about the same. One half may be inverted or "
+        "scaled: prepare both alike, or set data_gate.brightness=warn."
+    )
+    return [Finding(BRIGHTNESS, line)]
+
+
+def _differs_grossly(one: np.ndarray, other: np.ndarray) -> bool:
+    low, high = sorted((one.mean(), other.mean()))
+    error = np.sqrt(one.var() / len(one) + other.var() / len(other))
+    beyond_chance = high - low > _STANDARD_ERRORS * error
+    return bool(high - low > _GROSS_DIFFERENCE or (high > _GROSS_FACTOR * low and beyond_chance))

@@ -38,7 +38,7 @@ class DataGateSpec(component_spec.ComponentSpec):
 
 
 class DataGate(base_component.BaseComponent):
-    """Stops the run before training where anomalies, drift or duplicates pass their bounds.
+    """Stops the run before training where the data is not fit for it (`checks` says when).
 
     ExampleValidator only records what it finds, and looks at no drift; no stock component fails a
     run for it.

@@ -48,6 +48,7 @@ class Executor(base_executor.BaseExecutor):
         """
         uris = {key: found[0].uri for key, found in input_dict.items() if found}
         severities = json.loads(exec_properties["severities"])
+        schema = image_schema.read_artifact(uris["schema"])
         all_examples = catalogue.read(uris["examples"])
         first_equal = all_examples.first_equal()
         drift = _drift(uris)
@@ -57,6 +58,8 @@ class Executor(base_executor.BaseExecutor):
             + checks.duplicate_findings(
                 all_examples, first_equal, exec_properties["max_duplicates"]
             )
+            + checks.constancy_findings(all_examples, first_equal, schema.class_names)
+            + checks.brightness_findings(all_examples)
         )
         for finding in findings:
             logger.warning("%s: %s", finding.check, finding.line)

@@ -113,7 +113,13 @@ def _assigned(parameters: dict[str, Any]) -> list[tuple[idx.IdxPair, np.ndarray]
     """
     train, test = parameters["train"], parameters["test"]
     ids = [name for pair in train for name in split.example_ids(pair.name, pair.count)]
-    labels = np.concatenate([_read_labels(pair, parameters["class_count"]) for pair in train])
+    class_count = parameters["class_count"]
+    labels = np.concatenate([_read_labels(pair, class_count) for pair in train])
+    # On a cluster nobody looked before. Names are not known here, and a new one changes no example.
+    names = [str(number) for number in range(class_count)]
+    split.check_classes(
+        labels, _read_labels(test, class_count), parameters["validation_per_class"], names
+    )
     chosen = split.choose_validation(
         ids, labels, parameters["validation_per_class"], parameters["seed"]
     )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
+# More classes would hide what is said of them.
+_NAMED = 10
+
 
 class SplitError(ValueError):
-    """More validation examples were asked for than a class can give."""
+    """A class has too few images for a split, or none."""
 
 
 def example_ids(name: str, count: int) -> list[str]:
@@ -31,10 +35,8 @@ def choose_validation(ids: list[str], labels: np.ndarray, per_class: int, seed: 
     Returns:
       bool of shape [count], True for validation.
 
-    Raises:
-      SplitError: where a class has no more than `per_class` examples.
+    To be called once `check_classes` has found enough of each class.
     """
-    check_enough(labels, per_class)
     keys = np.array([_key(seed, example_id) for example_id in ids], dtype=np.uint64)
     chosen = np.zeros(len(ids), dtype=bool)
     for label in np.unique(labels):
@@ -43,23 +45,52 @@ def choose_validation(ids: list[str], labels: np.ndarray, per_class: int, seed: 
     return chosen
 
 
-def check_enough(labels: np.ndarray, per_class: int) -> None:
-    """Checks that each class has an example left beside `per_class` of validation.
+def check_classes(
+    train_labels: np.ndarray, test_labels: np.ndarray, per_class: int, class_names: Sequence[str]
+) -> None:
+    """Checks that every class has images in `train`, in `val` and in `test`.
+
+    A model would be held to a class that it cannot have learned, or not be held to it at all.
 
     Args:
-      labels: integer labels of shape [count].
+      train_labels: of what `train` and `val` are drawn from, integers of shape [count].
+      test_labels: integers of shape [count].
       per_class: number of validation examples of each class.
+      class_names: in label order.
 
     Raises:
-      SplitError: where a class has no more than `per_class` examples.
+      SplitError: where a class has no more than `per_class` training images, or no test image.
     """
-    for label, count in zip(*np.unique(labels, return_counts=True), strict=True):
-        if count <= per_class:
-            raise SplitError(
-                f"class {label} has {count} training images; expected more than "
-                f"split.validation_per_class={per_class}, which are set aside for validation. "
-                "Set a smaller split.validation_per_class."
-            )
+    counts = np.bincount(train_labels, minlength=len(class_names))
+    tested = np.bincount(test_labels, minlength=len(class_names))
+    if not counts.all():
+        raise SplitError(
+            f"{_listed(counts == 0, counts, 'training', class_names)}; expected some of every "
+            "class of the schema. Add images, or remove the class from the schema."
+        )
+    if counts.min() <= per_class:
+        raise SplitError(
+            f"{_listed(counts <= per_class, counts, 'training', class_names)}; expected more than "
+            f"split.validation_per_class={per_class}, which are set aside for validation. "
+            "Set a smaller split.validation_per_class."
+        )
+    if not tested.all():
+        raise SplitError(
+            f"{_listed(tested == 0, tested, 'test', class_names)}; expected some of every class of "
+            "the schema, or no model can be judged on it. Add images, or remove the class from the "
+            "schema."
+        )
+
+
+def _listed(chosen: np.ndarray, counts: np.ndarray, kind: str, class_names: Sequence[str]) -> str:
+    """How many images the chosen classes have, in words."""
+    labels = np.flatnonzero(chosen)
+    names = [f"{class_names[label]} (label {label})" for label in labels[:_NAMED]]
+    if len(labels) == 1:
+        return f"class {names[0]} has {counts[labels[0]] or 'no'} {kind} images"
+    each = [f"{name} {counts[label]}" for name, label in zip(names, labels, strict=False)]
+    more = ", ..." if len(labels) > _NAMED else ""
+    return f"{len(labels)} classes have too few {kind} images: {', '.join(each)}{more}"
 
 
 def _key(seed: int, example_id: str) -> int:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from typing import Any
 
-from tfx.components.pusher import component as pusher_component
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import Channel, component_spec, standard_artifacts
 
+from components.image_schema import ImageSchema
 from components.kubeflow import served_model
 
 
 class ServedModelSpec(component_spec.ComponentSpec):
-    """Parameter and output of ServedModel."""
+    """Parameters and output of ServedModel."""
 
-    PARAMETERS = {"serving": component_spec.ExecutionParameter(type=str)}
+    PARAMETERS = {
+        "serving": component_spec.ExecutionParameter(type=str),
+        "schema": component_spec.ExecutionParameter(type=str),
+    }
     INPUTS: dict[str, Any] = {}
     OUTPUTS = {"model": component_spec.ChannelParameter(type=standard_artifacts.Model)}
 
@@ -25,13 +30,13 @@ class ServedModel(base_component.BaseComponent):
     SPEC_CLASS = ServedModelSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(served_model.Executor)
 
-    def __init__(self, serving: str):
-        """Constructs the component; `serving` is the folder of the served versions."""
+    def __init__(self, serving: str, schema: ImageSchema):
+        """Constructs the component.
+
+        Args:
+          serving: folder of the served versions.
+          schema: of the data; a served model must be for the same task.
+        """
         model = Channel(type=standard_artifacts.Model)
-        super().__init__(spec=ServedModelSpec(serving=serving, model=model))
-
-
-class KeepingPusher(pusher_component.Pusher):
-    """TFX's Pusher with an executor that keeps what ServedModel hands on."""
-
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(served_model.KeepingPusher)
+        described = json.dumps(dataclasses.asdict(schema))
+        super().__init__(spec=ServedModelSpec(serving=serving, schema=described, model=model))

@@ -22,6 +22,10 @@ from components import examples, features, image_schema
 _BATCH = 1000
 
 
+class AnswerError(RuntimeError):
+    """A model that answers with what is no probability."""
+
+
 class Executor(base_executor.BaseExecutor):
     """Asks each model as its clients do: through `serving_default`, with serialized examples."""
 
@@ -31,7 +35,11 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes the answers, once for people and once for TFMA."""
+        """Writes the answers, once for people and once for TFMA.
+
+        Raises:
+          AnswerError: where an answer of the new model is not finite: no metric tells of it.
+        """
         uris = {key: found[0].uri for key, found in input_dict.items() if found}
         schema = image_schema.read_artifact(uris["schema"])
         split = examples.read_split(uris["examples"], features.TEST_SPLIT)
@@ -41,6 +49,7 @@ class Executor(base_executor.BaseExecutor):
             for name, uri in models.items()
             if uri is not None
         }
+        check_finite(answers[features.CANDIDATE], split.ids)
         predictions = artifact_utils.get_single_instance(output_dict["predictions"])
         predictions.split_names = artifact_utils.encode_split_names([features.TEST_SPLIT])
         parquet = example_gen_pb2.PayloadFormat.FORMAT_PARQUET
@@ -49,6 +58,25 @@ class Executor(base_executor.BaseExecutor):
         folder = artifact_utils.get_split_uri([predictions], features.TEST_SPLIT)
         fileio.makedirs(folder)
         write_answers(os.path.join(folder, features.ANSWERS_FILE), split.labels, answers)
+
+
+def check_finite(probabilities: np.ndarray, ids: np.ndarray) -> None:
+    """Checks that each answer is a number.
+
+    Args:
+      probabilities: float32 [count, classes].
+      ids: of the images, bytes [count].
+
+    Raises:
+      AnswerError: where one is not.
+    """
+    faulty = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
+    if len(faulty):
+        raise AnswerError(
+            f"the new model answers with NaN or infinity to {len(faulty):,} of {len(ids):,} test "
+            f"images, {ids[faulty[0]].decode()} the first; expected probabilities. Train again "
+            "with a lower training.learning_rate, or with training.precision=float32."
+        )
 
 
 def answers_of(model_uri: str, examples_uri: str) -> np.ndarray:

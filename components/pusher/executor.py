@@ -14,7 +14,11 @@ from components.pusher import versions
 
 
 class Executor(pusher_executor.Executor):
-    """Publishes by rename, under strictly increasing versions.
+    """Publishes by rename, under strictly increasing versions, and keeps the files of the model.
+
+    These are the files beside the export in its artifact: the statistics of its data, to judge
+    drift by; the Keras model, to start a training from; the golden questions, to check a rollback
+    with. So the serving folder has all that a later run or a rollback needs.
 
     TFX's own names versions by the second, takes an existing folder for a success, and copies in
     place.
@@ -40,7 +44,9 @@ class Executor(pusher_executor.Executor):
             return
         export = pathlib.Path(self.GetModelPath(input_dict))
         base = _base_directory(exec_properties)
-        version = standing_version(export, base) or versions.publish(export, base)
+        version = standing_version(export, base) or versions.publish(
+            export, base, _files_beside(input_dict)
+        )
         self._MarkPushed(
             pushed, pushed_destination=str(base / str(version)), pushed_version=str(version)
         )
@@ -54,6 +60,11 @@ def standing_version(export: pathlib.Path, base: pathlib.Path) -> int | None:
     newest = base / str(served[-1])
     same = versions.content_digest(newest) == versions.content_digest(export)
     return served[-1] if same else None
+
+
+def _files_beside(input_dict: dict[str, list[Any]]) -> list[pathlib.Path]:
+    model = artifact_utils.get_single_uri(input_dict[standard_component_specs.MODEL_KEY])
+    return [path for path in sorted(pathlib.Path(model).iterdir()) if path.is_file()]
 
 
 def _base_directory(exec_properties: dict[str, Any]) -> pathlib.Path:

@@ -1,17 +1,33 @@
-"""Versioned folders of served models: published whole or not at all."""
+"""Versioned folders of served models: published whole or not at all.
+
+    serving/<version>/                 the export; servers take the highest version
+    serving/.kept/<version>/           files from beside the export in its artifact, and digests
+    serving/.rollbacks/<version>.json  record of the rollback that published the version
+
+Kept files and record are in place before the version becomes visible. So every version that
+`publish` made has them, whatever happens to the artifacts and to ML Metadata. They are copies, not
+hard links: damage to an artifact must not reach them, and the serving folder may be on another
+disk.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import pathlib
 import shutil
 import time
+from collections.abc import Iterable
 
 from components import disk
 
 # No reader takes such names for versions.
 _INCOMING, _OUTGOING = ".incoming-", ".outgoing-"
+_KEPT, _ROLLBACKS = ".kept", ".rollbacks"
+# Among the kept files: the digest of the export, and that of each kept file by its name.
+DIGESTS_FILE = "digests.json"
 
 
 def served_versions(base: pathlib.Path) -> list[int]:
@@ -21,7 +37,23 @@ def served_versions(base: pathlib.Path) -> list[int]:
     return sorted(int(entry.name) for entry in base.iterdir() if _is_version(entry))
 
 
-def publish(export: pathlib.Path, base: pathlib.Path) -> int:
+def kept_folder(base: pathlib.Path, version: int) -> pathlib.Path:
+    """Folder of the files that are kept for a version."""
+    return base / _KEPT / str(version)
+
+
+def rollback_files(base: pathlib.Path) -> list[pathlib.Path]:
+    """The records of rollbacks, each named by the version that it published, lowest first."""
+    files = [path for path in (base / _ROLLBACKS).glob("*.json") if _is_number(path.stem)]
+    return sorted(files, key=lambda path: int(path.stem))
+
+
+def publish(
+    export: pathlib.Path,
+    base: pathlib.Path,
+    beside: Iterable[pathlib.Path] = (),
+    rollback: str | None = None,
+) -> int:
     """Copies an export below `base` under a new, higher version, and returns the version.
 
     The copy is made under a name that no reader looks at, brought to the disk, and renamed:
@@ -34,6 +66,8 @@ def publish(export: pathlib.Path, base: pathlib.Path) -> int:
     Args:
       export: folder of a SavedModel.
       base: folder of the versions.
+      beside: files to keep for the version, such as the statistics of its data.
+      rollback: record of the rollback that publishes it; None where a run does.
 
     Raises:
       OSError: where the copy fails; what was served stays as it was.
@@ -43,18 +77,63 @@ def publish(export: pathlib.Path, base: pathlib.Path) -> int:
     version = max([int(time.time()), *(number + 1 for number in served_versions(base))])
     incoming = base / f"{_INCOMING}{version}-{os.getpid()}"
     try:
-        shutil.copytree(export, incoming)
+        shutil.copytree(export, incoming / "export")
+        _copy_beside(incoming / "kept", incoming / "export", beside)
         disk.sync_tree(incoming)
-        incoming.rename(base / str(version))
+        if rollback is not None:
+            _note_rollback(base, version, incoming, rollback)
+        _move(incoming / "kept", kept_folder(base, version))
+        (incoming / "export").rename(base / str(version))
     except OSError:
-        shutil.rmtree(incoming, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            remove_unfinished(base)
         raise
     disk.sync(base)
+    incoming.rmdir()
     return version
+
+
+def keep(base: pathlib.Path, version: int, beside: Iterable[pathlib.Path]) -> None:
+    """Keeps files for a version of which nothing is kept, such as one put there by hand.
+
+    Raises:
+      OSError: where they cannot be copied; nothing is kept then.
+    """
+    incoming = base / f"{_INCOMING}{version}-{os.getpid()}"
+    _copy_beside(incoming / "kept", base / str(version), beside)
+    disk.sync_tree(incoming)
+    _move(incoming / "kept", kept_folder(base, version))
+    incoming.rmdir()
+
+
+def _copy_beside(
+    folder: pathlib.Path, export: pathlib.Path, beside: Iterable[pathlib.Path]
+) -> None:
+    folder.mkdir(parents=True)
+    for file in beside:
+        shutil.copyfile(file, folder / file.name)
+    files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
+    digests = {"export": content_digest(export), "files": files}
+    (folder / DIGESTS_FILE).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+
+
+def _note_rollback(base: pathlib.Path, version: int, incoming: pathlib.Path, rollback: str) -> None:
+    note = incoming / "rollback"
+    note.write_text(rollback, encoding="utf-8")
+    disk.sync(note)
+    _move(note, base / _ROLLBACKS / f"{version}.json")
+
+
+def _move(path: pathlib.Path, target: pathlib.Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    path.rename(target)
+    disk.sync(target.parent)
 
 
 def withdraw(base: pathlib.Path, version: int) -> None:
     """Removes a version, out of the sight of readers first: none of them finds half of it.
+
+    What is kept for it goes with it; the record of a rollback stays, which is history.
 
     To be called by the holder of the pipeline's lock alone.
 
@@ -64,18 +143,39 @@ def withdraw(base: pathlib.Path, version: int) -> None:
     outgoing = base / f"{_OUTGOING}{version}"
     (base / str(version)).rename(outgoing)
     disk.sync(base)
-    shutil.rmtree(outgoing)
+    remove_unfinished(base)
 
 
 def unfinished(base: pathlib.Path) -> list[pathlib.Path]:
-    """What pushes and removals that were cut short left below `base`."""
-    return [path for prefix in (_INCOMING, _OUTGOING) for path in sorted(base.glob(f"{prefix}*"))]
+    """Leftovers of interrupted pushes and removals below `base`, in the order of removal.
+
+    Kept files of versions that are gone count as leftovers. An incoming folder comes after the
+    record and the kept files of its version: it is the evidence that the push never finished.
+    """
+    incoming = sorted(base.glob(f"{_INCOMING}*"))
+    never = [v for v in map(_incoming_version, incoming) if not (base / v).exists()]
+    notes = [base / _ROLLBACKS / f"{version}.json" for version in never]
+    kept = [path for path in sorted(base.glob(f"{_KEPT}/*")) if not (base / path.name).exists()]
+    outgoing = sorted(base.glob(f"{_OUTGOING}*"))
+    return [*(note for note in notes if note.exists()), *kept, *incoming, *outgoing]
 
 
 def remove_unfinished(base: pathlib.Path) -> None:
     """Removes what was left unfinished below `base`; for the holder of the lock alone."""
     for path in unfinished(base):
-        shutil.rmtree(path)
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _incoming_version(path: pathlib.Path) -> str:
+    return path.name.removeprefix(_INCOMING).partition("-")[0]
+
+
+def file_digest(path: pathlib.Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def content_digest(folder: pathlib.Path) -> str:
@@ -88,5 +188,9 @@ def content_digest(folder: pathlib.Path) -> str:
 
 
 def _is_version(entry: pathlib.Path) -> bool:
+    return _is_number(entry.name) and entry.is_dir()
+
+
+def _is_number(name: str) -> bool:
     # str.isdigit alone takes digits that int does not, such as superscripts.
-    return entry.name.isascii() and entry.name.isdigit() and entry.is_dir()
+    return name.isascii() and name.isdigit()

@@ -77,6 +77,9 @@ class DataWatch:
         if state.data_since is None or seen.data_digest != state.data_digest:
             state.data_digest, state.data_since = seen.data_digest, self._clock.now()
             self._alarms.end(LATE_DATA)
+        elif state.data_since > self._clock.now():
+            # Under a clock that was set to the future.
+            state.data_since = self._clock.now()
         elif self._age(state.data_since) >= self._due_seconds:
             since = self._report.time(state.data_since)
             due = duration(self._due_seconds)

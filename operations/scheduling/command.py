@@ -21,7 +21,7 @@ from operations.scheduling.timetable import Timetable
 from pipeline import config as configuration
 from pipeline import data as data_sets
 from pipeline import paths
-from pipeline.errors import ConfigurationError, LockHeldError, OutputError
+from pipeline.errors import ConfigurationError, LockHeldError, OutputError, StoreLockedError
 from pipeline.locations import Locations
 
 if TYPE_CHECKING:
@@ -246,8 +246,8 @@ def _first_look(target: Target) -> Seen | None:
     """
     from operations.scheduling.look import look
 
-    # A run by hand may be at work; the schedule begins all the same.
-    with contextlib.suppress(LockHeldError):
+    # A run by hand may be at work, or somebody reads; the schedule begins all the same.
+    with contextlib.suppress(LockHeldError, StoreLockedError):
         return look(target)
     return None
 

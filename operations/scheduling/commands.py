@@ -8,6 +8,7 @@ from typing import Protocol
 
 import pydantic
 
+from operations.receipts import ATTEMPT_VARIABLE
 from operations.scheduling.child import Child, ProcessGroup
 from operations.scheduling.plan import Target
 
@@ -29,13 +30,14 @@ class Commands(Protocol):
           OSError: where it cannot be started, or the log cannot be written.
         """
 
-    def run(self, data: str, force: bool, log: pathlib.Path) -> Child:
+    def run(self, data: str, force: bool, log: pathlib.Path, attempt: str) -> Child:
         """Starts the run.
 
         Args:
           data: what it takes.
           force: whether it runs where nothing changed, too.
           log: what it prints is added to this file.
+          attempt: what its receipt names, so that it is known by it.
 
         Raises:
           OSError: where it cannot be started, or the log cannot be written.
@@ -56,8 +58,8 @@ class PipelineCommands:
         command = [sys.executable, "-P", "-c", _LOOK, str(_ROOT), target, str(answer)]
         return ProcessGroup(command, log, {})
 
-    def run(self, data: str, force: bool, log: pathlib.Path) -> Child:
+    def run(self, data: str, force: bool, log: pathlib.Path, attempt: str) -> Child:
         """Starts the run."""
         command = [sys.executable, str(_ROOT / "pipeline_runner.py"), "run"]
         command += self._target.arguments(data) + (["--force"] if force else [])
-        return ProcessGroup(command, log, {})
+        return ProcessGroup(command, log, {ATTEMPT_VARIABLE: attempt})

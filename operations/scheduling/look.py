@@ -44,6 +44,7 @@ def look(target: Target) -> Seen:
     Raises:
       UsageError: where input or configuration is bad.
       LockHeldError: where a run of the pipeline is at work.
+      StoreLockedError: where another process has locked its ML Metadata.
     """
     folder = _found(target.data)
     # Here and not above: the scheduler reads the answer, and needs nothing else of it.
@@ -57,6 +58,7 @@ def look(target: Target) -> Seen:
         **asked,
         use_cache=True,
         force=False,
+        new_line=False,
         verbose=False,
         command="",
     )

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import json
 import pathlib
 import signal
 from typing import Any
 
+from operations import history
 from operations.receipts import INTERRUPTED, STOPPED
 from operations.scheduling.clock import duration
 from operations.scheduling.look import Seen
 from pipeline import records
-from pipeline.locations import RECEIPT_FILE, Locations
+from pipeline.locations import Locations
 
 # Exit codes of `run`.
 PUSHED_CODE, FAILED_CODE, USAGE_CODE, REFUSED_CODE, HELD_CODE, INTERRUPTED_CODE = 0, 1, 2, 3, 4, 130
@@ -113,31 +112,23 @@ def of_standing_run(seen: Seen) -> Ended:
     return Ended(seen.exit_code, text, skipped=UNCHANGED)
 
 
-def newest_receipt(locations: Locations, since: datetime.datetime) -> dict[str, Any] | None:
-    """The receipt of the newest run that began no earlier than `since`; None where there is none.
+def receipt_of(locations: Locations, attempt: str) -> dict[str, Any] | None:
+    """The receipt of the run that an attempt began; None where it began none.
 
-    Whoever runs holds the pipeline alone, so it is that of the run which has just ended. One that
-    cannot be read counts as none.
+    One that cannot be read counts as none.
+
+    Args:
+      locations: of the pipeline.
+      attempt: by which the run was told to name it.
     """
-    paths = locations.runs.glob(f"*/{RECEIPT_FILE}")
-    newest = max(paths, key=lambda path: path.parent.name, default=None)
-    if newest is None:
-        return None
-    try:
-        receipt = json.loads(newest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    # Receipts count whole seconds.
-    began = datetime.datetime.fromisoformat(receipt["began"])
-    return receipt if began >= since.replace(microsecond=0) else None
+    runs = history.receipts_of(locations)
+    return next((run for run in runs if run["attempt"] == attempt), None)
 
 
 def version_stood(receipt: dict[str, Any]) -> bool:
-    """Whether a run named a version that was published before it began, and pushed none."""
+    """Whether a run named a version that was served before it began, and pushed none."""
     version = receipt["pushed_version"]
-    began = datetime.datetime.fromisoformat(receipt["began"])
-    # Versions are named by the second in which they were published.
-    return version is not None and version < began.timestamp()
+    return version is not None and version == receipt["served_before"]
 
 
 def _completed(code: int, receipt: dict[str, Any] | None) -> Ended:
@@ -154,12 +145,13 @@ def _verdict(receipt: dict[str, Any]) -> str:
         return f"{name}: version {receipt['pushed_version']} stands"
     if receipt["pushed_version"] is not None:
         return f"{name} pushed version {receipt['pushed_version']}"
-    missed = [
-        f"{gate['metric']} of {gate['slice']} {gate['value']:.4f} against {gate['threshold']:.4f}"
-        for gate in receipt["gates"]
-        if not gate["passed"]
-    ]
+    missed = [_missed(gate) for gate in receipt["gates"] if not gate["passed"]]
     return f"{name} was refused ({'; '.join(missed)})"
+
+
+def _missed(gate: dict[str, Any]) -> str:
+    value = "not measured" if gate["value"] is None else f"{gate['value']:.4f}"
+    return f"{gate['metric']} of {gate['slice']} {value} against {gate['threshold']:.4f}"
 
 
 def _failure(receipt: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 GOOD, DOUBTFUL, BAD = "green", "yellow", "red"
 # What alarms are called.
-_TITLES = {RUN: "a run broke off", INPUT: "no sound input", LATE_DATA: "data is overdue"}
+_TITLES = {RUN: "a run broke off", INPUT: "a run cannot begin", LATE_DATA: "data is overdue"}
 
 
 class Report:

@@ -18,6 +18,8 @@ from operations.scheduling.work import Steps
 # A run that begins later than this was missed: the machine slept, or the scheduler was not there.
 _ON_TIME_SECONDS = 60.0
 _MOMENT = datetime.timedelta(microseconds=1)
+# A clock that is set back by more than this was wrong; by less, times that were handled stay so.
+_SET_BACK = datetime.timedelta(hours=3)
 
 
 class Service:
@@ -101,6 +103,9 @@ class Service:
 
     def _begin_what_is_due(self) -> None:
         now = self._clock.now()
+        if self._state.handled and now < self._state.handled - _SET_BACK:
+            self._report.tell(f"the clock was set back to {self._report.time(now)}", DOUBTFUL)
+            self._plan(now)
         if self._clock.stop_requested or not self._next or not self._begins or now < self._begins:
             return
         newest = self._newest(self._next - _MOMENT, now)

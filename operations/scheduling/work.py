@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import math
 import pathlib
+import uuid
 from collections.abc import Callable, Generator
 from typing import TypeVar
 
@@ -103,15 +104,15 @@ class Work:
         return _seen(code, answer, log)
 
     def _run(self, name: str, seen: Seen, log: pathlib.Path) -> Steps[Ended]:
-        began = self._clock.now()
+        attempt = uuid.uuid4().hex
         force = not self._policy.on_change
-        child = _started(name, lambda: self._commands.run(seen.data, force, log))
+        child = _started(name, lambda: self._commands.run(seen.data, force, log, attempt))
         if isinstance(child, Ended):
             return child
         self._report.tell(f"{name} began; its output goes to {log}")
         limit = self._policy.time_limit_seconds or math.inf
         code, cut_off = yield from self._end_of(child, limit)
-        receipt = outcome.newest_receipt(self._locations, began)
+        receipt = outcome.receipt_of(self._locations, attempt)
         # What came to its end while it was asked to has come to its end.
         if cut_off and code not in outcome.COMPLETED_CODES:
             if cut_off == _STOPPED:

@@ -246,6 +246,23 @@ def test_a_spoilt_file_is_refused(case, data, refused):
     assert_tells(refused(), str(data.path / name), *fragments, "expected")
 
 
+@pytest.mark.parametrize(
+    ("halves", "told"),
+    [
+        ([TEST_LABELS], "class Bag (label 8) has no test images"),
+        ([TRAIN_LABELS], "class Bag (label 8) has no training images"),
+        ([TRAIN_LABELS, TEST_LABELS], "class Bag (label 8) has no training images"),
+    ],
+)
+def test_a_class_of_the_schema_without_images_is_named(halves, told, data, refused):
+    """No model could be held to it."""
+    for name in halves:
+        labels = np.arange(COUNT) % 10
+        data.put(name, np.where(labels == 8, 0, labels))
+    line = refused("--set", "gates.class_recall=0")
+    assert_tells(line, told, "expected some of every class", "remove the class from the schema")
+
+
 @pytest.mark.parametrize("name", [TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS])
 def test_a_missing_file_is_named(name, data, refused):
     (data.path / name).unlink()
@@ -493,3 +510,9 @@ def test_a_bomb_is_refused_without_unpacking_it(bomb, data, refused):
     """A process that may have half of what would come out refuses it in words all the same."""
     bomb(data)
     assert_tells(refused(memory=GIGABYTE // 2), str(data.path / TRAIN_IMAGES))
+
+
+def test_a_damaged_store_is_refused_before_anything_heavy(refused, output_dir):
+    (output_dir / "fashion-mnist-smoke" / "metadata.db").write_text("damaged\n" * 1000)
+    told = ("metadata.db is damaged (", "expected a metadata store", "pipeline_runner.py repair")
+    assert_tells(refused(), *told)

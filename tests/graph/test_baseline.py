@@ -4,6 +4,8 @@ import shutil
 
 import pytest
 
+from components.pusher.versions import served_versions
+
 pytestmark = pytest.mark.slow
 
 
@@ -23,7 +25,7 @@ def against_the_served(run):
 
 
 def versions(run):
-    return sorted(int(path.name) for path in (run.root / "serving").iterdir())
+    return served_versions(run.root / "serving")
 
 
 def test_a_then_b_then_a_again(few_run, run_few, nodes_of, tmp_path):

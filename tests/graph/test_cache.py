@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from components.pusher.versions import served_versions
 from pipeline.nodes import NODES
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -15,7 +16,7 @@ def ran_anew(receipt):
 
 
 def served(run):
-    return sorted(path.name for path in (run.root / "serving").iterdir())
+    return served_versions(run.root / "serving")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def settled_run(sample_run, run_graph, tmp_path_factory):
 def test_the_second_run_computes_what_depends_on_the_served_model_alone(settled_run, sample_run):
     assert settled_run.outcome.code == 0, settled_run.outcome.errors
     # The first run compared with nothing, this one has a served model to compare with.
-    judged_anew = {"Evaluator", "Predictions", "Pusher"}
+    judged_anew = {"Predictions", "Evaluator", "Blessing", "Pusher"}
     assert ran_anew(settled_run.receipt) == {"Resolver", "DataGate"} | judged_anew
     gates = {gate["metric"]: gate for gate in settled_run.receipt["gates"]}
     assert gates["accuracy against the served model"]["value"] == 0
@@ -56,11 +57,12 @@ def test_another_gate_evaluates_anew_and_trains_nothing(settled_run, run_graph, 
     run_graph(output_dir, "--data", "sample")
     changed = run_graph(output_dir, "--data", "sample", "--set", "gates.accuracy=0.81")
     assert changed.outcome.code == 0, changed.outcome.errors
-    assert ran_anew(changed.receipt) == {"Evaluator", "Pusher"}
+    assert ran_anew(changed.receipt) == {"Evaluator", "Blessing", "Pusher"}
     assert changed.receipt["gates"][0]["threshold"] == 0.81
 
 
-TRAINED_ANEW = {"Trainer", "ServingCheck", "Evaluator", "Predictions", "Pusher"}
+JUDGED_ANEW = {"Evaluator", "Blessing", "Pusher"}
+TRAINED_ANEW = {"Trainer", "ServingCheck", "Predictions"} | JUDGED_ANEW
 
 
 EDITS = {
@@ -68,7 +70,7 @@ EDITS = {
     "components/transform.py": {"Transform"} | TRAINED_ANEW,
     "components/data_gate/checks.py": {"DataGate"},
     "components/serving_check/probe.py": {"ServingCheck", "Pusher"},
-    "components/evaluation_metrics.py": {"Evaluator", "Pusher"},
+    "components/evaluation_metrics.py": JUDGED_ANEW,
     "requirements.txt": set(NODES) - {"Resolver"},
     "pipeline/runners/engine.py": set(),
 }

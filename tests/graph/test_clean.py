@@ -47,8 +47,7 @@ def test_after_clean_nothing_is_wrongly_cached(run_few, quick_command, tmp_path)
     assert not trained(again)
     assert again.receipt["pushed_version"] == last.receipt["pushed_version"]
 
-    # The first is not, though its model is still there, since it can be rolled back to: its data
-    # is made and its model trained anew, and both are the same.
+    # The first is not: its data is made and its model trained anew, and both are the same.
     anew = run_few(output_dir)
     assert anew.outcome.code == 0, anew.outcome.errors
     assert trained(anew)

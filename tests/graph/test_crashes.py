@@ -137,7 +137,7 @@ def leftovers(root):
     return [
         *root.glob("runs/*/tmp"),
         *root.glob("runs/*/.*"),
-        *root.glob("serving/.*"),
+        *versions.unfinished(root / "serving"),
         *root.glob("artifacts/*/.system/executor_execution/*/.temp"),
         *root.glob("artifacts/*/.system/stateful_working_dir/*"),
         *unfinished,

@@ -98,6 +98,18 @@ def test_all_findings_are_told_at_once(drifted, few_images, stopped, tmp_path):
     assert [finding.split(":")[0] for finding in findings] == ["drift", "duplicates"]
 
 
+def test_constant_images_and_a_gross_change_of_brightness_stop_the_run(
+    few_images, stopped, tmp_path
+):
+    images = few_images.train_images.copy()
+    images[few_images.train_labels == 9] = few_images.train_images[-1]
+    spoilt = few_images.change(train_images=images, test_images=255 - few_images.test_images)
+    constant, brightness = stopped(spoilt.write(tmp_path / "data"))
+    assert constant.startswith("constant_class: all training images are equal, byte by byte, in 1")
+    assert "Ankle boot (90 images)" in constant
+    assert brightness.startswith("brightness: the mean brightness of the training images is ")
+
+
 @pytest.mark.parametrize("setting", ["data_gate.duplicates=warn", "data_gate.max_duplicates=1"])
 def test_what_is_tolerated_passes(
     setting, with_duplicate, output_dir, run_graph, undemanding, nodes_of

@@ -52,7 +52,6 @@ DIFFERENCES = {
     "ExampleGen.parameters.custom_config.custom_config": FOUND,
     "ImportSchemaGen.parameters.schema_file": "the schema of a cluster's nodes is in their image",
     "Resolver.*": SERVED,
-    "Pusher.executor.class": "it also keeps what the node that asks the folder hands on",
     "Pusher.parameters.push_destination.filesystem": "the folder lies on a volume of the cluster",
     "*.type": "KFP knows components by their names alone",
     "*.inputs.*.at_least": "KFP does not count artifacts",
@@ -293,17 +292,40 @@ def test_nothing_is_trained_before_the_gate_nor_pushed_before_the_checks(form):
     assert {"ServingCheck", "Evaluator"} <= all_before("Pusher")
 
 
-def test_what_robustness_refuses_is_not_pushed(name, form):
-    robustness = name == "robustness"
-    source = "Blessing.blessing" if robustness else "Evaluator.blessing"
-    assert form["nodes"]["Pusher"]["inputs"]["model_blessing"]["from"] == [source]
-    if robustness:
-        blessings = form["nodes"]["Blessing"]["inputs"].values()
-        assert [channel for entry in blessings for channel in entry["from"]] == [
-            "Evaluator.blessing",
-            "RobustnessEvaluator.blessing",
-        ]
-        assert "DataGate" in form["nodes"]["Corruption"]["after"]
+def test_what_one_evaluation_refuses_is_not_pushed(name, form):
+    """Pusher goes by the one verdict over all evaluations, not by one that TFX gives by itself."""
+    nodes = form["nodes"]
+    assert nodes["Pusher"]["inputs"]["model_blessing"]["from"] == ["Blessing.blessing"]
+    assert nodes["Blessing"]["inputs"]["evaluation"]["from"] == ["Evaluator.evaluation"]
+    served = nodes["Evaluator"]["inputs"]["baseline_model"]["from"]
+    assert nodes["Blessing"]["inputs"]["baseline_model"]["from"] == served
+    if name == "robustness":
+        corrupted = nodes["Blessing"]["inputs"]["robustness_evaluation"]["from"]
+        assert corrupted == ["RobustnessEvaluator.evaluation"]
+        assert "DataGate" in nodes["Corruption"]["after"]
+
+
+def test_every_declared_gate_has_a_threshold_in_the_evaluation(configured, form):
+    """One that TFMA is not asked for would be judged by nobody."""
+    schema, _ = data.read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
+    declared = form["nodes"]["Blessing"]["parameters"]["gates"]
+    assert [gate["slice"] for gate in declared if gate["metric"] == "recall"] == [
+        *schema.class_names
+    ]
+    asked = [
+        entry
+        for node in ("Evaluator", "RobustnessEvaluator")
+        if node in form["nodes"]
+        for metrics in form["nodes"][node]["parameters"]["eval_config"]["metrics_specs"]
+        for metric in metrics["metrics"]
+        for entry in metric.get("per_slice_thresholds", [])
+    ]
+    assert len(asked) == len(declared)
+    for gate, entry in zip(declared, asked, strict=True):
+        (part,) = entry["slicing_specs"]
+        # TFMA says that a slice is missing where it is named by value, never by its key alone.
+        assert part.get("feature_values", {}) == {key: str(v) for key, v in gate["features"]}
+        assert "feature_keys" not in part
 
 
 def test_what_the_tuner_chose_goes_to_the_trainer(name, form):

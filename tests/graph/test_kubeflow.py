@@ -472,11 +472,16 @@ def test_each_node_runs_as_its_container_would(
     # The next run is compared with what this one pushed.
     report = cluster.artifact("DataGate", "report") / "report.json"
     assert json.loads(report.read_text("utf-8"))["compared_with"] is None
-    again = {"Resolver", "DataGate", "Evaluator", "Predictions"}
+    again = {"Resolver", "DataGate", "Predictions", "Evaluator", "Blessing"}
     assert cluster.run(path, only=again, seed=5) is None
     report = cluster.artifact("DataGate", "report") / "report.json"
     found = json.loads(report.read_text("utf-8"))
     assert found["compared_with"] and found["drifts"]
+    judged = json.loads(
+        (cluster.artifact("Blessing", "blessing") / "gates.json").read_text("utf-8")
+    )
+    (change,) = [gate for gate in judged if gate["metric"] == "accuracy against the served model"]
+    assert (change["value"], change["passed"]) == (0, True)
     export = cluster.artifact("Resolver", "model") / "Format-Serving"
     assert versions.content_digest(export) == versions.content_digest(serving / str(version))
 

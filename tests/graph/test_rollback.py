@@ -1,10 +1,11 @@
 """Rollback on models that were trained: the check is real, and the next run compares with it."""
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
+
+from components.pusher import versions
 
 pytestmark = pytest.mark.slow
 
@@ -24,19 +25,19 @@ def two(two_versions, tmp_path):
     return two_versions.copy(tmp_path / "outputs") / two_versions.receipt["pipeline"]
 
 
-def versions(root):
-    return sorted(int(path.name) for path in (root / "serving").iterdir())
+def served(root):
+    return versions.served_versions(root / "serving")
 
 
 def test_the_served_model_is_the_earlier_one_and_the_next_run_compares_with_it(
     few_run, two, quick_command, run_few, nodes_of, digest_of
 ):
-    first, second = versions(two)
+    first, second = served(two)
     told = quick_command("rollback", "--json", "--output-dir", two.parent)
     assert told.code == 0, told.errors
     done = told.json
     assert (done["rolled_back_from"], done["rolled_back_to"]) == (second, first)
-    assert versions(two) == [first, second, done["new_version"]]
+    assert served(two) == [first, second, done["new_version"]]
     assert digest_of(two / "serving" / str(done["new_version"])) == digest_of(few_run.export)
 
     lineage = quick_command("lineage", done["new_version"], "--json", "--output-dir", two.parent)
@@ -55,36 +56,39 @@ def test_the_served_model_is_the_earlier_one_and_the_next_run_compares_with_it(
 
 
 def refused(quick_command, root, *arguments):
-    before = versions(root)
+    before = served(root)
     ended = quick_command("rollback", *arguments, "--output-dir", root.parent)
     assert ended.code == 2
     assert ended.output == ""
     (line,) = ended.errors.splitlines()
     assert line.startswith("error: ")
     assert "Nothing was changed." in line
-    assert versions(root) == before
+    assert served(root) == before
     return line
 
 
-def models(root):
-    """The folder of the model of each version, oldest first."""
-    return sorted((root / "artifacts" / "Trainer" / "model").iterdir(), key=lambda p: int(p.name))
+def keep_anew(root, version, files, folder):
+    """Keeps other files for a version, and digests of what it holds now."""
+    copies = [shutil.copy(path, folder) for path in files]
+    shutil.rmtree(versions.kept_folder(root / "serving", version))
+    versions.keep(root / "serving", version, map(Path, copies))
 
 
-def test_a_target_that_answers_otherwise_than_when_it_was_trained_is_refused(two, quick_command):
-    first, second = models(two)
-    shutil.copy(second / "golden.npz", first / "golden.npz")
+def test_a_target_that_answers_otherwise_than_when_it_was_trained_is_refused(
+    two, quick_command, tmp_path
+):
+    first, second = served(two)
+    golden = versions.kept_folder(two / "serving", second) / "golden.npz"
+    keep_anew(two, first, [golden], tmp_path)
     line = refused(quick_command, two)
     assert "is off by" in line
 
 
-def test_a_target_that_does_not_load_is_refused(two, quick_command):
-    """Nobody knows what was pushed: no receipt is left, and both copies are the same."""
-    version = versions(two)[0]
-    for receipt in two.glob("runs/*/receipt.json"):
-        if json.loads(receipt.read_text())["pushed_version"] == version:
-            receipt.unlink()
-    for export in (two / "serving" / str(version), models(two)[0] / "Format-Serving"):
-        graph = export / "saved_model.pb"
-        graph.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
+def test_a_target_that_does_not_load_is_refused(two, quick_command, tmp_path):
+    """Nobody knows what was pushed: the digests are those of the damaged files."""
+    version = served(two)[0]
+    graph = two / "serving" / str(version) / "saved_model.pb"
+    graph.write_bytes(graph.read_bytes()[: graph.stat().st_size // 2])
+    golden = versions.kept_folder(two / "serving", version) / "golden.npz"
+    keep_anew(two, version, [golden], tmp_path)
     assert "loader failed" in refused(quick_command, two, "--to", version)

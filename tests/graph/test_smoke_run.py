@@ -9,6 +9,7 @@ import pytest
 from sklearn import metrics
 
 from components import features, image_schema
+from components.pusher import versions
 from pipeline import precision
 from pipeline.nodes import NODES
 
@@ -43,7 +44,7 @@ def test_it_ends_pushed_with_every_node_complete(sample_run):
     assert {name: node["status"] for name, node in receipt["nodes"].items()} == dict.fromkeys(
         NODES, "complete"
     )
-    assert len(NODES) == 12
+    assert len(NODES) == 13
     assert receipt["runner"] == {"dag": "LocalDagRunner", "node": "FnApiRunner"}
 
 
@@ -153,8 +154,19 @@ def test_it_leaves_nothing_temporary_behind(sample_run):
     run_folder = sample_run.root / "runs" / sample_run.receipt["run_id"]
     assert not (run_folder / "tmp").exists()
     assert (run_folder / "log.txt").stat().st_size > 0
-    serving = [path.name for path in (sample_run.root / "serving").iterdir()]
-    assert serving == [str(sample_run.receipt["pushed_version"])]
+    serving, version = sample_run.root / "serving", sample_run.receipt["pushed_version"]
+    assert versions.served_versions(serving) == [version]
+    assert versions.unfinished(serving) == []
+
+
+def test_it_keeps_what_a_comparison_and_a_rollback_need(sample_run):
+    kept = versions.kept_folder(sample_run.root / "serving", sample_run.receipt["pushed_version"])
+    assert {path.name for path in kept.iterdir()} == {
+        "digests.json",
+        features.GOLDEN_FILE,
+        features.KERAS_MODEL_FILE,
+        features.REFERENCE_STATISTICS_FILE,
+    }
 
 
 def test_it_tells_where_it_stands_without_tracebacks(sample_run):

@@ -260,6 +260,9 @@ TOLD = {
     "spans.reference": set(),
     "split.validation_per_class": {"ExampleGen", *LEARNING},
     "data_gate.anomalies": {"DataGate"},
+    "data_gate.equal_images": {"DataGate"},
+    "data_gate.constant_class": {"DataGate"},
+    "data_gate.brightness": {"DataGate"},
     "data_gate.drift": {"DataGate"},
     "data_gate.duplicates": {"DataGate"},
     "data_gate.max_duplicates": {"DataGate"},
@@ -296,12 +299,11 @@ TOLD = {
     "tuner.epochs": {"Tuner"},
     "tuner.minutes": {"Tuner"},
     "tuner.max_parameters": {"Tuner"},
-    "gates.accuracy": {"Evaluator"},
-    "gates.class_recall": {"Evaluator"},
-    "gates.accuracy_drop": {"Evaluator"},
-    # Pusher reads the blessing of both evaluations, or no longer does.
-    "robustness.enabled": {"Corruption", "RobustnessEvaluator", "Blessing", "Pusher"},
-    # The first threshold also makes Blessing read what RobustnessEvaluator decides.
+    "gates.accuracy": {"Evaluator", "Blessing"},
+    "gates.class_recall": {"Evaluator", "Blessing"},
+    "gates.accuracy_drop": {"Evaluator", "Blessing"},
+    # Without a threshold, Blessing reads nothing of what is measured there.
+    "robustness.enabled": {"Corruption", "RobustnessEvaluator"},
     "robustness.accuracy_1": {"RobustnessEvaluator", "Blessing"},
     "robustness.accuracy_2": {"RobustnessEvaluator", "Blessing"},
     "robustness.accuracy_3": {"RobustnessEvaluator", "Blessing"},
@@ -400,19 +402,6 @@ def test_several_values_concern_the_nodes_that_each_of_them_does(drawn):
     check_configuration(WHOLE, {key: drawn.draw(values(form_of(key))) for key in keys})
 
 
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ("robustness.accuracy_1=0.7", {"RobustnessEvaluator"}),
-        ("robustness.accuracy_2=0.7", {"RobustnessEvaluator"}),
-        ("robustness.accuracy_1=null", {"RobustnessEvaluator", "Blessing"}),
-    ],
-)
-def test_beside_a_threshold_another_is_nothing_new_to_the_blessing(change, told):
-    base = (*WHOLE, "robustness.accuracy_1=0.8")
-    assert concerned(as_it_is(base), compared(graph((*base, change)))) == told
-
-
 def test_what_takes_a_result_runs_again_with_the_node_that_made_it():
     """The order alone counts for nothing: Transform waits for DataGate, and takes nothing of it."""
     after = as_it_is()
@@ -455,16 +444,22 @@ def test_an_edited_schema_concerns_whoever_takes_it_in():
 
 
 @pytest.mark.parametrize(
-    "schema",
+    ("schema", "told"),
     [
-        ImageSchema(28, 28, 3, SCHEMA.class_names),
-        ImageSchema(14, 28, 1, SCHEMA.class_names),
-        ImageSchema(28, 28, 1, (*SCHEMA.class_names, "bag")),
+        (ImageSchema(28, 28, 3, SCHEMA.class_names), {"ExampleGen"}),
+        (ImageSchema(14, 28, 1, SCHEMA.class_names), {"ExampleGen"}),
+        # There is a gate for each class.
+        (
+            ImageSchema(28, 28, 1, (*SCHEMA.class_names, "bag")),
+            {"ExampleGen", "Evaluator", "Blessing"},
+        ),
+        # Which bears the name of the class.
+        (ImageSchema(28, 28, 1, (*SCHEMA.class_names[:-1], "bag")), {"Blessing"}),
     ],
 )
-def test_another_shape_or_number_of_classes_also_concerns_what_checks_the_files(schema):
+def test_another_shape_or_other_classes_also_concern_what_goes_by_them(schema, told):
     after = compared(graph(schema=schema, schema_sha256="other content"))
-    assert concerned(as_it_is(), after) == {"ImportSchemaGen", "ExampleGen"}
+    assert concerned(as_it_is(), after) == {"ImportSchemaGen", *told}
 
 
 def test_other_folders_concern_whoever_is_told_of_them():

@@ -39,7 +39,7 @@ def prepared(locations):
     data = DataSet("/data", False, (train,), test, schema_sha256="c" * 64)
     schema = ImageSchema(28, 28, 1, CLASSES)
     configured = config.load("default", ["seed=7"])
-    return Prepared("clothes", configured, data, schema, locations, "float32")
+    return Prepared("clothes", configured, data, schema, locations, "float32", served_version=0)
 
 
 @pytest.fixture
@@ -54,6 +54,7 @@ def request_(tmp_path):
         use_cache=True,
         force=False,
         output_dir=tmp_path / "outputs",
+        new_line=False,
         verbose=False,
         command="python pipeline_runner.py run",
     )
@@ -70,7 +71,7 @@ def progress():
 def receipt(prepared, request_):
     """The receipt of a run that has just begun."""
     began = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
-    return receipts.begun("20260102-030405", began, prepared, request_, "9" * 64)
+    return receipts.begun("20260102-030405", 1, began, prepared, request_, "9" * 64)
 
 
 @pytest.fixture
@@ -142,6 +143,7 @@ class Past:
         locations.runs.mkdir(parents=True)
         self.store = records.open_store(locations.metadata)
         self.made, self.exports = {}, {}
+        self.sequence = 0
         self.types = {
             name: self.store.put_artifact_type(mlmd.ArtifactType(name=name))
             for _, _, name in self.OUTPUTS
@@ -158,6 +160,8 @@ class Past:
     def run(self, run_id, model, *, push=True, **changes):
         """A run that trains a model and pushes it; returns its receipt, with these changes."""
         cached = model in self.made
+        self.sequence += 1
+        served = versions.served_versions(self.locations.serving)
         self._make(run_id, model)
         export = self.model(model) / "Format-Serving"
         version = self._push(export) if push else None
@@ -166,6 +170,8 @@ class Past:
         receipt = {
             **self.template,
             "run_id": run_id,
+            "sequence": self.sequence,
+            "served_before": max(served, default=None),
             "pipeline": self.locations.root.name,
             "began": began.isoformat(timespec="seconds"),
             "verdict": "pushed" if push else "refused",
@@ -196,7 +202,8 @@ class Past:
         newest = self.locations.serving / str(max(served, default=0))
         if served and versions.content_digest(newest) == versions.content_digest(export):
             return served[-1]
-        return versions.publish(export, self.locations.serving)
+        beside = [path for path in export.parent.iterdir() if path.is_file()]
+        return versions.publish(export, self.locations.serving, beside)
 
     def _make(self, run_id, model):
         if model not in self.made:
@@ -225,7 +232,7 @@ class Past:
         export = self.model(model) / "Format-Serving"
         (export / "assets.extra").mkdir(parents=True)
         (export / "saved_model.pb").write_text(model)
-        description = {"class_names": list(CLASSES)}
+        description = {"image_shape": [28, 28, 1], "class_names": list(CLASSES)}
         (export / "assets.extra" / "image_schema.json").write_text(json.dumps(description))
         if model in self.exports:
             shutil.copytree(self.exports[model], export, dirs_exist_ok=True)

@@ -1,15 +1,22 @@
 """The resolver must compare with the model that is served, whatever came to be in between."""
 
+import json
+import shutil
+
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
-from tfx.types import artifact_utils
+from tfx.types import artifact_utils, standard_artifacts
 
 from components.pusher import versions
 from operations import baseline
 from pipeline import records
+from pipeline.errors import BaselineError, ServedModelError
+
+DESCRIPTION = json.dumps({"image_shape": [28, 28, 1], "class_names": ["Shirt", "Boot"]})
+TAKEN_BACK = "there is no model to compare with: earlier blessings no longer count"
 
 
 @pytest.fixture
@@ -39,8 +46,11 @@ class Pipeline:
         """Trains and evaluates a model; returns its folder."""
         folder = self.locations.artifacts / "Trainer" / "model" / weights
         if not folder.exists():
-            (folder / "Format-Serving").mkdir(parents=True)
-            (folder / "Format-Serving" / "saved_model.pb").write_text(weights)
+            export = folder / "Format-Serving"
+            (export / "assets.extra").mkdir(parents=True)
+            (export / "saved_model.pb").write_text(weights)
+            (export / "assets.extra" / "image_schema.json").write_text(DESCRIPTION)
+            (folder / "statistics").write_text(f"statistics of {weights}")
             model = mlmd.Artifact(
                 type_id=self.types["Model"], uri=str(folder), state=mlmd.Artifact.LIVE
             )
@@ -49,7 +59,8 @@ class Pipeline:
         return folder
 
     def push(self, folder):
-        return versions.publish(folder / "Format-Serving", self.locations.serving)
+        export = folder / "Format-Serving"
+        return versions.publish(export, self.locations.serving, [folder / "statistics"])
 
     def register(self):
         return baseline.register_served(self.store, "clothes", self.locations)
@@ -155,7 +166,7 @@ def test_a_model_that_is_pushed_after_one_was_registered_is_resolved(pipeline):
 def test_where_nothing_is_served_no_blessing_counts(pipeline):
     pipeline.train("a")
     assert pipeline.resolved()
-    assert pipeline.register() == "nothing is served: earlier blessings no longer count"
+    assert pipeline.register() == TAKEN_BACK
     assert pipeline.resolved() is None
     states = {a.type: a.state for a in pipeline.store.get_artifacts()}
     assert states == {"Model": mlmd.Artifact.LIVE, "ModelBlessing": mlmd.Artifact.ABANDONED}
@@ -166,12 +177,12 @@ def test_a_served_model_whose_artifact_is_gone_is_copied_from_what_is_served(pip
     first = pipeline.train("a")
     version = pipeline.push(first)
     pipeline.train("b")
-    (first / "Format-Serving" / "saved_model.pb").unlink()
-    (first / "Format-Serving").rmdir()
+    shutil.rmtree(first)
     assert pipeline.register()
     resolved = pipeline.locations.artifacts / "ServedModel" / "model" / str(version)
     assert pipeline.resolved() == str(resolved)
     assert (resolved / "Format-Serving" / "saved_model.pb").read_text() == "a"
+    assert (resolved / "statistics").read_text() == "statistics of a"
     assert pipeline.register() is None
 
 
@@ -191,3 +202,86 @@ def test_what_is_registered_says_where_it_comes_from(pipeline):
     assert execution.type == "ServedModel"
     assert execution.last_known_state == mlmd.Execution.COMPLETE
     assert execution.custom_properties["served_version"].int_value == version
+
+
+def fresh_store(pipeline):
+    """ML Metadata is lost, and TFX's resolver is asked with what the new store has."""
+    pipeline.locations.metadata.unlink()
+    pipeline.store = records.open_store(pipeline.locations.metadata)
+    line = pipeline.register()
+    context = pipeline.store.get_context_by_type_and_name("pipeline", "clothes")
+    pipeline.context = context.id
+    pipeline.types = {
+        name: pipeline.store.get_artifact_type(name).id for name in ("Model", "ModelBlessing")
+    }
+    return line
+
+
+@pytest.mark.parametrize("artifacts", [True, False])
+def test_where_ml_metadata_is_lost_it_is_rebuilt_from_what_is_served(pipeline, artifacts):
+    pipeline.push(pipeline.train("a"))
+    version = pipeline.push(pipeline.train("b"))
+    if not artifacts:
+        shutil.rmtree(pipeline.locations.artifacts)
+    assert (
+        fresh_store(pipeline) == f"registered served version {version} as the model to compare with"
+    )
+    folder = pipeline.locations.artifacts / "ServedModel" / "model" / str(version)
+    assert pipeline.resolved() == str(folder)
+    assert (folder / "Format-Serving" / "saved_model.pb").read_text() == "b"
+    assert (folder / "statistics").read_text() == "statistics of b"
+    assert pipeline.register() is None
+
+
+def test_types_of_a_new_store_are_those_that_tfx_registers(pipeline):
+    """TFX takes a type that is there for its own only where both are the same."""
+    pipeline.push(pipeline.train("a"))
+    fresh_store(pipeline)
+    for artifact in (standard_artifacts.Model, standard_artifacts.ModelBlessing):
+        expected = artifact._get_artifact_type()
+        found = pipeline.store.get_artifact_type(expected.name)
+        found.ClearField("id")
+        assert found == expected
+
+
+def test_a_served_model_that_cannot_be_read_is_not_registered(pipeline):
+    version = pipeline.push(pipeline.train("a"))
+    (pipeline.locations.serving / str(version) / "saved_model.pb").write_text("damaged")
+    with pytest.raises(ServedModelError, match="not those that were published"):
+        pipeline.register()
+
+
+def test_where_the_store_would_still_give_another_model_the_run_stops(pipeline, monkeypatch):
+    """As where ML Metadata takes what it is told and forgets it."""
+    pipeline.push(pipeline.train("a"))
+    pipeline.train("b")
+    monkeypatch.setattr(baseline, "_register", lambda *_: None)
+    with pytest.raises(BaselineError, match=r"artifacts/Trainer/model/b.*expected served version"):
+        pipeline.register()
+
+
+def test_a_new_line_of_models_is_compared_with_none(pipeline):
+    pipeline.push(pipeline.train("a"))
+    assert baseline.take_back_blessings(pipeline.store, "clothes") == TAKEN_BACK
+    assert pipeline.resolved() is None
+    # The run after it is compared again, whatever came of the new line.
+    assert pipeline.register()
+    assert (pipeline.locations.artifacts / pipeline.resolved()).exists()
+
+
+def test_an_artifact_that_lacks_what_is_kept_is_not_taken(pipeline):
+    """Without its statistics nobody would judge drift."""
+    first = pipeline.train("a")
+    pipeline.push(first)
+    (first / "statistics").unlink()
+    assert pipeline.register()
+    assert (pipeline.locations.artifacts / pipeline.resolved() / "statistics").exists()
+
+
+def test_what_is_not_kept_of_the_served_model_is_taken_from_its_artifact(pipeline):
+    """As where the serving folder was copied without its hidden files."""
+    version = pipeline.push(pipeline.train("a"))
+    shutil.rmtree(pipeline.locations.serving / ".kept")
+    assert pipeline.register() is None
+    kept = versions.kept_folder(pipeline.locations.serving, version)
+    assert (kept / "statistics").read_text() == "statistics of a"

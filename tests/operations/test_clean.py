@@ -68,13 +68,12 @@ def test_outdated_artifacts_go_and_those_of_the_last_runs_stay(four, past, clean
     assert there(past) == {"d"}
 
 
-def test_served_versions_and_their_models_stay_with_their_questions(four, past, cleaned, locations):
-    before = versions.served_versions(locations.serving)
+def test_served_versions_stay_with_their_questions(four, cleaned, locations, digest_of):
+    before = digest_of(locations.serving)
     cleaned()
-    assert versions.served_versions(locations.serving) == before
-    for model in ("a", "c"):
-        assert (past.model(model) / "golden.npz").exists()
-    assert not past.model("b").exists()
+    assert digest_of(locations.serving) == before
+    for version in versions.served_versions(locations.serving):
+        assert (versions.kept_folder(locations.serving, version) / "golden.npz").exists()
 
 
 def test_what_can_be_rolled_back_to_still_can(four, past, cleaned, locations, monkeypatch):
@@ -166,6 +165,7 @@ LEFTOVERS = (
     "runs/20260104-120000/tmp/file",
     "serving/.incoming-99-1/file",
     "serving/.outgoing-98/file",
+    "serving/.kept/97/file",
 )
 
 
@@ -179,16 +179,38 @@ def test_what_killed_runs_left_goes(four, cleaned, locations):
     assert not any((locations.root / name).parent.exists() for name in LEFTOVERS)
 
 
-@pytest.mark.parametrize(("day", "stays"), [(2, False), (4, True)])
-def test_the_snapshot_of_a_training_stays_as_long_as_its_run(four, cleaned, locations, day, stays):
+@pytest.mark.parametrize(
+    ("last", "stays"),
+    [
+        # Where ML Metadata knew nothing of a run that was killed.
+        ({"status": "interrupted", "nodes": {}}, True),
+        ({"status": "interrupted", "nodes": {"Trainer": {"status": "interrupted"}}}, True),
+        ({"status": "failed", "nodes": {"Trainer": {"status": "failed"}}}, True),
+        ({"status": "failed", "nodes": {"Trainer": {"status": "not run"}}}, False),
+        ({"status": "completed"}, False),
+    ],
+)
+def test_the_snapshot_of_a_training_stays_while_a_run_may_go_on_from_it(
+    four, past, cleaned, locations, last, stays
+):
+    """Whatever the clock said: it was set to the future when the snapshot was written."""
+    failure = {"node": None, "message": "the run was interrupted", "changes": []}
+    past.run("20260105-120000", "e", push=False, **{"failure": failure, "verdict": "none"} | last)
     snapshot = locations.artifacts / "Trainer" / "backups" / "abc" / "snapshot-00001" / "state"
     snapshot.parent.mkdir(parents=True)
     snapshot.write_text("state")
-    written = datetime.datetime(2026, 1, day, 12, 30, tzinfo=datetime.UTC).timestamp()
+    ahead = datetime.datetime(2099, 1, 1, tzinfo=datetime.UTC).timestamp()
     for path in (snapshot, *snapshot.parents[:3]):
-        os.utime(path, (written, written))
+        os.utime(path, (ahead, ahead))
     cleaned()
     assert snapshot.exists() == stays
+
+
+@pytest.mark.parametrize("age", [None, datetime.timedelta(days=30)])
+def test_the_newest_runs_stay_whatever_the_clock_said(past, cleaned, age):
+    past.run("20991231-120000", "a", push=False)
+    past.run("20260101-120000", "b", push=False)
+    assert cleaned(Policy(1, age, None))["staying_runs"] == ["20260101-120000"]
 
 
 def test_a_clean_that_was_killed_between_mark_and_removal_is_finished_by_the_next(
@@ -244,8 +266,8 @@ def test_older_versions_are_withdrawn_on_demand_alone(four, past, cleaned, locat
     report = cleaned(Policy(1, None, keep_versions=1))
     assert report["withdrawn_versions"] == [first]
     assert versions.served_versions(locations.serving) == [second]
-    assert not past.model("a").exists()
-    assert past.model("c").exists()
+    assert not versions.kept_folder(locations.serving, first).exists()
+    assert versions.kept_folder(locations.serving, second).exists()
 
 
 def test_the_version_that_an_unchanged_run_stands_for_is_not_withdrawn(
@@ -276,10 +298,24 @@ def test_artifacts_of_a_moved_folder_are_left_alone(four, locations, tmp_path, c
     assert sorted(locations.artifacts.rglob("*")) == original
 
 
-def test_without_ml_metadata_the_models_of_served_versions_stay(four, past, cleaned, locations):
+def test_a_rollback_is_told_of_after_its_version_was_withdrawn(
+    four, past, cleaned, locations, monkeypatch
+):
+    monkeypatch.setattr(rollback, "check_export", lambda *_: [])
+    done = rollback.rollback(locations, None)
+    past.run("20260105-120000", "e")
+    cleaned(Policy(None, None, keep_versions=1))
+    assert done.new_version not in versions.served_versions(locations.serving)
+    assert rollback.recorded(locations) == [done]
+
+
+def test_without_ml_metadata_what_can_be_rolled_back_to_still_can(
+    four, cleaned, locations, monkeypatch
+):
+    monkeypatch.setattr(rollback, "check_export", lambda *_: [])
     locations.metadata.unlink()
     cleaned()
-    assert (past.model("a") / "golden.npz").exists()
+    assert rollback.rollback(locations, None).new_version
 
 
 def test_a_pipeline_at_work_is_not_cleaned(four, past, output_dir, locations):
@@ -308,7 +344,7 @@ def test_it_says_what_it_frees_and_what_it_keeps_and_why(four, output_dir, capsy
     assert "nothing was removed. Do it with --apply." in told
     for words in (
         "artifacts of ExampleGen",
-        "models of the served versions, with their golden questions",
+        "served versions",
         "artifacts of the runs that stay",
         "receipts, pages and logs of all runs",
     ):

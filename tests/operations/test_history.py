@@ -97,8 +97,9 @@ def begins_now(past):
 
 
 def test_a_run_whose_process_is_at_work_is_running(three, past, locations, output_dir):
-    with lock.exclusive(locations.lock, "run"):
+    with lock.exclusive(locations.lock, "run") as held:
         run_id = begins_now(past)
+        held.note_run(run_id)
         assert ids(history.runs(output_dir, Filter(status="running"))) == [run_id]
         # The one that was killed before is not taken for it.
         assert ids(history.runs(output_dir, Filter(status="interrupted"))) == ["20260103-120000"]
@@ -108,8 +109,9 @@ def test_a_run_whose_process_is_at_work_is_running(three, past, locations, outpu
 def test_a_run_at_work_is_shown_with_its_log_and_has_no_page_yet(
     past, locations, output_dir, capsys
 ):
-    with lock.exclusive(locations.lock, "run"):
+    with lock.exclusive(locations.lock, "run") as held:
         run_id = begins_now(past)
+        held.note_run(run_id)
         summary.print_receipt(history.find(output_dir, run_id), output_dir, as_json=False)
         shown = capsys.readouterr().out
         assert f"Run {run_id} is at work since" in shown
@@ -125,8 +127,9 @@ def test_another_holder_of_the_lock_makes_no_killed_run_run(three, locations, ou
 
 
 def test_the_receipt_of_a_running_run_stays_as_it_is(past, locations, output_dir):
-    with lock.exclusive(locations.lock, "run"):
+    with lock.exclusive(locations.lock, "run") as held:
         run_id = begins_now(past)
+        held.note_run(run_id)
         history.runs(output_dir, Filter())
     receipt = json.loads((locations.runs / run_id / "receipt.json").read_text())
     assert receipt["status"] == "interrupted"

@@ -115,7 +115,7 @@ def test_a_run_that_pushed_is_shown(metrics, pushed_receipt):
 
 
 def test_a_run_whose_version_stood_before_counts_as_unchanged(metrics, pushed_receipt):
-    pushed_receipt["pushed_version"] = 17
+    pushed_receipt["pushed_version"] = pushed_receipt["served_before"] = 17
     metrics.run_ended(pushed_receipt, 0)
     assert last_outcome(metrics) == "pushed"
     assert sample(metrics, "last_success_timestamp_seconds") is not None

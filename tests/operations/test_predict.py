@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from operations import predict
+from pipeline import records
 from pipeline.errors import DataError, PathError, UnknownRunError
 
 GRAY, COLOUR = (28, 28, 1), (32, 32, 3)
@@ -250,6 +251,19 @@ def test_the_newest_version_of_all_pipelines_is_asked(served, tmp_path):
     newest = served("b", 11)
     assert predict._newest_export(tmp_path, None) == newest
     assert predict._newest_export(tmp_path, "a") == tmp_path / "a" / "serving" / "10"
+
+
+def test_the_pipeline_that_pushed_last_is_asked_whatever_the_clock_said(
+    served, pushed_receipt, tmp_path
+):
+    """Versions are named by the time; under a clock set to the future, by a high one."""
+    for sequence, (pipeline, version) in enumerate([("a", 4_000_000_000), ("b", 11)], 1):
+        newest = served(pipeline, version)
+        changes = {"pipeline": pipeline, "sequence": sequence, "pushed_version": version}
+        folder = tmp_path / pipeline / "runs" / pushed_receipt["run_id"]
+        folder.mkdir(parents=True)
+        records.write_receipt(folder, {**pushed_receipt, **changes})
+    assert predict._newest_export(tmp_path, None) == newest
 
 
 @pytest.mark.parametrize("name", [None, "shoes", "../shoes", "*", "s" * 256])

@@ -85,7 +85,7 @@ def test_the_precision_is_the_one_that_was_decided_on(
     )
     began = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
     prepared = prepare(request, progress)
-    receipt = receipts.begun("20260102-030405", began, prepared, request, "9" * 64)
+    receipt = receipts.begun("20260102-030405", 1, began, prepared, request, "9" * 64)
     check(receipt)
     assert receipt["precision"] == precision
     assert receipt["config"]["training"]["precision"] == asked

@@ -85,6 +85,7 @@ def test_a_schema_file_is_found_from_any_folder(prepared, request_, tmp_path):
     config = prepared.config.model_copy(update={"schema_file": "/project/mine.pbtxt"})
     begun = receipts.begun(
         "20260102-030405",
+        1,
         datetime.datetime.now(datetime.UTC),
         dataclasses.replace(prepared, config=config),
         asked,

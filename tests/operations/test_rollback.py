@@ -2,11 +2,11 @@
 
 import datetime
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
-from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.pusher import versions
 from operations import baseline, lock, rollback
@@ -52,8 +52,13 @@ def served(locations):
     return versions.served_versions(locations.serving)
 
 
+def kept(locations, version):
+    return versions.kept_folder(locations.serving, version)
+
+
 def resolved(past):
     """What the next run compares with."""
+    baseline.register_served(past.store, "clothes", past.locations)
     context = past.store.get_context_by_type_and_name("pipeline", "clothes")
     return baseline.blessed_models(past.store, context.id).latest().uri
 
@@ -71,7 +76,7 @@ def test_the_target_is_checked_with_its_golden_questions(pushed, past, locations
     rollback.rollback(locations, None)
     ((export, golden, names),) = asked
     assert export == str(locations.serving / str(first))
-    assert golden == str(past.model("a") / "golden.npz")
+    assert golden == str(kept(locations, first) / "golden.npz")
     assert names == ("[bold]x", "Boot")
 
 
@@ -82,19 +87,44 @@ def test_the_next_run_compares_with_what_is_served_then(pushed, past, locations)
     assert resolved(past) == str(past.model("a"))
 
 
-def test_it_is_recorded_in_ml_metadata(pushed, past, locations):
+def test_neither_artifacts_nor_ml_metadata_are_needed(pushed, locations):
+    first, second = pushed("a", "b")
+    shutil.rmtree(locations.artifacts)
+    locations.metadata.unlink()
+    done = rollback.rollback(locations, None)
+    assert (done.rolled_back_from, done.rolled_back_to) == (second, first)
+    assert rollback.recorded(locations) == [done]
+    assert not locations.metadata.exists()
+
+
+def test_no_run_needs_to_be_known(pushed, locations, output_dir, capsys):
+    first, second = pushed("a", "b")
+    shutil.rmtree(locations.runs)
+    rollback.print_versions(None, output_dir, as_json=True)
+    listed = json.loads(capsys.readouterr().out)
+    assert [(entry["version"], entry["run_id"]) for entry in listed] == [
+        (second, None),
+        (first, None),
+    ]
+    rollback.main(None, None, output_dir, dry_run=False, as_json=False)
+    assert f"version {first} again, in place of {second}" in capsys.readouterr().out
+
+
+def test_what_is_kept_goes_along(pushed, locations):
+    first, _ = pushed("a", "b")
+    done = rollback.rollback(locations, None)
+    for version in (first, done.new_version):
+        assert (kept(locations, version) / "golden.npz").read_text() == "questions for a"
+
+
+def test_a_record_that_is_damaged_is_left_out_with_a_warning(pushed, locations, caplog):
     pushed("a", "b")
     done = rollback.rollback(locations, None)
-    (execution,) = past.store.get_executions_by_type("Rollback")
-    values = execution.custom_properties
-    assert values["rolled_back_from"].int_value == done.rolled_back_from
-    assert values["rolled_back_to"].int_value == done.rolled_back_to
-    assert values["new_version"].int_value == done.new_version
-    assert execution.last_known_state == mlmd.Execution.COMPLETE
-    context = past.store.get_context_by_type_and_name("pipeline", "clothes")
-    ids = [found.id for found in past.store.get_executions_by_context(context.id)]
-    assert execution.id in ids
-    assert rollback.recorded(locations) == [done]
+    path = locations.serving / ".rollbacks" / f"{done.new_version}.json"
+    for content in ("", "[]", "{", '{"user": "me"}'):
+        path.write_text(content)
+        assert rollback.recorded(locations) == []
+        assert str(path) in caplog.text
 
 
 def test_a_version_can_be_named(pushed, locations):
@@ -166,14 +196,27 @@ def test_a_target_that_fails_its_check_is_refused(pushed, locations, monkeypatch
 def test_a_target_whose_files_were_changed_is_refused(pushed, locations, asked):
     first, _ = pushed("a", "b")
     (locations.serving / str(first) / "saved_model.pb").write_text("other")
-    refuses(locations, None, "its files were changed since run 20260101-120000 pushed them")
+    refuses(locations, None, f"the files in .*{first} are not those that were published")
     assert asked == []
 
 
-def test_a_target_without_golden_questions_is_refused(pushed, past, locations):
-    pushed("a", "b")
-    (past.model("a") / "golden.npz").unlink()
+def test_a_target_without_golden_questions_is_refused(pushed, locations):
+    first, _ = pushed("a", "b")
+    shutil.rmtree(kept(locations, first))
     refuses(locations, None, "golden questions are gone")
+
+
+def test_a_target_whose_golden_questions_were_changed_is_refused(pushed, locations, asked):
+    first, _ = pushed("a", "b")
+    (kept(locations, first) / "golden.npz").write_text("others")
+    refuses(locations, None, r"golden\.npz was changed since it was published")
+    assert asked == []
+
+
+def test_a_served_model_that_is_damaged_can_be_rolled_back_from(pushed, locations):
+    first, second = pushed("a", "b")
+    (locations.serving / str(second) / "saved_model.pb").write_text("damaged")
+    assert rollback.rollback(locations, first).rolled_back_to == first
 
 
 def test_where_nothing_is_served_there_is_nothing_to_roll_back(past, locations, output_dir):
@@ -226,7 +269,7 @@ def test_the_list_tells_of_each_version_whether_it_can_be_taken(
     pushed, past, locations, output_dir, capsys
 ):
     first, second, third = pushed("a", "b", "c")
-    (past.model("b") / "golden.npz").unlink()
+    shutil.rmtree(kept(locations, second))
     rollback.print_versions(None, output_dir, as_json=True)
     found = {entry["version"]: entry for entry in json.loads(capsys.readouterr().out)}
     assert list(found) == [third, second, first]

@@ -415,24 +415,25 @@ def test_spans_are_not_asked_for_of_the_sample(lines):
 def test_each_class_keeps_images_to_train_on_beside_those_of_validation(tmp_path):
     """Labels alternate: three images of each class."""
     found = read(write(tmp_path / "mine"))
-    data.check_split(found, 2, 2)
+    data.check_split(found, SCHEMA.class_names, 2)
     with pytest.raises(DataError) as caught:
-        data.check_split(found, 2, 3)
-    assert str(caught.value).startswith("class 0 has 3 training images; expected more than")
+        data.check_split(found, SCHEMA.class_names, 3)
+    message = str(caught.value)
+    assert message.startswith("2 classes have too few training images: a (label 0) 3, b (label 1)")
     assert str(caught.value).endswith("Set a smaller split.validation_per_class.")
 
 
 def test_the_images_of_all_spans_of_a_window_count(spans):
-    data.check_split(read_spans(spans, window=2), 2, 5)
+    data.check_split(read_spans(spans, window=2), SCHEMA.class_names, 5)
     with pytest.raises(DataError, match=r"Or take more spans, with spans\.window"):
-        data.check_split(read_spans(spans), 2, 5)
+        data.check_split(read_spans(spans), SCHEMA.class_names, 5)
 
 
 def test_labels_that_are_gone_by_then_are_told_in_words(tmp_path):
     found = read(write(tmp_path / "mine"))
     (tmp_path / "mine" / NAMES[1]).unlink()
     with pytest.raises(DataError, match="cannot be read"):
-        data.check_split(found, 2, 2)
+        data.check_split(found, SCHEMA.class_names, 2)
 
 
 def test_a_schema_file_is_read_with_its_digest(tmp_path):

@@ -10,10 +10,25 @@ from pipeline import records
 from pipeline.errors import UnknownRunError
 
 
-def keep(output_dir, run_id, pipeline="clothes"):
+def receipt_of(run_id="20260101-000000", **values):
+    """As much of a receipt as it takes to be listed; runs are in the order of their ids."""
+    return {
+        "schema_version": records.SCHEMA_VERSION,
+        "run_id": run_id,
+        "sequence": int(run_id.replace("-", "")),
+        "pipeline": "clothes",
+        "began": "2026-01-01T00:00:00+00:00",
+        "status": "completed",
+        "verdict": "pushed",
+        "failure": None,
+        **values,
+    }
+
+
+def keep(output_dir, run_id, pipeline="clothes", **values):
     folder = output_dir / pipeline / "runs" / run_id
     folder.mkdir(parents=True)
-    records.write_receipt(folder, {"run_id": run_id, "pipeline": pipeline})
+    records.write_receipt(folder, receipt_of(run_id, pipeline=pipeline, **values))
     return folder
 
 
@@ -31,7 +46,41 @@ def test_without_an_output_folder_there_are_no_receipts(tmp_path):
     assert records.read_receipts(tmp_path / "absent") == []
 
 
-@pytest.mark.parametrize("content", [b"", b'{"run_id": "2026', b"\xff\xfe"])
+def test_runs_are_in_the_order_in_which_they_began_whatever_the_clock_said(tmp_path):
+    """The second run was made under a clock set to the future, the last under one set back."""
+    ids = ("20260101-000000", "20991231-000000", "20260102-000000", "20200101-000000")
+    for sequence, run_id in enumerate(ids, 1):
+        keep(tmp_path, run_id, sequence=sequence)
+    assert [r["run_id"] for r in records.read_receipts(tmp_path)] == list(ids)
+    assert records.find_receipt(tmp_path, "latest")["run_id"] == ids[-1]
+
+
+def test_the_next_run_comes_after_all_others_below_the_output_folder(tmp_path):
+    assert records.next_sequence(tmp_path) == 1
+    keep(tmp_path, "20260101-000000", "clothes", sequence=7)
+    keep(tmp_path, "20260102-000000", "shoes", sequence=3)
+    assert records.next_sequence(tmp_path) == 8
+    keep(tmp_path, "20260103-000000", "shoes", sequence=11, schema_version=99)
+    assert records.next_sequence(tmp_path) == 12
+
+
+@pytest.mark.parametrize(
+    ("version", "told"),
+    [(99, "has version 99, of a later project; this one knows version 2. Update"), (1, "earlier")],
+)
+def test_a_receipt_of_another_version_is_told_of_in_a_sentence(tmp_path, caplog, version, told):
+    folder = keep(tmp_path, "20260102-000000")
+    records.write_receipt(folder, {"schema_version": version, "runs": "of another form"})
+    keep(tmp_path, "20260101-000000")
+    assert records.find_receipt(tmp_path, "latest")["run_id"] == "20260101-000000"
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line.startswith(str(folder / "receipt.json"))
+    assert told in line
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"run_id": "2026', b"\xff\xfe", b"[]", b"{}", b'{"schema_version": 2}']
+)
 def test_a_damaged_receipt_is_told_of_once_and_hides_no_other(tmp_path, caplog, content):
     damaged = keep(tmp_path, "20260102-000000") / "receipt.json"
     keep(tmp_path, "20260101-000000")
@@ -45,7 +94,7 @@ def test_a_damaged_receipt_is_told_of_once_and_hides_no_other(tmp_path, caplog, 
 
 def test_a_receipt_is_replaced_and_leaves_nothing_beside_it(tmp_path):
     folder = keep(tmp_path, "20260101-000000")
-    records.write_receipt(folder, {"run_id": "20260101-000000", "class": "Bäg"})
+    records.write_receipt(folder, receipt_of(**{"class": "Bäg"}))
     assert records.read_receipts(tmp_path)[0]["class"] == "Bäg"
     assert [path.name for path in folder.iterdir()] == ["receipt.json"]
 

@@ -136,7 +136,7 @@ class MadeRun:
         found = self.receipt
         entries = [("accuracy", "overall", found["test_accuracy"], accuracy)]
         entries += [
-            ("recall", name, scores["recall"], recall)
+            ("recall", name, scores["recall"] if scores["support"] else None, recall)
             for name, scores in found["per_class"].items()
         ]
         if self.baseline is not None:
@@ -145,7 +145,10 @@ class MadeRun:
             entries.append(("accuracy against the served model", "overall", change, -drop))
         keys = ("metric", "slice", "value", "threshold")
         found["gates"] = [
-            {**dict(zip(keys, entry, strict=True)), "passed": bool(entry[2] >= entry[3])}
+            {
+                **dict(zip(keys, entry, strict=True)),
+                "passed": entry[2] is not None and bool(entry[2] >= entry[3]),
+            }
             for entry in entries
         ]
         passed = all(gate["passed"] for gate in found["gates"])
@@ -325,6 +328,7 @@ def _receipt(run_id: str, locations: Locations) -> dict[str, Any]:
         ImageSchema(PIXELS, PIXELS, 1, CLASSES),
         locations,
         "float32",
+        served_version=0,
     )
     began = datetime.datetime.strptime(run_id, "%Y%m%d-%H%M%S").replace(tzinfo=datetime.UTC)
     request = Request(
@@ -336,10 +340,13 @@ def _receipt(run_id: str, locations: Locations) -> dict[str, Any]:
         use_cache=True,
         force=False,
         output_dir=locations.root.parent,
+        new_line=False,
         verbose=False,
         command="python pipeline_runner.py run",
     )
-    return receipts.begun(run_id, began, prepared, request, "9" * 64)
+    # In the order of their ids.
+    sequence = int(run_id.replace("-", ""))
+    return receipts.begun(run_id, sequence, began, prepared, request, "9" * 64)
 
 
 def build_run(

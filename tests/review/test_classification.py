@@ -110,8 +110,15 @@ def test_a_class_without_test_images_is_not_the_worst(made_run, making):
     dress = next(row for row in summary.report.classes if row.name == "Dress")
     assert (dress.support, dress.recall.interval.low, dress.recall.interval.high) == (0, 0, 1)
     gate = next(gate for gate in summary.gates if gate.slice == "Dress")
-    assert (gate.interval, gate.noise, gate.passed) == (None, None, False)
-    assert "the test split has no image of it" in gate.sentence
+    assert (gate.value, gate.margin, gate.interval) == (None, None, None)
+    assert (gate.noise, gate.passed) == (None, False)
+    assert gate.sentence == (
+        "Recall of Dress was not measured: the test split has no image of it; expected at least "
+        "0.600."
+    )
+    assert summary.verdict.headline == (
+        "Refused: the recall of Dress was not measured. Nothing was pushed."
+    )
 
 
 def test_markup_in_names_stays_as_it_is(made_run, making):

@@ -124,4 +124,18 @@ def test_no_gate_is_told_where_none_was_judged(made_run):
     made_run.end_in("Evaluator", "disk full")
     summary = made_run.collect()
     assert summary.gates is None
-    assert summary.missing["gates"] == "Evaluator failed, so there is nothing of it to show."
+    assert summary.missing["gates"] == "Blessing did not run: the run failed in Evaluator."
+
+
+def test_a_served_model_that_was_not_compared_is_a_refusal(made_run):
+    entry = next(e for e in made_run.receipt["gates"] if "served" in e["metric"])
+    entry |= {"value": None, "passed": False}
+    made_run.receipt |= {"verdict": "refused", "pushed_version": None}
+    summary = made_run.collect()
+    gate = gate_of(summary, "accuracy against the served model")
+    assert (gate.value, gate.margin, gate.passed) == (None, None, False)
+    assert gate.sentence.startswith("The new model was not compared with the served one; expected")
+    assert summary.verdict.headline == (
+        "Refused: the new model was not compared with the served one. Nothing was pushed."
+    )
+    assert "What was not measured does not pass." in summary.verdict.advice

@@ -79,15 +79,19 @@ def test_outside_of_a_checkout_there_is_no_revision_to_check_out(made_run):
 
 def test_the_history_ends_with_this_run_and_has_intervals(made_run):
     receipt = made_run.receipt
-    earlier = {**receipt, "run_id": "20250101-000000", "confusion": [], "verdict": "none"}
-    made_run.others = [earlier, {**earlier, "run_id": "20240101-000000"}]
+    earlier = {**receipt, "sequence": 2, "confusion": [], "verdict": "none"}
+    # The second of them under a clock that was set to the future.
+    others = ({"run_id": "20990101-000000"}, {"run_id": "20240101-000000", "sequence": 1})
+    made_run.others = [{**earlier, **other} for other in others]
     found = made_run.collect().history
-    assert [run.id[:4] for run in found] == ["2024", "2025", "2026"]
+    assert [run.id[:4] for run in found] == ["2024", "2099", "2026"]
     assert [run.accuracy is None for run in found] == [True, True, False]
     assert found[-1].accuracy == made_run.collect().report.accuracy
 
 
 def test_the_history_holds_no_more_than_a_hundred_runs(made_run):
-    made_run.others = [{**made_run.receipt, "run_id": f"2025{n:04d}-000000"} for n in range(150)]
+    made_run.others = [
+        {**made_run.receipt, "run_id": f"2025{n:04d}-000000", "sequence": n + 1} for n in range(150)
+    ]
     found = made_run.collect().history
     assert (len(found), found[0].id, found[-1].id) == (100, "20250051-000000", "20260101-000000")

@@ -33,6 +33,14 @@ def test_the_first_model(make_run):
     assert found.advice.startswith("No model was served before")
 
 
+def test_a_new_line_of_models(make_run):
+    made = make_run(served=False)
+    made.receipt["request"]["new_line"] = True
+    summary = made.collect()
+    assert summary.verdict.advice.startswith("The run began a new line of models")
+    assert summary.missing["comparison"].startswith("This run began a new line of models, so")
+
+
 def test_a_model_that_is_worse_but_pushed(made_run, making):
     swap(made_run, making)
     made_run.judge(drop=1.0)

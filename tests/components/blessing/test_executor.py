@@ -1,78 +1,334 @@
-"""The joint blessing: given where every evaluation with gates gives its own, and nowhere else."""
+"""Blessing: a model is blessed where every declared gate was judged and passed, and nowhere else.
 
+TFMA is asked as Evaluator asks it: its own functions validate what is measured. The property test
+makes up the measurements; the tests below it have TFMA measure answers.
+"""
+
+import json
+import math
 from pathlib import Path
 
+import hypothesis
+import numpy as np
 import pytest
+import tensorflow_model_analysis as tfma
+from google.protobuf import json_format
+from hypothesis import strategies
+from tensorflow_model_analysis.evaluators import metrics_validator
+from tensorflow_model_analysis.metrics import metric_types
+from tensorflow_model_analysis.proto import metrics_for_slice_pb2, validation_result_pb2
 from tfx.components.pusher import executor as pusher_executor
-from tfx.types import standard_artifacts
+from tfx.components.util import examples_utils
+from tfx.proto import example_gen_pb2
+from tfx.types import artifact_utils, standard_artifacts
 
+import components.evaluation_metrics  # noqa: F401  registers the metric that the gates name
+from components import features
+from components import gates as gate_types
+from components.blessing import measurement
 from components.blessing.executor import Executor
+from components.blessing.judgement import JudgementError
+from components.evaluator.executor import Executor as Evaluator
+from components.examples import Split
+from components.image_schema import ImageSchema
+from components.predictions.executor import write, write_answers
+from pipeline import config, gates
+from pipeline.runners.engine import NODE_ARGUMENTS
 
-YES, NO, UNDECIDED = 1, 0, None
+CLASSES = ("bag", "boot", "hat")
+ROBUST = ["robustness.enabled=true", "robustness.accuracy_1=0.4", "robustness.accuracy_3=0.2"]
+METRIC = "sparse_categorical_accuracy"
+# What TFMA may have found of a slice: nothing at all, no figure, or a figure.
+FIGURES = strategies.one_of(
+    strategies.none(),
+    strategies.sampled_from([math.nan, math.inf, -math.inf, 0.0, 1.0]),
+    strategies.floats(0, 1),
+)
+THRESHOLDS = strategies.sampled_from([0, 0.3, 0.5, 1])
+
+
+class Measured:
+    """What TFMA would find where these are the accuracies, in the form in which it is read."""
+
+    def __init__(self, evaluation, figures, changes):
+        self._config = tfma.utils.update_eval_config_with_defaults(
+            evaluation, has_baseline=bool(changes), rubber_stamp=True
+        )
+        name = features.CANDIDATE if changes else ""
+        key = metric_types.MetricKey(METRIC, model_name=name)
+        change = metric_types.MetricKey(METRIC, model_name=features.CANDIDATE, is_diff=True)
+        self.slices = {}
+        for place, value in figures.items():
+            self.slices.setdefault(place, {})[key] = value
+        for place, value in changes.items():
+            self.slices.setdefault(place, {})[change] = value
+
+    def metrics(self):
+        for place, values in self.slices.items():
+            found = metrics_for_slice_pb2.MetricsForSlice(
+                slice_key=tfma.slicer.serialize_slice_key(place)
+            )
+            for key, value in values.items():
+                entry = found.metric_keys_and_values.add(key=key.to_proto())
+                entry.value.double_value.value = value
+            yield found
+
+    def validation(self):
+        """As TFMA's own steps make it: each slice validated, the results merged."""
+        whole = validation_result_pb2.ValidationResult(validation_ok=True)
+        for one in self.slices.items():
+            found = metrics_validator.validate_metrics(one, self._config)
+            whole.validation_ok &= found.validation_ok
+            whole.metric_validations_per_slice.extend(found.metric_validations_per_slice)
+            metrics_validator.merge_details(whole, found)
+        missing = metrics_validator.get_missing_slices(
+            whole.validation_details.slicing_details, self._config
+        )
+        whole.missing_slices.extend(missing)
+        whole.validation_ok &= not missing
+        return whole
 
 
 @pytest.fixture
-def join(tmp_path):
-    """Runs the node on blessings; returns its own."""
-    numbers = iter(range(100))
+def judge(tmp_path_factory):
+    """Runs the node; returns what Pusher makes of the blessing, and the gates beside it."""
 
-    def blessing(value, baseline=False):
-        found = standard_artifacts.ModelBlessing()
-        found.uri = str(tmp_path / f"blessing{next(numbers)}")
-        if value is not UNDECIDED:
-            found.set_int_custom_property("blessed", value)
-            found.set_string_custom_property("current_model", "/models/8")
-            found.set_int_custom_property("current_model_id", 8)
-        if baseline:
-            found.set_string_custom_property("baseline_model", "/models/3")
-            found.set_int_custom_property("baseline_model_id", 3)
-        return found
-
-    def run(evaluation, *robustness, baseline=False):
+    def run(declared, clean, corrupted, served_version, baseline, monkeypatch):
+        folder = tmp_path_factory.mktemp("blessing")
+        measured = {str(folder / "clean"): clean, str(folder / "corrupted"): corrupted}
+        # TFMA reads its results from files that only a Beam pipeline writes.
+        monkeypatch.setattr(measurement.tfma, "load_metrics", lambda uri: measured[uri].metrics())
+        monkeypatch.setattr(
+            measurement.tfma, "load_validation_result", lambda uri: measured[uri].validation()
+        )
         inputs = {
-            "evaluation_blessing": [blessing(evaluation, baseline)],
-            "robustness_blessing": [blessing(value) for value in robustness],
+            "model": [artifact(standard_artifacts.Model, folder / "model", 8)],
+            "evaluation": [artifact(standard_artifacts.ModelEvaluation, folder / "clean", 9)],
         }
-        output = blessing(UNDECIDED)
-        Executor().Do(inputs, {"blessing": [output]}, {})
-        return output
+        if corrupted:
+            found = artifact(standard_artifacts.ModelEvaluation, folder / "corrupted", 10)
+            inputs["robustness_evaluation"] = [found]
+        if baseline:
+            inputs["baseline_model"] = [artifact(standard_artifacts.Model, folder / "served", 3)]
+        return blessed(inputs, declared, served_version, folder)
 
     return run
 
 
-@pytest.mark.parametrize(
-    ("evaluation", "robustness", "expected"),
-    [
-        (YES, [YES], True),
-        (YES, [NO], False),
-        (NO, [YES], False),
-        (NO, [NO], False),
-        (YES, [], True),
-        (NO, [], False),
-        (YES, [UNDECIDED], False),
-        (UNDECIDED, [YES], False),
-        (UNDECIDED, [], False),
-    ],
+def artifact(kind, folder, number):
+    found = kind()
+    found.uri, found.id = str(folder), number
+    return found
+
+
+def blessed(inputs, declared, served_version, folder):
+    blessing = artifact(standard_artifacts.ModelBlessing, folder / "blessing", 11)
+    parameters = {
+        "gates": gate_types.declared_to_json(declared),
+        "served_version": served_version,
+    }
+    Executor().Do(inputs, {"blessing": [blessing]}, parameters)
+    text = Path(blessing.uri, features.GATES_FILE).read_text(encoding="utf-8")
+    pushed = pusher_executor.Executor().CheckBlessing({"model_blessing": [blessing]})
+    return pushed, gate_types.judged_from_json(text), blessing
+
+
+@strategies.composite
+def evaluations(draw):
+    """Declared gates, and what was measured for them: any slice may be absent or without figure."""
+    asked = ROBUST if draw(strategies.booleans()) else []
+    assignments = [f"gates.{key}={draw(THRESHOLDS)}" for key in ("accuracy", "class_recall")]
+    loaded = config.load("default", [*asked, *assignments])
+    declared = gates.declared(loaded, CLASSES)
+    # Half of them good but for a slice here and there: or all gates would hardly ever pass.
+    odd = strategies.integers(0, 9).map(bool) if draw(strategies.booleans()) else strategies.just(0)
+    figures = {gate: 1.0 if draw(odd) else draw(FIGURES) for gate in declared}
+    return declared, {gate: figure for gate, figure in figures.items() if figure is not None}
+
+
+def by_slice(figures, *metrics):
+    return {gate.features: value for gate, value in figures.items() if gate.metric in metrics}
+
+
+@hypothesis.given(evaluations(), strategies.booleans(), strategies.booleans())
+@hypothesis.settings(
+    max_examples=300, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
-def test_all_that_are_asked_must_agree(join, evaluation, robustness, expected):
-    found = join(evaluation, *robustness)
-    assert found.get_int_custom_property("blessed") == int(expected)
-    (file,) = Path(found.uri).iterdir()
-    assert file.name == ("BLESSED" if expected else "NOT_BLESSED")
-    # As Pusher reads it.
-    pusher = pusher_executor.Executor()
-    assert pusher.CheckBlessing({"model_blessing": [found]}) == expected
+def test_pushed_means_that_every_declared_gate_was_judged_and_passed(
+    judge, evaluation, is_served, has_artifact
+):
+    declared, figures = evaluation
+    compared = is_served and has_artifact
+    alone = by_slice(figures, gate_types.ACCURACY, gate_types.RECALL)
+    # TFMA compares on every slice that there is; the gate is on all images alone.
+    changes = {place: 0.0 for place in alone if place} | by_slice(figures, gate_types.CHANGE)
+    clean = Measured(
+        gates.evaluation_config(declared),
+        alone,
+        changes if compared else {},
+    )
+    robust = [gate for gate in declared if gate.metric == gate_types.CORRUPTION]
+    corrupted = robust and Measured(
+        gates.robustness_evaluation_config(declared), by_slice(figures, gate_types.CORRUPTION), {}
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        pushed, judged, _ = judge(
+            declared, clean, corrupted, 17 if is_served else 0, compared, patch
+        )
+    due = [gate for gate in declared if is_served or gate.metric != gate_types.CHANGE]
+    told = [(gate.metric, gate.slice, gate.threshold) for gate in judged]
+    assert told == [(gate.metric, gate.slice, gate.threshold) for gate in due]
+    reached = [
+        (gate.metric != gate_types.CHANGE or compared)
+        and math.isfinite(figures.get(gate, math.nan))
+        and figures[gate] >= gate.threshold
+        for gate in due
+    ]
+    assert [gate.passed for gate in judged] == reached
+    assert pushed == all(reached)
 
 
-def test_it_names_the_model_that_was_judged_and_the_one_it_was_compared_with(join):
-    found = join(YES, YES, baseline=True)
-    assert found.get_string_custom_property("current_model") == "/models/8"
-    assert found.get_int_custom_property("current_model_id") == 8
-    assert found.get_string_custom_property("baseline_model") == "/models/3"
-    assert found.get_int_custom_property("baseline_model_id") == 3
+def clean_measured(declared, **validation):
+    figures = {gate.features: 1.0 for gate in declared if gate.metric != gate_types.CHANGE}
+    found = Measured(gates.evaluation_config(declared), figures, {})
+    whole = found.validation()
+    whole.MergeFrom(validation_result_pb2.ValidationResult(**validation))
+    found.validation = lambda: whole
+    return found
 
 
-def test_without_a_served_model_it_names_none(join):
-    found = join(YES, YES)
-    assert not found.has_custom_property("baseline_model")
-    assert not found.has_custom_property("baseline_model_id")
+def test_a_refusal_that_no_gate_shows_fails_the_node(judge, monkeypatch):
+    declared = gates.declared(config.load("default"), CLASSES)
+    clean = clean_measured(declared)
+    clean.validation().validation_ok = False
+    with pytest.raises(JudgementError, match="all 4 gates pass"):
+        judge(declared, clean, None, 0, False, monkeypatch)
+
+
+def test_the_blessing_names_the_models_that_it_is_about(judge, monkeypatch):
+    declared = gates.declared(config.load("default"), CLASSES)
+    pushed, _, blessing = judge(declared, clean_measured(declared), None, 0, False, monkeypatch)
+    assert pushed
+    assert blessing.get_int_custom_property("current_model_id") == 8
+    assert blessing.get_string_custom_property("current_model").endswith("/model")
+    assert not blessing.has_custom_property("baseline_model")
+    pushed, _, blessing = judge(declared, clean_measured(declared), None, 0, True, monkeypatch)
+    # It was there, and TFMA did not compare with it.
+    assert not pushed
+    assert blessing.get_int_custom_property("baseline_model_id") == 3
+
+
+COUNT = 120
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """Labels, and answers that are right and ones that are not, float32 [COUNT, classes]."""
+    random = np.random.default_rng(5)
+    labels = random.integers(0, len(CLASSES), COUNT)
+    odds = random.random((COUNT, len(CLASSES)), np.float32)
+    right = odds.copy()
+    right[np.arange(COUNT), labels] += 1
+    return labels, *(each / each.sum(axis=1, keepdims=True) for each in (right, odds))
+
+
+@pytest.fixture
+def evaluate(tmp_path):
+    """Has Evaluator measure answers, and Blessing judge them by the gates of a configuration."""
+
+    def run(labels, answered, served_version=0, assignments=()):
+        declared = gates.declared(config.load("default", assignments), CLASSES)
+        inputs = {
+            "examples": [predictions(tmp_path / "predictions", labels, answered)],
+            "model": [artifact(standard_artifacts.Model, tmp_path / "model", 8)],
+        }
+        if features.BASELINE in answered:
+            served = artifact(standard_artifacts.Model, tmp_path / "served", 3)
+            inputs["baseline_model"] = [served]
+        evaluation = artifact(standard_artifacts.ModelEvaluation, tmp_path / "evaluation", 9)
+        stock = artifact(standard_artifacts.ModelBlessing, tmp_path / "stock", 10)
+        parameters = {
+            "eval_config": json_format.MessageToJson(
+                gates.evaluation_config(declared), preserving_proto_field_name=True
+            ),
+            "example_splits": json.dumps([features.TEST_SPLIT]),
+        }
+        context = Evaluator.Context(
+            beam_pipeline_args=NODE_ARGUMENTS, tmp_dir=str(tmp_path / "tmp")
+        )
+        Evaluator(context).Do(inputs, {"evaluation": [evaluation], "blessing": [stock]}, parameters)
+        pushed, judged, _ = blessed(
+            {**inputs, "evaluation": [evaluation]}, declared, served_version, tmp_path
+        )
+        return pushed, {(gate.metric, gate.slice): gate for gate in judged}
+
+    return run
+
+
+def predictions(folder, labels, answered):
+    """An artifact as Predictions writes it."""
+    found = artifact(standard_artifacts.Examples, folder, 7)
+    found.split_names = artifact_utils.encode_split_names([features.TEST_SPLIT])
+    parquet = example_gen_pb2.PayloadFormat.FORMAT_PARQUET
+    examples_utils.set_payload_format(found, parquet)
+    test = folder / f"Split-{features.TEST_SPLIT}"
+    test.mkdir(parents=True)
+    ids = np.array([f"t10k-{n:08d}".encode() for n in range(len(labels))], dtype=object)
+    split = Split(np.zeros((len(labels), 12), np.uint8), labels, ids)
+    write(str(folder / features.PREDICTIONS_FILE), split, answered, ImageSchema(3, 4, 1, CLASSES))
+    write_answers(str(test / features.ANSWERS_FILE), labels, answered)
+    return found
+
+
+def test_a_good_first_model_is_pushed_without_a_comparison(answers, evaluate):
+    labels, right, _ = answers
+    pushed, judged = evaluate(labels, {features.CANDIDATE: right})
+    assert pushed
+    assert len(judged) == 1 + len(CLASSES)
+    assert all(gate.value == 1 for gate in judged.values())
+
+
+def test_a_model_better_than_the_served_one_is_pushed(answers, evaluate):
+    labels, right, wrong = answers
+    pushed, judged = evaluate(labels, {features.CANDIDATE: right, features.BASELINE: wrong}, 17)
+    assert pushed
+    change = judged[gate_types.CHANGE, gate_types.OVERALL]
+    assert change.value == pytest.approx((wrong.argmax(axis=1) != labels).mean())
+
+
+def test_a_model_worse_than_the_served_one_is_refused(answers, evaluate):
+    labels, right, wrong = answers
+    pushed, judged = evaluate(
+        labels,
+        {features.CANDIDATE: wrong, features.BASELINE: right},
+        17,
+        ["gates.accuracy=0", "gates.class_recall=0"],
+    )
+    assert not pushed
+    assert [key for key, gate in judged.items() if not gate.passed] == [
+        (gate_types.CHANGE, gate_types.OVERALL)
+    ]
+
+
+@pytest.mark.parametrize("least", [0, 0.6])
+def test_a_class_without_test_images_is_refused_however_low_its_gate(least, answers, evaluate):
+    """The hole that let it through: TFMA judges slices by key, and an absent one is no slice."""
+    labels, right, _ = answers
+    kept = labels != 2
+    pushed, judged = evaluate(
+        labels[kept], {features.CANDIDATE: right[kept]}, 0, [f"gates.class_recall={least}"]
+    )
+    assert not pushed
+    assert [(key, gate.value) for key, gate in judged.items() if not gate.passed] == [
+        ((gate_types.RECALL, "hat"), None)
+    ]
+
+
+def test_a_served_model_that_was_not_compared_is_refused(answers, evaluate):
+    """TFX then leaves the comparison out and blesses."""
+    labels, right, _ = answers
+    pushed, judged = evaluate(labels, {features.CANDIDATE: right}, 17)
+    assert not pushed
+    assert [(key, gate.value) for key, gate in judged.items() if not gate.passed] == [
+        ((gate_types.CHANGE, gate_types.OVERALL), None)
+    ]

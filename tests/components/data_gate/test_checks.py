@@ -187,3 +187,98 @@ def test_an_anomaly_is_not_taken_for_drift(compared):
 
 def test_without_a_served_model_there_is_no_drift_to_tell():
     assert checks.drifts(anomalies_pb2.Anomalies()) == []
+
+
+@pytest.fixture
+def constancy(catalogue_of):
+    """What is found in training images [N, bytes] with labels, of the classes bag, boot and hat."""
+
+    def find(labels, values):
+        ids = [f"train-{n:02d}".encode() for n in range(len(labels))]
+        one = images(9), [0]
+        found = catalogue_of(
+            train=(values, labels, ids), val=(*one, [b"val-00"]), test=(*one, [b"test-00"])
+        )
+        return checks.constancy_findings(found, found.first_equal(), ("bag", "boot", "hat"))
+
+    return find
+
+
+def test_training_images_that_differ_within_each_class_pass(constancy):
+    assert constancy([0, 0, 1, 1, 2, 2], images(1, 2, 3, 4, 5, 6)) == []
+
+
+def test_training_images_that_are_all_the_same_are_one_finding(constancy):
+    (found,) = constancy([0, 0, 1, 1, 2, 2], images(5, 5, 5, 5, 5, 5))
+    assert found.check == checks.EQUAL_IMAGES
+    assert found.line.startswith("all 6 training images are equal, byte by byte; expected")
+    assert "data_gate.equal_images=warn" in found.line
+
+
+def test_a_class_whose_images_are_all_the_same_is_named(constancy):
+    (found,) = constancy([0, 0, 1, 1, 1, 2, 2], images(1, 2, 7, 7, 7, 5, 5))
+    assert found.check == checks.CONSTANT_CLASS
+    assert "in 2 of 3 classes: boot (3 images), hat (2 images); expected" in found.line
+    assert "data_gate.constant_class=warn" in found.line
+
+
+def test_of_a_single_image_nothing_is_said(constancy):
+    assert constancy([0, 0, 1, 2, 2], images(1, 2, 3, 4, 5)) == []
+
+
+@pytest.fixture
+def brightness(catalogue_of):
+    """What is found in training and test images [N, bytes]."""
+
+    def find(train, test):
+        splits = {"train": train, "val": images(9), "test": test}
+        return checks.brightness_findings(
+            catalogue_of(
+                **{
+                    name: (
+                        values,
+                        [0] * len(values),
+                        [f"{name}-{n:04d}".encode() for n in range(len(values))],
+                    )
+                    for name, values in splits.items()
+                }
+            )
+        )
+
+    return find
+
+
+def drawn(seed, mean, spread, count=200):
+    """Images whose brightness varies about a mean."""
+    values = np.random.default_rng(seed).normal(mean, spread, (count, 1)) * np.ones(4)
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        pytest.param(drawn(1, 73, 35), drawn(2, 73, 35), id="alike"),
+        pytest.param(drawn(1, 73, 35), drawn(2, 100, 35), id="a little brighter"),
+        pytest.param(drawn(1, 200, 20), drawn(2, 180, 20), id="dark on bright"),
+        pytest.param(drawn(1, 3, 5, 10), drawn(2, 8, 30, 10), id="chance among a few"),
+    ],
+)
+def test_halves_of_about_the_same_brightness_pass(brightness, train, test):
+    assert brightness(train, test) == []
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        pytest.param(drawn(1, 73, 35), 255 - drawn(2, 73, 35), id="inverted"),
+        pytest.param(drawn(1, 73, 35), drawn(2, 73, 35) // 255, id="scaled to 0 to 1"),
+        pytest.param(drawn(1, 12, 4) // 12, drawn(2, 12, 4), id="scaled, and dark"),
+        pytest.param(drawn(1, 73, 35), images(*[0] * 200), id="black"),
+    ],
+)
+def test_a_half_that_is_inverted_or_scaled_is_found(brightness, train, test):
+    (found,) = brightness(train, test)
+    assert found.check == checks.BRIGHTNESS
+    assert f"training images is {train.mean():.1f} and" in found.line
+    assert f"test images {test.mean():.1f}, of 255" in found.line
+    assert "data_gate.brightness=warn" in found.line

@@ -144,7 +144,7 @@ def test_a_single_pair_is_read_as_well(generate, pairs):
 
 
 def test_a_class_that_all_pairs_together_have_too_few_of_is_refused(generate):
-    with pytest.raises(split.SplitError, match="class 1 has 2 training images"):
+    with pytest.raises(split.SplitError, match=r"class 1 \(label 1\) has 2 training images"):
         generate(["span-2-train"])
 
 

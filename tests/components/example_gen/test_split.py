@@ -89,15 +89,48 @@ def test_further_spans_move_none_from_training_to_validation(spans, further, per
     assert not (after & ~before).any()
 
 
+CLASS_COUNT = 4
+COUNTS = strategies.lists(strategies.integers(0, 6), min_size=CLASS_COUNT, max_size=CLASS_COUNT)
+
+
+@hypothesis.given(COUNTS, COUNTS, strategies.integers(1, 4))
+def test_every_class_must_have_images_in_every_split(trained, tested, per_class):
+    """Whatever is absent is refused by name; what passes is in `train`, `val` and `test`."""
+    train, test = (np.repeat(np.arange(CLASS_COUNT), counts) for counts in (trained, tested))
+    names = ("alpha", "beta", "gamma", "delta")
+    try:
+        split.check_classes(train, test, per_class, names)
+    except split.SplitError as error:
+        faulty = {
+            name
+            for name, some, seen in zip(names, trained, tested, strict=True)
+            if some <= per_class or not seen
+        }
+        assert any(f"{name} (label {names.index(name)})" in str(error) for name in faulty)
+        assert not any(name in str(error) for name in set(names) - faulty)
+        return
+    validation = chosen(train, per_class)
+    for part in (train[validation], train[~validation], test):
+        assert set(part) == set(range(CLASS_COUNT))
+
+
 @pytest.mark.parametrize("per_class", [3, 4])
 def test_a_class_that_would_have_no_training_image_is_refused(per_class):
-    labels = np.array([0] * 9 + [7] * 3)
+    labels = np.array([0] * 9 + [1] * 3)
     with pytest.raises(split.SplitError) as caught:
-        chosen(labels, per_class)
+        split.check_classes(labels, labels, per_class, ("bag", "hat"))
     message = str(caught.value)
-    assert "class 7 has 3 training images" in message
+    assert "class hat (label 1) has 3 training images" in message
     assert f"split.validation_per_class={per_class}" in message
     assert "Set a smaller" in message
+
+
+def test_many_absent_classes_are_counted_and_some_are_named():
+    names = tuple(f"class{number}" for number in range(40))
+    with pytest.raises(split.SplitError) as caught:
+        split.check_classes(np.zeros(9, int), np.zeros(9, int), 1, names)
+    assert "39 classes have too few training images: class1 (label 1) 0" in str(caught.value)
+    assert "class11 " not in str(caught.value)
 
 
 def test_ids_are_names_with_positions_and_sort_in_their_order():

@@ -1,14 +1,23 @@
 """What a run on a cluster hands to the next: the served model, and what is kept of it."""
 
+import dataclasses
+import json
+import shutil
+
 import pytest
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from components.image_schema import ImageSchema
 from components.kubeflow import served_model
+from components.kubeflow.component import ServedModel
 from components.pusher import versions
+from components.pusher.executor import Executor
+from components.pusher.served import UnreadableModelError
 
 EXPORT = "Format-Serving"
+SCHEMA = ImageSchema(28, 28, 1, ("Shirt", "Boot"))
 
 
 @pytest.fixture
@@ -25,7 +34,10 @@ def make_model(tmp_path):
         model.uri = str(tmp_path / name)
         export = tmp_path / name / EXPORT
         (export / "variables").mkdir(parents=True)
+        (export / "assets.extra").mkdir()
         (export / "saved_model.pb").write_text(f"graph of {name}")
+        description = {"image_shape": SCHEMA.shape, "class_names": SCHEMA.class_names}
+        (export / "assets.extra" / "image_schema.json").write_text(json.dumps(description))
         (export / "variables" / "data").write_text(f"weights of {name}")
         (tmp_path / name / "statistics").write_text(f"statistics of {name}")
         return model
@@ -43,7 +55,7 @@ def push(serving):
         pushed = standard_artifacts.PushedModel()
         filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=str(serving))
         destination = pusher_pb2.PushDestination(filesystem=filesystem)
-        served_model.KeepingPusher().Do(
+        Executor().Do(
             {"model": [model], "model_blessing": [blessing]},
             {"pushed_model": [pushed]},
             {"push_destination": proto_utils.proto_to_json(destination)},
@@ -57,10 +69,11 @@ def push(serving):
 def ask(serving, tmp_path):
     """Runs the node that finds the served model; returns what it made."""
 
-    def run(name="found"):
+    def run(name="found", schema=SCHEMA):
         model = standard_artifacts.Model()
         model.uri = str(tmp_path / name)
-        served_model.Executor().Do({}, {"model": [model]}, {"serving": str(serving)})
+        parameters = ServedModel(str(serving), schema).exec_properties
+        served_model.Executor().Do({}, {"model": [model]}, parameters)
         return model
 
     return run
@@ -104,9 +117,10 @@ def test_readers_of_the_folder_see_versions_alone(make_model, push, serving):
 def test_a_version_of_which_nothing_was_kept_is_found_by_its_export(
     make_model, push, ask, serving, tmp_path
 ):
-    """As after a rollback, or where a push was cut short before the rest was copied."""
+    """As where somebody put it there by hand."""
     push(make_model("first"))
-    versions.publish(tmp_path / "first" / EXPORT, serving)
+    version = versions.publish(tmp_path / "first" / EXPORT, serving)
+    shutil.rmtree(versions.kept_folder(serving, version))
     ask()
     expected = {
         f"{EXPORT}/{name}": text for name, text in files(tmp_path / "first" / EXPORT).items()
@@ -125,3 +139,18 @@ def test_it_keeps_files_as_long_as_their_version_is_served(
     versions.withdraw(serving, int(first))
     third = push(make_model("third")).get_string_custom_property("pushed_version")
     assert [path.name for path in (serving / ".kept").iterdir()] == [third]
+
+
+def test_a_served_model_that_was_damaged_is_refused(make_model, push, ask, serving):
+    push(make_model("first"))
+    (export,) = (serving / str(version) for version in versions.served_versions(serving))
+    (export / "saved_model.pb").write_text("damaged")
+    with pytest.raises(UnreadableModelError, match="not those that were published"):
+        ask()
+
+
+@pytest.mark.parametrize("change", [{"height": 14}, {"class_names": ("Shirt", "Bag")}])
+def test_a_served_model_for_another_task_is_refused(make_model, push, ask, change):
+    push(make_model("first"))
+    with pytest.raises(served_model.OtherTaskError, match=r"is for .*; the schema is for .*-dir"):
+        ask(schema=dataclasses.replace(SCHEMA, **change))

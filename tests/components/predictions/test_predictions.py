@@ -73,3 +73,12 @@ def test_tfma_is_given_labels_and_answers_as_lists(split, answers, tmp_path):
     assert list(columns) == ["label", "candidate"]
     assert columns["label"] == [[label] for label in split.labels]
     assert np.array_equal(np.array(columns["candidate"], np.float32), answers)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_answer_that_is_no_number_is_refused_and_told(split, answers, value):
+    executor.check_finite(answers, split.ids)
+    answers[7, 1] = answers[9, 0] = value
+    with pytest.raises(executor.AnswerError) as refusal:
+        executor.check_finite(answers, split.ids)
+    assert "to 2 of 60 test images, t10k-00000007 the first" in str(refusal.value)

@@ -1,6 +1,10 @@
 """What the tests of the pusher share: small exports."""
 
+import json
+
 import pytest
+
+DESCRIPTION = {"image_shape": [28, 28, 1], "class_names": ["Shirt", "Boot"]}
 
 
 @pytest.fixture
@@ -12,7 +16,7 @@ def make_export():
         (folder / "assets.extra").mkdir()
         (folder / "saved_model.pb").write_bytes(b"graph")
         (folder / "variables" / "variables.data").write_bytes(weights * 10_000)
-        (folder / "assets.extra" / "image_schema.json").write_text("{}")
+        (folder / "assets.extra" / "image_schema.json").write_text(json.dumps(DESCRIPTION))
         return folder
 
     return make

@@ -9,12 +9,17 @@ import time
 import pytest
 
 from components.pusher import versions
+from components.pusher.served import read_version
 
 
 def files(folder):
     return {
         path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
     }
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture
@@ -124,7 +129,7 @@ def test_a_push_that_fails_leaves_what_is_served_as_it_was(
     with pytest.raises(OSError, match=r"No space left|No such file"):
         versions.publish(other, base)
     assert files(base) == before
-    assert [path.name for path in base.iterdir() if path.name.startswith(".")] == []
+    assert versions.unfinished(base) == []
 
 
 def test_an_export_that_is_gone_is_not_published(base, tmp_path):
@@ -170,7 +175,8 @@ def test_the_digest_changes_with_the_place_of_a_boundary(tmp_path):
 def test_a_version_that_is_withdrawn_is_gone(export, base):
     first, second = (versions.publish(export, base) for _ in range(2))
     versions.withdraw(base, first)
-    assert [path.name for path in base.iterdir()] == [str(second)]
+    assert names(base) == [".kept", str(second)]
+    assert names(base / ".kept") == [str(second)]
 
 
 def test_no_reader_sees_what_a_killed_withdrawal_left(export, base, monkeypatch):
@@ -183,6 +189,105 @@ def test_no_reader_sees_what_a_killed_withdrawal_left(export, base, monkeypatch)
         patch.setattr(shutil, "rmtree", killed)
         versions.withdraw(base, first)
     assert versions.served_versions(base) == [second]
-    assert len(versions.unfinished(base)) == 1
+    assert len(versions.unfinished(base)) == 2
     versions.remove_unfinished(base)
-    assert [path.name for path in base.iterdir()] == [str(second)]
+    assert names(base) == [".kept", str(second)]
+    assert names(base / ".kept") == [str(second)]
+
+
+@pytest.fixture
+def beside(tmp_path):
+    """Files that lie beside an export in its model artifact."""
+    (tmp_path / "model").mkdir()
+    for name in ("golden.npz", "statistics"):
+        (tmp_path / "model" / name).write_text(f"{name} of the model")
+    return sorted((tmp_path / "model").iterdir())
+
+
+def test_what_lies_beside_an_export_is_kept_for_its_version(export, base, beside):
+    version = versions.publish(export, base, beside)
+    kept = files(versions.kept_folder(base, version))
+    assert {path.name: path.read_bytes() for path in beside}.items() <= {
+        path.name: content for path, content in kept.items()
+    }.items()
+    assert files(base / str(version)) == files(export)
+
+
+def test_kept_files_are_copies(export, base, beside):
+    """An artifact that is damaged in place does not damage them."""
+    version = versions.publish(export, base, beside)
+    for path in (*beside, export / "saved_model.pb"):
+        path.write_text("damaged in place")
+    assert read_version(base, version).kept
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: no handler of the code under test runs."""
+
+
+def killed_at(step, monkeypatch, base, act):
+    """Acts until the given rename below `base`; returns whether it came so far."""
+    renames = iter(range(1, 100))
+    rename = type(base).rename
+
+    def counting(self, target):
+        if next(renames) == step:
+            raise Killed
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(base), "rename", counting)
+        try:
+            act()
+        except Killed:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("step", range(1, 6))
+def test_a_push_that_is_killed_leaves_a_version_with_all_that_belongs_to_it_or_nothing(
+    export, base, beside, monkeypatch, step
+):
+    first = versions.publish(export, base, beside, "the first rollback")
+    before = files(base)
+    killed = killed_at(
+        step, monkeypatch, base, lambda: versions.publish(export, base, beside, "the second")
+    )
+    assert killed == (step < 4)
+    served = versions.served_versions(base)
+    versions.remove_unfinished(base)
+    assert versions.unfinished(base) == []
+    assert versions.served_versions(base) == served
+    for version in served:
+        assert read_version(base, version).kept
+    assert [int(path.stem) for path in versions.rollback_files(base)] == served
+    assert (files(base) == before) == (served == [first])
+
+
+def test_a_push_that_is_killed_after_its_version_was_seen_keeps_it_whole(
+    export, base, beside, monkeypatch
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(type(base), "rmdir", lambda _: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            versions.publish(export, base, beside, "rollback")
+    (version,) = versions.served_versions(base)
+    versions.remove_unfinished(base)
+    assert read_version(base, version).kept
+    assert len(versions.rollback_files(base)) == 1
+
+
+def test_the_record_of_a_rollback_outlives_its_version(export, base, beside):
+    version = versions.publish(export, base, beside, "why")
+    versions.withdraw(base, version)
+    (record,) = versions.rollback_files(base)
+    assert (record.stem, record.read_text()) == (str(version), "why")
+    assert not versions.kept_folder(base, version).exists()
+
+
+def test_files_are_kept_for_a_version_that_was_put_there_by_hand(export, base, beside):
+    shutil.copytree(export, base / "17")
+    assert read_version(base, 17).kept == ()
+    versions.keep(base, 17, beside)
+    assert {path.name for path in read_version(base, 17).kept} == {path.name for path in beside}
+    assert versions.unfinished(base) == []

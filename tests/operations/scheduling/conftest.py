@@ -17,6 +17,7 @@ from operations.scheduling.service import Service
 from operations.scheduling.state import read_state
 from operations.scheduling.timetable import Timetable
 from operations.scheduling.work import Work
+from pipeline import records
 from pipeline.locations import Locations
 
 BEGIN = datetime.datetime(2026, 11, 23, 2, 30, tzinfo=datetime.UTC)
@@ -110,6 +111,7 @@ class Commands:
       seen: what looks see.
       bad_input: what they find fault with; None where the input is sound.
       held: who they find at work; None where nobody is.
+      locked: how many of the next looks find the metadata store locked.
       runs: plans of the next runs.
       begun: time, data and force of each run.
       looks: time of each look.
@@ -121,6 +123,7 @@ class Commands:
         self.seen = Seen(data="/data", data_digest="first")
         self.bad_input = None
         self.held = None
+        self.locked = 0
         self.runs = []
         self.begun = []
         self.looks = []
@@ -128,6 +131,10 @@ class Commands:
     def look(self, answer, log):
         self.looks.append(self._clock.now())
         log.touch()
+        if self.locked:
+            self.locked -= 1
+            log.write_text("error: metadata.db is locked by another process\n")
+            return Child(Process(code=1, seconds=1), self._clock)
         refusal = self.bad_input or self.held
         if refusal:
             log.write_text(f"reading\nerror: {refusal}\n")
@@ -135,7 +142,8 @@ class Commands:
         answer.write_text(self.seen.model_dump_json())
         return Child(Process(seconds=1), self._clock)
 
-    def run(self, data, force, log):
+    def run(self, data, force, log, attempt):
+        self.attempt = attempt
         self.begun.append((self._clock.now(), data, force))
         plan = self.runs.pop(0) if self.runs else self.pushing()
         if isinstance(plan, OSError):
@@ -153,6 +161,10 @@ class Commands:
 
         def write(code):
             receipt = {
+                "schema_version": records.SCHEMA_VERSION,
+                "sequence": len(self.begun),
+                "attempt": self.attempt,
+                "served_before": 17,
                 "run_id": f"{self.began:%Y%m%d-%H%M%S}",
                 "pipeline": "clothes",
                 "began": self.began.isoformat(timespec="seconds"),

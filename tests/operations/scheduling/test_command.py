@@ -205,7 +205,7 @@ def test_bad_input_of_a_schedule_that_has_begun_is_an_alarm(schedule, standing, 
     outcome = schedule("--once", "--set", "schema_file=absent.pbtxt")
     assert outcome.code == 2
     assert "absent.pbtxt cannot be read" in outcome.output
-    assert "alarm: no sound input" in outcome.output
+    assert "alarm: a run cannot begin" in outcome.output
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a ", "a\\"], ids=["line break", "space", "backslash"])

@@ -41,7 +41,7 @@ class Stubs:
     def look(self, answer, log):
         return ProcessGroup([sys.executable, "-c", look, str(answer)], log, {})
 
-    def run(self, data, force, log):
+    def run(self, data, force, log, attempt):
         return ProcessGroup([sys.executable, "-c", run], log, {})
 
 locations, clock, timetable = Locations(pathlib.Path(root)), SystemClock(), Timetable(cron, "UTC")

@@ -165,6 +165,55 @@ def test_a_crash_is_retried_and_at_last_an_alarm(world, lines, code, receipt, to
     assert world.metrics.alarms == ["run"]
 
 
+def test_a_locked_store_is_retried_and_at_last_an_alarm(world):
+    world.commands.locked = 1
+    world.serve("03:30", retries=1, backoff_seconds=1)
+    assert len(world.commands.begun) == 1
+    assert world.notifier.messages == []
+    world.commands.locked = 2
+    world.serve("04:30", retries=1, backoff_seconds=1)
+    ((title, text),) = world.notifier.messages
+    assert title == "clothes: a run broke off"
+    assert text.endswith("metadata.db is locked by another process")
+
+
+def test_a_damaged_store_is_an_alarm_and_not_retried(world):
+    world.commands.bad_input = "metadata.db is damaged"
+    world.serve("03:30", retries=3, backoff_seconds=1)
+    assert len(world.commands.looks) == 1
+    assert world.notifier.messages == [("clothes: a run cannot begin", "metadata.db is damaged")]
+
+
+def test_a_run_is_known_by_its_attempt_whatever_the_clock_said(world):
+    """Before it, somebody ran by hand under a clock that was set to the future."""
+    ahead = world.commands.pushing()
+    ahead.at_end, write = None, ahead.at_end
+    world.commands.attempt = None
+    world.commands.begun.append((world.clock.now().replace(year=2099), "/data", True))
+    write(0)
+    world.commands.runs = [world.commands.pushing(), world.commands.leaving(FAILED, code=1)]
+    world.serve("04:30")
+    assert world.metrics.ended == [("20261123-030001", 0), ("20261123-040001", 1)]
+
+
+def test_a_clock_that_is_set_back_does_not_silence_the_schedule(world, lines):
+    def set_back(code):
+        write(code)
+        world.clock.time = begin - datetime.timedelta(days=1)
+
+    begin, wrong = world.clock.time, world.commands.pushing()
+    wrong.at_end, write = set_back, wrong.at_end
+    # The last of them falls on the second of the first, and leaves no receipt.
+    world.commands.runs = [wrong, world.commands.pushing(), OSError(11, "not now")]
+    world.serve("03:30", cron="0 3 * * *")
+    assert [str(time.date()) for time, _, _ in world.commands.begun] == [
+        "2026-11-23",
+        "2026-11-22",
+        "2026-11-23",
+    ]
+    assert "the clock was set back to 02:30" in "\n".join(lines())
+
+
 def test_a_crash_that_a_retry_mends_is_no_alarm(world):
     crash = world.commands.pushing(code=-9)
     crash.at_end = lambda code: None
@@ -392,15 +441,15 @@ def test_bad_input_is_an_alarm_until_a_run_is_complete(world, lines):
     world.serve("05:30")
     assert world.commands.begun == []
     # Once: it has not become another fault in the meantime.
-    assert world.notifier.messages == [("clothes: no sound input", "span-2 is half copied.")]
+    assert world.notifier.messages == [("clothes: a run cannot begin", "span-2 is half copied.")]
     assert world.state.last_run.exit_code == 2
     world.commands.bad_input = "span-2 has no labels."
     world.serve("06:30")
-    assert world.notifier.messages[1:] == [("clothes: no sound input", "span-2 has no labels.")]
+    assert world.notifier.messages[1:] == [("clothes: a run cannot begin", "span-2 has no labels.")]
     world.commands.bad_input = None
     world.serve("07:30")
     title, text = world.notifier.messages[2]
-    assert title == "clothes recovered from: no sound input"
+    assert title == "clothes recovered from: a run cannot begin"
     assert text == "It was told before: span-2 has no labels."
     assert len(world.notifier.messages) == 3
     assert world.metrics.alarms == ["input", "input"]
@@ -415,7 +464,7 @@ def test_bad_input_is_over_where_it_is_as_it_was(world):
     world.serve("04:30", on_change=True)
     assert world.commands.begun == []
     assert [title for title, _ in world.notifier.messages][1:] == [
-        "clothes recovered from: no sound input"
+        "clothes recovered from: a run cannot begin"
     ]
 
 
@@ -461,11 +510,20 @@ def test_data_that_comes_in_time_is_no_alarm(world):
     assert world.notifier.messages == []
 
 
+def test_data_seen_under_a_clock_set_to_the_future_falls_due_all_the_same(world):
+    begin, ahead = world.clock.time, world.clock.time + datetime.timedelta(days=400)
+    world.clock.time = ahead
+    world.serve(ahead + datetime.timedelta(hours=1), "0 3 * * *", data_due_seconds=2 * 3600)
+    world.clock.time = begin
+    world.serve("06:00", "0 3 * * *", data_due_seconds=2 * 3600)
+    assert [title for title, _ in world.notifier.messages] == ["clothes: data is overdue"]
+
+
 def test_overdue_data_that_cannot_be_read_is_looked_for_again(world):
     world.serve("03:30", "0 3 * * *", data_due_seconds=3600)
     world.commands.bad_input = "a drive is gone."
     world.serve("04:05", "0 3 * * *", data_due_seconds=3600)
-    assert world.notifier.messages == [("clothes: no sound input", "a drive is gone.")]
+    assert world.notifier.messages == [("clothes: a run cannot begin", "a drive is gone.")]
     world.commands.bad_input = None
     world.serve("04:30", "0 3 * * *", data_due_seconds=3600)
     assert world.notifier.messages[-1][0] == "clothes: data is overdue"

@@ -1,0 +1,87 @@
+"""What the served model means for a run that is about to begin.
+
+Needs neither TensorFlow nor TFX.
+"""
+
+from __future__ import annotations
+
+import shlex
+
+from components.image_schema import ImageSchema
+from components.pusher import versions
+from components.pusher.served import (
+    ServedModel,
+    UnreadableModelError,
+    difference,
+    read_served,
+)
+from pipeline.errors import ServedModelError
+from pipeline.locations import Locations
+
+
+def version_to_compare(locations: Locations, schema: ImageSchema, new_line: bool) -> int:
+    """The served version that a new model has to be compared with; 0 where there is none.
+
+    Args:
+      locations: of the pipeline.
+      schema: what the data is.
+      new_line: whether a new line of models is asked for, which is compared with none.
+
+    Raises:
+      ServedModelError: where the served model cannot be read, where it is for other images or
+        classes and no new line is asked for, or where one is asked for and it is not.
+    """
+    served = read(locations)
+    if served is None:
+        _refuse_new_line(new_line, f"nothing is served in {locations.serving}")
+        return 0
+    name = locations.root.name
+    differs = difference(served, schema)
+    if differs is None:
+        _refuse_new_line(
+            new_line,
+            f"served version {served.version} of {name} has the image size and classes of the "
+            "schema, so a new model is compared with it",
+        )
+        return served.version
+    if new_line:
+        return 0
+    raise ServedModelError(
+        f"served version {served.version} of {name} {differs}. Expected a model to compare the new "
+        "one with. Give the new pipeline a name of its own with --set name=NAME, or replace the "
+        "served model without a comparison: run --new-line."
+    )
+
+
+def read(locations: Locations) -> ServedModel | None:
+    """The model that a pipeline serves; None where it serves none.
+
+    Raises:
+      ServedModelError: where it cannot be read.
+    """
+    try:
+        return read_served(locations.serving)
+    except UnreadableModelError as error:
+        *earlier, newest = versions.served_versions(locations.serving)
+        way_out = _way_out(locations, newest, earlier)
+        raise ServedModelError(
+            f"{error}; expected a sound model as served version {newest} of {locations.root.name}, "
+            f"to compare with. Put its files back from a copy, {way_out}"
+        ) from error
+
+
+def _way_out(locations: Locations, newest: int, earlier: list[int]) -> str:
+    if not earlier:
+        folder = locations.serving / str(newest)
+        return f"or remove {folder}: the next model is then compared with none."
+    command = ["python", "pipeline_runner.py", "rollback", "--to", str(earlier[-1])]
+    place = ["--pipeline", locations.root.name, "--output-dir", str(locations.root.parent)]
+    return f"or serve an earlier version again: {shlex.join([*command, *place])}"
+
+
+def _refuse_new_line(new_line: bool, reason: str) -> None:
+    if new_line:
+        raise ServedModelError(
+            f"{reason}; expected a served model of another image size or other classes for "
+            "--new-line. Run without --new-line."
+        )

@@ -1,0 +1,154 @@
+"""What is served is read from its folder, found sound or refused with the reason."""
+
+import json
+import shutil
+
+import pytest
+
+from components.image_schema import ImageSchema
+from components.pusher import versions
+from components.pusher.served import UnreadableModelError, difference, read_served
+
+SCHEMA = ImageSchema(28, 28, 1, ("Shirt", "Boot"))
+
+
+@pytest.fixture
+def base(tmp_path):
+    return tmp_path / "serving"
+
+
+@pytest.fixture
+def version(make_export, base, tmp_path):
+    """A version with kept files; its folder."""
+    (tmp_path / "golden.npz").write_text("questions")
+    export = make_export(tmp_path / "export")
+    return base / str(versions.publish(export, base, [tmp_path / "golden.npz"]))
+
+
+def test_where_nothing_is_served_there_is_nothing_to_read(base):
+    assert read_served(base) is None
+
+
+def test_it_tells_of_the_newest_version(version, base):
+    newest = versions.publish(version, base)
+    found = read_served(base)
+    assert (found.version, found.export) == (newest, base / str(newest))
+    assert found.digest == versions.content_digest(version)
+    assert (found.image_shape, found.class_names) == ((28, 28, 1), ("Shirt", "Boot"))
+
+
+def truncate(path):
+    path.write_bytes(path.read_bytes()[:3])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def empty(path):
+    path.write_bytes(b"")
+
+
+def remove(path):
+    path.unlink()
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, remove])
+@pytest.mark.parametrize("kept", [False, True])
+def test_each_damage_to_each_file_is_found(version, base, damage, kept):
+    folder = versions.kept_folder(base, int(version.name)) if kept else version
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        content = path.read_bytes()
+        damage(path)
+        with pytest.raises(UnreadableModelError):
+            read_served(base)
+        path.write_bytes(content)
+    assert read_served(base)
+
+
+def test_a_file_too_many_is_found(version, base):
+    (version / "variables" / "more").write_text("more")
+    with pytest.raises(UnreadableModelError, match="not those that were published"):
+        read_served(base)
+
+
+@pytest.mark.parametrize(
+    "description",
+    ["", "{", "[]", "{}", '{"image_shape": 3, "class_names": []}', '{"class_names": ["a"]}'],
+)
+def test_a_version_that_does_not_say_what_it_takes_is_refused(
+    make_export, base, tmp_path, description
+):
+    """Nothing is kept of one that somebody put there by hand, with which to compare it."""
+    export = make_export(base / "17")
+    (export / "assets.extra" / "image_schema.json").write_text(description)
+    with pytest.raises(UnreadableModelError, match=r"image_schema\.json"):
+        read_served(base)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"export": "abc"}', "\x00"])
+def test_digests_that_are_none_are_refused(version, base, content):
+    (versions.kept_folder(base, int(version.name)) / "digests.json").write_text(content)
+    with pytest.raises(UnreadableModelError, match=r"digests\.json"):
+        read_served(base)
+
+
+def test_what_may_not_be_read_is_refused(version, base, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(version), "read_bytes", refuse)
+    with pytest.raises(UnreadableModelError, match="Permission denied"):
+        read_served(base)
+
+
+def test_an_empty_folder_is_refused(base):
+    (base / "17").mkdir(parents=True)
+    with pytest.raises(UnreadableModelError, match=r"saved_model\.pb is missing or empty"):
+        read_served(base)
+
+
+def described(version, base, **changes):
+    path = version / "assets.extra" / "image_schema.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    shutil.rmtree(base / ".kept")
+    return read_served(base)
+
+
+def test_a_model_for_the_schema_does_not_differ(version, base):
+    assert difference(read_served(base), SCHEMA) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"class_names": ["Shirt", "Sandal"]},
+            "is for 28x28x1 images in 2 classes (among them Sandal); "
+            "the schema is for 28x28x1 images in 2 classes (among them Boot)",
+        ),
+        (
+            {"class_names": ["Boot", "Shirt"]},
+            "is for 28x28x1 images in 2 classes (Boot, Shirt); "
+            "the schema is for 28x28x1 images in 2 classes (Shirt, Boot)",
+        ),
+        (
+            {"class_names": ["Shirt", "Boot", "Bag"]},
+            "is for 28x28x1 images in 3 classes (among them Bag); "
+            "the schema is for 28x28x1 images in 2 classes",
+        ),
+        (
+            {"class_names": ["a", "b", "c", "d"]},
+            "is for 28x28x1 images in 4 classes (a, b, c, ...); "
+            "the schema is for 28x28x1 images in 2 classes (Shirt, Boot)",
+        ),
+        (
+            {"image_shape": [32, 32, 3]},
+            "is for 32x32x3 images in 2 classes; the schema is for 28x28x1 images in 2 classes",
+        ),
+    ],
+)
+def test_a_model_for_another_task_is_told_beside_the_schema(version, base, changes, words):
+    assert difference(described(version, base, **changes), SCHEMA) == words

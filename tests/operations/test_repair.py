@@ -1,0 +1,174 @@
+"""Repair: a damaged store is moved aside, a new one is made, and nothing else changes."""
+
+import contextlib
+import json
+import os
+import sqlite3
+
+import pytest
+
+from operations import clean, lineage, lock, repair, review
+from operations.clean import Policy
+from pipeline import records, stores
+from pipeline.errors import LockHeldError, OutputError, StoreError, StoreLockedError
+
+
+@pytest.fixture
+def output_dir(locations):
+    return locations.root.parent
+
+
+@pytest.fixture
+def repaired(output_dir, capsys):
+    """Repairs the one pipeline, and returns what it says as JSON."""
+
+    def run(dry_run=False):
+        repair.main(None, output_dir, dry_run, as_json=True)
+        (report,) = json.loads(capsys.readouterr().out)
+        return report
+
+    return run
+
+
+@pytest.fixture
+def damaged(past, locations):
+    """Two runs that pushed, and a store of which half is gone."""
+    past.run("20260101-120000", "a")
+    past.run("20260102-120000", "b")
+    os.truncate(locations.metadata, locations.metadata.stat().st_size // 2)
+    return locations.metadata
+
+
+def content(locations):
+    return {
+        path: path.read_bytes()
+        for path in locations.root.rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
+
+
+COMMANDS = {
+    "clean": lambda output_dir: clean.main(Policy(1, None, None), None, output_dir, False, True),
+    "lineage": lambda output_dir: lineage.lineage(
+        str(max((output_dir / "clothes" / "serving").iterdir()) / "saved_model.pb"),
+        None,
+        output_dir,
+    ),
+    "review": lambda output_dir: review.main("latest", output_dir, False),
+    "compare": lambda output_dir: review.compare(
+        "20260101-120000", "20260102-120000", output_dir, True
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_that_needs_the_store_names_the_way_out(damaged, output_dir, name):
+    with pytest.raises(StoreError, match=r"is damaged .* repair --pipeline clothes"):
+        COMMANDS[name](output_dir)
+
+
+def test_a_damaged_store_is_moved_aside_and_a_new_one_takes_its_place(
+    damaged, repaired, locations, output_dir
+):
+    before = content(locations)
+    spoiled = before.pop(damaged)
+    report = repaired()
+    assert report["fault"].startswith(f"{damaged} is damaged (")
+    assert report["moved_to"] == f"{damaged}.old-1"
+    assert report["applied"] and report["lost"]
+    after = content(locations)
+    assert after.pop(damaged.with_name("metadata.db.old-1")) == spoiled
+    del after[damaged]
+    # Receipts, artifacts and what is served; beside them, at most a copy of what is served.
+    assert before.items() <= after.items()
+    records.check_store(damaged, writing=True)
+    clean.main(Policy(1, None, None), None, output_dir, False, True)
+
+
+def test_what_sqlite_keeps_beside_a_store_goes_with_it(damaged, repaired, locations):
+    """Beside the new one, SQLite would take it for that one's."""
+    damaged.unlink()
+    damaged.mkdir()
+    (locations.root / "metadata.db-wal").write_bytes(b"of the old one")
+    repaired()
+    assert not (locations.root / "metadata.db-wal").exists()
+    assert (locations.root / "metadata.db.old-1-wal").read_bytes() == b"of the old one"
+
+
+def test_each_store_that_is_moved_aside_stays(damaged, repaired):
+    repaired()
+    os.truncate(damaged, 5_000)
+    assert repaired()["moved_to"] == f"{damaged}.old-2"
+    assert damaged.with_name("metadata.db.old-1").exists()
+
+
+def test_a_dry_run_changes_nothing(damaged, repaired, locations):
+    before = content(locations)
+    report = repaired(dry_run=True)
+    assert report["fault"] and not report["applied"]
+    assert content(locations) == before
+
+
+def test_a_sound_store_is_left_alone(past, repaired, locations):
+    past.run("20260101-120000", "a")
+    before = content(locations)
+    report = repaired()
+    assert (report["fault"], report["moved_to"], report["completed_runs"]) == (None, None, [])
+    assert content(locations) == before
+
+
+def test_a_locked_store_is_left_alone(past, repaired, locations, monkeypatch):
+    monkeypatch.setattr(stores, "_PATIENCE_SECONDS", 0.05)
+    with contextlib.closing(sqlite3.connect(locations.metadata)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreLockedError, match="locked by another process"):
+            repaired()
+    assert not list(locations.root.glob("*.old-*"))
+
+
+def test_where_no_new_store_can_be_made_the_old_one_stays(damaged, repaired, full_disk, locations):
+    before = content(locations)
+    with full_disk(), pytest.raises((OutputError, StoreError)):
+        repaired()
+    assert content(locations) == before
+
+
+def test_a_pipeline_at_work_is_not_repaired(damaged, repaired, locations):
+    with lock.exclusive(locations.lock, "run"), pytest.raises(LockHeldError):
+        repaired()
+
+
+@pytest.mark.parametrize("lost", [(), ("runs",), ("runs", "serving")])
+def test_a_pipeline_is_found_by_what_is_left_of_it(damaged, repaired, locations, lost):
+    for name in lost:
+        (locations.root / name).rename(locations.root.parents[1] / name)
+    assert repaired()["moved_to"]
+
+
+def test_it_is_told_in_words(damaged, output_dir, capsys):
+    repair.main("clothes", output_dir, True, as_json=False)
+    told = capsys.readouterr().out
+    for words in (
+        "is damaged (",
+        "would be moved to",
+        "lost: the cache",
+        "kept: receipts",
+        "--dry",
+    ):
+        assert words in told
+    repair.main("clothes", output_dir, False, as_json=False)
+    assert "was moved to" in capsys.readouterr().out
+    repair.main("clothes", output_dir, False, as_json=False)
+    assert "there is nothing to repair" in capsys.readouterr().out
+
+
+def test_receipts_of_runs_that_were_cut_off_are_completed(past, repaired, locations):
+    ended = {"status": "interrupted", "verdict": "none", "seconds": None, "nodes": {}}
+    past.run("20260101-120000", "a", push=False, **ended)
+    assert repaired(dry_run=True)["completed_runs"] == ["20260101-120000"]
+    assert repaired()["completed_runs"] == ["20260101-120000"]
+    assert repaired()["completed_runs"] == []
+    (receipt,) = records.read_receipts(locations.root.parent)
+    assert "ended without its receipt" in receipt["failure"]["message"]
+    assert receipt["nodes"]["Trainer"]["status"] == "complete"
+    assert receipt["nodes"]["Pusher"]["status"] == "not run"

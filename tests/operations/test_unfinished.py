@@ -1,0 +1,159 @@
+"""How a run ended is known, also where that could not be read or written down."""
+
+import json
+
+import pytest
+
+from operations import run, unfinished
+from operations.notifications import Notifier
+from operations.run import exit_code
+from pipeline import records
+from pipeline.errors import StorageError
+
+
+@pytest.fixture
+def run_with(monkeypatch, prepared, request_, progress):
+    """Runs with something in the place of the graph."""
+
+    def start(graph):
+        prepared.locations.root.mkdir(parents=True, exist_ok=True)
+        monkeypatch.setattr(run, "prepare", lambda *_: prepared)
+        monkeypatch.setattr(run._Run, "_run_graph", lambda _: graph())
+        return run.run(request_, progress, Notifier([], None))
+
+    return start
+
+
+def spoil(locations):
+    locations.metadata.write_text("damaged\n" * 1000)
+
+
+ENDS = {
+    "nothing else": (None, "failed", 1, ["metadata.db is damaged (", "repair --pipeline clothes"]),
+    "a failure": (ValueError("a drive is gone"), "failed", 1, ["a drive is gone. Besides, "]),
+    "Ctrl-C": (KeyboardInterrupt(), "interrupted", 130, ["the run was interrupted. Besides, "]),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_failed_stands_first_where_the_store_was_damaged_meanwhile(run_with, locations, end):
+    error, status, code, told = ENDS[end]
+
+    def graph():
+        spoil(locations)
+        if error:
+            raise error
+
+    receipt = run_with(graph)
+    assert (receipt["status"], receipt["verdict"], exit_code(receipt)) == (status, "none", code)
+    message = receipt["failure"]["message"]
+    assert message.startswith(told[0]) or told[0] in message
+    assert all(words in message for words in (*told, "is damaged"))
+    assert records.read_receipts(locations.root.parent) == [receipt]
+
+
+def test_a_version_that_was_published_by_then_is_named(run_with, locations):
+    def graph():
+        (locations.serving / "17").mkdir(parents=True)
+        spoil(locations)
+
+    receipt = run_with(graph)
+    assert receipt["verdict"] == "none"
+    assert "Version 17 was published by then, and is served" in receipt["failure"]["message"]
+    assert (receipt["served_before"], receipt["served_version"]) == (None, 17)
+
+
+def test_a_run_that_was_interrupted_while_it_was_concluded_is_interrupted(
+    run_with, monkeypatch, locations
+):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(records, "open_store", interrupt)
+    receipt = run_with(lambda: spoil(locations))
+    assert (receipt["status"], exit_code(receipt)) == ("interrupted", 130)
+
+
+def test_what_could_not_be_written_the_next_run_completes(run_with, locations, monkeypatch):
+    """Where the disk is full at the end, say."""
+    whole = records.write_receipt
+
+    def full(folder, receipt):
+        if receipt["failure"]:
+            raise OSError(28, "No space left on device")
+        whole(folder, receipt)
+
+    def fail():
+        raise ValueError("a drive is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "write_receipt", full)
+        with pytest.raises(StorageError, match="a drive is gone; its receipt cannot be written"):
+            run_with(fail)
+    (left,) = records.read_receipts(locations.root.parent)
+    assert records.is_unfinished(left)
+    run_with(fail)
+    first, second = records.read_receipts(locations.root.parent)
+    assert first["run_id"] == left["run_id"]
+    assert first["failure"]["message"] == "the run was cut off: it ended without its receipt"
+    assert (first["status"], first["seconds"]) == ("interrupted", None)
+    assert second["failure"]["message"] == "a drive is gone"
+    assert [first["sequence"], second["sequence"]] == [1, 2]
+
+
+LEFT = {
+    "killed": ("interrupted", "interrupted", "Trainer", "cut off"),
+    "a node failed": ("failed", "failed", "Trainer", "the node failed"),
+    "all complete": ("complete", "interrupted", None, "every node is complete"),
+}
+
+
+@pytest.mark.parametrize("end", LEFT)
+def test_ml_metadata_tells_how_a_run_ended(receipt, locations, end, monkeypatch):
+    trainer, status, node, told = LEFT[end]
+
+    def read(store, run_id, names):
+        others = records.NodeRecord("complete", 1.0, {})
+        return {
+            n: records.NodeRecord(trainer, 1.0, {}) if n == "Trainer" else others for n in names
+        }
+
+    (locations.runs / receipt["run_id"]).mkdir(parents=True)
+    records.write_receipt(locations.runs / receipt["run_id"], receipt)
+    records.open_store(locations.metadata)
+    monkeypatch.setattr(records, "read_nodes", read)
+    assert unfinished.complete(locations) == [receipt["run_id"]]
+    assert unfinished.complete(locations) == []
+    (found,) = records.read_receipts(locations.root.parent)
+    assert (found["status"], found["verdict"], found["failure"]["node"]) == (status, "none", node)
+    assert told in found["failure"]["message"]
+    assert found["nodes"]["Trainer"]["status"] == trainer
+
+
+def test_a_receipt_that_cannot_be_completed_hinders_nobody(receipt, locations, full_disk, caplog):
+    (locations.runs / receipt["run_id"]).mkdir(parents=True)
+    records.write_receipt(locations.runs / receipt["run_id"], receipt)
+    with full_disk():
+        assert unfinished.complete(locations) == []
+    assert "cannot be completed" in caplog.text
+    (found,) = records.read_receipts(locations.root.parent)
+    assert found == json.loads(json.dumps(receipt))
+
+
+def test_after_a_run_under_a_clock_set_to_the_future_the_next_is_the_latest(
+    run_with, locations, monkeypatch
+):
+    ahead = run.datetime.datetime(2099, 1, 1, tzinfo=run.datetime.UTC)
+
+    class Clock(run.datetime.datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return ahead
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run.datetime, "datetime", Clock)
+        assert run_with(lambda: None)["run_id"] == "20990101-000000"
+    later = run_with(lambda: None)
+    assert later["run_id"] < "20990101-000000"
+    assert records.find_receipt(locations.root.parent, "latest") == later
+    assert later["sequence"] == 2
