@@ -13,6 +13,8 @@ ARGS ?=
 PYTHON ?=
 # The folder of all results, as `--output-dir` names it.
 OUTPUTS ?= outputs
+# As a variable of the shell, which it can quote.
+export OUTPUTS
 # Flags for `make lock`: `make lock LOCK_FLAGS=--upgrade` takes the newest versions allowed.
 LOCK_FLAGS ?=
 UV := uv==0.13.9
@@ -40,7 +42,7 @@ endef
 
 define find_python
 python=
-for candidate in $(or $(PYTHON),python3.11 python3); do
+for candidate in $(if $(PYTHON),"$(PYTHON)",python3.11 python3); do
 	if "$$candidate" -c '$(IS_PYTHON_3_11)' 2>/dev/null; then python=$$candidate; break; fi
 done
 [[ $$python ]] || $(call fail,no Python 3.11 with its venv module found. Install it or name it: make setup PYTHON=/path/to/python3.11)
@@ -91,8 +93,8 @@ run: $(INSTALLED) ## Run the pipeline: make run ARGS="--data sample"
 	@$(BIN)/python pipeline_runner.py run $(ARGS)
 
 tensorboard: $(INSTALLED) ## Show the training logs of all runs below OUTPUTS in TensorBoard
-	@[[ -d $(OUTPUTS) ]] || $(call fail,there is no folder $(OUTPUTS). Make a run first or name its folder: make tensorboard OUTPUTS=/path/to/outputs)
-	$(BIN)/python -m tensorboard.main --logdir $(OUTPUTS) $(ARGS)
+	@[[ -d $$OUTPUTS ]] || $(call fail,there is no folder $$OUTPUTS. Make a run first or name its folder: make tensorboard OUTPUTS=/path/to/outputs)
+	$(BIN)/python -m tensorboard.main --logdir "$$OUTPUTS" $(ARGS)
 
 # Debian's own, where packages can be installed; the tests say loudly where there is none.
 browser: ## Install Chromium, which the tests of the pages drive

@@ -21,25 +21,25 @@ def _enter_environment() -> None:
     if python.exists() and Path(sys.prefix) != python.parent.parent:
         os.execv(python, [str(python), *sys.argv])
     if "doctor" in sys.argv[1:2]:
-        from pipeline import doctor
+        from components import environment
+        from pipeline import doctor, streams
 
+        streams.prepare()
+        environment.enter()
         flags = sys.argv[2:]
-        sys.exit(doctor.main("--deep" in flags, "--json" in flags, None, Path("outputs")))
+        dropped = environment.dropped()
+        sys.exit(doctor.main("--deep" in flags, "--json" in flags, None, Path("outputs"), dropped))
     sys.exit("The environment is missing: typer cannot be imported. Make it with: make setup")
 
 
 _enter_environment()
-
-# Transform's Keras layer would otherwise turn Keras back to version 2, here and in subprocesses.
-os.environ["TF_USE_LEGACY_KERAS"] = "0"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
 
 from enum import StrEnum  # noqa: E402
 from typing import TYPE_CHECKING, Annotated  # noqa: E402
 
 import typer  # noqa: E402
 
-from pipeline import command_line  # noqa: E402
+from pipeline import command_line, paths  # noqa: E402
 
 if TYPE_CHECKING:
     from operations.run import Request
@@ -108,8 +108,9 @@ class Verdict(StrEnum):
 _WHEN, _WHAT = "When runs are due", "What runs"
 _TROUBLE, _SERVICE = "Where runs do not go smoothly", "As a service"
 
+_OUTPUT_HELP = "Folder of all results; one below it per pipeline."
 OutputDir = Annotated[
-    Path, typer.Option("--output-dir", help="Folder of all results; one below it per pipeline.")
+    Path, typer.Option("--output-dir", callback=paths.output_folder, help=_OUTPUT_HELP)
 ]
 NotifyFile = Annotated[
     Path | None,
@@ -117,6 +118,7 @@ NotifyFile = Annotated[
         metavar="FILE",
         help="Apprise addresses to tell how it ended, one a line; only its owner may read it. "
         "IMAGE_PIPELINE_NOTIFY names more.",
+        callback=command_line.option_path("--notify-file"),
     ),
 ]
 RunId = Annotated[str, typer.Argument(metavar="ID|latest", help="Id, or how it begins.")]
@@ -250,6 +252,7 @@ def verify(
     from operations import verify as operation
     from operations.terminal import Progress
 
+    command_line.acts()
     raise typer.Exit(operation.main(run_id, output_dir, as_json, Progress(sys.stderr)))
 
 
@@ -501,10 +504,12 @@ def schedule(
         stop_seconds=stop_within,
     )
     options = command.Options(target, policy, cron, timezone, start, end, metrics_port)
+    if show_next and not (install_unit or unit_file):
+        command.show_next(options, as_json)
+        return
+    command_line.acts()
     if install_unit or unit_file:
         command.install_unit(options, sys.argv[1:], unit_file)
-    elif show_next:
-        command.show_next(options, as_json)
     elif once:
         raise typer.Exit(command.once(options))
     else:
@@ -639,8 +644,10 @@ def rollback(
 
     if list_versions:
         operation.print_versions(pipeline, output_dir, as_json)
-    else:
-        operation.main(to, pipeline, output_dir, dry_run, as_json)
+        return
+    if not dry_run:
+        command_line.acts()
+    operation.main(to, pipeline, output_dir, dry_run, as_json)
 
 
 @app.command(
@@ -677,6 +684,8 @@ def clean(
     """Free room: remove what outdated runs made and nothing needs any more."""
     from operations import clean as operation
 
+    if apply:
+        command_line.acts()
     policy = operation.policy(keep_last, older_than, keep_versions)
     operation.main(policy, pipeline, output_dir, apply, as_json)
 
@@ -708,6 +717,8 @@ def repair(
     """Make a new metadata store in the place of a damaged one."""
     from operations import repair as operation
 
+    if not dry_run:
+        command_line.acts()
     operation.main(pipeline, output_dir, dry_run, as_json)
 
 
@@ -726,6 +737,7 @@ def review(
     """Make the evaluation page of a run again, from what the run left."""
     from operations import review as operation
 
+    command_line.acts()
     operation.main(run_id, output_dir, open_page)
 
 
@@ -765,7 +777,15 @@ The file is for one profile. data_location, data_digest and seed are parameters 
 what is given here is what they are by default. docs/kubeflow.md has the whole way.""",
 )
 def compile_graph(
-    output: Annotated[Path, typer.Option("-o", "--output", help="File to write.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="File to write.",
+            callback=command_line.option_path("--output"),
+        ),
+    ],
     image: Annotated[str, typer.Option(help="Of all nodes; the Containerfile builds it.")],
     pipeline_root: Annotated[str, typer.Option(help="URI below which artifacts are kept.")],
     data: Annotated[str, typer.Option(help="Folder of the IDX files, as the nodes see it.")],
@@ -799,6 +819,7 @@ def compile_graph(
     """Compile the graph to the file that Kubeflow Pipelines or Vertex AI runs."""
     from operations import compile as operation
 
+    command_line.acts()
     request = operation.Request(
         target=target.value,
         output=output,
@@ -822,17 +843,20 @@ def compile_graph(
 def doctor(
     deep: Annotated[bool, typer.Option("--deep", help="Also import the whole stack.")] = False,
     data: Annotated[str | None, typer.Option(help="Folder of IDX files to check.")] = None,
-    output_dir: OutputDir = Path("outputs"),
+    # Checked as all else that it is given: an option that is refused would end it.
+    output_dir: Annotated[Path, typer.Option(help=_OUTPUT_HELP)] = Path("outputs"),
     as_json: AsJson = False,
 ) -> None:
     """Check the machine and the environment, and say how to mend what is wrong."""
+    from components import environment
     from pipeline import doctor as operation
 
-    raise typer.Exit(operation.main(deep, as_json, data, output_dir))
+    raise typer.Exit(operation.main(deep, as_json, data, output_dir, environment.dropped()))
 
 
 def _run(request: Request, notify_file: Path | None, as_json: bool) -> int:
     """Runs what is asked for, tells and prints how it went, and returns the exit code."""
+    command_line.acts()
     from operations import run as operation
     from operations.notifications import Notifier
     from operations.terminal import Progress

@@ -1,8 +1,6 @@
 """Measures speed, accuracy, cost and growth, each by `python -m benchmarks.NAME --help`."""
 
-import os
+from components import environment
 
-# Before TensorFlow is imported, here and in the processes that measure: Transform's Keras layer
-# would otherwise turn Keras back to version 2.
-os.environ["TF_USE_LEGACY_KERAS"] = "0"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Before TensorFlow is imported, here and in the processes that measure.
+environment.enter(log_level="2")

@@ -106,7 +106,10 @@ def read_batches(examples_uri: str, name: str) -> Iterator[Split]:
 
 def serialized_batches(examples_uri: str, name: str, size: int) -> tf.data.Dataset:
     """The serialized examples of a split, string [size] each, in the order of its files."""
-    files = sorted(fileio.glob(f"{examples_uri}/Split-{name}/*"))
+    # Listed, not matched: a folder may have a name that is also a pattern.
+    folder = os.path.join(examples_uri, f"Split-{name}")
+    names = sorted(each for each in fileio.listdir(folder) if not each.startswith("."))
+    files = [os.path.join(folder, each) for each in names]
     compression = "GZIP" if files and files[0].endswith(".gz") else ""
     return without_autotuner(tf.data.TFRecordDataset(files, compression).batch(size))
 

@@ -18,6 +18,7 @@ from operations.summary import make_console
 from operations.terminal import output_to_log
 from pipeline import config as configuration
 from pipeline import data as data_sets
+from pipeline import paths
 from pipeline.errors import ConfigurationError, DataError, OutputError
 from pipeline.locations import RemoteLocations, write_whole
 from pipeline.nodes import expected_nodes
@@ -198,6 +199,13 @@ def _check_places(request: Request) -> None:
             f"--pipeline-root {request.pipeline_root}: {request.target} keeps artifacts in a "
             f"bucket; expected a URI that begins with {' or '.join(roots)}."
         )
+    # Beam and TensorFlow take both for what they match.
+    for option, place in (
+        ("--pipeline-root", request.pipeline_root),
+        ("--serving-dir", request.serving_dir),
+    ):
+        paths.refuse_untold(place, option)
+        paths.refuse_patterns(place, option)
     if not request.serving_dir.startswith("/"):
         raise ConfigurationError(
             f"--serving-dir {request.serving_dir}: versions are published by renaming a folder; "
@@ -239,6 +247,7 @@ def _digest(
             f"--data {request.data}: expected where the nodes find the folder of the four IDX "
             "files: the absolute path on a volume that they mount, or a URI that begins with gs://."
         )
+    paths.refuse_untold(request.data, "--data")
     if request.data_digest is not None:
         return _checked(request.data_digest)
     if not pathlib.Path(request.data).is_dir():
@@ -368,9 +377,9 @@ def _described(request: Request, prepared: _Prepared) -> dict[str, Any]:
 
 
 def _submit_command(request: Request, prepared: _Prepared) -> str:
-    # As JSON: double quotes need no escape inside those of the shell.
-    file, name = json.dumps(str(request.output)), json.dumps(prepared.name)
-    root = json.dumps(prepared.locations.artifacts)
+    file, name, root = map(
+        _literal, (str(request.output), prepared.name, prepared.locations.artifacts)
+    )
     if request.target == VERTEX:
         code = (
             "from google.cloud import aiplatform; aiplatform.PipelineJob("
@@ -382,3 +391,9 @@ def _submit_command(request: Request, prepared: _Prepared) -> str:
             f"{file}, pipeline_root={root}, experiment_name={name})"
         )
     return f".venv/bin/python -c {shlex.quote(code)}"
+
+
+def _literal(text: str) -> str:
+    """The text in Python, in double quotes, which need no escape inside those of the shell."""
+    # What Python reads in place of JSON's escape of an emoji is none.
+    return json.dumps(text, ensure_ascii=False)

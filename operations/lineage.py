@@ -13,7 +13,7 @@ from rich.table import Table
 
 from components.pusher import versions
 from operations import history, rollback, summary
-from pipeline import config, data, records
+from pipeline import config, data, paths, records
 from pipeline.errors import ConfigurationError, UnknownRunError
 from pipeline.locations import Locations
 from pipeline.nodes import TRAINER
@@ -155,7 +155,7 @@ def _with_content(digest: str | None, receipts: list[dict[str, Any]]) -> list[di
 
 def _export_of(path: pathlib.Path) -> pathlib.Path:
     """The folder of the model that a path lies in."""
-    resolved = path.resolve()
+    resolved = paths.resolved(path, "lineage")
     for folder in (resolved, *resolved.parents):
         if resolved.exists() and (folder / _MODEL_FILE).is_file():
             return folder

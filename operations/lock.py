@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import fcntl
-import getpass
 import json
 import os
 import pathlib
@@ -14,6 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import IO, Any
 
+from operations import machine
 from pipeline.errors import LockHeldError, OutputError
 
 # Every user of the machine may take the lock; it says who holds it and guards nothing secret.
@@ -127,7 +127,7 @@ def _take(file: IO[str], kind: int) -> bool:
 def _signature_of(purpose: str) -> dict[str, Any]:
     return {
         "process": os.getpid(),
-        "user": getpass.getuser(),
+        "user": machine.user(),
         "host": socket.gethostname(),
         "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "purpose": purpose,

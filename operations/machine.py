@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import hashlib
 import importlib.metadata
 import os
@@ -9,6 +10,8 @@ import pathlib
 import platform
 import subprocess
 from typing import Any
+
+from components import environment
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _CODE = ("components", "pipeline")
@@ -53,9 +56,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def onednn() -> bool:
-    """Whether TensorFlow's kernels are those of oneDNN, which add in another order."""
-    return os.environ.get("TF_ENABLE_ONEDNN_OPTS", "1") != "0"
+def user() -> str:
+    """Name of the user; in a container a user may have a number alone."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        return f"user {os.getuid()}"
+    # As the environment has it, in any encoding.
+    return name.encode(errors="backslashreplace").decode()
 
 
 def cpu_features() -> list[str]:
@@ -66,12 +74,12 @@ def cpu_features() -> list[str]:
 
 def arithmetic() -> dict[str, Any]:
     """What the last digits of sums depend on, by the names that a receipt has for it."""
-    return {"threads": cores(), "cpu_features": cpu_features(), "onednn": onednn()}
+    return {"threads": cores(), "cpu_features": cpu_features(), "onednn": environment.onednn()}
 
 
 def code() -> dict[str, Any]:
     """Revision of the checkout and whether it holds changes; None outside of git."""
-    revision, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
+    revision, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "-unormal")
     return {"revision": revision, "dirty": None if changes is None else bool(changes)}
 
 
@@ -111,7 +119,13 @@ def lock_digest() -> str:
 def _git(*arguments: str) -> str | None:
     try:
         ended = subprocess.run(
-            ["git", "-C", str(_ROOT), *arguments], capture_output=True, text=True, timeout=20
+            ["git", "-C", str(_ROOT), *arguments],
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            timeout=20,
+            # A hook of git names another repository in them.
+            env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -12,6 +12,7 @@ import logging
 import os
 import pathlib
 import re
+import shlex
 import stat
 import subprocess
 import sys
@@ -191,12 +192,14 @@ def _check_private(file: pathlib.Path, found: os.stat_result) -> None:
     if found.st_uid != os.geteuid():
         raise ConfigurationError(
             f"{file} belongs to another user (id {found.st_uid}); expected a file of your own, "
-            f"since addresses are secrets. Take it over with: chown {os.geteuid()} {file}"
+            f"since addresses are secrets. Take it over with: "
+            f"chown {os.geteuid()} {shlex.quote(str(file))}"
         )
     if found.st_mode & _OTHERS_MAY:
         raise ConfigurationError(
             f"{file} has mode {stat.S_IMODE(found.st_mode):03o}: others can get at the addresses; "
-            f"expected 600. Mend it with: chmod 600 {file}"
+            f"expected 600. Mend it with: "
+            f"chmod 600 {shlex.quote(str(file))}"
         )
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from components import features
 from components.example_gen import idx
 from components.pusher import versions
-from pipeline import records
+from pipeline import paths, records
 from pipeline.errors import DataError, UnknownRunError
 from pipeline.locations import Locations
 
@@ -54,7 +54,7 @@ def main(
     """
     export = _newest_export(output_dir, name)
     for file in files:
-        if not file.is_file():
+        if not paths.resolved(file, "predict").is_file():
             raise DataError(f"{file} is no file; expected a PNG, JPEG or IDX file.")
     described = json.loads((export / features.EXPORT_DESCRIPTION_FILE).read_text("utf-8"))
     shape = tuple(described["image_shape"])
@@ -70,7 +70,7 @@ def main(
 
 
 def _newest_export(output_dir: pathlib.Path, name: str | None) -> pathlib.Path:
-    roots = [output_dir / name] if name else sorted(output_dir.glob("*"))
+    roots = [root for root in sorted(output_dir.glob("*")) if name in (None, root.name)]
     served = {
         root.name: Locations(root).serving / str(version)
         for root in roots

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import getpass
 import json
 import os
 import pathlib
@@ -64,7 +63,7 @@ def begun(
         "attempt": os.environ.get(ATTEMPT_VARIABLE),
         "input_digest": input_digest,
         "host": socket.gethostname(),
-        "user": getpass.getuser(),
+        "user": machine.user(),
         "began": began.isoformat(timespec="seconds"),
         "seconds": None,
         "status": INTERRUPTED,

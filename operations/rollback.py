@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import getpass
 import json
 import logging
 import pathlib
@@ -22,7 +21,7 @@ from components import features
 from components.pusher import versions
 from components.pusher.served import ServedModel, UnreadableModelError, read_version
 from components.serving_check.check import check_export
-from operations import history, summary
+from operations import history, machine, summary
 from operations.lock import exclusive
 from pipeline.errors import OutputError, UnknownRunError, UnsoundVersionError, UsageError
 from pipeline.locations import Locations
@@ -224,7 +223,7 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
         record: dict[str, Any] = {
             "rolled_back_from": versions.served_versions(locations.serving)[-1],
             "rolled_back_to": target.number,
-            "user": getpass.getuser(),
+            "user": machine.user(),
             "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         return Rollback(**record, new_version=_publish(locations, target, record))

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import logging
 import pathlib
+import shlex
 import shutil
 import signal
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 
 import absl.logging
 
+from components import environment
 from components.image_schema import ImageSchema
 from components.pusher import versions
 from components.serving_check.check import standing_by
@@ -37,7 +39,7 @@ from operations.notifications import Notifier
 from operations.terminal import Progress, output_to_log
 from pipeline import config as configuration
 from pipeline import data as data_sets
-from pipeline import precision, records
+from pipeline import paths, precision, records
 from pipeline.errors import OutputError, StorageError
 from pipeline.locations import LOCK_FILE, LOG_FILE, REVIEW_PAGE, TEMPORARY_FOLDER, Locations
 from pipeline.nodes import expected_nodes
@@ -247,8 +249,9 @@ _SAMPLE_NOTICE = """
 
 def _schema_path(path: str) -> pathlib.Path:
     """A relative path counts from the working folder, or else from the project."""
-    here = pathlib.Path(path).expanduser()
-    return (here if here.exists() else _ROOT / here).resolve()
+    here = paths.expanded(pathlib.Path(path), "schema_file")
+    given = paths.resolved(here, "schema_file")
+    return given if given.exists() else paths.resolved(_ROOT / here, "schema_file")
 
 
 def writable(root: pathlib.Path) -> pathlib.Path:
@@ -375,6 +378,8 @@ class _Run:
             self._load_and_run_graph()
 
     def _load_and_run_graph(self) -> None:
+        if environment.dropped():
+            logger.info("left out of the environment: %s", ", ".join(environment.dropped()))
         with garbage.kept():
             # Imported here: everything before answers without TensorFlow.
             import tensorflow as tf
@@ -427,10 +432,11 @@ class _Run:
 
         error = self._try(lambda: review.write(self._prepared.locations, self._receipt))
         if error:
+            again = ("review", self._id, "--output-dir", str(self._request.output_dir))
             self._progress.notify(
                 f"The review page could not be made ({type(error).__name__}: {error}). The run "
-                f"itself is not affected. Try again with: python pipeline_runner.py review "
-                f"{self._id} --output-dir {self._request.output_dir}"
+                "itself is not affected. Try again with: "
+                f"{shlex.join(('python', 'pipeline_runner.py', *again))}"
             )
 
     def _conclude(self, error: BaseException | None) -> None:
@@ -459,13 +465,18 @@ def _new_id(began: datetime.datetime, runs: pathlib.Path) -> str:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Makes SIGTERM end a run in the same way as Ctrl-C."""
+    """Makes SIGTERM, and a terminal that goes away, end a run in the same way as Ctrl-C."""
 
     def interrupt(signal_number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        # `nohup` has it ignored.
+        if handler != signal.SIG_IGN:
+            signal.signal(number, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -65,7 +65,8 @@ def _review(receipt: dict[str, Any], output_dir: pathlib.Path) -> Summary:
 def print_comparison(found: RunComparison, path: pathlib.Path | None, as_json: bool) -> None:
     """Prints how two runs compare, and where their page is, if any; or the comparison as JSON."""
     if as_json:
-        print(found.model_dump_json(indent=1))
+        # In ASCII, as all JSON that is printed: no terminal can change it.
+        print(json.dumps(json.loads(found.model_dump_json()), indent=1))
         return
     console = make_console()
     console.print(_sides_table(found))
@@ -130,7 +131,8 @@ def print_keys(as_json: bool) -> None:
 def make_console() -> Console:
     """Where tables go: as wide as the terminal, or as their lines are long."""
     # Where no terminal sets the width, lines are as long as they are: programs cut them themselves.
-    return Console() if sys.stdout.isatty() else Console(width=200)
+    # No emoji: a colon in a path or in the name of a class begins none.
+    return Console(width=None if sys.stdout.isatty() else 200, emoji=False)
 
 
 def _value(values: dict[str, Any], key: str) -> Any:

@@ -18,6 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipeline import streams
 from pipeline.nodes import TRAINER, TUNER
 
 # Both of TFX's runners say which node begins, in these words.
@@ -35,8 +36,7 @@ class Progress(logging.Handler):
         """Shows everything on `stream`."""
         super().__init__(logging.INFO)
         # A descriptor of its own: the stream's is sent to the log while libraries print.
-        copy = os.fdopen(os.dup(stream.fileno()), "w", encoding="utf-8", buffering=1)
-        self._console = Console(file=copy)
+        self._console = Console(file=streams.copy(stream))
         self._nodes: Sequence[str] = ()
         self._began: dict[str, float] = {}
         self._ended: dict[str, float] = {}

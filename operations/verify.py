@@ -232,7 +232,7 @@ def _told(before: Any, now: Any) -> str:
 
 
 def _print(found: dict[str, Any]) -> None:
-    console = Console()
+    console = Console(emoji=False)
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("artifact")
     table.add_column("")

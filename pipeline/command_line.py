@@ -1,16 +1,27 @@
-"""What the command lines share: how they tell of bad input. Needs Typer alone."""
+"""What the command lines share: how they begin, tell of bad input and end. Needs Typer alone.
+
+The exit code says what a command did. Where its output cannot be written, a command that only
+answers has failed; one that `acts` has not. A reader that closes a pipe has read enough.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from components import environment
+from pipeline import paths, streams
 from pipeline.errors import ConfigurationError, PipelineError
+
+_OUTPUT_LOST = 1
+
+_acting = False
 
 
 class Command(TyperCommand):
@@ -41,11 +52,79 @@ class Commands(TyperGroup):
 
 def start(app: typer.Typer) -> None:
     """Runs a command line; tells errors that have words for themselves in words."""
+    streams.enter_utf8()
+    output = streams.prepare()
+    environment.enter()
+    code = _run(app)
+    sys.stdout.flush()
+    # A reader that closed the pipe, such as `head`, has read enough.
+    if output.failure and not isinstance(output.failure, BrokenPipeError):
+        code = _tell_lost_output(output.failure, code)
+    sys.exit(code)
+
+
+def acts() -> None:
+    """Says that the exit code is about what the command does, not about what it prints.
+
+    Raises:
+      PathError: where the command line cannot be recorded, since it is not UTF-8.
+    """
+    global _acting
+    _acting = True
+    for argument in sys.argv:
+        paths.refuse_undecoded(argument, "the command line")
+
+
+def option_path(origin: str) -> Callable[[Path | None], Path | None]:
+    """A callback for an option that takes a path: replaces `~`, which a shell may have left."""
+
+    def callback(value: Path | None) -> Path | None:
+        return value and paths.expanded(value, origin)
+
+    return callback
+
+
+def _run(app: typer.Typer) -> int:
     try:
+        _check_working_folder()
         app()
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+            return 1
+        return end.code or 0
+    return 0
+
+
+def _check_working_folder() -> None:
+    """Refuses a working folder that was removed: no path can be told from there.
+
+    Raises:
+      ConfigurationError: where it was.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the working folder cannot be used ({error.strerror}); expected one that exists. "
+            "Change to another folder first."
+        ) from error
+
+
+def _tell_lost_output(failure: OSError, code: int) -> int:
+    """Says that the output is not complete; returns the exit code."""
+    lost = f"the output cannot be written ({failure.strerror})"
+    if _acting:
+        print(f"{lost}; what the command did stands.", file=sys.stderr)
+        return code
+    print(
+        f"error: {lost}; expected a terminal, a pipe or a file with room. Send it elsewhere.",
+        file=sys.stderr,
+    )
+    return code or _OUTPUT_LOST
 
 
 @contextlib.contextmanager

@@ -227,8 +227,12 @@ class Config(_Section):
     """Everything that decides what a run computes, beside the data and the code."""
 
     profile: str
+    # TFX takes 63 characters, with the ending of a smoke run on the sample.
     name: str = pydantic.Field(
-        "fashion-mnist", pattern=r"^[a-z0-9][a-z0-9-]*$", description="of the pipeline"
+        "fashion-mnist",
+        pattern=r"^[a-z0-9][a-z0-9-]*$",
+        max_length=50,
+        description="of the pipeline",
     )
     schema_file: str = pydantic.Field(
         "schema/schema.pbtxt", description="the data contract: image shape and class names"
@@ -431,6 +435,7 @@ def found_and_expected(error: pydantic.ValidationError) -> str:
     details = error.errors()[0]
     expected = details["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     expected = expected.replace("String should match pattern", "a text of the form")
+    expected = expected.replace("String should have", "a text of")
     expected = expected.replace("Tuple should have", "a list with").partition(" after valid")[0]
     expected = expected.replace("a valid tuple", "a list such as [16,32]")
     # As the command line has it of numbers that are none, and of choices.

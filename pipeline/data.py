@@ -17,7 +17,7 @@ import numpy as np
 
 from components.example_gen import idx, split
 from components.image_schema import ImageSchema, SchemaError, parse_schema
-from pipeline import spans
+from pipeline import paths, spans
 from pipeline.config import SpansConfig
 from pipeline.errors import ConfigurationError, DataError
 
@@ -170,6 +170,7 @@ def read_schema(path: str) -> tuple[ImageSchema, str]:
       ConfigurationError: where it cannot be read or does not describe labelled images.
     """
     try:
+        paths.refuse_endless(pathlib.Path(path))
         content = pathlib.Path(path).read_bytes()
         return parse_schema(content.decode(), path), hashlib.sha256(content).hexdigest()
     except OSError as error:
@@ -228,8 +229,7 @@ def check_split(data: DataSet, class_names: tuple[str, ...], validation_per_clas
 
 def cache_folder() -> pathlib.Path:
     """The user's cache, where downloads and the drawn sample are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(base) / "image-pipeline"
+    return paths.in_home(".cache", "XDG_CACHE_HOME") / "image-pipeline"
 
 
 def _sample_folder() -> pathlib.Path:
@@ -252,7 +252,7 @@ def _draw_sample(folder: pathlib.Path) -> None:
 
 
 def _existing(folder: str, origin: str) -> pathlib.Path:
-    path = pathlib.Path(folder).expanduser().resolve()
+    path = paths.resolved(pathlib.Path(folder), origin)
     if path.is_dir():
         return path
     raise DataError(
@@ -284,6 +284,7 @@ def _pair_paths(folder: pathlib.Path, half: str, expected: str) -> tuple[str, st
 def _file(folder: pathlib.Path, name: str, expected: str) -> str:
     for candidate in (folder / name, folder / f"{name}.gz"):
         if candidate.exists():
+            paths.refuse_endless(candidate)
             return str(candidate)
     raise DataError(
         f"{folder} holds neither {name} nor {name}.gz; expected {expected}. "

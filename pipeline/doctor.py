@@ -20,6 +20,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
+from pipeline import paths
+from pipeline.errors import PathError
+
 Status = Literal["ok", "warn", "fail"]
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -73,15 +76,17 @@ class Environment:
     packages: tuple[str, ...]
 
 
-def main(deep: bool, as_json: bool, data: str | None, output_dir: Path) -> int:
+def main(deep: bool, as_json: bool, data: str | None, output_dir: Path, dropped: list[str]) -> int:
     """Print what was found; return 1 where something needs mending before a run, else 0."""
-    findings = examine(deep, data, output_dir)
+    findings = examine(deep, data, output_dir, dropped)
     print(as_json_text(findings) if as_json else as_text(findings, wants_colour()))
     return 0 if is_ready(findings) else 1
 
 
-def examine(deep: bool, data: str | None, output_dir: Path) -> list[Finding]:
+def examine(deep: bool, data: str | None, output_dir: Path, dropped: list[str]) -> list[Finding]:
     """Look at everything a run needs; `deep` imports the whole stack too, which takes a while."""
+    # Unlike that of `Path`, this one raises nothing.
+    output_dir = Path(os.path.expanduser(output_dir))  # noqa: PTH111
     environment = find_environment()
     packages = check_packages(environment)
     findings = [
@@ -97,7 +102,9 @@ def examine(deep: bool, data: str | None, output_dir: Path) -> list[Finding]:
         check_output(output_dir),
         check_stores(output_dir),
     ]
-    return [*findings, check_imports(environment)] if deep else findings
+    if not deep:
+        return findings
+    return [*findings, check_settings(dropped), check_imports(environment)]
 
 
 def is_ready(findings: Iterable[Finding]) -> bool:
@@ -292,15 +299,23 @@ def check_data(data: str | None) -> Finding:
     """Look whether the data that a run would take lies ready."""
     if data == "sample":
         return Finding("data", "ok", "the built-in sample")
-    if data not in (None, "auto"):
-        return judge_folder(Path(data).expanduser(), "--data")
-    if os.environ.get("FASHION_MNIST_DIR"):
-        return judge_folder(Path(os.environ["FASHION_MNIST_DIR"]), "FASHION_MNIST_DIR")
-    return judge_cache(data_cache())
+    try:
+        if data not in (None, "auto"):
+            return judge_named(data, "--data")
+        if os.environ.get("FASHION_MNIST_DIR"):
+            return judge_named(os.environ["FASHION_MNIST_DIR"], "FASHION_MNIST_DIR")
+        return judge_cache(data_cache())
+    except PathError as error:
+        return Finding("data", "fail", str(error), "name another folder, by its full path")
 
 
-def judge_folder(folder: Path, origin: str) -> Finding:
-    """Judge a folder that someone named: it has to hold all files that a run takes from it."""
+def judge_named(name: str, origin: str) -> Finding:
+    """Judge a folder that someone named: it has to hold all files that a run takes from it.
+
+    Raises:
+      PathError: where no run takes a folder of this name.
+    """
+    folder = paths.resolved(Path(name), origin)
     missing = missing_data(folder)
     if not missing:
         return Finding("data", "ok", f"{folder} ({origin})")
@@ -312,6 +327,10 @@ def judge_cache(folder: Path) -> Finding:
     """Judge the user's cache, which a run fills by itself where it can."""
     if not missing_data(folder):
         return Finding("data", "ok", f"{folder} (cache)")
+    place = nearest_existing(folder)
+    if not (place.is_dir() and os.access(place, os.W_OK)):
+        mend = "set FASHION_MNIST_DIR to a folder with the four IDX files, or XDG_CACHE_HOME"
+        return Finding("data", "fail", f"none, and a run cannot put any below {place}", mend)
     found = "none yet: a run downloads it, or takes the built-in sample where it cannot"
     mend = f"set FASHION_MNIST_DIR to a folder with the four IDX files, or put them in {folder}"
     return Finding("data", "warn", found, mend)
@@ -319,8 +338,7 @@ def judge_cache(folder: Path) -> Finding:
 
 def data_cache() -> Path:
     """Return the folder that downloaded data is kept in."""
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "image-pipeline" / "fashion-mnist"
+    return paths.in_home(".cache", "XDG_CACHE_HOME") / "image-pipeline" / "fashion-mnist"
 
 
 def missing_data(folder: Path) -> list[str]:
@@ -351,11 +369,16 @@ def find_spans(folder: Path) -> list[str]:
 
 def is_data(path: Path) -> bool:
     """Say whether a data file lies there, gzipped or not."""
-    return is_there(path) or is_there(path.with_name(path.name + ".gz"))
+    candidates = (path, path.with_name(path.name + ".gz"))
+    return any(is_there(each) and each.is_file() for each in candidates)
 
 
 def check_output(output_dir: Path) -> Finding:
     """Write a nameless file where the outputs will lie; permissions alone do not tell all."""
+    try:
+        paths.output_folder(output_dir)
+    except PathError as error:
+        return Finding("output", "fail", str(error), "name another folder with --output-dir")
     folder = nearest_existing(output_dir)
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -371,7 +394,7 @@ def check_stores(output_dir: Path) -> Finding:
         from pipeline.stores import find_fault
     except ImportError:
         return Finding("stores", "ok", "not known: this Python has no sqlite3")
-    paths = sorted(output_dir.expanduser().glob("*/metadata.db"))
+    paths = sorted(output_dir.glob("*/metadata.db"))
     faults = [fault for fault in (find_fault(path, writing=True) for path in paths) if fault]
     if not faults:
         return Finding("stores", "ok", f"{len(paths)} of earlier runs, all sound")
@@ -383,7 +406,7 @@ def check_stores(output_dir: Path) -> Finding:
 
 def nearest_existing(path: Path) -> Path:
     """Return the path, or the closest of its parents that exists."""
-    path = path.expanduser().absolute()
+    path = path.absolute()
     return next(place for place in [path, *path.parents] if is_there(place))
 
 
@@ -393,6 +416,15 @@ def is_there(path: Path) -> bool:
         return path.exists()
     except OSError:
         return False
+
+
+def check_settings(dropped: list[str]) -> Finding:
+    """Name the user's settings of Keras and TensorFlow that no run takes."""
+    names = list(dropped)
+    keras = Path.home() / ".keras" / "keras.json"
+    if is_there(keras):
+        names.append(str(keras))
+    return Finding("settings", "ok", shorten("not used", names, len(names)) or "none to leave out")
 
 
 def check_imports(environment: Environment) -> Finding:
@@ -415,10 +447,10 @@ def probe(python: Path) -> dict:
     """Return what a fresh process of this Python says after importing the stack."""
     process = subprocess.run(
         [str(python), "-c", PROBE],
-        # Without the first, what tf.keras is depends on who imports what first.
-        env={**os.environ, "TF_USE_LEGACY_KERAS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
+        errors="backslashreplace",
         check=True,
         timeout=DEEP_LIMIT_SECONDS,
     )

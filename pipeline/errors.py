@@ -3,6 +3,7 @@
     PipelineError              anything that is told in words, without a traceback
     +- UsageError              exit code 2: the caller can mend it
     |  +- ConfigurationError   an unknown profile, key or value
+    |  +- PathError            a path that libraries would take for another
     |  +- DataError            data that cannot be had or cannot be read
     |  +- OutputError          an output folder that cannot be written to
     |  +- UnknownRunError      a run or a served model that does not exist
@@ -35,6 +36,10 @@ class UsageError(PipelineError):
 
 class ConfigurationError(UsageError):
     """An unknown profile, key or value."""
+
+
+class PathError(UsageError):
+    """A path that libraries would take for another, or that fits into no message."""
 
 
 class DataError(UsageError):

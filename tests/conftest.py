@@ -25,12 +25,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from components import environment
+
 # Before anything imports NumPy or TensorFlow. Two test runs on one machine, or a test beside the
 # process that it started, would otherwise fight for the same cores.
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
-os.environ["TF_USE_LEGACY_KERAS"] = "0"
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+environment.enter(log_level="2")
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from google.protobuf import any_pb2, wrappers_pb2
 from tfx.components.example_gen.component import FileBasedExampleGen
+from tfx.components.example_gen.driver import FileBasedDriver
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import example_gen_pb2
 
 from components import features
 from components.example_gen import executor, idx
+
+
+class LiteralFolderDriver(FileBasedDriver):
+    """TFX's driver, which takes the folder of the files for a pattern, given a quoted one."""
+
+    def get_input_processor(
+        self,
+        splits: Iterable[example_gen_pb2.Input.Split],
+        range_config: Any = None,
+        input_base_uri: str | None = None,
+    ) -> Any:
+        """Looks at files in the folder of this very name."""
+        return super().get_input_processor(splits, range_config, glob.escape(input_base_uri or ""))
 
 
 class IdxExampleGen(FileBasedExampleGen):
@@ -24,6 +39,7 @@ class IdxExampleGen(FileBasedExampleGen):
     is a parameter, so that changed data is never taken for the cached.
     """
 
+    DRIVER_CLASS = LiteralFolderDriver
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
     def __init__(

@@ -16,6 +16,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from components import environment
+
+# Before TFX imports TensorFlow.
+environment.enter()
+
 from google.protobuf import json_format
 from kfp.dsl.types import artifact_types
 from kfp.pipeline_spec import pipeline_spec_pb2

@@ -77,6 +77,8 @@ def _start() -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # What a library prints may be in any encoding.
+        errors="backslashreplace",
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
 

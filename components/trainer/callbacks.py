@@ -185,7 +185,7 @@ def training_callbacks(
         WarmUpAndDecay(settings.learning_rate, settings.warm_up, steps_per_epoch, settings.epochs),
         *averaging(settings),
         keras.callbacks.ModelCheckpoint(
-            new_best_weights(backup_dir), save_best_only=True, save_weights_only=True
+            _unformatted(new_best_weights(backup_dir)), save_best_only=True, save_weights_only=True
         ),
         keras.callbacks.EarlyStopping(patience=settings.early_stopping_patience),
         keras.callbacks.TensorBoard(os.path.join(log_dir, "tensorboard"), write_graph=False),
@@ -193,6 +193,11 @@ def training_callbacks(
         EpochLog(settings.epochs),
     ]
     return [*callbacks, Snapshots(backup_dir, callbacks)]
+
+
+def _unformatted(path: str) -> str:
+    """What `str.format`, to which Keras gives the path, makes the path of."""
+    return path.replace("{", "{{").replace("}", "}}")
 
 
 def averaging(settings: Settings) -> list[keras.callbacks.Callback]:

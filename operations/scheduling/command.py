@@ -20,6 +20,7 @@ from operations.scheduling.plan import Policy, Target
 from operations.scheduling.timetable import Timetable
 from pipeline import config as configuration
 from pipeline import data as data_sets
+from pipeline import paths
 from pipeline.errors import ConfigurationError, LockHeldError, OutputError, StoreLockedError
 from pipeline.locations import Locations
 
@@ -129,6 +130,7 @@ def _check_unit(options: Options, arguments: Sequence[str]) -> None:
             f"{', '.join(alone)} beside --install-unit; expected the options of a schedule that "
             "goes on. Leave out one or the other."
         )
+    _check_working_folder(pathlib.Path.cwd())
     options.timetable()
     target = options.target
     if target.notify_file:
@@ -136,6 +138,16 @@ def _check_unit(options: Options, arguments: Sequence[str]) -> None:
     if target.data not in (data_sets.AUTO, data_sets.SAMPLE):
         asked = configuration.load(target.profile or "default", target.assignments)
         data_sets.find(target.data, lambda line: print(line, file=sys.stderr), asked.spans)
+
+
+def _check_working_folder(folder: pathlib.Path) -> None:
+    """Refuses a folder whose name systemd reads otherwise: it takes no quotes around it."""
+    paths.refuse_untold(str(folder), "working folder")
+    if str(folder) != str(folder).rstrip(" \\"):
+        raise ConfigurationError(
+            f"the working folder {str(folder)!r} ends in a space or a backslash, which systemd "
+            "does not take; expected another end. Rename it, or start from another folder."
+        )
 
 
 def _without_unit(arguments: Sequence[str]) -> list[str]:

@@ -13,6 +13,11 @@ from operations.scheduling.child import Child, ProcessGroup
 from operations.scheduling.plan import Target
 
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Not by PYTHONPATH, which a colon in the name of the checkout would split.
+_LOOK = (
+    "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "runpy.run_module('operations.scheduling.look', run_name='__main__')"
+)
 
 
 class Commands(Protocol):
@@ -50,8 +55,8 @@ class PipelineCommands:
         """Starts a look at the input; it leaves what it saw (`Seen`) in the file `answer`."""
         target = pydantic.TypeAdapter(Target).dump_json(self._target).decode()
         # -P: the folder that the scheduler was started in holds no modules of ours.
-        command = [sys.executable, "-P", "-m", "operations.scheduling.look", target, str(answer)]
-        return ProcessGroup(command, log, {"PYTHONPATH": str(_ROOT)})
+        command = [sys.executable, "-P", "-c", _LOOK, str(_ROOT), target, str(answer)]
+        return ProcessGroup(command, log, {})
 
     def run(self, data: str, force: bool, log: pathlib.Path, attempt: str) -> Child:
         """Starts the run."""

@@ -18,6 +18,7 @@ import pydantic
 
 from operations.scheduling.plan import Target
 from pipeline import data as data_sets
+from pipeline import streams
 from pipeline.errors import DataError, PipelineError
 from pipeline.locations import write_whole
 
@@ -87,6 +88,7 @@ def _found(data: str) -> str:
 
 def main() -> int:
     """Looks, writes the answer, and returns the exit code."""
+    streams.prepare()
     target, answer = sys.argv[1:]
     try:
         seen = look(pydantic.TypeAdapter(Target).validate_json(target))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import zoneinfo
 from typing import TYPE_CHECKING
@@ -43,9 +42,7 @@ class Report:
     def tell(self, text: str, colour: str | None = None) -> None:
         """Prints a line; coloured on a terminal alone."""
         time = self._clock.now().astimezone(self._zone)
-        # Where nobody can read it any more, what is at work is to be ended all the same.
-        with contextlib.suppress(OSError):
-            typer.secho(f"{time:%Y-%m-%d %H:%M:%S %Z}  {text}", fg=colour)
+        typer.secho(f"{time:%Y-%m-%d %H:%M:%S %Z}  {text}", fg=colour)
 
     def ended(self, ended: Ended, locations: Locations) -> None:
         """Tells how an attempt at a run ended."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from operations.metrics import ADDRESS_VARIABLE
 from operations.notifications import REVIEW_URL_VARIABLE
+from pipeline import paths
 from pipeline.data import DIRECTORY_VARIABLE
 from pipeline.errors import OutputError
 from pipeline.locations import write_whole
@@ -87,8 +88,7 @@ class Unit:
 
 
 def _user_folder() -> pathlib.Path:
-    base = os.environ.get("XDG_CONFIG_HOME") or pathlib.Path.home() / ".config"
-    return pathlib.Path(base) / "systemd" / "user"
+    return paths.in_home(".config", "XDG_CONFIG_HOME") / "systemd" / "user"
 
 
 def _quoted(text: str) -> str:

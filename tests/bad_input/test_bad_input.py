@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import os
 import shutil
 import threading
 
@@ -449,6 +450,59 @@ def test_a_schema_that_says_too_little_is_refused(text, fragment, refused, tmp_p
     path = tmp_path / "bad.pbtxt"
     path.write_text(text, encoding="latin-1")
     assert_tells(refused("--set", f"schema_file={path}"), str(path), fragment)
+
+
+@pytest.mark.parametrize(
+    ("name", "fragment"),
+    [
+        ("exp[1]", "holds [;"),
+        ("exp?", "holds ?;"),
+        ("a\nb", "holds a line break;"),
+        (os.fsdecode(b"a\xff"), "0xff, which is not UTF-8"),
+        ("d" * 256, "256 bytes"),
+        ("loop", "lead in a circle"),
+    ],
+    ids=["set", "any", "line break", "not UTF-8", "long name", "loop"],
+)
+def test_an_output_folder_that_would_be_taken_for_another_is_refused(
+    name, fragment, refused, tmp_path
+):
+    (tmp_path / "exp1").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    before = sorted(tmp_path.iterdir())
+    assert_tells(refused("--output-dir", tmp_path / name), "--output-dir", fragment, "expected")
+    assert sorted(path for path in tmp_path.iterdir() if path.name != "tripwires") == [
+        path for path in before if path.name != "tripwires"
+    ]
+
+
+@pytest.mark.parametrize("option", ["--data", "schema_file", "XDG_CACHE_HOME"])
+@pytest.mark.parametrize("name", ["a\nb", "loop"])
+def test_other_paths_that_cannot_be_told_of_are_refused(option, name, refused, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    path = tmp_path / name
+    given = {
+        "--data": ({"folder": path}, ()),
+        "schema_file": ({}, ("--set", f"schema_file={path}")),
+        "XDG_CACHE_HOME": ({"folder": "sample", option: str(path)}, ()),
+    }
+    options, arguments = given[option]
+    assert_tells(refused(*arguments, **options), option, "expected")
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(refused, data, tmp_path):
+    schema = tmp_path / "schema.pbtxt"
+    os.mkfifo(schema)
+    assert_tells(refused("--set", f"schema_file={schema}"), str(schema), "pipe", "expected")
+    (data.path / TRAIN_LABELS).unlink()
+    os.mkfifo(data.path / TRAIN_LABELS)
+    assert_tells(refused(), str(data.path / TRAIN_LABELS), "pipe", "expected")
+
+
+@pytest.mark.parametrize("option", ["--data", "--output-dir"])
+@pytest.mark.parametrize("address", ["gs://bucket/data", "a://b"])
+def test_an_address_is_no_folder(address, option, refused):
+    assert_tells(refused(option, address), option, "address", "on this machine")
 
 
 @pytest.mark.parametrize("bomb", [add_a_bomb, announce_a_bomb, announce_a_bomb_of_labels])

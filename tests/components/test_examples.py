@@ -1,5 +1,7 @@
 """A split is read whole, in the order of its ids, into memory or into a file."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -90,3 +92,33 @@ def test_a_disk_without_room_is_told_before_anything_is_written(write_files, mon
 def test_no_autotuner_keeps_a_reader_waiting_for_its_iterator_to_end(write_files):
     batches = examples.serialized_batches(write_files([3, 1, 2]), "train", 2)
     assert batches.options().autotune.enabled is False
+
+
+# Patterns, and what looks like one; beside each, a folder that it would match.
+NEIGHBOURS = {"exp[1]": "exp1", "ex*": "exp1", "exp?": "exp1", "e\\xp": "exp", "{h}": "h"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    name=st.one_of(
+        st.sampled_from(sorted(NEIGHBOURS)),
+        st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1)
+        .filter(lambda name: name not in (".", ".."))
+        .filter(lambda name: len(name.encode()) < 200),
+    )
+)
+def test_a_folder_of_any_name_is_read_and_none_that_its_name_would_match(name, write_files):
+    own, other = Path(write_files([1, 2, 3])), Path(write_files([4, 5]))
+    parent = own.with_name(f"{own.name}-parent")
+    parent.mkdir()
+    own = own.rename(parent / name)
+    neighbour = parent / NEIGHBOURS.get(name, "neighbour of it")
+    other.rename(neighbour)
+    check(examples.read_split(str(own), "train"), [1, 2, 3])
+    check(examples.read_split(str(neighbour), "train"), [4, 5])
+
+
+def test_what_a_file_server_hides_is_not_read(write_files):
+    folder = write_files([1, 2])
+    (Path(folder) / "Split-train" / ".nfs0001").write_bytes(b"no record")
+    check(examples.read_split(folder, "train"), [1, 2])

@@ -15,7 +15,11 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(PROJECT))
 
-import pipeline_runner  # noqa: E402  sets what must be set before TensorFlow is imported
+import pipeline_runner  # noqa: E402
+from components import environment  # noqa: E402
+
+# Before TensorFlow is imported.
+environment.enter()
 
 
 def import_stack() -> None:

@@ -1,5 +1,6 @@
 """The file that `compile` writes: Kubeflow and Vertex AI take it, and what it says can be run."""
 
+import ast
 import json
 import re
 import shlex
@@ -160,7 +161,7 @@ def test_two_compilations_are_equal(whole_file, compile_graph, set_values, tmp_p
 
 
 def test_it_tells_what_was_written_and_how_to_go_on(compile_graph, tmp_path):
-    path = tmp_path / "clothes.yaml"
+    path = tmp_path / "clothes 'ü\" 😀.yaml"
     asked = ["--profile", "smoke", "--data-digest", DIGEST]
     outcome = compile_graph(path, *asked, "--json")
     told = outcome.json
@@ -175,6 +176,10 @@ def test_it_tells_what_was_written_and_how_to_go_on(compile_graph, tmp_path):
     program, flag, code = shlex.split(told["submit"])
     assert (program, flag) == (".venv/bin/python", "-c")
     compile(code, "submit", "exec")
+    # As Python reads it.
+    assert str(path) in [
+        node.value for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Constant)
+    ]
     shown = compile_graph(path, *asked).output
     for text in ("Trainer", "8Gi", DIGEST, told["submit"], str(path)):
         assert text in shown

@@ -63,6 +63,9 @@ REFUSED = {
     "a node twice": ({"resources": ("Trainer=1,1Gi", "Trainer=2,1Gi")}, "twice for Trainer"),
     "a place twice": ({"volumes": ("one=/mnt", "other=/mnt/")}, "twice for /mnt"),
     "another schema": ({"assignments": ("schema_file=other.pbtxt",)}, "build the image again"),
+    "artifacts below a pattern": ({"pipeline_root": "s3://a/run[1]"}, r"holds \["),
+    "versions below a pattern": ({"serving_dir": "/mnt/run?"}, r"holds \?"),
+    "data in two lines": ({"data": "/mnt/a\nb"}, "holds a line break"),
     "spans": ({"assignments": ("spans.window=2",)}, "folder of one data set"),
 }
 

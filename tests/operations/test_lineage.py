@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from operations import lineage, rollback
-from pipeline.errors import UnknownRunError
+from pipeline.errors import PathError, UnknownRunError
 
 
 @pytest.fixture(autouse=True)
@@ -205,3 +205,10 @@ def test_it_is_told_as_text_and_as_json(past, output_dir, capsys):
     assert f"{version}, served now" in told
     for expected in ("20260101-120000", "Taken again", "7 in place of 1", "a" * 64, "Trainer"):
         assert expected in told, expected
+
+
+@pytest.mark.parametrize(("name", "fragment"), [("loop", "in a circle"), ("d" * 256, "256 bytes")])
+def test_a_path_that_leads_nowhere_is_refused(name, fragment, tell, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(PathError, match=fragment):
+        tell(tmp_path / name)

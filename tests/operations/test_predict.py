@@ -10,7 +10,7 @@ from PIL import Image
 
 from operations import predict
 from pipeline import records
-from pipeline.errors import DataError, UnknownRunError
+from pipeline.errors import DataError, PathError, UnknownRunError
 
 GRAY, COLOUR = (28, 28, 1), (32, 32, 3)
 
@@ -266,7 +266,7 @@ def test_the_pipeline_that_pushed_last_is_asked_whatever_the_clock_said(
     assert predict._newest_export(tmp_path, None) == newest
 
 
-@pytest.mark.parametrize("name", [None, "shoes"])
+@pytest.mark.parametrize("name", [None, "shoes", "../shoes", "*", "s" * 256])
 def test_without_a_pushed_model_there_is_nothing_to_ask(tmp_path, name):
     with pytest.raises(UnknownRunError) as caught:
         predict.main([], name, tmp_path, as_json=False)
@@ -278,6 +278,14 @@ def test_a_file_that_is_missing_is_refused_before_the_model_is_loaded(served, tm
     served("clothes", 1)
     with pytest.raises(DataError, match=r"absent\.png is no file"):
         predict.main([tmp_path / "absent.png"], None, tmp_path, as_json=False)
+
+
+@pytest.mark.parametrize("name", ["loop", "d" * 256, "a\nb"])
+def test_a_file_that_nothing_can_be_said_of_is_refused(name, served, tmp_path):
+    served("clothes", 1)
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(PathError, match="expected"):
+        predict.main([tmp_path / name], None, tmp_path, as_json=False)
 
 
 def test_a_line_tells_choices_confidence_and_notes():

@@ -22,6 +22,12 @@ def test_a_pushed_model_is_told_with_its_version_and_where_it_lies(capsys, pushe
     assert "Go on" not in text
 
 
+def test_what_looks_like_markup_or_an_emoji_is_printed_as_it_is(capsys):
+    console = summary.make_console()
+    console.print("/data/:bug:/[red]/x", markup=False)
+    assert capsys.readouterr().out == "/data/:bug:/[red]/x\n"
+
+
 @pytest.mark.parametrize(
     ("served", "standing"),
     [

@@ -1,6 +1,7 @@
 """The doctor: what it says of a machine that is fit, and of each thing that can be amiss."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,12 +58,12 @@ def set_memory(monkeypatch, folder, kilobytes, group="/", limits=()):
 
 
 def examine(tmp_path, data="sample"):
-    findings = doctor.examine(deep=False, data=data, output_dir=tmp_path / "outputs")
+    findings = doctor.examine(False, data, tmp_path / "outputs", dropped=[])
     return {finding.name: finding for finding in findings}
 
 
 def test_a_fit_machine_is_ready(tmp_path, capsys):
-    assert doctor.main(False, False, "sample", tmp_path / "outputs") == 0
+    assert doctor.main(False, False, "sample", tmp_path / "outputs", []) == 0
     printed = capsys.readouterr().out
     assert "mend:" not in printed
     assert printed.endswith("Ready for a run.\n")
@@ -70,7 +71,7 @@ def test_a_fit_machine_is_ready(tmp_path, capsys):
 
 def test_something_to_mend_fails_and_says_how(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(doctor, "REQUIREMENTS", write(tmp_path / "other.txt", "absent==1.0\n"))
-    assert doctor.main(False, False, "sample", tmp_path / "outputs") == 1
+    assert doctor.main(False, False, "sample", tmp_path / "outputs", []) == 1
     printed = capsys.readouterr().out
     assert "fail  packages   1 missing: absent" in printed
     assert "mend: make setup" in printed
@@ -78,17 +79,45 @@ def test_something_to_mend_fails_and_says_how(tmp_path, capsys, monkeypatch):
 
 
 def test_a_warning_does_not_hinder_a_run(tmp_path, capsys):
-    assert doctor.main(False, False, "auto", tmp_path / "outputs") == 0
+    assert doctor.main(False, False, "auto", tmp_path / "outputs", []) == 0
     assert "warn  data" in capsys.readouterr().out
 
 
 def test_json_holds_every_finding(tmp_path, capsys):
-    doctor.main(False, True, "auto", tmp_path / "outputs")
+    doctor.main(False, True, "auto", tmp_path / "outputs", [])
     report = json.loads(capsys.readouterr().out)
     assert report["ready"] is True
     statuses = {finding["name"]: finding["status"] for finding in report["findings"]}
     assert statuses["data"] == "warn"
     assert set(statuses) == set(examine(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("variable", "folder"),
+    [
+        ("FASHION_MNIST_DIR", "~nobody-of-this-name/data"),
+        ("XDG_CACHE_HOME", "~nobody-of-this-name/cache"),
+        ("FASHION_MNIST_DIR", os.fsdecode(b"/data-\xe9")),
+        ("XDG_CACHE_HOME", os.devnull),
+    ],
+)
+def test_a_place_that_no_run_could_use_is_told(tmp_path, monkeypatch, variable, folder):
+    monkeypatch.setenv(variable, folder)
+    finding = examine(tmp_path, data=None)["data"]
+    assert finding.status == "fail"
+    assert finding.mend
+
+
+def test_a_folder_of_results_that_is_not_utf8_fails(tmp_path):
+    assert examine(tmp_path / os.fsdecode(b"\xe9"))["output"].status == "fail"
+
+
+def test_settings_that_are_left_out_are_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert doctor.check_settings([]).found == "none to leave out"
+    write(tmp_path / ".keras" / "keras.json", "{}")
+    told = doctor.check_settings(["KERAS_BACKEND", "XLA_FLAGS"]).found
+    assert told == f"not used: KERAS_BACKEND, XLA_FLAGS, {tmp_path}/.keras/keras.json"
 
 
 def test_every_finding_that_is_not_ok_says_how_to_mend_it(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import json
 import apache_beam as beam
 import numpy as np
 import pytest
+from tfx.proto import example_gen_pb2
 from tfx.types import standard_artifacts
 
 from components import examples, features
@@ -206,6 +207,19 @@ def test_the_folder_of_the_files_is_a_parameter_of_its_own(base):
     patterns = [entry["pattern"] for entry in json.loads(properties["input_config"])["splits"]]
     assert properties["input_base"] == base
     assert patterns == ["train-images", "train-labels", "t10k-images", "t10k-labels"]
+
+
+@pytest.mark.parametrize("name", ["exp[1]", "exp?", "e*", "{SPAN}"])
+def test_the_folder_of_the_files_is_no_pattern(name, tmp_path):
+    """TFX's fingerprint is of the files in it, and not of those beside it."""
+    for folder, content in ((name, b"own"), ("exp1", b"of the neighbour")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "images").write_bytes(content)
+    split = example_gen_pb2.Input.Split(name="train", pattern="images")
+    driver = component.IdxExampleGen.DRIVER_CLASS(None)
+    processor = driver.get_input_processor([split], None, str(tmp_path / name))
+    fingerprint = processor.get_input_fingerprint(*processor.resolve_span_and_version())
+    assert "num_files:1,total_bytes:3," in fingerprint
 
 
 @pytest.fixture

@@ -170,6 +170,15 @@ def test_a_training_leaves_its_logs_and_its_best_weights(fit, chosen):
     assert len(json.loads((log_dir / "history.json").read_text())) == 2
 
 
+def test_the_name_of_the_folder_is_no_template(fit, settings, tmp_path):
+    folder = tmp_path / "{h}{epoch}{{x}} }{"
+    folder.mkdir()
+    unaveraged = dataclasses.replace(settings, ema_momentum=0.0)
+    fit(callbacks.training_callbacks(unaveraged, 1, str(folder), str(folder)))
+    assert Path(best_weights(str(folder))).is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
 def test_a_divergence_keeps_no_weights(fit, chosen):
     callback_list, _, backup_dir = chosen()
     with pytest.raises(callbacks.TrainingDiverged):

@@ -208,6 +208,18 @@ def test_bad_input_of_a_schedule_that_has_begun_is_an_alarm(schedule, standing, 
     assert "alarm: a run cannot begin" in outcome.output
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a ", "a\\"], ids=["line break", "space", "backslash"])
+def test_no_unit_starts_in_a_folder_that_systemd_would_misread(
+    name, schedule, tmp_path, monkeypatch
+):
+    folder = tmp_path / name
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    outcome = schedule(*NIGHTLY, "--install-unit", "--unit-file=-")
+    assert (outcome.code, outcome.output) == (2, "")
+    assert "working folder" in outcome.errors and outcome.errors.count("\n") == 1
+
+
 def test_another_scheduler_is_refused(schedule, standing):
     with exclusive(standing / "schedule.lock", "schedule"):
         outcome = schedule(*NIGHTLY)
