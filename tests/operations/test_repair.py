@@ -4,10 +4,12 @@ import contextlib
 import json
 import os
 import sqlite3
+from pathlib import Path
 
 import pytest
 
-from operations import clean, lineage, lock, repair, review
+from components.pusher import versions
+from operations import baseline, clean, lineage, lock, repair, review
 from operations.clean import Policy
 from pipeline import records, stores
 from pipeline.errors import LockHeldError, OutputError, StoreError, StoreLockedError
@@ -83,6 +85,16 @@ def test_a_damaged_store_is_moved_aside_and_a_new_one_takes_its_place(
     assert before.items() <= after.items()
     records.check_store(damaged, writing=True)
     clean.main(Policy(1, None, None), None, output_dir, False, True)
+
+
+def test_the_new_store_knows_the_served_model(damaged, repaired, locations):
+    served = max(versions.served_versions(locations.serving))
+    repaired()
+    store = records.open_store(locations.metadata)
+    context = store.get_context_by_type_and_name("pipeline", "clothes")
+    latest = Path(baseline.blessed_models(store, context.id).latest().uri)
+    digest = versions.content_digest(locations.serving / str(served))
+    assert versions.content_digest(latest / baseline.EXPORT_FOLDER) == digest
 
 
 def test_what_sqlite_keeps_beside_a_store_goes_with_it(damaged, repaired, locations):
