@@ -84,14 +84,6 @@ def receipts_of(locations: Locations) -> list[dict[str, Any]]:
     return [receipt for receipt in receipts if receipt["pipeline"] == locations.root.name]
 
 
-def export_digest(receipt: dict[str, Any]) -> str | None:
-    """The digest of the export that a run trained or took from the cache; None where it has none.
-
-    Receipts from before there was a digest of the weights have it under the name of that.
-    """
-    return receipt.get("export_digest", receipt["model_digest"])
-
-
 def pipelines(output_dir: pathlib.Path) -> list[Locations]:
     """Those that have run at least once below the output folder, in the order of their names.
 

@@ -118,7 +118,7 @@ def _served_model(
     receipts: list[dict[str, Any]],
 ) -> _Model:
     folder = locations.serving / str(version)
-    digest = history.export_digest(run) if run else None
+    digest = run["export_digest"] if run else None
     if digest is None and folder.is_dir():
         # Put there by somebody, or by a run without a receipt: known by its content alone.
         digest = versions.content_digest(folder)
@@ -150,7 +150,7 @@ def _of_content(export: pathlib.Path, places: list[Locations], output_dir: pathl
 
 
 def _with_content(digest: str | None, receipts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [run for run in receipts if digest and history.export_digest(run) == digest]
+    return [run for run in receipts if digest and run["export_digest"] == digest]
 
 
 def _export_of(path: pathlib.Path) -> pathlib.Path:
@@ -167,7 +167,7 @@ def _export_of(path: pathlib.Path) -> pathlib.Path:
 
 def _told(model: _Model) -> dict[str, Any]:
     """What there is to say of a model."""
-    # Without a receipt, or in one from before there was such a key, a value is null.
+    # Without a receipt, a value is null.
     run = model.run or {}
     return {
         "pipeline": model.locations.root.name,

@@ -75,24 +75,38 @@ def holder(path: pathlib.Path) -> dict[str, Any] | None:
 
     Returns:
       None where nobody does.
+
+    Raises:
+      OutputError: where its file cannot be opened.
     """
     if not path.exists():
         return None
-    with path.open(encoding="utf-8") as file:
+    with _open_to_read(path) as file:
         # Shared, so that two who ask do not take each other for the holder.
         if _take(file, fcntl.LOCK_SH):
             return None
         return _signature(file)
 
 
+def _open_to_read(path: pathlib.Path) -> IO[str]:
+    try:
+        return path.open(encoding="utf-8")
+    except OSError as error:
+        raise _unopened(path, error) from error
+
+
 def _open(path: pathlib.Path) -> IO[str]:
     try:
         return _opened(path)
     except OSError as error:
-        raise OutputError(
-            f"{path} cannot be opened ({error.strerror}); expected leave to write in "
-            f"{path.parent}. Give it, or choose another --output-dir."
-        ) from error
+        raise _unopened(path, error) from error
+
+
+def _unopened(path: pathlib.Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path} cannot be opened ({error.strerror or error}); expected a lock file, and write "
+        f"permission in {path.parent}. Fix that, or choose another --output-dir."
+    )
 
 
 def _opened(path: pathlib.Path) -> IO[str]:

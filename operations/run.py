@@ -96,7 +96,7 @@ class Prepared:
       schema: what the images are and may be called.
       locations: of the pipeline.
       precision: `float32` or `bfloat16`.
-      served_version: the version that the new model is compared with; 0 where nothing is served,
+      served_version: the version that the new model is compared with; None where nothing is served,
         or a new line of models begins.
     """
 
@@ -106,7 +106,7 @@ class Prepared:
     schema: ImageSchema
     locations: Locations
     precision: str
-    served_version: int
+    served_version: int | None
 
 
 def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, Any]:
@@ -422,7 +422,7 @@ class _Run:
             prepared.precision,
             machine.arithmetic(),
             engine.NODE_ARGUMENTS,
-            served_version=prepared.served_version,
+            is_served=prepared.served_version is not None,
             enable_cache=self._request.use_cache,
         )
 

@@ -19,8 +19,8 @@ from pipeline.errors import ServedModelError
 from pipeline.locations import Locations
 
 
-def version_to_compare(locations: Locations, schema: ImageSchema, new_line: bool) -> int:
-    """The served version that a new model has to be compared with; 0 where there is none.
+def version_to_compare(locations: Locations, schema: ImageSchema, new_line: bool) -> int | None:
+    """The served version that a new model has to be compared with; None where there is none.
 
     Args:
       locations: of the pipeline.
@@ -34,7 +34,7 @@ def version_to_compare(locations: Locations, schema: ImageSchema, new_line: bool
     served = read(locations)
     if served is None:
         _refuse_new_line(new_line, f"nothing is served in {locations.serving}")
-        return 0
+        return None
     name = locations.root.name
     differs = difference(served, schema)
     if differs is None:
@@ -45,7 +45,7 @@ def version_to_compare(locations: Locations, schema: ImageSchema, new_line: bool
         )
         return served.version
     if new_line:
-        return 0
+        return None
     raise ServedModelError(
         f"served version {served.version} of {name} {differs}. Expected a model to compare the new "
         "one with. Give the new pipeline a name of its own with --set name=NAME, or replace the "
@@ -62,12 +62,21 @@ def read(locations: Locations) -> ServedModel | None:
     try:
         return read_served(locations.serving)
     except UnreadableModelError as error:
+        raise ServedModelError(f"{error}; {_expected(locations)}") from error
+
+
+def _expected(locations: Locations) -> str:
+    try:
         *earlier, newest = versions.served_versions(locations.serving)
-        way_out = _way_out(locations, newest, earlier)
-        raise ServedModelError(
-            f"{error}; expected a sound model as served version {newest} of {locations.root.name}, "
-            f"to compare with. Put its files back from a copy, {way_out}"
-        ) from error
+    except (OSError, ValueError):
+        return (
+            "expected the folder of the served versions, or nothing where no model was served yet. "
+            "Mount it, give read permission, or put it back from a copy."
+        )
+    return (
+        f"expected a sound model as served version {newest} of {locations.root.name}, to compare "
+        f"with. Put its files back from a copy, {_way_out(locations, newest, earlier)}"
+    )
 
 
 def _way_out(locations: Locations, newest: int, earlier: list[int]) -> str:

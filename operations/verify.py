@@ -167,9 +167,7 @@ def _data_reasons(before: dict[str, str], now: dict[str, str]) -> list[str]:
 
 
 def _schema_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    # Earlier receipts do not say it.
-    known = before.get("schema_sha256")
-    differs = known is not None and known != now["schema_sha256"]
+    differs = before["schema_sha256"] != now["schema_sha256"]
     return ["schema: the file holds something else than then"] if differs else []
 
 
@@ -185,9 +183,6 @@ def _code_reasons(receipt: dict[str, Any], again: dict[str, Any]) -> list[str]:
 
 
 def _file_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    # Earlier receipts do not say it.
-    if "files" not in before:
-        return []
     then, today = before["files"], now["files"]
     return [
         f"code: {path} {_become_of(path, then, today)}"

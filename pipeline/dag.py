@@ -50,7 +50,7 @@ def create_pipeline(
     precision: str,
     arithmetic: dict[str, Any],
     beam_arguments: list[str],
-    served_version: int = 0,
+    is_served: bool = False,
     enable_cache: bool = True,
 ) -> tfx_pipeline.Pipeline:
     """Builds the graph.
@@ -65,8 +65,8 @@ def create_pipeline(
       arithmetic: what the last digits of sums depend on beside the code; empty where it is not
         known.
       beam_arguments: which engine the nodes' own Beam pipelines run on.
-      served_version: with which the new model has to be compared; 0 where none is served, or where
-        only the nodes of a cluster can tell.
+      is_served: whether a model is known to be served, with which the new one has to be compared.
+        The nodes of a cluster find out by themselves.
       enable_cache: False runs every node anew.
     """
     # What the model is held to. Evaluator measures for it, Blessing judges it.
@@ -200,7 +200,7 @@ def create_pipeline(
         evaluation=evaluator.outputs["evaluation"],
         robustness_evaluation=corrupted_evaluation,
         gates=declared,
-        served_version=served_version,
+        is_served=is_served,
     )
     for node in robustness:
         blessing.add_upstream_node(node)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import functools
 import json
 import logging
@@ -42,8 +43,22 @@ _OUTPUT_EVENTS = (mlmd.Event.OUTPUT, mlmd.Event.INTERNAL_OUTPUT)
 _RESOLVER_TYPE = "resolver.Resolver"
 # They tell of what was asked, not of the store.
 _CALLERS_ERRORS = (errors.NotFoundError, errors.AlreadyExistsError, errors.InvalidArgumentError)
-# By which receipts are told apart, ordered and listed.
-_KEYS = ("run_id", "sequence", "pipeline", "began", "status", "verdict", "failure")
+_Kind = type | tuple[type, ...]
+# By which receipts are told apart, ordered and listed, and what their values are.
+_KEYS: dict[str, _Kind] = {
+    "run_id": str,
+    "sequence": int,
+    "pipeline": str,
+    "began": str,
+    "status": str,
+    "verdict": str,
+    "failure": (dict, type(None)),
+}
+# What else a receipt has, as far as commands go into it.
+_PARTS: dict[str, _Kind] = {
+    "gates": list,
+    **dict.fromkeys(("request", "nodes", "data", "config", "code"), dict),
+}
 _UNREADABLE = (
     "cannot be read ({}); expected the receipt of a run. Put the file back from a copy, or remove "
     "the folder of the run"
@@ -257,8 +272,7 @@ def changed_command(receipt: dict[str, Any]) -> str | None:
 
     None where the same may be run again.
     """
-    # Earlier receipts do not say it.
-    changes = (receipt["failure"] or {}).get("changes")
+    changes = receipt["failure"]["changes"] if receipt["failure"] else []
     if not changes:
         return None
     flags = [word for change in changes for word in ("--set", change)]
@@ -344,7 +358,20 @@ def _fault_of(receipt: dict[str, Any]) -> str | None:
             "Remove the folder of the run"
         )
     missing = [key for key in _KEYS if key not in receipt]
-    return _UNREADABLE.format(f"it lacks {', '.join(missing)}") if missing else None
+    if missing:
+        return _UNREADABLE.format(f"it lacks {', '.join(missing)}")
+    kinds = {**_KEYS, **_PARTS}
+    wrong = [key for key in kinds if key in receipt and not isinstance(receipt[key], kinds[key])]
+    if not wrong and not _is_moment(receipt["began"]):
+        wrong = ["began"]
+    return _UNREADABLE.format(f"{', '.join(wrong)} is not of its form") if wrong else None
+
+
+def _is_moment(text: str) -> bool:
+    try:
+        return datetime.datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 @functools.cache

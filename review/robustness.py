@@ -25,8 +25,7 @@ def robustness(run: FinishedRun, gaps: Gaps) -> Robustness:
     Raises:
       AbsentError: where it was not measured.
     """
-    # Receipts from before robustness was measured have no such key.
-    measured = run.receipt.get("robustness")
+    measured = run.receipt["robustness"]
     if measured is None:
         raise AbsentError(_why_not_measured(run))
     sheet, about = gaps.fill("robustness.examples", lambda: _examples(run)) or (None, [])
@@ -39,7 +38,7 @@ def robustness(run: FinishedRun, gaps: Gaps) -> Robustness:
 
 
 def _why_not_measured(run: FinishedRun) -> str:
-    if run.receipt["config"].get("robustness", {}).get("enabled"):
+    if run.receipt["config"]["robustness"]["enabled"]:
         return run.why_not_in_receipt(ROBUSTNESS_EVALUATOR)
     return (
         "Robustness was not measured in this run; `run --set robustness.enabled=true` measures it."

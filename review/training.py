@@ -40,8 +40,7 @@ def training(run: FinishedRun, gaps: Gaps) -> Training:
     """
     history = read_json(run.path(MODEL_RUN, features.HISTORY_FILE))
     epochs = [_epoch(entry) for entry in history]
-    # Receipts from before there was a Tuner have no such key.
-    tuned = run.receipt.get("hyperparameters")
+    tuned = run.receipt["hyperparameters"]
     return Training(
         epochs=epochs,
         chosen_epoch=min(epochs, key=lambda epoch: epoch.validation_loss).epoch,

@@ -17,7 +17,7 @@ class BlessingSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         "gates": component_spec.ExecutionParameter(type=str),
-        "served_version": component_spec.ExecutionParameter(type=int),
+        "is_served": component_spec.ExecutionParameter(type=int),
     }
     INPUTS = {
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
@@ -49,7 +49,7 @@ class Blessing(base_component.BaseComponent):
         evaluation: Any,
         robustness_evaluation: Any | None,
         gates: Iterable[declared_gates.Gate],
-        served_version: int,
+        is_served: bool,
     ):
         """Constructs the component.
 
@@ -59,8 +59,8 @@ class Blessing(base_component.BaseComponent):
           evaluation: of the test images, from Evaluator.
           robustness_evaluation: of corrupted test images; None where there are no gates on them.
           gates: every gate that is declared.
-          served_version: with which the new model has to be compared; 0 where none is served as far
-            as is known. Where the served model then has no artifact, that is a refusal.
+          is_served: whether a model is known to be served. Where `baseline_model` is absent all the
+            same, the new model is refused.
         """
         spec = BlessingSpec(
             model=model,
@@ -68,7 +68,7 @@ class Blessing(base_component.BaseComponent):
             evaluation=evaluation,
             robustness_evaluation=robustness_evaluation,
             gates=declared_gates.declared_to_json(gates),
-            served_version=served_version,
+            is_served=int(is_served),
             blessing=Channel(type=standard_artifacts.ModelBlessing),
         )
         super().__init__(spec=spec)

@@ -33,7 +33,7 @@ class Executor(base_executor.BaseExecutor):
             for key in ("evaluation", "robustness_evaluation")
             if input_dict.get(key)
         }
-        served = bool(input_dict.get("baseline_model") or exec_properties["served_version"])
+        served = bool(input_dict.get("baseline_model") or exec_properties["is_served"])
         judged = judgement.judge(
             gates.declared_from_json(exec_properties["gates"]),
             measured["evaluation"],

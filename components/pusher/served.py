@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pathlib
 from itertools import zip_longest
 from typing import Any
@@ -52,7 +53,13 @@ def read_served(base: pathlib.Path) -> ServedModel | None:
     Raises:
       UnreadableModelError: where it cannot be read, or is not as it was published.
     """
-    served = versions.served_versions(base)
+    try:
+        served = versions.served_versions(base)
+    except OSError as error:
+        raise UnreadableModelError(f"{base} cannot be read ({error.strerror})") from error
+    # As where a link leads nowhere: what is served lies on a disk that is not there.
+    if not base.is_dir() and os.path.lexists(base):
+        raise UnreadableModelError(f"{base} is no folder")
     return read_version(base, served[-1]) if served else None
 
 

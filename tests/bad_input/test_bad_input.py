@@ -307,7 +307,10 @@ def test_an_output_folder_below_a_file_is_refused(refused, tmp_path):
         (("--set", "training.widths=64"), ("widths: found 64", "a list such as [16,32].")),
         (("--set", "gates.accuracy=1.1"), ("gates.accuracy: found 1.1", "less than or equal to 1")),
         (("--set", "gates.accuracy=NaN"), ("gates.accuracy", "expected")),
-        (("--set", "split.validation_per_class=2"), ("class 4 has 2 training images", "smaller")),
+        (
+            ("--set", "split.validation_per_class=2"),
+            ("too few training images", "Coat (label 4) 2", "smaller"),
+        ),
         (("--set", "spans.window=0"), ("spans.window: found 0", "than or equal to 1")),
         (("--set", "spans.window=many"), ("spans.window: found 'many'", "integer")),
         (("--set", "spans.newest=true"), ("spans.newest: found True", "integer")),

@@ -28,7 +28,7 @@ def damage(locations, version):
 
 
 def test_where_nothing_is_served_there_is_no_version_to_compare_with(locations):
-    assert served_model.version_to_compare(locations, SCHEMA, new_line=False) == 0
+    assert served_model.version_to_compare(locations, SCHEMA, new_line=False) is None
 
 
 def test_the_newest_version_is_the_one_to_compare_with(pushed, locations):
@@ -52,7 +52,7 @@ def test_a_served_model_for_another_task_is_told_with_both_ways_out(pushed, loca
 @pytest.mark.parametrize("schema", [OTHER, dataclasses.replace(SCHEMA, channels=3)])
 def test_a_new_line_is_compared_with_none(pushed, locations, schema):
     pushed("a")
-    assert served_model.version_to_compare(locations, schema, new_line=True) == 0
+    assert served_model.version_to_compare(locations, schema, new_line=True) is None
 
 
 def test_a_new_line_is_no_way_around_the_comparison(pushed, locations):
@@ -153,3 +153,16 @@ def test_a_run_is_refused_before_anything_heavy_is_imported(
     (line,) = [line for line in ended.errors.splitlines() if line.startswith("error: ")]
     assert words in line
     assert not list((tmp_path / "outputs" / PIPELINE).glob("runs/*"))
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_should_be_the_serving_folder_and_is_none_stops_the_run(locations, kind):
+    """A link that leads nowhere, say to a disk that is not mounted, is no first model."""
+    locations.root.mkdir(parents=True, exist_ok=True)
+    if kind == "file":
+        locations.serving.write_text("")
+    else:
+        locations.serving.symlink_to(locations.root / "unmounted")
+    with pytest.raises(ServedModelError) as refusal:
+        served_model.version_to_compare(locations, SCHEMA, new_line=False)
+    assert str(refusal.value).startswith(f"{locations.serving} is no folder; expected")

@@ -92,6 +92,29 @@ def test_a_damaged_receipt_is_told_of_once_and_hides_no_other(tmp_path, caplog, 
     assert records.find_receipt(tmp_path, "latest")["run_id"] == "20260101-000000"
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("sequence", "x"),
+        ("began", "yesterday"),
+        ("began", "2026-01-01T00:00:00"),
+        ("run_id", 7),
+        ("failure", "oom"),
+        ("nodes", []),
+        ("gates", {}),
+        ("config", None),
+    ],
+)
+def test_a_receipt_whose_values_are_not_of_their_form_hides_no_other(tmp_path, caplog, key, value):
+    damaged = keep(tmp_path, "20260102-000000")
+    keep(tmp_path, "20260101-000000")
+    receipt = json.loads((damaged / "receipt.json").read_text())
+    (damaged / "receipt.json").write_text(json.dumps({**receipt, key: value}))
+    assert [r["run_id"] for r in records.read_receipts(tmp_path)] == ["20260101-000000"]
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert f"{key} is not of its form" in line
+
+
 def test_a_receipt_is_replaced_and_leaves_nothing_beside_it(tmp_path):
     folder = keep(tmp_path, "20260101-000000")
     records.write_receipt(folder, receipt_of(**{"class": "Bäg"}))

@@ -166,7 +166,7 @@ class MadeRun:
         self.receipt |= dict.fromkeys((*untouched, "pushed_version"))
         self.receipt |= {"confusion": [], "per_class": {}, "macro_avg": {}, "weighted_avg": {}}
         self.receipt |= {"gates": [], "status": "failed", "verdict": "none"}
-        self.receipt |= {"failure": {"node": node, "message": message}}
+        self.receipt |= {"failure": {"node": node, "message": message, "changes": []}}
 
 
 def _renamed(entry: dict[str, float]) -> dict[str, float]:
@@ -328,7 +328,7 @@ def _receipt(run_id: str, locations: Locations) -> dict[str, Any]:
         ImageSchema(PIXELS, PIXELS, 1, CLASSES),
         locations,
         "float32",
-        served_version=0,
+        served_version=None,
     )
     began = datetime.datetime.strptime(run_id, "%Y%m%d-%H%M%S").replace(tzinfo=datetime.UTC)
     request = Request(

@@ -131,11 +131,6 @@ def test_a_run_from_before_there_were_predictions(made_run):
     assert "from before there was a node Predictions" in summary.missing["calibration"]
 
 
-def test_a_receipt_from_before_there_was_a_tuner(made_run):
-    del made_run.receipt["hyperparameters"]
-    assert missing(made_run.collect()) == UNASKED
-
-
 @pytest.mark.parametrize(
     ("node", "also", "told"),
     [

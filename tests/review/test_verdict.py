@@ -158,7 +158,7 @@ def test_a_run_that_would_only_fail_again_is_to_be_changed(made_run):
 
 
 def test_a_run_that_failed_after_its_push_does_not_deny_it(made_run):
-    failure = {"node": None, "message": "disk full"}
+    failure = {"node": None, "message": "disk full", "changes": []}
     made_run.receipt |= {"status": "failed", "verdict": "none", "failure": failure}
     found = made_run.collect().verdict
     assert found.headline == "Failed in the run itself: version 17 was pushed before."

@@ -93,7 +93,7 @@ class Measured:
 def judge(tmp_path_factory):
     """Runs the node; returns what Pusher makes of the blessing, and the gates beside it."""
 
-    def run(declared, clean, corrupted, served_version, baseline, monkeypatch):
+    def run(declared, clean, corrupted, is_served, baseline, monkeypatch):
         folder = tmp_path_factory.mktemp("blessing")
         measured = {str(folder / "clean"): clean, str(folder / "corrupted"): corrupted}
         # TFMA reads its results from files that only a Beam pipeline writes.
@@ -110,7 +110,7 @@ def judge(tmp_path_factory):
             inputs["robustness_evaluation"] = [found]
         if baseline:
             inputs["baseline_model"] = [artifact(standard_artifacts.Model, folder / "served", 3)]
-        return blessed(inputs, declared, served_version, folder)
+        return blessed(inputs, declared, is_served, folder)
 
     return run
 
@@ -121,11 +121,11 @@ def artifact(kind, folder, number):
     return found
 
 
-def blessed(inputs, declared, served_version, folder):
+def blessed(inputs, declared, is_served, folder):
     blessing = artifact(standard_artifacts.ModelBlessing, folder / "blessing", 11)
     parameters = {
         "gates": gate_types.declared_to_json(declared),
-        "served_version": served_version,
+        "is_served": int(is_served),
     }
     Executor().Do(inputs, {"blessing": [blessing]}, parameters)
     text = Path(blessing.uri, features.GATES_FILE).read_text(encoding="utf-8")
@@ -172,9 +172,7 @@ def test_pushed_means_that_every_declared_gate_was_judged_and_passed(
         gates.robustness_evaluation_config(declared), by_slice(figures, gate_types.CORRUPTION), {}
     )
     with pytest.MonkeyPatch.context() as patch:
-        pushed, judged, _ = judge(
-            declared, clean, corrupted, 17 if is_served else 0, compared, patch
-        )
+        pushed, judged, _ = judge(declared, clean, corrupted, is_served, compared, patch)
     due = [gate for gate in declared if is_served or gate.metric != gate_types.CHANGE]
     told = [(gate.metric, gate.slice, gate.threshold) for gate in judged]
     assert told == [(gate.metric, gate.slice, gate.threshold) for gate in due]
@@ -202,17 +200,17 @@ def test_a_refusal_that_no_gate_shows_fails_the_node(judge, monkeypatch):
     clean = clean_measured(declared)
     clean.validation().validation_ok = False
     with pytest.raises(JudgementError, match="all 4 gates pass"):
-        judge(declared, clean, None, 0, False, monkeypatch)
+        judge(declared, clean, None, False, False, monkeypatch)
 
 
 def test_the_blessing_names_the_models_that_it_is_about(judge, monkeypatch):
     declared = gates.declared(config.load("default"), CLASSES)
-    pushed, _, blessing = judge(declared, clean_measured(declared), None, 0, False, monkeypatch)
+    pushed, _, blessing = judge(declared, clean_measured(declared), None, False, False, monkeypatch)
     assert pushed
     assert blessing.get_int_custom_property("current_model_id") == 8
     assert blessing.get_string_custom_property("current_model").endswith("/model")
     assert not blessing.has_custom_property("baseline_model")
-    pushed, _, blessing = judge(declared, clean_measured(declared), None, 0, True, monkeypatch)
+    pushed, _, blessing = judge(declared, clean_measured(declared), None, False, True, monkeypatch)
     # It was there, and TFMA did not compare with it.
     assert not pushed
     assert blessing.get_int_custom_property("baseline_model_id") == 3
@@ -236,7 +234,7 @@ def answers():
 def evaluate(tmp_path):
     """Has Evaluator measure answers, and Blessing judge them by the gates of a configuration."""
 
-    def run(labels, answered, served_version=0, assignments=()):
+    def run(labels, answered, is_served=False, assignments=()):
         declared = gates.declared(config.load("default", assignments), CLASSES)
         inputs = {
             "examples": [predictions(tmp_path / "predictions", labels, answered)],
@@ -258,7 +256,7 @@ def evaluate(tmp_path):
         )
         Evaluator(context).Do(inputs, {"evaluation": [evaluation], "blessing": [stock]}, parameters)
         pushed, judged, _ = blessed(
-            {**inputs, "evaluation": [evaluation]}, declared, served_version, tmp_path
+            {**inputs, "evaluation": [evaluation]}, declared, is_served, tmp_path
         )
         return pushed, {(gate.metric, gate.slice): gate for gate in judged}
 
@@ -290,7 +288,7 @@ def test_a_good_first_model_is_pushed_without_a_comparison(answers, evaluate):
 
 def test_a_model_better_than_the_served_one_is_pushed(answers, evaluate):
     labels, right, wrong = answers
-    pushed, judged = evaluate(labels, {features.CANDIDATE: right, features.BASELINE: wrong}, 17)
+    pushed, judged = evaluate(labels, {features.CANDIDATE: right, features.BASELINE: wrong}, True)
     assert pushed
     change = judged[gate_types.CHANGE, gate_types.OVERALL]
     assert change.value == pytest.approx((wrong.argmax(axis=1) != labels).mean())
@@ -301,7 +299,7 @@ def test_a_model_worse_than_the_served_one_is_refused(answers, evaluate):
     pushed, judged = evaluate(
         labels,
         {features.CANDIDATE: wrong, features.BASELINE: right},
-        17,
+        True,
         ["gates.accuracy=0", "gates.class_recall=0"],
     )
     assert not pushed
@@ -316,7 +314,7 @@ def test_a_class_without_test_images_is_refused_however_low_its_gate(least, answ
     labels, right, _ = answers
     kept = labels != 2
     pushed, judged = evaluate(
-        labels[kept], {features.CANDIDATE: right[kept]}, 0, [f"gates.class_recall={least}"]
+        labels[kept], {features.CANDIDATE: right[kept]}, False, [f"gates.class_recall={least}"]
     )
     assert not pushed
     assert [(key, gate.value) for key, gate in judged.items() if not gate.passed] == [
@@ -327,7 +325,7 @@ def test_a_class_without_test_images_is_refused_however_low_its_gate(least, answ
 def test_a_served_model_that_was_not_compared_is_refused(answers, evaluate):
     """TFX then leaves the comparison out and blesses."""
     labels, right, _ = answers
-    pushed, judged = evaluate(labels, {features.CANDIDATE: right}, 17)
+    pushed, judged = evaluate(labels, {features.CANDIDATE: right}, True)
     assert not pushed
     assert [(key, gate.value) for key, gate in judged.items() if not gate.passed] == [
         ((gate_types.CHANGE, gate_types.OVERALL), None)

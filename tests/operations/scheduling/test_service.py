@@ -10,12 +10,16 @@ import pytest
 
 from operations.scheduling.look import Seen
 
-FAILED = {"status": "failed", "verdict": "none", "failure": {"node": "Trainer", "message": "oom"}}
+FAILED = {
+    "status": "failed",
+    "verdict": "none",
+    "failure": {"node": "Trainer", "message": "oom", "changes": []},
+}
 DAY = datetime.datetime(2026, 11, 23, tzinfo=datetime.UTC)
 STOPPED = {
     "status": "failed",
     "verdict": "stopped",
-    "failure": {"node": "DataGate", "message": "labels drifted"},
+    "failure": {"node": "DataGate", "message": "labels drifted", "changes": []},
 }
 DIVERGED = {
     **FAILED,
