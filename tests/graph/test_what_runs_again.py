@@ -44,7 +44,8 @@ PATIENT = hypothesis.settings(
     deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 # What starts a node on a cluster, as TFX does on one machine: no result depends on either.
-OF_NO_NODE = {"components/kubeflow/entrypoint.py"}
+# What a process starts with, before any node: it takes settings away and computes nothing.
+OF_NO_NODE = {"components/environment.py", "components/kubeflow/entrypoint.py"}
 
 
 def graph(

@@ -109,7 +109,7 @@ def ended(receipt, end):
     """The receipt of a run that ended in this way."""
     status, verdict = BAD_ENDS[end]
     changed = copy.deepcopy(receipt)
-    message = {"node": "Trainer", "message": "the loss is no number"}
+    message = {"node": "Trainer", "message": "the loss is no number", "changes": []}
     changed.update(status=status, verdict=verdict, failure=None if end == "refused" else message)
     return changed | {"pushed_version": None}
 

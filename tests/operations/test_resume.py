@@ -56,15 +56,8 @@ def test_a_run_that_would_only_fail_again_is_not_resumed(written):
     )
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        {"node": "Trainer", "message": "no memory", "changes": []},
-        # As in receipts of an earlier form.
-        {"node": "Trainer", "message": "no memory"},
-    ],
-)
-def test_any_other_failure_is_resumed(written, failure):
+def test_any_other_failure_is_resumed(written):
+    failure = {"node": "Trainer", "message": "no memory", "changes": []}
     output_dir = written(status="failed", failure=failure)
     assert resume.request_of("latest", output_dir, False).output_dir == output_dir
 

@@ -93,7 +93,7 @@ def test_a_refused_model_is_told_with_the_gates_that_refused_it(
 )
 def test_a_failure_is_told_with_its_reason_and_how_to_go_on(capsys, receipt, changes, headline):
     message = "one [red]thing[/] happened\nand another"
-    receipt.update(failure={"node": "Trainer", "message": message}, **changes)
+    receipt.update(failure={"node": "Trainer", "message": message, "changes": []}, **changes)
     text = printed(capsys, receipt)
     assert headline in text
     assert "  one [red]thing[/] happened\n  and another\n" in text
@@ -114,7 +114,9 @@ def test_a_run_that_would_only_fail_again_goes_on_changed(capsys, receipt):
 
 
 def test_a_failure_outside_of_the_nodes_is_told(capsys, receipt):
-    receipt.update(status="failed", failure={"node": None, "message": "no space left"})
+    receipt.update(
+        status="failed", failure={"node": None, "message": "no space left", "changes": []}
+    )
     assert "Failed in the run itself: nothing was pushed." in printed(capsys, receipt)
 
 
@@ -125,7 +127,7 @@ def test_a_run_that_was_killed_can_be_shown(capsys, receipt):
 
 def test_long_lines_are_not_cut_where_no_terminal_is(capsys, receipt):
     message = "word " * 100 + "end"
-    receipt.update(status="failed", failure={"node": None, "message": message})
+    receipt.update(status="failed", failure={"node": None, "message": message, "changes": []})
     assert f"  {message}\n" in printed(capsys, receipt)
 
 

@@ -164,7 +164,9 @@ def test_a_run_that_failed_after_its_push_does_not_deny_it(made_run):
     assert found.headline == "Failed in the run itself: version 17 was pushed before."
 
 
-@pytest.mark.parametrize("failure", [None, {"node": None, "message": "the run was interrupted"}])
+@pytest.mark.parametrize(
+    "failure", [None, {"node": None, "message": "the run was interrupted", "changes": []}]
+)
 def test_a_run_that_was_interrupted(made_run, failure):
     made_run.end_in("Trainer", "")
     made_run.receipt |= {"status": "interrupted", "failure": failure}

@@ -51,6 +51,13 @@ def wait_until(condition):
         time.sleep(0.05)
 
 
+def probe_of(parent):
+    """The one such process; for a moment after its start the system does not know its command."""
+    wait_until(lambda: probes_of(parent))
+    (found,) = probes_of(parent)
+    return found
+
+
 @pytest.fixture
 def no_export(tmp_path):
     """Asks for an export that is not there: what answers is a process that tried to load it."""
@@ -64,7 +71,7 @@ def no_export(tmp_path):
 
 def test_the_process_that_stands_by_is_the_one_that_is_asked(no_export):
     with standing_by():
-        (waiting,) = probes_of(os.getpid())
+        waiting = probe_of(os.getpid())
         assert "ended with 1" in no_export()[0]
         assert not is_alive(waiting)
         assert probes_of(os.getpid()) == set()
@@ -72,7 +79,7 @@ def test_the_process_that_stands_by_is_the_one_that_is_asked(no_export):
 
 def test_one_that_died_meanwhile_is_replaced(no_export):
     with standing_by():
-        (waiting,) = probes_of(os.getpid())
+        waiting = probe_of(os.getpid())
         os.kill(waiting, signal.SIGKILL)
         wait_until(lambda: not is_alive(waiting))
         # Of the export, not of the signal.
@@ -86,7 +93,7 @@ def test_a_second_check_has_a_process_of_its_own(no_export):
 
 def test_where_nothing_is_checked_it_ends_with_the_block():
     with standing_by():
-        (waiting,) = probes_of(os.getpid())
+        waiting = probe_of(os.getpid())
     assert not is_alive(waiting)
 
 
@@ -95,9 +102,11 @@ def test_it_does_not_outlive_a_killed_process():
         [sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True, cwd=PROJECT
     )
     with started:
-        started.stdout.readline()
-        (waiting,) = probes_of(started.pid)
-        started.kill()
+        try:
+            started.stdout.readline()
+            waiting = probe_of(started.pid)
+        finally:
+            started.kill()
     try:
         wait_until(lambda: not is_alive(waiting))
     finally:
