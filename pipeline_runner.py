@@ -140,12 +140,15 @@ PipelineName = Annotated[
 
 `run --set training.epochs=30 --set gates.accuracy=0.93` changes single values.
 
+`run --new-line` replaces a served model for other classes or another image size, uncompared.
+
 Where data, schema, code, configuration and lock are those of the last completed run, its verdict
 stands, and no graph is run; --force runs it all the same.
 
 Exit codes: 0 pushed, 1 a node failed, DataGate stopped the run, or another process has locked the
-metadata store, 2 bad input or configuration, or a metadata store that cannot be used, 3 refused by
-a gate, 4 another run is at work, 130 interrupted. `keys` lists what --set takes."""
+metadata store, 2 bad input or configuration, a metadata store that cannot be used, or a served
+model that cannot be compared with, 3 refused by a gate, 4 another run is at work, 130 interrupted.
+`keys` lists what --set takes."""
 )
 def run(
     profile: Annotated[

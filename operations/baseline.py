@@ -148,10 +148,12 @@ def _model_folder(models: list[mlmd.Artifact], locations: Locations, served: Ser
     """The model artifact that holds the served model; a new one where it is gone."""
     newest_first = dict.fromkeys(m.uri for m in sorted(models, key=lambda m: -m.id))
     for digest, folder in with_exports(map(pathlib.Path, newest_first)):
-        if digest == served.digest and all((folder / f.name).exists() for f in served.kept):
+        if digest == served.digest and all(_is_equal(f, folder / f.name) for f in served.kept):
             _keep_missing(locations, served, folder)
             return str(folder)
-    folder = locations.artifacts / SERVED_FOLDER / "model" / str(served.version)
+    # By its content too: under one name the cache would take another model for the same.
+    name = f"{served.version}-{served.digest[:12]}"
+    folder = locations.artifacts / SERVED_FOLDER / "model" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     # The export last: where it is whole, so is the rest.
@@ -159,6 +161,10 @@ def _model_folder(models: list[mlmd.Artifact], locations: Locations, served: Ser
         shutil.copyfile(file, folder / file.name)
     shutil.copytree(served.export, folder / EXPORT_FOLDER)
     return str(folder)
+
+
+def _is_equal(kept: pathlib.Path, file: pathlib.Path) -> bool:
+    return file.is_file() and versions.file_digest(file) == versions.file_digest(kept)
 
 
 def _keep_missing(locations: Locations, served: ServedModel, folder: pathlib.Path) -> None:

@@ -38,17 +38,25 @@ def input_digest(prepared: Prepared) -> str:
 def standing_run(prepared: Prepared) -> dict[str, Any] | None:
     """The receipt of the run whose verdict still stands; None where the graph has to run.
 
-    That is the last completed run of the pipeline, where its input was the same. A refusal stands
-    as long as the model does that it was compared with. A push stands as long as its version is
-    there: also after a rollback, which an unchanged run must not undo.
+    That is the last completed run of the pipeline, where its input was the same. A refusal holds
+    while its baseline is still served. A push holds while its version is there, also after a
+    rollback: an unchanged run must not undo that.
     """
     receipt = _last_completed(prepared.locations.root)
-    if receipt is None or receipt.get("input_digest") != input_digest(prepared):
+    if receipt is None or receipt["input_digest"] != input_digest(prepared):
         return None
     served = versions.served_versions(prepared.locations.serving)
     if receipt["verdict"] == PUSHED:
-        return receipt if receipt["pushed_version"] in served else None
+        return receipt if _is_as_pushed(receipt, prepared, served) else None
     return receipt if receipt["served_version"] == max(served, default=None) else None
+
+
+def _is_as_pushed(receipt: dict[str, Any], prepared: Prepared, served: list[int]) -> bool:
+    version = receipt["pushed_version"]
+    if version not in served:
+        return False
+    export = prepared.locations.serving / str(version)
+    return versions.content_digest(export) == receipt["export_digest"]
 
 
 def _last_completed(root: pathlib.Path) -> dict[str, Any] | None:

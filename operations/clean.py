@@ -29,7 +29,7 @@ from rich.table import Table
 
 from components import features
 from components.pusher import versions
-from operations import baseline, history, summary, unfinished
+from operations import baseline, history, served_model, summary, unfinished
 from operations.lock import exclusive
 from operations.receipts import COMPLETED
 from pipeline import records
@@ -39,7 +39,7 @@ from pipeline.errors import (
     StoreLockedError,
     UsageError,
 )
-from pipeline.locations import TEMPORARY_FOLDER, Locations
+from pipeline.locations import RECEIPT_FILE, TEMPORARY_FOLDER, Locations
 from pipeline.nodes import TRAINER
 
 _AGE = re.compile(r"([0-9]{1,5})([hdw])")
@@ -130,7 +130,8 @@ def main(
     with contextlib.ExitStack() as locks:
         for locations in places:
             locks.enter_context(exclusive(locations.lock, "clean"))
-            unfinished.complete(locations)
+            if apply:
+                unfinished.complete(locations)
         # All of them first: where one cannot be cleaned, none is.
         plans = [make_plan(locations, policy) for locations in places]
         reports = [_report(plan) for plan in plans]
@@ -169,8 +170,15 @@ def make_plan(locations: Locations, policy: Policy) -> Plan:
     """Decides what goes and what stays; to be called by the holder of the pipeline's lock."""
     receipts = history.receipts_of(locations)
     outdated = policy.outdated(receipts, datetime.datetime.now(datetime.UTC))
+    known = {run["run_id"] for run in receipts}
+    # Nothing is known of runs whose receipts are left out, so nothing of them goes.
+    unknown = {path.parent.name for path in locations.runs.glob(f"*/{RECEIPT_FILE}")} - known
     staying = [run["run_id"] for run in receipts if run["run_id"] not in outdated]
+    staying += sorted(unknown)
     served = versions.served_versions(locations.serving)
+    if policy.keep_versions:
+        # Where the newest cannot be read, the others may be needed.
+        served_model.read(locations)
     beyond = served[: -policy.keep_versions] if policy.keep_versions else []
     withdrawn = [version for version in beyond if version != _last_pushed(receipts)]
     stay = [version for version in served if version not in withdrawn]
@@ -310,7 +318,7 @@ class _Artifacts:
         return [
             path
             for path in sorted(self._root.glob("*/*/*"))
-            if path.name.isdigit()
+            if (path.name.isdigit() or path.parts[-3] == baseline.SERVED_FOLDER)
             and path.parts[-3:] not in known
             and str(path) not in self._needed
         ]

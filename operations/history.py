@@ -90,7 +90,15 @@ def pipelines(output_dir: pathlib.Path) -> list[Locations]:
     Any trace of a run is enough: the others may have been lost.
     """
     found = [Locations(path) for path in sorted(output_dir.resolve().glob("*")) if path.is_dir()]
-    return [each for each in found if any(trace.exists() for trace in _traces(each))]
+    return [each for each in found if any(_is_there(trace) for trace in _traces(each))]
+
+
+def _is_there(path: pathlib.Path) -> bool:
+    try:
+        return path.exists()
+    except PermissionError:
+        # A folder of somebody else, beside those of the pipelines.
+        return False
 
 
 def _traces(locations: Locations) -> tuple[pathlib.Path, ...]:

@@ -190,7 +190,7 @@ class Metrics:
         self._show_outcome(_outcome(receipt), _ended(receipt))
         self._set("last_run_duration_seconds", receipt["seconds"])
         # Receipts of earlier days do not have it.
-        self._set("served_version", receipt.get("served_version"))
+        self._set("served_version", receipt["served_version"])
         self._gauges["node_duration_seconds"].clear()
         for name, node in receipt["nodes"].items():
             self._set("node_duration_seconds", node["seconds"], name)

@@ -19,13 +19,15 @@ from pipeline.locations import Locations
 
 # Folders of outputs, and those in which TFX works.
 _FOLDERS = ("*/*/*", "*/.system/*/*")
+_MOST_DIGITS = 18
 _LAST = "SELECT seq FROM sqlite_sequence WHERE name = 'Execution'"
 
 
 def continue_from_now(locations: Locations) -> str | None:
     """Has ML Metadata count on from the time, or from the highest number there is.
 
-    That is the time in seconds, as versions are numbered: a run makes no more executions than that.
+    That is the time in seconds, as versions are numbered. A run lasts more seconds than it makes
+    executions, so the numbers stay behind the clock.
 
     To be called by the holder of the pipeline's lock alone, once the store has been made.
 
@@ -46,7 +48,7 @@ def continue_from_now(locations: Locations) -> str | None:
         return None
     return (
         f"{locations.artifacts} holds folders of which {locations.metadata.name} knows nothing: "
-        "they stay as they are, and `clean` removes them."
+        "they stay as they are, until `clean --keep-last 10 --apply` removes them."
     )
 
 
@@ -65,4 +67,9 @@ def _highest_folder(locations: Locations) -> int:
     found = (path for pattern in _FOLDERS for path in locations.artifacts.glob(pattern))
     # Served models are named by their versions, which no execution can have.
     numbered = (p.name for p in found if SERVED_FOLDER not in p.parts[-3:])
-    return max((int(name) for name in numbered if name.isascii() and name.isdigit()), default=0)
+    return max((int(name) for name in numbered if _is_number(name)), default=0)
+
+
+def _is_number(name: str) -> bool:
+    # SQLite counts to 2^63; a longer number is that of no execution.
+    return name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS

@@ -155,7 +155,8 @@ def end(
     if isinstance(error, KeyboardInterrupt):
         _interrupt(receipt)
     elif error or ill or not nodes:
-        fail(receipt, error, _failed_node(nodes))
+        ran = any(node.status != records.NOT_RUN for node in nodes.values())
+        fail(receipt, error, _failed_node(nodes) if ran else None)
     else:
         receipt["status"] = COMPLETED
         receipt["verdict"] = PUSHED if _pushed_version(nodes) else REFUSED
@@ -190,10 +191,17 @@ def fail_to_conclude(
         _interrupt(receipt)
     elif error is None:
         fail(receipt, concluding)
-        receipt["failure"]["message"] += _published(receipt)
     else:
-        told = f". Besides, its results cannot be read: {_told(concluding)}{_published(receipt)}"
+        told = f". Besides, its results cannot be read: {_told(concluding)}"
         receipt["failure"]["message"] += told
+
+
+def tell_published(receipt: dict[str, Any]) -> None:
+    """Enters into the failure of a run, if any, that a version was published by then."""
+    version = receipt["served_version"]
+    if receipt["failure"] and version not in (None, receipt["served_before"]):
+        published = f". Version {version} was published by then, and is served"
+        receipt["failure"]["message"] += published
 
 
 def end_unfinished(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
@@ -208,6 +216,8 @@ def end_unfinished(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]
       nodes: what ML Metadata has of the run; empty where it cannot be asked.
     """
     receipt["nodes"] = _nodes(nodes)
+    if PUSHER in nodes and nodes[PUSHER].ended_well:
+        receipt["pushed_version"] = _pushed_version(nodes)
     ran = any(node.status != records.NOT_RUN for node in nodes.values())
     node = _failed_node(nodes) if ran else None
     if node and nodes[node].status == records.FAILED:
@@ -236,13 +246,6 @@ def _nodes(nodes: dict[str, records.NodeRecord]) -> dict[str, dict[str, Any]]:
         }
         for name, node in nodes.items()
     }
-
-
-def _published(receipt: dict[str, Any]) -> str:
-    """What is to be said of a version that came while the run was at work."""
-    version = receipt["served_version"]
-    stood = version in (None, receipt["served_before"])
-    return "" if stood else f". Version {version} was published by then, and is served"
 
 
 def _failure(node: str | None, message: str, changes: list[str]) -> dict[str, Any]:

@@ -11,18 +11,18 @@ import dataclasses
 import json
 import pathlib
 
-from operations import baseline, history, summary, unfinished
+from operations import baseline, history, served_model, summary, unfinished
 from operations.lock import exclusive
 from pipeline import records, stores
-from pipeline.errors import OutputError, StoreLockedError
+from pipeline.errors import OutputError, StoreError, StoreLockedError
 from pipeline.locations import Locations
 
 # What SQLite keeps beside a store; beside another one, it would be taken for that one's.
 _PARTS = ("", "-journal", "-wal", "-shm")
 _LOST = (
     "the cache: the next run makes everything anew",
-    "where the artifacts of earlier runs lie: `lineage` names their digests alone, and `review` "
-    "makes no page anew",
+    "where the artifacts of earlier runs lie: `lineage` names their digests alone, and `runs "
+    "compare` does not find their answers",
 )
 _KEPT = "receipts, reviews and served versions, and with them `rollback` and the next comparison"
 
@@ -62,7 +62,9 @@ def main(pipeline: str | None, output_dir: pathlib.Path, dry_run: bool, as_json:
     Raises:
       UnknownRunError: where there is no such pipeline, or none at all.
       LockHeldError: where one of them is at work.
-      StoreLockedError: where another process has locked a store; that one stays as it is.
+      StoreLockedError: where another process has locked a store; nothing was changed.
+      StoreError: where a permission is missing; nothing was changed.
+      ServedModelError: where a served model cannot be read; nothing was changed.
       OutputError: where a new store cannot be made; the old one stays as it is.
     """
     with contextlib.ExitStack() as locks:
@@ -85,6 +87,12 @@ def _plan(locations: Locations) -> Repair:
     fault = stores.find_fault(locations.metadata, writing=True)
     if fault and fault.kind == "locked":
         raise StoreLockedError(fault.message)
+    if fault and fault.kind == "inaccessible":
+        # It is sound as far as anybody knows.
+        raise StoreError(fault.message)
+    if fault:
+        # From which the new store is made.
+        served_model.read(locations)
     return Repair(
         pipeline=locations.root.name,
         store=str(locations.metadata),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from typing import Any
 
+from components.pusher import versions
 from operations import receipts
 from operations.run import Request
 from pipeline import records, spans
 from pipeline.errors import ConfigurationError
+from pipeline.locations import Locations
 
 
 def request_of(run: str, output_dir: pathlib.Path, verbose: bool) -> Request:
@@ -36,7 +39,15 @@ def request_of(run: str, output_dir: pathlib.Path, verbose: bool) -> Request:
             f"run {receipt['run_id']} would only fail again: {receipt['failure']['message']} Start "
             f"it changed, with: {changed}"
         )
-    return request_again(receipt, output_dir, verbose)
+    request = request_again(receipt, output_dir, verbose)
+    new_line = request.new_line and _is_to_begin(receipt, output_dir)
+    return dataclasses.replace(request, new_line=new_line)
+
+
+def _is_to_begin(receipt: dict[str, Any], output_dir: pathlib.Path) -> bool:
+    """Whether a new line has still to begin: the run may have been cut off after its push."""
+    served = versions.served_versions(Locations(output_dir / receipt["pipeline"]).serving)
+    return max(served, default=None) == receipt["served_before"]
 
 
 def request_again(receipt: dict[str, Any], output_dir: pathlib.Path, verbose: bool) -> Request:
@@ -46,16 +57,7 @@ def request_again(receipt: dict[str, Any], output_dir: pathlib.Path, verbose: bo
       receipt: of the run.
       output_dir: where its results are to go.
       verbose: shows the log on the terminal.
-
-    Raises:
-      ConfigurationError: where the receipt does not say what the run was asked for.
     """
-    if "request" not in receipt:
-        raise ConfigurationError(
-            f"run {receipt['run_id']} was made before receipts said what was asked for; expected a "
-            "later one. What is complete of it is not run again by: "
-            f"{records.command_again(receipt)}"
-        )
     asked, data = receipt["request"], receipt["data"]
     # A span that came since must not turn it into another run.
     taken = spans.assignments(data["spans"], data["reference_span"]) if data["spans"] else []

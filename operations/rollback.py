@@ -21,7 +21,7 @@ from components import features
 from components.pusher import versions
 from components.pusher.served import ServedModel, UnreadableModelError, read_version
 from components.serving_check.check import check_export
-from operations import history, machine, summary
+from operations import history, machine, summary, unfinished
 from operations.lock import exclusive
 from pipeline.errors import OutputError, UnknownRunError, UnsoundVersionError, UsageError
 from pipeline.locations import Locations
@@ -219,6 +219,7 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
       LockHeldError: where the pipeline is at work.
     """
     with exclusive(locations.lock, "rollback"):
+        unfinished.complete(locations)
         target = _sound_target(locations, to)
         record: dict[str, Any] = {
             "rolled_back_from": versions.served_versions(locations.serving)[-1],

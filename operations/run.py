@@ -132,6 +132,7 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, A
             _tell_standing(standing, prepared, progress)
             return standing
         past = history.receipts_of(prepared.locations)
+        _tell_lost(prepared, request, past, progress)
         try:
             receipt = _Run(request, prepared, progress).execute(held)
         except StorageError as error:
@@ -149,8 +150,22 @@ def _compared_with_what_is_served_now(prepared: Prepared, request: Request) -> P
     return dataclasses.replace(prepared, served_version=served)
 
 
+def _tell_lost(
+    prepared: Prepared, request: Request, past: list[dict[str, Any]], progress: Progress
+) -> None:
+    """Says that a model was served once and none is now: its disk may not be mounted."""
+    before = past[-1]["served_version"] if past else None
+    if before and prepared.served_version is None and not request.new_line:
+        progress.notify(
+            f"Warning: version {before} was served when run {past[-1]['run_id']} ended, and "
+            f"{prepared.locations.serving} holds none now. The new model is compared with none. If "
+            "that is not meant, stop the run and put the folder back."
+        )
+
+
 def _forced(request: Request) -> bool:
-    return request.force or not request.use_cache
+    # What is asked of a new line is to replace what is served, whatever stands.
+    return request.force or request.new_line or not request.use_cache
 
 
 def _tell_standing(receipt: dict[str, Any], prepared: Prepared, progress: Progress) -> None:
@@ -306,6 +321,7 @@ class _Run:
             concluding = self._try(lambda: self._conclude(error))
             if concluding:
                 receipts.fail_to_conclude(self._receipt, error, concluding)
+            receipts.tell_published(self._receipt)
             self._receipt["seconds"] = round(time.monotonic() - self._clock, 3)
             self._record()
             self._review()
@@ -352,7 +368,7 @@ class _Run:
             step()
         except (Exception, KeyboardInterrupt) as error:
             logger.error("a step of the run failed", exc_info=error)
-            return error
+            return _interruption_in(error) or error
         return None
 
     @contextlib.contextmanager
@@ -422,15 +438,14 @@ class _Run:
             prepared.precision,
             machine.arithmetic(),
             engine.NODE_ARGUMENTS,
+            served=versions.identity(prepared.locations.serving),
             is_served=prepared.served_version is not None,
             enable_cache=self._request.use_cache,
         )
 
     def _review(self) -> None:
         """Makes the page, whose failure is none of the run's."""
-        from operations import review
-
-        error = self._try(lambda: review.write(self._prepared.locations, self._receipt))
+        error = self._try(self._write_review)
         if error:
             again = ("review", self._id, "--output-dir", str(self._request.output_dir))
             self._progress.notify(
@@ -438,6 +453,11 @@ class _Run:
                 "itself is not affected. Try again with: "
                 f"{shlex.join(('python', 'pipeline_runner.py', *again))}"
             )
+
+    def _write_review(self) -> None:
+        from operations import review
+
+        review.write(self._prepared.locations, self._receipt)
 
     def _conclude(self, error: BaseException | None) -> None:
         locations = self._prepared.locations
@@ -461,6 +481,13 @@ def _new_id(began: datetime.datetime, runs: pathlib.Path) -> str:
     while (runs / began.strftime(_ID_FORMAT)).exists():
         began += datetime.timedelta(seconds=1)
     return began.strftime(_ID_FORMAT)
+
+
+def _interruption_in(error: BaseException | None) -> KeyboardInterrupt | None:
+    """The interruption that an error comes from: a library may have made another error of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 @contextlib.contextmanager

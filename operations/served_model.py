@@ -83,9 +83,9 @@ def _way_out(locations: Locations, newest: int, earlier: list[int]) -> str:
     if not earlier:
         folder = locations.serving / str(newest)
         return f"or remove {folder}: the next model is then compared with none."
-    command = ["python", "pipeline_runner.py", "rollback", "--to", str(earlier[-1])]
+    command = ["python", "pipeline_runner.py", "rollback", "--list"]
     place = ["--pipeline", locations.root.name, "--output-dir", str(locations.root.parent)]
-    return f"or serve an earlier version again: {shlex.join([*command, *place])}"
+    return f"or serve an earlier version again, one of: {shlex.join([*command, *place])}"
 
 
 def _refuse_new_line(new_line: bool, reason: str) -> None:

@@ -293,10 +293,10 @@ def _run_row(receipt: dict[str, Any]) -> list[str]:
     verdict = receipt["verdict"]
     style = _STYLES.get(verdict, "dim").removeprefix("bold ")
     return [
-        receipt["run_id"],
+        escape(receipt["run_id"]),
         escape(receipt["pipeline"]),
-        receipt["status"],
-        f"[{style}]{verdict}[/]",
+        escape(receipt["status"]),
+        f"[{style}]{escape(verdict)}[/]",
         "" if accuracy is None else f"{accuracy:.4f}",
         "" if seconds is None else f"{seconds:.0f} s",
         str(receipt["pushed_version"] or ""),

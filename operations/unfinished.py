@@ -6,10 +6,13 @@ import logging
 from typing import Any
 
 from operations import history, receipts
-from pipeline import records
+from pipeline import records, stores
 from pipeline.errors import StoreError, StoreLockedError
 from pipeline.locations import Locations
 from pipeline.nodes import expected_nodes
+
+# Faults of a store that will be as it was.
+_PASSING = ("locked", "inaccessible")
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +27,9 @@ def complete(locations: Locations) -> list[str]:
       The ids of the runs.
     """
     completed = []
-    for receipt in unfinished(locations):
+    fault = stores.find_fault(locations.metadata, writing=False)
+    # A store that can be asked later tells more then.
+    for receipt in [] if fault and fault.kind in _PASSING else unfinished(locations):
         receipts.end_unfinished(receipt, _nodes(locations, receipt))
         try:
             records.write_receipt(locations.runs / receipt["run_id"], receipt)
@@ -43,13 +48,16 @@ def unfinished(locations: Locations) -> list[dict[str, Any]]:
 
 
 def _nodes(locations: Locations, receipt: dict[str, Any]) -> dict[str, records.NodeRecord]:
-    config = receipt["config"]
-    names = expected_nodes(config["tuner"]["enabled"], config["robustness"]["enabled"])
     if not locations.metadata.exists():
         return {}
     try:
+        config = receipt["config"]
+        names = expected_nodes(config["tuner"]["enabled"], config["robustness"]["enabled"])
         store = records.open_store(locations.metadata)
         return records.read_nodes(store, receipt["run_id"], list(names))
+    except (KeyError, TypeError):
+        # Edited by hand: it does not say which nodes there were.
+        return {}
     except (StoreError, StoreLockedError):
         # What there is to say of it, the command says that asked.
         return {}

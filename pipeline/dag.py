@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from tfx.components.evaluator.component import Evaluator
 from tfx.components.example_validator.component import ExampleValidator
-from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.components.base import base_node
 from tfx.dsl.components.common import resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
@@ -27,7 +26,9 @@ from components.image_schema import ImageSchema
 from components.kubeflow.component import ServedModel
 from components.predictions.component import Predictions
 from components.pusher.component import VersionedPusher
+from components.pusher.executor import SERVED
 from components.robustness.component import Corruption
+from components.schema_gen import CheckedSchemaGen
 from components.serving_check.component import ServingCheck
 from components.statistics_gen.component import ImageStatisticsGen
 from components.trainer.component import ImageTrainer
@@ -50,6 +51,7 @@ def create_pipeline(
     precision: str,
     arithmetic: dict[str, Any],
     beam_arguments: list[str],
+    served: str | None = None,
     is_served: bool = False,
     enable_cache: bool = True,
 ) -> tfx_pipeline.Pipeline:
@@ -65,6 +67,8 @@ def create_pipeline(
       arithmetic: what the last digits of sums depend on beside the code; empty where it is not
         known.
       beam_arguments: which engine the nodes' own Beam pipelines run on.
+      served: `versions.identity` of what is served, which Pusher expects to find as it was; None on
+        a cluster, where nobody knows it in advance.
       is_served: whether a model is known to be served, with which the new one has to be compared.
         The nodes of a cluster find out by themselves.
       enable_cache: False runs every node anew.
@@ -72,10 +76,8 @@ def create_pipeline(
     # What the model is held to. Evaluator measures for it, Blessing judges it.
     declared = gates.declared(config, schema.class_names)
 
-    # The data contract comes in as an artifact of its own, from the curated file. Its content is
-    # a parameter, since TFX would look at the file's name alone.
-    schema_gen = ImportSchemaGen(schema_file=config.schema_file).with_id("ImportSchemaGen")
-    schema_gen.spec.exec_properties["schema_sha256"] = data.schema_sha256
+    # The data contract comes in as an artifact of its own, from the curated file.
+    schema_gen = CheckedSchemaGen(config.schema_file, data.schema_sha256).with_id("ImportSchemaGen")
 
     # The IDX files become examples in three splits. Where the data comes in spans, a pair is read
     # of each span of the window, and the test split is that of the reference span.
@@ -192,8 +194,9 @@ def create_pipeline(
         if config.robustness.thresholds():
             corrupted_evaluation = robustness_evaluator.outputs["evaluation"]
 
-    # Each gate is judged once, and what was not measured never passes. TFX's own blessing, which
-    # knows only of what was measured, is read by nobody.
+    # Each gate is judged once, and what was not measured never passes. Evaluator's own blessing
+    # knows only of what was measured: Pusher does not read it, and where it would lead the resolver
+    # of the next run astray, the served model is registered anew (operations/baseline.py).
     blessing = Blessing(
         model=model,
         baseline_model=baseline.outputs["model"],
@@ -213,6 +216,7 @@ def create_pipeline(
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(locations.serving))
         ),
+        custom_config=None if served is None else {SERVED: served},
     ).with_id("Pusher")
 
     components = [

@@ -12,7 +12,7 @@
     |  +- StoreError           a metadata store that is damaged, of another version or inaccessible
     +- LockHeldError           exit code 4: another run of the same pipeline is at work
     +- StoreLockedError        exit code 1: another process has locked the metadata store
-    +- StorageError            exit code 1: what a run came to cannot be written down
+    +- StorageError            exit code 1: the outcome of a run cannot be recorded
     +- BaselineError           exit code 1: another model would be compared with than the served one
     +- VerificationError       exit code 1: a run could not be run again to be verified
 
@@ -77,7 +77,7 @@ class StoreLockedError(PipelineError):
 
 
 class StorageError(PipelineError):
-    """What a run came to cannot be written down."""
+    """The outcome of a run cannot be recorded."""
 
 
 class BaselineError(PipelineError):

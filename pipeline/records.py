@@ -44,14 +44,10 @@ _RESOLVER_TYPE = "resolver.Resolver"
 # They tell of what was asked, not of the store.
 _CALLERS_ERRORS = (errors.NotFoundError, errors.AlreadyExistsError, errors.InvalidArgumentError)
 _Kind = type | tuple[type, ...]
-# By which receipts are told apart, ordered and listed, and what their values are.
+# What the values are by which receipts are told apart, ordered and listed.
 _KEYS: dict[str, _Kind] = {
-    "run_id": str,
+    **dict.fromkeys(("run_id", "pipeline", "began", "status", "verdict"), str),
     "sequence": int,
-    "pipeline": str,
-    "began": str,
-    "status": str,
-    "verdict": str,
     "failure": (dict, type(None)),
 }
 # What else a receipt has, as far as commands go into it.
@@ -335,7 +331,7 @@ def _sound(
     receipts: Iterable[tuple[pathlib.Path, dict[str, Any]]],
 ) -> Iterator[dict[str, Any]]:
     for path, receipt in receipts:
-        fault = _fault_of(receipt)
+        fault = _fault_of(receipt) or _misplaced(path, receipt)
         if fault:
             _tell_left_out(path, fault)
         else:
@@ -355,7 +351,7 @@ def _fault_of(receipt: dict[str, Any]) -> str | None:
     if version < SCHEMA_VERSION:
         return (
             f"has version {version}, of an earlier project; expected version {SCHEMA_VERSION}. "
-            "Remove the folder of the run"
+            "Its page can still be opened. To be rid of this line, remove the folder of the run"
         )
     missing = [key for key in _KEYS if key not in receipt]
     if missing:
@@ -365,6 +361,14 @@ def _fault_of(receipt: dict[str, Any]) -> str | None:
     if not wrong and not _is_moment(receipt["began"]):
         wrong = ["began"]
     return _UNREADABLE.format(f"{', '.join(wrong)} is not of its form") if wrong else None
+
+
+def _misplaced(path: pathlib.Path, receipt: dict[str, Any]) -> str | None:
+    """Why a receipt is not taken for that of the run in whose folder it lies, in words."""
+    own = f"{receipt['pipeline']}/runs/{receipt['run_id']}"
+    if path.parts[-4:-1] == tuple(own.split("/")):
+        return None
+    return _UNREADABLE.format(f"it is that of {own}, of which this folder is a copy")
 
 
 def _is_moment(text: str) -> bool:

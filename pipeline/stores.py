@@ -54,8 +54,10 @@ def find_fault(store: Path, writing: bool) -> Fault | None:
       None where it can, and where there is no file or an empty one: ML Metadata fills it.
     """
     try:
-        if not store.exists():
+        if not os.path.lexists(store):
             return None
+        if not store.exists():
+            return _inaccessible(store, "it is a link that leads nowhere")
         if store.is_dir():
             return _damaged(store, "it is a folder")
         return _ask(store, writing)
@@ -119,7 +121,7 @@ def _of_sqlite(store: Path, error: sqlite3.Error) -> Fault:
         return Fault(
             "locked",
             f"{store} is locked by another process",
-            f"to have it within {_PATIENCE_SECONDS:.0f} seconds",
+            f"the lock to be released within {_PATIENCE_SECONDS:.0f} seconds",
             f"end whatever holds it (`fuser {shlex.quote(str(store))}` names it), and try again",
         )
     if any(words in str(error) for words in _OF_THE_SYSTEM):

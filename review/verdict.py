@@ -83,7 +83,7 @@ def _advice_after_push(
         before = (
             "The run began a new line of models and was compared with none"
             if receipt["request"]["new_line"]
-            else "No model was served before"
+            else "No model was served when the run began"
         )
         return (
             f"{before}, so nothing shows whether this one is an improvement: look "

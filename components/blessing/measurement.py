@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -70,11 +71,16 @@ def read(uri: str) -> Measurement:
 
 def _accuracies(uri: str) -> dict[Place, float]:
     return {
-        Place(_deserialized(metrics.slice_key), entry.key.is_diff): entry.value.double_value.value
+        Place(_deserialized(metrics.slice_key), entry.key.is_diff): _number(entry.value)
         for metrics in tfma.load_metrics(uri)
         for entry in metrics.metric_keys_and_values
         if entry.key.name == _ACCURACY and _tells_of_candidate(entry.key)
     }
+
+
+def _number(value: Any) -> float:
+    # Of another kind, such as an error that TFMA wrote down, the field would read as 0.
+    return value.double_value.value if value.HasField("double_value") else math.nan
 
 
 def _tells_of_candidate(key: Any) -> bool:

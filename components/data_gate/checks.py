@@ -33,8 +33,8 @@ _MEASURES = {
 _SHOWN_DUPLICATES = 3
 _SHOWN_CLASSES = 10
 # Mean brightness differs grossly where it does so by a quarter of the range, or by a factor of two:
-# an inverted half differs by the one, a half that was scaled to 0 to 1 by the other. The latter
-# only where it cannot be chance, of a few dark images say.
+# an inverted half differs by the one, a half that was scaled to 0 to 1 by the other. Only where it
+# cannot be chance, as of a few images.
 _GROSS_DIFFERENCE, _GROSS_FACTOR = 255 / 4, 2.0
 _STANDARD_ERRORS = 5.0
 
@@ -103,6 +103,15 @@ def drift_findings(compared: anomalies_pb2.Anomalies) -> list[Finding]:
         for reason in info.reason
         if reason.type in _DRIFT_REASONS
     ]
+
+
+# Where there is a served model and no statistics of what it was trained on.
+NO_REFERENCE = Finding(
+    DRIFT,
+    "drift cannot be judged: no statistics are kept of the data of the served model; expected them "
+    "beside its version, in serving/.kept. Put that folder back from a copy, or set "
+    "data_gate.drift=warn once: they are kept of the next version.",
+)
 
 
 def drifts(compared: anomalies_pb2.Anomalies) -> list[Drift]:
@@ -203,4 +212,5 @@ def _differs_grossly(one: np.ndarray, other: np.ndarray) -> bool:
     low, high = sorted((one.mean(), other.mean()))
     error = np.sqrt(one.var() / len(one) + other.var() / len(other))
     beyond_chance = high - low > _STANDARD_ERRORS * error
-    return bool(high - low > _GROSS_DIFFERENCE or (high > _GROSS_FACTOR * low and beyond_chance))
+    gross = high - low > _GROSS_DIFFERENCE or high > _GROSS_FACTOR * low
+    return bool(gross and beyond_chance)

@@ -51,10 +51,13 @@ class Executor(base_executor.BaseExecutor):
         schema = image_schema.read_artifact(uris["schema"])
         all_examples = catalogue.read(uris["examples"])
         first_equal = all_examples.first_equal()
-        drift = _drift(uris)
+        reference = _reference(uris)
+        drift = _drift(uris, reference) if reference else anomalies_pb2.Anomalies()
+        unjudged = [checks.NO_REFERENCE] if "baseline_model" in uris and not reference else []
         findings = (
             _anomaly_findings(uris["anomalies"])
             + checks.drift_findings(drift)
+            + unjudged
             + checks.duplicate_findings(
                 all_examples, first_equal, exec_properties["max_duplicates"]
             )
@@ -81,15 +84,19 @@ def _anomaly_findings(uri: str) -> list[checks.Finding]:
     return found
 
 
-def _drift(uris: dict[str, str]) -> anomalies_pb2.Anomalies:
-    """What TFDV says of the training split against that of the served model, where there is one."""
+def _reference(uris: dict[str, str]) -> str | None:
+    """The statistics that the served model was trained on; None without a model, or without them.
+
+    Of a version that somebody put there by hand, or restored alone, there is the export alone.
+    """
     if "baseline_model" not in uris:
-        return anomalies_pb2.Anomalies()
-    reference = os.path.join(uris["baseline_model"], features.REFERENCE_STATISTICS_FILE)
-    if not fileio.exists(reference):
-        # A served model whose artifact is gone is registered again from its export alone.
-        logger.warning("the served model has no statistics of its data: drift is not judged")
-        return anomalies_pb2.Anomalies()
+        return None
+    path = os.path.join(uris["baseline_model"], features.REFERENCE_STATISTICS_FILE)
+    return path if fileio.exists(path) else None
+
+
+def _drift(uris: dict[str, str], reference: str) -> anomalies_pb2.Anomalies:
+    """What TFDV says of the training split against that of the served model."""
     current = os.path.join(uris["statistics"], f"Split-{features.TRAIN_SPLIT}", "FeatureStats.pb")
     schema = io_utils.parse_pbtxt_file(
         os.path.join(uris["schema"], image_schema.SCHEMA_FILE), schema_pb2.Schema()

@@ -23,6 +23,8 @@ def example_ids(name: str, count: int) -> list[str]:
 def choose_validation(ids: list[str], labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
     """Chooses `per_class` examples of each class by a seeded hash of their ids.
 
+    To be called once `check_classes` has found enough of each class.
+
     An example's place depends on its own id and class alone: adding examples of one class moves
     none of another.
 
@@ -34,8 +36,6 @@ def choose_validation(ids: list[str], labels: np.ndarray, per_class: int, seed: 
 
     Returns:
       bool of shape [count], True for validation.
-
-    To be called once `check_classes` has found enough of each class.
     """
     keys = np.array([_key(seed, example_id) for example_id in ids], dtype=np.uint64)
     chosen = np.zeros(len(ids), dtype=bool)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from typing import Any
 
@@ -11,6 +12,13 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
 from components.pusher import versions
+
+# In the custom configuration of the node: `versions.identity` of what was served at the beginning.
+SERVED = "served"
+
+
+class ServedModelChangedError(RuntimeError):
+    """Another model is served than the one that the new model was compared with."""
 
 
 class Executor(pusher_executor.Executor):
@@ -34,6 +42,9 @@ class Executor(pusher_executor.Executor):
 
         A model equal to the one now served, byte by byte, is not pushed again: its standing
         version is what the artifact names.
+
+        Raises:
+          ServedModelChangedError: where another model is served than when the run began.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(
@@ -44,12 +55,33 @@ class Executor(pusher_executor.Executor):
             return
         export = pathlib.Path(self.GetModelPath(input_dict))
         base = _base_directory(exec_properties)
+        _check_unchanged(base, exec_properties)
         version = standing_version(export, base) or versions.publish(
             export, base, _files_beside(input_dict)
         )
         self._MarkPushed(
             pushed, pushed_destination=str(base / str(version)), pushed_version=str(version)
         )
+
+
+def _check_unchanged(base: pathlib.Path, exec_properties: dict[str, Any]) -> None:
+    """Refuses to replace a model that came while the run was at work: nothing was compared with it.
+
+    On a cluster nobody knows at the beginning what is served; there the property is missing.
+    """
+    custom = json.loads(exec_properties.get("custom_config") or "null") or {}
+    now = versions.identity(base)
+    before = custom.get(SERVED, now)
+    if now != before:
+        raise ServedModelChangedError(
+            f"{_named(now)} is served in {base} now; expected {_named(before)}, as when the run "
+            "began and the new model was compared. Nothing was pushed. Run again."
+        )
+
+
+def _named(identity: str) -> str:
+    version, _, digest = identity.partition("-")
+    return f"version {version} of content {digest[:12]}" if version else "no model"
 
 
 def standing_version(export: pathlib.Path, base: pathlib.Path) -> int | None:

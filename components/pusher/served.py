@@ -115,16 +115,23 @@ def _sound_files(
 def _described(export: pathlib.Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
     path = export / features.EXPORT_DESCRIPTION_FILE
     described = _read_json(path)
-    shape, names = described.get("image_shape"), described.get("class_names")
-    if not isinstance(shape, list) or not isinstance(names, list):
-        raise UnreadableModelError(f"{path} names neither image_shape nor class_names")
-    return tuple(shape), tuple(names)
+    shape, names = _listed(described, "image_shape", int), _listed(described, "class_names", str)
+    if not shape or not names:
+        raise UnreadableModelError(f"{path} does not say image_shape and class_names")
+    return shape, names
+
+
+def _listed(described: dict[str, Any], key: str, kind: type) -> tuple[Any, ...]:
+    """The values of a list; none where it is no list of such values."""
+    values = described.get(key)
+    sound = isinstance(values, list) and all(isinstance(value, kind) for value in values)
+    return tuple(values or ()) if sound else ()
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnreadableModelError(f"{path} is not JSON ({error})") from error
     if not isinstance(content, dict):
         raise UnreadableModelError(f"{path} holds no JSON object")

@@ -26,6 +26,7 @@ from components import disk
 # No reader takes such names for versions.
 _INCOMING, _OUTGOING = ".incoming-", ".outgoing-"
 _KEPT, _ROLLBACKS = ".kept", ".rollbacks"
+_MOST_DIGITS = 18
 # Among the kept files: the digest of the export, and that of each kept file by its name.
 DIGESTS_FILE = "digests.json"
 
@@ -35,6 +36,12 @@ def served_versions(base: pathlib.Path) -> list[int]:
     if not base.is_dir():
         return []
     return sorted(int(entry.name) for entry in base.iterdir() if _is_version(entry))
+
+
+def identity(base: pathlib.Path) -> str:
+    """What is served now, by number and content; empty where nothing is."""
+    served = served_versions(base)
+    return f"{served[-1]}-{content_digest(base / str(served[-1]))}" if served else ""
 
 
 def kept_folder(base: pathlib.Path, version: int) -> pathlib.Path:
@@ -88,8 +95,10 @@ def publish(
         with contextlib.suppress(OSError):
             remove_unfinished(base)
         raise
-    disk.sync(base)
-    incoming.rmdir()
+    # From here on it is served: nothing may say that it is not.
+    with contextlib.suppress(OSError):
+        disk.sync(base)
+        incoming.rmdir()
     return version
 
 
@@ -153,9 +162,9 @@ def unfinished(base: pathlib.Path) -> list[pathlib.Path]:
     record and the kept files of its version: it is the evidence that the push never finished.
     """
     incoming = sorted(base.glob(f"{_INCOMING}*"))
-    never = [v for v in map(_incoming_version, incoming) if not (base / v).exists()]
+    never = [v for v in map(_incoming_version, incoming) if not os.path.lexists(base / v)]
     notes = [base / _ROLLBACKS / f"{version}.json" for version in never]
-    kept = [path for path in sorted(base.glob(f"{_KEPT}/*")) if not (base / path.name).exists()]
+    kept = [p for p in sorted(base.glob(f"{_KEPT}/*")) if not os.path.lexists(base / p.name)]
     outgoing = sorted(base.glob(f"{_OUTGOING}*"))
     return [*(note for note in notes if note.exists()), *kept, *incoming, *outgoing]
 
@@ -182,15 +191,18 @@ def content_digest(folder: pathlib.Path) -> str:
     """SHA-256 over the names and the contents of all files below `folder`, hexadecimal."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
+        # Names may be bytes of any encoding.
+        digest.update(os.fsencode(path.relative_to(folder)) + b"\0%d\0" % path.stat().st_size)
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
 def _is_version(entry: pathlib.Path) -> bool:
-    return _is_number(entry.name) and entry.is_dir()
+    # A link that leads nowhere is one that cannot be read: its disk may not be mounted.
+    return _is_number(entry.name) and (entry.is_dir() or entry.is_symlink())
 
 
 def _is_number(name: str) -> bool:
-    # str.isdigit alone takes digits that int does not, such as superscripts.
-    return name.isascii() and name.isdigit()
+    # str.isdigit alone takes digits that int does not, such as superscripts; servers and databases
+    # count to 2^63.
+    return name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS

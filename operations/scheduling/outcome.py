@@ -8,7 +8,7 @@ import signal
 from typing import Any
 
 from operations import history
-from operations.receipts import INTERRUPTED, STOPPED
+from operations.receipts import FAILED, STOPPED
 from operations.scheduling.clock import duration
 from operations.scheduling.look import Seen
 from pipeline import records
@@ -57,7 +57,7 @@ class Ended:
 
 
 def of_run(name: str, code: int, receipt: dict[str, Any] | None, log: pathlib.Path) -> Ended:
-    """How a process ended that nobody cut off.
+    """Outcome of a process that exited on its own.
 
     Args:
       name: of the run, where it has no receipt.
@@ -75,7 +75,7 @@ def of_run(name: str, code: int, receipt: dict[str, Any] | None, log: pathlib.Pa
         return Ended(code, f"{name} was interrupted, not by the scheduler", receipt)
     if code in COMPLETED_CODES:
         return _completed(code, receipt)
-    if code == FAILED_CODE and receipt and receipt["status"] != INTERRUPTED:
+    if code == FAILED_CODE and receipt and receipt["status"] == FAILED:
         only_again = receipt["verdict"] == STOPPED or records.changed_command(receipt)
         return Ended(code, _failure(receipt), receipt, retry=not only_again)
     how = f"was killed by {_signal(-code)}" if code < 0 else f"ended with exit code {code}"
@@ -83,7 +83,7 @@ def of_run(name: str, code: int, receipt: dict[str, Any] | None, log: pathlib.Pa
 
 
 def of_no_start(name: str, error: OSError) -> Ended:
-    """How a process ended that could not be started."""
+    """Outcome of a process that could not be started."""
     return _broken(f"{name} could not be started: {error}", None)
 
 
@@ -94,7 +94,7 @@ def of_time_limit(name: str, receipt: dict[str, Any] | None, limit_seconds: floa
 
 
 def of_stop(name: str, receipt: dict[str, Any] | None) -> Ended:
-    """How a process ended that the end of the scheduler cut off."""
+    """Outcome of a process that the end of the scheduler cut off."""
     kept = "; what is complete of it is kept" if receipt else ""
     text = f"{_named(receipt, name)} was interrupted{kept}"
     return Ended(INTERRUPTED_CODE, text, receipt, unfinished=True)

@@ -1,6 +1,7 @@
 """DataGate: what stops a run before training, under both runners, and what it then leaves alone."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,20 @@ def test_what_is_tolerated_passes(
     findings = json.loads(report.read_text())["findings"]
     # What is only warned of is reported; what is within the bound is no finding.
     assert len(findings) == ("warn" in setting)
+
+
+def test_drift_that_cannot_be_judged_stops_the_run(
+    drifted, output_dir, few_run, stopped, run_graph, undemanding
+):
+    """As where `serving` was restored without its hidden folders."""
+    root = output_dir / few_run.receipt["pipeline"]
+    shutil.rmtree(root / "serving" / ".kept")
+    shutil.rmtree(root / "artifacts")
+    (root / "metadata.db").unlink()
+    (finding,) = stopped(drifted)
+    assert finding.startswith("drift: drift cannot be judged: no statistics are kept")
+    warned = run_graph(output_dir, *undemanding(drifted), "--set", "data_gate.drift=warn")
+    assert warned.outcome.code == 0, warned.outcome.errors
 
 
 def test_without_a_served_model_nothing_can_drift(drifted, run_graph, undemanding, tmp_path):

@@ -179,11 +179,25 @@ def test_a_served_model_whose_artifact_is_gone_is_copied_from_what_is_served(pip
     pipeline.train("b")
     shutil.rmtree(first)
     assert pipeline.register()
-    resolved = pipeline.locations.artifacts / "ServedModel" / "model" / str(version)
+    (resolved,) = (pipeline.locations.artifacts / "ServedModel" / "model").glob(f"{version}-*")
     assert pipeline.resolved() == str(resolved)
     assert (resolved / "Format-Serving" / "saved_model.pb").read_text() == "a"
     assert (resolved / "statistics").read_text() == "statistics of a"
     assert pipeline.register() is None
+
+
+def test_other_content_under_the_same_version_is_another_artifact(pipeline):
+    """Or the cache would hand on what was found of the model before."""
+    first = pipeline.train("a")
+    version = pipeline.push(first)
+    shutil.rmtree(first)
+    pipeline.register()
+    before = pipeline.resolved()
+    served = pipeline.locations.serving / str(version)
+    (served / "saved_model.pb").write_text("put there by hand")
+    shutil.rmtree(pipeline.locations.serving / ".kept")
+    assert pipeline.register()
+    assert pipeline.resolved() != before
 
 
 def test_an_artifact_that_was_changed_is_not_taken_for_the_served_model(pipeline):
@@ -226,7 +240,7 @@ def test_where_ml_metadata_is_lost_it_is_rebuilt_from_what_is_served(pipeline, a
     assert (
         fresh_store(pipeline) == f"registered served version {version} as the model to compare with"
     )
-    folder = pipeline.locations.artifacts / "ServedModel" / "model" / str(version)
+    (folder,) = (pipeline.locations.artifacts / "ServedModel" / "model").glob(f"{version}-*")
     assert pipeline.resolved() == str(folder)
     assert (folder / "Format-Serving" / "saved_model.pb").read_text() == "b"
     assert (folder / "statistics").read_text() == "statistics of b"

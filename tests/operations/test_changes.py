@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from components.pusher import versions
 from operations import changes, machine
 from pipeline import config, records
 
@@ -27,8 +28,8 @@ def record(locations):
 def serve(locations):
     """Puts versions into the serving folder."""
 
-    def put(*versions):
-        for version in versions:
+    def put(*numbers):
+        for version in numbers:
             (locations.serving / str(version)).mkdir(parents=True)
 
     return put
@@ -38,7 +39,12 @@ def serve(locations):
 def pushed(pushed_receipt, prepared, record, serve):
     """A run with the same input, whose version is served."""
     serve(17)
-    return record(pushed_receipt, input_digest=changes.input_digest(prepared), served_version=17)
+    return record(
+        pushed_receipt,
+        input_digest=changes.input_digest(prepared),
+        served_version=17,
+        export_digest=versions.content_digest(prepared.locations.serving / "17"),
+    )
 
 
 @pytest.fixture
@@ -72,6 +78,11 @@ def test_a_push_whose_version_is_gone_does_not_stand(pushed, prepared, locations
     assert changes.standing_run(prepared) is None
 
 
+def test_a_push_whose_version_has_other_content_does_not_stand(pushed, prepared, locations):
+    (locations.serving / "17" / "saved_model.pb").write_text("another model")
+    assert changes.standing_run(prepared) is None
+
+
 def test_a_refusal_stands_while_the_same_model_is_served(refused, prepared, serve):
     assert changes.standing_run(prepared) == refused
     serve(18)
@@ -100,13 +111,6 @@ def test_runs_of_another_pipeline_do_not_count(pushed, prepared):
         locations=dataclasses.replace(prepared.locations, root=prepared.locations.root / "x"),
     )
     assert changes.standing_run(other) is None
-
-
-def test_a_receipt_that_knows_no_digest_does_not_count(pushed_receipt, prepared, record, serve):
-    serve(17)
-    del pushed_receipt["input_digest"]
-    record(pushed_receipt)
-    assert changes.standing_run(prepared) is None
 
 
 def changed_data(prepared):

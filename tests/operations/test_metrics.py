@@ -269,13 +269,6 @@ def test_counters_begin_at_zero_and_are_not_restored(metrics, pushed_receipt):
     assert {dict(key[1:])["outcome"] for key in runs} == {*OUTCOMES, "unchanged", "held"}
 
 
-def test_receipts_of_earlier_days_are_shown_as_far_as_they_go(metrics, pushed_receipt):
-    del pushed_receipt["served_version"]
-    metrics.restore([pushed_receipt])
-    assert last_outcome(metrics) == "pushed"
-    assert sample(metrics, "served_version") is None
-
-
 def test_names_and_types_are_those_of_prometheus(metrics, pushed_receipt):
     metrics.run_ended(pushed_receipt, 0)
     metrics.serve(0)

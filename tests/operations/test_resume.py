@@ -5,7 +5,7 @@ import datetime
 
 import pytest
 
-from operations import receipts, resume, verify
+from operations import receipts, resume
 from pipeline import records
 from pipeline.errors import ConfigurationError
 
@@ -60,17 +60,6 @@ def test_any_other_failure_is_resumed(written):
     failure = {"node": "Trainer", "message": "no memory", "changes": []}
     output_dir = written(status="failed", failure=failure)
     assert resume.request_of("latest", output_dir, False).output_dir == output_dir
-
-
-@pytest.mark.parametrize(("status", "again"), [("interrupted", "resume"), ("completed", "verify")])
-def test_a_receipt_of_an_earlier_form_says_how_to_go_on(written, receipt, progress, status, again):
-    del receipt["request"]
-    output_dir = written(status=status)
-    with pytest.raises(ConfigurationError, match="what was asked for"):
-        if again == "resume":
-            resume.request_of("latest", output_dir, False)
-        else:
-            verify.main("latest", output_dir, False, progress)
 
 
 def test_a_schema_file_is_found_from_any_folder(prepared, request_, tmp_path):

@@ -72,10 +72,10 @@ def test_a_new_line_needs_a_served_model_to_differ_from(locations):
 def test_a_served_model_that_cannot_be_read_stops_the_run_with_a_way_out(
     pushed, locations, new_line
 ):
-    first, second = pushed("a"), pushed("b")
-    damage(locations, second)
+    pushed("a")
+    damage(locations, pushed("b"))
     command = (
-        f"python pipeline_runner.py rollback --to {first} --pipeline clothes "
+        "python pipeline_runner.py rollback --list --pipeline clothes "
         f"--output-dir {locations.root.parent}"
     )
     with pytest.raises(ServedModelError) as caught:
@@ -98,6 +98,9 @@ def test_resume_asks_for_a_new_line_again(receipt, request_, prepared, locations
     asked = {**receipt["request"], "new_line": True}
     records.write_receipt(folder, {**receipt, "request": asked})
     assert resume.request_of("latest", locations.root.parent, False).new_line
+    # Where it was cut off after its push, the line has begun.
+    (locations.serving / "17").mkdir(parents=True)
+    assert not resume.request_of("latest", locations.root.parent, False).new_line
 
 
 def test_verify_runs_it_again_where_nothing_is_served(
@@ -138,7 +141,7 @@ def serve(tmp_path):
     ("names", "arguments", "words"),
     [
         (["cat", "dog"], [], "is for 28x28x1 images in 2 classes (cat, dog)"),
-        (None, [], "names neither image_shape nor class_names"),
+        (None, [], "does not say image_shape and class_names"),
         ("absent", ["--new-line"], "nothing is served"),
     ],
 )
@@ -166,3 +169,10 @@ def test_what_should_be_the_serving_folder_and_is_none_stops_the_run(locations, 
     with pytest.raises(ServedModelError) as refusal:
         served_model.version_to_compare(locations, SCHEMA, new_line=False)
     assert str(refusal.value).startswith(f"{locations.serving} is no folder; expected")
+
+
+def test_a_version_that_is_a_link_to_nowhere_is_no_first_model(locations):
+    locations.serving.mkdir(parents=True)
+    (locations.serving / "17").symlink_to(locations.root / "unmounted")
+    with pytest.raises(ServedModelError, match=r"saved_model\.pb is missing or empty"):
+        served_model.version_to_compare(locations, SCHEMA, new_line=False)

@@ -1,6 +1,7 @@
 """What is kept of runs: receipts whole or not at all, and the states of nodes."""
 
 import json
+import shutil
 import threading
 
 import pytest
@@ -113,6 +114,17 @@ def test_a_receipt_whose_values_are_not_of_their_form_hides_no_other(tmp_path, c
     assert [r["run_id"] for r in records.read_receipts(tmp_path)] == ["20260101-000000"]
     (line,) = [record.getMessage() for record in caplog.records]
     assert f"{key} is not of its form" in line
+
+
+@pytest.mark.parametrize("copied", ["clothes", "20260101-000000"])
+def test_the_copy_of_a_folder_is_not_taken_for_its_runs(tmp_path, caplog, copied):
+    """Or what is done with the copy, such as completing a receipt, would be done to the run."""
+    folder = keep(tmp_path, "20260101-000000")
+    origin = tmp_path / "clothes" if copied == "clothes" else folder
+    shutil.copytree(origin, origin.with_name(f"{copied}-backup"))
+    assert len(records.read_receipts(tmp_path)) == 1
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert "it is that of clothes/runs/20260101-000000" in line
 
 
 def test_a_receipt_is_replaced_and_leaves_nothing_beside_it(tmp_path):

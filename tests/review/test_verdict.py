@@ -30,7 +30,7 @@ def test_the_first_model(make_run):
     assert found.headline == "Pushed as version 17: all 11 gates passed."
     assert found.reasons == []
     assert found.change is None
-    assert found.advice.startswith("No model was served before")
+    assert found.advice.startswith("No model was served when the run began")
 
 
 def test_a_new_line_of_models(make_run):

@@ -70,7 +70,11 @@ class Measured:
             )
             for key, value in values.items():
                 entry = found.metric_keys_and_values.add(key=key.to_proto())
-                entry.value.double_value.value = value
+                if math.isnan(value):
+                    # As TFMA writes down what it could not compute.
+                    entry.value.unknown_type.error = "no value"
+                else:
+                    entry.value.double_value.value = value
             yield found
 
     def validation(self):

@@ -1,12 +1,14 @@
 """The push: with both blessings alone, and not a second time."""
 
+import json
+
 import pytest
 from google.protobuf import json_format
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 
 from components.pusher import versions
-from components.pusher.executor import Executor
+from components.pusher.executor import Executor, ServedModelChangedError
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def push(tmp_path, base, make_export):
     """Pushes a model as the Pusher node does; returns its output artifact."""
     numbers = iter(range(1, 100))
 
-    def pushed(weights=b"weights", blessed=True, infra_blessed=True):
+    def pushed(weights=b"weights", blessed=True, infra_blessed=True, served=None):
         number = next(numbers)
         model = standard_artifacts.Model()
         model.uri = str(tmp_path / f"model{number}")
@@ -34,6 +36,8 @@ def push(tmp_path, base, make_export):
         destination.filesystem.base_directory = str(base)
         inputs = {"model": [model], "model_blessing": [blessing], "infra_blessing": [infra]}
         parameters = {"push_destination": json_format.MessageToJson(destination)}
+        if served is not None:
+            parameters["custom_config"] = json.dumps({"served": served})
         Executor().Do(inputs, {"pushed_model": [output]}, parameters)
         return output
 
@@ -87,3 +91,28 @@ def test_an_earlier_model_is_pushed_again_where_another_is_served(push, base):
     assert versions.content_digest(
         base / third.get_string_custom_property("pushed_version")
     ) == versions.content_digest(base / first.get_string_custom_property("pushed_version"))
+
+
+def test_a_model_that_came_meanwhile_is_not_replaced(push, base, make_export, tmp_path):
+    """With it, nothing was compared: it came back with its disk, say."""
+    at_the_beginning = versions.identity(base)
+    other = versions.publish(make_export(tmp_path / "other", b"other"), base)
+    with pytest.raises(ServedModelChangedError, match=f"version {other} of content .* no model"):
+        push(served=at_the_beginning)
+    assert versions.served_versions(base) == [other]
+
+
+def test_other_content_under_the_same_number_is_not_replaced(push, base):
+    push(b"first")
+    before = versions.identity(base)
+    (version,) = versions.served_versions(base)
+    (base / str(version) / "saved_model.pb").write_bytes(b"another graph")
+    with pytest.raises(ServedModelChangedError, match=f"expected version {version}"):
+        push(b"second", served=before)
+    assert versions.served_versions(base) == [version]
+
+
+def test_the_model_that_was_compared_with_is_replaced(push, base):
+    push(b"first", served="")
+    push(b"second", served=versions.identity(base))
+    assert len(versions.served_versions(base)) == 2
