@@ -51,7 +51,7 @@ def test_its_receipt_names_the_values_that_were_best(tuned_run):
 def test_it_tells_of_each_trial(tuned_run):
     assert "trial 1 of 2: learning_rate " in tuned_run.outcome.errors
     assert "trial 2 of 2: learning_rate " in tuned_run.outcome.errors
-    assert "[13/13]" in tuned_run.outcome.errors
+    assert "[14/14]" in tuned_run.outcome.errors
 
 
 def test_it_keeps_what_it_found_and_nothing_else(tuned_run):
