@@ -17,7 +17,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from components import environment
 from pipeline import paths, streams
-from pipeline.errors import ConfigurationError, PipelineError
+from pipeline.errors import ConfigurationError, PipelineError, UsageError
 
 _OUTPUT_LOST = 1
 
@@ -91,6 +91,14 @@ def _run(app: typer.Typer) -> int:
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except PermissionError as error:
+        # Any command may meet a file or folder of somebody else.
+        print(
+            f"error: {error.filename or 'a file'} cannot be used ({error.strerror}); expected "
+            "permission for it. Give it to this user, or name another folder.",
+            file=sys.stderr,
+        )
+        return UsageError.exit_code
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)

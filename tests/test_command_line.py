@@ -112,3 +112,28 @@ def test_bad_input_is_refused_before_anything_heavy_is_imported(ask, arguments, 
     assert line.startswith("error: ")
     assert expected in text
     assert "Traceback" not in text
+
+
+FORBIDDEN = """
+import typer
+from pipeline import command_line
+app = typer.Typer()
+
+@app.command()
+def read():
+    raise PermissionError(13, "Permission denied", "/outputs/clothes/serving")
+
+command_line.start(app)
+"""
+
+
+def test_what_may_not_be_read_is_told_in_words_by_any_command():
+    """The tests may run as root, who may read all."""
+    ended = subprocess.run(
+        [sys.executable, "-c", FORBIDDEN], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines() == [
+        "error: /outputs/clothes/serving cannot be used (Permission denied); expected permission "
+        "for it. Give it to this user, or name another folder."
+    ]
