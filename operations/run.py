@@ -485,9 +485,14 @@ def _new_id(began: datetime.datetime, runs: pathlib.Path) -> str:
 
 def _interruption_in(error: BaseException | None) -> KeyboardInterrupt | None:
     """The interruption that an error comes from: a library may have made another error of it."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
+    seen: set[int] = set()
+    # Libraries that raise an error again make circles of such chains.
+    while error is not None and id(error) not in seen:
+        if isinstance(error, KeyboardInterrupt):
+            return error
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return error
+    return None
 
 
 @contextlib.contextmanager

@@ -157,3 +157,28 @@ def test_after_a_run_under_a_clock_set_to_the_future_the_next_is_the_latest(
     assert later["run_id"] < "20990101-000000"
     assert records.find_receipt(locations.root.parent, "latest") == later
     assert later["sequence"] == 2
+
+
+def test_an_error_that_a_library_made_of_an_interruption_is_one(run_with, locations):
+    """As where Ctrl-C meets the import of a C extension."""
+
+    def graph():
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt as interruption:
+            raise ImportError("initialization failed") from interruption
+
+    receipt = run_with(graph)
+    assert (run.exit_code(receipt), receipt["status"]) == (130, "interrupted")
+
+
+def test_an_error_whose_chain_is_a_circle_ends_the_run_as_any_other(run_with, locations):
+    """Libraries that raise an error again make such chains."""
+
+    def graph():
+        one, other = ValueError("one"), ValueError("other")
+        one.__context__, other.__context__ = other, one
+        raise one
+
+    receipt = run_with(graph)
+    assert (run.exit_code(receipt), receipt["failure"]["message"]) == (1, "one")
