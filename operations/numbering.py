@@ -12,6 +12,7 @@ import contextlib
 import sqlite3
 import time
 
+from components.pusher import versions
 from operations.baseline import SERVED_FOLDER
 from pipeline import records
 from pipeline.errors import StoreError
@@ -19,7 +20,6 @@ from pipeline.locations import Locations
 
 # Folders of outputs, and those in which TFX works.
 _FOLDERS = ("*/*/*", "*/.system/*/*")
-_MOST_DIGITS = 18
 _LAST = "SELECT seq FROM sqlite_sequence WHERE name = 'Execution'"
 
 
@@ -67,9 +67,4 @@ def _highest_folder(locations: Locations) -> int:
     found = (path for pattern in _FOLDERS for path in locations.artifacts.glob(pattern))
     # Served models are named by their versions, which no execution can have.
     numbered = (p.name for p in found if SERVED_FOLDER not in p.parts[-3:])
-    return max((int(name) for name in numbered if _is_number(name)), default=0)
-
-
-def _is_number(name: str) -> bool:
-    # SQLite counts to 2^63; a longer number is that of no execution.
-    return name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS
+    return max((int(name) for name in numbered if versions.is_number(name)), default=0)

@@ -51,7 +51,7 @@ def kept_folder(base: pathlib.Path, version: int) -> pathlib.Path:
 
 def rollback_files(base: pathlib.Path) -> list[pathlib.Path]:
     """The records of rollbacks, each named by the version that it published, lowest first."""
-    files = [path for path in (base / _ROLLBACKS).glob("*.json") if _is_number(path.stem)]
+    files = [path for path in (base / _ROLLBACKS).glob("*.json") if is_number(path.stem)]
     return sorted(files, key=lambda path: int(path.stem))
 
 
@@ -199,10 +199,11 @@ def content_digest(folder: pathlib.Path) -> str:
 
 def _is_version(entry: pathlib.Path) -> bool:
     # A link that leads nowhere is one that cannot be read: its disk may not be mounted.
-    return _is_number(entry.name) and (entry.is_dir() or entry.is_symlink())
+    return is_number(entry.name) and (entry.is_dir() or entry.is_symlink())
 
 
-def _is_number(name: str) -> bool:
+def is_number(name: str) -> bool:
+    """Whether a name is that of a version, or of another folder that is counted."""
     # str.isdigit alone takes digits that int does not, such as superscripts; servers and databases
     # count to 2^63.
     return name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS
