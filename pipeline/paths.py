@@ -12,6 +12,7 @@ that are not UTF-8 fit into no message, page or record. Everything else works.
 
 from __future__ import annotations
 
+import errno
 import os
 import pathlib
 import re
@@ -102,14 +103,13 @@ def resolved(path: pathlib.Path, origin: str) -> pathlib.Path:
             f"{origin} {path} is an address; expected a path on this machine. Copy what it names, "
             "or mount it; of a folder that is called so, give the full path."
         )
-    try:
-        place = expanded(path, origin).resolve()
-    # What Python 3.11 has for links that lead in a circle.
-    except RuntimeError as error:
+    # Not `Path.resolve`: of links that lead in a circle, it raises up to Python 3.12 alone.
+    place = pathlib.Path(os.path.realpath(expanded(path, origin)))
+    if _leads_in_a_circle(place):
         raise PathError(
             f"{origin} {path}: its symbolic links lead in a circle; expected a folder or a file. "
             "Remove the link, or name another."
-        ) from error
+        )
     # The folder that a relative path counts from, or that a link leads to, has a name too.
     refuse_untold(str(place), origin)
     return place
@@ -176,6 +176,14 @@ def refuse_patterns(path: str, origin: str) -> None:
             "which TensorFlow and Beam take for patterns that match other folders. Rename the "
             "folder, or choose another."
         )
+
+
+def _leads_in_a_circle(path: pathlib.Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def _named(characters: list[str]) -> str:
