@@ -7,6 +7,7 @@ from which this metric derives it.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -115,12 +116,15 @@ class _KeyFactory:
         )
 
     def report(self, classes: dict[int, dict[str, float]]) -> dict[metric_types.MetricKey, float]:
-        """Files the scores of all classes and their averages."""
+        """Files the scores of all classes and their averages.
+
+        `math.fsum`, since `sum` rounds otherwise from Python 3.12 on.
+        """
         filed = {self(s, n): found[s] for n, found in classes.items() for s in _SCORES}
         total = sum(found["support"] for found in classes.values())
         for score in _SCORES:
             values = [found[score] for found in classes.values()]
-            weighted = sum(found[score] * found["support"] for found in classes.values())
-            filed[self(score, aggregation=_MACRO)] = sum(values) / len(values)
+            weighted = math.fsum(found[score] * found["support"] for found in classes.values())
+            filed[self(score, aggregation=_MACRO)] = math.fsum(values) / len(values)
             filed[self(score, aggregation=_WEIGHTED)] = weighted / total
         return filed

@@ -250,7 +250,9 @@ def total_variation(first: Mapping[str, int], second: Mapping[str, int]) -> floa
     """
     totals = sum(first.values()), sum(second.values())
     names = {*first, *second}
-    return sum(abs(first.get(n, 0) / totals[0] - second.get(n, 0) / totals[1]) for n in names) / 2
+    shares = ((first.get(n, 0) / totals[0], second.get(n, 0) / totals[1]) for n in names)
+    # Not `sum`: what it rounds to depends on the order, which a set does not have.
+    return math.fsum(abs(one - other) for one, other in shares) / 2
 
 
 def _middle(values: np.ndarray) -> tuple[float, float]:
