@@ -47,6 +47,8 @@ PATIENT = hypothesis.settings(
 # What a process starts with, before any node: it takes settings away and computes nothing.
 OF_NO_NODE = {"components/environment.py", "components/kubeflow/entrypoint.py"}
 
+pytestmark = pytest.mark.usefixtures("no_folder_is_made")
+
 
 def graph(
     assignments=WHOLE,
