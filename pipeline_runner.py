@@ -11,15 +11,25 @@ import sys
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parent
+_ENTERED = "IMAGE_PIPELINE_ENTERED"
 
 
 def _enter_environment() -> None:
     """Goes on in `.venv` where the running Python lacks what the project needs."""
+    # A damaged `.venv` may be taken for another Python: it is entered once, not for ever.
+    entered = os.environ.pop(_ENTERED, None)
     if importlib.util.find_spec("typer"):
         return
     python = _ROOT / ".venv" / "bin" / "python"
-    if python.exists() and Path(sys.prefix) != python.parent.parent:
+    if python.exists() and not entered:
+        os.environ[_ENTERED] = "1"
         os.execv(python, [str(python), *sys.argv])
+    if "--version" in sys.argv[1:2]:
+        from pipeline import streams
+
+        streams.prepare()
+        print(_version())
+        sys.exit()
     if "doctor" in sys.argv[1:2]:
         from components import environment
         from pipeline import doctor, streams
@@ -30,6 +40,12 @@ def _enter_environment() -> None:
         dropped = environment.dropped()
         sys.exit(doctor.main("--deep" in flags, "--json" in flags, None, Path("outputs"), dropped))
     sys.exit("The environment is missing: typer cannot be imported. Make it with: make setup")
+
+
+def _version() -> str:
+    """The version of the project, which stands in `setup.py`."""
+    lines = (_ROOT / "setup.py").read_text(encoding="utf-8").splitlines()
+    return next(line.split('"')[1] for line in lines if line.startswith("VERSION = "))
 
 
 _enter_environment()
@@ -56,6 +72,27 @@ app = typer.Typer(
 )
 runs_app = typer.Typer(help="List the runs, or show one.", invoke_without_command=True)
 app.add_typer(runs_app, name="runs")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(_version())
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 class Runner(StrEnum):
@@ -142,8 +179,8 @@ PipelineName = Annotated[
 
 `run --new-line` replaces a served model for other classes or another image size, uncompared.
 
-Where data, schema, code, configuration and lock are those of the last completed run, its verdict
-stands, and no graph is run; --force runs it all the same.
+Where data, schema, code, configuration and libraries are those of the last completed run, its
+verdict stands, and no graph is run; --force runs it all the same.
 
 Exit codes: 0 pushed, 1 a node failed, DataGate stopped the run, or another process has locked the
 metadata store, 2 bad input or configuration, a metadata store that cannot be used, or a served
@@ -206,7 +243,7 @@ def run(
         output_dir=output_dir,
         new_line=new_line,
         verbose=verbose,
-        command=shlex.join(["python", *sys.argv]),
+        command=shlex.join(["python3", *sys.argv]),
     )
     raise typer.Exit(_run(request, notify_file, as_json))
 

@@ -7,11 +7,15 @@ Packages are named one by one, so that neither tests nor the command line reach 
 
 from setuptools import setup
 
+# `pipeline_runner.py --version` reads it here: a number in `components` would be part of every
+# node's fingerprint.
+VERSION = "1.0.0.dev0"
+
 setup(
     name="image-pipeline-components",
-    version="0.1.0",
+    version=VERSION,
     description="What runs inside the nodes of the image classification pipeline",
-    python_requires=">=3.11,<3.12",
+    python_requires=">=3.11,<3.14",
     packages=[
         "components",
         "components.blessing",
@@ -29,7 +33,7 @@ setup(
         "schema",
     ],
     package_data={"schema": ["schema.pbtxt"]},
-    # Empty on purpose: a worker's image holds the packages of requirements.txt. Bounds stated
+    # Empty on purpose: a worker's image holds the packages of a lock. Bounds stated
     # here would be resolved anew on each worker, and TFX's own cannot be resolved everywhere.
     install_requires=[],
 )

@@ -1,6 +1,6 @@
 """What a pipeline costs beside the training: ours, stock TFX's, and a plain script for comparison.
 
-- `ours`: `python pipeline_runner.py run`, the whole graph with receipt and review page.
+- `ours`: `python3 pipeline_runner.py run`, the whole graph with receipt and review page.
 - `stock_tfx`: `python -m benchmarks.stock_tfx`, the nodes of TFX's own examples.
 - `plain_script`: `python -m benchmarks.plain_script`, the same training and no pipeline.
 

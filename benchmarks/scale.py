@@ -39,7 +39,7 @@ from benchmarks.session import Session
 from benchmarks.tables import Table
 from components.image_schema import ImageSchema
 from operations import machine, temporary
-from pipeline import command_line, precision, records
+from pipeline import command_line, packages, precision, records
 from pipeline import config as configurations
 from pipeline import data as data_sets
 from pipeline.data import DataSet
@@ -294,6 +294,7 @@ def _graph(case: Case, locations: Locations) -> Any:
         locations,
         precision.resolve(case.config.training.precision, machine.cpu_features()),
         machine.arithmetic(),
+        packages.installed(),
         engine.NODE_ARGUMENTS,
     )
 

@@ -180,7 +180,7 @@ def _check(latest: mlmd.Artifact | None, served: ServedModel) -> None:
         raise BaselineError(
             f"ML Metadata gives {folder or 'no model'} as the model to compare with; expected "
             f"served version {served.version}. Make its store anew with: "
-            "python pipeline_runner.py repair"
+            "python3 pipeline_runner.py repair"
         )
 
 

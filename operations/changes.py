@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from components.pusher import versions
 from operations import machine
 from operations.receipts import COMPLETED, PUSHED
-from pipeline import records
+from pipeline import packages, records
 
 if TYPE_CHECKING:
     from operations.run import Prepared
@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 def input_digest(prepared: Prepared) -> str:
     """SHA-256 over what a run depends on.
 
-    That is data, schema, code, configuration, precision, lock, and the processor's arithmetic.
+    That is data, schema, code, configuration, precision, libraries, and the processor's
+    arithmetic.
     """
     # The schema counts by its content, wherever it lies; spans by the digests of what was taken.
     config = prepared.config.model_dump(mode="json", exclude={"schema_file", "spans"})
+    libraries = packages.installed()
     parts = [
         config,
         prepared.data.sha256s,
@@ -30,7 +32,7 @@ def input_digest(prepared: Prepared) -> str:
         prepared.precision,
         machine.arithmetic(),
         machine.source_digest(),
-        machine.lock_digest(),
+        [libraries.python, libraries.sha256],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -18,7 +18,7 @@ from operations.summary import make_console
 from operations.terminal import output_to_log
 from pipeline import config as configuration
 from pipeline import data as data_sets
-from pipeline import paths
+from pipeline import packages, paths
 from pipeline.errors import ConfigurationError, DataError, OutputError
 from pipeline.locations import RemoteLocations, write_whole
 from pipeline.nodes import expected_nodes
@@ -342,6 +342,8 @@ def _compiled(request: Request, prepared: _Prepared) -> str:
         _precision(prepared.config),
         # Nor is it known how they add.
         {},
+        # The nodes run in the image, whatever compiles the graph.
+        packages.of_image(),
         engine.NODE_ARGUMENTS,
     )
     job = kubeflow.pipeline_job(graph, request.image, prepared.resources)

@@ -35,6 +35,7 @@ _ORIGIN = (
     "model_digest",
     "data",
     "code",
+    "lock",
     "lock_sha256",
     "versions",
     "config",
@@ -337,7 +338,8 @@ def _origin_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
         *((f"  {name}", digest) for name, digest in taken["sha256"].items()),
         *([("  spans", ", ".join(map(str, taken["spans"])))] if taken["spans"] else []),
         ("Code", f"{code['revision'] or 'of no known revision'}{dirty}"),
-        ("Lock", found["lock_sha256"]),
+        ("Lock", f"{found['lock'] or 'none'}, {found['lock_sha256']}"),
+        ("Python", _python(found["versions"])),
         ("Profile", found["config"]["profile"]),
     ]
     for key, change in found["config_changes"].items():
@@ -347,6 +349,11 @@ def _origin_lines(found: dict[str, Any]) -> list[tuple[str, str]]:
     if accuracy is not None:
         lines.append(("Accuracy", f"{accuracy:.4f} on {count:,} test images"))
     return lines
+
+
+def _python(versions: dict[str, str]) -> str:
+    system = f", on glibc {versions['glibc']}" if "glibc" in versions else ""
+    return f"{versions['python']}{system}"
 
 
 def _gate_table(gates: list[dict[str, Any]]) -> Table:

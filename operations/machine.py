@@ -12,6 +12,7 @@ import subprocess
 from typing import Any
 
 from components import environment
+from pipeline import packages
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _CODE = ("components", "pipeline")
@@ -35,9 +36,11 @@ _CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that compute."""
+    """Versions of Python, of glibc where the system has it, and of the libraries that compute."""
     found = {name: importlib.metadata.version(name) for name in _VERSIONS}
-    return {"python": platform.python_version(), **found}
+    glibc = packages.glibc()
+    system = {"glibc": packages.dotted(glibc)} if glibc else {}
+    return {"python": platform.python_version(), **system, **found}
 
 
 def machine() -> dict[str, Any]:
@@ -109,11 +112,6 @@ def _python_files(places: tuple[str, ...]) -> list[pathlib.Path]:
     paths = [_ROOT / place for place in places]
     files = [path for path in paths if path.is_file()]
     return sorted([*files, *(found for path in paths for found in path.rglob("*.py"))])
-
-
-def lock_digest() -> str:
-    """SHA-256 of the lock, which says all versions that are to be installed."""
-    return hashlib.sha256((_ROOT / "requirements.txt").read_bytes()).hexdigest()
 
 
 def _git(*arguments: str) -> str | None:

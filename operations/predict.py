@@ -80,7 +80,7 @@ def _newest_export(output_dir: pathlib.Path, name: str | None) -> pathlib.Path:
         where = f"{output_dir / name}" if name else f"{output_dir}"
         raise UnknownRunError(
             f"no model has been pushed below {where}; expected a served version. "
-            "Push one with: python pipeline_runner.py run"
+            "Push one with: python3 pipeline_runner.py run"
         )
     # Versions of two pipelines are no more comparable than the clocks that they are named by.
     pushed = {

@@ -15,7 +15,7 @@ from components import features, gates
 from components.pusher import versions
 from operations import digests, machine
 from pipeline import data as data_sets
-from pipeline import records
+from pipeline import packages, records
 from pipeline.locations import DEFAULT_OUTPUT_DIR
 from pipeline.nodes import (
     BLESSING,
@@ -53,6 +53,7 @@ def begun(
     input_digest: str,
 ) -> dict[str, Any]:
     """The receipt of a run that has begun; until its end it counts as interrupted."""
+    libraries = packages.installed()
     return {
         "schema_version": records.SCHEMA_VERSION,
         "run_id": run_id,
@@ -73,7 +74,8 @@ def begun(
         "gates": [],
         "nodes": {},
         "data": _data(prepared.data),
-        "lock_sha256": machine.lock_digest(),
+        "lock": libraries.lock,
+        "lock_sha256": libraries.sha256,
         "config": prepared.config.model_dump(mode="json"),
         "seed": prepared.config.seed,
         **machine.arithmetic(),
@@ -386,7 +388,7 @@ def command_to_go_on(receipt: dict[str, Any], output_dir: pathlib.Path) -> str:
     changed = records.changed_command(receipt)
     if changed:
         return changed
-    command = ["python", "pipeline_runner.py", "resume", receipt["run_id"]]
+    command = ["python3", "pipeline_runner.py", "resume", receipt["run_id"]]
     if output_dir != DEFAULT_OUTPUT_DIR:
         command += ["--output-dir", str(output_dir)]
     return shlex.join(command)

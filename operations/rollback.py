@@ -197,7 +197,7 @@ def unknown_version(version: int | None, known: list[int], where: pathlib.Path) 
     if not known:
         return UnknownRunError(
             f"no model has been pushed below {where}; expected a served version. "
-            "Push one with: python pipeline_runner.py run"
+            "Push one with: python3 pipeline_runner.py run"
         )
     newest = ", ".join(map(str, sorted(known, reverse=True)[:_NAMED_VERSIONS]))
     return UnknownRunError(

@@ -39,7 +39,7 @@ from operations.notifications import Notifier
 from operations.terminal import Progress, output_to_log
 from pipeline import config as configuration
 from pipeline import data as data_sets
-from pipeline import paths, precision, records
+from pipeline import packages, paths, precision, records
 from pipeline.errors import OutputError, StorageError
 from pipeline.locations import LOCK_FILE, LOG_FILE, REVIEW_PAGE, TEMPORARY_FOLDER, Locations
 from pipeline.nodes import expected_nodes
@@ -171,7 +171,7 @@ def _forced(request: Request) -> bool:
 def _tell_standing(receipt: dict[str, Any], prepared: Prepared, progress: Progress) -> None:
     progress.notify(
         f"Nothing changed since run {receipt['run_id']}: data, schema, code, configuration and "
-        "lock are the same, so its verdict stands. --force runs the graph all the same."
+        "libraries are the same, so its verdict stands. --force runs the graph all the same."
     )
     newest = max(versions.served_versions(prepared.locations.serving), default=None)
     if receipt["verdict"] == receipts.PUSHED and newest != receipt["pushed_version"]:
@@ -437,6 +437,7 @@ class _Run:
             prepared.locations,
             prepared.precision,
             machine.arithmetic(),
+            packages.installed(),
             engine.NODE_ARGUMENTS,
             served=versions.identity(prepared.locations.serving),
             is_served=prepared.served_version is not None,
@@ -451,7 +452,7 @@ class _Run:
             self._progress.notify(
                 f"The review page could not be made ({type(error).__name__}: {error}). The run "
                 "itself is not affected. Try again with: "
-                f"{shlex.join(('python', 'pipeline_runner.py', *again))}"
+                f"{shlex.join(('python3', 'pipeline_runner.py', *again))}"
             )
 
     def _write_review(self) -> None:

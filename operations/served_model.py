@@ -83,7 +83,7 @@ def _way_out(locations: Locations, newest: int, earlier: list[int]) -> str:
     if not earlier:
         folder = locations.serving / str(newest)
         return f"or remove {folder}: the next model is then compared with none."
-    command = ["python", "pipeline_runner.py", "rollback", "--list"]
+    command = ["python3", "pipeline_runner.py", "rollback", "--list"]
     place = ["--pipeline", locations.root.name, "--output-dir", str(locations.root.parent)]
     return f"or serve an earlier version again, one of: {shlex.join([*command, *place])}"
 

@@ -93,7 +93,7 @@ def print_runs(receipts: list[dict[str, Any]], served: dict[str, int], as_json: 
         print(json.dumps(receipts[::-1], indent=1))
         return
     if not receipts:
-        print("No runs yet, or none that fits. Start one with: python pipeline_runner.py run")
+        print("No runs yet, or none that fits. Start one with: python3 pipeline_runner.py run")
         return
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("run", "pipeline", "status", "verdict", "accuracy", "time", "version", ""):

@@ -31,13 +31,14 @@ _DEPENDS_ON = {
     "seed": "seed",
     "precision": "precision",
     "hyperparameters": "hyperparameters that the Tuner chose",
-    "lock_sha256": "lock",
+    "lock": "lock",
+    "lock_sha256": "content of the lock",
     "versions": "installed versions",
     "cpu_features": "features of the processor",
     "threads": "threads",
     "onednn": "oneDNN",
 }
-# Of these, what the fingerprint of a node covers beside its code.
+# Of these, what the fingerprint of a node covers beside its code and the version of Python.
 _ALSO_IN_FINGERPRINTS = ("lock_sha256", "threads", "cpu_features", "onednn")
 
 
@@ -122,7 +123,7 @@ def compare(receipt: dict[str, Any], again: dict[str, Any]) -> dict[str, Any]:
     Returns:
       `run_id`; `identical`; `artifacts`: by name, in the order of the graph, whether it is the
       same; `first_difference`: the first that is not, or None; `reasons`: what else differs
-      between the runs, from which a difference may come.
+      between the runs; where the digests differ, it may come from that.
     """
     same = {
         name: receipt["digests"].get(name) == again["digests"].get(name)
@@ -201,12 +202,19 @@ def _first_node_concerned(receipt: dict[str, Any], again: dict[str, Any]) -> lis
     """The first node that runs other code than then, where its fingerprint can only tell that."""
     if any(receipt[key] != again[key] for key in _ALSO_IN_FINGERPRINTS):
         return []
+    if _python(receipt) != _python(again):
+        return []
     then, today = (
         {name: node.get(CODE_FINGERPRINT) for name, node in each["nodes"].items()}
         for each in (receipt, again)
     )
     other = [name for name in today if then.get(name) and then[name] != today[name]]
     return [f"code: {name} is the first node that runs other code" for name in other[:1]]
+
+
+def _python(receipt: dict[str, Any]) -> list[str]:
+    """The minor version of Python, in parts."""
+    return receipt["versions"]["python"].split(".")[:2]
 
 
 def _configuration_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
@@ -236,11 +244,18 @@ def _print(found: dict[str, Any]) -> None:
     console.print(table)
     if found["identical"]:
         console.print(f"\n[bold green]Run {found['run_id']} is reproduced, to the bit.[/]")
+        if found["reasons"]:
+            console.print("What differs between the runs changed nothing:")
+            _print_lines(console, found["reasons"])
         return
     console.print(
         f"\n[bold red]Run {found['run_id']} is not reproduced: {found['first_difference']} is the "
         "first artifact that differs.[/]"
     )
     unknown = "nothing that the receipts know of differs: that would be a fault of the pipeline"
-    for reason in found["reasons"] or [unknown]:
+    _print_lines(console, found["reasons"] or [unknown])
+
+
+def _print_lines(console: Console, reasons: list[str]) -> None:
+    for reason in reasons:
         console.print(f"  {reason}", soft_wrap=True, highlight=False, markup=False)

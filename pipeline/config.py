@@ -260,7 +260,7 @@ class Config(_Section):
 def smoke() -> dict[str, Any]:
     """A small network and few epochs, to see that everything works.
 
-    Command: `python pipeline_runner.py run --profile smoke`. 14 s of training, under a minute in
+    Command: `python3 pipeline_runner.py run --profile smoke`. 14 s of training, under a minute in
     all; test accuracy 0.909, from 0.908 to 0.911 over seeds 1 to 3. Two cores of an AMD EPYC
     with bf16 but no AMX, 2026-11-26. Not for production: its pipeline and its serving folder are
     its own.
@@ -279,7 +279,7 @@ def smoke() -> dict[str, Any]:
 def default() -> dict[str, Any]:
     """The network and the gates that production runs with.
 
-    Command: `python pipeline_runner.py run`. Nine minutes of training (520 to 522 s, nothing else
+    Command: `python3 pipeline_runner.py run`. Nine minutes of training (520 to 522 s, nothing else
     at work); test accuracy 0.9472, from 0.9465 to 0.9484 over seeds 1 to 3. Two cores of an AMD
     EPYC with bf16 but no AMX, 2026-11-26.
     """
@@ -289,7 +289,7 @@ def default() -> dict[str, Any]:
 def best() -> dict[str, Any]:
     """A wider network, trained long and with more augmentation: for the last half a point.
 
-    Command: `python pipeline_runner.py run --profile best`. 48 minutes of training; test accuracy
+    Command: `python3 pipeline_runner.py run --profile best`. 48 minutes of training; test accuracy
     0.954 (seed 1 alone), with answers that are means over six views of an image, moved and
     mirrored, at six times the cost. Two cores of an AMD EPYC with bf16 but no AMX, 2026-11-26. Its
     models take the place of those of `default`: pipeline and serving folder are the same.
@@ -389,7 +389,7 @@ def _assigned(assignment: str) -> dict[str, Any]:
     if key not in known_keys():
         raise ConfigurationError(
             f"--set {assignment}: unknown key {key!r}{nearest(key, known_keys())}; "
-            "expected one that `python pipeline_runner.py keys` lists."
+            "expected one that `python3 pipeline_runner.py keys` lists."
         )
     nested: Any = _parsed(text)
     for part in reversed(key.split(".")):

@@ -37,6 +37,7 @@ from components.tuner.component import ImageTuner
 from pipeline import fingerprint, gates
 from pipeline.config import Config, TrainingConfig
 from pipeline.locations import Locations, RemoteLocations
+from pipeline.packages import Packages
 
 if TYPE_CHECKING:
     from pipeline.data import DataSet, RemoteData
@@ -50,6 +51,7 @@ def create_pipeline(
     locations: Locations | RemoteLocations,
     precision: str,
     arithmetic: dict[str, Any],
+    libraries: Packages,
     beam_arguments: list[str],
     served: str | None = None,
     is_served: bool = False,
@@ -66,6 +68,7 @@ def create_pipeline(
       precision: `float32` or `bfloat16`, what training computes in.
       arithmetic: what the last digits of sums depend on beside the code; empty where it is not
         known.
+      libraries: of the environment that the nodes run in.
       beam_arguments: which engine the nodes' own Beam pipelines run on.
       served: `versions.identity` of what is served, which Pusher expects to find as it was; None on
         a cluster, where nobody knows it in advance.
@@ -124,7 +127,7 @@ def create_pipeline(
     transform = ImageTransform(examples=examples, schema=schema_gen.outputs["schema"])
     transform.add_upstream_node(data_gate)
 
-    settings = _training_settings(config, precision, arithmetic)
+    settings = _training_settings(config, precision, arithmetic, libraries)
     # Where it is asked for: a search for better hyperparameters than those of the settings.
     tuner = None
     if config.tuner.enabled:
@@ -236,7 +239,7 @@ def create_pipeline(
         blessing,
         pusher,
     ]
-    _mark_code(components, arithmetic)
+    _mark_code(components, arithmetic, libraries)
     return tfx_pipeline.Pipeline(
         pipeline_name=name,
         pipeline_root=str(locations.artifacts),
@@ -274,13 +277,13 @@ _COMPUTING = ("Tuner", "Trainer", "Predictions", "Evaluator", "RobustnessEvaluat
 _CODE_BEFORE_TRAINING = ("components.example_gen.component", "components.transform")
 
 
-def _mark_code(components: list[Any], arithmetic: dict[str, Any]) -> None:
+def _mark_code(components: list[Any], arithmetic: dict[str, Any], libraries: Packages) -> None:
     for component in components:
         if isinstance(component, resolver.Resolver):
             continue
         modules = (type(component).__module__, *_FURTHER_CODE.get(component.id, ()))
         further = arithmetic if component.id in _COMPUTING else {}
-        fingerprint.mark(component, modules, further)
+        fingerprint.mark(component, modules, libraries, further)
 
 
 # Settings that no trial of the Tuner heeds: for another value of theirs it need not search anew.
@@ -300,9 +303,10 @@ def _trial_settings(settings: dict[str, Any], epochs: int) -> dict[str, Any]:
 
 
 def _training_settings(
-    config: Config, precision: str, arithmetic: dict[str, Any]
+    config: Config, precision: str, arithmetic: dict[str, Any], libraries: Packages
 ) -> dict[str, Any]:
     settings = config.training.model_dump()
-    code = fingerprint.fingerprint(("components.trainer.training", *_CODE_BEFORE_TRAINING))
+    modules = ("components.trainer.training", *_CODE_BEFORE_TRAINING)
+    code = fingerprint.fingerprint(modules, libraries)
     identity = fingerprint.combined(code, config.split.validation_per_class, arithmetic)
     return {**settings, "precision": precision, "identity": identity}

@@ -20,20 +20,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from pipeline import paths
+from pipeline import interpreters, packages, paths
 from pipeline.errors import PathError
+from pipeline.packages import LOCKS, Lock, System
 
 Status = Literal["ok", "warn", "fail"]
 
 PROJECT = Path(__file__).resolve().parent.parent
-REQUIREMENTS = PROJECT / "requirements.txt"
 PROJECT_ENVIRONMENT = PROJECT / ".venv"
 PROCESSOR_INFORMATION = Path("/proc/cpuinfo")
 MEMORY_INFORMATION = Path("/proc/meminfo")
 CONTROL_GROUP = Path("/proc/self/cgroup")
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
-PYTHON = "3.11"
 GIGABYTE = 10**9
 FREE_DISK = 6 * GIGABYTE
 # A little under 4 GB, for a machine sold as such keeps some of it to itself.
@@ -69,11 +68,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Environment:
-    """A Python and the folders it takes packages from."""
+    """A Python, the folder it is installed in, and the folders it takes packages from."""
 
     python: Path
     version: str
+    folder: Path
     packages: tuple[str, ...]
+
+    @property
+    def minor_version(self) -> str:
+        """Its version as locks name it, such as "3.13"."""
+        return packages.minor(self.version)
 
 
 def main(deep: bool, as_json: bool, data: str | None, output_dir: Path, dropped: list[str]) -> int:
@@ -88,12 +93,11 @@ def examine(deep: bool, data: str | None, output_dir: Path, dropped: list[str]) 
     # Unlike that of `Path`, this one raises nothing.
     output_dir = Path(os.path.expanduser(output_dir))  # noqa: PTH111
     environment = find_environment()
-    packages = check_packages(environment)
+    system = packages.read_system()
     findings = [
-        check_platform(),
-        check_python(environment),
-        packages,
-        check_compiler(needed=packages.status != "ok"),
+        check_platform(system),
+        check_python(environment, system),
+        check_packages(environment, system),
         check_processor(),
         check_cores(),
         check_memory(),
@@ -112,23 +116,25 @@ def is_ready(findings: Iterable[Finding]) -> bool:
     return all(finding.status != "fail" for finding in findings)
 
 
-def find_environment() -> Environment:
-    """Return the environment a run takes: the present one, or .venv where TFX is only there."""
-    present = Environment(Path(sys.executable), platform.python_version(), tuple(sys.path))
-    if find_version("tfx", present.packages) or not (PROJECT_ENVIRONMENT / "bin/python").exists():
+def find_environment() -> Environment | None:
+    """Return the environment a run takes: the present one, or .venv where TFX is only there.
+
+    None where nothing is installed yet.
+    """
+    present = Environment(
+        Path(sys.executable), platform.python_version(), Path(sys.prefix), tuple(sys.path)
+    )
+    if find_version("tfx", present.packages):
         return present
+    if not (PROJECT_ENVIRONMENT / "bin/python").exists():
+        return None
     folders = sorted(PROJECT_ENVIRONMENT.glob("lib/python*/site-packages"))
     return Environment(
         PROJECT_ENVIRONMENT / "bin/python",
-        read_environment_version(PROJECT_ENVIRONMENT / "pyvenv.cfg"),
+        packages.made_of(PROJECT_ENVIRONMENT),
+        PROJECT_ENVIRONMENT,
         tuple(str(folder) for folder in folders),
     )
-
-
-def read_environment_version(settings: Path) -> str:
-    """Return the Python version that a virtual environment says it was made with."""
-    match = re.search(r"^version\s*=\s*(\S+)", read_text(settings), re.MULTILINE)
-    return match.group(1) if match else "unknown"
 
 
 def find_version(name: str, folders: Iterable[str]) -> str | None:
@@ -138,29 +144,88 @@ def find_version(name: str, folders: Iterable[str]) -> str | None:
     return None
 
 
-def check_platform() -> Finding:
-    """Look whether the locked packages exist for this system."""
-    found = f"{platform.system()} {platform.machine()}"
-    if found == "Linux x86_64":
-        return Finding("platform", "ok", found)
-    mend = "use a Linux x86_64 machine or container: the locked packages exist for that alone"
-    return Finding("platform", "fail", found, mend)
+def check_platform(system: System) -> Finding:
+    """Look which lock fits this system, and why not the one that is preferred."""
+    found = system.platform
+    if system.platform == packages.LINUX:
+        found += f", glibc {packages.dotted(system.glibc)}" if system.glibc else " without glibc"
+    if system.platform == packages.MACOS:
+        found += ": the locked packages exist for it, but no run was ever tried"
+        return Finding("platform", "warn", found, f"where runs fail, use {packages.LINUX}")
+    fitting = locks_of(system)
+    if not fitting:
+        found = f"{found}: {unfit(LOCKS[-1], system)}"
+        return Finding("platform", "fail", found, packages.advise(system))
+    preferred = LOCKS[: LOCKS.index(fitting[0])]
+    reasons = [unfit(lock, system) for lock in preferred]
+    return Finding("platform", "ok", "; ".join([f"{found}: {fitting[0].name} fits", *reasons]))
 
 
-def check_python(environment: Environment) -> Finding:
-    """Look whether the environment's Python is the one that the lock was made for."""
-    found = f"{environment.version} ({environment.python})"
-    if environment.version.startswith(PYTHON + "."):
+def unfit(lock: Lock, system: System) -> str:
+    """Say why a lock does not fit a system."""
+    return f"{lock.name} does not fit: {' and '.join(system_obstacles(lock, system))}"
+
+
+def locks_of(system: System) -> list[Lock]:
+    """Return the locks that fit a system, whatever its Python; the one to prefer first."""
+    return [lock for lock in LOCKS if not system_obstacles(lock, system)]
+
+
+def system_obstacles(lock: Lock, system: System) -> list[str]:
+    """Return why a lock does not fit a system, whatever its Python."""
+    return packages.obstacles(lock, system, lock.pythons[0])
+
+
+def check_python(environment: Environment | None, system: System) -> Finding:
+    """Look whether a lock that fits this system was made for the environment's Python.
+
+    Where there is no environment, look for a Python to make it from.
+    """
+    if environment is None:
+        try:
+            interpreter, _ = interpreters.find("", system)
+        except interpreters.NoInterpreterError as error:
+            return Finding("python", "fail", *str(error).splitlines())
+        found = f"{interpreter.version} ({interpreter.path}), of which make setup makes .venv"
         return Finding("python", "ok", found)
-    mend = f"install Python {PYTHON}, then: make clean-env setup"
-    return Finding("python", "fail", found, mend)
+    found = f"{environment.version} ({environment.python})"
+    # Where no lock fits the system, that is told of the platform.
+    locks = locks_of(system) or LOCKS
+    fitting = list(dict.fromkeys(python for lock in locks for python in lock.pythons))
+    if environment.minor_version in fitting:
+        return Finding("python", "ok", found)
+    mend = f"install Python {' or '.join(fitting)}, then: make clean-env setup"
+    return Finding("python", "fail", f"{found}; expected {' or '.join(fitting)}", mend)
 
 
-def check_packages(environment: Environment) -> Finding:
-    """Compare what is installed with requirements.txt."""
-    pins = read_pins(REQUIREMENTS)
+def check_packages(environment: Environment | None, system: System) -> Finding:
+    """Compare what is installed with the installed lock; without one, with the lock that fits."""
+    if environment is None:
+        return Finding("packages", "fail", "none are installed yet", "make setup")
+    record = packages.installed_lock(environment.folder)
+    if record is None:
+        lock = packages.choose(system, environment.minor_version)
+        if lock is None:
+            found = f"no lock fits Python {environment.minor_version} on this system"
+            return Finding("packages", "fail", found, "mend platform and python first")
+        return compare_packages(environment, lock.file)
+    lock = next(lock for lock in LOCKS if lock.name == record.name)
+    obstacles = packages.obstacles(lock, system, environment.minor_version)
+    if obstacles:
+        found = f"{lock.name} is installed, and does not fit, since {' and '.join(obstacles)}"
+        return Finding("packages", "fail", found, "make clean-env setup")
+    if read_text(record) != read_text(lock.file):
+        found = f"the project's {lock.name} is not the one that was installed"
+        return Finding("packages", "fail", found, "make setup")
+    return compare_packages(environment, record)
+
+
+def compare_packages(environment: Environment, lock: Path) -> Finding:
+    """Compare what an environment holds with a lock."""
+    pins = read_pins(lock, environment.version)
     if not pins:
-        return Finding("packages", "fail", f"no pins in {REQUIREMENTS}", "restore requirements.txt")
+        own = packages.FOLDER / lock.name
+        return Finding("packages", "fail", f"no pins in {lock}", f"restore {own}, then: make setup")
     installed = read_installed(environment.packages)
     missing = [name for name in pins if name not in installed]
     different = [
@@ -169,16 +234,30 @@ def check_packages(environment: Environment) -> Finding:
         if installed.get(name, version) != version
     ]
     if not missing and not different:
-        return Finding("packages", "ok", f"all {len(pins)} of requirements.txt")
+        return Finding("packages", "ok", f"all {len(pins)} of {lock.name}")
     parts = [shorten(f"{len(missing)} missing", missing), shorten("different", different)]
-    mend = "make setup, or make clean-env setup where that changes nothing"
+    mend = "make clean-env setup" if different else "make setup"
     return Finding("packages", "fail", "; ".join(filter(None, parts)), mend)
 
 
-def read_pins(requirements: Path) -> dict[str, str]:
-    """Return version by package name from the `name==version` lines of a lock."""
-    pins = re.findall(r"^([\w.-]+)==([^\s;\\]+)", read_text(requirements), re.MULTILINE)
-    return dict(pins)
+def read_pins(lock: Path, python: str) -> dict[str, str]:
+    """Return version by package name from the lines of a lock that count for this Python."""
+    line = re.compile(r"^([\w.-]+)==([^\s;\\]+)(?: *; *([^\\\n]+))?", re.MULTILINE)
+    pins = line.findall(read_text(lock))
+    return {name: version for name, version, marker in pins if counts(marker.strip(), python)}
+
+
+def counts(marker: str, python: str) -> bool:
+    """Say whether a line with this marker counts; not where this Python cannot tell."""
+    if not marker:
+        return True
+    try:
+        from packaging.markers import Marker
+
+        version = {"python_full_version": python, "python_version": packages.minor(python)}
+        return Marker(marker).evaluate(version)
+    except (ImportError, ValueError):
+        return False
 
 
 def read_installed(folders: Iterable[str]) -> dict[str, str]:
@@ -195,16 +274,6 @@ def shorten(label: str, names: list[str], most: int = 4) -> str:
         return ""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{label}: {', '.join(names[:most])}{rest}"
-
-
-def check_compiler(needed: bool) -> Finding:
-    """Look for gcc, without which one of the locked packages cannot be built."""
-    found = shutil.which("gcc")
-    if found:
-        return Finding("compiler", "ok", found)
-    if needed:
-        return Finding("compiler", "fail", "no gcc, and packages to install", "install gcc")
-    return Finding("compiler", "ok", "no gcc, and none needed: all packages are installed")
 
 
 def check_processor() -> Finding:
@@ -427,8 +496,10 @@ def check_settings(dropped: list[str]) -> Finding:
     return Finding("settings", "ok", shorten("not used", names, len(names)) or "none to leave out")
 
 
-def check_imports(environment: Environment) -> Finding:
+def check_imports(environment: Environment | None) -> Finding:
     """Import the stack in a process of its own and look whether all of it is there."""
+    if environment is None:
+        return Finding("imports", "fail", "none: nothing is installed yet", "make setup")
     try:
         answer = probe(environment.python)
     except (OSError, ValueError, IndexError, subprocess.SubprocessError) as error:

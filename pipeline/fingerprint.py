@@ -1,7 +1,7 @@
 """A hash per node of the code that it runs.
 
 TFX's cache sees inputs and parameters, but no code that is imported: an edited trainer would be
-served the old model. The hash of a node's own sources, of the locked versions of all libraries,
+served the old model. The hash of a node's own sources, of the versions of all libraries,
 and of whatever else its results depend on is therefore one of its parameters.
 """
 
@@ -17,24 +17,30 @@ from typing import Any
 from tfx.dsl.components.base import base_component
 
 from pipeline.nodes import CODE_FINGERPRINT
+from pipeline.packages import Packages
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
-_LOCK = _ROOT / "requirements.txt"
 
 
 def mark(
-    component: base_component.BaseComponent, modules: tuple[str, ...], further: dict[str, Any]
+    component: base_component.BaseComponent,
+    modules: tuple[str, ...],
+    libraries: Packages,
+    further: dict[str, Any],
 ) -> None:
-    """Adds the fingerprint of `modules`, of what they import, and `further` to a component.
+    """Adds the fingerprint of `modules`, of all they import, and `further` to a component.
 
     TFX itself adds parameters to finished components in this way, for packaged user modules.
     """
-    component.spec.exec_properties[CODE_FINGERPRINT] = combined(fingerprint(modules), further)
+    component.spec.exec_properties[CODE_FINGERPRINT] = combined(
+        fingerprint(modules, libraries), further
+    )
 
 
-def fingerprint(modules: tuple[str, ...]) -> str:
-    """SHA-256 over the sources of `modules`, of all of `components` they import, and the lock."""
-    digest = hashlib.sha256(_LOCK.read_bytes())
+def fingerprint(modules: tuple[str, ...], libraries: Packages) -> str:
+    """SHA-256 over the sources of `modules`, of all of `components` they import, and libraries."""
+    # One lock installs other versions for another Python.
+    digest = hashlib.sha256(f"{libraries.python} {libraries.sha256}\0".encode())
     for path in sorted(_closure(modules)):
         digest.update(f"{path.relative_to(_ROOT)}\0".encode())
         digest.update(path.read_bytes())

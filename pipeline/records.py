@@ -22,7 +22,7 @@ from pipeline.locations import RECEIPT_FILE, write_whole
 from pipeline.nodes import CODE_FINGERPRINT
 
 # Of receipts: those of another version are left out of lists.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 COMPLETE = "complete"
 CACHED = "cached"

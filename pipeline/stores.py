@@ -70,7 +70,7 @@ def find_fault(store: Path, writing: bool) -> Fault | None:
 def repair_command(store: Path) -> str:
     """Return the command that makes a new store in the place of this one."""
     root = store.absolute().parent
-    command = ["python", "pipeline_runner.py", "repair", "--pipeline", root.name]
+    command = ["python3", "pipeline_runner.py", "repair", "--pipeline", root.name]
     if root.parent != DEFAULT_OUTPUT_DIR.absolute():
         command += ["--output-dir", str(root.parent)]
     return shlex.join(command)

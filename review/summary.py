@@ -13,7 +13,7 @@ import pydantic
 
 from pipeline.locations import write_whole
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 REVIEW_FILE = "review.json"
 # Two-sided, of every interval.
 CONFIDENCE = 0.95
@@ -647,11 +647,12 @@ class Lineage(Part):
       data: SHA-256 by file.
       revision: of the code; None outside of a checkout.
       dirty: whether the checkout had changes that no revision has.
-      lock: SHA-256 of the locked versions.
+      lock: name of the installed lock; None where libraries were installed by hand.
+      lock_sha256: of the installed lock; without one, of the installed versions.
       seed: of everything random.
       precision: what training computed in.
       machine: what it ran on, by name.
-      versions: of the main libraries, by name.
+      versions: of Python, glibc and the main libraries, by name.
       parameters: the whole configuration, by dotted key.
       digests: of each artifact's content.
       model_digest: of the weights; None without a model.
@@ -661,7 +662,8 @@ class Lineage(Part):
     data: dict[str, str]
     revision: str | None
     dirty: bool | None
-    lock: str
+    lock: str | None
+    lock_sha256: str
     seed: int
     precision: str
     machine: dict[str, str]

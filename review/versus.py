@@ -16,6 +16,7 @@ from review.predictions import Predictions, read_predictions
 from review.summary import Comparison, Lineage, RunComparison
 
 _NOT_KNOWN = "not known"
+_NO_LOCK = "none: installed by hand"
 
 
 def compare(first: FinishedRun, second: FinishedRun) -> RunComparison:
@@ -83,7 +84,8 @@ def _facts(receipt: dict[str, Any], found: Lineage) -> dict[str, str]:
         **found.data,
         "revision": found.revision or _NOT_KNOWN,
         "uncommitted changes": {True: "yes", False: "no", None: _NOT_KNOWN}[found.dirty],
-        "lock": found.lock,
+        "lock": found.lock or _NO_LOCK,
+        "SHA-256 of the lock": found.lock_sha256,
         "seed": str(found.seed),
         "precision": found.precision,
         **found.machine,

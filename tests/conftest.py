@@ -154,15 +154,20 @@ Command = Callable[..., Outcome]
 def command() -> Command:
     """Runs `pipeline_runner.py` in a process of its own.
 
-    `root` names a copy of the project, `memory` the bytes that the process may have.
+    `root` names a copy of the project, `memory` the bytes that the process may have, `python` that
+    of another environment.
     """
 
     def run(
-        *arguments: object, root: Path = PROJECT, memory: int | None = None, **environment: str
+        *arguments: object,
+        root: Path = PROJECT,
+        memory: int | None = None,
+        python: Path = Path(sys.executable),
+        **environment: str,
     ) -> Outcome:
         limit = functools.partial(resource.setrlimit, resource.RLIMIT_AS, (memory, memory))
         ended = subprocess.run(
-            [sys.executable, str(root / RUNNER.name), *map(str, arguments)],
+            [str(python), str(root / RUNNER.name), *map(str, arguments)],
             capture_output=True,
             text=True,
             env={**os.environ, **environment},

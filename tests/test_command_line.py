@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +59,7 @@ def test_the_module_imports_nothing_heavy(ask):
     ("arguments", "expected"),
     [
         (("--help",), "doctor"),
+        (("--help",), "--version"),
         (("run", "--help"), "--output-dir"),
         (("runs",), "No runs yet"),
         (("runs", "--json"), "[]"),
@@ -65,6 +69,16 @@ def test_the_module_imports_nothing_heavy(ask):
 )
 def test_a_light_command_imports_nothing_heavy(ask, arguments, expected):
     assert expected in ask(*arguments)[1]
+
+
+def test_the_version_is_printed_alone_also_where_nothing_is_installed(ask, project_copy):
+    code, printed = ask("--version")
+    assert code == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.\w+)?\n", printed)
+    # -S leaves site-packages out, and the copy has no environment of its own.
+    command = [sys.executable, "-S", str(project_copy / "pipeline_runner.py"), "--version"]
+    bare = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (bare.stdout, bare.stderr) == (printed, "")
 
 
 @pytest.mark.parametrize(
@@ -137,3 +151,21 @@ def test_what_may_not_be_read_is_told_in_words_by_any_command():
         "error: /outputs/clothes/serving cannot be used (Permission denied); expected permission "
         "for it. Give it to this user, or name another folder."
     ]
+
+
+def test_a_damaged_environment_is_entered_once(tmp_path):
+    """One without its `pyvenv.cfg` is just another Python, which would enter it again and again."""
+    project = tmp_path / "project"
+    project.mkdir()
+    for name in ("pipeline", "components"):
+        (project / name).symlink_to(PROJECT / name)
+    runner = Path(shutil.copy(PROJECT / "pipeline_runner.py", project))
+    python = project / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -S "$@"\n')
+    python.chmod(0o755)
+    ended = subprocess.run([python, runner, "runs"], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("The environment is missing: typer cannot be imported.")
+    diagnosed = subprocess.run([python, runner, "doctor"], capture_output=True, timeout=60)
+    assert b"packages" in diagnosed.stdout

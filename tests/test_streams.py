@@ -147,7 +147,9 @@ def test_a_terminal_that_goes_away_does_not_end_the_run_that_it_shows():
 @pytest.mark.parametrize(
     ("before", "code"), [("", 130), ("trap '' HUP; ", 7)], ids=["usual", "nohup"]
 )
-def test_a_terminal_that_goes_away_ends_a_run_as_ctrl_c_does(ask, tmp_path, before, code):
+def test_a_terminal_that_goes_away_ends_a_run_as_ctrl_c_does(
+    ask, tmp_path, before, code, listening_to_signals
+):
     """While TensorFlow is imported, in whose place something hangs up."""
     (tmp_path / "tensorflow").mkdir()
     hang_up = "import os, signal\nos.kill(os.getpid(), signal.SIGHUP)\nos._exit(7)\n"

@@ -9,6 +9,9 @@ from email import message_from_string
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
+
+from pipeline.packages import LOCKS
 
 PROJECT = Path(__file__).resolve().parents[1]
 NOT_SOURCE = (".*", "outputs", "build", "dist", "*.egg-info", "__pycache__")
@@ -48,7 +51,14 @@ def packages_on_disk():
 
 def test_it_demands_nothing_but_its_python(demands):
     assert demands.get_all("Requires-Dist") is None
-    assert demands["Requires-Python"] == ">=3.11,<3.12"
+    pythons = [f"3.{minor}.{patch}" for minor in range(30) for patch in (0, 9)]
+    fitting = SpecifierSet(demands["Requires-Python"]).filter(pythons)
+    minors = {python.rpartition(".")[0] for python in fitting}
+    assert minors == {python for lock in LOCKS for python in lock.pythons}
+
+
+def test_its_version_is_that_of_the_command_line(demands, command):
+    assert demands["Version"] == command("--version").output.strip()
 
 
 def test_it_holds_every_package_a_node_may_import_and_no_other(names):

@@ -1,10 +1,14 @@
 """What runs again and what does not: the same run twice, edited code, changed data."""
 
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
 
 from components.pusher.versions import served_versions
+from pipeline import packages
 from pipeline.nodes import NODES
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -71,7 +75,6 @@ EDITS = {
     "components/data_gate/checks.py": {"DataGate"},
     "components/serving_check/probe.py": {"ServingCheck", "Pusher"},
     "components/evaluation_metrics.py": JUDGED_ANEW,
-    "requirements.txt": set(NODES) - {"Resolver"},
     "pipeline/runners/engine.py": set(),
 }
 
@@ -96,6 +99,37 @@ def test_an_edit_runs_anew_what_it_may_change(
     assert outcome.code == 0, outcome.errors
     shown = command("runs", "show", "latest", "--json", "--output-dir", output_dir)
     assert ran_anew(shown.json) == EDITS[file]
+
+
+@pytest.fixture
+def other_environment(tmp_path):
+    """The Python of an environment with the same libraries, which says that its lock is another."""
+    folder = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    python = folder / "bin" / "python"
+    ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    place = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
+    libraries = f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+    (Path(place) / "libraries.pth").write_text(libraries)
+    record = folder / packages.RECORDS / packages.NEWER.name
+    record.parent.mkdir()
+    record.write_text("another==1.0\n")
+    return python
+
+
+@pytest.mark.slow
+def test_another_installed_lock_runs_everything_anew(
+    settled_run, run_graph, command, other_environment, tmp_path
+):
+    output_dir = settled_run.copy(tmp_path / "outputs")
+    run_graph(output_dir, "--data", "sample")
+    outcome = command(
+        *("run", "--data", "sample", "--output-dir", output_dir), python=other_environment
+    )
+    assert outcome.code == 0, outcome.errors
+    shown = command("runs", "show", "latest", "--json", "--output-dir", output_dir)
+    assert ran_anew(shown.json) == set(NODES) - {"Resolver"}
+    assert shown.json["lock"] == packages.NEWER.name
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 from components.example_gen.idx import IdxPair
 from operations.compile import SCHEMA_IN_IMAGE
-from pipeline import config, dag, data
+from pipeline import config, dag, data, packages
 from pipeline.locations import Locations, RemoteLocations
 from pipeline.nodes import expected_nodes
 from pipeline.resources import Resources
@@ -101,6 +101,7 @@ def create_graph(configured, found, locations):
         locations,
         "float32",
         {},
+        packages.of_image(),
         ENGINE_ARGUMENTS,
     )
 

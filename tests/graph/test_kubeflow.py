@@ -20,8 +20,9 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 
 from components.example_gen import idx
 from components.pusher import versions
+from operations import compile as compiling
 from operations.compile import SCHEMA_IN_IMAGE
-from pipeline import config
+from pipeline import config, package_installers, packages
 from pipeline.nodes import expected_nodes
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -62,6 +63,30 @@ def vertex_file(compile_graph, set_values, tmp_path_factory):
     outcome = compile_graph(path, "--data-digest", DIGEST, *options, *set_values(**WHOLE))
     assert outcome.code == 0, outcome.errors
     return path
+
+
+@pytest.fixture
+def asked(set_values):
+    """What the command of `whole_file` asks for, with another file to write."""
+
+    def make(output):
+        return compiling.Request(
+            target="kubeflow",
+            output=output,
+            image=IMAGE,
+            pipeline_root="gs://artifacts/clothes",
+            data="/mnt/clothes/data",
+            data_digest=DIGEST,
+            serving_dir="/mnt/clothes/serving",
+            profile="default",
+            assignments=tuple(set_values(**WHOLE)[1::2]),
+            seed=7,
+            default_resources=("4", "8Gi"),
+            resources=("Trainer=8,16Gi",),
+            volumes=("clothes=/mnt/clothes",),
+        )
+
+    return make
 
 
 def documents(path):
@@ -221,7 +246,7 @@ def test_the_digest_is_what_the_documented_commands_make_of_the_files(few_images
 def test_the_documented_command_compiles(quick_command, tmp_path):
     text = (PROJECT / "docs" / "kubeflow.md").read_text(encoding="utf-8")
     (command,) = re.findall(
-        r"^    \S*python pipeline_runner.py (compile (?:.*\\\n)*.*)", text, re.M
+        r"^    \S*python3? pipeline_runner.py (compile (?:.*\\\n)*.*)", text, re.M
     )
     path = tmp_path / "fashion.yaml"
     asked = re.sub(r'"\$\(digest .*?\)"', DIGEST, command.replace("\\\n", ""))
@@ -302,11 +327,12 @@ def test_the_image_is_built_from_files_that_are_there(image_steps):
             copied |= set(rest.split()[:-1])
     assert all((PROJECT / source).exists() for source in copied)
     assert {source.split("/")[0] for source in copied} == sent
-    assert {"requirements.txt", "setup.py", "components", "schema"} <= copied
+    assert {"setup.py", "components", "schema"} <= copied
 
 
 def test_the_image_holds_the_locked_stack_and_what_a_node_is_told(image_steps, whole_file):
     text = "\n".join(" ".join(step) for step in image_steps)
+    # The installer, and the lock.
     assert text.count("--require-hashes") == 2
     installs = re.findall(r"pip install ([^&\n]*)", text)
     assert installs and all("--no-deps" in install for install in installs)
@@ -318,6 +344,35 @@ def test_the_image_holds_the_locked_stack_and_what_a_node_is_told(image_steps, w
     entry_points = [json.loads(rest) for name, rest in image_steps if name == "ENTRYPOINT"]
     commands = [c["command"] for c in containers(documents(whole_file)[0]).values()]
     assert all([command] == entry_points for command in commands)
+
+
+def test_the_image_has_the_python_and_the_lock_that_a_graph_is_compiled_for(image_steps):
+    image = packages.of_image()
+    bases = [rest for name, rest in image_steps if name == "FROM"]
+    assert bases
+    assert all(re.match(rf"docker\.io/library/python:{image.python}-", base) for base in bases)
+    text = "\n".join(" ".join(step) for step in image_steps)
+    assert set(re.findall(r"glibc-\S+\.txt", text)) == {image.lock}
+    assert f"--requirement {image.lock}" in " ".join(text.split())
+    # As `make setup` installs it: nothing that needs a compiler, nothing without a hash.
+    told = package_installers.options(Path(image.lock))
+    assert f" {' '.join(told)}" in " ".join(text.split())
+    # By it, the doctor and receipts know what is installed.
+    assert f"COPY requirements/{image.lock} /opt/venv/{packages.RECORDS}/" in text
+
+
+def test_the_graph_is_the_same_whatever_is_installed_where_it_is_compiled(
+    whole_file, asked, monkeypatch, tmp_path
+):
+    """In the environment that compiles, the lock and the Python are others than in the image."""
+    again = tmp_path / "again.yaml"
+    there = packages.Packages("3.99", "another.txt", "a" * 64)
+    monkeypatch.setattr(packages, "installed", lambda: there)
+    compiling.compile_graph(asked(again), lambda line: None)
+    assert again.read_bytes() == whole_file.read_bytes()
+    monkeypatch.setattr(packages, "of_image", lambda: there)
+    compiling.compile_graph(asked(again), lambda line: None)
+    assert again.read_bytes() != whole_file.read_bytes()
 
 
 # As much of a cluster as a run needs.

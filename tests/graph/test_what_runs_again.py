@@ -23,6 +23,7 @@ from components.image_schema import ImageSchema
 from pipeline import config, dag, data, fingerprint
 from pipeline.locations import Locations, RemoteLocations
 from pipeline.nodes import expected_nodes
+from pipeline.packages import Packages
 
 PROJECT = Path(__file__).resolve().parents[2]
 FILES = sorted(
@@ -37,6 +38,7 @@ PAIRS = tuple(
 )
 SCHEMA = ImageSchema(28, 28, 1, ("shirt", "boot"))
 ARITHMETIC = {"threads": 2, "cpu_features": ["avx2"], "onednn": True}
+LIBRARIES = Packages("3.12", "glibc-2.39.txt", "a" * 64)
 # Its sources are started as a file, in a process that knows no packages.
 STARTED_BY_PATH = {"ServingCheck": "components.serving_check.probe"}
 # On a busy machine an example may take its time.
@@ -58,6 +60,7 @@ def graph(
     output_dir="/outputs",
     precision="float32",
     arithmetic=ARITHMETIC,
+    libraries=LIBRARIES,
 ):
     """The graph for data and folders that do not exist."""
     configured = config.load("default", assignments)
@@ -65,16 +68,26 @@ def graph(
     found = data.DataSet("data", False, pairs[:1], pairs[1], schema_sha256)
     places = Locations(Path(output_dir))
     return dag.create_pipeline(
-        name, configured, found, schema, places, precision, arithmetic, ["--runner=SomeEngine"]
+        name,
+        configured,
+        found,
+        schema,
+        places,
+        precision,
+        arithmetic,
+        libraries,
+        ["--runner=SomeEngine"],
     )
 
 
-def cluster_graph():
+def cluster_graph(libraries=LIBRARIES):
     """The graph that is compiled for a cluster, with nodes of its own."""
     found = data.RemoteData("/mnt/data", "digest", "the schema's content")
     places = RemoteLocations("s3://artifacts", "/mnt/serving")
     configured = config.load("default", WHOLE)
-    return dag.create_pipeline("clothes", configured, found, SCHEMA, places, "float32", {}, [])
+    return dag.create_pipeline(
+        "clothes", configured, found, SCHEMA, places, "float32", {}, libraries, []
+    )
 
 
 def compared(built):
@@ -154,10 +167,8 @@ def project(tmp_path_factory):
     copy = tmp_path_factory.mktemp("edited") / "project"
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PROJECT / "components", copy / "components", ignore=ignored)
-    shutil.copy(PROJECT / "requirements.txt", copy)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fingerprint, "_ROOT", copy)
-        patch.setattr(fingerprint, "_LOCK", copy / "requirements.txt")
         yield copy
 
 
@@ -244,8 +255,17 @@ def test_a_training_goes_on_where_it_would_have_come_to_the_same(before, after_e
     assert counted == set().union(*(imported_files(f"components.{name}") for name in begins_on))
 
 
-def test_another_lock_runs_every_node_again(before, after_edit):
-    assert concerned(before, after_edit("requirements.txt")) == set(before)
+@pytest.mark.parametrize("other", [{"sha256": "b" * 64}, {"python": "3.13"}])
+def test_other_libraries_run_every_node_again(before, build, other):
+    """Another lock, and another Python, for which the same lock may have other versions."""
+    after = compared(build(libraries=dataclasses.replace(LIBRARIES, **other)))
+    assert concerned(before, after) == set(before)
+    assert identity(after) != identity(before)
+
+
+def test_the_name_of_the_lock_runs_nothing_again(before, build):
+    renamed = dataclasses.replace(LIBRARIES, lock="renamed.txt")
+    assert not concerned(before, compared(build(libraries=renamed)))
 
 
 # The configuration.

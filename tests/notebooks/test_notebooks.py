@@ -10,6 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from pipeline import packages
+
 PROJECT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))
 # What the notebook on a run says that it needs, and what runs notebooks.
@@ -72,10 +74,11 @@ def small_environment(tmp_path_factory):
     """The Python of an environment with pandas and Altair, but without TensorFlow and TFX."""
     folder = tmp_path_factory.mktemp("small") / "environment"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    # Each with its marker, if any.
     locked = [
-        f"{name}=={version}"
-        for lock in ("requirements.txt", "requirements-test.txt")
-        for name, version in re.findall(r"^(\S+)==(\S+)", (PROJECT / lock).read_text(), re.M)
+        pin
+        for lock in (packages.installed_lock(Path(sys.prefix)), packages.TESTS)
+        for pin in re.findall(r"^\S+==[^\\\n]+", lock.read_text(), re.M)
     ]
     constraints = folder / "constraints.txt"
     constraints.write_text("\n".join(dict.fromkeys(locked)))

@@ -56,7 +56,7 @@ def request_(tmp_path):
         output_dir=tmp_path / "outputs",
         new_line=False,
         verbose=False,
-        command="python pipeline_runner.py run",
+        command="python3 pipeline_runner.py run",
     )
 
 
@@ -86,12 +86,13 @@ def pushed_receipt(receipt):
         "support": 10_800,
     }
     accuracy = 11_390 / 12_000
+    node = {"status": "complete", "seconds": 12.34, "cached": False, "code_fingerprint": "a" * 16}
     gate = {"metric": "accuracy", "slice": "overall", "value": accuracy, "threshold": 0.8}
     receipt.update(
         status="completed",
         verdict="pushed",
         seconds=61.4,
-        nodes={"Trainer": {"status": "complete", "seconds": 12.34, "cached": False}},
+        nodes={"Trainer": node},
         gates=[{**gate, "passed": True}],
         test_accuracy=accuracy,
         test_count=12_000,

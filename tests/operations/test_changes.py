@@ -7,7 +7,7 @@ import pytest
 
 from components.pusher import versions
 from operations import changes, machine
-from pipeline import config, records
+from pipeline import config, packages, records
 
 
 @pytest.fixture
@@ -144,16 +144,30 @@ def test_where_the_schema_lies_does_not_count(pushed, prepared):
     assert changes.standing_run(dataclasses.replace(prepared, config=moved)) == pushed
 
 
-@pytest.mark.parametrize(
-    "edited", ["components/trainer/model.py", "pipeline/gates.py", "requirements.txt"]
-)
-def test_code_and_lock_count(edited, pushed, prepared, monkeypatch, tmp_path):
+@pytest.mark.parametrize("edited", ["components/trainer/model.py", "pipeline/gates.py"])
+def test_code_counts(edited, pushed, prepared, monkeypatch, tmp_path):
     copy = tmp_path / "project"
     for folder in ("components", "pipeline"):
         shutil.copytree(machine._ROOT / folder, copy / folder)
-    shutil.copy(machine._ROOT / "requirements.txt", copy)
     monkeypatch.setattr(machine, "_ROOT", copy)
     assert changes.standing_run(prepared) == pushed
     with (copy / edited).open("a") as file:
         file.write("# edited\n")
     assert changes.standing_run(prepared) is None
+
+
+@pytest.mark.parametrize("change", [{"sha256": "b" * 64}, {"python": "3.99"}])
+def test_the_installed_libraries_count(change, pushed, prepared, monkeypatch):
+    other = dataclasses.replace(packages.installed(), **change)
+    monkeypatch.setattr(packages, "installed", lambda: other)
+    assert changes.standing_run(prepared) is None
+
+
+def test_a_lock_of_the_project_that_is_not_installed_does_not_count(
+    pushed, prepared, monkeypatch, tmp_path
+):
+    """What is computed with is what is installed, until `make setup` installs the new lock."""
+    monkeypatch.setattr(packages, "FOLDER", tmp_path)
+    for lock in packages.LOCKS:
+        lock.file.write_text("another==1.0\n")
+    assert changes.standing_run(prepared) == pushed

@@ -33,7 +33,16 @@ def test_a_version_leads_to_data_code_configuration_run_and_gates(past, tell):
     found = tell(receipt["pushed_version"])
     assert found["run"]["run_id"] == "20260101-120000"
     assert found["run"]["command"] == receipt["command"]
-    for key in ("data", "code", "lock_sha256", "config", "gates", "export_digest", "model_digest"):
+    for key in (
+        "data",
+        "code",
+        "lock",
+        "lock_sha256",
+        "config",
+        "gates",
+        "export_digest",
+        "model_digest",
+    ):
         assert found[key] == receipt[key], key
     assert found["metrics"]["test_accuracy"] == receipt["test_accuracy"]
     assert found["served"]

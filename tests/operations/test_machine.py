@@ -1,11 +1,13 @@
 """What is recorded of user and code, whatever the environment says."""
 
 import os
+import platform
 import pwd
 
 import pytest
 
 from operations import machine
+from pipeline import packages
 
 
 @pytest.fixture
@@ -33,3 +35,11 @@ def test_the_revision_is_that_of_the_checkout_also_in_a_hook_of_another(monkeypa
     usual = machine.code()
     monkeypatch.setenv("GIT_DIR", str(tmp_path))
     assert machine.code() == usual
+
+
+def test_the_versions_name_python_and_glibc(monkeypatch):
+    found = machine.versions()
+    assert found["python"] == platform.python_version()
+    assert found["glibc"] == packages.dotted(packages.read_system().glibc)
+    monkeypatch.setattr(packages, "glibc", lambda: None)
+    assert "glibc" not in machine.versions()

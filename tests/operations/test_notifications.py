@@ -167,7 +167,7 @@ def test_a_failure_is_told_with_its_node_its_message_and_how_to_go_on(
     assert message["type"] == FAILURE
     assert "the loss is no number" in message["message"]
     resume = f"resume 20260102-030405 --output-dir {page.parents[3]}"
-    assert f"Go on   python pipeline_runner.py {resume}" in message["message"]
+    assert f"Go on   python3 pipeline_runner.py {resume}" in message["message"]
 
 
 def test_a_failure_that_would_only_come_again_is_told_with_what_to_change(
@@ -176,7 +176,7 @@ def test_a_failure_that_would_only_come_again_is_told_with_what_to_change(
     receipt = ended(pushed_receipt, "failed")
     receipt["failure"]["changes"] = ["training.learning_rate=0.0006"]
     message = told(receipt, page_of(receipt, locations))
-    command = "python pipeline_runner.py run --set training.learning_rate=0.0006"
+    command = "python3 pipeline_runner.py run --set training.learning_rate=0.0006"
     assert f"Go on   {command}" in message["message"]
     assert "resume" not in message["message"]
 

@@ -65,7 +65,7 @@ def test_the_receipt_says_what_a_run_is_made_of(receipt, prepared):
     assert digest.startswith(files["components/transform.py"])
     assert {"pipeline/dag.py", "operations/digests.py", "pipeline_runner.py"} <= set(files)
     assert not [path for path in files if path.startswith(("tests/", "benchmarks/", "."))]
-    assert {"tensorflow", "keras", "tfx", "python"} <= set(receipt["versions"])
+    assert {"tensorflow", "keras", "tfx", "python", "glibc"} <= set(receipt["versions"])
 
 
 @pytest.mark.parametrize(
@@ -103,6 +103,7 @@ def test_a_whole_receipt_fits_the_schema(pushed_receipt):
         ("run_id", "yesterday"),
         ("pushed_version", "17"),
         ("test_accuracy", 91.2),
+        ("lock", 1),
         ("lock_sha256", "abc"),
         ("surprise", 1),
     ],

@@ -46,13 +46,13 @@ def test_a_complete_run_is_not_resumed(written):
 def test_a_run_that_would_only_fail_again_is_not_resumed(written):
     """It is said what happened, and with which command it may go otherwise."""
     failure = {"node": "Trainer", "message": "the loss became nan.", "changes": ["a.b=1", "c=2"]}
-    command = "python pipeline_runner.py run --no-cache --set 'name=my shoes'"
+    command = "python3 pipeline_runner.py run --no-cache --set 'name=my shoes'"
     output_dir = written(status="failed", failure=failure, command=command)
     with pytest.raises(ConfigurationError) as caught:
         resume.request_of("latest", output_dir, False)
     assert str(caught.value) == (
         "run 20260102-030405 would only fail again: the loss became nan. Start it changed, with: "
-        "python pipeline_runner.py run --set 'name=my shoes' --set a.b=1 --set c=2"
+        "python3 pipeline_runner.py run --set 'name=my shoes' --set a.b=1 --set c=2"
     )
 
 

@@ -75,7 +75,7 @@ def test_a_served_model_that_cannot_be_read_stops_the_run_with_a_way_out(
     pushed("a")
     damage(locations, pushed("b"))
     command = (
-        "python pipeline_runner.py rollback --list --pipeline clothes "
+        "python3 pipeline_runner.py rollback --list --pipeline clothes "
         f"--output-dir {locations.root.parent}"
     )
     with pytest.raises(ServedModelError) as caught:

@@ -98,7 +98,7 @@ def test_a_failure_is_told_with_its_reason_and_how_to_go_on(capsys, receipt, cha
     assert headline in text
     assert "  one [red]thing[/] happened\n  and another\n" in text
     assert "Log       outputs/clothes/runs/20260102-030405/log.txt" in text
-    command = "python pipeline_runner.py resume 20260102-030405"
+    command = "python3 pipeline_runner.py resume 20260102-030405"
     assert f"Go on     {command} (what is complete is not run again)" in text
 
 
@@ -107,7 +107,7 @@ def test_a_run_that_would_only_fail_again_goes_on_changed(capsys, receipt):
     failure = {"node": "Trainer", "message": "the loss became nan", "changes": changes}
     receipt.update(status="failed", failure=failure)
     text = printed(capsys, receipt)
-    command = "python pipeline_runner.py run --set training.learning_rate=0.0006"
+    command = "python3 pipeline_runner.py run --set training.learning_rate=0.0006"
     assert f"Start `{command}`: what is complete is not run again." in text
     assert f"Go on     {command} (what is complete is not run again)" in text
     assert "resume" not in text
@@ -155,7 +155,7 @@ def test_runs_as_json_are_receipts_newest_first(capsys, receipt, pushed_receipt)
 
 def test_without_runs_it_is_said_how_to_start_one(capsys):
     summary.print_runs([], {}, as_json=False)
-    assert "python pipeline_runner.py run" in capsys.readouterr().out
+    assert "python3 pipeline_runner.py run" in capsys.readouterr().out
     summary.print_runs([], {}, as_json=True)
     assert json.loads(capsys.readouterr().out) == []
 

@@ -1,6 +1,7 @@
 """Two runs held against each other, digest by digest."""
 
 import copy
+import json
 
 import pytest
 
@@ -54,7 +55,8 @@ def test_what_may_be_the_reason_is_named(receipts):
     again["data"]["sha256"] = {**again["data"]["sha256"], "train-images.gz": "0" * 64}
     again["code"] = {**again["code"], "revision": "1234", "dirty": True, "sha256": "0" * 64}
     again["config"]["training"]["epochs"] = 99
-    again["versions"] = {**again["versions"], "keras": "0.0"}
+    again["versions"] = {**again["versions"], "keras": "0.0", "python": "3.99.1"}
+    again["lock"], again["lock_sha256"] = None, "0" * 64
     again["cpu_features"] = []
     again["threads"] = 99
     again["onednn"] = not again["onednn"]
@@ -63,7 +65,10 @@ def test_what_may_be_the_reason_is_named(receipts):
         "data: train-images.gz holds something else",
         "1234 now; with uncommitted changes",
         "configuration: training: epochs: ",
-        "installed versions: keras: ",
+        "installed versions: python: ",
+        '; keras: "',
+        f"lock: {json.dumps(receipt['lock'])} then, null now",
+        "content of the lock: ",
         "features of the processor: ",
         "threads: ",
         "oneDNN: ",
@@ -112,7 +117,13 @@ def test_an_edit_outside_of_what_a_graph_computes_is_named_too(receipts, path):
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("lock_sha256", "0" * 64), ("threads", 99), ("cpu_features", ["other"])]
+    ("key", "value"),
+    [
+        ("lock_sha256", "0" * 64),
+        ("threads", 99),
+        ("cpu_features", ["other"]),
+        ("versions", {"python": "3.99.1"}),
+    ],
 )
 def test_no_node_is_named_where_its_fingerprint_differs_for_another_reason_too(edited, key, value):
     receipt, again = edited
@@ -121,6 +132,15 @@ def test_no_node_is_named_where_its_fingerprint_differs_for_another_reason_too(e
     reasons = verify.compare(receipt, again)["reasons"]
     assert "code: components/trainer/model.py holds something else than then" in reasons
     assert not [reason for reason in reasons if "first node" in reason]
+
+
+def test_another_patch_version_of_python_is_in_no_fingerprint(edited):
+    receipt, again = edited
+    again["code"]["files"]["components/trainer/model.py"] = "0" * 12
+    minor = ".".join(receipt["versions"]["python"].split(".")[:2])
+    again["versions"] = {**again["versions"], "python": f"{minor}.99"}
+    reasons = verify.compare(receipt, again)["reasons"]
+    assert "code: Trainer is the first node that runs other code" in reasons
 
 
 def test_a_schema_of_other_content_is_named(receipts):
@@ -148,13 +168,13 @@ def verified(receipts, locations, progress, monkeypatch):
     records.write_receipt(folder, receipt)
     output_dir = locations.root.parent
 
-    def verify_with(repeat):
+    def verify_with(repeat, as_json=True):
         def run(request, _, notifier):
             repeat(request, notifier)
             return again
 
         monkeypatch.setattr(verify.running, "run", run)
-        return verify.main("latest", output_dir, True, progress)
+        return verify.main("latest", output_dir, as_json, progress)
 
     return verify_with
 
@@ -164,7 +184,7 @@ def test_a_run_that_is_not_complete_says_how_to_go_on(locations, receipt, progre
     folder.mkdir(parents=True)
     records.write_receipt(folder, receipt)
     output_dir = locations.root.parent
-    command = f"python pipeline_runner.py resume {receipt['run_id']} --output-dir {output_dir}"
+    command = f"python3 pipeline_runner.py resume {receipt['run_id']} --output-dir {output_dir}"
     with pytest.raises(ConfigurationError, match="is interrupted; expected a complete") as caught:
         verify.main("latest", output_dir, True, progress)
     assert str(caught.value).endswith(f"Go on first, with: {command}")
@@ -175,6 +195,15 @@ def test_nobody_is_told_of_a_verification(verified, monkeypatch, caplog):
     monkeypatch.setenv(ADDRESSES_VARIABLE, "json://127.0.0.1:9")
     assert verified(lambda request, notifier: notifier.alarm("title", "text")) == 0
     assert not caplog.records
+
+
+def test_other_libraries_are_named_also_where_they_changed_nothing(verified, receipts, capsys):
+    _, again = receipts
+    again["lock"] = "another.txt"
+    assert verified(lambda request, notifier: None, as_json=False) == 0
+    printed = capsys.readouterr().out
+    assert "is reproduced, to the bit." in printed
+    assert printed.rstrip().endswith('then, "another.txt" now')
 
 
 def test_what_a_killed_verification_left_is_removed(verified, locations):

@@ -148,7 +148,7 @@ def test_the_smoke_profile_is_smaller_and_asks_for_less():
 
 @pytest.mark.parametrize("profile", config.PROFILES)
 def test_the_docstring_of_a_profile_gives_its_command(profile):
-    assert "Command: `python pipeline_runner.py run" in config.PROFILES[profile].__doc__
+    assert "Command: `python3 pipeline_runner.py run" in config.PROFILES[profile].__doc__
 
 
 @pytest.mark.parametrize("profile", config.PROFILES)

@@ -1,16 +1,20 @@
 """The doctor: what it says of a machine that is fit, and of each thing that can be amiss."""
 
+import ast
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from pipeline import doctor
+from pipeline import doctor, packages
+from pipeline.packages import LINUX, LOCKS, MACOS, NEWER, OLDER, System
 
-PROJECT = Path(__file__).resolve().parents[2]
+DEBIAN_12 = System(LINUX, (2, 36), NEWER.libstdcxx)
+DEBIAN_13 = System(LINUX, (2, 41), ())
 
 
 @pytest.fixture(autouse=True)
@@ -19,13 +23,13 @@ def fit_machine(monkeypatch, tmp_path):
     monkeypatch.delenv("FASHION_MNIST_DIR", raising=False)
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(doctor.platform, "system", lambda: "Linux")
-    monkeypatch.setattr(doctor.platform, "machine", lambda: "x86_64")
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(doctor, "REQUIREMENTS", write(tmp_path / "lock.txt", "tfx==1.21.0 \\\n"))
+    monkeypatch.setattr(packages, "read_system", lambda: DEBIAN_13)
+    monkeypatch.setattr(packages, "FOLDER", tmp_path / "locks")
+    for lock in LOCKS:
+        write(lock.file, "tfx==1.21.0 \\\n")
     write_package(tmp_path / "packages", "tfx", "1.21.0")
-    environment = doctor.Environment(Path(sys.executable), "3.11.9", (str(tmp_path / "packages"),))
-    monkeypatch.setattr(doctor, "find_environment", lambda: environment)
+    monkeypatch.setattr(doctor, "find_environment", lambda: environment_in(tmp_path))
+    install(tmp_path)
     flags = "flags\t\t: avx avx2 avx512f avx512_bf16 amx_bf16\n"
     monkeypatch.setattr(doctor, "PROCESSOR_INFORMATION", write(tmp_path / "cpuinfo", flags))
     set_memory(monkeypatch, tmp_path, kilobytes=8_000_000)
@@ -35,6 +39,21 @@ def write(file, text):
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
     return file
+
+
+def environment_in(folder, version="3.12.9", packages="packages"):
+    python = Path(sys.executable)
+    return doctor.Environment(python, version, folder, (str(folder / packages),))
+
+
+def install(folder, lock=NEWER):
+    """Leaves the record that `make setup` leaves."""
+    write(folder / packages.RECORDS / lock.name, lock.file.read_text())
+
+
+def lock_and_install(folder, text):
+    write(NEWER.file, text)
+    install(folder)
 
 
 def write_package(folder, name, version):
@@ -70,7 +89,7 @@ def test_a_fit_machine_is_ready(tmp_path, capsys):
 
 
 def test_something_to_mend_fails_and_says_how(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(doctor, "REQUIREMENTS", write(tmp_path / "other.txt", "absent==1.0\n"))
+    lock_and_install(tmp_path, "absent==1.0\n")
     assert doctor.main(False, False, "sample", tmp_path / "outputs", []) == 1
     printed = capsys.readouterr().out
     assert "fail  packages   1 missing: absent" in printed
@@ -121,41 +140,176 @@ def test_settings_that_are_left_out_are_named(monkeypatch, tmp_path):
 
 
 def test_every_finding_that_is_not_ok_says_how_to_mend_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor.platform, "machine", lambda: "arm64")
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
-    monkeypatch.setattr(doctor, "REQUIREMENTS", tmp_path / "absent")
-    old = doctor.Environment(Path("python"), "3.10.1", ())
+    monkeypatch.setattr(packages, "read_system", lambda: System("Linux aarch64", (2, 41), ()))
+    old = environment_in(tmp_path / "absent", "3.10.1")
     monkeypatch.setattr(doctor, "find_environment", lambda: old)
     set_memory(monkeypatch, tmp_path, kilobytes=1_000_000)
     findings = examine(tmp_path, data="auto")
     amiss = {name for name, finding in findings.items() if finding.status != "ok"}
-    assert amiss == {"platform", "python", "packages", "compiler", "memory", "data"}
+    assert amiss == {"platform", "python", "packages", "memory", "data"}
     assert all(findings[name].mend for name in amiss)
 
 
-@pytest.mark.parametrize("version", ["3.10.13", "3.12.1", "3.1.1", "unknown"])
-def test_another_python_fails(version):
-    environment = doctor.Environment(Path("python"), version, ())
-    assert doctor.check_python(environment).status == "fail"
+SYMBOLS = NEWER.libstdcxx + OLDER.libstdcxx
+
+
+@pytest.mark.parametrize(
+    ("system", "status", "words", "mend"),
+    [
+        (DEBIAN_13, "ok", "Linux x86_64, glibc 2.41: glibc-2.39.txt fits", ""),
+        (
+            DEBIAN_12,
+            "ok",
+            "Linux x86_64, glibc 2.36: glibc-2.28.txt fits; glibc-2.39.txt does not fit: it "
+            "needs glibc 2.39, not 2.36 and the system's libstdc++ lacks GLIBCXX_3.4.32, "
+            "CXXABI_1.3.15",
+            "",
+        ),
+        (
+            System(LINUX, (2, 39), ("CXXABI_1.3.15",)),
+            "ok",
+            "Linux x86_64, glibc 2.39: glibc-2.28.txt fits; glibc-2.39.txt does not fit: the "
+            "system's libstdc++ lacks CXXABI_1.3.15",
+            "",
+        ),
+        (
+            System(LINUX, (2, 27), ()),
+            "fail",
+            "Linux x86_64, glibc 2.27: glibc-2.28.txt does not fit: it needs glibc 2.28, not 2.27",
+            "glibc 2.28 or newer",
+        ),
+        (
+            System(LINUX, None, ()),
+            "fail",
+            "Linux x86_64 without glibc: glibc-2.28.txt does not fit: it needs glibc 2.28",
+            "glibc 2.28 or newer",
+        ),
+        (
+            System(LINUX, (2, 41), SYMBOLS),
+            "fail",
+            "Linux x86_64, glibc 2.41: glibc-2.28.txt does not fit: the system's libstdc++ "
+            "lacks GLIBCXX_3.4.22, CXXABI_1.3.11",
+            "libstdc++6",
+        ),
+        (
+            System(MACOS, None, ()),
+            "warn",
+            "Darwin arm64: the locked packages exist for it, but no run was ever tried",
+            "Linux x86_64",
+        ),
+        (
+            System("Darwin x86_64", None, ()),
+            "fail",
+            "Darwin x86_64: glibc-2.28.txt does not fit: it is for Linux x86_64, not Darwin x86_64",
+            "use a Linux x86_64 machine or container",
+        ),
+    ],
+    ids=["13", "12", "old libstdc++", "old", "musl", "no libstdc++", "mac", "old mac"],
+)
+def test_the_lock_that_fits_is_named_or_why_none_does(system, status, words, mend):
+    finding = doctor.check_platform(system)
+    assert (finding.status, finding.found) == (status, words)
+    assert mend in finding.mend
+
+
+@pytest.mark.parametrize(
+    ("system", "fitting"),
+    [
+        (DEBIAN_12, {"3.11"}),
+        (DEBIAN_13, {"3.11", "3.12", "3.13"}),
+        (System(MACOS, None, ()), {"3.11", "3.12", "3.13"}),
+        # Here it is the platform that fails.
+        (System(LINUX, None, ()), {"3.11", "3.12", "3.13"}),
+    ],
+)
+def test_the_python_has_to_be_one_of_a_lock_that_fits(tmp_path, system, fitting):
+    for version in ("3.10", "3.11", "3.12", "3.13", "3.14", "3.1"):
+        finding = doctor.check_python(environment_in(tmp_path, f"{version}.1"), system)
+        assert finding.status == ("ok" if version in fitting else "fail"), version
+        named = set(re.findall(r"3\.\d+", finding.mend))
+        assert named == (set() if version in fitting else fitting)
+
+
+def test_a_python_of_unknown_version_fails(tmp_path):
+    environment = environment_in(tmp_path, "unknown")
+    assert doctor.check_python(environment, DEBIAN_13).status == "fail"
 
 
 def test_a_package_of_another_version_is_named(tmp_path):
     write_package(tmp_path / "newer", "tfx", "1.22.0")
-    environment = doctor.Environment(Path("python"), "3.11.9", (str(tmp_path / "newer"),))
-    finding = doctor.check_packages(environment)
+    finding = doctor.check_packages(environment_in(tmp_path, packages="newer"), DEBIAN_13)
     assert (finding.status, finding.found) == ("fail", "different: tfx 1.22.0 instead of 1.21.0")
+
+
+def test_a_lock_that_changed_since_it_was_installed_says_what_to_do(tmp_path):
+    write(NEWER.file, "tfx==1.22.0\n")
+    finding = examine(tmp_path)["packages"]
+    assert finding.status == "fail"
+    assert finding.found == "the project's glibc-2.39.txt is not the one that was installed"
+    assert finding.mend == "make setup"
+
+
+def test_an_installed_lock_that_does_not_fit_this_system_fails(tmp_path):
+    """As where a folder with its environment moved to another machine."""
+    finding = doctor.check_packages(environment_in(tmp_path), DEBIAN_12)
+    assert finding.status == "fail"
+    assert finding.found.startswith("glibc-2.39.txt is installed, and does not fit, since ")
+    assert finding.mend == "make clean-env setup"
+
+
+@pytest.mark.parametrize(("system", "lock"), [(DEBIAN_12, OLDER), (DEBIAN_13, NEWER)])
+def test_an_environment_made_by_hand_is_held_against_the_lock_that_fits(tmp_path, system, lock):
+    write(lock.file, "tfx==1.22.0\n")
+    by_hand = doctor.Environment(
+        Path(sys.executable), "3.11.9", tmp_path / "by_hand", (str(tmp_path / "packages"),)
+    )
+    finding = doctor.check_packages(by_hand, system)
+    assert finding.found == "different: tfx 1.21.0 instead of 1.22.0"
+    write(lock.file, "tfx==1.21.0\n")
+    finding = doctor.check_packages(by_hand, system)
+    assert (finding.status, finding.found) == ("ok", f"all 1 of {lock.name}")
+
+
+MARKED = """\
+tfx==1.21.0 \\
+    --hash=sha256:0
+other==1.0 ; python_full_version < '3.12' \\
+    --hash=sha256:0
+other==2.0 ; python_full_version >= '3.12' and sys_platform == 'linux' \\
+    --hash=sha256:0
+windows-alone==1.0 ; sys_platform == 'win32' \\
+    --hash=sha256:0
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "pin"), [("3.11.9", "1.0"), ("3.12.0", "2.0"), ("3.13.1", "2.0")]
+)
+def test_a_line_counts_for_the_pythons_that_its_marker_names(tmp_path, version, pin):
+    """Those of the environment, whatever runs the doctor."""
+    pins = doctor.read_pins(write(tmp_path / "lock.txt", MARKED), version)
+    assert pins == {"tfx": "1.21.0", "other": pin}
+
+
+@pytest.mark.parametrize("cause", ["no packaging", "an unknown version"])
+def test_lines_that_nobody_can_judge_are_left_out(tmp_path, monkeypatch, cause):
+    if cause == "no packaging":
+        monkeypatch.setitem(sys.modules, "packaging.markers", None)
+    version = "3.12.1" if cause == "no packaging" else "unknown"
+    pins = doctor.read_pins(write(tmp_path / "lock.txt", MARKED), version)
+    assert pins["tfx"] == "1.21.0"
+    assert "other" not in pins
 
 
 def test_a_package_may_be_spelled_in_another_way(tmp_path, monkeypatch):
     write_package(tmp_path / "packages", "Some_Package.Name", "1.0")
-    lock = write(tmp_path / "other.txt", "some-package-name==1.0\n")
-    monkeypatch.setattr(doctor, "REQUIREMENTS", lock)
+    lock_and_install(tmp_path, "some-package-name==1.0\n")
     assert examine(tmp_path)["packages"].status == "ok"
 
 
 def test_a_package_whose_installation_was_cut_short_is_missing(tmp_path, monkeypatch):
     (tmp_path / "packages" / "other-1.0.dist-info").mkdir()
-    monkeypatch.setattr(doctor, "REQUIREMENTS", write(tmp_path / "other.txt", "other==1.0\n"))
+    lock_and_install(tmp_path, "other==1.0\n")
     assert examine(tmp_path)["packages"].found == "1 missing: other"
 
 
@@ -167,23 +321,20 @@ def test_the_first_of_two_versions_counts(tmp_path):
 
 def test_many_missing_packages_take_one_short_line(tmp_path, monkeypatch):
     lock = "".join(f"package-{number}==1.0 \\\n    --hash=sha256:0\n" for number in range(200))
-    monkeypatch.setattr(doctor, "REQUIREMENTS", write(tmp_path / "long.txt", lock))
+    lock_and_install(tmp_path, lock)
     found = examine(tmp_path)["packages"].found
     assert found.startswith("200 missing: package-0, ")
     assert found.endswith(" and 196 more")
 
 
-def test_the_lock_of_the_project_can_be_read():
-    pins = doctor.read_pins(PROJECT / "requirements.txt")
-    assert pins["tfx"].startswith("1.21.")
-    assert len(pins) > 100
-
-
-def test_a_compiler_is_asked_for_only_where_packages_are_missing(tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
-    assert examine(tmp_path)["compiler"].status == "ok"
-    monkeypatch.setattr(doctor, "REQUIREMENTS", write(tmp_path / "other.txt", "absent==1.0\n"))
-    assert examine(tmp_path)["compiler"].status == "fail"
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_the_locks_of_the_project_can_be_read(monkeypatch, lock):
+    monkeypatch.undo()
+    for python in lock.pythons:
+        pins = doctor.read_pins(lock.file, f"{python}.1")
+        assert pins["tfx"].startswith("1.21.")
+        assert len(pins) > 100
+        assert "pywin32" not in pins
 
 
 @pytest.mark.parametrize(
@@ -324,11 +475,25 @@ def test_the_environment_of_the_project_is_taken_where_the_present_one_is_bare(
     assert doctor.find_version("tfx", environment.packages) == "1.21.0"
 
 
-def test_the_present_environment_is_taken_where_there_is_no_other(tmp_path, monkeypatch):
+def test_where_nothing_is_installed_it_looks_for_a_python_to_begin_with(tmp_path, monkeypatch):
     monkeypatch.undo()
     monkeypatch.setattr(doctor, "PROJECT_ENVIRONMENT", tmp_path)
     monkeypatch.setattr(sys, "path", [])
-    assert doctor.find_environment().python == Path(sys.executable)
+    assert doctor.find_environment() is None
+    installed = doctor.check_packages(None, DEBIAN_13)
+    assert (installed.status, installed.mend) == ("fail", "make setup")
+
+    interpreter = doctor.interpreters.Interpreter("/usr/bin/python3", "3.13", complete=True)
+    monkeypatch.setattr(doctor.interpreters, "ask", lambda path: interpreter)
+    fit = doctor.check_python(None, DEBIAN_13)
+    assert fit.status == "ok"
+    assert fit.found == "3.13 (/usr/bin/python3), of which make setup makes .venv"
+
+    monkeypatch.setattr(doctor.interpreters, "ask", lambda path: None)
+    unfit = doctor.check_python(None, DEBIAN_13)
+    assert unfit.status == "fail"
+    assert "found no Python" in unfit.found
+    assert "nstall" in unfit.mend
 
 
 @pytest.mark.parametrize(
@@ -355,7 +520,7 @@ def test_an_import_that_fails_is_quoted(monkeypatch):
 
 
 def test_a_python_that_is_gone_fails(tmp_path):
-    environment = doctor.Environment(tmp_path / "absent", "3.11.9", ())
+    environment = doctor.Environment(tmp_path / "absent", "3.11.9", tmp_path, ())
     assert doctor.check_imports(environment).status == "fail"
 
 
@@ -386,6 +551,26 @@ def test_colour_is_wanted_on_terminals_that_do_not_refuse_it(
 
 def test_the_doctor_needs_the_standard_library_alone():
     """-S leaves site-packages out: an import of anything installed would fail."""
-    code = f"import sys; sys.path.insert(0, {str(PROJECT)!r}); import pipeline.doctor"
+    code = f"import sys; sys.path.insert(0, {str(packages.PROJECT)!r}); import pipeline.doctor"
     command = [sys.executable, "-I", "-S", "-c", code]
     subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "doctor",
+        "errors",
+        "installation",
+        "interpreters",
+        "package_installers",
+        "packages",
+        "paths",
+        "stores",
+        "streams",
+    ],
+)
+def test_an_old_python_can_read_what_runs_before_anything_is_installed(name):
+    """It is to say which Python is needed, instead of ending with a syntax error."""
+    source = (packages.PROJECT / "pipeline" / f"{name}.py").read_text()
+    ast.parse(source, feature_version=(3, 8))

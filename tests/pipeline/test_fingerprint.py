@@ -1,13 +1,16 @@
 """The fingerprint of a node: it follows the node's own code, and no other."""
 
+import dataclasses
 import shutil
 from pathlib import Path
 
 import pytest
 
 from pipeline import fingerprint
+from pipeline.packages import Packages
 
 PROJECT = Path(__file__).resolve().parents[2]
+LIBRARIES = Packages("3.12", "glibc-2.39.txt", "a" * 64)
 TRAINER = ("components.trainer.training",)
 TRAINER_FILES = (
     "components/__init__.py",
@@ -30,23 +33,25 @@ def root(tmp_path, monkeypatch):
     ignored = shutil.ignore_patterns("__pycache__")
     for name in ("components", "pipeline"):
         shutil.copytree(PROJECT / name, folder / name, ignore=ignored)
-    shutil.copy(PROJECT / "requirements.txt", folder)
     monkeypatch.setattr(fingerprint, "_ROOT", folder)
-    monkeypatch.setattr(fingerprint, "_LOCK", folder / "requirements.txt")
     return folder
+
+
+def fingerprint_of(modules, **changes):
+    return fingerprint.fingerprint(modules, dataclasses.replace(LIBRARIES, **changes))
 
 
 def files_that_count(root, modules):
     """The files of the project whose change changes the fingerprint."""
-    before = fingerprint.fingerprint(modules)
+    before = fingerprint_of(modules)
     found = []
     for path in sorted(root.rglob("*.py")):
         content = path.read_bytes()
         path.write_bytes(content + b"\n# changed\n")
-        if fingerprint.fingerprint(modules) != before:
+        if fingerprint_of(modules) != before:
             found.append(path.relative_to(root).as_posix())
         path.write_bytes(content)
-    assert fingerprint.fingerprint(modules) == before
+    assert fingerprint_of(modules) == before
     return found
 
 
@@ -96,33 +101,28 @@ def test_code_that_is_imported_inside_a_function_counts(root):
 def test_modules_that_import_each_other_come_to_an_end(root):
     (root / "components" / "first.py").write_text("import components.second\n")
     (root / "components" / "second.py").write_text("import components.first\n")
-    assert fingerprint.fingerprint(("components.first",)) != fingerprint.fingerprint(
-        ("components.features",)
-    )
+    assert fingerprint_of(("components.first",)) != fingerprint_of(("components.features",))
 
 
-def test_other_versions_of_the_libraries_count(root):
-    before = fingerprint.fingerprint(TRAINER)
-    with (root / "requirements.txt").open("a") as file:
-        file.write("other==1.0\n")
-    assert fingerprint.fingerprint(TRAINER) != before
+@pytest.mark.parametrize("change", [{"sha256": "b" * 64}, {"python": "3.11"}])
+def test_other_libraries_count(root, change):
+    """The same lock has other versions for another Python."""
+    assert fingerprint_of(TRAINER, **change) != fingerprint_of(TRAINER)
 
 
 def test_a_renamed_file_counts(root):
     for name in ("first", "second"):
         (root / "components" / f"{name}.py").write_text("VALUE = 1\n")
-    first, second = (
-        fingerprint.fingerprint((f"components.{name}",)) for name in ("first", "second")
-    )
+    first, second = (fingerprint_of((f"components.{name}",)) for name in ("first", "second"))
     assert first != second
 
 
 def test_the_place_of_the_project_does_not_count(root):
     """Two checkouts of the same code share their cache."""
-    copied = fingerprint.fingerprint(TRAINER)
+    copied = fingerprint_of(TRAINER)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fingerprint, "_ROOT", PROJECT)
-        assert fingerprint.fingerprint(TRAINER) == copied
+        assert fingerprint_of(TRAINER) == copied
 
 
 def test_a_combined_name_follows_every_part():

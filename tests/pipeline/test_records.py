@@ -67,7 +67,7 @@ def test_the_next_run_comes_after_all_others_below_the_output_folder(tmp_path):
 
 @pytest.mark.parametrize(
     ("version", "told"),
-    [(99, "has version 99, of a later project; this one knows version 2. Update"), (1, "earlier")],
+    [(99, "has version 99, of a later project; this one knows version 3. Update"), (1, "earlier")],
 )
 def test_a_receipt_of_another_version_is_told_of_in_a_sentence(tmp_path, caplog, version, told):
     folder = keep(tmp_path, "20260102-000000")

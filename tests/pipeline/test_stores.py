@@ -112,7 +112,7 @@ def test_a_damaged_store_is_told_with_a_way_out(store, how):
     told = str(caught.value)
     assert told.startswith(f"{store} is damaged (")
     repair = f"repair --pipeline clothes --output-dir {store.parents[1]}"
-    assert told.endswith(f"with: python pipeline_runner.py {repair}")
+    assert told.endswith(f"with: python3 pipeline_runner.py {repair}")
     assert "\n" not in told
     assert caught.value.exit_code == 2
 

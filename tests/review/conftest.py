@@ -342,7 +342,7 @@ def _receipt(run_id: str, locations: Locations) -> dict[str, Any]:
         output_dir=locations.root.parent,
         new_line=False,
         verbose=False,
-        command="python pipeline_runner.py run",
+        command="python3 pipeline_runner.py run",
     )
     # In the order of their ids.
     sequence = int(run_id.replace("-", ""))
@@ -387,7 +387,7 @@ def build_run(
         softened(2 * before) if served else None,
     )
     made.nodes |= {name: _node(name, made.folder, key) for name, key in _OUTPUTS.items()}
-    ended = {"status": records.COMPLETE, "seconds": 1.5, "cached": False}
+    ended = {"status": records.COMPLETE, "seconds": 1.5, "cached": False, "code_fingerprint": None}
     made.receipt |= {"nodes": {name: dict(ended) for name in NODES}}
     made.receipt |= {"status": "completed", "seconds": 61.5}
     made.evaluate()

@@ -28,7 +28,8 @@ def test_every_parameter_stands_under_its_key_as_set_takes_it(made_run):
 def test_the_lineage_names_what_the_model_depends_on(made_run):
     found, receipt = made_run.collect().lineage, made_run.receipt
     assert found.data == receipt["data"]["sha256"]
-    assert (found.lock, found.seed, found.precision) == (receipt["lock_sha256"], 1, "float32")
+    assert (found.lock, found.lock_sha256) == (receipt["lock"], receipt["lock_sha256"])
+    assert (found.seed, found.precision) == (1, "float32")
     assert found.machine["threads"] == str(receipt["threads"])
     assert found.versions == receipt["versions"]
 

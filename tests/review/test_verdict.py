@@ -147,12 +147,12 @@ def test_a_run_that_failed(made_run, node):
 
 def test_a_run_that_would_only_fail_again_is_to_be_changed(made_run):
     made_run.end_in("Trainer", "the loss became nan")
-    made_run.receipt["command"] = "python pipeline_runner.py run --no-cache"
+    made_run.receipt["command"] = "python3 pipeline_runner.py run --no-cache"
     made_run.receipt["failure"]["changes"] = ["training.learning_rate=0.0006"]
     found = made_run.collect()
     assert found.run.failure.message == "the loss became nan"
     assert found.verdict.advice == (
-        "As it was, it would only fail again. Start `python pipeline_runner.py run --set "
+        "As it was, it would only fail again. Start `python3 pipeline_runner.py run --set "
         "training.learning_rate=0.0006`: what is complete is not run again."
     )
 

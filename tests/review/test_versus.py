@@ -58,6 +58,8 @@ def test_what_differs_is_named_with_both_values(pair):
     second.receipt["code"] = {"revision": "abc", "dirty": True}
     second.receipt["data"]["sha256"] = {**first.receipt["data"]["sha256"], "extra": "f" * 64}
     first.receipt["code"] = {"revision": None, "dirty": None}
+    second.receipt |= {"lock": None, "lock_sha256": "9" * 64}
+    second.receipt["versions"] = {**first.receipt["versions"], "glibc": "2.99"}
     found = versus(first, second)
     assert found.parameters == {
         "training.epochs": ("15", "30"),
@@ -67,7 +69,10 @@ def test_what_differs_is_named_with_both_values(pair):
         "extra": ("not known", "f" * 64),
         "revision": ("not known", "abc"),
         "uncommitted changes": ("not known", "yes"),
+        "lock": (first.receipt["lock"], "none: installed by hand"),
+        "SHA-256 of the lock": (first.receipt["lock_sha256"], "9" * 64),
         "seed": ("1", "7"),
+        "glibc": (first.receipt["versions"]["glibc"], "2.99"),
     }
 
 

@@ -23,7 +23,7 @@ STOPPED = {
 }
 DIVERGED = {
     **FAILED,
-    "command": "python pipeline_runner.py run",
+    "command": "python3 pipeline_runner.py run",
     "failure": {"node": "Trainer", "message": "the loss became nan", "changes": ["a.b=1"]},
 }
 CUT_OFF = {"status": "interrupted", "verdict": "none"}

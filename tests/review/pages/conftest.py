@@ -201,7 +201,7 @@ def _run() -> summary.Run:
         seconds=771.4,
         status="completed",
         verdict="refused",
-        command="python pipeline_runner.py run --profile default --seed 1",
+        command="python3 pipeline_runner.py run --profile default --seed 1",
         data="Fashion-MNIST",
         is_sample=False,
         pushed_version=None,
@@ -558,7 +558,8 @@ def _lineage() -> summary.Lineage:
         data={f"{half}-images-idx3-ubyte.gz": 8 * f"{n}a1b2c3d" for n, half in enumerate("ab")},
         revision="f0f2b11d0c1f4f6d9b5a7e3c2d1e0f9a8b7c6d5e",
         dirty=True,
-        lock=8 * "0f1e2d3c",
+        lock="glibc-2.39.txt",
+        lock_sha256=8 * "0f1e2d3c",
         seed=1,
         precision="mixed_bfloat16",
         machine={"processor": "Intel Xeon, 2 cores", "memory": "16 GiB"},
@@ -566,7 +567,7 @@ def _lineage() -> summary.Lineage:
         parameters={"training.epochs": "26", "gates.accuracy": "0.9", "split.seed": "1"},
         digests={"ExampleGen.examples": 8 * "c0ffee00", "Trainer.model": 8 * "deadbeef"},
         model_digest=8 * "deadbeef",
-        commands=["git checkout f0f2b11d", "python pipeline_runner.py run --seed 1"],
+        commands=["git checkout f0f2b11d", "python3 pipeline_runner.py run --seed 1"],
     )
 
 
