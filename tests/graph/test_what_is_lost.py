@@ -15,7 +15,7 @@ from components.pusher import versions
 PARTS = ("artifacts", "metadata.db", "serving", "runs")
 LOSSES = [lost for count in range(len(PARTS) + 1) for lost in itertools.combinations(PARTS, count)]
 # The others are slow: each takes a run of the graph.
-ORDINARY = [("metadata.db",), ("serving",)]
+ORDINARY = ("serving",)
 COMPARISON = "accuracy against the served model"
 
 
@@ -50,7 +50,7 @@ def lose(root, lost):
 @pytest.mark.parametrize(
     "lost",
     [
-        pytest.param(lost, id="+".join(lost) or "nothing", marks=[] if lost in ORDINARY else slow)
+        pytest.param(lost, id="+".join(lost) or "nothing", marks=[] if lost == ORDINARY else slow)
         for slow in [pytest.mark.slow]
         for lost in LOSSES
     ],

@@ -57,6 +57,7 @@ def test_f1_is_the_harmonic_mean_and_lies_in_its_interval(hits, false, missed):
         assert found.value == pytest.approx(2 * precision * recall / (precision + recall))
 
 
+@pytest.mark.slow
 def test_the_interval_of_f1_covers_what_it_says():
     """Of two thousand test sets of one model, the interval holds the true F1 of about 95 %."""
     random = np.random.default_rng(4)

@@ -201,6 +201,7 @@ def test_the_classifier_of_a_network_in_bfloat16_computes_in_float32(
     np.testing.assert_array_equal(classifier(images, training=False), probabilities)
 
 
+@pytest.mark.slow
 def test_the_network_also_trains_under_jax(settings):
     """With the augmentation that production runs with."""
     augmentation = Augmentation(**config.load("default").training.augmentation.model_dump())
