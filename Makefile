@@ -72,7 +72,7 @@ browser: ## Install Chromium, which the tests of the pages drive
 
 # On all cores, a file at a time, so that its tests share what they set up. Each worker has a
 # TensorFlow of its own in memory: no more than four.
-test: browser ## Run the tests that prove the project (a few minutes)
+test: browser ## Run the tests that prove the project (ten minutes)
 	@$(install) --tests
 	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
