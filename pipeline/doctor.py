@@ -242,9 +242,8 @@ def compare_packages(environment: Environment, lock: Path) -> Finding:
 
 def read_pins(lock: Path, python: str) -> dict[str, str]:
     """Return version by package name from the lines of a lock that count for this Python."""
-    line = re.compile(r"^([\w.-]+)==([^\s;\\]+)(?: *; *([^\\\n]+))?", re.MULTILINE)
-    pins = line.findall(read_text(lock))
-    return {name: version for name, version, marker in pins if counts(marker.strip(), python)}
+    pins = packages.pins(read_text(lock))
+    return {name: version for name, version, marker in pins if counts(marker, python)}
 
 
 def counts(marker: str, python: str) -> bool:
@@ -265,7 +264,7 @@ def read_installed(folders: Iterable[str]) -> dict[str, str]:
     found = (item.metadata for item in metadata.distributions(path=list(folders)))
     # The first folder wins, as it does on import; an unfinished installation has no name.
     named = [(item["Name"], item["Version"]) for item in found if "Name" in item]
-    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in reversed(named)}
+    return {packages.canonical(name): version for name, version in reversed(named)}
 
 
 def shorten(label: str, names: list[str], most: int = 4) -> str:

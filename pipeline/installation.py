@@ -18,7 +18,6 @@ import errno
 import fcntl
 import itertools
 import os
-import re
 import shutil
 import signal
 import sys
@@ -171,8 +170,7 @@ def own_lock(goal: Goal) -> Lock | None:
     lock = next(lock for lock in packages.LOCKS if lock.name == copy.name)
     # A shell may have another libstdc++ on its path for a while: it counts at the beginning alone.
     system = replace(goal.system, libstdcxx_missing=())
-    preferred = packages.choose(system, own.version)
-    fits = lock is preferred or packages.choose(goal.system, own.version) is lock
+    fits = not packages.obstacles(lock, system, own.version)
     return lock if fits and wanted and wanted.version == own.version else None
 
 
@@ -354,7 +352,7 @@ def installed() -> set[tuple[str, int]]:
 
 def names(*texts: str) -> set[str]:
     """The packages that files of exact versions name, whatever the condition."""
-    return {name for text in texts for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)}
+    return {name for text in texts for name, _, _ in packages.pins(text)}
 
 
 def check(requirements: Path, installer: Installer) -> None:
@@ -379,10 +377,9 @@ def check(requirements: Path, installer: Installer) -> None:
 
 def missing(requirements: Path) -> list[str]:
     """What a file of exact versions names without a condition, and what is not installed."""
-    text = requirements.read_text(encoding="utf-8")
-    expected = set(re.findall(r"^([\w.-]+)==[^\s;]+ (?!;)", text, re.MULTILINE))
-    there = {re.sub(r"[-_.]+", "-", name.split("-")[0]).lower() for name, _ in installed()}
-    return sorted(expected - there)
+    pins = packages.pins(requirements.read_text(encoding="utf-8"))
+    there = {packages.canonical(name.partition("-")[0]) for name, _ in installed()}
+    return sorted({name for name, _, marker in pins if not marker} - there)
 
 
 def record(requirements: Path) -> None:

@@ -202,6 +202,17 @@ def installed_lock(environment: Path) -> Path | None:
     return next((copy for copy in copies if copy.is_file()), None)
 
 
+def pins(lock: str) -> list[tuple[str, str, str]]:
+    """The lines of a lock's text: name, version and, where a line has one, its marker."""
+    line = re.compile(r"^([\w.-]+)==([^\s;\\]+)(?: *; *([^\\\n]+))?", re.MULTILINE)
+    return [(name, version, marker.strip()) for name, version, marker in line.findall(lock)]
+
+
+def canonical(name: str) -> str:
+    """The name of a package as locks spell it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _versions() -> bytes:
     # A package of which an installation left half has no name.
     named = [item for item in metadata.distributions() if "Name" in item.metadata]

@@ -126,9 +126,6 @@ def test_the_image_holds_the_newest():
     assert image.sha256 == hashlib.sha256(NEWER.file.read_bytes()).hexdigest()
 
 
-LINE = re.compile(r"^([\w.-]+)==([^\s;\\]+)(?: *; *([^\\\n]+))?", re.MULTILINE)
-
-
 def pins(file, python):
     """Version by name, of the lines of a file that count for a Python on Linux."""
     environment = {
@@ -139,7 +136,7 @@ def pins(file, python):
     }
     return {
         name: version
-        for name, version, marker in LINE.findall(file.read_text())
+        for name, version, marker in packages.pins(file.read_text())
         if not marker or Marker(marker).evaluate(environment)
     }
 
