@@ -31,8 +31,9 @@ def _enter_environment() -> None:
         print(_version())
         sys.exit()
     if "doctor" in sys.argv[1:2]:
+        from cli import doctor
         from components import environment
-        from pipeline import doctor, streams
+        from pipeline import streams
 
         streams.prepare()
         environment.enter()
@@ -55,7 +56,8 @@ from typing import TYPE_CHECKING, Annotated  # noqa: E402
 
 import typer  # noqa: E402
 
-from pipeline import command_line, paths  # noqa: E402
+from cli import command_line  # noqa: E402
+from pipeline import paths  # noqa: E402
 
 if TYPE_CHECKING:
     from operations.run import Request
@@ -289,8 +291,8 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Run a run again and see whether it makes the same, to the bit."""
+    from cli.render.progress import Progress
     from operations import verify as operation
-    from operations.terminal import Progress
 
     command_line.acts()
     raise typer.Exit(operation.main(run_id, output_dir, as_json, Progress(sys.stderr)))
@@ -559,9 +561,9 @@ def schedule(
 @app.command()
 def keys(as_json: AsJson = False) -> None:
     """List the keys that `run --set` takes, with their defaults."""
-    from operations import summary
+    from cli.render import runs
 
-    summary.print_keys(as_json)
+    runs.print_keys(as_json)
 
 
 @runs_app.callback(
@@ -596,10 +598,11 @@ def runs(
     """List the runs of all pipelines, newest first; `runs show ID|latest` shows one."""
     if context.invoked_subcommand:
         return
-    from operations import history, summary
+    from cli.render import runs
+    from pipeline.records import history
 
     wanted = history.Filter(status, verdict, pipeline, *history.between(since, until))
-    summary.print_runs(history.runs(output_dir, wanted), history.served(output_dir), as_json)
+    runs.print_runs(history.runs(output_dir, wanted), history.served(output_dir), as_json)
 
 
 @runs_app.command()
@@ -609,7 +612,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show how a run went: verdict, gates, classes, nodes."""
-    from operations import history
+    from pipeline.records import history
 
     _print_receipt(history.find(output_dir, run_id), output_dir, as_json)
 
@@ -622,7 +625,7 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Compare two runs on the same test images, here and on a page of their own."""
-    from operations import review as operation
+    from operations import pages as operation
 
     operation.compare(first, second, output_dir, as_json)
 
@@ -775,7 +778,7 @@ def review(
     output_dir: OutputDir = Path("outputs"),
 ) -> None:
     """Make the evaluation page of a run again, from what the run left."""
-    from operations import review as operation
+    from operations import pages as operation
 
     command_line.acts()
     operation.main(run_id, output_dir, open_page)
@@ -888,8 +891,8 @@ def doctor(
     as_json: AsJson = False,
 ) -> None:
     """Check the machine and the environment, and say how to mend what is wrong."""
+    from cli import doctor as operation
     from components import environment
-    from pipeline import doctor as operation
 
     raise typer.Exit(operation.main(deep, as_json, data, output_dir, environment.dropped()))
 
@@ -897,9 +900,9 @@ def doctor(
 def _run(request: Request, notify_file: Path | None, as_json: bool) -> int:
     """Runs what is asked for, tells and prints how it went, and returns the exit code."""
     command_line.acts()
+    from cli.render.progress import Progress
     from operations import run as operation
-    from operations.notifications import Notifier
-    from operations.terminal import Progress
+    from operations.notifications.notifying import Notifier
 
     notifier = Notifier.from_options(notify_file)
     receipt = operation.run(request, Progress(sys.stderr), notifier)
@@ -908,9 +911,9 @@ def _run(request: Request, notify_file: Path | None, as_json: bool) -> int:
 
 
 def _print_receipt(receipt: dict, output_dir: Path, as_json: bool) -> None:
-    from operations import summary
+    from cli.render import runs
 
-    summary.print_receipt(receipt, output_dir, as_json)
+    runs.print_receipt(receipt, output_dir, as_json)
 
 
 def main() -> None:

@@ -21,10 +21,10 @@ from benchmarks import command, processes, trainings
 from benchmarks.session import Session
 from benchmarks.spread import spread
 from benchmarks.tables import Table
+from cli import command_line
 from components import features
-from pipeline import command_line
 from pipeline import config as configurations
-from pipeline import data as data_sets
+from pipeline.datasets import data as data_sets
 from pipeline.errors import ConfigurationError
 
 NAME = "ablation"

@@ -17,8 +17,8 @@ from benchmarks import command, processes, trainings
 from benchmarks.session import Session
 from benchmarks.spread import spread
 from benchmarks.tables import Table
+from cli import command_line
 from components import features
-from pipeline import command_line
 from pipeline import config as configurations
 
 if TYPE_CHECKING:
@@ -118,12 +118,12 @@ def _scores(
     fitted: dict[str, Any],
     class_names: Sequence[str],
 ) -> dict[str, Any]:
-    from review import calibration
-    from review.predictions import Answers
+    from review import reliability
+    from review.answers import Answers
 
     answers = Answers(probabilities.astype(np.float64))
     return {
-        **calibration.errors(answers, labels, fitted["temperature"], fitted["label_smoothing"]),
+        **reliability.errors(answers, labels, fitted["temperature"], fitted["label_smoothing"]),
         **trainings.scores(probabilities, labels, class_names),
     }
 

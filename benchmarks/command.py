@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.data import AUTO, SAMPLE
+from pipeline.datasets.data import AUTO, SAMPLE
 from pipeline.errors import ConfigurationError
 
 Short = Annotated[

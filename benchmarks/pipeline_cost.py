@@ -45,13 +45,14 @@ import typer
 from benchmarks import command, epoch_clock, observed, trainings
 from benchmarks.session import Session
 from benchmarks.tables import Table
-from pipeline import command_line, records
+from cli import command_line
 from pipeline import config as configurations
-from pipeline import data as data_sets
-from pipeline.data import DataSet
+from pipeline.datasets import data as data_sets
+from pipeline.datasets.data import DataSet
 from pipeline.errors import ConfigurationError
 from pipeline.locations import LOG_FILE
 from pipeline.nodes import NODES, TRAINER
+from pipeline.records import metadata
 
 NAME = "pipeline_cost"
 OURS, STOCK, PLAIN = "ours", "stock_tfx", "plain_script"
@@ -59,7 +60,7 @@ SIDES = (OURS, STOCK, PLAIN)
 SMOKE = "smoke"
 # Modules that between them import all that a side does.
 _MODULES = {
-    OURS: ("components.trainer.training", "operations.review", "pipeline.runners.dag_runners"),
+    OURS: ("components.trainer.training", "operations.pages", "pipeline.runners.dag_runners"),
     STOCK: ("benchmarks.stock_tfx",),
     PLAIN: ("benchmarks.plain_script",),
 }
@@ -254,14 +255,14 @@ def training_seconds(side: str, outputs: pathlib.Path) -> float:
 
 
 def _of_pipeline(outputs: pathlib.Path, began: float, seconds: float) -> dict[str, Any]:
-    (metadata,) = outputs.rglob("metadata.db")
-    store = records.open_store(metadata)
+    (path,) = outputs.rglob("metadata.db")
+    store = metadata.open_store(path)
     (run,) = store.get_contexts_by_type("pipeline_run")
     executions = store.get_executions_by_context(run.id)
     first = min(execution.create_time_since_epoch for execution in executions) / 1000
     last = max(execution.last_update_time_since_epoch for execution in executions) / 1000
     names = [context.name.rpartition(".")[2] for context in store.get_contexts_by_type("node")]
-    nodes = records.read_nodes(store, run.name, names)
+    nodes = metadata.read_nodes(store, run.name, names)
     return {
         "start_up": first - began,
         "after": began + seconds - last,

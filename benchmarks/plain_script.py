@@ -23,9 +23,8 @@ from components.trainer.model import build_network
 from components.trainer.optimizer import ConvolutionMuon
 from components.trainer.schedule import WarmUpAndDecay
 from components.trainer.settings import Settings
-from operations import machine
 from pipeline import config as configurations
-from pipeline import precision
+from pipeline import machine, precision
 
 _BATCH = 1000
 # Images that the first layer is fitted to.

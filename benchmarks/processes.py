@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import ParamSpec, TypeVar
 
-from operations.terminal import output_to_log
+from cli.render.progress import output_to_log
 from pipeline.errors import PipelineError
 
 # Imported once, by a server that every measuring process is forked from, which saves each of them

@@ -11,8 +11,8 @@ import shlex
 import sys
 from typing import Any
 
-from operations import machine
-from pipeline.data import DataSet
+from pipeline import machine
+from pipeline.datasets.data import DataSet
 from pipeline.errors import OutputError
 
 SCHEMA_VERSION = 1

@@ -37,15 +37,18 @@ import typer
 from benchmarks import command, idx_files, processes, trainings
 from benchmarks.session import Session
 from benchmarks.tables import Table
+from cli import command_line
 from components.image_schema import ImageSchema
-from operations import machine, temporary
-from pipeline import command_line, packages, precision, records
+from operations import temporary
 from pipeline import config as configurations
-from pipeline import data as data_sets
-from pipeline.data import DataSet
+from pipeline import machine, precision
+from pipeline.datasets import data as data_sets
+from pipeline.datasets.data import DataSet
 from pipeline.errors import ConfigurationError, OutputError
+from pipeline.installation import packages
 from pipeline.locations import TEMPORARY_FOLDER, Locations
 from pipeline.nodes import NODES
+from pipeline.records import metadata
 
 NAME = "scale"
 # Those that read images; the others read a few files whatever the data.
@@ -273,11 +276,11 @@ def measure_node(case: Case, node: str) -> dict[str, Any]:
     with temporary.folder(temporary_folder):
         SingleNodeRunner(node, _RUN_ID).run(_graph(case, locations))
     peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
-    ended = records.read_nodes(records.open_store(locations.metadata), _RUN_ID, [node])[node]
-    if ended.status != records.COMPLETE:
+    ended = metadata.read_nodes(metadata.open_store(locations.metadata), _RUN_ID, [node])[node]
+    if ended.status != metadata.COMPLETE:
         raise processes.MeasurementError(
-            f"{node} ended as {ended.status!r}; expected {records.COMPLETE!r}. Run the pipeline on "
-            "the same data to see why."
+            f"{node} ended as {ended.status!r}; expected {metadata.COMPLETE!r}. Run the pipeline "
+            "on the same data to see why."
         )
     return {"seconds": ended.seconds, "peak_memory": peak_memory}
 

@@ -28,8 +28,8 @@ from benchmarks.pace import Pace
 from benchmarks.session import Session
 from benchmarks.spread import spread
 from benchmarks.tables import Table
+from cli import command_line
 from components import features
-from pipeline import command_line
 from pipeline.config import Config
 from pipeline.errors import ConfigurationError
 

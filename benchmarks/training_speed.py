@@ -27,7 +27,7 @@ from benchmarks.pace import Pace
 from benchmarks.session import Session
 from benchmarks.spread import spread
 from benchmarks.tables import Table
-from pipeline import command_line
+from cli import command_line
 
 NAME = "training_speed"
 OURS, OURS_FLOAT32 = "ours", "ours_float32"

@@ -23,12 +23,11 @@ from benchmarks import processes
 from components import features
 from components.example_gen import idx, split
 from components.image_schema import ImageSchema
-from operations import machine
 from pipeline import config as configurations
-from pipeline import data as data_sets
-from pipeline import precision
+from pipeline import machine, precision
 from pipeline.config import Config
-from pipeline.data import DataSet
+from pipeline.datasets import data as data_sets
+from pipeline.datasets.data import DataSet
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ def prepared(data_argument: str, sample_serves: bool = False) -> Iterator[Inputs
     """Checks the images and makes Transform's graph, which is gone when the block ends.
 
     Args:
-      data_argument: as for `pipeline.data.find`.
+      data_argument: as for `pipeline.datasets.data.find`.
       sample_serves: whether `auto` may take the built-in sample where no real images can be had.
 
     Raises:

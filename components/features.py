@@ -68,7 +68,7 @@ DATA_GATE_REPORT_FILE = "report.json"
 SIMILAR_FILE = "similar.json"
 SIMILAR_IMAGES_FILE = "similar.npz"
 
-# In the blessing that Pusher reads: every gate as it was judged (`components.gates`).
+# In the blessing that Pusher reads: every gate as it was judged (`components.quality_gates`).
 GATES_FILE = "gates.json"
 
 # In an artifact of corrupted examples: one image as it was and then under each corruption and

@@ -8,9 +8,10 @@ import pathlib
 from typing import TYPE_CHECKING, Any
 
 from components.pusher import versions
-from operations import machine
 from operations.receipts import COMPLETED, PUSHED
-from pipeline import packages, records
+from pipeline import machine
+from pipeline.installation import packages
+from pipeline.records import metadata
 
 if TYPE_CHECKING:
     from operations.run import Prepared
@@ -62,6 +63,6 @@ def _is_as_pushed(receipt: dict[str, Any], prepared: Prepared, served: list[int]
 
 
 def _last_completed(root: pathlib.Path) -> dict[str, Any] | None:
-    runs = (run for run in records.read_receipts(root.parent) if run["pipeline"] == root.name)
+    runs = (run for run in metadata.read_receipts(root.parent) if run["pipeline"] == root.name)
     completed = [run for run in runs if run["status"] == COMPLETED]
     return completed[-1] if completed else None

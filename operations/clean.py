@@ -27,12 +27,11 @@ from rich import filesize
 from rich.console import Console
 from rich.table import Table
 
+from cli.render import runs
 from components import features
 from components.pusher import versions
-from operations import baseline, history, served_model, summary, unfinished
-from operations.lock import exclusive
+from operations import unfinished
 from operations.receipts import COMPLETED
-from pipeline import records
 from pipeline.errors import (
     OutputError,
     StoreError,
@@ -40,7 +39,9 @@ from pipeline.errors import (
     UsageError,
 )
 from pipeline.locations import RECEIPT_FILE, TEMPORARY_FOLDER, Locations
+from pipeline.lock import exclusive
 from pipeline.nodes import TRAINER
+from pipeline.records import baseline, history, metadata, served_version
 
 _AGE = re.compile(r"([0-9]{1,5})([hdw])")
 _UNITS = {"h": "hours", "d": "days", "w": "weeks"}
@@ -178,7 +179,7 @@ def make_plan(locations: Locations, policy: Policy) -> Plan:
     served = versions.served_versions(locations.serving)
     if policy.keep_versions:
         # Where the newest cannot be read, the others may be needed.
-        served_model.read(locations)
+        served_version.read(locations)
     beyond = served[: -policy.keep_versions] if policy.keep_versions else []
     withdrawn = [version for version in beyond if version != _last_pushed(receipts)]
     stay = [version for version in served if version not in withdrawn]
@@ -255,7 +256,7 @@ def _mark_deleted(plan: Plan) -> None:
     for artifact in plan.artifacts:
         artifact.state = mlmd.Artifact.DELETED
     try:
-        store = records.open_store(plan.locations.metadata)
+        store = metadata.open_store(plan.locations.metadata)
         store.put_artifacts(plan.artifacts, field_mask_paths=["state"])
     except (StoreError, StoreLockedError) as error:
         raise OutputError(
@@ -287,7 +288,7 @@ class _Artifacts:
         self._live: list[mlmd.Artifact] = []
         self._needed: dict[str, str] = {}
         if locations.metadata.exists():
-            store = records.open_store(locations.metadata)
+            store = metadata.open_store(locations.metadata)
             self._live = [a for a in store.get_artifacts() if a.state == mlmd.Artifact.LIVE]
             self._need(_of_runs(store, staying), _STAYING_RUNS)
             self._need(_compared_with(store, locations.root.name), _COMPARED)
@@ -332,7 +333,7 @@ def _existing(uris: Iterable[str]) -> list[pathlib.Path]:
     return [path for path in map(pathlib.Path, dict.fromkeys(uris)) if path.exists()]
 
 
-def _of_runs(store: records.Store, run_ids: list[str]) -> list[str]:
+def _of_runs(store: metadata.Store, run_ids: list[str]) -> list[str]:
     """All that runs took or made, from the cache or anew: what their cache entries need."""
     contexts = [store.get_context_by_type_and_name("pipeline_run", run) for run in run_ids]
     executions = [
@@ -346,7 +347,7 @@ def _of_runs(store: records.Store, run_ids: list[str]) -> list[str]:
     return [artifact.uri for artifact in artifacts]
 
 
-def _compared_with(store: records.Store, pipeline: str) -> list[str]:
+def _compared_with(store: metadata.Store, pipeline: str) -> list[str]:
     """The model that the next run is compared with, and its blessings."""
     context = store.get_context_by_type_and_name("pipeline", pipeline)
     if context is None:
@@ -385,8 +386,8 @@ def _cut_short(
 def _may_go_on(run: dict[str, Any]) -> bool:
     """Whether a run was cut off in its training, so that its snapshots may be wanted."""
     # Whose they are does not stand in them, and no clock is to be trusted with it.
-    status = run["nodes"].get(TRAINER, {"status": records.INTERRUPTED})["status"]
-    return run["status"] != COMPLETED and status in (records.FAILED, records.INTERRUPTED)
+    status = run["nodes"].get(TRAINER, {"status": metadata.INTERRUPTED})["status"]
+    return run["status"] != COMPLETED and status in (metadata.FAILED, metadata.INTERRUPTED)
 
 
 def _statuses(paths: Iterable[pathlib.Path]) -> Iterator[os.stat_result]:
@@ -445,7 +446,7 @@ def _print(reports: list[dict[str, Any]], applied: bool, as_json: bool) -> None:
         found = {"applied": applied, "freed_bytes": total, "pipelines": reports}
         print(json.dumps(found, indent=1))
         return
-    console = summary.make_console()
+    console = runs.make_console()
     for report in reports:
         _print_report(console, report)
     size = filesize.decimal(total)

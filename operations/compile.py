@@ -13,16 +13,17 @@ from typing import Any, TypeVar
 
 from rich.table import Table
 
+from cli.render.progress import output_to_log
+from cli.render.runs import make_console
 from components.image_schema import ImageSchema
-from operations.summary import make_console
-from operations.terminal import output_to_log
 from pipeline import config as configuration
-from pipeline import data as data_sets
-from pipeline import packages, paths
+from pipeline import paths
+from pipeline.datasets import data as data_sets
 from pipeline.errors import ConfigurationError, DataError, OutputError
+from pipeline.installation import packages
 from pipeline.locations import RemoteLocations, write_whole
 from pipeline.nodes import expected_nodes
-from pipeline.resources import QuantityError, Resources
+from pipeline.runners.resources import QuantityError, Resources
 
 KUBEFLOW, VERTEX = "kubeflow", "vertex"
 # Where the image has the schema; the Containerfile puts it there.

@@ -11,12 +11,15 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from cli.render import runs
 from components.pusher import versions
-from operations import history, rollback, summary
-from pipeline import config, data, paths, records
+from operations import rollback
+from pipeline import config, paths
+from pipeline.datasets import data
 from pipeline.errors import ConfigurationError, UnknownRunError
 from pipeline.locations import Locations
 from pipeline.nodes import TRAINER
+from pipeline.records import history, metadata
 
 _MODEL_FILE = "saved_model.pb"
 _METRICS = (
@@ -220,7 +223,7 @@ def _runs_with(model: _Model) -> dict[str, Any]:
     trained = [
         run["run_id"]
         for run in _with_content(model.digest, receipts)
-        if run["nodes"].get(TRAINER, {}).get("status") == records.COMPLETE
+        if run["nodes"].get(TRAINER, {}).get("status") == metadata.COMPLETE
     ]
     return {
         "trained_by": next(iter(trained), None),
@@ -258,10 +261,10 @@ def _flat(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 def _nodes(locations: Locations, run: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """How each node ended, and what it made: digest, and where that lies or lay."""
-    nodes: dict[str, records.NodeRecord] = {}
+    nodes: dict[str, metadata.NodeRecord] = {}
     if locations.metadata.exists():
-        store = records.open_store(locations.metadata)
-        nodes = records.read_nodes(store, run["run_id"], list(run["nodes"]))
+        store = metadata.open_store(locations.metadata)
+        nodes = metadata.read_nodes(store, run["run_id"], list(run["nodes"]))
     return {
         name: {**entry, "artifacts": _artifacts(run, name, nodes.get(name))}
         for name, entry in run["nodes"].items()
@@ -269,7 +272,7 @@ def _nodes(locations: Locations, run: dict[str, Any]) -> dict[str, dict[str, Any
 
 
 def _artifacts(
-    run: dict[str, Any], name: str, node: records.NodeRecord | None
+    run: dict[str, Any], name: str, node: metadata.NodeRecord | None
 ) -> dict[str, dict[str, Any]]:
     paths = {key: artifacts[0].uri for key, artifacts in node.outputs.items()} if node else {}
     digests = {
@@ -290,7 +293,7 @@ def _artifacts(
 
 
 def _print(found: dict[str, Any]) -> None:
-    console = summary.make_console()
+    console = runs.make_console()
     lines = [*_standing_lines(found), *_runs_lines(found)]
     if found["run"]:
         lines += _origin_lines(found)

@@ -13,10 +13,10 @@ import sqlite3
 import time
 
 from components.pusher import versions
-from operations.baseline import SERVED_FOLDER
-from pipeline import records
 from pipeline.errors import StoreError
 from pipeline.locations import Locations
+from pipeline.records import metadata
+from pipeline.records.baseline import SERVED_FOLDER
 
 # Folders of outputs, and those in which TFX works.
 _FOLDERS = ("*/*/*", "*/.system/*/*")
@@ -42,7 +42,7 @@ def continue_from_now(locations: Locations) -> str | None:
     try:
         last = _raise_to(locations, max(highest, int(time.time())))
     except sqlite3.Error as error:
-        records.check_store(locations.metadata, writing=True)
+        metadata.check_store(locations.metadata, writing=True)
         raise StoreError(f"{locations.metadata} cannot be written to: {error}") from error
     if highest <= last:
         return None

@@ -16,9 +16,10 @@ from rich.text import Text
 from components import features
 from components.example_gen import idx
 from components.pusher import versions
-from pipeline import paths, records
+from pipeline import paths
 from pipeline.errors import DataError, UnknownRunError
 from pipeline.locations import Locations
+from pipeline.records import metadata
 
 _CHOICES = 3
 # Below this the first choice is marked: on the reference data most errors lie there.
@@ -85,7 +86,7 @@ def _newest_export(output_dir: pathlib.Path, name: str | None) -> pathlib.Path:
     # Versions of two pipelines are no more comparable than the clocks that they are named by.
     pushed = {
         receipt["pipeline"]: receipt["sequence"]
-        for receipt in records.read_receipts(output_dir)
+        for receipt in metadata.read_receipts(output_dir)
         if receipt["pushed_version"] is not None
     }
     newest = max(served, key=lambda name: (pushed.get(name, 0), int(served[name].name)))

@@ -1,4 +1,4 @@
-"""Builds the receipt: the record of a run (`pipeline/receipt.schema.json` is its form)."""
+"""Builds the receipt: the record of a run (`pipeline/records/receipt.schema.json` is its form)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import shlex
 import socket
 from typing import TYPE_CHECKING, Any
 
-from components import features, gates
+from components import features, quality_gates
 from components.pusher import versions
-from operations import digests, machine
-from pipeline import data as data_sets
-from pipeline import packages, records
+from pipeline import machine
+from pipeline.datasets import data as data_sets
+from pipeline.installation import packages
 from pipeline.locations import DEFAULT_OUTPUT_DIR
 from pipeline.nodes import (
     BLESSING,
@@ -27,6 +27,7 @@ from pipeline.nodes import (
     ROBUSTNESS_EVALUATOR,
     TRAINER,
 )
+from pipeline.records import digests, metadata
 
 if TYPE_CHECKING:
     from operations.run import Prepared, Request
@@ -55,7 +56,7 @@ def begun(
     """The receipt of a run that has begun; until its end it counts as interrupted."""
     libraries = packages.installed()
     return {
-        "schema_version": records.SCHEMA_VERSION,
+        "schema_version": metadata.SCHEMA_VERSION,
         "run_id": run_id,
         "sequence": sequence,
         "pipeline": prepared.name,
@@ -143,7 +144,7 @@ def _asked(request: Request, schema_file: str) -> dict[str, Any]:
 
 def end(
     receipt: dict[str, Any],
-    nodes: dict[str, records.NodeRecord],
+    nodes: dict[str, metadata.NodeRecord],
     error: BaseException | None,
 ) -> None:
     """Enters how each node and the run as a whole ended.
@@ -157,7 +158,7 @@ def end(
     if isinstance(error, KeyboardInterrupt):
         _interrupt(receipt)
     elif error or ill or not nodes:
-        ran = any(node.status != records.NOT_RUN for node in nodes.values())
+        ran = any(node.status != metadata.NOT_RUN for node in nodes.values())
         fail(receipt, error, _failed_node(nodes) if ran else None)
     else:
         receipt["status"] = COMPLETED
@@ -206,7 +207,7 @@ def tell_published(receipt: dict[str, Any]) -> None:
         receipt["failure"]["message"] += published
 
 
-def end_unfinished(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
+def end_unfinished(receipt: dict[str, Any], nodes: dict[str, metadata.NodeRecord]) -> None:
     """Enters what is known of a run that ended without saying how.
 
     It was killed, or could not write its receipt: from outside, these look the same. So it counts
@@ -220,9 +221,9 @@ def end_unfinished(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]
     receipt["nodes"] = _nodes(nodes)
     if PUSHER in nodes and nodes[PUSHER].ended_well:
         receipt["pushed_version"] = _pushed_version(nodes)
-    ran = any(node.status != records.NOT_RUN for node in nodes.values())
+    ran = any(node.status != metadata.NOT_RUN for node in nodes.values())
     node = _failed_node(nodes) if ran else None
-    if node and nodes[node].status == records.FAILED:
+    if node and nodes[node].status == metadata.FAILED:
         receipt["status"] = FAILED
         message = "the node failed, and the run ended without its receipt; the log says more"
     elif ran and node is None:
@@ -238,12 +239,12 @@ def _interrupt(receipt: dict[str, Any]) -> None:
     receipt["failure"] = _failure(None, "the run was interrupted", [])
 
 
-def _nodes(nodes: dict[str, records.NodeRecord]) -> dict[str, dict[str, Any]]:
+def _nodes(nodes: dict[str, metadata.NodeRecord]) -> dict[str, dict[str, Any]]:
     return {
         name: {
             "status": node.status,
             "seconds": round(node.seconds, 3),
-            "cached": node.status == records.CACHED,
+            "cached": node.status == metadata.CACHED,
             CODE_FINGERPRINT: node.code_fingerprint,
         }
         for name, node in nodes.items()
@@ -254,7 +255,7 @@ def _failure(node: str | None, message: str, changes: list[str]) -> dict[str, An
     return {"node": node, "message": message, "changes": changes}
 
 
-def add_artifacts(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
+def add_artifacts(receipt: dict[str, Any], nodes: dict[str, metadata.NodeRecord]) -> None:
     """Enters the digest of what each artifact holds, and that of the model's weights apart.
 
     Those of evaluations come with their figures.
@@ -283,7 +284,7 @@ def _served(prepared: Prepared) -> int | None:
 
 
 def add_training(
-    receipt: dict[str, Any], nodes: dict[str, records.NodeRecord], prepared: Prepared
+    receipt: dict[str, Any], nodes: dict[str, metadata.NodeRecord], prepared: Prepared
 ) -> None:
     """Enters what the training says: its calibration, at which model it began, what was tuned."""
     artifact = nodes[TRAINER].output("model_run")
@@ -313,14 +314,14 @@ def _base_model(uri: str | None, prepared: Prepared) -> dict[str, Any] | None:
 
 
 def add_evaluation(
-    receipt: dict[str, Any], nodes: dict[str, records.NodeRecord], prepared: Prepared
+    receipt: dict[str, Any], nodes: dict[str, metadata.NodeRecord], prepared: Prepared
 ) -> None:
     """Enters what was measured on the test split, where it came to that."""
     artifact = nodes[EVALUATOR].output("evaluation")
     if artifact is None or not nodes[EVALUATOR].ended_well:
         return
     # Here and not above: it imports TensorFlow.
-    from review.evaluation import read_evaluation
+    from pipeline.records.evaluation import read_evaluation
 
     found = read_evaluation(artifact.uri, prepared.schema.class_names)
     receipt["test_accuracy"] = found.accuracy
@@ -334,32 +335,32 @@ def add_evaluation(
     receipt["digests"]["Evaluator.evaluation"] = digests.figures_digest(dataclasses.asdict(found))
 
 
-def add_gates(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
+def add_gates(receipt: dict[str, Any], nodes: dict[str, metadata.NodeRecord]) -> None:
     """Enters how each gate was judged, where it came to that: what Pusher went by."""
     artifact = nodes[BLESSING].output("blessing")
     if artifact is None or not nodes[BLESSING].ended_well:
         return
     path = pathlib.Path(artifact.uri) / features.GATES_FILE
-    judged = gates.judged_from_json(path.read_text(encoding="utf-8"))
+    judged = quality_gates.judged_from_json(path.read_text(encoding="utf-8"))
     receipt["gates"] = [dataclasses.asdict(gate) for gate in judged]
 
 
-def add_calibration(receipt: dict[str, Any], nodes: dict[str, records.NodeRecord]) -> None:
+def add_calibration(receipt: dict[str, Any], nodes: dict[str, metadata.NodeRecord]) -> None:
     """Enters the calibration errors of the test split, once `add_training` is through."""
     artifact = nodes[PREDICTIONS].output("predictions")
     if artifact is None or not nodes[PREDICTIONS].ended_well:
         return
     # Here and not above: they import SciPy and pyarrow.
-    from review import calibration
-    from review.predictions import read_answers
+    from review import reliability
+    from review.answers import read_answers
 
     labels, answers = read_answers(pathlib.Path(artifact.uri) / features.PREDICTIONS_FILE)
     known = receipt["calibration"]
-    known |= calibration.errors(answers, labels, known["temperature"], known["label_smoothing"])
+    known |= reliability.errors(answers, labels, known["temperature"], known["label_smoothing"])
 
 
 def add_robustness(
-    receipt: dict[str, Any], nodes: dict[str, records.NodeRecord], prepared: Prepared
+    receipt: dict[str, Any], nodes: dict[str, metadata.NodeRecord], prepared: Prepared
 ) -> None:
     """Enters what was measured on corrupted images, where it was asked for and came to that."""
     node = nodes.get(ROBUSTNESS_EVALUATOR)
@@ -368,7 +369,7 @@ def add_robustness(
         return
     # Here and not above: they import TensorFlow and SciPy.
     from components.robustness import corruptions
-    from review.robustness_evaluation import read_robustness
+    from pipeline.records.robustness_evaluation import read_robustness
 
     found = read_robustness(
         artifact.uri,
@@ -385,7 +386,7 @@ def add_robustness(
 
 def command_to_go_on(receipt: dict[str, Any], output_dir: pathlib.Path) -> str:
     """What continues a run that did not come to its end, or runs it changed where it has to be."""
-    changed = records.changed_command(receipt)
+    changed = metadata.changed_command(receipt)
     if changed:
         return changed
     command = ["python3", "pipeline_runner.py", "resume", receipt["run_id"]]
@@ -394,13 +395,13 @@ def command_to_go_on(receipt: dict[str, Any], output_dir: pathlib.Path) -> str:
     return shlex.join(command)
 
 
-def _failed_node(nodes: dict[str, records.NodeRecord]) -> str | None:
-    failed = [name for name, node in nodes.items() if node.status == records.FAILED]
+def _failed_node(nodes: dict[str, metadata.NodeRecord]) -> str | None:
+    failed = [name for name, node in nodes.items() if node.status == metadata.FAILED]
     left = [name for name, node in nodes.items() if not node.ended_well]
     return next(iter(failed + left), None)
 
 
-def _pushed_version(nodes: dict[str, records.NodeRecord]) -> int | None:
+def _pushed_version(nodes: dict[str, metadata.NodeRecord]) -> int | None:
     pushed = nodes[PUSHER].output("pushed_model")
     if pushed is None or not pushed.properties.get("pushed"):
         return None

@@ -11,11 +11,12 @@ import dataclasses
 import json
 import pathlib
 
-from operations import baseline, history, served_model, summary, unfinished
-from operations.lock import exclusive
-from pipeline import records, stores
+from cli.render import runs
+from operations import unfinished
 from pipeline.errors import OutputError, StoreError, StoreLockedError
 from pipeline.locations import Locations
+from pipeline.lock import exclusive
+from pipeline.records import baseline, history, metadata, served_version, stores
 
 # What SQLite keeps beside a store; beside another one, it would be taken for that one's.
 _PARTS = ("", "-journal", "-wal", "-shm")
@@ -79,7 +80,7 @@ def main(pipeline: str | None, output_dir: pathlib.Path, dry_run: bool, as_json:
         return
     for each in done:
         text = "\n".join(_lines(each))
-        summary.make_console().print(text, soft_wrap=True, highlight=False, markup=False)
+        runs.make_console().print(text, soft_wrap=True, highlight=False, markup=False)
 
 
 def _plan(locations: Locations) -> Repair:
@@ -92,7 +93,7 @@ def _plan(locations: Locations) -> Repair:
         raise StoreError(fault.message)
     if fault:
         # From which the new store is made.
-        served_model.read(locations)
+        served_version.read(locations)
     return Repair(
         pipeline=locations.root.name,
         store=str(locations.metadata),
@@ -124,7 +125,7 @@ def _renew(locations: Locations, moved_to: pathlib.Path) -> None:
     made = locations.metadata.with_name(f"{locations.metadata.name}.new")
     try:
         _remove(made)
-        baseline.register_served(records.open_store(made), locations.root.name, locations)
+        baseline.register_served(metadata.open_store(made), locations.root.name, locations)
         for part in _PARTS:
             with contextlib.suppress(FileNotFoundError):
                 _beside(locations.metadata, part).rename(_beside(moved_to, part))

@@ -9,9 +9,10 @@ from typing import Any
 from components.pusher import versions
 from operations import receipts
 from operations.run import Request
-from pipeline import records, spans
+from pipeline.datasets import spans
 from pipeline.errors import ConfigurationError
 from pipeline.locations import Locations
+from pipeline.records import metadata
 
 
 def request_of(run: str, output_dir: pathlib.Path, verbose: bool) -> Request:
@@ -27,13 +28,13 @@ def request_of(run: str, output_dir: pathlib.Path, verbose: bool) -> Request:
       ConfigurationError: where the run is complete, would only fail again, or its receipt does not
         say what it was asked for.
     """
-    receipt = records.find_receipt(output_dir, run)
+    receipt = metadata.find_receipt(output_dir, run)
     if receipt["status"] == receipts.COMPLETED:
         raise ConfigurationError(
             f"run {receipt['run_id']} is complete ({receipt['verdict']}); expected one that failed "
-            f"or was interrupted. Start another with: {records.command_again(receipt)}"
+            f"or was interrupted. Start another with: {metadata.command_again(receipt)}"
         )
-    changed = records.changed_command(receipt)
+    changed = metadata.changed_command(receipt)
     if changed:
         raise ConfigurationError(
             f"run {receipt['run_id']} would only fail again: {receipt['failure']['message']} Start "
@@ -72,5 +73,5 @@ def request_again(receipt: dict[str, Any], output_dir: pathlib.Path, verbose: bo
         output_dir=output_dir,
         new_line=asked["new_line"],
         verbose=verbose,
-        command=records.command_again(receipt),
+        command=metadata.command_again(receipt),
     )

@@ -17,14 +17,17 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from cli.render import runs
 from components import features
 from components.pusher import versions
 from components.pusher.served import ServedModel, UnreadableModelError, read_version
 from components.serving_check.check import check_export
-from operations import history, machine, summary, unfinished
-from operations.lock import exclusive
+from operations import unfinished
+from pipeline import machine
 from pipeline.errors import OutputError, UnknownRunError, UnsoundVersionError, UsageError
 from pipeline.locations import Locations
+from pipeline.lock import exclusive
+from pipeline.records import history
 
 _NO_QUESTIONS = "its golden questions are gone, so it cannot be checked"
 # More of them would hide the message in which they stand.
@@ -162,7 +165,7 @@ def print_versions(pipeline: str | None, output_dir: pathlib.Path, as_json: bool
             "" if told["accuracy"] is None else f"{told['accuracy']:.4f}",
             escape(f"no: {told['obstacle']}" if told["obstacle"] else "yes"),
         )
-    summary.make_console().print(table)
+    runs.make_console().print(table)
 
 
 def find_serving(output_dir: pathlib.Path, name: str | None, version: int | None) -> Locations:

@@ -18,31 +18,22 @@ from typing import Any
 
 import absl.logging
 
+from cli.render.progress import Progress, output_to_log
 from components import environment
 from components.image_schema import ImageSchema
 from components.pusher import versions
 from components.serving_check.check import standing_by
-from operations import (
-    changes,
-    garbage,
-    history,
-    lock,
-    machine,
-    numbering,
-    receipts,
-    served_model,
-    temporary,
-    unfinished,
-)
-from operations.lock import exclusive
-from operations.notifications import Notifier
-from operations.terminal import Progress, output_to_log
+from operations import changes, garbage, numbering, receipts, temporary, unfinished
+from operations.notifications.notifying import Notifier
 from pipeline import config as configuration
-from pipeline import data as data_sets
-from pipeline import packages, paths, precision, records
+from pipeline import lock, machine, paths, precision
+from pipeline.datasets import data as data_sets
 from pipeline.errors import OutputError, StorageError
+from pipeline.installation import packages
 from pipeline.locations import LOCK_FILE, LOG_FILE, REVIEW_PAGE, TEMPORARY_FOLDER, Locations
+from pipeline.lock import exclusive
 from pipeline.nodes import expected_nodes
+from pipeline.records import history, metadata, served_version
 
 _EXIT_CODES = {receipts.PUSHED: 0, receipts.REFUSED: 3}
 # As shells report a process that Ctrl-C ended.
@@ -146,7 +137,9 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, A
 
 def _compared_with_what_is_served_now(prepared: Prepared, request: Request) -> Prepared:
     """Asks again under the lock: a rollback may have happened in between."""
-    served = served_model.version_to_compare(prepared.locations, prepared.schema, request.new_line)
+    served = served_version.version_to_compare(
+        prepared.locations, prepared.schema, request.new_line
+    )
     return dataclasses.replace(prepared, served_version=served)
 
 
@@ -243,13 +236,13 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     name = configuration.pipeline_name(config, source.sample)
     # Before the data is read: that takes as long as all the rest together.
     lock.check_free(request.output_dir / name / LOCK_FILE)
-    records.check_store(Locations(request.output_dir / name).metadata, writing=True)
+    metadata.check_store(Locations(request.output_dir / name).metadata, writing=True)
     schema, schema_sha256 = data_sets.read_schema(str(schema_path))
     data = data_sets.read(source, schema, schema_sha256)
     data_sets.check_split(data, schema.class_names, config.split.validation_per_class)
     # Last, so that bad input leaves no folder behind.
     locations = Locations(writable(request.output_dir / name))
-    served = served_model.version_to_compare(locations, schema, request.new_line)
+    served = served_version.version_to_compare(locations, schema, request.new_line)
     return Prepared(name, config, data, schema, locations, chosen, served)
 
 
@@ -300,7 +293,7 @@ class _Run:
         config = prepared.config
         self._nodes = expected_nodes(config.tuner.enabled, config.robustness.enabled)
         digest = changes.input_digest(prepared)
-        sequence = records.next_sequence(prepared.locations.root.parent)
+        sequence = metadata.next_sequence(prepared.locations.root.parent)
         self._receipt = receipts.begun(self._id, sequence, began, prepared, request, digest)
 
     def execute(self, held: lock.Held) -> dict[str, Any]:
@@ -332,7 +325,7 @@ class _Run:
         try:
             self._folder.mkdir(parents=True)
             # Says "interrupted" until the end, and so also where the process is killed.
-            records.write_receipt(self._folder, self._receipt)
+            metadata.write_receipt(self._folder, self._receipt)
             temporary.reserve(self._folder / TEMPORARY_FOLDER)
         except OSError as error:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -343,7 +336,7 @@ class _Run:
 
     def _record(self) -> None:
         try:
-            records.write_receipt(self._folder, self._receipt)
+            metadata.write_receipt(self._folder, self._receipt)
         except OSError as error:
             told = self._receipt["failure"] or {"message": f"ended as {self._receipt['verdict']}"}
             raise StorageError(
@@ -402,12 +395,12 @@ class _Run:
 
             tf.config.threading.set_intra_op_parallelism_threads(machine.cores())
             tf.config.threading.set_inter_op_parallelism_threads(machine.cores())
-            from operations import baseline
+            from pipeline.records import baseline
             from pipeline.runners import dag_runners, engine
 
             graph = self._graph()
         prepared = self._prepared
-        store = records.open_store(prepared.locations.metadata)
+        store = metadata.open_store(prepared.locations.metadata)
         temporary.close_interrupted(store, prepared.locations)
         skipped = numbering.continue_from_now(prepared.locations)
         if skipped:
@@ -456,18 +449,18 @@ class _Run:
             )
 
     def _write_review(self) -> None:
-        from operations import review
+        from operations import pages
 
-        review.write(self._prepared.locations, self._receipt)
+        pages.write(self._prepared.locations, self._receipt)
 
     def _conclude(self, error: BaseException | None) -> None:
         locations = self._prepared.locations
         receipts.add_served(self._receipt, self._prepared)
         if not locations.metadata.exists():
             return
-        store = records.open_store(locations.metadata)
+        store = metadata.open_store(locations.metadata)
         temporary.close_interrupted(store, locations)
-        nodes = records.read_nodes(store, self._id, list(self._nodes))
+        nodes = metadata.read_nodes(store, self._id, list(self._nodes))
         receipts.end(self._receipt, nodes, error)
         receipts.add_artifacts(self._receipt, nodes)
         receipts.add_training(self._receipt, nodes, self._prepared)

@@ -10,8 +10,8 @@ import tempfile
 from collections.abc import Iterator
 
 from components.pusher import versions
-from pipeline import records
 from pipeline.locations import TEMPORARY_FOLDER, Locations
+from pipeline.records import metadata
 
 # Enough for a receipt, for what ML Metadata writes at the end of a run, and for the page.
 _RESERVE_BYTES = 4 * 2**20
@@ -64,12 +64,12 @@ def remove_leftovers(locations: Locations) -> None:
     versions.remove_unfinished(locations.serving)
 
 
-def close_interrupted(store: records.Store, locations: Locations) -> None:
+def close_interrupted(store: metadata.Store, locations: Locations) -> None:
     """Marks what a killed run left as running in ML Metadata, and removes what it had half written.
 
     To be called by the holder of the pipeline's lock alone.
     """
-    for number in records.close_interrupted(store):
+    for number in metadata.close_interrupted(store):
         # TFX names folders of outputs, and those that it works in, by the id of the execution.
         for place in ("*/*", "*/.system/*"):
             for left in locations.artifacts.glob(f"{place}/{number}"):

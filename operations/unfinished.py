@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from operations import history, receipts
-from pipeline import records, stores
+from operations import receipts
 from pipeline.errors import StoreError, StoreLockedError
 from pipeline.locations import Locations
 from pipeline.nodes import expected_nodes
+from pipeline.records import history, metadata, stores
 
 # Faults of a store that will be as it was.
 _PASSING = ("locked", "inaccessible")
@@ -32,7 +32,7 @@ def complete(locations: Locations) -> list[str]:
     for receipt in [] if fault and fault.kind in _PASSING else unfinished(locations):
         receipts.end_unfinished(receipt, _nodes(locations, receipt))
         try:
-            records.write_receipt(locations.runs / receipt["run_id"], receipt)
+            metadata.write_receipt(locations.runs / receipt["run_id"], receipt)
         except OSError as error:
             logger.warning(
                 "The receipt of run %s cannot be completed (%s).", receipt["run_id"], error.strerror
@@ -44,17 +44,17 @@ def complete(locations: Locations) -> list[str]:
 
 def unfinished(locations: Locations) -> list[dict[str, Any]]:
     """The receipts that nobody completed, oldest first; to be called by the holder of the lock."""
-    return [r for r in history.receipts_of(locations) if records.is_unfinished(r)]
+    return [r for r in history.receipts_of(locations) if metadata.is_unfinished(r)]
 
 
-def _nodes(locations: Locations, receipt: dict[str, Any]) -> dict[str, records.NodeRecord]:
+def _nodes(locations: Locations, receipt: dict[str, Any]) -> dict[str, metadata.NodeRecord]:
     if not locations.metadata.exists():
         return {}
     try:
         config = receipt["config"]
         names = expected_nodes(config["tuner"]["enabled"], config["robustness"]["enabled"])
-        store = records.open_store(locations.metadata)
-        return records.read_nodes(store, receipt["run_id"], list(names))
+        store = metadata.open_store(locations.metadata)
+        return metadata.read_nodes(store, receipt["run_id"], list(names))
     except (KeyError, TypeError):
         # Edited by hand: it does not say which nodes there were.
         return {}

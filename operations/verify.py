@@ -14,14 +14,14 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cli.render.progress import Progress
 from operations import receipts, resume
 from operations import run as running
-from operations.lock import exclusive
-from operations.notifications import Notifier
-from operations.terminal import Progress
-from pipeline import records
+from operations.notifications.notifying import Notifier
 from pipeline.errors import ConfigurationError, VerificationError
+from pipeline.lock import exclusive
 from pipeline.nodes import CODE_FINGERPRINT
+from pipeline.records import metadata
 
 IDENTICAL, DIFFERENT = 0, 5
 # Both in the output folder: on the disk that has room for a run.
@@ -60,7 +60,7 @@ def main(run: str, output_dir: pathlib.Path, as_json: bool, progress: Progress) 
       VerificationError: where it could not be run again.
       LockHeldError: where another verification is at work in the same output folder.
     """
-    receipt = records.find_receipt(output_dir, run)
+    receipt = metadata.find_receipt(output_dir, run)
     _check_verifiable(receipt, output_dir)
     with _scratch(output_dir) as scratch:
         again = _run_again(receipt, scratch, progress)

@@ -36,11 +36,11 @@ from components.transform import ImageTransform
 from components.tuner.component import ImageTuner
 from pipeline import fingerprint, gates
 from pipeline.config import Config, TrainingConfig
+from pipeline.installation.packages import Packages
 from pipeline.locations import Locations, RemoteLocations
-from pipeline.packages import Packages
 
 if TYPE_CHECKING:
-    from pipeline.data import DataSet, RemoteData
+    from pipeline.datasets.data import DataSet, RemoteData
 
 
 def create_pipeline(
@@ -107,7 +107,7 @@ def create_pipeline(
 
     # The model now served, if any. TFX's strategy takes the blessed model with the highest id;
     # before every run the served version is registered anew where it is not that one
-    # (operations/baseline.py). A cluster's metadata can neither be asked nor put
+    # (pipeline/records/baseline.py). A cluster's metadata can neither be asked nor put
     # right: there the node looks into the served folder itself.
     on_cluster = locations.metadata is None
     baseline = _served_model(str(locations.serving), schema, on_cluster).with_id("Resolver")
@@ -199,7 +199,7 @@ def create_pipeline(
 
     # Each gate is judged once, and what was not measured never passes. Evaluator's own blessing
     # knows only of what was measured: Pusher does not read it, and where it would lead the resolver
-    # of the next run astray, the served model is registered anew (operations/baseline.py).
+    # of the next run astray, the served model is registered anew (pipeline/records/baseline.py).
     blessing = Blessing(
         model=model,
         baseline_model=baseline.outputs["model"],

@@ -16,8 +16,8 @@ from typing import Any
 
 from tfx.dsl.components.base import base_component
 
+from pipeline.installation.packages import Packages
 from pipeline.nodes import CODE_FINGERPRINT
-from pipeline.packages import Packages
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from tensorflow_model_analysis.proto import config_pb2
 
 from components import features
-from components.gates import ACCURACY, CHANGE, CORRUPTION, OVERALL, RECALL, Gate
+from components.quality_gates import ACCURACY, CHANGE, CORRUPTION, OVERALL, RECALL, Gate
 from components.robustness import corruptions
 from pipeline.config import Config
 

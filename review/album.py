@@ -8,7 +8,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from review.predictions import Answers, Predictions
+from review.answers import Answers, Predictions
 from review.summary import Choice, Gallery, ImageRecord, Sheet
 
 _COLUMNS = 32

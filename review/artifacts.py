@@ -13,15 +13,15 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from components import image_schema
-from pipeline import records
 from pipeline.nodes import CORRUPTION, DATA_GATE, PREDICTIONS, TRAINER
+from pipeline.records import metadata
 
 T = TypeVar("T")
 
 # What became of a node that did not end, by its status; None where there is no trace of any node.
 _UNENDED = {
-    records.NOT_RUN: "did not run",
-    records.INTERRUPTED: "did not end",
+    metadata.NOT_RUN: "did not run",
+    metadata.INTERRUPTED: "did not end",
     None: "left no trace",
 }
 
@@ -78,12 +78,12 @@ class FinishedRun:
     """A run that has ended, however it did.
 
     Attributes:
-      receipt: of the form of `pipeline/receipt.schema.json`.
+      receipt: of the form of `pipeline/records/receipt.schema.json`.
       nodes: what ML Metadata has of its nodes, by name; empty where it has nothing.
     """
 
     receipt: dict[str, Any]
-    nodes: dict[str, records.NodeRecord]
+    nodes: dict[str, metadata.NodeRecord]
 
     def path(self, output: Output, *names: str) -> pathlib.Path:
         """Where a file of an output lies, or its folder where no file is named.
@@ -104,7 +104,7 @@ class FinishedRun:
         status = statuses.get(name)
         if statuses and status is None:
             return f"This run is from before there was a node {name}; a new run has it."
-        if status == records.FAILED:
+        if status == metadata.FAILED:
             return f"{name} failed, so there is nothing of it to show."
         if status in _UNENDED:
             return f"{name} {_UNENDED[status]}: {self._how_it_ended()}."

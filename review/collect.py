@@ -5,19 +5,19 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
-from pipeline import records
+from pipeline.records import metadata
 from review import (
     album,
+    answers,
     artifacts,
-    calibration,
     classification,
     comparison,
-    data,
-    gates,
-    lineage,
-    predictions,
+    dataset,
+    gate_table,
+    learning,
+    origin,
+    reliability,
     robustness,
-    training,
     verdict,
 )
 from review.artifacts import FinishedRun, Gaps
@@ -29,7 +29,7 @@ _PAST_RUNS = 100
 
 def collect(
     receipt: dict[str, Any],
-    nodes: dict[str, records.NodeRecord],
+    nodes: dict[str, metadata.NodeRecord],
     receipts: list[dict[str, Any]],
     runs_folder: pathlib.Path,
 ) -> Summary:
@@ -44,7 +44,7 @@ def collect(
     """
     run, gaps = FinishedRun(receipt, nodes), Gaps()
     earlier = _earlier(receipt, receipts)
-    shown = gaps.fill("sheet", lambda: album.Album(predictions.read_predictions(run)))
+    shown = gaps.fill("sheet", lambda: album.Album(answers.read_predictions(run)))
 
     def images() -> album.Album:
         # What has no meaning without the answers to each image is missing for the same reason.
@@ -53,9 +53,9 @@ def collect(
         return shown
 
     compared = gaps.fill("comparison", lambda: comparison.with_served(run, images()))
-    judged = gaps.fill("gates", lambda: gates.gates(run, compared))
+    judged = gaps.fill("gates", lambda: gate_table.gates(run, compared))
     return Summary(
-        run=lineage.run_of(receipt),
+        run=origin.run_of(receipt),
         class_names=gaps.fill("class_names", lambda: artifacts.class_names(run)) or [],
         verdict=verdict.verdict(receipt, judged, compared),
         gates=judged,
@@ -63,15 +63,15 @@ def collect(
         report=gaps.fill("report", lambda: classification.report(run)),
         confusion=gaps.fill("confusion", lambda: classification.confusion(run, shown)),
         calibration=gaps.fill(
-            "calibration", lambda: calibration.calibration(receipt, images().predictions)
+            "calibration", lambda: reliability.calibration(receipt, images().predictions)
         ),
         robustness=gaps.fill("robustness", lambda: robustness.robustness(run, gaps)),
-        data=gaps.fill("data", lambda: data.data(run, earlier, runs_folder)),
-        suspects=gaps.fill("suspects", lambda: data.suspects(run, images(), gaps)),
-        training=gaps.fill("training", lambda: training.training(run, gaps)),
-        inside=gaps.fill("inside", lambda: training.inside(run, images(), gaps)),
-        history=lineage.history([*earlier, receipt][-_PAST_RUNS:]),
-        lineage=lineage.lineage(receipt),
+        data=gaps.fill("data", lambda: dataset.data(run, earlier, runs_folder)),
+        suspects=gaps.fill("suspects", lambda: dataset.suspects(run, images(), gaps)),
+        training=gaps.fill("training", lambda: learning.training(run, gaps)),
+        inside=gaps.fill("inside", lambda: learning.inside(run, images(), gaps)),
+        history=origin.history([*earlier, receipt][-_PAST_RUNS:]),
+        lineage=origin.lineage(receipt),
         # Last, when every section has put its images into the album.
         sheet=shown.sheet() if shown else None,
         images=shown.records() if shown else [],
@@ -86,4 +86,4 @@ def _earlier(receipt: dict[str, Any], receipts: list[dict[str, Any]]) -> list[di
         for other in receipts
         if other["pipeline"] == receipt["pipeline"] and other["sequence"] < receipt["sequence"]
     ]
-    return records.in_order(found)
+    return metadata.in_order(found)

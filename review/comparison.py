@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.gates import CHANGE
+from components.quality_gates import CHANGE
 from review import statistics
 from review.album import Album
+from review.answers import Answers, Predictions
 from review.artifacts import AbsentError, FinishedRun
-from review.predictions import Answers, Predictions
 from review.summary import ClassChange, Comparison, Gallery
 
 _SHOWN = 50

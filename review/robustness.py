@@ -9,7 +9,7 @@ from pipeline.nodes import ROBUSTNESS_EVALUATOR
 from review import statistics
 from review.album import image_sheet
 from review.artifacts import CORRUPTED_EXAMPLES, AbsentError, FinishedRun, Gaps, read_arrays
-from review.gates import measured_accuracy
+from review.gate_table import measured_accuracy
 from review.summary import CorruptionScores, Robustness, Sheet
 
 _COLUMNS = 11

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from components.gates import CHANGE, CORRUPTION, OVERALL
-from pipeline import records
+from components.quality_gates import CHANGE, CORRUPTION, OVERALL
+from pipeline.records import metadata
 from review import classification
-from review.lineage import is_sample
+from review.origin import is_sample
 from review.summary import Comparison, Gate, Verdict
 
 _SIGNIFICANT = 0.05
@@ -169,7 +169,7 @@ def _failed(receipt: dict[str, Any]) -> tuple[str, list[str], str]:
             "it was.",
         )
     headline = f"Failed in {failure['node'] or 'the run itself'}: {_what_was_pushed(receipt)}."
-    changed = records.changed_command(receipt)
+    changed = metadata.changed_command(receipt)
     start = (
         f"As it was, it would only fail again. Start `{changed}`"
         if changed

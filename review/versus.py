@@ -10,9 +10,9 @@ import numpy as np
 
 from review import classification, comparison
 from review.album import Album
+from review.answers import Predictions, read_predictions
 from review.artifacts import AbsentError, FinishedRun, Gaps
-from review.lineage import data_name, lineage, run_of
-from review.predictions import Predictions, read_predictions
+from review.origin import data_name, lineage, run_of
 from review.summary import Comparison, Lineage, RunComparison
 
 _NOT_KNOWN = "not known"

@@ -35,6 +35,8 @@ environment.enter(log_level="2")
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+pytest_plugins = ["tests.made_runs"]
+
 PROJECT = Path(__file__).resolve().parents[1]
 RUNNER = PROJECT / "pipeline_runner.py"
 SERVER = PROJECT / "tests" / "graph" / "command_server.py"
@@ -342,7 +344,7 @@ def as_idx() -> Callable[[np.ndarray], bytes]:
 @pytest.fixture(scope="session")
 def sample_images(closed_world: None) -> Images:
     """The built-in sample, read from the files that runs take it from."""
-    from pipeline import data, sample
+    from pipeline.datasets import data, sample
 
     folder = data.cache_folder() / "sample"
     sample.write_sample(folder)

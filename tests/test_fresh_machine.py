@@ -19,7 +19,7 @@ from typing import NoReturn
 
 import pytest
 
-from pipeline import packages
+from pipeline.installation import packages
 
 PROJECT = Path(__file__).resolve().parents[1]
 # Of the README, what a newcomer reads first.

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from operations.terminal import Progress
+from cli.render.progress import Progress
 from pipeline import streams
 
 PROJECT = Path(__file__).resolve().parents[1]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from pipeline.packages import LOCKS
+from pipeline.installation.packages import LOCKS
 
 PROJECT = Path(__file__).resolve().parents[1]
 NOT_SOURCE = (".*", "outputs", "build", "dist", "*.egg-info", "__pycache__")

@@ -8,7 +8,7 @@ from typing import Any
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import Channel, component_spec, standard_artifacts
 
-from components import gates as declared_gates
+from components import quality_gates as declared_gates
 from components.blessing import executor
 
 

@@ -10,7 +10,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils
 
-from components import features, gates
+from components import features, quality_gates
 from components.blessing import judgement, measurement
 
 
@@ -35,14 +35,14 @@ class Executor(base_executor.BaseExecutor):
         }
         served = bool(input_dict.get("baseline_model") or exec_properties["is_served"])
         judged = judgement.judge(
-            gates.declared_from_json(exec_properties["gates"]),
+            quality_gates.declared_from_json(exec_properties["gates"]),
             measured["evaluation"],
             measured.get("robustness_evaluation"),
             served,
         )
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         path = os.path.join(blessing.uri, features.GATES_FILE)
-        io_utils.write_string_file(path, gates.judged_to_json(judged))
+        io_utils.write_string_file(path, quality_gates.judged_to_json(judged))
         _name_models(blessing, input_dict)
         _bless(blessing, bool(judged) and all(gate.passed for gate in judged))
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 
 from components.blessing.measurement import Measurement, Place, slice_of
-from components.gates import CHANGE, CORRUPTION, Gate, JudgedGate
+from components.quality_gates import CHANGE, CORRUPTION, Gate, JudgedGate
 
 
 class JudgementError(RuntimeError):

@@ -14,19 +14,19 @@ import zoneinfo
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from operations.lock import exclusive
 from operations.scheduling.clock import SystemClock, duration
 from operations.scheduling.plan import Policy, Target
 from operations.scheduling.timetable import Timetable
 from pipeline import config as configuration
-from pipeline import data as data_sets
 from pipeline import paths
+from pipeline.datasets import data as data_sets
 from pipeline.errors import ConfigurationError, LockHeldError, OutputError, StoreLockedError
 from pipeline.locations import Locations
+from pipeline.lock import exclusive
 
 if TYPE_CHECKING:
-    from operations.metrics import Metrics
-    from operations.notifications import Notifier
+    from operations.notifications.metrics import Metrics
+    from operations.notifications.notifying import Notifier
     from operations.scheduling.look import Seen
     from operations.scheduling.report import Report
     from operations.scheduling.runs import Runs
@@ -102,7 +102,7 @@ def install_unit(options: Options, arguments: Sequence[str], path: str | None) -
     Raises:
       UsageError: where the service would refuse to start, or the unit cannot be written.
     """
-    from operations.notifications import ADDRESSES_VARIABLE
+    from operations.notifications.notifying import ADDRESSES_VARIABLE
     from operations.scheduling.unit import Unit
 
     _check_unit(options, arguments)
@@ -220,21 +220,20 @@ def _scheduler(
 
 
 def _metrics(options: Options, pipeline: str) -> Metrics:
-    from operations import history
-    from operations.metrics import Metrics
-    from pipeline import records
+    from operations.notifications.metrics import Metrics
+    from pipeline.records import history, metadata
 
     metrics = Metrics(pipeline)
     if options.metrics_port is not None:
         metrics.serve(options.metrics_port)
         output_dir = options.target.output_dir
-        receipts = records.read_receipts(output_dir)
+        receipts = metadata.read_receipts(output_dir)
         metrics.restore([history.as_of_now(receipt, output_dir) for receipt in receipts])
     return metrics
 
 
 def _notifier(target: Target) -> Notifier:
-    from operations.notifications import Notifier
+    from operations.notifications.notifying import Notifier
 
     return Notifier.from_options(target.notify_file)
 

@@ -17,8 +17,8 @@ import sys
 import pydantic
 
 from operations.scheduling.plan import Target
-from pipeline import data as data_sets
 from pipeline import streams
+from pipeline.datasets import data as data_sets
 from pipeline.errors import DataError, PipelineError
 from pipeline.locations import write_whole
 
@@ -49,8 +49,8 @@ def look(target: Target) -> Seen:
     """
     folder = _found(target.data)
     # Here and not above: the scheduler reads the answer, and needs nothing else of it.
+    from cli.render.progress import Progress
     from operations import changes, run
-    from operations.terminal import Progress
 
     asked = {**dataclasses.asdict(target), "data": folder}
     # Who is told of it changes nothing.

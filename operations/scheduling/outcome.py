@@ -7,12 +7,11 @@ import pathlib
 import signal
 from typing import Any
 
-from operations import history
 from operations.receipts import FAILED, STOPPED
 from operations.scheduling.clock import duration
 from operations.scheduling.look import Seen
-from pipeline import records
 from pipeline.locations import Locations
+from pipeline.records import history, metadata
 
 # Exit codes of `run`.
 PUSHED_CODE, FAILED_CODE, USAGE_CODE, REFUSED_CODE, HELD_CODE, INTERRUPTED_CODE = 0, 1, 2, 3, 4, 130
@@ -76,7 +75,7 @@ def of_run(name: str, code: int, receipt: dict[str, Any] | None, log: pathlib.Pa
     if code in COMPLETED_CODES:
         return _completed(code, receipt)
     if code == FAILED_CODE and receipt and receipt["status"] == FAILED:
-        only_again = receipt["verdict"] == STOPPED or records.changed_command(receipt)
+        only_again = receipt["verdict"] == STOPPED or metadata.changed_command(receipt)
         return Ended(code, _failure(receipt), receipt, retry=not only_again)
     how = f"was killed by {_signal(-code)}" if code < 0 else f"ended with exit code {code}"
     return _broken(f"{name} {how}: {told}", receipt)

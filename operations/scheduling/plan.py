@@ -6,7 +6,8 @@ import dataclasses
 import pathlib
 
 from operations.scheduling.clock import duration
-from pipeline import config, data
+from pipeline import config
+from pipeline.datasets import data
 
 
 @dataclasses.dataclass(frozen=True)

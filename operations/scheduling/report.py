@@ -13,8 +13,8 @@ from operations.scheduling.outcome import INPUT, LATE_DATA, PUSHED_CODE, RUN, En
 from pipeline.locations import REVIEW_PAGE, Locations
 
 if TYPE_CHECKING:
-    from operations.metrics import Metrics
-    from operations.notifications import Notifier
+    from operations.notifications.metrics import Metrics
+    from operations.notifications.notifying import Notifier
 
 GOOD, DOUBTFUL, BAD = "green", "yellow", "red"
 # What alarms are called.

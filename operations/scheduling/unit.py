@@ -9,10 +9,10 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 
-from operations.metrics import ADDRESS_VARIABLE
-from operations.notifications import REVIEW_URL_VARIABLE
+from operations.notifications.metrics import ADDRESS_VARIABLE
+from operations.notifications.notifying import REVIEW_URL_VARIABLE
 from pipeline import paths
-from pipeline.data import DIRECTORY_VARIABLE
+from pipeline.datasets.data import DIRECTORY_VARIABLE
 from pipeline.errors import OutputError
 from pipeline.locations import write_whole
 

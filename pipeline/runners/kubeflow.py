@@ -19,7 +19,7 @@ from tfx.types import Artifact, standard_artifacts
 from tfx.utils import name_utils
 
 from components.kubeflow.component import ServedModel
-from pipeline.resources import Resources
+from pipeline.runners.resources import Resources
 
 _COMMAND = ["python", "-m", "components.kubeflow.entrypoint"]
 # What a compiled graph takes anew with each run, by the name of a parameter of its nodes.

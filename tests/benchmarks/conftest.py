@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import record, trainings
 from pipeline import config as configurations
-from pipeline import data as data_sets
+from pipeline.datasets import data as data_sets
 
 PROJECT = Path(__file__).resolve().parents[2]
 PER_CLASS = 12

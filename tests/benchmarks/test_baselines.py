@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import epoch_clock, idx_files, pipeline_cost, plain_script
 from pipeline import config as configurations
-from pipeline import records
+from pipeline.records import metadata
 
 PROJECT = Path(__file__).resolve().parents[2]
 FEW = ["training.epochs=2", "training.batch_size=20", "split.validation_per_class=3"]
@@ -79,12 +79,12 @@ def test_stock_tfx_trains_judges_and_pushes(folder_of_images, tmp_path):
     environment = {**os.environ, "PIP_NO_INDEX": "1"}
     ended = subprocess.run(command, cwd=PROJECT, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    store = records.open_store(tmp_path / "metadata.db")
+    store = metadata.open_store(tmp_path / "metadata.db")
     states = {
         execution.type.rpartition(".")[2]: execution.last_known_state
         for execution in store.get_executions()
     }
     assert len(states) == 9
-    assert set(states.values()) == {records.mlmd.Execution.COMPLETE}
+    assert set(states.values()) == {metadata.mlmd.Execution.COMPLETE}
     assert list(tmp_path.glob("serving/*/saved_model.pb"))
     assert epoch_clock.read(tmp_path) > 0

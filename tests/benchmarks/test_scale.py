@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from benchmarks import idx_files, processes, scale
 from pipeline import config as configurations
-from pipeline import data as data_sets
+from pipeline.datasets import data as data_sets
 from pipeline.errors import OutputError
 from pipeline.nodes import NODES
 

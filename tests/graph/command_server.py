@@ -26,10 +26,12 @@ def import_stack() -> None:
     """Imports what a run imports; its own import statements then find it there."""
     import tensorflow  # noqa: F401
 
-    from operations import baseline, run, summary, terminal  # noqa: F401
+    from cli.render import progress, runs  # noqa: F401
     from pipeline import dag  # noqa: F401
+    from pipeline.records import (
+        evaluation,  # noqa: F401
+    )
     from pipeline.runners import dag_runners, engine  # noqa: F401
-    from review import evaluation  # noqa: F401
 
 
 def run(request: dict) -> int:

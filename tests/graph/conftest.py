@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline import records
 from pipeline.nodes import NODES
+from pipeline.records import metadata
 
 
 def settings(**values):
@@ -83,7 +83,7 @@ def store_of():
     """The ML Metadata of a run's pipeline."""
 
     def open_store(run):
-        return records.open_store(run.root / "metadata.db")
+        return metadata.open_store(run.root / "metadata.db")
 
     return open_store
 
@@ -93,6 +93,6 @@ def nodes_of(store_of):
     """How ML Metadata says that the nodes of a run ended, by name."""
 
     def read(run):
-        return records.read_nodes(store_of(run), run.receipt["run_id"], list(NODES))
+        return metadata.read_nodes(store_of(run), run.receipt["run_id"], list(NODES))
 
     return read

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from components.pusher.versions import served_versions
-from pipeline import packages
+from pipeline.installation import packages
 from pipeline.nodes import NODES
 
 PROJECT = Path(__file__).resolve().parents[2]

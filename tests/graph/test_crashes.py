@@ -16,8 +16,8 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.pusher import versions
-from pipeline import records
 from pipeline.nodes import NODES
+from pipeline.records import metadata
 
 RUNNER = Path(__file__).resolve().parents[2] / "pipeline_runner.py"
 PIPELINE = "fashion-mnist-smoke"
@@ -108,7 +108,7 @@ def test_a_run_that_is_killed_in_every_node_is_resumed_to_the_same_model(
     cached = [node for node, how in receipt["nodes"].items() if how["cached"]]
     assert {"ExampleGen", "Transform", "Trainer"} <= set(cached)
 
-    store = records.open_store(root / "metadata.db")
+    store = metadata.open_store(root / "metadata.db")
     states = {execution.last_known_state for execution in store.get_executions()}
     assert mlmd.Execution.RUNNING not in states
     assert versions.served_versions(root / "serving") == [receipt["pushed_version"]]
@@ -124,7 +124,7 @@ def leftovers(root):
     """Files and folders that only a run at work needs."""
     finished = {
         str(execution.id)
-        for execution in records.open_store(root / "metadata.db").get_executions()
+        for execution in metadata.open_store(root / "metadata.db").get_executions()
         if execution.last_known_state in (mlmd.Execution.COMPLETE, mlmd.Execution.CACHED)
     }
     unfinished = [

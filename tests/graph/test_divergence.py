@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-SCHEMA = json.loads((PROJECT / "pipeline" / "receipt.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((PROJECT / "pipeline/records/receipt.schema.json").read_text(encoding="utf-8"))
 
 pytestmark = pytest.mark.slow
 

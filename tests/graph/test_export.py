@@ -183,7 +183,8 @@ with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         "predict_pixels"]
     old = session.run(signature.outputs["probabilities"].name,
                       {signature.inputs["pixels"].name: pixels})
-known = {"components", "pipeline", "tfx", "tensorflow_transform", "tfx_bsl", "apache_beam"}
+known = {"cli", "components", "operations", "pipeline", "review"}
+known |= {"tfx", "tensorflow_transform", "tfx_bsl", "apache_beam"}
 print(json.dumps([new.tolist(), old.tolist(), sorted(known & set(sys.modules))]))
 """
 

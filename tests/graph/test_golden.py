@@ -20,11 +20,13 @@ from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 from components.example_gen.idx import IdxPair
 from operations.compile import SCHEMA_IN_IMAGE
-from pipeline import config, dag, data, packages
+from pipeline import config, dag
+from pipeline.datasets import data
+from pipeline.installation import packages
 from pipeline.locations import Locations, RemoteLocations
 from pipeline.nodes import expected_nodes
-from pipeline.resources import Resources
 from pipeline.runners import dag_runners, kubeflow
+from pipeline.runners.resources import Resources
 
 PROJECT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_name("golden")

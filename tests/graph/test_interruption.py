@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline import records
+from pipeline.records import metadata
 
 RUNNER = Path(__file__).resolve().parents[2] / "pipeline_runner.py"
 PATIENCE_SECONDS = 180
@@ -103,7 +103,7 @@ def test_training_that_is_cut_short_goes_on(
         assert receipt["nodes"]["Evaluator"]["status"] == "not run"
         assert not (path.parent / "tmp").exists()
         assert "Traceback" not in errors.read_text()
-        assert running(records.open_store(path.parents[2] / "metadata.db")) == []
+        assert running(metadata.open_store(path.parents[2] / "metadata.db")) == []
 
     following = run_few(output_dir, *epochs)
     assert following.outcome.code == 0, following.outcome.errors

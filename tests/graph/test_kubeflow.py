@@ -22,7 +22,8 @@ from components.example_gen import idx
 from components.pusher import versions
 from operations import compile as compiling
 from operations.compile import SCHEMA_IN_IMAGE
-from pipeline import config, package_installers, packages
+from pipeline import config
+from pipeline.installation import package_installers, packages
 from pipeline.nodes import expected_nodes
 
 PROJECT = Path(__file__).resolve().parents[2]

@@ -6,16 +6,16 @@ import tensorflow as tf
 import tensorflow_transform as tft
 
 from components import transform
-from pipeline import records
 from pipeline.nodes import NODES
+from pipeline.records import metadata
 
 SHAPE = (28, 28, 1)
 
 
 @pytest.fixture(scope="module")
 def nodes(sample_run):
-    store = records.open_store(sample_run.root / "metadata.db")
-    return records.read_nodes(store, sample_run.receipt["run_id"], list(NODES))
+    store = metadata.open_store(sample_run.root / "metadata.db")
+    return metadata.read_nodes(store, sample_run.receipt["run_id"], list(NODES))
 
 
 @pytest.fixture(scope="module")

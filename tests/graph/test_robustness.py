@@ -9,11 +9,11 @@ import pytest
 
 from components import features
 from components.robustness import corruptions
-from pipeline import records
 from pipeline.nodes import NODES, expected_nodes
+from pipeline.records import metadata
 
 PROJECT = Path(__file__).resolve().parents[2]
-SCHEMA = json.loads((PROJECT / "pipeline" / "receipt.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((PROJECT / "pipeline/records/receipt.schema.json").read_text(encoding="utf-8"))
 ROBUST_NODES = list(expected_nodes(tuner=False, robustness=True))
 
 pytestmark = pytest.mark.slow
@@ -43,7 +43,7 @@ def ran(store_of):
     """How the nodes of a run ended, by name."""
 
     def read(run):
-        return records.read_nodes(store_of(run), run.receipt["run_id"], ROBUST_NODES)
+        return metadata.read_nodes(store_of(run), run.receipt["run_id"], ROBUST_NODES)
 
     return read
 
@@ -177,7 +177,7 @@ def test_without_gates_it_measures_and_refuses_nothing(few_run, run_few, asked, 
     assert len(run.receipt["robustness"]["scores"]) == len(corruptions.amounts())
     assert "accuracy under corruption" not in {gate["metric"] for gate in run.receipt["gates"]}
     nodes = ran(run)
-    assert nodes["Trainer"].status == records.CACHED
+    assert nodes["Trainer"].status == metadata.CACHED
     assert nodes["Blessing"].output("blessing").properties["blessed"] == 1
     # TFX's Evaluator does not decide without thresholds.
     assert "blessed" not in nodes["RobustnessEvaluator"].output("blessing").properties

@@ -14,7 +14,7 @@ from pipeline import precision
 from pipeline.nodes import NODES
 
 PROJECT = Path(__file__).resolve().parents[2]
-RECEIPT_SCHEMA = PROJECT / "pipeline" / "receipt.schema.json"
+RECEIPT_SCHEMA = PROJECT / "pipeline/records/receipt.schema.json"
 BINS = 15
 
 

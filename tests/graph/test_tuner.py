@@ -11,7 +11,7 @@ from components.tuner import search
 from pipeline.nodes import expected_nodes
 
 PROJECT = Path(__file__).resolve().parents[2]
-SCHEMA = json.loads((PROJECT / "pipeline" / "receipt.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((PROJECT / "pipeline/records/receipt.schema.json").read_text(encoding="utf-8"))
 NODES = list(expected_nodes(tuner=True, robustness=False))
 
 pytestmark = pytest.mark.slow

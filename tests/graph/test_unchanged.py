@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline import records
+from pipeline.records import metadata
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_where_something_changed_the_graph_is_run(command, outputs, tripwires, a
 def test_a_refusal_that_stands_is_a_refusal(command, outputs, sample_run, tripwires):
     (path,) = outputs.glob("*/runs/*/receipt.json")
     refused = {**sample_run.receipt, "verdict": "refused", "pushed_version": None}
-    records.write_receipt(path.parent, refused)
+    metadata.write_receipt(path.parent, refused)
     ended = command("run", "--data", "sample", "--output-dir", outputs, PYTHONPATH=tripwires)
     assert ended.code == 3, ended.errors
 
@@ -66,7 +66,7 @@ def test_an_interrupted_run_is_resumed_with_what_it_was_asked_for(
     # As if it had been killed right before its end.
     (path,) = outputs.glob("*/runs/*/receipt.json")
     killed = {**json.loads(path.read_text()), "status": "interrupted", "verdict": "none"}
-    records.write_receipt(path.parent, killed)
+    metadata.write_receipt(path.parent, killed)
 
     ended = quick_command("resume", "latest", "--output-dir", outputs, "--json")
     assert ended.code == 3, ended.errors

@@ -20,10 +20,11 @@ from hypothesis import strategies
 
 from components.example_gen.idx import IdxPair
 from components.image_schema import ImageSchema
-from pipeline import config, dag, data, fingerprint
+from pipeline import config, dag, fingerprint
+from pipeline.datasets import data
+from pipeline.installation.packages import Packages
 from pipeline.locations import Locations, RemoteLocations
 from pipeline.nodes import expected_nodes
-from pipeline.packages import Packages
 
 PROJECT = Path(__file__).resolve().parents[2]
 FILES = sorted(

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from pipeline import packages
+from pipeline.installation import packages
 
 PROJECT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((PROJECT / "notebooks").glob("*.ipynb"))

@@ -6,8 +6,10 @@ import shutil
 import pytest
 
 from components.pusher import versions
-from operations import changes, machine
-from pipeline import config, packages, records
+from operations import changes
+from pipeline import config, machine
+from pipeline.installation import packages
+from pipeline.records import metadata
 
 
 @pytest.fixture
@@ -18,7 +20,7 @@ def record(locations):
         receipt = {**receipt, **changed}
         folder = locations.runs / receipt["run_id"]
         folder.mkdir(parents=True)
-        records.write_receipt(folder, receipt)
+        metadata.write_receipt(folder, receipt)
         return receipt
 
     return write

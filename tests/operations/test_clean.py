@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.pusher import versions
-from operations import clean, lock, rollback
+from operations import clean, rollback
 from operations.clean import Policy
+from pipeline import lock
 from pipeline.errors import LockHeldError, OutputError, UnknownRunError, UsageError
 
 LAST = Policy(keep_last=1, older_than=None, keep_versions=None)

@@ -4,7 +4,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from operations import numbering
-from pipeline import records
+from pipeline.records import metadata
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def execute(locations):
 
     def put(count):
         locations.root.mkdir(parents=True, exist_ok=True)
-        store = records.open_store(locations.metadata)
+        store = metadata.open_store(locations.metadata)
         type_id = store.put_execution_type(mlmd.ExecutionType(name="Trainer"))
         return store.put_executions([mlmd.Execution(type_id=type_id) for _ in range(count)])
 

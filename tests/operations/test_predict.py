@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from operations import predict
-from pipeline import records
 from pipeline.errors import DataError, PathError, UnknownRunError
+from pipeline.records import metadata
 
 GRAY, COLOUR = (28, 28, 1), (32, 32, 3)
 
@@ -262,7 +262,7 @@ def test_the_pipeline_that_pushed_last_is_asked_whatever_the_clock_said(
         changes = {"pipeline": pipeline, "sequence": sequence, "pushed_version": version}
         folder = tmp_path / pipeline / "runs" / pushed_receipt["run_id"]
         folder.mkdir(parents=True)
-        records.write_receipt(folder, {**pushed_receipt, **changes})
+        metadata.write_receipt(folder, {**pushed_receipt, **changes})
     assert predict._newest_export(tmp_path, None) == newest
 
 

@@ -15,13 +15,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from operations import machine, receipts
+from operations import receipts
 from operations.run import exit_code, prepare
-from pipeline import records
+from pipeline import machine
 from pipeline.nodes import NODES
+from pipeline.records import metadata
 
 PROJECT = Path(__file__).resolve().parents[2]
-SCHEMA = json.loads((PROJECT / "pipeline" / "receipt.schema.json").read_text(encoding="utf-8"))
+SCHEMA = json.loads((PROJECT / "pipeline/records/receipt.schema.json").read_text(encoding="utf-8"))
 
 
 def check(receipt):
@@ -33,10 +34,10 @@ def check(receipt):
 def nodes(pushed=True, **others):
     """How the nodes of a run ended: all well, but for `others`."""
     found = {
-        name: records.NodeRecord(others.get(name, records.COMPLETE), 1.5, {}) for name in NODES
+        name: metadata.NodeRecord(others.get(name, metadata.COMPLETE), 1.5, {}) for name in NODES
     }
     properties = {"pushed": int(pushed)} | ({"pushed_version": "17"} if pushed else {})
-    artifact = records.ArtifactRecord(1, "/pushed", properties)
+    artifact = metadata.ArtifactRecord(1, "/pushed", properties)
     found["Pusher"].outputs["pushed_model"] = [artifact]
     return found
 
@@ -63,7 +64,7 @@ def test_the_receipt_says_what_a_run_is_made_of(receipt, prepared):
     digest = hashlib.sha256(content).hexdigest()
     files = receipt["code"]["files"]
     assert digest.startswith(files["components/transform.py"])
-    assert {"pipeline/dag.py", "operations/digests.py", "pipeline_runner.py"} <= set(files)
+    assert {"pipeline/dag.py", "pipeline/records/digests.py", "pipeline_runner.py"} <= set(files)
     assert not [path for path in files if path.startswith(("tests/", "benchmarks/", "."))]
     assert {"tensorflow", "keras", "tfx", "python", "glibc"} <= set(receipt["versions"])
 
@@ -130,7 +131,7 @@ def test_a_run_that_ended_well_was_pushed_or_refused(receipt, pushed, verdict, c
 
 
 def test_each_node_is_entered_with_its_time(receipt):
-    receipts.end(receipt, nodes(Transform=records.CACHED), None)
+    receipts.end(receipt, nodes(Transform=metadata.CACHED), None)
     assert list(receipt["nodes"]) == list(NODES)
     known = {"seconds": 1.5, "code_fingerprint": None}
     assert receipt["nodes"]["Transform"] == {"status": "cached", "cached": True, **known}
@@ -139,7 +140,7 @@ def test_each_node_is_entered_with_its_time(receipt):
 
 def test_a_node_that_raised_fails_the_run(receipt):
     error = ValueError("what happened")
-    ended = nodes(Trainer=records.FAILED, Evaluator=records.NOT_RUN, Pusher=records.NOT_RUN)
+    ended = nodes(Trainer=metadata.FAILED, Evaluator=metadata.NOT_RUN, Pusher=metadata.NOT_RUN)
     receipts.end(receipt, ended, error)
     check(receipt)
     assert (receipt["status"], receipt["verdict"]) == ("failed", "none")
@@ -151,7 +152,7 @@ def test_a_node_that_raised_fails_the_run(receipt):
     assert exit_code(receipt) == 1
 
 
-@pytest.mark.parametrize("status", [records.FAILED, records.INTERRUPTED, records.NOT_RUN])
+@pytest.mark.parametrize("status", [metadata.FAILED, metadata.INTERRUPTED, metadata.NOT_RUN])
 def test_an_error_that_was_swallowed_fails_the_run_all_the_same(receipt, status):
     receipts.end(receipt, nodes(Evaluator=status), None)
     check(receipt)
@@ -166,7 +167,7 @@ def test_a_run_without_nodes_did_not_complete(receipt):
 
 
 def test_what_the_data_gate_decides_is_a_stop(receipt):
-    ended = nodes(DataGate=records.FAILED, Trainer=records.NOT_RUN)
+    ended = nodes(DataGate=metadata.FAILED, Trainer=metadata.NOT_RUN)
     receipts.end(receipt, ended, DataGateStop("drift: the labels"))
     check(receipt)
     assert (receipt["status"], receipt["verdict"]) == ("failed", "stopped")
@@ -178,13 +179,13 @@ def test_what_the_data_gate_decides_is_a_stop(receipt):
 
 
 def test_a_data_gate_that_breaks_decides_nothing(receipt):
-    receipts.end(receipt, nodes(DataGate=records.FAILED), OSError("disk full"))
+    receipts.end(receipt, nodes(DataGate=metadata.FAILED), OSError("disk full"))
     assert receipt["verdict"] == "none"
     assert receipt["failure"]["node"] == "DataGate"
 
 
 def test_an_interrupted_run_stays_interrupted(receipt):
-    receipts.end(receipt, nodes(Trainer=records.INTERRUPTED), KeyboardInterrupt())
+    receipts.end(receipt, nodes(Trainer=metadata.INTERRUPTED), KeyboardInterrupt())
     check(receipt)
     assert (receipt["status"], receipt["verdict"]) == ("interrupted", "none")
     assert receipt["failure"] == {
@@ -206,7 +207,7 @@ def test_an_error_that_came_as_a_traceback_is_told_in_its_last_line(receipt):
 def test_what_has_to_be_changed_after_an_error_is_entered(receipt):
     error = RuntimeError("the loss became nan")
     error.changes = ["training.learning_rate=0.0006"]
-    receipts.end(receipt, nodes(Trainer=records.FAILED), error)
+    receipts.end(receipt, nodes(Trainer=metadata.FAILED), error)
     check(receipt)
     assert receipt["failure"]["changes"] == ["training.learning_rate=0.0006"]
 
@@ -228,7 +229,7 @@ def write_model(folder, weights, answers, file):
     with zipfile.ZipFile(folder / "model.keras", "w") as archive:
         archive.writestr("model.weights.h5", content.getvalue())
     np.savez(folder / "golden.npz", probabilities=answers)
-    return records.ArtifactRecord(1, str(folder), {})
+    return metadata.ArtifactRecord(1, str(folder), {})
 
 
 @pytest.fixture
@@ -281,15 +282,15 @@ def test_other_answers_are_another_artifact_of_the_same_weights(model_digests):
 
 def test_artifacts_of_a_node_that_failed_are_not_entered(receipt, tmp_path):
     (tmp_path / "model" / "Format-Serving").mkdir(parents=True)
-    ended = nodes(Trainer=records.FAILED)
-    artifact = records.ArtifactRecord(1, str(tmp_path / "model"), {})
+    ended = nodes(Trainer=metadata.FAILED)
+    artifact = metadata.ArtifactRecord(1, str(tmp_path / "model"), {})
     ended["Trainer"].outputs["model"] = [artifact]
     receipts.add_artifacts(receipt, ended)
     assert receipt["digests"] == {}
     assert receipt["model_digest"] is None
 
 
-def predicted(folder, status=records.COMPLETE):
+def predicted(folder, status=metadata.COMPLETE):
     """A run whose answers, in `folder`, are all as sure as 0.8, and three in four of them right."""
     columns = {
         "label": pa.array([0, 0, 0, 1]),
@@ -298,7 +299,7 @@ def predicted(folder, status=records.COMPLETE):
     described = {"class_names": json.dumps(["bag", "shoe"])}
     pq.write_table(pa.table(columns, metadata=described), folder / "predictions.parquet")
     found = nodes(Predictions=status)
-    found["Predictions"].outputs["predictions"] = [records.ArtifactRecord(1, str(folder), {})]
+    found["Predictions"].outputs["predictions"] = [metadata.ArtifactRecord(1, str(folder), {})]
     return found
 
 
@@ -312,7 +313,7 @@ def test_the_calibration_errors_are_those_of_the_answers(receipt, tmp_path):
 
 
 def test_without_answers_the_calibration_errors_are_not_known(receipt, tmp_path):
-    receipts.add_calibration(receipt, predicted(tmp_path, records.FAILED))
+    receipts.add_calibration(receipt, predicted(tmp_path, metadata.FAILED))
     receipts.add_calibration(receipt, nodes())
     check(receipt)
     assert set(receipt["calibration"].values()) == {None}

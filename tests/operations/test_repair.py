@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from components.pusher import versions
-from operations import baseline, clean, lineage, lock, repair, review
+from operations import clean, lineage, pages, repair
 from operations.clean import Policy
-from pipeline import records, stores
+from pipeline import lock
 from pipeline.errors import LockHeldError, OutputError, StoreError, StoreLockedError
+from pipeline.records import baseline, metadata, stores
 
 
 @pytest.fixture
@@ -56,8 +57,8 @@ COMMANDS = {
         None,
         output_dir,
     ),
-    "review": lambda output_dir: review.main("latest", output_dir, False),
-    "compare": lambda output_dir: review.compare(
+    "review": lambda output_dir: pages.main("latest", output_dir, False),
+    "compare": lambda output_dir: pages.compare(
         "20260101-120000", "20260102-120000", output_dir, True
     ),
 }
@@ -83,14 +84,14 @@ def test_a_damaged_store_is_moved_aside_and_a_new_one_takes_its_place(
     del after[damaged]
     # Receipts, artifacts and what is served; beside them, at most a copy of what is served.
     assert before.items() <= after.items()
-    records.check_store(damaged, writing=True)
+    metadata.check_store(damaged, writing=True)
     clean.main(Policy(1, None, None), None, output_dir, False, True)
 
 
 def test_the_new_store_knows_the_served_model(damaged, repaired, locations):
     served = max(versions.served_versions(locations.serving))
     repaired()
-    store = records.open_store(locations.metadata)
+    store = metadata.open_store(locations.metadata)
     context = store.get_context_by_type_and_name("pipeline", "clothes")
     latest = Path(baseline.blessed_models(store, context.id).latest().uri)
     digest = versions.content_digest(locations.serving / str(served))
@@ -180,7 +181,7 @@ def test_receipts_of_runs_that_were_cut_off_are_completed(past, repaired, locati
     assert repaired(dry_run=True)["completed_runs"] == ["20260101-120000"]
     assert repaired()["completed_runs"] == ["20260101-120000"]
     assert repaired()["completed_runs"] == []
-    (receipt,) = records.read_receipts(locations.root.parent)
+    (receipt,) = metadata.read_receipts(locations.root.parent)
     assert "ended without its receipt" in receipt["failure"]["message"]
     assert receipt["nodes"]["Trainer"]["status"] == "complete"
     assert receipt["nodes"]["Pusher"]["status"] == "not run"

@@ -6,8 +6,8 @@ import datetime
 import pytest
 
 from operations import receipts, resume
-from pipeline import records
 from pipeline.errors import ConfigurationError
+from pipeline.records import metadata
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def written(receipt, locations):
     def write(**changes):
         folder = locations.runs / receipt["run_id"]
         folder.mkdir(parents=True)
-        records.write_receipt(folder, {**receipt, **changes})
+        metadata.write_receipt(folder, {**receipt, **changes})
         return locations.root.parent
 
     return write

@@ -9,8 +9,10 @@ import sys
 import pytest
 
 from components.pusher import versions
-from operations import baseline, lock, rollback
+from operations import rollback
+from pipeline import lock
 from pipeline.errors import LockHeldError, OutputError, UnknownRunError, UsageError
+from pipeline.records import baseline
 
 
 @pytest.fixture(autouse=True)

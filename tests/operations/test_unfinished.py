@@ -5,10 +5,10 @@ import json
 import pytest
 
 from operations import run, unfinished
-from operations.notifications import Notifier
+from operations.notifications.notifying import Notifier
 from operations.run import exit_code
-from pipeline import records
 from pipeline.errors import StorageError
+from pipeline.records import metadata
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_what_failed_stands_first_where_the_store_was_damaged_meanwhile(run_with
     message = receipt["failure"]["message"]
     assert message.startswith(told[0]) or told[0] in message
     assert all(words in message for words in (*told, "is damaged"))
-    assert records.read_receipts(locations.root.parent) == [receipt]
+    assert metadata.read_receipts(locations.root.parent) == [receipt]
 
 
 def test_a_version_that_was_published_by_then_is_named(run_with, locations):
@@ -69,14 +69,14 @@ def test_a_run_that_was_interrupted_while_it_was_concluded_is_interrupted(
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(records, "open_store", interrupt)
+    monkeypatch.setattr(metadata, "open_store", interrupt)
     receipt = run_with(lambda: spoil(locations))
     assert (receipt["status"], exit_code(receipt)) == ("interrupted", 130)
 
 
 def test_what_could_not_be_written_the_next_run_completes(run_with, locations, monkeypatch):
     """Where the disk is full at the end, say."""
-    whole = records.write_receipt
+    whole = metadata.write_receipt
 
     def full(folder, receipt):
         if receipt["failure"]:
@@ -87,13 +87,13 @@ def test_what_could_not_be_written_the_next_run_completes(run_with, locations, m
         raise ValueError("a drive is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(records, "write_receipt", full)
+        patch.setattr(metadata, "write_receipt", full)
         with pytest.raises(StorageError, match="a drive is gone; its receipt cannot be written"):
             run_with(fail)
-    (left,) = records.read_receipts(locations.root.parent)
-    assert records.is_unfinished(left)
+    (left,) = metadata.read_receipts(locations.root.parent)
+    assert metadata.is_unfinished(left)
     run_with(fail)
-    first, second = records.read_receipts(locations.root.parent)
+    first, second = metadata.read_receipts(locations.root.parent)
     assert first["run_id"] == left["run_id"]
     assert first["failure"]["message"] == "the run was cut off: it ended without its receipt"
     assert (first["status"], first["seconds"]) == ("interrupted", None)
@@ -113,18 +113,18 @@ def test_ml_metadata_tells_how_a_run_ended(receipt, locations, end, monkeypatch)
     trainer, status, node, told = LEFT[end]
 
     def read(store, run_id, names):
-        others = records.NodeRecord("complete", 1.0, {})
+        others = metadata.NodeRecord("complete", 1.0, {})
         return {
-            n: records.NodeRecord(trainer, 1.0, {}) if n == "Trainer" else others for n in names
+            n: metadata.NodeRecord(trainer, 1.0, {}) if n == "Trainer" else others for n in names
         }
 
     (locations.runs / receipt["run_id"]).mkdir(parents=True)
-    records.write_receipt(locations.runs / receipt["run_id"], receipt)
-    records.open_store(locations.metadata)
-    monkeypatch.setattr(records, "read_nodes", read)
+    metadata.write_receipt(locations.runs / receipt["run_id"], receipt)
+    metadata.open_store(locations.metadata)
+    monkeypatch.setattr(metadata, "read_nodes", read)
     assert unfinished.complete(locations) == [receipt["run_id"]]
     assert unfinished.complete(locations) == []
-    (found,) = records.read_receipts(locations.root.parent)
+    (found,) = metadata.read_receipts(locations.root.parent)
     assert (found["status"], found["verdict"], found["failure"]["node"]) == (status, "none", node)
     assert told in found["failure"]["message"]
     assert found["nodes"]["Trainer"]["status"] == trainer
@@ -132,11 +132,11 @@ def test_ml_metadata_tells_how_a_run_ended(receipt, locations, end, monkeypatch)
 
 def test_a_receipt_that_cannot_be_completed_hinders_nobody(receipt, locations, full_disk, caplog):
     (locations.runs / receipt["run_id"]).mkdir(parents=True)
-    records.write_receipt(locations.runs / receipt["run_id"], receipt)
+    metadata.write_receipt(locations.runs / receipt["run_id"], receipt)
     with full_disk():
         assert unfinished.complete(locations) == []
     assert "cannot be completed" in caplog.text
-    (found,) = records.read_receipts(locations.root.parent)
+    (found,) = metadata.read_receipts(locations.root.parent)
     assert found == json.loads(json.dumps(receipt))
 
 
@@ -155,7 +155,7 @@ def test_after_a_run_under_a_clock_set_to_the_future_the_next_is_the_latest(
         assert run_with(lambda: None)["run_id"] == "20990101-000000"
     later = run_with(lambda: None)
     assert later["run_id"] < "20990101-000000"
-    assert records.find_receipt(locations.root.parent, "latest") == later
+    assert metadata.find_receipt(locations.root.parent, "latest") == later
     assert later["sequence"] == 2
 
 

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from operations import verify
-from operations.notifications import ADDRESSES_VARIABLE
-from pipeline import records
+from operations.notifications.notifying import ADDRESSES_VARIABLE
 from pipeline.errors import ConfigurationError, LockHeldError
 from pipeline.nodes import NODES
+from pipeline.records import metadata
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_the_source_files_that_differ_are_named_and_the_first_node_that_runs_the
     ]
 
 
-@pytest.mark.parametrize("path", ["operations/digests.py", "pipeline_runner.py"])
+@pytest.mark.parametrize("path", ["pipeline/records/digests.py", "pipeline_runner.py"])
 def test_an_edit_outside_of_what_a_graph_computes_is_named_too(receipts, path):
     """What digests artifacts, or sets up a run, may make two runs differ all the same."""
     receipt, again = receipts
@@ -165,7 +165,7 @@ def verified(receipts, locations, progress, monkeypatch):
     receipt, again = receipts
     folder = locations.runs / receipt["run_id"]
     folder.mkdir(parents=True)
-    records.write_receipt(folder, receipt)
+    metadata.write_receipt(folder, receipt)
     output_dir = locations.root.parent
 
     def verify_with(repeat, as_json=True):
@@ -182,7 +182,7 @@ def verified(receipts, locations, progress, monkeypatch):
 def test_a_run_that_is_not_complete_says_how_to_go_on(locations, receipt, progress):
     folder = locations.runs / receipt["run_id"]
     folder.mkdir(parents=True)
-    records.write_receipt(folder, receipt)
+    metadata.write_receipt(folder, receipt)
     output_dir = locations.root.parent
     command = f"python3 pipeline_runner.py resume {receipt['run_id']} --output-dir {output_dir}"
     with pytest.raises(ConfigurationError, match="is interrupted; expected a complete") as caught:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import fingerprint
-from pipeline.packages import Packages
+from pipeline.installation.packages import Packages
 
 PROJECT = Path(__file__).resolve().parents[2]
 LIBRARIES = Packages("3.12", "glibc-2.39.txt", "a" * 64)

@@ -26,10 +26,12 @@ from components.example_gen.idx import IdxPair
 from components.image_schema import ImageSchema
 from operations import receipts
 from operations.run import Prepared, Request
-from pipeline import config, records, sample
-from pipeline.data import DataSet
+from pipeline import config
+from pipeline.datasets import sample
+from pipeline.datasets.data import DataSet
 from pipeline.locations import Locations
 from pipeline.nodes import NODES
+from pipeline.records import metadata
 from review.artifacts import FinishedRun
 from review.collect import collect
 from review.summary import Sheet, Summary, write_summary
@@ -66,7 +68,7 @@ class MadeRun:
     folder: Path
     runs_folder: Path
     receipt: dict[str, Any]
-    nodes: dict[str, records.NodeRecord]
+    nodes: dict[str, metadata.NodeRecord]
     images: np.ndarray
     labels: np.ndarray
     candidate: np.ndarray
@@ -159,9 +161,9 @@ class MadeRun:
         """Makes it a run that failed in a node: nothing after it ran."""
         names = list(self.receipt["nodes"])
         for name in names[names.index(node) :]:
-            status = records.FAILED if name == node else records.NOT_RUN
+            status = metadata.FAILED if name == node else metadata.NOT_RUN
             self.receipt["nodes"][name] |= {"status": status}
-            self.nodes[name] = records.NodeRecord(status, 0.0, {})
+            self.nodes[name] = metadata.NodeRecord(status, 0.0, {})
         untouched = ("test_accuracy", "test_count", "cross_entropy", "top_2_accuracy")
         self.receipt |= dict.fromkeys((*untouched, "pushed_version"))
         self.receipt |= {"confusion": [], "per_class": {}, "macro_avg": {}, "weighted_avg": {}}
@@ -302,9 +304,9 @@ def add_robustness(made: MadeRun) -> None:
     made.nodes["Corruption"] = _node("Corruption", made.folder, "examples")
 
 
-def _node(name: str, folder: Path, *keys: str) -> records.NodeRecord:
-    outputs = {key: [records.ArtifactRecord(1, str(folder / f"{name}.{key}"), {})] for key in keys}
-    return records.NodeRecord(records.COMPLETE, 1.5, outputs)
+def _node(name: str, folder: Path, *keys: str) -> metadata.NodeRecord:
+    outputs = {key: [metadata.ArtifactRecord(1, str(folder / f"{name}.{key}"), {})] for key in keys}
+    return metadata.NodeRecord(metadata.COMPLETE, 1.5, outputs)
 
 
 _OUTPUTS = {
@@ -380,14 +382,14 @@ def build_run(
         folder / "artifacts" / run_id,
         locations.runs,
         _receipt(run_id, locations),
-        {name: records.NodeRecord(records.COMPLETE, 1.5, {}) for name in NODES},
+        {name: metadata.NodeRecord(metadata.COMPLETE, 1.5, {}) for name in NODES},
         images[..., np.newaxis],
         labels,
         softened(2 * scores),
         softened(2 * before) if served else None,
     )
     made.nodes |= {name: _node(name, made.folder, key) for name, key in _OUTPUTS.items()}
-    ended = {"status": records.COMPLETE, "seconds": 1.5, "cached": False, "code_fingerprint": None}
+    ended = {"status": metadata.COMPLETE, "seconds": 1.5, "cached": False, "code_fingerprint": None}
     made.receipt |= {"nodes": {name: dict(ended) for name in NODES}}
     made.receipt |= {"status": "completed", "seconds": 61.5}
     made.evaluate()

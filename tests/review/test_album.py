@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from review.album import Album, image_sheet
-from review.predictions import read_predictions
+from review.answers import read_predictions
 
 
 @given(

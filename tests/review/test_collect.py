@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 from components import features
-from pipeline import records
+from pipeline.records import metadata
 
 ANSWERED = {"calibration", "suspects", "inside", "comparison"}
 PREDICTED = {"sheet", *ANSWERED}
@@ -114,7 +114,7 @@ def test_a_folder_in_the_place_of_a_file_is_no_file(made_run):
 
 
 def test_what_ml_metadata_no_longer_knows_is_missing(made_run):
-    made_run.nodes = {name: records.NodeRecord(records.NOT_RUN, 0, {}) for name in made_run.nodes}
+    made_run.nodes = {name: metadata.NodeRecord(metadata.NOT_RUN, 0, {}) for name in made_run.nodes}
     summary = made_run.collect()
     assert missing(summary) == {"data", "training"} | PREDICTED | UNASKED
     assert summary.missing["training"] == (
@@ -125,7 +125,7 @@ def test_what_ml_metadata_no_longer_knows_is_missing(made_run):
 
 def test_a_run_from_before_there_were_predictions(made_run):
     del made_run.receipt["nodes"]["Predictions"], made_run.receipt["robustness"]
-    made_run.nodes["Predictions"] = records.NodeRecord(records.NOT_RUN, 0, {})
+    made_run.nodes["Predictions"] = metadata.NodeRecord(metadata.NOT_RUN, 0, {})
     summary = made_run.collect()
     assert missing(summary) == PREDICTED | UNASKED
     assert "from before there was a node Predictions" in summary.missing["calibration"]
@@ -152,7 +152,7 @@ def test_a_run_that_failed_tells_what_it_came_to(made_run, node, also, told):
 def test_what_a_node_left_that_failed_is_not_read(made_run):
     outputs = made_run.nodes["Trainer"].outputs
     made_run.end_in("Trainer", "disk full")
-    made_run.nodes["Trainer"] = records.NodeRecord(records.FAILED, 1.0, outputs)
+    made_run.nodes["Trainer"] = metadata.NodeRecord(metadata.FAILED, 1.0, outputs)
     summary = made_run.collect()
     assert summary.training is None
     assert summary.missing["training"] == "Trainer failed, so there is nothing of it to show."
@@ -194,7 +194,7 @@ def test_a_run_that_was_killed_before_anything_was_recorded(made_run):
 
 def test_a_killed_run_shows_what_ml_metadata_has_of_it(made_run):
     made_run.end_in("Evaluator", "")
-    made_run.nodes["Evaluator"] = records.NodeRecord(records.INTERRUPTED, 1.0, {})
+    made_run.nodes["Evaluator"] = metadata.NodeRecord(metadata.INTERRUPTED, 1.0, {})
     made_run.receipt |= {"status": "interrupted", "failure": None, "nodes": {}, "seconds": None}
     summary = made_run.collect()
     assert missing(summary) == {*EVALUATED, *PREDICTED} | UNASKED
@@ -205,7 +205,7 @@ def test_a_killed_run_shows_what_ml_metadata_has_of_it(made_run):
 
 def test_robustness_that_was_asked_for_and_failed_says_so(made_run):
     made_run.receipt["config"]["robustness"] = {"enabled": True}
-    made_run.receipt["nodes"]["RobustnessEvaluator"] = {"status": records.FAILED}
+    made_run.receipt["nodes"]["RobustnessEvaluator"] = {"status": metadata.FAILED}
     made_run.receipt["nodes"]["RobustnessEvaluator"] |= {"seconds": 1.0, "cached": False}
     reason = made_run.collect().missing["robustness"]
     assert reason == "RobustnessEvaluator failed, so there is nothing of it to show."
@@ -254,5 +254,5 @@ def test_collecting_needs_neither_tensorflow_nor_tfx():
 def test_the_receipts_of_made_up_runs_are_of_the_form_of_real_ones(made_run, making):
     """Or the tests would prove something of runs that do not exist."""
     making.add_robustness(made_run)
-    schema = json.loads((making.project / "pipeline" / "receipt.schema.json").read_text())
+    schema = json.loads((making.project / "pipeline/records/receipt.schema.json").read_text())
     jsonschema.Draft202012Validator(schema).validate(made_run.receipt)

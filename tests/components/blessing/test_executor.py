@@ -24,7 +24,7 @@ from tfx.types import artifact_utils, standard_artifacts
 
 import components.evaluation_metrics  # noqa: F401  registers the metric that the gates name
 from components import features
-from components import gates as gate_types
+from components import quality_gates as gate_types
 from components.blessing import measurement
 from components.blessing.executor import Executor
 from components.blessing.judgement import JudgementError

@@ -17,8 +17,8 @@ from operations.scheduling.service import Service
 from operations.scheduling.state import read_state
 from operations.scheduling.timetable import Timetable
 from operations.scheduling.work import Work
-from pipeline import records
 from pipeline.locations import Locations
+from pipeline.records import metadata
 
 BEGIN = datetime.datetime(2026, 11, 23, 2, 30, tzinfo=datetime.UTC)
 # Later than any run here begins, as the version of one that pushed is.
@@ -161,7 +161,7 @@ class Commands:
 
         def write(code):
             receipt = {
-                "schema_version": records.SCHEMA_VERSION,
+                "schema_version": metadata.SCHEMA_VERSION,
                 "sequence": len(self.begun),
                 "attempt": self.attempt,
                 "served_before": 17,

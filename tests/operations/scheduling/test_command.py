@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import pipeline_runner
-from operations.lock import exclusive
+from pipeline.lock import exclusive
 
 RUNNER = Path(pipeline_runner.__file__)
 SAMPLE_PIPELINE = "fashion-mnist-sample-smoke"

@@ -21,9 +21,9 @@ PATIENCE_SECONDS = 60
 CRON = "0 0 1 1 *"
 SERVICE = """
 import json, pathlib, sys
-from operations.lock import exclusive
-from operations.metrics import Metrics
-from operations.notifications import Notifier
+from pipeline.lock import exclusive
+from operations.notifications.metrics import Metrics
+from operations.notifications.notifying import Notifier
 from operations.scheduling.child import ProcessGroup
 from operations.scheduling.clock import SystemClock
 from operations.scheduling.plan import Policy

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.sample import draw_sample
+from pipeline.datasets.sample import draw_sample
 from review import summary
 from review.page import charts_of, render
 from review.statistics import proportion

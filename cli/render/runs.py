@@ -1,0 +1,303 @@
+"""Prints runs: their list, and one of them whole."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import sys
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from components.pusher import versions
+from operations.receipts import COMPLETED, PUSHED, REFUSED, STOPPED, command_to_go_on
+from pipeline import config
+from pipeline.locations import LOG_FILE, REVIEW_PAGE
+from pipeline.records.history import RUNNING
+from review.summary import (
+    Comparison,
+    Gate,
+    Interval,
+    Report,
+    RunComparison,
+    Summary,
+    Verdict,
+    stored_summary,
+)
+
+_STYLES = {PUSHED: "bold green", REFUSED: "bold yellow", STOPPED: "bold red"}
+
+
+def print_receipt(receipt: dict[str, Any], output_dir: pathlib.Path, as_json: bool) -> None:
+    """Prints one run as its review has it, verdict first; or its receipt as JSON."""
+    if as_json:
+        print(json.dumps(receipt, indent=1))
+        return
+    if receipt["status"] == RUNNING:
+        log = output_dir / receipt["pipeline"] / "runs" / receipt["run_id"] / LOG_FILE
+        print(f"Run {receipt['run_id']} is at work since {receipt['began']}.\nLog  {log}")
+        return
+    console = make_console()
+    found = _review(receipt, output_dir)
+    _print_verdict(console, found.verdict, receipt["verdict"])
+    if found.gates:
+        console.print(_gate_table(found.gates))
+    if found.report:
+        console.print(_class_table(found.report))
+    console.print(_node_table(receipt))
+    _print_places(console, receipt, output_dir)
+
+
+def _review(receipt: dict[str, Any], output_dir: pathlib.Path) -> Summary:
+    """The review as stored; else as far as the receipt alone goes."""
+    runs = output_dir / receipt["pipeline"] / "runs"
+    stored = stored_summary(runs / receipt["run_id"])
+    if stored:
+        return stored
+    # Here and not above: it imports SciPy, and most runs have their review.
+    from review.collect import collect
+
+    return collect(receipt, {}, [], runs)
+
+
+def print_comparison(found: RunComparison, path: pathlib.Path | None, as_json: bool) -> None:
+    """Prints how two runs compare, and where their page is, if any; or the comparison as JSON."""
+    if as_json:
+        # In ASCII, as all JSON that is printed: no terminal can change it.
+        print(json.dumps(json.loads(found.model_dump_json()), indent=1))
+        return
+    console = make_console()
+    console.print(_sides_table(found))
+    if found.comparison:
+        console.print(f"\n{_paired(found.comparison)}", highlight=False)
+        console.print(_changes_table(found.comparison))
+    else:
+        console.print(f"\n{escape(found.missing or '')}", highlight=False)
+    if found.parameters or found.facts:
+        console.print(_differences_table(found))
+    if path:
+        console.print(f"Page      {path}", soft_wrap=True, highlight=False, markup=False)
+
+
+def print_runs(receipts: list[dict[str, Any]], served: dict[str, int], as_json: bool) -> None:
+    """Prints the list of runs, newest first.
+
+    Args:
+      receipts: of the runs, oldest first.
+      served: the version that each pipeline serves now, by its name.
+      as_json: whether to print the receipts as JSON.
+    """
+    if as_json:
+        print(json.dumps(receipts[::-1], indent=1))
+        return
+    if not receipts:
+        print("No runs yet, or none that fits. Start one with: python3 pipeline_runner.py run")
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("run", "pipeline", "status", "verdict", "accuracy", "time", "version", ""):
+        right = heading in ("accuracy", "time")
+        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    for receipt in reversed(receipts):
+        is_served = served.get(receipt["pipeline"], 0) == receipt["pushed_version"]
+        table.add_row(*_run_row(receipt), "served" if is_served else "")
+    console = make_console()
+    console.print(table)
+    # What a rollback published is the version of no run.
+    shown = {(receipt["pipeline"], receipt["pushed_version"]) for receipt in receipts}
+    for name in sorted({pipeline for pipeline, _ in shown} & set(served)):
+        if (name, served[name]) not in shown:
+            line = f"{name} serves version {served[name]}: `lineage {served[name]}` tells of it."
+            console.print(line, soft_wrap=True, highlight=False, markup=False)
+
+
+def print_keys(as_json: bool) -> None:
+    """Prints every key that `run --set` takes, with its default and what it is."""
+    defaults = config.load("default").model_dump(mode="json")
+    found = {key: (_value(defaults, key), text) for key, text in config.known_keys().items()}
+    if as_json:
+        values = {key: {"default": value, "about": text} for key, (value, text) in found.items()}
+        print(json.dumps(values, indent=1))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("key", "default", "about"):
+        table.add_column(heading)
+    for key, (value, text) in found.items():
+        table.add_row(key, json.dumps(value), text)
+    make_console().print(table)
+
+
+def make_console() -> Console:
+    """Where tables go: as wide as the terminal, or as their lines are long."""
+    # Where no terminal sets the width, lines are as long as they are: programs cut them themselves.
+    # No emoji: a colon in a path or in the name of a class begins none.
+    return Console(width=None if sys.stdout.isatty() else 200, emoji=False)
+
+
+def _value(values: dict[str, Any], key: str) -> Any:
+    for part in key.split("."):
+        values = values[part]
+    return values
+
+
+def _print_verdict(console: Console, verdict: Verdict, outcome: str) -> None:
+    console.print(f"\n[bold]{escape(verdict.headline)}[/]", style=_STYLES.get(outcome))
+    if verdict.accuracy and verdict.worst_class:
+        accuracy, worst = verdict.accuracy, verdict.worst_class
+        console.print(
+            f"Test accuracy {accuracy.value:.4f} ({_range(accuracy.interval)}) on "
+            f"{accuracy.total:,} images; weakest class {escape(worst.name)}, recall "
+            f"{worst.recall.value:.3f} ({_range(worst.recall.interval, 3)})",
+            soft_wrap=True,
+            highlight=False,
+        )
+    for line in verdict.reasons:
+        console.print(f"  {escape(line)}", soft_wrap=True, highlight=False)
+    console.print(escape(verdict.advice), soft_wrap=True, highlight=False)
+
+
+def _range(interval: Interval, decimals: int = 4) -> str:
+    return f"{interval.low:.{decimals}f} to {interval.high:.{decimals}f}"
+
+
+def _gate_table(gates: list[Gate]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("gate")
+    table.add_column("of")
+    for heading in ("value", "95 % interval", "least", "margin"):
+        table.add_column(heading, justify="right")
+    table.add_column("")
+    for gate in sorted(gates, key=lambda gate: gate.passed):
+        outcome = "passed" if gate.passed else "[bold yellow]refused[/]"
+        table.add_row(
+            gate.metric,
+            escape(gate.slice),
+            "not measured" if gate.value is None else f"{gate.value:.4f}",
+            _range(gate.interval) if gate.interval else "",
+            f"{gate.threshold:.4f}",
+            "" if gate.margin is None else f"{gate.margin:+.4f}",
+            f"{outcome}, within the noise" if gate.noise else outcome,
+        )
+    return table
+
+
+def _class_table(report: Report) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("class")
+    for heading in ("precision", "recall", "f1", "support"):
+        table.add_column(heading, justify="right")
+    for row in report.classes:
+        values = (row.precision.value, row.recall.value, row.f1.value)
+        table.add_row(escape(row.name), *(f"{value:.3f}" for value in values), f"{row.support:,}")
+    for mean in report.averages:
+        values = (mean.precision, mean.recall, mean.f1)
+        table.add_row(escape(mean.name), *(f"{value:.3f}" for value in values), f"{mean.support:,}")
+    return table
+
+
+def _sides_table(found: RunComparison) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("", "run", "pipeline", "verdict", "accuracy", "95 % interval"):
+        table.add_column(heading, no_wrap=True)
+    for side, run, accuracy in zip(
+        "AB", (found.first, found.second), found.accuracies, strict=True
+    ):
+        table.add_row(
+            side,
+            run.id,
+            escape(run.pipeline),
+            run.verdict,
+            f"{accuracy.value:.4f}" if accuracy else "",
+            _range(accuracy.interval) if accuracy else "",
+        )
+    return table
+
+
+def _paired(comparison: Comparison) -> str:
+    change = comparison.change
+    return (
+        f"B against A on the same {comparison.candidate.total:,} images: accuracy "
+        f"{change.value:+.4f} ({change.interval.low:+.4f} to {change.interval.high:+.4f}), "
+        f"{comparison.only_candidate:,} images newly fixed, {comparison.only_baseline:,} newly "
+        f"broken, McNemar p {comparison.p_value:.3g}"
+    )
+
+
+def _changes_table(comparison: Comparison) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("class")
+    for heading in ("recall A", "recall B", "change", "newly fixed", "newly broken"):
+        table.add_column(heading, justify="right")
+    for entry in comparison.classes:
+        table.add_row(
+            escape(entry.name),
+            f"{entry.baseline.value:.3f}",
+            f"{entry.candidate.value:.3f}",
+            f"{entry.change.value:+.3f}",
+            str(entry.newly_fixed),
+            str(entry.newly_broken),
+        )
+    return table
+
+
+def _differences_table(found: RunComparison) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("differs", "A", "B"):
+        table.add_column(heading, overflow="fold")
+    for name, (one, other) in {**found.facts, **found.parameters}.items():
+        table.add_row(escape(name), escape(one), escape(other))
+    return table
+
+
+def _node_table(receipt: dict[str, Any]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("node")
+    table.add_column("status")
+    table.add_column("seconds", justify="right")
+    for name, node in receipt["nodes"].items():
+        table.add_row(name, node["status"], f"{node['seconds']:.1f}")
+    return table
+
+
+def _print_places(console: Console, receipt: dict[str, Any], output_dir: pathlib.Path) -> None:
+    root = output_dir / receipt["pipeline"]
+    folder = root / "runs" / receipt["run_id"]
+    lines = [f"Results   {folder}"]
+    if (folder / REVIEW_PAGE).exists():
+        lines.append(f"Review    {folder / REVIEW_PAGE}")
+    if receipt["verdict"] == PUSHED:
+        lines.append(f"Pushed    {_pushed_place(root / 'serving', receipt['pushed_version'])}")
+    if receipt["status"] != COMPLETED:
+        lines.append(f"Log       {folder / LOG_FILE}")
+        lines.append(
+            f"Go on     {command_to_go_on(receipt, output_dir)} (what is complete is not run again)"
+        )
+    console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+
+
+def _pushed_place(serving: pathlib.Path, version: int) -> str:
+    """Where the version of a run lies or lay, and whether it is what is served."""
+    served = versions.served_versions(serving)
+    if version not in served:
+        standing = "removed since"
+    elif version == served[-1]:
+        standing = "served now"
+    else:
+        standing = f"version {served[-1]} is served now"
+    return f"{serving / str(version)} ({standing})"
+
+
+def _run_row(receipt: dict[str, Any]) -> list[str]:
+    accuracy, seconds = receipt["test_accuracy"], receipt["seconds"]
+    verdict = receipt["verdict"]
+    style = _STYLES.get(verdict, "dim").removeprefix("bold ")
+    return [
+        escape(receipt["run_id"]),
+        escape(receipt["pipeline"]),
+        escape(receipt["status"]),
+        f"[{style}]{escape(verdict)}[/]",
+        "" if accuracy is None else f"{accuracy:.4f}",
+        "" if seconds is None else f"{seconds:.0f} s",
+        str(receipt["pushed_version"] or ""),
+    ]

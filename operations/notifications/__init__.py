@@ -1,0 +1,1 @@
+"""Whom to tell how a run ended, and the metrics of runs."""

@@ -1,0 +1,338 @@
+"""Tells people how a run ended, by mail, chat or webhook; Apprise knows how to reach them.
+
+Addresses hold passwords and tokens: they come from the environment or from a file that its owner
+alone can read, and no message, log or record of this project repeats one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import os
+import pathlib
+import re
+import shlex
+import stat
+import subprocess
+import sys
+import urllib.parse
+from collections.abc import Callable
+from typing import Any
+
+from operations import receipts
+from pipeline.errors import ConfigurationError
+from review.summary import Proportion, Verdict, stored_summary
+
+ADDRESSES_VARIABLE = "IMAGE_PIPELINE_NOTIFY"
+REVIEW_URL_VARIABLE = "IMAGE_PIPELINE_REVIEW_URL"
+
+SUCCESS, WARNING, FAILURE = "success", "warning", "failure"
+
+# What services have to answer in, and what their process may take in all.
+SERVICE_SECONDS, PROCESS_SECONDS = 20, 30
+_DELIVERY = pathlib.Path(__file__).with_name("delivery.py")
+_KINDS = {receipts.PUSHED: SUCCESS, receipts.REFUSED: WARNING}
+# A comma may also stand inside an address, between the receivers of a mail.
+_SEPARATOR = re.compile(r"\s+|,+(?=\s|$|[a-zA-Z][a-zA-Z0-9]*://)")
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9]{0,15}(?=://)")
+_OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
+# Page and log have the rest.
+_MOST_REASONS, _MOST_CHARACTERS = 10, 500
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+    """Where messages go.
+
+    Attributes:
+      url: as Apprise takes it; a secret, and so no part of what is printed.
+      place: where it stands, and its scheme: that much may be told of it.
+    """
+
+    url: str = dataclasses.field(repr=False)
+    place: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Message:
+    """What people are told.
+
+    Attributes:
+      title: in one line.
+      body: of several lines.
+      kind: `success`, `warning` or `failure`; services choose a colour or an icon by it.
+    """
+
+    title: str
+    body: str
+    kind: str
+
+
+class Notifier:
+    """Tells whoever asked for it how runs end; nobody, where nobody did.
+
+    It never fails: where a message cannot be delivered, a line in the log says so.
+    """
+
+    def __init__(self, addresses: list[Address], review_url: str | None):
+        """Takes addresses that Apprise can parse.
+
+        Args:
+          addresses: of all who are told.
+          review_url: of the output folder, where a web server shows it.
+        """
+        self._addresses = addresses
+        self._review_url = review_url
+
+    @classmethod
+    def from_options(cls, file: pathlib.Path | None) -> Notifier:
+        """Takes the addresses of the environment, and those of a file where one is given.
+
+        Raises:
+          ConfigurationError: where an address cannot be parsed, or others can read the file.
+        """
+        addresses = _addresses(os.environ.get(ADDRESSES_VARIABLE, ""), ADDRESSES_VARIABLE)
+        if file is not None:
+            addresses += _addresses_in(file)
+        if addresses:
+            _check(addresses)
+        return cls(addresses, _review_url() if addresses else None)
+
+    def run_ended(
+        self, receipt: dict[str, Any], page: pathlib.Path | None, before: dict[str, Any] | None
+    ) -> None:
+        """Tells how a run ended, unless it changed nothing.
+
+        Args:
+          receipt: of the run.
+          page: its review; None where none could be made.
+          before: the receipt of the run of the same pipeline before it, if there is one.
+        """
+
+        def compose() -> Message | None:
+            if not _is_news(receipt, before):
+                return None
+            return _about_run(receipt, page, before, self._review_url)
+
+        self._send(compose)
+
+    def alarm(self, title: str, text: str) -> None:
+        """Tells of what happened outside of a run."""
+        self._send(lambda: Message(title, text, FAILURE))
+
+    def all_clear(self, title: str, text: str) -> None:
+        """Tells that the reason of an alarm is gone."""
+        self._send(lambda: Message(title, text, SUCCESS))
+
+    def _send(self, compose: Callable[[], Message | None]) -> None:
+        if not self._addresses:
+            return
+        try:
+            message = compose()
+            missed = _deliver(self._addresses, message) if message else []
+        # What became of a run does not depend on who hears of it, nor does it on their patience.
+        except (Exception, KeyboardInterrupt) as error:
+            missed = [f"anyone ({type(error).__name__}: {error})"]
+        if missed:
+            logger.warning(
+                "The notification did not reach %s; nothing else is affected.", ", ".join(missed)
+            )
+
+
+def _addresses(text: str, source: str) -> list[Address]:
+    """The addresses in a text; lines that begin with # are comments."""
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    urls = [url for url in _SEPARATOR.split("\n".join(lines)) if url]
+    return [Address(url, _place(url, number, source)) for number, url in enumerate(urls, 1)]
+
+
+def _place(url: str, number: int, source: str) -> str:
+    scheme = _SCHEME.match(url)
+    kind = f"{scheme[0]}://..." if scheme else "without a scheme"
+    return f"address {number} of {source} ({kind})"
+
+
+def _addresses_in(file: pathlib.Path) -> list[Address]:
+    """The addresses in a file that nobody but the user can read."""
+    # As a path, :// has lost a slash.
+    if _SCHEME.match(str(file).replace(":/", "://", 1)):
+        raise ConfigurationError(
+            "--notify-file was given an address; expected a file, since others can read what "
+            "stands in a command line. Write it into a file of mode 600, or into the environment "
+            f"variable {ADDRESSES_VARIABLE}."
+        )
+    found = _addresses(_private_text(file), str(file))
+    if not found:
+        raise ConfigurationError(
+            f"{file} holds no address; expected Apprise addresses, one a line. Leave out "
+            "--notify-file to tell nobody."
+        )
+    return found
+
+
+def _private_text(file: pathlib.Path) -> str:
+    try:
+        _check_private(file, file.stat())
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigurationError(
+            f"{file} cannot be read ({reason}); expected a file of Apprise addresses, one a line."
+        ) from error
+
+
+def _check_private(file: pathlib.Path, found: os.stat_result) -> None:
+    if not stat.S_ISREG(found.st_mode):
+        raise ConfigurationError(
+            f"{file} is no regular file; expected a file of Apprise addresses, one a line."
+        )
+    if found.st_uid != os.geteuid():
+        raise ConfigurationError(
+            f"{file} belongs to another user (id {found.st_uid}); expected a file of your own, "
+            f"since addresses are secrets. Take it over with: "
+            f"chown {os.geteuid()} {shlex.quote(str(file))}"
+        )
+    if found.st_mode & _OTHERS_MAY:
+        raise ConfigurationError(
+            f"{file} has mode {stat.S_IMODE(found.st_mode):03o}: others can get at the addresses; "
+            f"expected 600. Mend it with: "
+            f"chmod 600 {shlex.quote(str(file))}"
+        )
+
+
+def _review_url() -> str | None:
+    url = os.environ.get(REVIEW_URL_VARIABLE)
+    if url and urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        raise ConfigurationError(
+            f"{REVIEW_URL_VARIABLE} begins with neither http:// nor https://; expected the address "
+            "under which a web server shows the output folder."
+        )
+    return url
+
+
+def _check(addresses: list[Address]) -> None:
+    try:
+        parsed = _ask(addresses, None)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        raise ConfigurationError(
+            f"Apprise, which sends notifications, does not answer ({type(error).__name__}); "
+            f"expected it in the environment. Set it up with `make setup`, or unset "
+            f"{ADDRESSES_VARIABLE} and leave out --notify-file."
+        ) from error
+    bad = [address.place for address, good in zip(addresses, parsed, strict=True) if not good]
+    if bad:
+        raise ConfigurationError(
+            f"{', '.join(bad)} cannot be parsed; expected Apprise addresses, such as "
+            "mailto://user:password@example.org or slack://TokenA/TokenB/TokenC."
+        )
+
+
+def _deliver(addresses: list[Address], message: Message) -> list[str]:
+    """Sends a message; returns the places of the addresses that it did not reach."""
+    task = {**dataclasses.asdict(message), "seconds": SERVICE_SECONDS}
+    taken = _ask(addresses, task)
+    return [address.place for address, good in zip(addresses, taken, strict=True) if not good]
+
+
+def _ask(addresses: list[Address], message: dict[str, Any] | None) -> list[bool]:
+    """Lets a process of its own parse the addresses, or send a message to them."""
+    task = {"addresses": [address.url for address in addresses], "message": message}
+    ended = subprocess.run(
+        # Isolated: the modules beside it bear names that libraries might ask for.
+        [sys.executable, "-I", str(_DELIVERY)],
+        input=json.dumps(task),
+        stdout=subprocess.PIPE,
+        # Where services write what they were given.
+        stderr=subprocess.DEVNULL,
+        text=True,
+        timeout=PROCESS_SECONDS,
+        check=True,
+    )
+    return json.loads(ended.stdout)
+
+
+def _is_news(receipt: dict[str, Any], before: dict[str, Any] | None) -> bool:
+    """A push that names the version which stood already is none, unless it ends a bad time."""
+    if receipt["verdict"] != receipts.PUSHED or before is None:
+        return True
+    return _recovers(receipt, before) or receipt["pushed_version"] != before["pushed_version"]
+
+
+def _recovers(receipt: dict[str, Any], before: dict[str, Any] | None) -> bool:
+    pushed = receipt["verdict"] == receipts.PUSHED
+    return pushed and before is not None and before["verdict"] != receipts.PUSHED
+
+
+def _about_run(
+    receipt: dict[str, Any],
+    page: pathlib.Path | None,
+    before: dict[str, Any] | None,
+    review_url: str | None,
+) -> Message:
+    verdict = _verdict(receipt, page)
+    recovered = " recovered" if _recovers(receipt, before) else ""
+    lines = [
+        *_shortened(verdict.reasons),
+        *_measured(verdict),
+        verdict.advice,
+        "",
+        f"Run     {receipt['run_id']} of {receipt['pipeline']}, on {receipt['host']}",
+        f"Review  {_link(page, review_url) if page else 'could not be made; the log says why'}",
+    ]
+    if page and receipt["status"] != receipts.COMPLETED:
+        lines.append(f"Go on   {receipts.command_to_go_on(receipt, _output_dir(page))}")
+    return Message(
+        title=f"{receipt['pipeline']}{recovered}: {verdict.headline}",
+        body="\n".join(lines),
+        kind=_KINDS.get(receipt["verdict"], FAILURE),
+    )
+
+
+def _verdict(receipt: dict[str, Any], page: pathlib.Path | None) -> Verdict:
+    """As the review says it; else as far as the receipt alone goes."""
+    stored = stored_summary(page.parent) if page else None
+    if stored:
+        return stored.verdict
+    # Here and not above: they import SciPy, and most runs have their review.
+    from review import gate_table, verdict
+    from review.artifacts import FinishedRun
+
+    judged = gate_table.gates(FinishedRun(receipt, {}), None) if receipt["gates"] else None
+    return verdict.verdict(receipt, judged, None)
+
+
+def _shortened(reasons: list[str]) -> list[str]:
+    lines = [reason[:_MOST_CHARACTERS] for reason in reasons[:_MOST_REASONS]]
+    left = len(reasons) - len(lines)
+    return [*lines, f"... and {left} more."] if left else lines
+
+
+def _measured(verdict: Verdict) -> list[str]:
+    if not verdict.accuracy or not verdict.worst_class:
+        return []
+    worst = verdict.worst_class
+    return [
+        f"Test accuracy {_share(verdict.accuracy, 4)} on {verdict.accuracy.total:,} images; "
+        f"weakest class {worst.name}, recall {_share(worst.recall, 3)}."
+    ]
+
+
+def _share(share: Proportion, decimals: int) -> str:
+    low, high = share.interval.low, share.interval.high
+    interval = f"95 % interval {low:.{decimals}f} to {high:.{decimals}f}"
+    return f"{share.value:.{decimals}f} ({interval})"
+
+
+def _link(page: pathlib.Path, review_url: str | None) -> str:
+    if review_url is None:
+        return page.resolve().as_uri()
+    path = page.relative_to(_output_dir(page)).as_posix()
+    return f"{review_url.rstrip('/')}/{urllib.parse.quote(path)}"
+
+
+def _output_dir(page: pathlib.Path) -> pathlib.Path:
+    # OUTPUT_DIR/PIPELINE/runs/RUN/review.html
+    return page.parents[3]

@@ -1,0 +1,1 @@
+"""Where images come from: find, download, sample, spans, checks."""

@@ -1,0 +1,1 @@
+"""Installs the libraries of a lock into `.venv`. Standard library alone."""

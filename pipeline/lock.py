@@ -1,0 +1,196 @@
+"""One run at a time per pipeline, across processes and users of a machine."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import fcntl
+import json
+import os
+import pathlib
+import socket
+import time
+from collections.abc import Iterator
+from typing import IO, Any
+
+from pipeline import machine
+from pipeline.errors import LockHeldError, OutputError
+
+# Every user of the machine may take the lock; it says who holds it and guards nothing secret.
+_MODE = 0o666
+_TRIES, _PAUSE_SECONDS = 10, 0.02
+# Whoever takes the lock signs it at once; on a busy machine, a little later.
+_TRIES_TO_READ = 100
+
+
+class Held:
+    """The lock, as long as it is held."""
+
+    def __init__(self, file: IO[str], purpose: str):
+        self._file = file
+        self._signature = _signature_of(purpose)
+        _write(file, self._signature)
+
+    def note_run(self, run_id: str) -> None:
+        """Notes which run is at work, so that no other one is taken for it."""
+        _write(self._file, {**self._signature, "run": run_id})
+
+
+@contextlib.contextmanager
+def exclusive(path: pathlib.Path, purpose: str) -> Iterator[Held]:
+    """Holds the lock of a pipeline; the system gives it back when the process dies.
+
+    Args:
+      path: the lock file.
+      purpose: what is done under it, told to whoever finds it taken.
+
+    Raises:
+      LockHeldError: where another process holds it.
+      OutputError: where its file can be neither made nor opened.
+    """
+    with _open(path) as file:
+        if not _take_soon(file):
+            raise LockHeldError(_held_by(path))
+        held = Held(file, purpose)
+        try:
+            yield held
+        finally:
+            _take_back_signature(file)
+
+
+def check_free(path: pathlib.Path) -> None:
+    """Refuses early, before work that only the holder of the lock needs to do.
+
+    Raises:
+      LockHeldError: where another process holds the lock.
+    """
+    if holder(path) is not None:
+        raise LockHeldError(_held_by(path))
+
+
+def holder(path: pathlib.Path) -> dict[str, Any] | None:
+    """Who holds the lock: `process`, `user`, `host`, `since` and `purpose`, as far as it is known.
+
+    Where a run is at work, `run` has its id.
+
+    Returns:
+      None where nobody does.
+
+    Raises:
+      OutputError: where its file cannot be opened.
+    """
+    if not path.exists():
+        return None
+    with _open_to_read(path) as file:
+        # Shared, so that two who ask do not take each other for the holder.
+        if _take(file, fcntl.LOCK_SH):
+            return None
+        return _signature(file)
+
+
+def _open_to_read(path: pathlib.Path) -> IO[str]:
+    try:
+        return path.open(encoding="utf-8")
+    except OSError as error:
+        raise _unopened(path, error) from error
+
+
+def _open(path: pathlib.Path) -> IO[str]:
+    try:
+        return _opened(path)
+    except OSError as error:
+        raise _unopened(path, error) from error
+
+
+def _unopened(path: pathlib.Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"{path} cannot be opened ({error.strerror or error}); expected a lock file, and write "
+        f"permission in {path.parent}. Fix that, or choose another --output-dir."
+    )
+
+
+def _opened(path: pathlib.Path) -> IO[str]:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, _MODE)
+    except PermissionError:
+        # Of another user, who made it before all might write to it: it can be held, not signed.
+        return path.open(encoding="utf-8")
+    if os.fstat(descriptor).st_uid == os.getuid():
+        # What the process takes off the mode of new files is put back.
+        os.fchmod(descriptor, _MODE)
+    return os.fdopen(descriptor, "r+", encoding="utf-8")
+
+
+def _take_soon(file: IO[str]) -> bool:
+    # Whoever asks for the holder has the lock for a moment: that is no holder.
+    for _ in range(_TRIES):
+        if _take(file, fcntl.LOCK_EX):
+            return True
+        time.sleep(_PAUSE_SECONDS)
+    return False
+
+
+def _take(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _signature_of(purpose: str) -> dict[str, Any]:
+    return {
+        "process": os.getpid(),
+        "user": machine.user(),
+        "host": socket.gethostname(),
+        "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "purpose": purpose,
+    }
+
+
+def _write(file: IO[str], signature: dict[str, Any]) -> None:
+    if not file.writable():
+        return
+    # On a full disk it is held all the same, by somebody without a name.
+    with contextlib.suppress(OSError):
+        file.truncate(0)
+        # Past the buffer of the file, which would be written, and fail, once more at its end.
+        os.pwrite(file.fileno(), json.dumps(signature).encode(), 0)
+
+
+def _take_back_signature(file: IO[str]) -> None:
+    # Or the next holder would go by the name of this one until it has signed.
+    if file.writable():
+        file.truncate(0)
+
+
+def _signature(file: IO[str]) -> dict[str, Any]:
+    try:
+        found = json.load(file)
+    except ValueError:
+        # It was taken a moment ago, or by somebody who could not sign.
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _held_by(path: pathlib.Path) -> str:
+    found = _signed_holder(path)
+    who = "another process"
+    if {"process", "user", "host", "since", "purpose"} <= set(found):
+        who = (
+            f"{found['purpose']} (process {found['process']} of {found['user']} on "
+            f"{found['host']}) since {found['since']}"
+        )
+    return (
+        f"{path.parent.name} is held by {who}; expected to be alone. "
+        "Wait for it to end, or choose another --output-dir."
+    )
+
+
+def _signed_holder(path: pathlib.Path) -> dict[str, Any]:
+    for _ in range(_TRIES_TO_READ):
+        found = holder(path)
+        if found != {}:
+            return found or {}
+        time.sleep(_PAUSE_SECONDS)
+    return {}

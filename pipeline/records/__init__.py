@@ -1,0 +1,1 @@
+"""What happened: receipts, ML Metadata, history, digests. No TensorFlow at import."""

@@ -1,0 +1,139 @@
+"""How the model was trained, and a look inside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from components import features
+from pipeline.nodes import TRAINER
+from pipeline.records import metadata
+from review.album import Album, image_sheet
+from review.artifacts import MODEL_RUN, FinishedRun, Gaps, read_arrays, read_json
+from review.summary import Epoch, FeatureMaps, Gallery, Inside, Sheet, Training
+
+_SAMPLES = 40
+_MAP_COLUMNS = 16
+_SEED = 1
+_INNER = "augmentation."
+# How strongly each augmentation changes an image, in words with a place for its setting.
+_AUGMENTATIONS = {
+    "rotation": "up to {:g} degrees, either way",
+    "shift": "up to {:.1%} of height and width, either way",
+    "shear": "up to {:.1%} of the width, either way",
+    "zoom": "up to {:.1%} of the size, either way",
+    "flip": "left to right, every other image",
+    "erasing": "a rectangle turned to noise in {:.1%} of the images",
+}
+
+
+def training(run: FinishedRun, gaps: Gaps) -> Training:
+    """How the model was trained.
+
+    Args:
+      run: what it left behind.
+      gaps: keeps why there are no augmented examples.
+
+    Raises:
+      AbsentError: where the run came to no training, or its history is gone.
+    """
+    history = read_json(run.path(MODEL_RUN, features.HISTORY_FILE))
+    epochs = [_epoch(entry) for entry in history]
+    tuned = run.receipt["hyperparameters"]
+    return Training(
+        epochs=epochs,
+        chosen_epoch=min(epochs, key=lambda epoch: epoch.validation_loss).epoch,
+        planned_epochs=run.receipt["config"]["training"]["epochs"],
+        seconds=_seconds(run),
+        augmented=gaps.fill("training.augmented", lambda: _augmented(run)),
+        augmentation=_augmentation(run.receipt),
+        hyperparameters=None if tuned is None else {k: str(v) for k, v in tuned.items()},
+        warm_start_from=_warm_start(run.receipt["warm_start_from"]),
+    )
+
+
+def _epoch(entry: dict[str, Any]) -> Epoch:
+    return Epoch(
+        epoch=entry["epoch"],
+        loss=entry["loss"],
+        accuracy=entry["accuracy"],
+        validation_loss=entry["val_loss"],
+        validation_accuracy=entry["val_accuracy"],
+        learning_rate=entry["learning_rate"],
+    )
+
+
+def _seconds(run: FinishedRun) -> float | None:
+    node = run.nodes[TRAINER]
+    return None if node.status == metadata.CACHED else node.seconds
+
+
+def _augmented(run: FinishedRun) -> Sheet:
+    """A row per image: the original, then what augmentation made of it."""
+    arrays = read_arrays(run.path(MODEL_RUN, features.AUGMENTED_FILE))
+    rows = np.concatenate([arrays["originals"][:, np.newaxis], arrays["augmented"]], axis=1)
+    return image_sheet(rows.reshape(-1, *rows.shape[2:]), rows.shape[1])
+
+
+def _augmentation(receipt: dict[str, Any]) -> dict[str, str]:
+    tuned = receipt.get("hyperparameters") or {}
+    chosen = {k.removeprefix(_INNER): v for k, v in tuned.items() if k.startswith(_INNER)}
+    settings = {**receipt["config"]["training"]["augmentation"], **chosen}
+    return {
+        name: _AUGMENTATIONS.get(name, "{}").format(value)
+        for name, value in settings.items()
+        if value
+    }
+
+
+def _warm_start(model: dict[str, Any] | None) -> str | None:
+    if model is None:
+        return None
+    version = model["version"]
+    served = "a model no longer served" if version is None else f"served version {version}"
+    return f"{served}, digest {model['digest']}"
+
+
+def inside(run: FinishedRun, album: Album, gaps: Gaps) -> Inside:
+    """A look inside: a blind sample of the test images, and what the network sees.
+
+    Args:
+      run: what it left behind.
+      album: takes the samples.
+      gaps: keeps why there are no feature maps.
+    """
+    maps = gaps.fill("inside.feature_maps", lambda: _feature_maps(run, album))
+    return Inside(samples=_samples(album), feature_maps=maps or [])
+
+
+def _samples(album: Album) -> Gallery:
+    """Drawn blindly, as many of each class as the number allows, class by class."""
+    labels = album.predictions.labels
+    drawn = np.random.default_rng(_SEED).permutation(len(labels))
+    turn = np.empty(len(labels), int)
+    for label in np.unique(labels):
+        members = drawn[labels[drawn] == label]
+        turn[members] = np.arange(len(members))
+    # The first drawn of every class, then the second of every class, and so on.
+    first = drawn[np.argsort(turn[drawn], kind="stable")][:_SAMPLES]
+    return album.gallery(first[np.argsort(labels[first], kind="stable")], _SAMPLES)
+
+
+def _feature_maps(run: FinishedRun, album: Album) -> list[FeatureMaps]:
+    arrays = read_arrays(run.path(MODEL_RUN, features.FEATURE_MAPS_FILE))
+    found = album.predictions
+    label_of = dict(zip(found.ids, found.labels.tolist(), strict=True))
+    ids = [example_id.decode() for example_id in arrays["ids"].tolist()]
+    return [
+        FeatureMaps(
+            example_id=example_id,
+            label=found.class_names[label_of[example_id]],
+            image=image_sheet(arrays["images"][number : number + 1], 1),
+            blocks={
+                name: image_sheet(arrays[name][number][..., np.newaxis], _MAP_COLUMNS)
+                for name in arrays["blocks"].tolist()
+            },
+        )
+        for number, example_id in enumerate(ids)
+    ]

@@ -1,0 +1,171 @@
+"""Commands that must answer at once import nothing heavy."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+HEAVY = ("apache_beam", "keras", "matplotlib", "pandas", "tensorflow", "tfx", "tfx_bsl")
+
+# Runs the command line in this process, and afterwards tells what was imported on the way.
+CODE = f"""
+import json, os, sys
+sys.path.insert(0, {str(PROJECT)!r})
+sys.argv = ["pipeline_runner.py", *sys.argv[1:]]
+code = 0
+try:
+    import pipeline_runner
+    if sys.argv[1:]:
+        pipeline_runner.main()
+except SystemExit as ended:
+    code = ended.code or 0
+loaded = sorted(set({HEAVY!r}) & set(sys.modules))
+print("\\n" + json.dumps(dict(code=code, loaded=loaded)))
+"""
+
+
+@pytest.fixture
+def ask(tmp_path):
+    def asked(*arguments):
+        ended = subprocess.run(
+            [sys.executable, "-c", CODE, *arguments],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": ""},
+            timeout=120,
+        )
+        assert ended.returncode == 0, ended.stderr
+        *text, last = ended.stdout.splitlines()
+        found = json.loads(last)
+        assert found["loaded"] == []
+        return found["code"], "\n".join(text) + ended.stderr
+
+    return asked
+
+
+def test_the_module_imports_nothing_heavy(ask):
+    assert ask()[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--help",), "doctor"),
+        (("--help",), "--version"),
+        (("run", "--help"), "--output-dir"),
+        (("runs",), "No runs yet"),
+        (("runs", "--json"), "[]"),
+        (("keys",), "training.epochs"),
+        (("doctor", "--json"), '"findings"'),
+    ],
+)
+def test_a_light_command_imports_nothing_heavy(ask, arguments, expected):
+    assert expected in ask(*arguments)[1]
+
+
+def test_the_version_is_printed_alone_also_where_nothing_is_installed(ask, project_copy):
+    code, printed = ask("--version")
+    assert code == 0
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.\w+)?\n", printed)
+    # -S leaves site-packages out, and the copy has no environment of its own.
+    command = [sys.executable, "-S", str(project_copy / "pipeline_runner.py"), "--version"]
+    bare = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert (bare.stdout, bare.stderr) == (printed, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("run", "--set", "nonsense=1"), "unknown key 'nonsense'"),
+        (("run", "--set", "training.epochs=0"), "greater than or equal to 1"),
+        (("run", "--profile", "somke"), "the nearest is 'smoke'"),
+        (("run", "--data", "absent"), "absent is no folder"),
+        (("runs", "show", "latest"), "0 runs"),
+        (("predict", "absent.png"), "no model has been pushed"),
+        (("predict", "absent.png", "--pipeline", "shoes"), "below outputs/shoes"),
+        (("runs", "--since", "yesterday"), "'yesterday' is no date or time"),
+        (("runs", "--pipeline", "shoes"), "no pipeline 'shoes'"),
+        (("lineage", "17"), "no model has been pushed"),
+        (("lineage", "absent"), "neither the number of a version nor a path"),
+        (("rollback",), "no model has been pushed"),
+        (("rollback", "--list", "--pipeline", "shoes"), "no pipeline 'shoes'"),
+        (("clean",), "no rule says what is outdated"),
+        (("clean", "--older-than", "month"), "'month' is no age"),
+        (("clean", "--keep-last", "1"), "nothing has run below"),
+        (("repair",), "nothing has run below"),
+        (("repair", "--pipeline", "shoes", "--dry-run"), "no pipeline 'shoes'"),
+        (
+            ("clean", "--keep-last", "0"),
+            "error: --keep-last: found '0'; expected greater than or equal to 1. Set it with "
+            "--keep-last N.",
+        ),
+        (("clean", "--keep-versions", "-1"), "--keep-versions: found '-1'; expected greater"),
+        (("rollback", "--to", "0"), "--to: found '0'; expected greater than or equal to 1."),
+        (("run", "--seed", "-1"), "error: --seed: found '-1'; expected greater than or equal to 0"),
+        (("run", "--seed", "one"), "--seed: found 'one'; expected a valid integer. Set it with"),
+        (("run", "--runner", "spark"), "found 'spark'; expected one of 'local', 'beam'. Set it"),
+        (("runs", "--status", "odd"), "--status: found 'odd'; expected one of 'running', "),
+        (("schedule", "--retries", "11"), "--retries: found '11'; expected less than or equal to"),
+        (("schedule", "--jitter", "-1"), "found '-1'; expected greater than or equal to 0. Set it"),
+        (("schedule", "--metrics-port", "0"), "expected greater than or equal to 1. Set it with"),
+        (("compile", "-o", "a", "--seed", "-1"), "--seed: found '-1'; expected greater than"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_heavy_is_imported(ask, arguments, expected):
+    code, text = ask(*arguments)
+    assert code == 2
+    (line,) = text.strip().splitlines()
+    assert line.startswith("error: ")
+    assert expected in text
+    assert "Traceback" not in text
+
+
+FORBIDDEN = """
+import typer
+from cli import command_line
+app = typer.Typer()
+
+@app.command()
+def read():
+    raise PermissionError(13, "Permission denied", "/outputs/clothes/serving")
+
+command_line.start(app)
+"""
+
+
+def test_what_may_not_be_read_is_told_in_words_by_any_command():
+    """The tests may run as root, who may read all."""
+    ended = subprocess.run(
+        [sys.executable, "-c", FORBIDDEN], cwd=PROJECT, capture_output=True, text=True
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.splitlines() == [
+        "error: /outputs/clothes/serving cannot be used (Permission denied); expected permission "
+        "for it. Give it to this user, or name another folder."
+    ]
+
+
+def test_a_damaged_environment_is_entered_once(tmp_path):
+    """One without its `pyvenv.cfg` is just another Python, which would enter it again and again."""
+    project = tmp_path / "project"
+    project.mkdir()
+    for name in ("cli", "pipeline", "components"):
+        (project / name).symlink_to(PROJECT / name)
+    runner = Path(shutil.copy(PROJECT / "pipeline_runner.py", project))
+    python = project / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -S "$@"\n')
+    python.chmod(0o755)
+    ended = subprocess.run([python, runner, "runs"], capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("The environment is missing: typer cannot be imported.")
+    diagnosed = subprocess.run([python, runner, "doctor"], capture_output=True, timeout=60)
+    assert b"packages" in diagnosed.stdout

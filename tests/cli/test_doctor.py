@@ -1,0 +1,577 @@
+"""The doctor: what it says of a machine that is fit, and of each thing that can be amiss."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli import doctor
+from pipeline.installation import packages
+from pipeline.installation.packages import LINUX, LOCKS, MACOS, NEWER, OLDER, System
+
+DEBIAN_12 = System(LINUX, (2, 36), NEWER.libstdcxx)
+DEBIAN_13 = System(LINUX, (2, 41), ())
+
+
+@pytest.fixture(autouse=True)
+def fit_machine(monkeypatch, tmp_path):
+    """A machine with nothing amiss, whatever the tests run on: each test then breaks one thing."""
+    monkeypatch.delenv("FASHION_MNIST_DIR", raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(packages, "read_system", lambda: DEBIAN_13)
+    monkeypatch.setattr(packages, "FOLDER", tmp_path / "locks")
+    for lock in LOCKS:
+        write(lock.file, "tfx==1.21.0 \\\n")
+    write_package(tmp_path / "packages", "tfx", "1.21.0")
+    monkeypatch.setattr(doctor, "find_environment", lambda: environment_in(tmp_path))
+    install(tmp_path)
+    flags = "flags\t\t: avx avx2 avx512f avx512_bf16 amx_bf16\n"
+    monkeypatch.setattr(doctor, "PROCESSOR_INFORMATION", write(tmp_path / "cpuinfo", flags))
+    set_memory(monkeypatch, tmp_path, kilobytes=8_000_000)
+
+
+def write(file, text):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    return file
+
+
+def environment_in(folder, version="3.12.9", packages="packages"):
+    python = Path(sys.executable)
+    return doctor.Environment(python, version, folder, (str(folder / packages),))
+
+
+def install(folder, lock=NEWER):
+    """Leaves the record that `make setup` leaves."""
+    write(folder / packages.RECORDS / lock.name, lock.file.read_text())
+
+
+def lock_and_install(folder, text):
+    write(NEWER.file, text)
+    install(folder)
+
+
+def write_package(folder, name, version):
+    text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    write(folder / f"{name}-{version}.dist-info" / "METADATA", text)
+
+
+def write_data(folder, names=doctor.DATA_FILES, ending=""):
+    for name in names:
+        write(folder / (name + ending), "")
+    return folder
+
+
+def set_memory(monkeypatch, folder, kilobytes, group="/", limits=()):
+    information = write(folder / "meminfo", f"MemTotal:  {kilobytes} kB\nMemFree:  1 kB\n")
+    monkeypatch.setattr(doctor, "MEMORY_INFORMATION", information)
+    monkeypatch.setattr(doctor, "CONTROL_GROUP", write(folder / "cgroup", f"0::{group}\n"))
+    monkeypatch.setattr(doctor, "CONTROL_GROUPS", folder / "groups")
+    for path, limit in limits:
+        write(folder / "groups" / path, f"{limit}\n")
+
+
+def examine(tmp_path, data="sample"):
+    findings = doctor.examine(False, data, tmp_path / "outputs", dropped=[])
+    return {finding.name: finding for finding in findings}
+
+
+def test_a_fit_machine_is_ready(tmp_path, capsys):
+    assert doctor.main(False, False, "sample", tmp_path / "outputs", []) == 0
+    printed = capsys.readouterr().out
+    assert "mend:" not in printed
+    assert printed.endswith("Ready for a run.\n")
+
+
+def test_something_to_mend_fails_and_says_how(tmp_path, capsys, monkeypatch):
+    lock_and_install(tmp_path, "absent==1.0\n")
+    assert doctor.main(False, False, "sample", tmp_path / "outputs", []) == 1
+    printed = capsys.readouterr().out
+    assert "fail  packages   1 missing: absent" in printed
+    assert "mend: make setup" in printed
+    assert "mend packages." in printed
+
+
+def test_a_warning_does_not_hinder_a_run(tmp_path, capsys):
+    assert doctor.main(False, False, "auto", tmp_path / "outputs", []) == 0
+    assert "warn  data" in capsys.readouterr().out
+
+
+def test_json_holds_every_finding(tmp_path, capsys):
+    doctor.main(False, True, "auto", tmp_path / "outputs", [])
+    report = json.loads(capsys.readouterr().out)
+    assert report["ready"] is True
+    statuses = {finding["name"]: finding["status"] for finding in report["findings"]}
+    assert statuses["data"] == "warn"
+    assert set(statuses) == set(examine(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("variable", "folder"),
+    [
+        ("FASHION_MNIST_DIR", "~nobody-of-this-name/data"),
+        ("XDG_CACHE_HOME", "~nobody-of-this-name/cache"),
+        ("FASHION_MNIST_DIR", os.fsdecode(b"/data-\xe9")),
+        ("XDG_CACHE_HOME", os.devnull),
+    ],
+)
+def test_a_place_that_no_run_could_use_is_told(tmp_path, monkeypatch, variable, folder):
+    monkeypatch.setenv(variable, folder)
+    finding = examine(tmp_path, data=None)["data"]
+    assert finding.status == "fail"
+    assert finding.mend
+
+
+def test_a_folder_of_results_that_is_not_utf8_fails(tmp_path):
+    assert examine(tmp_path / os.fsdecode(b"\xe9"))["output"].status == "fail"
+
+
+def test_settings_that_are_left_out_are_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert doctor.check_settings([]).found == "none to leave out"
+    write(tmp_path / ".keras" / "keras.json", "{}")
+    told = doctor.check_settings(["KERAS_BACKEND", "XLA_FLAGS"]).found
+    assert told == f"not used: KERAS_BACKEND, XLA_FLAGS, {tmp_path}/.keras/keras.json"
+
+
+def test_every_finding_that_is_not_ok_says_how_to_mend_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(packages, "read_system", lambda: System("Linux aarch64", (2, 41), ()))
+    old = environment_in(tmp_path / "absent", "3.10.1")
+    monkeypatch.setattr(doctor, "find_environment", lambda: old)
+    set_memory(monkeypatch, tmp_path, kilobytes=1_000_000)
+    findings = examine(tmp_path, data="auto")
+    amiss = {name for name, finding in findings.items() if finding.status != "ok"}
+    assert amiss == {"platform", "python", "packages", "memory", "data"}
+    assert all(findings[name].mend for name in amiss)
+
+
+SYMBOLS = NEWER.libstdcxx + OLDER.libstdcxx
+
+
+@pytest.mark.parametrize(
+    ("system", "status", "words", "mend"),
+    [
+        (DEBIAN_13, "ok", "Linux x86_64, glibc 2.41: glibc-2.39.txt fits", ""),
+        (
+            DEBIAN_12,
+            "ok",
+            "Linux x86_64, glibc 2.36: glibc-2.28.txt fits; glibc-2.39.txt does not fit: it "
+            "needs glibc 2.39, not 2.36 and the system's libstdc++ lacks GLIBCXX_3.4.32, "
+            "CXXABI_1.3.15",
+            "",
+        ),
+        (
+            System(LINUX, (2, 39), ("CXXABI_1.3.15",)),
+            "ok",
+            "Linux x86_64, glibc 2.39: glibc-2.28.txt fits; glibc-2.39.txt does not fit: the "
+            "system's libstdc++ lacks CXXABI_1.3.15",
+            "",
+        ),
+        (
+            System(LINUX, (2, 27), ()),
+            "fail",
+            "Linux x86_64, glibc 2.27: glibc-2.28.txt does not fit: it needs glibc 2.28, not 2.27",
+            "glibc 2.28 or newer",
+        ),
+        (
+            System(LINUX, None, ()),
+            "fail",
+            "Linux x86_64 without glibc: glibc-2.28.txt does not fit: it needs glibc 2.28",
+            "glibc 2.28 or newer",
+        ),
+        (
+            System(LINUX, (2, 41), SYMBOLS),
+            "fail",
+            "Linux x86_64, glibc 2.41: glibc-2.28.txt does not fit: the system's libstdc++ "
+            "lacks GLIBCXX_3.4.22, CXXABI_1.3.11",
+            "libstdc++6",
+        ),
+        (
+            System(MACOS, None, ()),
+            "warn",
+            "Darwin arm64: the locked packages exist for it, but no run was ever tried",
+            "Linux x86_64",
+        ),
+        (
+            System("Darwin x86_64", None, ()),
+            "fail",
+            "Darwin x86_64: glibc-2.28.txt does not fit: it is for Linux x86_64, not Darwin x86_64",
+            "use a Linux x86_64 machine or container",
+        ),
+    ],
+    ids=["13", "12", "old libstdc++", "old", "musl", "no libstdc++", "mac", "old mac"],
+)
+def test_the_lock_that_fits_is_named_or_why_none_does(system, status, words, mend):
+    finding = doctor.check_platform(system)
+    assert (finding.status, finding.found) == (status, words)
+    assert mend in finding.mend
+
+
+@pytest.mark.parametrize(
+    ("system", "fitting"),
+    [
+        (DEBIAN_12, {"3.11"}),
+        (DEBIAN_13, {"3.11", "3.12", "3.13"}),
+        (System(MACOS, None, ()), {"3.11", "3.12", "3.13"}),
+        # Here it is the platform that fails.
+        (System(LINUX, None, ()), {"3.11", "3.12", "3.13"}),
+    ],
+)
+def test_the_python_has_to_be_one_of_a_lock_that_fits(tmp_path, system, fitting):
+    for version in ("3.10", "3.11", "3.12", "3.13", "3.14", "3.1"):
+        finding = doctor.check_python(environment_in(tmp_path, f"{version}.1"), system)
+        assert finding.status == ("ok" if version in fitting else "fail"), version
+        named = set(re.findall(r"3\.\d+", finding.mend))
+        assert named == (set() if version in fitting else fitting)
+
+
+def test_a_python_of_unknown_version_fails(tmp_path):
+    environment = environment_in(tmp_path, "unknown")
+    assert doctor.check_python(environment, DEBIAN_13).status == "fail"
+
+
+def test_a_package_of_another_version_is_named(tmp_path):
+    write_package(tmp_path / "newer", "tfx", "1.22.0")
+    finding = doctor.check_packages(environment_in(tmp_path, packages="newer"), DEBIAN_13)
+    assert (finding.status, finding.found) == ("fail", "different: tfx 1.22.0 instead of 1.21.0")
+
+
+def test_a_lock_that_changed_since_it_was_installed_says_what_to_do(tmp_path):
+    write(NEWER.file, "tfx==1.22.0\n")
+    finding = examine(tmp_path)["packages"]
+    assert finding.status == "fail"
+    assert finding.found == "the project's glibc-2.39.txt is not the one that was installed"
+    assert finding.mend == "make setup"
+
+
+def test_an_installed_lock_that_does_not_fit_this_system_fails(tmp_path):
+    """As where a folder with its environment moved to another machine."""
+    finding = doctor.check_packages(environment_in(tmp_path), DEBIAN_12)
+    assert finding.status == "fail"
+    assert finding.found.startswith("glibc-2.39.txt is installed, and does not fit, since ")
+    assert finding.mend == "make clean-env setup"
+
+
+@pytest.mark.parametrize(("system", "lock"), [(DEBIAN_12, OLDER), (DEBIAN_13, NEWER)])
+def test_an_environment_made_by_hand_is_held_against_the_lock_that_fits(tmp_path, system, lock):
+    write(lock.file, "tfx==1.22.0\n")
+    by_hand = doctor.Environment(
+        Path(sys.executable), "3.11.9", tmp_path / "by_hand", (str(tmp_path / "packages"),)
+    )
+    finding = doctor.check_packages(by_hand, system)
+    assert finding.found == "different: tfx 1.21.0 instead of 1.22.0"
+    write(lock.file, "tfx==1.21.0\n")
+    finding = doctor.check_packages(by_hand, system)
+    assert (finding.status, finding.found) == ("ok", f"all 1 of {lock.name}")
+
+
+MARKED = """\
+tfx==1.21.0 \\
+    --hash=sha256:0
+other==1.0 ; python_full_version < '3.12' \\
+    --hash=sha256:0
+other==2.0 ; python_full_version >= '3.12' and sys_platform == 'linux' \\
+    --hash=sha256:0
+windows-alone==1.0 ; sys_platform == 'win32' \\
+    --hash=sha256:0
+"""
+
+
+@pytest.mark.parametrize(
+    ("version", "pin"), [("3.11.9", "1.0"), ("3.12.0", "2.0"), ("3.13.1", "2.0")]
+)
+def test_a_line_counts_for_the_pythons_that_its_marker_names(tmp_path, version, pin):
+    """Those of the environment, whatever runs the doctor."""
+    pins = doctor.read_pins(write(tmp_path / "lock.txt", MARKED), version)
+    assert pins == {"tfx": "1.21.0", "other": pin}
+
+
+@pytest.mark.parametrize("cause", ["no packaging", "an unknown version"])
+def test_lines_that_nobody_can_judge_are_left_out(tmp_path, monkeypatch, cause):
+    if cause == "no packaging":
+        monkeypatch.setitem(sys.modules, "packaging.markers", None)
+    version = "3.12.1" if cause == "no packaging" else "unknown"
+    pins = doctor.read_pins(write(tmp_path / "lock.txt", MARKED), version)
+    assert pins["tfx"] == "1.21.0"
+    assert "other" not in pins
+
+
+def test_a_package_may_be_spelled_in_another_way(tmp_path, monkeypatch):
+    write_package(tmp_path / "packages", "Some_Package.Name", "1.0")
+    lock_and_install(tmp_path, "some-package-name==1.0\n")
+    assert examine(tmp_path)["packages"].status == "ok"
+
+
+def test_a_package_whose_installation_was_cut_short_is_missing(tmp_path, monkeypatch):
+    (tmp_path / "packages" / "other-1.0.dist-info").mkdir()
+    lock_and_install(tmp_path, "other==1.0\n")
+    assert examine(tmp_path)["packages"].found == "1 missing: other"
+
+
+def test_the_first_of_two_versions_counts(tmp_path):
+    write_package(tmp_path / "earlier", "tfx", "1.20.0")
+    folders = (str(tmp_path / "earlier"), str(tmp_path / "packages"))
+    assert doctor.read_installed(folders)["tfx"] == "1.20.0"
+
+
+def test_many_missing_packages_take_one_short_line(tmp_path, monkeypatch):
+    lock = "".join(f"package-{number}==1.0 \\\n    --hash=sha256:0\n" for number in range(200))
+    lock_and_install(tmp_path, lock)
+    found = examine(tmp_path)["packages"].found
+    assert found.startswith("200 missing: package-0, ")
+    assert found.endswith(" and 196 more")
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.name)
+def test_the_locks_of_the_project_can_be_read(monkeypatch, lock):
+    monkeypatch.undo()
+    for python in lock.pythons:
+        pins = doctor.read_pins(lock.file, f"{python}.1")
+        assert pins["tfx"].startswith("1.21.")
+        assert len(pins) > 100
+        assert "pywin32" not in pins
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "words"),
+    [
+        ("avx avx2", "ok", "no AVX-512"),
+        ("avx avx2", "ok", "no bfloat16 in hardware"),
+        ("avx avx512f", "ok", "no bfloat16 in hardware"),
+        ("avx avx512f avx512_bf16", "ok", "bfloat16 in hardware (AVX-512)"),
+        ("avx avx512f avx512_bf16 amx_bf16", "ok", "bfloat16 in hardware (AMX, AVX-512)"),
+        ("sse4_2", "fail", "no AVX"),
+    ],
+)
+def test_processor_features_and_their_consequence(tmp_path, monkeypatch, flags, status, words):
+    information = write(tmp_path / "other", f"processor: 0\nflags\t: {flags}\n")
+    monkeypatch.setattr(doctor, "PROCESSOR_INFORMATION", information)
+    finding = doctor.check_processor()
+    assert finding.status == status
+    assert words in finding.found
+
+
+def test_a_system_that_lists_no_features_is_not_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "PROCESSOR_INFORMATION", tmp_path / "absent")
+    assert doctor.check_processor().status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("path", "limit", "status"),
+    [
+        ("memory.max", "max", "ok"),
+        ("memory.max", "2000000000", "warn"),
+        ("outer/memory.max", "2000000000", "warn"),
+        ("outer/inner/memory.max", "2000000000", "warn"),
+        ("elsewhere/memory.max", "2000000000", "ok"),
+        ("memory/memory.limit_in_bytes", "2000000000", "warn"),
+        ("memory/memory.limit_in_bytes", "9223372036854771712", "ok"),
+    ],
+)
+def test_the_memory_of_a_container_counts(tmp_path, monkeypatch, path, limit, status):
+    set_memory(monkeypatch, tmp_path, 8_000_000, "/outer/inner", [(path, limit)])
+    assert doctor.check_memory().status == status
+
+
+def test_little_memory_warns(tmp_path, monkeypatch):
+    set_memory(monkeypatch, tmp_path, kilobytes=2_000_000)
+    finding = doctor.check_memory()
+    assert (finding.status, finding.found) == ("warn", "2.0 GB")
+
+
+def test_a_full_disk_warns(tmp_path, monkeypatch):
+    usage = doctor.shutil.disk_usage(tmp_path)._replace(free=10**9)
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda folder: usage)
+    finding = examine(tmp_path)["disk"]
+    assert finding.status == "warn"
+    assert finding.found == f"1.0 GB free at {tmp_path}"
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_data_named_by_the_environment(tmp_path, monkeypatch, ending):
+    folder = write_data(tmp_path / "data", ending=ending)
+    monkeypatch.setenv("FASHION_MNIST_DIR", str(folder))
+    assert examine(tmp_path, data="auto")["data"].status == "ok"
+
+
+def test_a_named_folder_that_lacks_files_fails(tmp_path, monkeypatch):
+    folder = write_data(tmp_path / "data", names=doctor.DATA_FILES[:3])
+    monkeypatch.setenv("FASHION_MNIST_DIR", str(folder))
+    finding = examine(tmp_path, data=None)["data"]
+    assert finding.status == "fail"
+    assert finding.found.endswith("lacks: t10k-labels-idx1-ubyte")
+
+
+def write_spans(folder, tested, names=doctor.TRAIN_FILES):
+    """Spans 2, 9 and 10; `tested` has the test files of each, `names` the files of the newest."""
+    write_data(folder / "span-9", doctor.TRAIN_FILES)
+    write_data(folder / "span-2", doctor.TRAIN_FILES)
+    write_data(folder / "span-10", names)
+    for number, files in tested.items():
+        write_data(folder / f"span-{number}", files, ".gz")
+    return folder
+
+
+def test_a_folder_of_spans_is_data(tmp_path):
+    folder = write_spans(tmp_path / "spans", {9: doctor.TEST_FILES})
+    assert examine(tmp_path, data=str(folder))["data"].status == "ok"
+
+
+@pytest.mark.parametrize(
+    ("tested", "names", "missing"),
+    [
+        ({2: doctor.TEST_FILES}, doctor.TRAIN_FILES[:1], "span-10/train-labels-idx1-ubyte"),
+        ({2: doctor.TEST_FILES[:1], 9: doctor.TEST_FILES}, None, "span-2/t10k-labels-idx1-ubyte"),
+        ({}, None, "span-2/t10k-images-idx3-ubyte, span-2/t10k-labels-idx1-ubyte"),
+    ],
+    ids=["of the newest", "of the reference", "no test files"],
+)
+def test_what_spans_lack_is_named(tmp_path, tested, names, missing):
+    folder = write_spans(tmp_path / "spans", tested, names or doctor.TRAIN_FILES)
+    finding = examine(tmp_path, data=str(folder))["data"]
+    assert finding.status == "fail"
+    assert finding.found.endswith(f"lacks: {missing}")
+
+
+def test_a_folder_given_as_option_wins_over_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASHION_MNIST_DIR", str(write_data(tmp_path / "data")))
+    assert examine(tmp_path, data=str(tmp_path / "absent"))["data"].status == "fail"
+
+
+def test_cached_data_is_found(tmp_path):
+    folder = write_data(tmp_path / "cache" / "image-pipeline" / "fashion-mnist", ending=".gz")
+    finding = examine(tmp_path, data="auto")["data"]
+    assert (finding.status, finding.found) == ("ok", f"{folder} (cache)")
+
+
+def test_outputs_below_a_file_fail(tmp_path):
+    file = write(tmp_path / "file", "")
+    finding = doctor.check_output(file / "deep" / "outputs")
+    assert finding.status == "fail"
+    assert finding.found.startswith(f"{file} cannot be written to")
+
+
+def test_looking_at_the_outputs_leaves_nothing_behind(tmp_path):
+    doctor.check_output(tmp_path / "deep" / "outputs")
+    assert not (tmp_path / "deep").exists()
+
+
+def test_the_environment_of_the_project_is_taken_where_the_present_one_is_bare(
+    tmp_path, monkeypatch
+):
+    monkeypatch.undo()
+    write(tmp_path / "bin" / "python", "")
+    write(tmp_path / "pyvenv.cfg", "home = /usr/bin\nversion = 3.11.4\n")
+    write_package(tmp_path / "lib" / "python3.11" / "site-packages", "tfx", "1.21.0")
+    monkeypatch.setattr(doctor, "PROJECT_ENVIRONMENT", tmp_path)
+    monkeypatch.setattr(sys, "path", [])
+    environment = doctor.find_environment()
+    assert (environment.python, environment.version) == (tmp_path / "bin" / "python", "3.11.4")
+    assert doctor.find_version("tfx", environment.packages) == "1.21.0"
+
+
+def test_where_nothing_is_installed_it_looks_for_a_python_to_begin_with(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(doctor, "PROJECT_ENVIRONMENT", tmp_path)
+    monkeypatch.setattr(sys, "path", [])
+    assert doctor.find_environment() is None
+    installed = doctor.check_packages(None, DEBIAN_13)
+    assert (installed.status, installed.mend) == ("fail", "make setup")
+
+    interpreter = doctor.interpreters.Interpreter("/usr/bin/python3", "3.13", complete=True)
+    monkeypatch.setattr(doctor.interpreters, "ask", lambda path: interpreter)
+    fit = doctor.check_python(None, DEBIAN_13)
+    assert fit.status == "ok"
+    assert fit.found == "3.13 (/usr/bin/python3), of which make setup makes .venv"
+
+    monkeypatch.setattr(doctor.interpreters, "ask", lambda path: None)
+    unfit = doctor.check_python(None, DEBIAN_13)
+    assert unfit.status == "fail"
+    assert "found no Python" in unfit.found
+    assert "nstall" in unfit.mend
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "words"),
+    [
+        ({}, "ok", "Keras 3.15.1"),
+        ({"absent": ["Trainer"]}, "fail", "tfx.components lacks Trainer"),
+        ({"tf_keras": "2.21.0"}, "fail", "two kinds of Keras"),
+    ],
+)
+def test_a_deep_look_judges_what_was_imported(monkeypatch, changes, status, words):
+    answer = {"keras": "3.15.1", "tf_keras": "3.15.1", "tensorflow": "2.21.0", "absent": []}
+    monkeypatch.setattr(doctor, "probe", lambda python: {**answer, "seconds": 9.0, **changes})
+    finding = doctor.check_imports(doctor.find_environment())
+    assert finding.status == status
+    assert words in finding.found
+
+
+def test_an_import_that_fails_is_quoted(monkeypatch):
+    monkeypatch.setattr(doctor, "PROBE", "import no_such_module")
+    finding = doctor.check_imports(doctor.find_environment())
+    assert finding.status == "fail"
+    assert finding.found == "ModuleNotFoundError: No module named 'no_such_module'"
+
+
+def test_a_python_that_is_gone_fails(tmp_path):
+    environment = doctor.Environment(tmp_path / "absent", "3.11.9", tmp_path, ())
+    assert doctor.check_imports(environment).status == "fail"
+
+
+@pytest.mark.slow
+def test_the_stack_of_this_environment_imports():
+    finding = doctor.check_imports(doctor.find_environment())
+    assert finding.status == "ok", finding.found
+
+
+@pytest.mark.parametrize("colour", [True, False])
+def test_colour_only_where_it_is_wanted(colour):
+    findings = [doctor.Finding("data", "warn", "none", "get some")]
+    assert ("\033[33m" in doctor.as_text(findings, colour)) is colour
+
+
+@pytest.mark.parametrize(
+    ("terminal", "no_colour", "wanted"),
+    [(True, None, True), (True, "", False), (True, "1", False), (False, None, False)],
+)
+def test_colour_is_wanted_on_terminals_that_do_not_refuse_it(
+    monkeypatch, terminal, no_colour, wanted
+):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
+    if no_colour is not None:
+        monkeypatch.setenv("NO_COLOR", no_colour)
+    assert doctor.wants_colour() is wanted
+
+
+def test_the_doctor_needs_the_standard_library_alone():
+    """-S leaves site-packages out: an import of anything installed would fail."""
+    code = f"import sys; sys.path.insert(0, {str(packages.PROJECT)!r}); import cli.doctor"
+    command = [sys.executable, "-I", "-S", "-c", code]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "cli/doctor.py",
+        "pipeline/errors.py",
+        "pipeline/installation/interpreters.py",
+        "pipeline/installation/package_installers.py",
+        "pipeline/installation/packages.py",
+        "pipeline/installation/virtual_environment.py",
+        "pipeline/paths.py",
+        "pipeline/records/stores.py",
+        "pipeline/streams.py",
+    ],
+)
+def test_an_old_python_can_read_what_runs_before_anything_is_installed(module):
+    """It is to say which Python is needed, instead of ending with a syntax error."""
+    source = (packages.PROJECT / module).read_text()
+    ast.parse(source, feature_version=(3, 8))

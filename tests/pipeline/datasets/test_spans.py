@@ -1,0 +1,193 @@
+"""Which spans a run takes, and that none is overlooked."""
+
+import hypothesis
+import pytest
+from hypothesis import strategies
+
+from pipeline.config import SpansConfig
+from pipeline.datasets import spans
+from pipeline.errors import DataError
+
+TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
+TEST = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
+NUMBERS = strategies.sets(strategies.integers(0, 120), min_size=1, max_size=12)
+
+
+def deliver(folder, *numbers, tested=()):
+    """Makes a folder of spans, whose files are empty: what they hold does not matter here."""
+    for number in numbers:
+        span = folder / f"span-{number}"
+        span.mkdir(parents=True)
+        for name in (*TRAIN, *(TEST if number in tested else ())):
+            (span / name).touch()
+    return folder
+
+
+def resolve(folder, notices=None, **asked):
+    notify = [].append if notices is None else notices.append
+    return spans.resolve(folder, SpansConfig(**asked), notify)
+
+
+def numbers_of(window):
+    return [span.number for span in window.train]
+
+
+def refusal(folder, **asked):
+    with pytest.raises(DataError) as caught:
+        resolve(folder, **asked)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "; expected" in message
+    return message
+
+
+@hypothesis.given(NUMBERS, strategies.integers(1, 15), strategies.data())
+def test_the_newest_are_trained_on_and_the_oldest_with_test_files_is_tested_on(
+    tmp_path_factory, numbers, window, data
+):
+    tested = data.draw(strategies.sets(strategies.sampled_from(sorted(numbers)), min_size=1))
+    folder = deliver(tmp_path_factory.mktemp("spans"), *numbers, tested=tested)
+    notices = []
+    found = resolve(folder, notices, window=window)
+    assert numbers_of(found) == sorted(numbers)[-window:]
+    assert found.reference.number == min(tested)
+    assert any(f"of the {window} spans" in line for line in notices) == (len(numbers) < window)
+    unused = tested & set(numbers_of(found)) - {min(tested)}
+    assert any("are not used" in line for line in notices) == bool(unused)
+
+
+@hypothesis.given(NUMBERS, strategies.integers(1, 15), strategies.data())
+def test_any_window_can_be_taken_again_when_newer_spans_have_come(
+    tmp_path_factory, numbers, window, data
+):
+    newest, reference = (data.draw(strategies.sampled_from(sorted(numbers))) for _ in range(2))
+    folder = deliver(tmp_path_factory.mktemp("spans"), *numbers, tested=numbers)
+    found = resolve(folder, window=window, newest=newest, reference=reference)
+    assert numbers_of(found) == sorted(n for n in numbers if n <= newest)[-window:]
+    assert found.reference.number == reference
+
+
+def test_numbers_order_the_spans_and_not_their_names(tmp_path):
+    deliver(tmp_path, 9, 10, 100, tested=[9])
+    (tmp_path / "span-10").rename(tmp_path / "span-0010")
+    found = resolve(tmp_path, window=2)
+    assert [span.folder.name for span in found.train] == ["span-0010", "span-100"]
+    assert [span.name for span in found.train] == ["span-10", "span-100"]
+
+
+def test_without_anything_asked_the_newest_alone_is_taken(tmp_path):
+    found = resolve(deliver(tmp_path, 1, 2, 3, tested=[1]))
+    assert numbers_of(found) == [3]
+    assert found.description == "span 3; tested on span 1"
+
+
+def test_the_description_names_all_spans(tmp_path):
+    found = resolve(deliver(tmp_path, 1, 3, 4, 5, tested=[1]), window=3)
+    assert found.description == "spans 3, 4, 5; tested on span 1"
+
+
+def test_test_files_of_a_newer_span_are_told_to_be_unused(tmp_path):
+    notices = []
+    resolve(deliver(tmp_path, 1, 2, 3, tested=[1, 2, 3]), notices, window=2)
+    assert notices == [
+        "Test files of span 2, 3 are not used: the test split stays that of span 1 "
+        "(spans.reference)"
+    ]
+
+
+def test_an_older_reference_that_is_stated_is_taken_silently(tmp_path):
+    notices = []
+    found = resolve(deliver(tmp_path, 1, 2, 3, tested=[1, 2]), notices, reference=2)
+    assert found.reference.number == 2
+    assert notices == []
+
+
+def test_a_reference_with_one_of_its_test_files_is_not_passed_over(tmp_path):
+    """Another test split would be taken in silence, and accuracies would no longer compare."""
+    deliver(tmp_path, 1, 2, tested=[1, 2])
+    (tmp_path / "span-1" / TEST[0]).unlink()
+    assert resolve(tmp_path).reference.number == 1
+
+
+def test_a_folder_of_idx_files_has_no_spans(tmp_path):
+    for name in TRAIN + TEST:
+        (tmp_path / name).touch()
+    assert resolve(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", [".span-4", "incoming", "spanish", "notes.txt", "span-4.zip"])
+def test_what_is_not_meant_as_a_span_is_left_alone(name, tmp_path):
+    deliver(tmp_path, 3, tested=[3])
+    if "." in name[1:]:
+        (tmp_path / name).touch()
+    else:
+        (tmp_path / name).mkdir()
+    assert numbers_of(resolve(tmp_path)) == [3]
+
+
+@pytest.mark.parametrize(
+    "name", ["span4", "Span-4", "SPAN_4", "span-4b", "span-4.part", "span-four", "span-", "span--4"]
+)
+def test_what_may_be_meant_as_a_span_is_not_overlooked(name, tmp_path):
+    deliver(tmp_path, 3, tested=[3])
+    (tmp_path / name).mkdir()
+    message = refusal(tmp_path)
+    assert f"{tmp_path / name} is no span" in message
+    assert "Rename it" in message
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling link"])
+def test_a_span_that_is_no_folder_is_refused(kind, tmp_path):
+    deliver(tmp_path, 3, tested=[3])
+    if kind == "file":
+        (tmp_path / "span-4").touch()
+    else:
+        (tmp_path / "span-4").symlink_to(tmp_path / "gone")
+    assert "span-4 is no span" in refusal(tmp_path)
+
+
+def test_a_span_may_be_a_link_to_its_folder(tmp_path):
+    deliver(tmp_path / "store", 7, tested=[7])
+    (tmp_path / "spans").mkdir()
+    (tmp_path / "spans" / "span-2").symlink_to(tmp_path / "store" / "span-7")
+    assert numbers_of(resolve(tmp_path / "spans")) == [2]
+
+
+def test_two_folders_of_one_number_are_refused(tmp_path):
+    deliver(tmp_path, 3, 4, tested=[3])
+    (tmp_path / "span-04").mkdir()
+    message = refusal(tmp_path)
+    assert "span-4" in message and "span-04" in message
+    assert "both span 4" in message
+
+
+def test_spans_beside_idx_files_are_refused(tmp_path):
+    deliver(tmp_path, 3, tested=[3])
+    (tmp_path / TRAIN[1]).touch()
+    message = refusal(tmp_path)
+    assert f"both spans (span-3) and IDX files ({TRAIN[1]})" in message
+    assert "a span of their own" in message
+
+
+@pytest.mark.parametrize("key", ["newest", "reference"])
+def test_a_span_that_does_not_exist_is_refused(key, tmp_path):
+    message = refusal(deliver(tmp_path, 1, 3, tested=[1, 3]), **{key: 2})
+    assert f"no span 2, which spans.{key}=2 asks for" in message
+    assert "expected one of 1, 3" in message
+
+
+def test_spans_without_any_test_files_are_refused(tmp_path):
+    assert f"no span of {tmp_path} has test files" in refusal(deliver(tmp_path, 1, 2))
+
+
+@pytest.mark.parametrize("asked", [{"window": 2}, {"newest": 0}, {"reference": 3}])
+def test_spans_that_are_asked_for_must_be_there(asked, tmp_path):
+    """Such a setting stands there for a reason: perhaps the folder is the wrong one."""
+    ((key, value),) = asked.items()
+    message = refusal(tmp_path, **asked)
+    assert f"holds no spans, but spans.{key}={value} asks for them" in message
+
+
+def test_a_folder_that_cannot_be_listed_is_told_in_words(tmp_path):
+    (tmp_path / "file").touch()
+    assert "cannot be listed (Not a directory)" in refusal(tmp_path / "file")

@@ -1,0 +1,168 @@
+"""Which Python is taken on which machine, and what is said where none will do."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.installation import interpreters, packages
+
+NEW = packages.System(packages.LINUX, (2, 41), ())
+OLD = packages.System(packages.LINUX, (2, 36), packages.NEWER.libstdcxx)
+MUSL = packages.System(packages.LINUX, None, ())
+RELEASES = {
+    "debian": 'PRETTY_NAME="Debian GNU/Linux 13"\nID=debian\nVERSION_ID="13"\n',
+    "jammy": 'ID=ubuntu\nVERSION_ID="22.04"\nVERSION="22.04.5 LTS (Jammy Jellyfish)"\n',
+    "fedora": "ID=fedora\nVERSION_ID=42\nPLATFORM_ID=platform:f42\n",
+    "rocky": 'ID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.4"\n',
+    "arch": "ID=arch\n",
+}
+
+
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """A machine without any Python; answers with what puts one on its path."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setattr(interpreters, "SYSTEM_FOLDER", tmp_path / "system")
+    monkeypatch.setenv("PATH", str(folder))
+    release(monkeypatch, tmp_path, RELEASES["debian"])
+
+    def add(name, version, complete=True):
+        return write_interpreter(folder / name, version, complete)
+
+    return add
+
+
+def write_interpreter(path, version, complete=True, usual=True, base=None):
+    answer = json.dumps([usual, str(base or path), version, complete])
+    path.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def release(monkeypatch, folder, text):
+    file = folder / "os-release"
+    file.write_text(text)
+    monkeypatch.setattr(interpreters, "OS_RELEASE", file)
+
+
+def refusal(system, wanted=""):
+    with pytest.raises(interpreters.NoInterpreterError) as raised:
+        interpreters.find(wanted, system)
+    found, way_out = str(raised.value).splitlines()
+    return found, way_out
+
+
+@pytest.mark.parametrize(
+    ("system", "version", "lock"),
+    [(NEW, "3.13", packages.NEWER), (OLD, "3.11", packages.OLDER)],
+)
+def test_the_newest_that_fits_is_taken(machine, system, version, lock):
+    paths = {each: machine(f"python{each}", each) for each in ("3.11", "3.12", "3.13", "3.14")}
+    machine("python3", "3.14")
+    found, chosen = interpreters.find("", system)
+    assert (found.path, found.version, chosen) == (paths[version], version, lock)
+
+
+def test_the_wanted_one_is_taken(machine):
+    machine("python3.13", "3.13")
+    wanted = machine("other", "3.12")
+    assert interpreters.find(wanted, NEW)[0].path == wanted
+
+
+def test_one_that_cannot_make_environments_is_passed_over(machine):
+    machine("python3.13", "3.13", complete=False)
+    fit = machine("python3", "3.12")
+    assert interpreters.find("", NEW)[0].path == fit
+
+
+def test_that_of_the_system_is_found_behind_another(machine, tmp_path):
+    machine("python3", "3.14")
+    (tmp_path / "system").mkdir()
+    own = write_interpreter(tmp_path / "system" / "python3", "3.13")
+    assert interpreters.find("", NEW)[0].path == own
+
+
+def test_of_an_activated_environment_the_python_behind_it_is_taken(tmp_path):
+    """Else the one that is about to be removed could be chosen."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
+    inside = interpreters.ask(str(tmp_path / "env" / "bin" / "python"))
+    assert tmp_path not in Path(inside.path).parents
+    assert interpreters.ask(inside.path) == inside
+
+
+def test_a_home_folder_is_found_where_the_shell_left_it(machine, monkeypatch, tmp_path):
+    machine("python3.13", "3.13")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert interpreters.find("~/bin/python3.13", NEW)[0].version == "3.13"
+
+
+def test_builds_that_no_wheels_are_for_are_passed_over(machine, tmp_path):
+    """Such as PyPy, or a Python without its global lock."""
+    write_interpreter(tmp_path / "bin" / "python3.13", "3.13", usual=False)
+    fit = machine("python3.12", "3.12")
+    assert interpreters.find("", NEW)[0].path == fit
+
+
+def test_without_its_venv_module_it_says_so_and_what_installs_it(machine):
+    path = machine("python3", "3.13", complete=False)
+    found, way_out = refusal(NEW)
+    assert f"found Python 3.13 without its venv module ({path})" in found
+    assert way_out == "Install one: sudo apt install python3 python3-venv"
+
+
+@pytest.mark.parametrize("version", ["3.10", "3.14"])
+def test_other_versions_alone_are_named(machine, version):
+    machine("python3", version)
+    found, _ = refusal(NEW)
+    assert f"found Python {version} (" in found
+    assert "expected Python 3.11 or 3.12 or 3.13 with its venv module" in found
+
+
+def test_an_older_system_says_why_a_newer_python_does_not_do(machine):
+    machine("python3.13", "3.13")
+    found, _ = refusal(OLD)
+    assert "expected Python 3.11 with its venv module" in found
+    assert "a newer Python needs glibc 2.39, and here is 2.36" in found
+
+
+@pytest.mark.parametrize("broken", ["", "#!/bin/sh\nexit 127\n", "#!/bin/sh\necho no JSON\n"])
+def test_what_does_not_answer_is_no_python(machine, tmp_path, broken):
+    path = tmp_path / "bin" / "python3.13"
+    path.write_text(broken)
+    path.chmod(0o755)
+    assert "found no Python;" in refusal(NEW)[0]
+
+
+def test_a_wanted_one_that_does_not_start_is_named(machine):
+    machine("python3.13", "3.13")
+    found, way_out = refusal(NEW, "/no such/python")
+    assert "PYTHON=/no such/python, which is no Python 3 that starts" in found
+    assert way_out.startswith("Leave PYTHON out, or install one: ")
+
+
+@pytest.mark.parametrize(
+    ("name", "system", "command"),
+    [
+        ("debian", NEW, "sudo apt install python3 python3-venv"),
+        ("jammy", OLD, "sudo apt install python3.11 python3.11-venv"),
+        ("fedora", NEW, "sudo dnf install python3.13"),
+        ("rocky", OLD, "sudo dnf install python3.11"),
+        ("arch", NEW, "uv python install 3.13"),
+    ],
+)
+def test_the_command_is_that_of_the_distribution(
+    machine, monkeypatch, tmp_path, name, system, command
+):
+    release(monkeypatch, tmp_path, RELEASES[name])
+    assert command in refusal(system)[1]
+
+
+def test_a_machine_that_no_lock_fits_is_told_where_one_does(machine):
+    machine("python3.13", "3.13")
+    found, way_out = refusal(MUSL)
+    assert "no libraries exist for this machine: of glibc-2.28.txt, it needs glibc 2.28" in found
+    assert "such as Debian 12" in way_out

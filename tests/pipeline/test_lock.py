@@ -1,0 +1,156 @@
+"""One run at a time: the second is told who holds the lock, and death gives it back."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from pipeline import lock
+from pipeline.errors import LockHeldError, OutputError
+from pipeline.lock import exclusive
+
+PROJECT = Path(__file__).resolve().parents[2]
+HOLDER = """
+import pathlib, sys, time
+from pipeline.lock import exclusive
+with exclusive(pathlib.Path(sys.argv[1]), "run"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    (tmp_path / "clothes").mkdir()
+    return tmp_path / "clothes" / "lock"
+
+
+@pytest.fixture
+def holder(path):
+    """Another process, which holds the lock until it is closed or killed."""
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_lock_that_another_process_holds_is_refused_with_who_and_since(path, holder):
+    signed = json.loads(path.read_text())
+    with pytest.raises(LockHeldError) as caught, exclusive(path, "run"):
+        pytest.fail("two processes hold the lock")
+    message = str(caught.value)
+    who = f"process {holder.pid} of {signed['user']} on {signed['host']}"
+    assert message.startswith(f"clothes is held by run ({who}) since {signed['since']}; ")
+    assert "--output-dir" in message
+    assert caught.value.exit_code == 4
+
+
+def test_being_refused_leaves_the_holder_named(path, holder):
+    for _ in range(2):
+        with pytest.raises(LockHeldError, match=f"process {holder.pid}"), exclusive(path, "run"):
+            pytest.fail("two processes hold the lock")
+
+
+def test_a_killed_process_gives_the_lock_back(path, holder):
+    holder.kill()
+    holder.wait(timeout=60)
+    with exclusive(path, "clean"):
+        assert json.loads(path.read_text())["process"] == os.getpid()
+
+
+def test_a_process_that_ends_gives_the_lock_back(path, holder):
+    holder.communicate("", timeout=60)
+    with exclusive(path, "run"):
+        pass
+
+
+def test_the_lock_can_be_taken_again_and_again(path):
+    for purpose in ("run", "a longer purpose", "run"):
+        with exclusive(path, purpose):
+            assert json.loads(path.read_text())["purpose"] == purpose
+
+
+def test_an_error_under_the_lock_gives_it_back(path):
+    with pytest.raises(KeyError), exclusive(path, "run"):
+        raise KeyError
+    with exclusive(path, "run"):
+        pass
+
+
+def test_a_holder_that_left_no_name_is_told_of_all_the_same(path, holder):
+    path.write_text("not JSON")
+    with pytest.raises(LockHeldError, match="held by another process"), exclusive(path, "run"):
+        pytest.fail("two processes hold the lock")
+
+
+def test_a_holder_that_signs_a_little_late_is_named(path, holder):
+    signature = path.read_text()
+    path.write_text("")
+    threading.Timer(0.3, path.write_text, [signature]).start()
+    with pytest.raises(LockHeldError, match=f"held by run .process {holder.pid} of "):
+        lock.check_free(path)
+
+
+def test_who_held_a_lock_last_is_not_left_in_it(path):
+    with exclusive(path, "run"):
+        pass
+    assert path.read_text() == ""
+
+
+def test_who_holds_a_lock_can_be_asked_without_taking_it(path, holder):
+    assert lock.holder(path)["process"] == holder.pid
+    with pytest.raises(LockHeldError, match=f"process {holder.pid}"):
+        lock.check_free(path)
+    holder.kill()
+    holder.wait(timeout=60)
+    assert lock.holder(path) is None
+    lock.check_free(path)
+
+
+def test_a_lock_that_was_never_taken_is_free(path):
+    lock.check_free(path)
+    assert not path.exists()
+
+
+def test_every_user_may_take_the_lock(path):
+    before = os.umask(0o077)
+    try:
+        with exclusive(path, "run"):
+            assert path.stat().st_mode & 0o777 == 0o666
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.skipif(os.getuid() == 0, reason="root may write to every file")
+def test_a_lock_that_cannot_be_signed_is_held_all_the_same(path):
+    path.touch(mode=0o444)
+    with exclusive(path, "run"), pytest.raises(LockHeldError, match="another process"):
+        lock.check_free(path)
+
+
+def test_on_a_full_disk_the_lock_is_held_without_a_name(path, full_disk):
+    with full_disk(), exclusive(path, "clean"):
+        assert lock.holder(path) == {}
+    assert lock.holder(path) is None
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_lock_that_cannot_be_made_is_told(path, monkeypatch, number):
+    def refuse(*_):
+        raise OSError(number, os.strerror(number), str(path))
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="cannot be opened"):
+        patch.setattr(os, "open", refuse)
+        with exclusive(path, "run"):
+            pytest.fail("there is nothing to hold")
