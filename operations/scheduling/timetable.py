@@ -1,9 +1,8 @@
-"""When runs are due: the times of a cron expression, right also where clocks are changed.
+"""Times of a cron expression in a time zone, correct also when clocks change.
 
-APScheduler's CronTrigger reads the expression and finds the times, but on a calendar without time
-zones: in a zone of its own, it takes the hour that clocks repeat for two, runs what lies in the
-hour that they leave out at a time that no clock shows, and may find the same time for ever. What
-a time of that calendar is in the zone, is settled here.
+CronSim reads the expression and finds its times on a calendar without time zones. It also knows
+zones, but skips `*/15 2 * * *` on the day that clocks go forward, and runs it twice as often on
+the day that they go back. So this module turns times of the calendar into times of the zone.
 """
 
 from __future__ import annotations
@@ -16,38 +15,38 @@ import re
 import zoneinfo
 from collections.abc import Iterator
 
-from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.combining import OrTrigger
-from apscheduler.triggers.cron import CronTrigger
+from cronsim import CronSim, CronSimError
 
 from pipeline.errors import ConfigurationError
 
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-# As cron counts them: Sunday is 0, and also 7.
+# Each field, its values, and its largest step. Cron takes larger steps, which then never happen.
+_FIELDS = (
+    ("minute", "0-59", 59),
+    ("hour", "0-23", 23),
+    ("day", "1-31, or L for the last one of the month", 31),
+    ("month", "1-12 or jan-dec", 12),
+    ("weekday", "0-7 or sun-sat", 7),
+)
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_WEEKDAY_RANGE = re.compile(r"(?:\*|(?P<first>[0-7])(?:-(?P<last>[0-7]))?)(?:/(?P<step>[1-9]\d*))?")
-# All that is left of an expression once names have been turned into numbers.
-_EXPRESSION = re.compile(r"[\d*/, -]+")
-_EXAMPLE = "expected minute, hour, day, month and weekday, such as --cron '30 3 * * mon-fri'."
-_MINUTE = datetime.timedelta(minutes=1)
+_EXAMPLE = "such as --cron '30 3 * * mon-fri'."
 # No zone moves its clocks by more at once.
 _LARGEST_CHANGE = datetime.timedelta(hours=3)
-# Of a first or last time: far from where the calendar ends.
+# Years that --start and --end may name: far from the ends of Python's calendar.
 _YEARS = range(1970, 9000)
 
 
 class Timetable:
     """The times of a cron expression in a time zone.
 
-    Expressions are read as cron reads them: five fields; Sunday is 0 or 7; where both day and
-    weekday are restricted, either is enough. Where clocks are changed, a run that is due at
-    given hours comes exactly once: one in the hour that is left out comes as long after the day
-    before as ever (2:30 becomes 3:30), one in the hour that is repeated comes the first time. With
-    `*` for the hour, runs go on hour after hour, as if nobody had touched the clocks.
+    Expressions have the five fields of cron and mean what they mean there: Sunday is 0 or 7; if
+    both day and weekday are restricted, either is enough. When clocks change, a run with given
+    hours still comes exactly once. If clocks skip its hour, it comes 24 hours after the run of the
+    day before (2:30 becomes 3:30). If they repeat its hour, it comes the first time. With `*` for
+    the hour, runs go on hour after hour, as if the clocks had not changed.
 
     Attributes:
-      name: expression and zone.
-      zone: in which the times are.
+      name: Expression and zone.
+      zone: Time zone of the times.
     """
 
     def __init__(
@@ -60,69 +59,65 @@ class Timetable:
         """Reads the expression.
 
         Args:
-          cron: five fields.
-          timezone: an IANA name, such as `Europe/Berlin`.
-          start: the earliest time, as ISO date or date and time in the zone; None for no limit.
-          end: the latest time, of the same form; a date counts to its last moment.
+          cron: Five fields.
+          timezone: IANA name, such as `Europe/Berlin`.
+          start: Earliest time, as ISO date or date and time in the zone; None for no limit.
+          end: Latest time, in the same form; a date includes its last moment.
 
         Raises:
-          ConfigurationError: where one of them cannot be read, or no time is left by them.
+          ConfigurationError: If one of them cannot be read or they leave no time.
         """
         self.name = f"{cron!r} in {timezone}"
         self.zone = _zone(timezone)
-        self._trigger = _trigger(cron)
+        self._expression = _expression(cron)
         self._every_hour = cron.split()[1] == "*"
         earliest = _limit("--start", start, self.zone, datetime.time.min)
-        # What is due at this very time is still to come.
+        # A run at this very time is still to come.
         self._start = earliest and earliest - datetime.timedelta(microseconds=1)
         self._end = _limit("--end", end, self.zone, datetime.time.max)
-        self._check(start, end)
+        if self._start and self._end and self._end <= self._start:
+            raise ConfigurationError(
+                f"--end {end} lies before --start {start}; expected a later date, or the same one."
+            )
 
     def after(self, moment: datetime.datetime) -> Iterator[datetime.datetime]:
-        """The times after a moment, one by one, in the zone.
+        """Yields the times after a moment, in order and in the zone.
 
         Args:
-          moment: with its time zone.
+          moment: A time with its zone.
         """
         moment = max(moment, self._start) if self._start else moment
-        found: list[datetime.datetime] = []
-        for wall in self._walls(self._wall(moment) - _LARGEST_CHANGE):
-            # Of the times on the calendar that are still to come, none can be earlier than these.
-            while found and self._wall(found[0]) + _LARGEST_CHANGE < wall:
-                time = heapq.heappop(found)
+        waiting: list[datetime.datetime] = []
+        for wall in CronSim(self._expression, self._wall(moment) - _LARGEST_CHANGE):
+            # No later time of the calendar can come before these.
+            while waiting and self._wall(waiting[0]) + _LARGEST_CHANGE < wall:
+                time = heapq.heappop(waiting)
                 if self._end and time > self._end:
                     return
-                # Two times on the calendar may be the same in the zone.
+                # Two times of the calendar may be the same in the zone.
                 if time > moment:
                     yield time.astimezone(self.zone)
                     moment = time
             for time in self._moments(wall):
-                heapq.heappush(found, time)
+                heapq.heappush(waiting, time)
 
     def next_after(self, moment: datetime.datetime) -> datetime.datetime | None:
-        """The first time after a moment; None where there is none."""
+        """Returns the first time after a moment, or None."""
         return next(self.after(moment), None)
 
     def upcoming(self, moment: datetime.datetime, count: int) -> list[datetime.datetime]:
-        """The next times after a moment, at most `count` of them."""
+        """Returns the next times after a moment, at most `count` of them."""
         return list(itertools.islice(self.after(moment), count))
 
     def latest(
         self, after: datetime.datetime, until: datetime.datetime
     ) -> datetime.datetime | None:
-        """The last time that is later than `after` and no later than `until`."""
+        """Returns the last time later than `after` and no later than `until`, or None."""
         times = itertools.takewhile(lambda time: time <= until, self.after(after))
         return max(times, default=None)
 
-    def _walls(self, first: datetime.datetime) -> Iterator[datetime.datetime]:
-        """The times on the calendar without time zones, from `first` on."""
-        moment = first.replace(tzinfo=datetime.UTC)
-        while found := self._trigger.get_next_fire_time(None, moment):
-            yield found.replace(tzinfo=None)
-            moment = found + _MINUTE
-
     def _moments(self, wall: datetime.datetime) -> list[datetime.datetime]:
-        """When clocks in the zone show a time, in UTC; twice where it is repeated."""
+        """Returns when a time of the calendar comes, in UTC."""
         first, second = (
             wall.replace(tzinfo=self.zone, fold=fold).astimezone(datetime.UTC) for fold in (0, 1)
         )
@@ -131,27 +126,14 @@ class Timetable:
         return [first]
 
     def _wall(self, moment: datetime.datetime) -> datetime.datetime:
-        """What clocks in the zone show."""
+        """Returns what clocks in the zone show."""
         return moment.astimezone(self.zone).replace(tzinfo=None, fold=0)
-
-    def _check(self, start: str | None, end: str | None) -> None:
-        if self._start and self._end and self._end <= self._start:
-            raise ConfigurationError(
-                f"--end {end} lies before --start {start}; expected a later date, or the same one."
-            )
-        if next(self._walls(datetime.datetime(2000, 1, 1)), None) is None:
-            raise ConfigurationError(f"--cron {self.name} never comes; {_EXAMPLE}")
 
 
 def _zone(name: str) -> zoneinfo.ZoneInfo:
-    """The time zone of a name.
-
-    Raises:
-      ConfigurationError: where there is none.
-    """
     try:
         return zoneinfo.ZoneInfo(name)
-    # What the name may also be taken for: a path that is no file, or is no time zone.
+    # zoneinfo reads the name as a path, which may be invalid, a folder, or no time zone.
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
         known = {key.lower(): key for key in zoneinfo.available_timezones()}
         nearest = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
@@ -162,61 +144,50 @@ def _zone(name: str) -> zoneinfo.ZoneInfo:
         ) from error
 
 
-def _trigger(cron: str) -> BaseTrigger:
+def _expression(cron: str) -> str:
+    """Checks an expression and returns it as CronSim takes it."""
+    fields = cron.lower().split()
+    if len(fields) != len(_FIELDS):
+        raise ConfigurationError(
+            f"--cron {cron!r} has {len(fields)} fields; expected minute, hour, day, month and "
+            f"weekday, {_EXAMPLE}"
+        )
+    fields[-1] = _weekdays(fields[-1])
+    for position, (name, values, largest_step) in enumerate(_FIELDS):
+        alone = ["*"] * len(fields)
+        alone[position] = fields[position]
+        steps = re.findall(r"/(\d+)", fields[position])
+        if not _has_times(alone) or any(int(step) > largest_step for step in steps):
+            raise ConfigurationError(
+                f"--cron {cron!r}: {cron.split()[position]!r} is no {name}; expected {values}, or "
+                f"* or ranges of these, in steps of 1 to {largest_step}, {_EXAMPLE}"
+            )
+    if not _has_times(fields):
+        raise ConfigurationError(
+            f"--cron {cron!r} never comes; expected a day that one of its months has, {_EXAMPLE}"
+        )
+    return " ".join(fields)
+
+
+def _has_times(fields: list[str]) -> bool:
     try:
-        minute, hour, day, month, weekday = cron.lower().split()
-    except ValueError as error:
-        count = len(cron.split())
-        raise ConfigurationError(f"--cron {cron!r} has {count} fields; {_EXAMPLE}") from error
-    try:
-        month, weekday = _numbered(month, _MONTHS, 1), _numbered(weekday, _WEEKDAYS, 0)
-        # Cron's rule: a field that begins with a star leaves the choice to the other.
-        if day.startswith("*") or weekday.startswith("*"):
-            return _one_trigger(minute, hour, day, month, weekday)
-        triggers = [
-            _one_trigger(minute, hour, day, month, "*"),
-            _one_trigger(minute, hour, "*", month, weekday),
-        ]
-        return OrTrigger(triggers)
-    except ValueError as error:
-        raise ConfigurationError(f"--cron {cron!r}: {error}; {_EXAMPLE}") from error
-
-
-def _one_trigger(minute: str, hour: str, day: str, month: str, weekday: str) -> CronTrigger:
-    fields = " ".join((minute, hour, day, month, weekday))
-    # CronTrigger also takes words of its own, and overlooks what follows a name.
-    if not _EXPRESSION.fullmatch(fields):
-        raise ValueError("it holds more than numbers, * - / and the names of months and weekdays")
-    fields = " ".join((minute, hour, day, month, _weekdays(weekday)))
-    return CronTrigger.from_crontab(fields, timezone=datetime.UTC)
-
-
-def _numbered(field: str, names: tuple[str, ...], first: int) -> str:
-    """A field with numbers in the place of names."""
-    for number, name in enumerate(names, first):
-        field = re.sub(rf"\b{name}\b", str(number), field)
-    return field
+        return next(CronSim(" ".join(fields), datetime.datetime(2000, 1, 1)), None) is not None
+    # Python raises ValueError for a number with thousands of digits.
+    except (CronSimError, ValueError):
+        return False
 
 
 def _weekdays(field: str) -> str:
-    """A field of weekdays in names: to CronTrigger, 0 is Monday."""
-    if field == "*":
-        return field
-    days = {day for part in field.split(",") for day in _weekday_range(part)}
-    return ",".join(_WEEKDAYS[day] for day in sorted(days))
+    """Writes weekdays as CronSim takes them: 1/2 as 1-6/2, and fri-mon as two ranges."""
+    for number, name in enumerate(_WEEKDAYS):
+        field = re.sub(rf"\b{name}\b", str(number), field)
+    field = re.sub(r"(?<![-/\d])([1-6])/", r"\1-6/", field)
+    return re.sub(r"\b([1-7])-([0-6])\b(?!/)", _ascending, field)
 
 
-def _weekday_range(text: str) -> list[int]:
-    match = _WEEKDAY_RANGE.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is no weekday from 0 to 7 or sun to sat, nor a range of them")
-    first = int(match["first"] or 0)
-    last = int(match["last"]) if match["last"] else first
-    if match["first"] is None or (match["step"] and match["last"] is None):
-        last = 6
-    # Such as fri-sun, which is 5-0.
-    last += 7 if last < first else 0
-    return [day % 7 for day in range(first, last + 1, int(match["step"] or 1))]
+def _ascending(weekdays: re.Match[str]) -> str:
+    first, last = weekdays.groups()
+    return weekdays[0] if first <= last else f"{first}-7,0-{last}"
 
 
 def _limit(
@@ -225,10 +196,10 @@ def _limit(
     if text is None:
         return None
     try:
-        found = _moment(text, of_a_date)
-        if found.year not in _YEARS:
-            raise ValueError(found.year)
-        return (found if found.tzinfo else found.replace(tzinfo=place)).astimezone(datetime.UTC)
+        moment = _moment(text, of_a_date)
+        if moment.year not in _YEARS:
+            raise ValueError(moment.year)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=place)).astimezone(datetime.UTC)
     except ValueError as error:
         raise ConfigurationError(
             f"{option} {text!r} is no date or time; expected one such as {option} 2026-12-01 or "

@@ -39,6 +39,8 @@ def upcoming(cron, begin, count, zone="Europe/Berlin"):
         ("5-7", "Fri Sat Sun"),
         ("0-2", "Sun Mon Tue"),
         ("fri-sun", "Fri Sat Sun"),
+        ("sat-mon", "Sat Sun Mon"),
+        ("7-2", "Sun Mon Tue"),
         ("SUN", "Sun"),
         ("mon,3", "Mon Wed"),
         ("*/2", "Sun Tue Thu Sat"),
@@ -69,6 +71,11 @@ def test_months_have_names():
 def test_a_leap_day_comes():
     (time,) = Timetable("0 0 29 2 *", "UTC").upcoming(moment("2096-03-01T00:00"), 1)
     assert time.year == 2104
+
+
+def test_the_last_day_of_a_month_comes():
+    times = Timetable("0 3 L * *", "UTC").upcoming(moment("2027-01-01T00:00"), 3)
+    assert [f"{time:%m-%d}" for time in times] == ["01-31", "02-28", "03-31"]
 
 
 def test_a_time_that_clocks_leave_out_comes_as_long_after_the_day_before_as_ever():
@@ -219,22 +226,30 @@ def test_start_and_end_are_in_the_zone_unless_they_name_their_own():
         (("0 3 * *", "UTC"), "'0 3 * *' has 4 fields"),
         (("", "UTC"), "'' has 0 fields"),
         (("@daily", "UTC"), "has 1 fields"),
-        (("61 * * * *", "UTC"), "(61) is higher than the maximum value (59)"),
-        (("* 24 * * *", "UTC"), "(24)"),
-        (("* * 0 * *", "UTC"), "(0)"),
-        (("* * * 13 *", "UTC"), "(13)"),
-        (("* * * * 8", "UTC"), "'8' is no weekday"),
-        (("* * * * mond", "UTC"), "it holds more than numbers"),
-        (("* * * * mon;tue", "UTC"), "it holds more than numbers"),
-        (("* * last * *", "UTC"), "it holds more than numbers"),
+        (("61 * * * *", "UTC"), "'61' is no minute; expected 0-59"),
+        (("* 24 * * *", "UTC"), "'24' is no hour; expected 0-23"),
+        (("* * 0 * *", "UTC"), "'0' is no day; expected 1-31"),
+        (("* * * 13 *", "UTC"), "'13' is no month; expected 1-12 or jan-dec"),
+        (("* * * * 8", "UTC"), "'8' is no weekday; expected 0-7 or sun-sat"),
+        (("* * * * mond", "UTC"), "'mond' is no weekday"),
+        (("* * * * mon;tue", "UTC"), "'mon;tue' is no weekday"),
+        (("* * last * *", "UTC"), "'last' is no day"),
         (("* * * * */0", "UTC"), "'*/0' is no weekday"),
-        (("*/0 * * * *", "UTC"), "higher than 0"),
-        (("-5 * * * *", "UTC"), "-5"),
-        (("50-10 * * * *", "UTC"), "must not be higher"),
-        (("x * * * *", "UTC"), "it holds more than numbers"),
+        (
+            ("*/0 * * * *", "UTC"),
+            "'*/0' is no minute; expected 0-59, or * or ranges of these, in steps of 1 to 59",
+        ),
+        (("*/90 * * * *", "UTC"), "'*/90' is no minute"),
+        (("* * * * fri-mon/2", "UTC"), "'fri-mon/2' is no weekday"),
+        (("0 0 * * * *", "UTC"), "has 6 fields"),
+        (("9" * 5000 + " * * * *", "UTC"), "is no minute"),
+        (("-5 * * * *", "UTC"), "'-5' is no minute"),
+        (("50-10 * * * *", "UTC"), "'50-10' is no minute"),
+        (("x * * * *", "UTC"), "'x' is no minute"),
         (("0 0 31 2 *", "UTC"), "never comes"),
         (("0 0 30 2 *", "UTC"), "never comes"),
         (("0 0 31 2,4,6,9,11 *", "UTC"), "never comes"),
+        (("0 0 */20 * 1L", "UTC"), "never comes"),
         (("0 3 * * *", "Europe/Berln"), "the nearest is 'Europe/Berlin'"),
         (("0 3 * * *", "europe/berlin"), "the nearest is 'Europe/Berlin'"),
         (("0 3 * * *", "Europe"), "'Europe' is unknown"),
