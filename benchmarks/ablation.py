@@ -10,7 +10,6 @@ temperature is fitted to the validation split, as it is there.
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -21,6 +20,7 @@ from benchmarks import command, processes, trainings
 from benchmarks.session import Session
 from benchmarks.spread import spread
 from benchmarks.tables import Table
+from benchmarks.trainings import HARDEST_CLASS
 from cli import command_line
 from components import features
 from pipeline import config as configurations
@@ -29,7 +29,6 @@ from pipeline.errors import ConfigurationError
 
 NAME = "ablation"
 REFERENCE = "reference"
-HARDEST_CLASS = "Shirt"
 
 # What each variant changes: keys below `training.`, as for `pipeline_runner.py run --set`.
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -56,7 +55,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "shift averaging": {"shift_averaging": True},
     "flip and shift averaging": {"flip_averaging": True, "shift_averaging": True},
     "no averaged weights": {"ema_momentum": 0.0},
-    # Of benchmarks/tricks.py: they change the training, and no setting.
+    # Those of tricks.py, which change no setting.
     "erased to black": {},
     "Shirt counts 1.5": {},
     "focal loss": {},
@@ -197,10 +196,7 @@ def measure(
 
     config = trainings.configuration(inputs, profile, *assignments, seed=seed)
     splits = trainings.read_splits(inputs, config, trainings.LEARNT_FROM)
-    with contextlib.ExitStack() as stack:
-        if variant in TRICKS:
-            stack.enter_context(TRICKS[variant](inputs.schema, splits[features.TRAIN_SPLIT]))
-        trained = trainings.train(inputs, config, splits)
+    trained = trainings.train(inputs, config, splits, TRICKS.get(variant))
     validation = splits[features.VALIDATION_SPLIT]
     graph = trainings.transform_graph(inputs)
     temperature = training.calibrate(trained.classifier, validation, graph)["temperature"]

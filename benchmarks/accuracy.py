@@ -17,6 +17,7 @@ from benchmarks import command, processes, trainings
 from benchmarks.session import Session
 from benchmarks.spread import spread
 from benchmarks.tables import Table
+from benchmarks.trainings import HARDEST_CLASS
 from cli import command_line
 from components import features
 from pipeline import config as configurations
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from components.examples import Split
 
 NAME = "accuracy"
-# The class that is hardest to tell, whose scores stand in the table; the record has those of all.
-HARDEST_CLASS = "Shirt"
 
 app = command.application()
 

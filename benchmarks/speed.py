@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from benchmarks import convolutions, stock_network, trainings
 from benchmarks.pace import Pace
 from components import features
 from components.examples import Split
-from components.trainer import batches, model, training
+from components.trainer import model, training
 from pipeline.config import Config
 
 
@@ -57,12 +55,8 @@ def measure_ours(inputs: trainings.Inputs, config: Config, images: int) -> Pace:
       images: about how many to take.
     """
     settings = trainings.settings_of(config)
-    keras.utils.set_random_seed(settings.seed)
-    tf.config.experimental.enable_op_determinism()
     split = _first_images(inputs, config, images)
-    classes = len(inputs.schema.class_names)
-    data = batches.TrainingBatches(split, classes, settings.batch_size, settings.seed)
-    network = training.compiled_network(settings, inputs.schema, data.steps_at_once())
+    network, data = training.prepare(settings, inputs.schema, split)
     epochs = _epochs(images, split, data.steps // data.steps_at_once())
     clock = StepClock(settings.batch_size)
     network.fit(
@@ -116,10 +110,7 @@ def scaled_images(split: Split, shape: tuple[int, int, int]) -> np.ndarray:
 
 def _first_images(inputs: trainings.Inputs, config: Config, images: int) -> Split:
     name = features.TRAIN_SPLIT
-    split = trainings.read_splits(inputs, config, [name])[name]
-    return dataclasses.replace(
-        split, images=split.images[:images], labels=split.labels[:images], ids=split.ids[:images]
-    )
+    return trainings.rows(trainings.read_splits(inputs, config, [name])[name], slice(images))
 
 
 def _epochs(images: int, split: Split, rounds_per_epoch: int) -> int:

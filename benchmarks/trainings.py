@@ -14,7 +14,7 @@ import logging
 import pathlib
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from components.examples import Split
     from components.trainer.settings import Settings
 
+    # Changes a compiled network before its training.
+    Trick = Callable[[keras.Model, Settings, ImageSchema], None]
+
+# The hardest class to tell. Tables show its scores; records have those of all classes.
+HARDEST_CLASS = "Shirt"
 # The splits that a training needs.
 LEARNT_FROM = (features.TRAIN_SPLIT, features.VALIDATION_SPLIT)
 
@@ -158,8 +163,8 @@ def read_splits(inputs: Inputs, config: Config, names: Collection[str]) -> dict[
             ids, whole.labels, config.split.validation_per_class, config.seed
         )
         splits = {
-            features.TRAIN_SPLIT: _rows(whole, ~chosen),
-            features.VALIDATION_SPLIT: _rows(whole, chosen),
+            features.TRAIN_SPLIT: rows(whole, ~chosen),
+            features.VALIDATION_SPLIT: rows(whole, chosen),
         }
     if features.TEST_SPLIT in names:
         splits[features.TEST_SPLIT] = _read_pair(inputs.data.test, inputs.schema)
@@ -189,7 +194,8 @@ def _joined(parts: Sequence[Split]) -> Split:
     return Split(images[order], labels[order], ids[order])
 
 
-def _rows(whole: Split, chosen: np.ndarray) -> Split:
+def rows(whole: Split, chosen: np.ndarray | slice) -> Split:
+    """Returns some examples of a split, chosen by a mask or a slice."""
     return dataclasses.replace(
         whole, images=whole.images[chosen], labels=whole.labels[chosen], ids=whole.ids[chosen]
     )
@@ -214,13 +220,16 @@ def settings_of(config: Config) -> Settings:
     )
 
 
-def train(inputs: Inputs, config: Config, splits: dict[str, Split]) -> Trained:
+def train(
+    inputs: Inputs, config: Config, splits: dict[str, Split], trick: Trick | None = None
+) -> Trained:
     """Trains as the pipeline does; shows each epoch on the terminal.
 
     Args:
       inputs: Transform's graph and the schema.
       config: the configuration of the run that this is the training of.
       splits: `train` and `val`.
+      trick: a change that the pipeline does not make.
     """
     from components.trainer import training
 
@@ -228,7 +237,10 @@ def train(inputs: Inputs, config: Config, splits: dict[str, Split]) -> Trained:
     with tempfile.TemporaryDirectory() as folder, _showing_epochs():
         started = time.perf_counter()
         graph = transform_graph(inputs)
-        network = training.train(settings, inputs.schema, graph, splits, folder)
+        network, data = training.prepare(settings, inputs.schema, splits[features.TRAIN_SPLIT])
+        if trick:
+            trick(network, settings, inputs.schema)
+        training.train_network(network, data, settings, graph, splits, folder, base_model=None)
         seconds = time.perf_counter() - started
         (history,) = pathlib.Path(folder).rglob(features.HISTORY_FILE)
         epochs = json.loads(history.read_text(encoding="utf-8"))

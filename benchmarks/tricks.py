@@ -1,104 +1,76 @@
-"""Tricks that the recipe does without, for the ablation to say what each would be worth.
+"""Tricks that the recipe does without, so that the ablation can say what each would be worth.
 
-None is a setting: what did not earn its place is not carried along by what runs in production.
-Each replaces one function of the training for as long as it lasts.
+None is a setting: production code carries nothing that did not earn its place. Each trick changes
+a compiled network before its training begins.
 """
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from unittest import mock
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 from keras import ops
 
-from components.examples import Split
+from benchmarks.trainings import HARDEST_CLASS
 from components.image_schema import ImageSchema
-from components.trainer import model, training
-from components.trainer.augmentation import augmentation_layers
-from components.trainer.settings import Augmentation, Settings
+from components.trainer import training
+from components.trainer.settings import Settings
 
-HARDEST_CLASS = "Shirt"
-# Those that it is most often taken for, and that are most often taken for it.
+if TYPE_CHECKING:
+    from benchmarks.trainings import Trick
+
+# The hardest class and those that it is most often confused with.
 _CONFUSABLE = ("T-shirt/top", "Pullover", "Coat", "Dress", HARDEST_CLASS)
 _WEIGHT = 1.5
 
-Trick = Callable[[ImageSchema, Split], contextlib.AbstractContextManager]
+
+def black_erasing(network: keras.Model, settings: Settings, schema: ImageSchema) -> None:
+    """Erases to black, the colour of the background, instead of noise."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.RandomErasing):
+            layer.fill_value = 0.0
 
 
-@contextlib.contextmanager
-def black_erasing(schema: ImageSchema, split: Split) -> Iterator[None]:
-    """What is erased becomes black, as the background is, in place of noise."""
-
-    def layers(augmentation: Augmentation, seed: int) -> list[keras.layers.Layer]:
-        found = augmentation_layers(augmentation, seed)
-        for layer in found:
-            if isinstance(layer, keras.layers.RandomErasing):
-                layer.fill_value = 0.0
-        return found
-
-    with mock.patch.object(model, "augmentation_layers", layers):
-        yield
-
-
-@contextlib.contextmanager
-def class_weight(schema: ImageSchema, split: Split) -> Iterator[None]:
-    """Errors on the hardest class count half as much again."""
+def class_weight(network: keras.Model, settings: Settings, schema: ImageSchema) -> None:
+    """Counts errors on the hardest class one and a half times."""
     weights = np.ones(len(schema.class_names), np.float32)
     weights[schema.class_names.index(HARDEST_CLASS)] = _WEIGHT
 
-    def loss(settings: Settings) -> Callable:
-        def weighted(labels: keras.KerasTensor, logits: keras.KerasTensor):
-            each = keras.losses.categorical_crossentropy(
-                labels, logits, from_logits=True, label_smoothing=settings.label_smoothing
-            )
-            return each * ops.sum(labels * weights, axis=-1)
+    class Weighted(keras.losses.CategoricalCrossentropy):
+        def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+            return super().call(y_true, y_pred) * ops.sum(y_true * weights, axis=-1)
 
-        return weighted
-
-    with _replaced_loss(loss):
-        yield
+    loss = Weighted(from_logits=True, label_smoothing=settings.label_smoothing)
+    _compile(network, settings, loss)
 
 
-@contextlib.contextmanager
-def focal(schema: ImageSchema, split: Split) -> Iterator[None]:
-    """Focal loss (Lin et al. 2017, arXiv:1708.02002): sure answers count less; gamma 1."""
-
-    def loss(settings: Settings) -> keras.losses.Loss:
-        return keras.losses.CategoricalFocalCrossentropy(
-            alpha=1.0, gamma=1.0, from_logits=True, label_smoothing=settings.label_smoothing
-        )
-
-    with _replaced_loss(loss):
-        yield
+def focal(network: keras.Model, settings: Settings, schema: ImageSchema) -> None:
+    """Counts sure answers less: focal loss (Lin et al. 2017, arXiv:1708.02002) with gamma 1."""
+    loss = keras.losses.CategoricalFocalCrossentropy(
+        alpha=1.0, gamma=1.0, from_logits=True, label_smoothing=settings.label_smoothing
+    )
+    _compile(network, settings, loss)
 
 
-@contextlib.contextmanager
-def confusion_aware(schema: ImageSchema, split: Split) -> Iterator[None]:
-    """Labels of classes that are taken for each other are smoothed among these alone."""
-    names = schema.class_names
+def confusion_aware(network: keras.Model, settings: Settings, schema: ImageSchema) -> None:
+    """Smooths the labels of easily confused classes among these classes alone."""
+    names, share = schema.class_names, settings.label_smoothing
     alike = np.eye(len(names), dtype=np.float32)
     group = [number for number, name in enumerate(names) if name in _CONFUSABLE]
     alike[np.ix_(group, group)] = 1
     alike /= alike.sum(axis=1, keepdims=True)
 
-    def loss(settings: Settings) -> Callable:
-        share = settings.label_smoothing
+    class Smoothed(keras.losses.CategoricalCrossentropy):
+        def call(self, y_true: keras.KerasTensor, y_pred: keras.KerasTensor) -> keras.KerasTensor:
+            targets = (1 - share) * y_true + share * ops.matmul(y_true, alike)
+            return super().call(targets, y_pred)
 
-        def smoothed(labels: keras.KerasTensor, logits: keras.KerasTensor):
-            targets = (1 - share) * labels + share * ops.matmul(labels, alike)
-            return keras.losses.categorical_crossentropy(targets, logits, from_logits=True)
-
-        return smoothed
-
-    with _replaced_loss(loss):
-        yield
+    _compile(network, settings, Smoothed(from_logits=True))
 
 
-def _replaced_loss(loss: Callable) -> contextlib.AbstractContextManager:
-    return mock.patch.object(training, "loss_function", loss)
+def _compile(network: keras.Model, settings: Settings, loss: keras.losses.Loss) -> None:
+    training.compile_network(network, settings, loss, network.steps_per_execution)
 
 
 TRICKS: dict[str, Trick] = {

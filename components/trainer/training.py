@@ -120,15 +120,35 @@ def train(
       TrainingDiverged: where the loss is no longer a number.
       WarmStartError: where `base_model` has no weights for this network.
     """
+    network, data = prepare(settings, schema, splits[features.TRAIN_SPLIT])
+    return train_network(network, data, settings, transform, splits, backup_dir, base_model)
+
+
+def prepare(
+    settings: Settings, schema: image_schema.ImageSchema, split: examples.Split
+) -> tuple[keras.Model, batches.TrainingBatches]:
+    """Seeds Keras and returns the compiled network, untrained, and the batches to train it on."""
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     data = batches.TrainingBatches(
-        splits[features.TRAIN_SPLIT], len(schema.class_names), settings.batch_size, settings.seed
+        split, len(schema.class_names), settings.batch_size, settings.seed
     )
-    network = compiled_network(settings, schema, data.steps_at_once())
+    return compiled_network(settings, schema, data.steps_at_once()), data
+
+
+def train_network(
+    network: keras.Model,
+    data: batches.TrainingBatches,
+    settings: Settings,
+    transform: tft.TFTransformOutput,
+    splits: dict[str, examples.Split],
+    backup_dir: str,
+    base_model: str | None,
+) -> keras.Model:
+    """Trains what `prepare` returned; arguments, result and errors are those of `train`."""
     if settings.whitening:
-        wanted = whitening.images_needed(schema.shape)
+        wanted = whitening.images_needed(network.input_shape[1:])
         images = batches.prepared_sample(splits[features.TRAIN_SPLIT], transform, wanted)
         whitening.begin(network, images, settings.seed)
     if base_model is not None:
@@ -171,6 +191,14 @@ def compiled_network(
 ) -> keras.Model:
     """Builds the network and gives it its optimizer, loss and metrics."""
     network = model.build_network(schema.shape, len(schema.class_names), settings)
+    compile_network(network, settings, loss_function(settings), steps_at_once)
+    return network
+
+
+def compile_network(
+    network: keras.Model, settings: Settings, loss: keras.losses.Loss, steps_at_once: int
+) -> None:
+    """Gives a network its optimizer, loss and metrics."""
     network.compile(
         optimizer=ConvolutionMuon(
             settings.learning_rate,
@@ -179,14 +207,13 @@ def compiled_network(
             use_ema=settings.ema_momentum > 0,
             ema_momentum=settings.ema_momentum,
         ),
-        loss=loss_function(settings),
+        loss=loss,
         metrics=["accuracy"],
         steps_per_execution=steps_at_once,
         # XLA is slower than oneDNN on a CPU; Keras would choose it by itself.
         jit_compile=False,
     )
     _create_training_state(network)
-    return network
 
 
 def _create_training_state(network: keras.Model) -> None:
