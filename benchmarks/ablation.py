@@ -18,14 +18,13 @@ import typer
 
 from benchmarks import command, processes, trainings
 from benchmarks.session import Session
-from benchmarks.spread import spread
+from benchmarks.spread import grouped, spread
 from benchmarks.tables import Table
 from benchmarks.trainings import HARDEST_CLASS
 from cli import command_line
 from components import features
 from pipeline import config as configurations
 from pipeline.datasets import data as data_sets
-from pipeline.errors import ConfigurationError
 
 NAME = "ablation"
 REFERENCE = "reference"
@@ -148,12 +147,7 @@ def main(
 
 
 def _chosen(names: list[str] | None, short: bool) -> dict[str, dict[str, Any]]:
-    unknown = set(names or ()) - set(VARIANTS)
-    if unknown:
-        raise ConfigurationError(
-            f"--variant: found {min(unknown)!r}; expected one of {', '.join(VARIANTS)}. Take one "
-            "of them, or add it to VARIANTS in benchmarks/ablation.py."
-        )
+    command.check_known("--variant", names or (), VARIANTS, "VARIANTS in benchmarks/ablation.py")
     return {name: VARIANTS[name] for name in names or (_SHORT_VARIANTS if short else VARIANTS)}
 
 
@@ -212,13 +206,12 @@ def measure(
 
 def figures(repeats: list[dict[str, Any]]) -> dict[str, Any]:
     """By variant: the difference in validation accuracy to the reference, and its own means."""
-    names = list(dict.fromkeys(run["variant"] for run in repeats))
-    return {"variants": {name: _variant(name, repeats) for name in names}}
+    variants = grouped(repeats, "variant")
+    reference = {run["seed"]: run["accuracy"] for run in variants[REFERENCE]}
+    return {"variants": {name: _variant(runs, reference) for name, runs in variants.items()}}
 
 
-def _variant(name: str, repeats: list[dict[str, Any]]) -> dict[str, Any]:
-    runs = _runs(name, repeats)
-    reference = {run["seed"]: run["accuracy"] for run in _runs(REFERENCE, repeats)}
+def _variant(runs: list[dict[str, Any]], reference: dict[int, float]) -> dict[str, Any]:
     return {
         "seeds": len(runs),
         "difference": spread([run["accuracy"] - reference[run["seed"]] for run in runs]),
@@ -227,10 +220,6 @@ def _variant(name: str, repeats: list[dict[str, Any]]) -> dict[str, Any]:
         "cross_entropy": spread([run["cross_entropy"] for run in runs]),
         "seconds": spread([run["seconds"] for run in runs]),
     }
-
-
-def _runs(name: str, repeats: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [run for run in repeats if run["variant"] == name]
 
 
 def table(figures: dict[str, Any]) -> Table:

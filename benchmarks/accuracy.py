@@ -15,7 +15,7 @@ import typer
 
 from benchmarks import command, processes, trainings
 from benchmarks.session import Session
-from benchmarks.spread import spread
+from benchmarks.spread import grouped, spread
 from benchmarks.tables import Table
 from benchmarks.trainings import HARDEST_CLASS
 from cli import command_line
@@ -129,7 +129,8 @@ def _scores(
 
 def figures(repeats: list[dict[str, Any]]) -> dict[str, Any]:
     """Test accuracy by profile: mean, spread, and that of each seed."""
-    return {"test_accuracy": {name: _profile(runs) for name, runs in by_profile(repeats).items()}}
+    profiles = grouped(repeats, "profile")
+    return {"test_accuracy": {name: _profile(runs) for name, runs in profiles.items()}}
 
 
 def _profile(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -141,18 +142,12 @@ def _profile(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def by_profile(repeats: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """The trainings of each profile."""
-    names = dict.fromkeys(repeat["profile"] for repeat in repeats)
-    return {name: [run for run in repeats if run["profile"] == name] for name in names}
-
-
 def table(repeats: list[dict[str, Any]]) -> Table:
     """A row for each profile, with means over its seeds."""
     headings = ["profile", "seeds", "test accuracy", "deviation", "least", "most"]
     headings += [f"{HARDEST_CLASS} recall", f"{HARDEST_CLASS} F1"]
     headings += ["ECE before", "ECE after", "seconds"]
-    return Table(headings, [_row(name, runs) for name, runs in by_profile(repeats).items()])
+    return Table(headings, [_row(name, runs) for name, runs in grouped(repeats, "profile").items()])
 
 
 def _row(name: str, runs: list[dict[str, Any]]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Collection
+from typing import Annotated, Any
 
 import typer
 
@@ -72,3 +73,22 @@ def numbers(text: str, option: str, least: int) -> list[int]:
         f"{option}: found {text!r}; expected whole numbers of at least {least} between commas. "
         f"Give them as in {option} 1,2,3."
     )
+
+
+def check_known(option: str, given: Collection[Any], known: Collection[Any], place: str) -> None:
+    """Checks that all values of an option are known.
+
+    Args:
+      option: Name of the option.
+      given: Its values.
+      known: Values that it may have.
+      place: Where another one is added.
+
+    Raises:
+      ConfigurationError: If one is unknown.
+    """
+    if unknown := set(given) - set(known):
+        raise ConfigurationError(
+            f"{option}: found {min(unknown)!r}; expected one of {', '.join(map(str, known))}. Take "
+            f"one of them, or add it to {place}."
+        )

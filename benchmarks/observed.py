@@ -17,7 +17,6 @@ from benchmarks import processes
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 _SECONDS_BETWEEN_LOOKS = 0.25
-_LINES_OF_LOG = 10
 # getrusage counts writes in blocks of 512 bytes, whatever those of the file system are.
 _BLOCK = 512
 
@@ -139,8 +138,7 @@ def _ended_with_us(process: subprocess.Popen) -> Iterator[None]:
 
 
 def _failure(command: Sequence[str], code: int, log: pathlib.Path) -> processes.MeasurementError:
-    last_lines = "\n".join(log.read_text(errors="replace").splitlines()[-_LINES_OF_LOG:])
     return processes.MeasurementError(
         f"{shlex.join(command)} ended with exit code {code}; expected 0. Run it by itself to see "
-        f"why. Its last words:\n{last_lines}"
+        f"why. Its last words:\n{processes.last_lines(log)}"
     )

@@ -44,6 +44,7 @@ import typer
 
 from benchmarks import command, epoch_clock, observed, trainings
 from benchmarks.session import Session
+from benchmarks.spread import grouped
 from benchmarks.tables import Table
 from cli import command_line
 from pipeline import config as configurations
@@ -164,11 +165,7 @@ def warm_up(sides: Sequence[str]) -> None:
 
 
 def _chosen(sides: list[str] | None) -> list[str]:
-    unknown = set(sides or ()) - set(SIDES)
-    if unknown:
-        raise ConfigurationError(
-            f"--side: found {min(unknown)!r}; expected one of {', '.join(SIDES)}. Take one of them."
-        )
+    command.check_known("--side", sides or (), SIDES, "SIDES in benchmarks/pipeline_cost.py")
     return [side for side in SIDES if side in (sides or SIDES)]
 
 
@@ -308,11 +305,10 @@ def figures(
 
 def _costs(repeats: Sequence[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
     """Medians of all that was measured, by training and side."""
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for training, side in dict.fromkeys((each["training"], each["side"]) for each in repeats):
-        runs = [run for run in repeats if (run["training"], run["side"]) == (training, side)]
-        found.setdefault(training, {})[side] = _medians(runs)
-    return found
+    return {
+        training: {side: _medians(runs) for side, runs in grouped(tasks, "side").items()}
+        for training, tasks in grouped(repeats, "training").items()
+    }
 
 
 def _medians(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:

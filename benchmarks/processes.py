@@ -96,9 +96,13 @@ def _answer(future: concurrent.futures.Future[Result], log: pathlib.Path) -> Res
     try:
         return future.result()
     except BrokenProcessPool as error:
-        last_lines = "\n".join(log.read_text(errors="replace").splitlines()[-_LINES_OF_LOG:])
         raise MeasurementError(
             "the measuring process was killed before it had an answer; expected it to end by "
             "itself. Most often memory ran out: end other programs, or take fewer images. Its "
-            f"last words:\n{last_lines}"
+            f"last words:\n{last_lines(log)}"
         ) from error
+
+
+def last_lines(log: pathlib.Path) -> str:
+    """Returns the end of a log, which says why a process failed."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-_LINES_OF_LOG:])

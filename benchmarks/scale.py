@@ -36,6 +36,7 @@ import typer
 
 from benchmarks import command, idx_files, processes, trainings
 from benchmarks.session import Session
+from benchmarks.spread import grouped
 from benchmarks.tables import Table
 from cli import command_line
 from components.image_schema import ImageSchema
@@ -64,7 +65,6 @@ MEASURED = (
 )
 SIZES, SHORT_SIZES = "70000,280000,700000", "3000,6000"
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
 _RUN_ID = "scale"
 _BATCH = 10_000
 _MOST_PIXELS = 2
@@ -140,7 +140,7 @@ def main(
     }
     session = Session(NAME, configuration, found, record)
     # After the record was begun, which is to hold no path of this machine.
-    config = config.model_copy(update={"schema_file": str(_ROOT / config.schema_file)})
+    config = config.model_copy(update={"schema_file": str(trainings.ROOT / config.schema_file)})
     for number in range(1, repeats + 1):
         for count in counts:
             with _case(found, schema, config, count, seed) as case:
@@ -320,13 +320,12 @@ def figures(repeats: Sequence[dict[str, Any]], bytes_per_image: int) -> dict[str
 
 def _medians(repeats: Sequence[dict[str, Any]], key: str) -> dict[str, dict[str, float]]:
     """By node, and by number of images."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for repeat in repeats:
-        by_count = found.setdefault(repeat["node"], {})
-        by_count.setdefault(str(repeat["images"]), []).append(repeat[key])
     return {
-        node: {count: statistics.median(values) for count, values in by_count.items()}
-        for node, by_count in found.items()
+        node: {
+            str(count): statistics.median(run[key] for run in runs)
+            for count, runs in grouped(measured, "images").items()
+        }
+        for node, measured in grouped(repeats, "node").items()
     }
 
 

@@ -1,9 +1,10 @@
-"""The mean of repeated measurements, and how far they lie apart."""
+"""Groups of repeated measurements, their means and their spread."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from typing import Any
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
@@ -15,3 +16,11 @@ def spread(values: Sequence[float]) -> dict[str, float]:
         "min": min(values),
         "max": max(values),
     }
+
+
+def grouped(repeats: Sequence[dict[str, Any]], key: str) -> dict[str, list[dict[str, Any]]]:
+    """Groups the raw figures of measurements by their value of a key, in order."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for repeat in repeats:
+        groups.setdefault(repeat[key], []).append(repeat)
+    return groups

@@ -31,7 +31,6 @@ from benchmarks.tables import Table
 from cli import command_line
 from components import features
 from pipeline.config import Config
-from pipeline.errors import ConfigurationError
 
 NAME = "time_to_accuracy"
 # What a repeat is about.
@@ -129,12 +128,8 @@ def main(
 
 def _plans(thresholds: list[float] | None, inputs: trainings.Inputs) -> dict[float, Plan]:
     plans = SAMPLE_PLANS if inputs.data.sample else OUR_PLANS
-    unknown = set(thresholds or ()) - set(plans)
-    if unknown:
-        raise ConfigurationError(
-            f"--threshold: found {min(unknown)}, for which no training is planned; expected one of "
-            f"{', '.join(map(_key, plans))}. Take one of them, or add a plan to OUR_PLANS."
-        )
+    place = "OUR_PLANS in benchmarks/time_to_accuracy.py"
+    command.check_known("--threshold", thresholds or (), plans, place)
     return {threshold: plans[threshold] for threshold in sorted(thresholds or plans)}
 
 

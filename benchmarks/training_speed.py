@@ -25,7 +25,7 @@ import typer
 from benchmarks import command, processes, trainings
 from benchmarks.pace import Pace
 from benchmarks.session import Session
-from benchmarks.spread import spread
+from benchmarks.spread import grouped, spread
 from benchmarks.tables import Table
 from cli import command_line
 
@@ -134,10 +134,9 @@ def table(repeats: list[dict[str, Any]]) -> Table:
 
 def images_per_second(repeats: list[dict[str, Any]]) -> dict[str, list[float]]:
     """The speeds of each measurement, round by round."""
-    names = dict.fromkeys(repeat["measurement"] for repeat in repeats)
     return {
-        name: [r["images_per_second"] for r in repeats if r["measurement"] == name]
-        for name in names
+        name: [repeat["images_per_second"] for repeat in rounds]
+        for name, rounds in grouped(repeats, "measurement").items()
     }
 
 

@@ -45,7 +45,7 @@ HARDEST_CLASS = "Shirt"
 # The splits that a training needs.
 LEARNT_FROM = (features.TRAIN_SPLIT, features.VALIDATION_SPLIT)
 
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parent.parent
 _READ_AT_ONCE = 8192
 
 
@@ -105,7 +105,7 @@ def checked(data_argument: str, sample_serves: bool = False) -> tuple[DataSet, I
             f"{data_sets.DIRECTORY_VARIABLE} names, in the user's cache, or on the network. Name "
             "its folder with --data, or try everything out with --data sample."
         )
-    schema_file = _ROOT / configurations.load("default").schema_file
+    schema_file = ROOT / configurations.load("default").schema_file
     schema, schema_sha256 = data_sets.read_schema(str(schema_file))
     data = data_sets.read(source, schema, schema_sha256)
     processes.notify(f"Images: {data.name}")
