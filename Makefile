@@ -1,4 +1,4 @@
-# How the project is set up, run and checked. `make` alone lists the targets.
+# Set up, run and check the project. `make` without a target lists the targets.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -7,17 +7,17 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help setup run tensorboard browser test test-full check bench lock clean-env
 
-# What is handed on to the command behind `run`, `tensorboard`, `test`, `test-full` and `bench`.
+# Arguments for the command of `run`, `tensorboard`, `test`, `test-full` and `bench`.
 ARGS ?=
-# The Python that .venv is made from; the newest that fits where it is not given.
+# Python to create .venv with; default: the newest that fits.
 PYTHON ?=
-# The folder of all results, as `--output-dir` names it.
+# Folder of all results; same as `--output-dir`.
 OUTPUTS ?= outputs
-# As variables of the shell, which it can quote.
+# Export them, since the shell can quote its own variables.
 export OUTPUTS PYTHON
-# With these, Python would find other modules than those of the project, or none.
+# With these variables, Python could import other modules than those of the project.
 unexport PYTHONHOME PYTHONINSPECT PYTHONPATH PYTHONSAFEPATH
-# Flags for `make lock`: `make lock LOCK_FLAGS=--upgrade` takes the newest versions allowed.
+# Flags for `make lock`: `make lock LOCK_FLAGS=--upgrade` selects the newest allowed versions.
 LOCK_FLAGS ?=
 
 VENV := .venv
@@ -28,13 +28,13 @@ define fail
 { echo "make: $(1)" >&2; exit 1; }
 endef
 
-# Any Python that can read our own standard-library code; which one .venv gets, that code decides.
+# Find any Python that can run pipeline.installation, which then chooses the Python for .venv.
 define find_python
 python=
 for candidate in "$$PYTHON" python3 python3.13 python3.12 python3.11 $(BIN)/python; do
 	if [[ $$("$$candidate" -c 'import sys; print(sys.version_info >= (3, 8))' 2>/dev/null) == True ]]; then python=$$candidate; break; fi
 done
-[[ $$python ]] || $(call fail,found no Python that could set anything up; expected 3.11 to 3.13 with its venv module. Debian and Ubuntu: sudo apt install python3 python3-venv. Fedora: sudo dnf install python3.13)
+[[ $$python ]] || $(call fail,found no Python; expected Python 3.11 to 3.13 with its venv module. Debian and Ubuntu: sudo apt install python3 python3-venv. Fedora: sudo dnf install python3.13)
 endef
 
 define install
@@ -45,7 +45,7 @@ endef
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: ## Make the environment in .venv (half a minute, 3.3 GB)
+setup: ## Create the environment in .venv (half a minute, 3.3 GB)
 	@$(install) --announce
 
 run: ## Run the pipeline: make run ARGS="--data sample"
@@ -54,11 +54,11 @@ run: ## Run the pipeline: make run ARGS="--data sample"
 
 tensorboard: ## Show the training logs of all runs below OUTPUTS in TensorBoard
 	@$(install)
-	[[ -d $$OUTPUTS ]] || $(call fail,there is no folder $$OUTPUTS. Make a run first or name its folder: make tensorboard OUTPUTS=/path/to/outputs)
+	[[ -d $$OUTPUTS ]] || $(call fail,found no folder $$OUTPUTS; expected the results of a run. Run the pipeline first or name the folder: make tensorboard OUTPUTS=/path/to/outputs)
 	$(BIN)/python -m tensorboard.main --logdir "$$OUTPUTS" $(ARGS)
 
-# Debian's own, where packages can be installed; the tests say loudly where there is none.
-browser: ## Install Chromium, which the tests of the pages drive
+# Install the package of Debian as root. Without Chromium, the tests of the pages are skipped.
+browser: ## Install Chromium for the tests of the pages
 	@if command -v chromium chromium-browser google-chrome >/dev/null; then exit; fi
 	if [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then
 		echo "Installing Chromium."
@@ -67,21 +67,21 @@ browser: ## Install Chromium, which the tests of the pages drive
 			{ tail "$$log"; echo "make: Chromium could not be installed."; }
 		rm "$$log"
 	else
-		echo "make: no Chromium found: the tests of the pages are skipped. Debian: sudo apt install chromium"
+		echo "make: found no Chromium; the tests of the pages are skipped. Debian: sudo apt install chromium"
 	fi
 
-# On all cores, a file at a time, so that its tests share what they set up. Each worker has a
-# TensorFlow of its own in memory: no more than four.
-test: browser ## Run the tests that prove the project (ten minutes)
+# Each worker runs whole test files, since the tests of a file share fixtures. At most four workers,
+# since each has its own TensorFlow in memory.
+test: browser ## Run the tests except the slow ones (ten minutes)
 	@$(install) --tests
 	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
-# Many of them start several processes themselves.
-test-full: browser ## Run the slow tests, which install things (half an hour and more)
+# Only two workers, since many of these tests start several processes.
+test-full: browser ## Run the slow tests (more than half an hour)
 	@$(install) --tests
 	$(BIN)/python -m pytest -m slow -rs -n auto --maxprocesses 2 --dist loadfile $(ARGS)
 
-check: ## Check style, types and who imports whom
+check: ## Check style, types and import rules
 	@$(install) --tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -95,9 +95,9 @@ bench: ## Run the short form of each benchmark (several minutes)
 		$(BIN)/python -m benchmarks.$$name --short $(ARGS)
 	done
 
-# The older lock prefers the versions of the newer one: it differs only where it has to. All are
-# written at the end, or none.
-lock: ## Write the locks in requirements/ anew from the .in files
+# The older lock file starts from the versions of the newer one, so that it differs only if needed.
+# All files are copied at the end, so that a failure changes none.
+lock: ## Update the lock files in requirements/ from the .in files
 	@$(find_python)
 	work=$$(mktemp -d)
 	trap 'rm -rf "$$work"' EXIT

@@ -1,20 +1,20 @@
-"""The worker package: what runs inside a node, for machines that hold no checkout.
+"""The worker package: the code of the nodes, for machines without a checkout.
 
     pip wheel --no-deps --wheel-dir dist .
 
-Packages are named one by one, so that neither tests nor the command line reach a worker.
+The packages are listed one by one, so that the wheel includes neither tests nor the command line.
 """
 
 from setuptools import setup
 
-# `pipeline_runner.py --version` reads it here: a number in `components` would be part of every
-# node's fingerprint.
+# `pipeline_runner.py --version` reads the version from here. In `components`, it would be part of
+# the code fingerprint of every node.
 VERSION = "1.0.0.dev0"
 
 setup(
     name="image-pipeline-components",
     version=VERSION,
-    description="What runs inside the nodes of the image classification pipeline",
+    description="Nodes of the image classification pipeline",
     python_requires=">=3.11,<3.14",
     packages=[
         "components",
@@ -33,7 +33,7 @@ setup(
         "schema",
     ],
     package_data={"schema": ["schema.pbtxt"]},
-    # Empty on purpose: a worker's image holds the packages of a lock. Bounds stated
-    # here would be resolved anew on each worker, and TFX's own cannot be resolved everywhere.
+    # Empty on purpose: the image of a worker has the packages of a lock file. Requirements listed
+    # here would be resolved again on each worker, and those of TFX cannot be resolved everywhere.
     install_requires=[],
 )

@@ -24,7 +24,7 @@ from benchmarks.trainings import HARDEST_CLASS
 from cli import command_line
 from components import features
 from pipeline import config as configurations
-from pipeline.datasets import data as data_sets
+from pipeline.datasets.reading import check_split
 
 NAME = "ablation"
 REFERENCE = "reference"
@@ -116,7 +116,7 @@ def main(
     variants = {REFERENCE: {}, **_chosen(variant, short)}
     base = _base(epochs, widths, validation_per_class, short)
     # Before the images are looked for.
-    configurations.load(profile, base)
+    configurations.load_config(profile, base)
     with trainings.prepared(where) as inputs:
         assigned = {name: (*base, *_assignments(changes)) for name, changes in variants.items()}
         trained = {
@@ -124,7 +124,7 @@ def main(
         }
         if validation_per_class:
             names = inputs.schema.class_names
-            data_sets.check_split(inputs.data, names, validation_per_class)
+            check_split(inputs.data, names, validation_per_class)
         configuration = {
             "short": short,
             "profile": profile,
@@ -193,7 +193,7 @@ def measure(
     trained = trainings.train(inputs, config, splits, TRICKS.get(variant))
     validation = splits[features.VALIDATION_SPLIT]
     graph = trainings.transform_graph(inputs)
-    temperature = training.calibrate(trained.classifier, validation, graph)["temperature"]
+    temperature = training.calibrate(trained.classifier, validation, graph).temperature
     probabilities = training.predict(trained.classifier, validation, graph)
     return {
         "variant": variant,

@@ -24,6 +24,7 @@ from pipeline import config as configurations
 
 if TYPE_CHECKING:
     from components.examples import Split
+    from components.trainer.calibration import FittedCalibration
 
 NAME = "accuracy"
 
@@ -57,7 +58,7 @@ def main(
     profiles = profile or (["smoke"] if short else list(configurations.PROFILES))
     # Before the images are looked for.
     for name in profiles:
-        configurations.load(name)
+        configurations.load_config(name)
     with trainings.prepared(where) as inputs:
         configuration = {
             "short": short,
@@ -105,7 +106,7 @@ def measure(inputs: trainings.Inputs, profile: str, seed: int) -> dict[str, Any]
         "seed": seed,
         "seconds": trained.seconds,
         "epochs": trained.epochs,
-        "temperature": fitted["temperature"],
+        "temperature": fitted.temperature,
         **answered(splits[features.TEST_SPLIT]),
         "validation": answered(validation),
     }
@@ -114,15 +115,19 @@ def measure(inputs: trainings.Inputs, profile: str, seed: int) -> dict[str, Any]
 def _scores(
     probabilities: np.ndarray,
     labels: np.ndarray,
-    fitted: dict[str, Any],
+    fitted: FittedCalibration,
     class_names: Sequence[str],
 ) -> dict[str, Any]:
+    from pipeline.records.receipt import Calibration
     from review import reliability
     from review.answers import Answers
 
     answers = Answers(probabilities.astype(np.float64))
+    known = Calibration(temperature=fitted.temperature, label_smoothing=fitted.label_smoothing)
+    errors = reliability.with_errors(known, answers, labels)
     return {
-        **reliability.errors(answers, labels, fitted["temperature"], fitted["label_smoothing"]),
+        "ece_before": errors.ece_before,
+        "ece_after": errors.ece_after,
         **trainings.scores(probabilities, labels, class_names),
     }
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.datasets.data import AUTO, SAMPLE
+from pipeline.datasets import AUTO, SAMPLE
 from pipeline.errors import ConfigurationError
 
 Short = Annotated[

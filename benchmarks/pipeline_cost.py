@@ -48,8 +48,8 @@ from benchmarks.spread import grouped
 from benchmarks.tables import Table
 from cli import command_line
 from pipeline import config as configurations
-from pipeline.datasets import data as data_sets
-from pipeline.datasets.data import DataSet
+from pipeline.datasets import SAMPLE
+from pipeline.datasets.dataset import DataSet
 from pipeline.errors import ConfigurationError
 from pipeline.locations import LOG_FILE
 from pipeline.nodes import NODES, TRAINER
@@ -125,14 +125,16 @@ def main(
     """Compare what our pipeline costs with stock TFX and with a plain script."""
     sides = _chosen(side)
     # Before the images are looked for.
-    configurations.load(profile)
+    configurations.load_config(profile)
     found, schema = trainings.checked(command.data_argument(data, short), sample_serves=True)
     _check_files(found)
-    smoke_run = compared = configurations.load(SMOKE, sample=found.sample)
+    smoke_run = compared = configurations.load_config(SMOKE, sample=found.sample)
     if short:
         repeats = 1
     else:
-        compared = configurations.load(profile, [f"training.epochs={epochs}"], sample=found.sample)
+        compared = configurations.load_config(
+            profile, [f"training.epochs={epochs}"], sample=found.sample
+        )
     tasks = _tasks(compared, smoke_run if smoke else None, sides)
     configuration = {
         "short": short,
@@ -236,7 +238,7 @@ def _command(task: Task, data: DataSet, outputs: pathlib.Path) -> list[str]:
     return [
         sys.executable,
         *start[task.side],
-        *("--data", data_sets.SAMPLE if ours and data.sample else data.location),
+        *("--data", SAMPLE if ours and data.sample else data.location),
         *("--profile", task.config.profile),
         *("--output-dir", str(outputs)),
         *(f"--set={key}={value}" for key, value in values.items()),

@@ -40,7 +40,7 @@ def main(
     ] = None,
 ) -> None:
     """Train a classifier on IDX files, and save it."""
-    config = configurations.load(profile, assignments or ())
+    config = configurations.load_config(profile, assignments or ())
     settings = settings_of(config)
     keras.utils.set_random_seed(settings.seed)
     images, labels = load(data, idx_files.TRAIN)

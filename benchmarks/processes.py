@@ -18,8 +18,8 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import Connection
 from typing import ParamSpec, TypeVar
 
-from cli.render.progress import output_to_log
 from pipeline.errors import PipelineError
+from pipeline.streams import output_to_log
 
 # Imported once, by a server that every measuring process is forked from, which saves each of them
 # ten seconds. The server uses none of it: TensorFlow's threads would not survive the fork.

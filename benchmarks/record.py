@@ -11,9 +11,9 @@ import shlex
 import sys
 from typing import Any
 
-from pipeline import machine
-from pipeline.datasets.data import DataSet
+from pipeline.datasets.dataset import DataSet
 from pipeline.errors import OutputError
+from pipeline.records import provenance
 
 SCHEMA_VERSION = 1
 SCHEMA = pathlib.Path(__file__).with_name("record.schema.json")
@@ -22,7 +22,7 @@ NOWHERE = "none"
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 # What decides what is measured.
-_SOURCE_FOLDERS = ("benchmarks", "components", "operations", "pipeline")
+_SOURCE_FOLDERS = ("benchmarks", "components", "operations", "pipeline", "review")
 
 
 def begun(
@@ -36,6 +36,7 @@ def begun(
       configuration: all that was asked for, and the configurations that followed from it.
       data: the images that are measured with.
     """
+    environment, code = provenance.environment(), provenance.code()
     return {
         "schema_version": SCHEMA_VERSION,
         "benchmark": name,
@@ -47,12 +48,16 @@ def begun(
         ),
         "configuration": configuration,
         "data": {"name": _portable(data.name), "sample": data.sample, "sha256": data.sha256s},
-        "machine": machine.machine(),
-        "cpu_features": machine.cpu_features(),
+        "machine": environment.machine.model_dump(),
+        "cpu_features": list(environment.cpu_features),
         # What else the machine was doing when the benchmark began.
         "load_average": os.getloadavg()[0],
-        "versions": machine.versions(),
-        "code": {**machine.code(), "sources_sha256": _sources_sha256()},
+        "versions": environment.versions,
+        "code": {
+            "revision": code.revision,
+            "dirty": code.dirty,
+            "sources_sha256": _sources_sha256(),
+        },
         "repeats": [],
         "figures": {},
     }

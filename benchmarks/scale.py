@@ -43,13 +43,14 @@ from components.image_schema import ImageSchema
 from operations import temporary
 from pipeline import config as configurations
 from pipeline import machine, precision
-from pipeline.datasets import data as data_sets
-from pipeline.datasets.data import DataSet
+from pipeline.datasets.dataset import DataSet, Source
+from pipeline.datasets.reading import read_dataset
 from pipeline.errors import ConfigurationError, OutputError
 from pipeline.installation import packages
 from pipeline.locations import TEMPORARY_FOLDER, Locations
 from pipeline.nodes import NODES
 from pipeline.records import metadata
+from pipeline.records.outcomes import NodeStatus
 
 NAME = "scale"
 # Those that read images; the others read a few files whatever the data.
@@ -129,7 +130,7 @@ def main(
 ) -> None:
     """Measure how time and memory of each node grow with the data."""
     found, schema = trainings.checked(command.data_argument(data, short), sample_serves=True)
-    config = configurations.load("smoke", _ASSIGNMENTS, sample=found.sample)
+    config = configurations.load_config("smoke", _ASSIGNMENTS, sample=found.sample)
     counts = _counts(sizes or (SHORT_SIZES if short else SIZES), found, schema, config)
     configuration = {
         "short": short,
@@ -179,8 +180,8 @@ def _case(
         images = pathlib.Path(folder) / "images"
         images.mkdir()
         write_images(images, data, count, seed)
-        source = data_sets.Source(images, sample=False)
-        made = data_sets.read(source, schema, data.schema_sha256)
+        source = Source(images, sample=False)
+        made = read_dataset(source, schema, data.schema_sha256)
         yield Case(made, schema, config, str(pathlib.Path(folder) / "outputs"))
 
 
@@ -277,9 +278,9 @@ def measure_node(case: Case, node: str) -> dict[str, Any]:
         SingleNodeRunner(node, _RUN_ID).run(_graph(case, locations))
     peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
     ended = metadata.read_nodes(metadata.open_store(locations.metadata), _RUN_ID, [node])[node]
-    if ended.status != metadata.COMPLETE:
+    if ended.status != NodeStatus.COMPLETE:
         raise processes.MeasurementError(
-            f"{node} ended as {ended.status!r}; expected {metadata.COMPLETE!r}. Run the pipeline "
+            f"{node} ended as {ended.status}; expected {NodeStatus.COMPLETE}. Run the pipeline "
             "on the same data to see why."
         )
     return {"seconds": ended.seconds, "peak_memory": peak_memory}

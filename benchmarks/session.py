@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks import processes, record
 from benchmarks.tables import Table
-from pipeline.datasets.data import DataSet
+from pipeline.datasets.dataset import DataSet
 
 
 class Session:

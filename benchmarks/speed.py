@@ -110,7 +110,7 @@ def scaled_images(split: Split, shape: tuple[int, int, int]) -> np.ndarray:
 
 def _first_images(inputs: trainings.Inputs, config: Config, images: int) -> Split:
     name = features.TRAIN_SPLIT
-    return trainings.rows(trainings.read_splits(inputs, config, [name])[name], slice(images))
+    return trainings.read_splits(inputs, config, [name])[name].at(slice(images))
 
 
 def _epochs(images: int, split: Split, rounds_per_epoch: int) -> int:

@@ -46,7 +46,7 @@ def main(
     ] = None,
 ) -> None:
     """Run stock TFX on IDX files."""
-    config = configurations.load(profile, assignments or ())
+    config = configurations.load_config(profile, assignments or ())
     pipeline = create_pipeline(data.resolve(), output_dir.resolve(), config)
     with engine.default_engine():
         tfx.orchestration.LocalDagRunner().run(pipeline)

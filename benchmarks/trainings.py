@@ -26,8 +26,11 @@ from components.image_schema import ImageSchema
 from pipeline import config as configurations
 from pipeline import machine, precision
 from pipeline.config import Config
-from pipeline.datasets import data as data_sets
-from pipeline.datasets.data import DataSet
+from pipeline.datasets import SAMPLE
+from pipeline.datasets.dataset import DataSet
+from pipeline.datasets.find import DIRECTORY_VARIABLE, find_source
+from pipeline.datasets.reading import read_dataset
+from pipeline.datasets.schema_file import read_schema
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -84,7 +87,7 @@ def prepared(data_argument: str, sample_serves: bool = False) -> Iterator[Inputs
     """Checks the images and makes Transform's graph, which is gone when the block ends.
 
     Args:
-      data_argument: as for `pipeline.datasets.data.find`.
+      data_argument: as for `pipeline.datasets.find.find_source`.
       sample_serves: whether `auto` may take the built-in sample where no real images can be had.
 
     Raises:
@@ -98,16 +101,16 @@ def prepared(data_argument: str, sample_serves: bool = False) -> Iterator[Inputs
 
 def checked(data_argument: str, sample_serves: bool = False) -> tuple[DataSet, ImageSchema]:
     """Checks the images; arguments and errors are those of `prepared`."""
-    source = data_sets.find(data_argument, processes.notify)
-    if source.sample and data_argument != data_sets.SAMPLE and not sample_serves:
+    source = find_source(data_argument, processes.notify)
+    if source.sample and data_argument != SAMPLE and not sample_serves:
         raise DataError(
             "Fashion-MNIST cannot be had; expected it in the folder that "
-            f"{data_sets.DIRECTORY_VARIABLE} names, in the user's cache, or on the network. Name "
+            f"{DIRECTORY_VARIABLE} names, in the user's cache, or on the network. Name "
             "its folder with --data, or try everything out with --data sample."
         )
-    schema_file = ROOT / configurations.load("default").schema_file
-    schema, schema_sha256 = data_sets.read_schema(str(schema_file))
-    data = data_sets.read(source, schema, schema_sha256)
+    schema_file = ROOT / configurations.load_config("default").schema_file
+    schema, schema_sha256 = read_schema(str(schema_file))
+    data = read_dataset(source, schema, schema_sha256)
     processes.notify(f"Images: {data.name}")
     return data, schema
 
@@ -155,16 +158,19 @@ def read_splits(inputs: Inputs, config: Config, names: Collection[str]) -> dict[
       config: its seed and its split decide which images are validated on.
       names: of the splits. Files that hold none of them are not read.
     """
+    from components.examples import joined
+
     splits = {}
     if not {features.TRAIN_SPLIT, features.VALIDATION_SPLIT}.isdisjoint(names):
-        whole = _joined([_read_pair(pair, inputs.schema) for pair in inputs.data.train])
+        whole = joined([_read_pair(pair, inputs.schema) for pair in inputs.data.train])
+        whole = whole.at(np.argsort(whole.ids, kind="stable"))
         ids = [name.decode() for name in whole.ids]
         chosen = split.choose_validation(
             ids, whole.labels, config.split.validation_per_class, config.seed
         )
         splits = {
-            features.TRAIN_SPLIT: rows(whole, ~chosen),
-            features.VALIDATION_SPLIT: rows(whole, chosen),
+            features.TRAIN_SPLIT: whole.at(~chosen),
+            features.VALIDATION_SPLIT: whole.at(chosen),
         }
     if features.TEST_SPLIT in names:
         splits[features.TEST_SPLIT] = _read_pair(inputs.data.test, inputs.schema)
@@ -183,29 +189,11 @@ def _read_pair(pair: idx.IdxPair, schema: ImageSchema) -> Split:
     return Split(images.reshape(len(images), -1), labels.astype(np.int64), ids)
 
 
-def _joined(parts: Sequence[Split]) -> Split:
-    """The examples of several pairs in the order of their ids, as Trainer sorts them."""
-    from components.examples import Split
-
-    ids = np.concatenate([part.ids for part in parts])
-    order = np.argsort(ids, kind="stable")
-    images = np.concatenate([part.images for part in parts])
-    labels = np.concatenate([part.labels for part in parts])
-    return Split(images[order], labels[order], ids[order])
-
-
-def rows(whole: Split, chosen: np.ndarray | slice) -> Split:
-    """Returns some examples of a split, chosen by a mask or a slice."""
-    return dataclasses.replace(
-        whole, images=whole.images[chosen], labels=whole.labels[chosen], ids=whole.ids[chosen]
-    )
-
-
 def configuration(
     inputs: Inputs, profile: str, *assignments: str, seed: int | None = None
 ) -> Config:
-    """The configuration of a run on these images; see `pipeline.config.load`."""
-    return configurations.load(profile, assignments, sample=inputs.data.sample, seed=seed)
+    """The configuration of a run on these images; see `pipeline.config.load_config`."""
+    return configurations.load_config(profile, assignments, sample=inputs.data.sample, seed=seed)
 
 
 def settings_of(config: Config) -> Settings:

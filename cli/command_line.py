@@ -1,12 +1,14 @@
-"""What the command lines share: how they begin, tell of bad input and end. Needs Typer alone.
+"""Start, error reporting and end of every command line. Needs no library but Typer.
 
-The exit code says what a command did. Where its output cannot be written, a command that only
-answers has failed; one that `acts` has not. A reader that closes a pipe has read enough.
+If the output cannot be written, a command that only prints information fails. A command that
+`acts` keeps its exit code, since its work is done. It is no error if a reader such as `head` closes
+the pipe.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,49 +27,49 @@ _acting = False
 
 
 class Command(TyperCommand):
-    """A command line of one command, which tells of bad values as of all other bad input."""
+    """A single command; it reports bad option values like all other bad input."""
 
     def make_context(self, *arguments: Any, **options: Any) -> Any:
-        """Reads the options.
+        """Parses the options.
 
         Raises:
-          ConfigurationError: where one does not take the value that it is given.
+          ConfigurationError: If an option has a bad value.
         """
-        with _told_in_words():
+        with _bad_values_reported():
             return super().make_context(*arguments, **options)
 
 
 class Commands(TyperGroup):
-    """A command line of several commands, which tells of bad values as of all other bad input."""
+    """A group of commands; it reports bad option values like all other bad input."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Reads the options of a command, and runs it.
+        """Parses the options of a command, and runs it.
 
         Raises:
-          ConfigurationError: where one does not take the value that it is given.
+          ConfigurationError: If an option has a bad value.
         """
-        with _told_in_words():
+        with _bad_values_reported():
             return super().invoke(ctx)
 
 
 def start(app: typer.Typer) -> None:
-    """Runs a command line; tells errors that have words for themselves in words."""
+    """Runs a command line and exits; prints a `PipelineError` as one line."""
     streams.enter_utf8()
     output = streams.prepare()
     environment.enter()
     code = _run(app)
     sys.stdout.flush()
-    # A reader that closed the pipe, such as `head`, has read enough.
+    # A reader that closes the pipe, such as `head`, has read enough.
     if output.failure and not isinstance(output.failure, BrokenPipeError):
-        code = _tell_lost_output(output.failure, code)
+        code = _report_lost_output(output.failure, code)
     sys.exit(code)
 
 
 def acts() -> None:
-    """Says that the exit code is about what the command does, not about what it prints.
+    """Declares that the exit code reports what the command does, not whether it could print.
 
     Raises:
-      PathError: where the command line cannot be recorded, since it is not UTF-8.
+      PathError: If the command line cannot be recorded, since it is not UTF-8.
     """
     global _acting
     _acting = True
@@ -75,8 +77,13 @@ def acts() -> None:
         paths.refuse_undecoded(argument, "the command line")
 
 
+def paragraphs(text: str) -> str:
+    """A text whose paragraphs are a line each, which the terminal wraps at its own width."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", text)
+
+
 def option_path(origin: str) -> Callable[[Path | None], Path | None]:
-    """A callback for an option that takes a path: replaces `~`, which a shell may have left."""
+    """Returns a callback for a path option that replaces `~`, if the shell did not."""
 
     def callback(value: Path | None) -> Path | None:
         return value and paths.expanded(value, origin)
@@ -92,10 +99,10 @@ def _run(app: typer.Typer) -> int:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except PermissionError as error:
-        # Any command may meet a file or folder of somebody else.
+        # Any command may encounter a file or folder of another user.
         print(
-            f"error: {error.filename or 'a file'} cannot be used ({error.strerror}); expected "
-            "permission for it. Give it to this user, or name another folder.",
+            f"error: no permission for {error.filename or 'a file'} ({error.strerror}); expected "
+            "read and write permission. Change its permissions, or choose another folder.",
             file=sys.stderr,
         )
         return UsageError.exit_code
@@ -108,39 +115,40 @@ def _run(app: typer.Typer) -> int:
 
 
 def _check_working_folder() -> None:
-    """Refuses a working folder that was removed: no path can be told from there.
+    """Refuses a working folder that was removed: relative paths have no meaning there.
 
     Raises:
-      ConfigurationError: where it was.
+      ConfigurationError: If the working folder was removed.
     """
     try:
         Path.cwd()
     except OSError as error:
         raise ConfigurationError(
-            f"the working folder cannot be used ({error.strerror}); expected one that exists. "
+            f"the working folder cannot be used ({error.strerror}); expected an existing folder. "
             "Change to another folder first."
         ) from error
 
 
-def _tell_lost_output(failure: OSError, code: int) -> int:
-    """Says that the output is not complete; returns the exit code."""
+def _report_lost_output(failure: OSError, code: int) -> int:
+    """Prints that the output is incomplete; returns the exit code."""
     lost = f"the output cannot be written ({failure.strerror})"
     if _acting:
-        print(f"{lost}; what the command did stands.", file=sys.stderr)
+        print(f"{lost}; the exit code still reports the command itself.", file=sys.stderr)
         return code
     print(
-        f"error: {lost}; expected a terminal, a pipe or a file with room. Send it elsewhere.",
+        f"error: {lost}; expected a terminal, a pipe or a file on a disk with space. Send the "
+        "output elsewhere.",
         file=sys.stderr,
     )
     return code or _OUTPUT_LOST
 
 
 @contextlib.contextmanager
-def _told_in_words() -> Iterator[None]:
-    """Turns what Typer says of a value that an option does not take into the words of the project.
+def _bad_values_reported() -> Iterator[None]:
+    """Replaces Typer's error about a bad option value by an error of this project.
 
     Raises:
-      ConfigurationError: in the place of Typer's own error.
+      ConfigurationError: If an option has a bad value.
     """
     try:
         yield
@@ -150,7 +158,7 @@ def _told_in_words() -> Iterator[None]:
         from pipeline.config import found_and_expected
 
         parameter, cause = error.param, error.__cause__
-        # Of what is missing, Typer tells.
+        # Typer reports missing values itself.
         if parameter is None or not isinstance(cause, pydantic.ValidationError):
             raise
         option, value = parameter.opts[0], parameter.metavar or "VALUE"

@@ -1,7 +1,7 @@
-"""Tells whether this machine is fit for a run, and how to mend what is not.
+"""Checks whether this machine can run the pipeline, and suggests fixes.
 
-Standard library alone, and no syntax newer than Python 3.8: the doctor has to answer where nothing
-is installed yet, and on a Python that the rest of the project would not run on.
+This module uses only the standard library and Python 3.8 syntax: the doctor has to work before
+anything is installed, and on a Python that is too old for the rest of the project.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pipeline import paths
 from pipeline.errors import PathError
@@ -36,7 +36,7 @@ CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 GIGABYTE = 10**9
 FREE_DISK = 6 * GIGABYTE
-# A little under 4 GB, for a machine sold as such keeps some of it to itself.
+# A little under 4 GB: a machine with 4 GB reports less, since the system reserves some.
 MEMORY = 3.7 * GIGABYTE
 TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
 TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
@@ -45,7 +45,7 @@ COMPONENTS = ("StatisticsGen", "Transform", "Trainer", "Evaluator", "Pusher")
 DEEP_LIMIT_SECONDS = 300
 COLOURS = {"ok": "32", "warn": "33", "fail": "31"}
 
-# tfx.components turns an import that failed into None, so an import that succeeds proves nothing.
+# tfx.components replaces a component that it cannot import by None, so its own import always works.
 PROBE = f"""
 import json, time
 started = time.perf_counter()
@@ -59,17 +59,31 @@ print(json.dumps(dict(
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: what was found and, where it is not as it should be, what mends it."""
+    """Result of one check.
+
+    Attributes:
+      name: Name of the check.
+      status: Outcome of the check.
+      found: What the check found.
+      fix: How to fix it; empty if nothing is wrong.
+    """
 
     name: str
     status: Status
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True)
 class Environment:
-    """A Python, the folder it is installed in, and the folders it takes packages from."""
+    """A Python environment.
+
+    Attributes:
+      python: Path of the interpreter.
+      version: Full version of the interpreter, such as "3.13.5".
+      folder: Root folder of the environment.
+      packages: Folders that the interpreter imports packages from.
+    """
 
     python: Path
     version: str
@@ -78,20 +92,20 @@ class Environment:
 
     @property
     def minor_version(self) -> str:
-        """Its version as locks name it, such as "3.13"."""
+        """Minor version, such as "3.13", as used in the lock files."""
         return packages.minor(self.version)
 
 
 def main(deep: bool, as_json: bool, data: str | None, output_dir: Path, dropped: list[str]) -> int:
-    """Print what was found; return 1 where something needs mending before a run, else 0."""
+    """Print the findings; return 1 if a problem prevents a run, else 0."""
     findings = examine(deep, data, output_dir, dropped)
     print(as_json_text(findings) if as_json else as_text(findings, wants_colour()))
     return 0 if is_ready(findings) else 1
 
 
 def examine(deep: bool, data: str | None, output_dir: Path, dropped: list[str]) -> list[Finding]:
-    """Look at everything a run needs; `deep` imports the whole stack too, which takes a while."""
-    # Unlike that of `Path`, this one raises nothing.
+    """Check everything a run needs; `deep` also imports all libraries, which takes a while."""
+    # `Path.expanduser` raises an error if the home folder is unknown; this function does not.
     output_dir = Path(os.path.expanduser(output_dir))  # noqa: PTH111
     environment = find_environment()
     system = packages.read_system()
@@ -113,14 +127,14 @@ def examine(deep: bool, data: str | None, output_dir: Path, dropped: list[str]) 
 
 
 def is_ready(findings: Iterable[Finding]) -> bool:
-    """Say whether a run can go ahead; warnings do not hinder it."""
+    """Return whether a run can start; warnings do not prevent it."""
     return all(finding.status != "fail" for finding in findings)
 
 
 def find_environment() -> Environment | None:
-    """Return the environment a run takes: the present one, or .venv where TFX is only there.
+    """Return the environment that a run would use, or None if nothing is installed yet.
 
-    None where nothing is installed yet.
+    This is the current environment, or `.venv` if the current one has no TFX.
     """
     present = Environment(
         Path(sys.executable), platform.python_version(), Path(sys.prefix), tuple(sys.path)
@@ -139,20 +153,20 @@ def find_environment() -> Environment | None:
 
 
 def find_version(name: str, folders: Iterable[str]) -> str | None:
-    """Return the version of a package installed in one of these folders, None where it is not."""
+    """Return the version of a package in these folders, or None if it is not installed."""
     for distribution in metadata.Distribution.discover(name=name, path=list(folders)):
         return distribution.version
     return None
 
 
 def check_platform(system: System) -> Finding:
-    """Look which lock fits this system, and why not the one that is preferred."""
+    """Check which lock file fits this system, and why the preferred one does not."""
     found = system.platform
     if system.platform == packages.LINUX:
         found += f", glibc {packages.dotted(system.glibc)}" if system.glibc else " without glibc"
     if system.platform == packages.MACOS:
-        found += ": the locked packages exist for it, but no run was ever tried"
-        return Finding("platform", "warn", found, f"where runs fail, use {packages.LINUX}")
+        found += ": all locked packages are available, but the pipeline was never tested on it"
+        return Finding("platform", "warn", found, f"if a run fails, use {packages.LINUX}")
     fitting = locks_of(system)
     if not fitting:
         found = f"{found}: {unfit(LOCKS[-1], system)}"
@@ -163,70 +177,74 @@ def check_platform(system: System) -> Finding:
 
 
 def unfit(lock: Lock, system: System) -> str:
-    """Say why a lock does not fit a system."""
+    """Return a sentence that says why a lock file does not fit a system."""
     return f"{lock.name} does not fit: {' and '.join(system_obstacles(lock, system))}"
 
 
 def locks_of(system: System) -> list[Lock]:
-    """Return the locks that fit a system, whatever its Python; the one to prefer first."""
+    """Return the lock files that fit a system with any Python, in order of preference."""
     return [lock for lock in LOCKS if not system_obstacles(lock, system)]
 
 
 def system_obstacles(lock: Lock, system: System) -> list[str]:
-    """Return why a lock does not fit a system, whatever its Python."""
+    """Return the reasons why a lock file does not fit a system with any Python."""
     return packages.obstacles(lock, system, lock.pythons[0])
 
 
 def check_python(environment: Environment | None, system: System) -> Finding:
-    """Look whether a lock that fits this system was made for the environment's Python.
+    """Check whether a lock file that fits this system supports the Python of the environment.
 
-    Where there is no environment, look for a Python to make it from.
+    If there is no environment, look for a Python to create it with.
     """
     if environment is None:
         try:
             interpreter, _ = interpreters.find("", system)
         except interpreters.NoInterpreterError as error:
             return Finding("python", "fail", *str(error).splitlines())
-        found = f"{interpreter.version} ({interpreter.path}), of which make setup makes .venv"
+        found = f"{interpreter.version} ({interpreter.path}); make setup will use it for .venv"
         return Finding("python", "ok", found)
     found = f"{environment.version} ({environment.python})"
-    # Where no lock fits the system, that is told of the platform.
+    # If no lock file fits the system, the finding "platform" already says so.
     locks = locks_of(system) or LOCKS
     fitting = list(dict.fromkeys(python for lock in locks for python in lock.pythons))
     if environment.minor_version in fitting:
         return Finding("python", "ok", found)
-    mend = f"install Python {' or '.join(fitting)}, then: make clean-env setup"
-    return Finding("python", "fail", f"{found}; expected {' or '.join(fitting)}", mend)
+    fix = f"install Python {' or '.join(fitting)}, then: make clean-env setup"
+    return Finding("python", "fail", f"{found}; expected {' or '.join(fitting)}", fix)
 
 
 def check_packages(environment: Environment | None, system: System) -> Finding:
-    """Compare what is installed with the installed lock; without one, with the lock that fits."""
+    """Compare the installed packages with the installed lock file.
+
+    If no lock file was installed, use the one that fits this system.
+    """
     if environment is None:
         return Finding("packages", "fail", "none are installed yet", "make setup")
     record = packages.installed_lock(environment.folder)
     if record is None:
         lock = packages.choose(system, environment.minor_version)
         if lock is None:
-            found = f"no lock fits Python {environment.minor_version} on this system"
-            return Finding("packages", "fail", found, "mend platform and python first")
+            found = f"no lock file fits Python {environment.minor_version} on this system"
+            return Finding("packages", "fail", found, "fix platform and python first")
         return compare_packages(environment, lock.file)
     lock = next(lock for lock in LOCKS if lock.name == record.name)
     obstacles = packages.obstacles(lock, system, environment.minor_version)
     if obstacles:
-        found = f"{lock.name} is installed, and does not fit, since {' and '.join(obstacles)}"
+        found = f"the installed {lock.name} does not fit: {' and '.join(obstacles)}"
         return Finding("packages", "fail", found, "make clean-env setup")
     if read_text(record) != read_text(lock.file):
-        found = f"the project's {lock.name} is not the one that was installed"
+        found = f"{lock.name} has changed since it was installed"
         return Finding("packages", "fail", found, "make setup")
     return compare_packages(environment, record)
 
 
 def compare_packages(environment: Environment, lock: Path) -> Finding:
-    """Compare what an environment holds with a lock."""
+    """Compare the packages of an environment with a lock file."""
     pins = read_pins(lock, environment.version)
     if not pins:
         own = packages.FOLDER / lock.name
-        return Finding("packages", "fail", f"no pins in {lock}", f"restore {own}, then: make setup")
+        found = f"{lock} names no packages"
+        return Finding("packages", "fail", found, f"restore {own}, then: make setup")
     installed = read_installed(environment.packages)
     missing = [name for name in pins if name not in installed]
     different = [
@@ -235,20 +253,20 @@ def compare_packages(environment: Environment, lock: Path) -> Finding:
         if installed.get(name, version) != version
     ]
     if not missing and not different:
-        return Finding("packages", "ok", f"all {len(pins)} of {lock.name}")
+        return Finding("packages", "ok", f"all {len(pins)} packages of {lock.name} are installed")
     parts = [shorten(f"{len(missing)} missing", missing), shorten("different", different)]
-    mend = "make clean-env setup" if different else "make setup"
-    return Finding("packages", "fail", "; ".join(filter(None, parts)), mend)
+    fix = "make clean-env setup" if different else "make setup"
+    return Finding("packages", "fail", "; ".join(filter(None, parts)), fix)
 
 
 def read_pins(lock: Path, python: str) -> dict[str, str]:
-    """Return version by package name from the lines of a lock that count for this Python."""
+    """Return the versions by package name, from the lines of a lock file that apply to a Python."""
     pins = packages.pins(read_text(lock))
     return {name: version for name, version, marker in pins if counts(marker, python)}
 
 
 def counts(marker: str, python: str) -> bool:
-    """Say whether a line with this marker counts; not where this Python cannot tell."""
+    """Return whether a line with this marker applies; False if the marker cannot be evaluated."""
     if not marker:
         return True
     try:
@@ -261,15 +279,16 @@ def counts(marker: str, python: str) -> bool:
 
 
 def read_installed(folders: Iterable[str]) -> dict[str, str]:
-    """Return version by package name, spelled as in a lock, of what these folders hold."""
-    found = (item.metadata for item in metadata.distributions(path=list(folders)))
-    # The first folder wins, as it does on import; an unfinished installation has no name.
-    named = [(item["Name"], item["Version"]) for item in found if "Name" in item]
+    """Return the versions of the packages in these folders, by name as spelled in lock files."""
+    packages_there = (item.metadata for item in metadata.distributions(path=list(folders)))
+    # An interrupted installation leaves a package without a name.
+    named = [(item["Name"], item["Version"]) for item in packages_there if "Name" in item]
+    # Reversed, so that the first folder wins, as it does on import.
     return {packages.canonical(name): version for name, version in reversed(named)}
 
 
 def shorten(label: str, names: list[str], most: int = 4) -> str:
-    """Return a label and the first few of many names; nothing where there are none."""
+    """Return a label and the first few names; an empty text if there are no names."""
     if not names:
         return ""
     rest = f" and {len(names) - most} more" if len(names) > most else ""
@@ -277,42 +296,42 @@ def shorten(label: str, names: list[str], most: int = 4) -> str:
 
 
 def check_processor() -> Finding:
-    """Look at what the processor can do; it sets the pace, and without AVX nothing runs."""
+    """Check the processor: TensorFlow needs AVX, and other features decide how fast it is."""
     flags = read_processor_flags(PROCESSOR_INFORMATION)
     if not flags:
-        return Finding("processor", "ok", "not known: there is no list of its features")
+        return Finding("processor", "ok", "unknown: this system does not list its features")
     if "avx" not in flags:
-        mend = "use another machine: TensorFlow's packages are built for AVX"
-        return Finding("processor", "fail", "no AVX", mend)
+        fix = "use another machine: TensorFlow's packages need a processor with AVX"
+        return Finding("processor", "fail", "no AVX", fix)
     return Finding("processor", "ok", f"{name_vectors(flags)}; {name_bfloat16(flags)}")
 
 
 def read_processor_flags(information: Path) -> frozenset[str]:
-    """Return the features of the first processor, as Linux lists them."""
+    """Return the features of the first processor, as named by Linux."""
     match = re.search(r"^flags\s*:(.*)$", read_text(information), re.MULTILINE)
     return frozenset(match.group(1).split()) if match else frozenset()
 
 
 def name_vectors(flags: frozenset[str]) -> str:
-    """Say how wide its float32 arithmetic is."""
+    """Return a phrase about the speed of float32 arithmetic."""
     if "avx512f" in flags:
-        return "AVX-512: float32 at full width"
-    return "no AVX-512: float32 at half width"
+        return "AVX-512: float32 at full speed"
+    return "no AVX-512: float32 at half speed"
 
 
 def name_bfloat16(flags: frozenset[str]) -> str:
-    """Say whether bfloat16 is worth its loss of precision."""
-    units = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512"}
-    found = [unit for flag, unit in units.items() if flag in flags]
-    if found:
-        return f"bfloat16 in hardware ({', '.join(found)}): mixed precision can pay"
+    """Return a phrase about the use of mixed precision."""
+    names = {"amx_bf16": "AMX", "avx512_bf16": "AVX-512"}
+    units = [unit for flag, unit in names.items() if flag in flags]
+    if units:
+        return f"bfloat16 in hardware ({', '.join(units)}): mixed precision can be faster"
     return "no bfloat16 in hardware: mixed precision would be slower"
 
 
 def check_cores() -> Finding:
     """Count the cores that this process may use."""
     cores = count_cores()
-    return Finding("cores", "ok", f"{cores} to use of {os.cpu_count()}")
+    return Finding("cores", "ok", f"{cores} of {os.cpu_count()} available")
 
 
 def count_cores() -> int:
@@ -323,26 +342,26 @@ def count_cores() -> int:
 
 
 def check_memory() -> Finding:
-    """Look whether a run fits into memory, that of the container where there is one."""
+    """Check whether the machine, and the container if there is one, has enough memory for a run."""
     sizes = [*machine_memory(), *container_memory()]
     if not sizes:
-        return Finding("memory", "ok", "not known")
+        return Finding("memory", "ok", "unknown")
     found = f"{min(sizes) / GIGABYTE:.1f} GB"
     if min(sizes) >= MEMORY:
         return Finding("memory", "ok", found)
-    mend = "give the machine or the container 4 GB, or expect the system to end a run half-way"
-    return Finding("memory", "warn", found, mend)
+    fix = "give the machine or container 4 GB; with less, the system may kill a run"
+    return Finding("memory", "warn", found, fix)
 
 
 def machine_memory() -> Iterator[int]:
-    """Yield the bytes of memory that the machine has, where it tells."""
+    """Yield the memory of the machine in bytes, if the system reports it."""
     match = re.search(r"^MemTotal:\s*(\d+) kB", read_text(MEMORY_INFORMATION), re.MULTILINE)
     if match:
         yield int(match.group(1)) * 1024
 
 
 def container_memory() -> Iterator[int]:
-    """Yield the limits in bytes that the control groups around this process set."""
+    """Yield the memory limits, in bytes, of the control groups of this process."""
     match = re.search(r"^0::/(.*)$", read_text(CONTROL_GROUP), re.MULTILINE)
     group = CONTROL_GROUPS / (match.group(1) if match else "")
     folders = [group, *group.parents][: len(group.parts) - len(CONTROL_GROUPS.parts) + 1]
@@ -354,20 +373,20 @@ def container_memory() -> Iterator[int]:
 
 
 def check_disk(output_dir: Path) -> Finding:
-    """Look whether there is room for the environment and some runs."""
+    """Check whether the disk has space for the environment and some runs."""
     folder = nearest_existing(output_dir)
     free = shutil.disk_usage(folder).free
     found = f"{free / GIGABYTE:.1f} GB free at {folder}"
     if free >= FREE_DISK:
         return Finding("disk", "ok", found)
-    mend = f"free {FREE_DISK / GIGABYTE:.0f} GB there, or name another place with --output-dir"
-    return Finding("disk", "warn", found, mend)
+    fix = f"free {FREE_DISK / GIGABYTE:.0f} GB there, or choose another disk with --output-dir"
+    return Finding("disk", "warn", found, fix)
 
 
 def check_data(data: str | None) -> Finding:
-    """Look whether the data that a run would take lies ready."""
+    """Check whether the data that a run would use is there."""
     if data == "sample":
-        return Finding("data", "ok", "the built-in sample")
+        return Finding("data", "ok", "built-in sample")
     try:
         if data not in (None, "auto"):
             return judge_named(data, "--data")
@@ -375,48 +394,60 @@ def check_data(data: str | None) -> Finding:
             return judge_named(os.environ["FASHION_MNIST_DIR"], "FASHION_MNIST_DIR")
         return judge_cache(data_cache())
     except PathError as error:
-        return Finding("data", "fail", str(error), "name another folder, by its full path")
+        return Finding("data", "fail", str(error), "use the full path of another folder")
 
 
 def judge_named(name: str, origin: str) -> Finding:
-    """Judge a folder that someone named: it has to hold all files that a run takes from it.
+    """Check that a folder which the user chose has all the files that a run reads.
 
     Raises:
-      PathError: where no run takes a folder of this name.
+      PathError: If a run cannot use a folder with this path.
     """
     folder = paths.resolved(Path(name), origin)
     missing = missing_data(folder)
     if not missing:
         return Finding("data", "ok", f"{folder} ({origin})")
     found = shorten(f"{folder} ({origin}) lacks", missing)
-    return Finding("data", "fail", found, f"put them there, gzipped or not, or change {origin}")
+    fix = f"put these files there, gzipped or not, or change {origin}"
+    return Finding("data", "fail", found, fix)
 
 
 def judge_cache(folder: Path) -> Finding:
-    """Judge the user's cache, which a run fills by itself where it can."""
+    """Check the user's cache; a run downloads the data to it if it is empty."""
     if not missing_data(folder):
         return Finding("data", "ok", f"{folder} (cache)")
     place = nearest_existing(folder)
     if not (place.is_dir() and os.access(place, os.W_OK)):
-        mend = "set FASHION_MNIST_DIR to a folder with the four IDX files, or XDG_CACHE_HOME"
-        return Finding("data", "fail", f"none, and a run cannot put any below {place}", mend)
-    found = "none yet: a run downloads it, or takes the built-in sample where it cannot"
-    mend = f"set FASHION_MNIST_DIR to a folder with the four IDX files, or put them in {folder}"
-    return Finding("data", "warn", found, mend)
+        found = f"no data, and no permission to download it to {place}"
+        fix = (
+            "set FASHION_MNIST_DIR to a folder with the four IDX files, or XDG_CACHE_HOME to a "
+            "folder that you can write to"
+        )
+        return Finding("data", "fail", found, fix)
+    found = "no data yet: a run downloads it, or uses the built-in sample if the download fails"
+    fix = (
+        "without network access, set FASHION_MNIST_DIR to a folder with the four IDX files, or "
+        f"put them in {folder}"
+    )
+    return Finding("data", "warn", found, fix)
 
 
 def data_cache() -> Path:
-    """Return the folder that downloaded data is kept in."""
+    """Return the folder for downloaded data."""
     return paths.in_home(".cache", "XDG_CACHE_HOME") / "image-pipeline" / "fashion-mnist"
 
 
 def missing_data(folder: Path) -> list[str]:
-    """Return which files a folder lacks that a run would take from it."""
+    """Return the files that a run needs and that the folder lacks."""
     return [name for name in needed_data(folder) if not is_data(folder / name)]
 
 
 def needed_data(folder: Path) -> list[str]:
-    """Return all four files or, of spans, the training files of the newest and one's test files."""
+    """Return the files that a run reads from a folder.
+
+    These are the four IDX files. If the folder has spans, these are the training files of the
+    newest span, and the test files of the first span that has any.
+    """
     spans = find_spans(folder)
     if not spans:
         return list(DATA_FILES)
@@ -427,7 +458,7 @@ def needed_data(folder: Path) -> list[str]:
 
 
 def find_spans(folder: Path) -> list[str]:
-    """Return the folders called span-N in a folder, the lowest number first."""
+    """Return the names of the `span-N` folders in a folder, in ascending order of N."""
     try:
         names = [path.name for path in folder.iterdir()]
     except OSError:
@@ -437,50 +468,51 @@ def find_spans(folder: Path) -> list[str]:
 
 
 def is_data(path: Path) -> bool:
-    """Say whether a data file lies there, gzipped or not."""
+    """Return whether a data file exists, gzipped or not."""
     candidates = (path, path.with_name(path.name + ".gz"))
     return any(is_there(each) and each.is_file() for each in candidates)
 
 
 def check_output(output_dir: Path) -> Finding:
-    """Write a nameless file where the outputs will lie; permissions alone do not tell all."""
+    """Check the output folder by writing a temporary file: permissions alone do not prove it."""
     try:
         paths.output_folder(output_dir)
     except PathError as error:
-        return Finding("output", "fail", str(error), "name another folder with --output-dir")
+        return Finding("output", "fail", str(error), "choose another folder with --output-dir")
     folder = nearest_existing(output_dir)
     try:
         with tempfile.TemporaryFile(dir=folder):
-            return Finding("output", "ok", f"{folder} can be written to")
+            return Finding("output", "ok", f"{folder} is writable")
     except OSError as error:
-        found = f"{folder} cannot be written to: {error.strerror}"
-        return Finding("output", "fail", found, "name another folder with --output-dir")
+        found = f"{folder} is not writable: {error.strerror}"
+        return Finding("output", "fail", found, "choose another folder with --output-dir")
 
 
 def check_stores(output_dir: Path) -> Finding:
-    """Ask the metadata store of each pipeline whether a run could use it."""
+    """Check whether a run could use the metadata store of each pipeline."""
     try:
         from pipeline.records.stores import find_fault
     except ImportError:
-        return Finding("stores", "ok", "not known: this Python has no sqlite3")
+        return Finding("stores", "ok", "unknown: this Python has no sqlite3 module")
     paths = sorted(output_dir.glob("*/metadata.db"))
     faults = [fault for fault in (find_fault(path, writing=True) for path in paths) if fault]
     if not faults:
-        return Finding("stores", "ok", f"{len(paths)} of earlier runs, all sound")
-    # One that is locked may be free when the run begins.
+        found = f"{len(paths)} metadata stores, all usable" if paths else "no metadata stores yet"
+        return Finding("stores", "ok", found)
+    # A locked store may be free again when the run starts.
     status: Status = "warn" if all(fault.kind == "locked" for fault in faults) else "fail"
     found = "; ".join(fault.found for fault in faults)
     return Finding("stores", status, found, "; ".join(fault.fix for fault in faults))
 
 
 def nearest_existing(path: Path) -> Path:
-    """Return the path, or the closest of its parents that exists."""
+    """Return the path if it exists, else its closest parent that exists."""
     path = path.absolute()
     return next(place for place in [path, *path.parents] if is_there(place))
 
 
 def is_there(path: Path) -> bool:
-    """Say whether something lies there, as far as this user can see."""
+    """Return whether a path exists; False if this user cannot see it."""
     try:
         return path.exists()
     except OSError:
@@ -488,34 +520,46 @@ def is_there(path: Path) -> bool:
 
 
 def check_settings(dropped: list[str]) -> Finding:
-    """Name the user's settings of Keras and TensorFlow that no run takes."""
+    """List the user's Keras and TensorFlow settings, which a run ignores."""
     names = list(dropped)
     keras = Path.home() / ".keras" / "keras.json"
     if is_there(keras):
         names.append(str(keras))
-    return Finding("settings", "ok", shorten("not used", names, len(names)) or "none to leave out")
+    found = shorten("ignored", names, len(names)) or "no settings of Keras or TensorFlow"
+    return Finding("settings", "ok", found)
 
 
 def check_imports(environment: Environment | None) -> Finding:
-    """Import the stack in a process of its own and look whether all of it is there."""
+    """Import all libraries in a separate process, and check the result."""
     if environment is None:
-        return Finding("imports", "fail", "none: nothing is installed yet", "make setup")
+        return Finding("imports", "fail", "nothing is installed yet", "make setup")
     try:
         answer = probe(environment.python)
     except (OSError, ValueError, IndexError, subprocess.SubprocessError) as error:
         return Finding("imports", "fail", name_failure(error), "make clean-env setup")
-    versions = f"TensorFlow {answer['tensorflow']}, Keras {answer['keras']}"
-    found = f"{versions}, tf.keras {answer['tf_keras']}, in {answer['seconds']:.0f} s"
-    if answer["absent"]:
-        found = f"tfx.components lacks {', '.join(answer['absent'])}; {found}"
+    versions = f"TensorFlow {answer.tensorflow}, Keras {answer.keras}"
+    found = f"{versions}, tf.keras {answer.tf_keras}, in {answer.seconds:.0f} s"
+    if answer.absent:
+        found = f"tfx.components lacks {', '.join(answer.absent)}; {found}"
         return Finding("imports", "fail", found, "make clean-env setup")
-    if answer["keras"] != answer["tf_keras"]:
-        return Finding("imports", "fail", f"two kinds of Keras: {found}", "make clean-env setup")
+    if answer.keras != answer.tf_keras:
+        found = f"two versions of Keras: {found}"
+        return Finding("imports", "fail", found, "make clean-env setup")
     return Finding("imports", "ok", found)
 
 
-def probe(python: Path) -> dict:
-    """Return what a fresh process of this Python says after importing the stack."""
+class Probe(NamedTuple):
+    """What a process reports after it imported all libraries."""
+
+    keras: str
+    tf_keras: str
+    tensorflow: str
+    absent: list[str]
+    seconds: float
+
+
+def probe(python: Path) -> Probe:
+    """Return the report that a new process of this Python prints after importing all libraries."""
     process = subprocess.run(
         [str(python), "-c", PROBE],
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
@@ -525,18 +569,18 @@ def probe(python: Path) -> dict:
         check=True,
         timeout=DEEP_LIMIT_SECONDS,
     )
-    return json.loads(process.stdout.splitlines()[-1])
+    return Probe(**json.loads(process.stdout.splitlines()[-1]))
 
 
 def name_failure(error: Exception) -> str:
-    """Return the one line that says most about why the imports failed."""
+    """Return the line that best explains why the imports failed."""
     stderr = getattr(error, "stderr", None)
     lines = stderr.strip().splitlines() if isinstance(stderr, str) else []
     return lines[-1] if lines else str(error)
 
 
 def read_text(file: Path) -> str:
-    """Return the text of a file, nothing where it is absent or may not be read."""
+    """Return the text of a file, or an empty text if it cannot be read."""
     try:
         return file.read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -544,37 +588,37 @@ def read_text(file: Path) -> str:
 
 
 def wants_colour() -> bool:
-    """Say whether the output goes to a terminal whose owner has not turned colour off."""
+    """Return whether the output goes to a terminal, and NO_COLOR is not set."""
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 def as_json_text(findings: list[Finding]) -> str:
-    """Return the findings for a program to read."""
+    """Return the findings as JSON."""
     report = {"ready": is_ready(findings), "findings": [asdict(finding) for finding in findings]}
     return json.dumps(report, indent=2)
 
 
 def as_text(findings: list[Finding], colour: bool) -> str:
-    """Return the findings for a person to read, and a verdict below them."""
+    """Return the findings as text, followed by a verdict."""
     width = max(len(finding.name) for finding in findings)
     lines = [line for finding in findings for line in as_lines(finding, width, colour)]
     return "\n".join([*lines, "", verdict(findings)])
 
 
 def as_lines(finding: Finding, width: int, colour: bool) -> list[str]:
-    """Return the line of a finding and, where something is amiss, the line that mends it."""
+    """Return the line of a finding and, if it has a fix, a second line with the fix."""
     word = f"{finding.status:<4}"
     if colour:
         word = f"\033[{COLOURS[finding.status]}m{word}\033[0m"
     lines = [f"{word}  {finding.name:<{width}}  {finding.found}"]
-    if finding.mend:
-        lines.append(f"{'':<{width + 8}}mend: {finding.mend}")
+    if finding.fix:
+        lines.append(f"{'':<{width + 8}}fix: {finding.fix}")
     return lines
 
 
 def verdict(findings: list[Finding]) -> str:
-    """Return the one sentence that sums up."""
-    to_mend = [finding.name for finding in findings if finding.status == "fail"]
-    if to_mend:
-        return f"Not ready for a run: mend {', '.join(to_mend)}."
+    """Return a one-sentence summary."""
+    to_fix = [finding.name for finding in findings if finding.status == "fail"]
+    if to_fix:
+        return f"Not ready for a run: fix {', '.join(to_fix)}."
     return "Ready for a run."

@@ -1,1 +1,1 @@
-"""What runs inside the nodes of the pipeline; installed on workers as a package."""
+"""Code of the pipeline's nodes; workers install it as a package."""

@@ -9,9 +9,9 @@ from tfx.dsl.io import fileio
 
 
 def write_arrays(path: str, **arrays: np.ndarray) -> None:
-    """Writes arrays as a compressed `.npz`, each under its name; equal arrays make equal bytes."""
+    """Writes arrays as a compressed `.npz` by name; equal arrays give equal bytes."""
     content = io.BytesIO()
-    # A first argument of NumPy's own is a flag, which its types take the arrays for.
+    # NumPy's type hints mistake the arrays for its own flag argument.
     np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     with fileio.open(path, "wb") as file:
         file.write(content.getvalue())

@@ -1,4 +1,4 @@
-"""What was written survives a loss of power."""
+"""Fsync helpers, so that files survive a power failure."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import pathlib
 
 
 def sync(path: str | os.PathLike[str]) -> None:
-    """Has a file, or the entries of a folder, reach the disk.
+    """Flushes a file, or the entries of a folder, to the disk.
 
     Raises:
-      OSError: where it does not.
+      OSError: If this fails.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -20,12 +20,12 @@ def sync(path: str | os.PathLike[str]) -> None:
 
 
 def sync_tree(folder: str | os.PathLike[str]) -> None:
-    """Has all that lies below a folder reach the disk, so that the folder may take its name.
+    """Flushes everything below a folder to the disk; call this before you rename the folder.
 
-    Renamed before, it may come back after a loss of power with nothing in its files.
+    Otherwise the renamed folder may have empty files after a power failure.
 
     Raises:
-      OSError: where not all of it does.
+      OSError: If this fails.
     """
     for path in pathlib.Path(folder).rglob("*"):
         sync(path)

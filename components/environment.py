@@ -1,9 +1,11 @@
-"""The environment variables of this process and its children. Standard library alone.
+"""Environment variables of this process and its children.
 
-Keras reads `~/.keras/keras.json`, and the libraries that compute read dozens of environment
-variables. A result that depends on one of them could not be repeated, nor would the cache know. So
-each entry point calls `enter` before it imports anything heavy. Child processes inherit the result.
-No syntax newer than Python 3.8: the doctor shows what was dropped.
+Keras reads `~/.keras/keras.json`, and the numerical libraries read dozens of environment variables.
+A result that depends on them would not be reproducible, and the cache would not notice. So each
+entry point calls `enter` before it imports these libraries. Child processes inherit the variables.
+
+This module uses only the standard library and Python 3.8 syntax, since the doctor lists the
+dropped variables.
 """
 
 from __future__ import annotations
@@ -18,24 +20,24 @@ _FIXED = {
     # Transform's Keras layer would otherwise turn Keras back to version 2.
     "TF_USE_LEGACY_KERAS": "0",
 }
-# Changes which log lines TensorFlow prints, and no figure.
+# Changes only which log lines TensorFlow prints, not its results.
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-# Changes the order of sums. Receipt and cache key have it as `onednn`.
+# Changes the order of sums. Receipt and cache key include it as `onednn`.
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
-# As TensorFlow reads it; any other value would end the process.
+# Values that TensorFlow accepts; any other value would end the process.
 _ONEDNN_VALUES = {"0": "0", "false": "0", "1": "1", "true": "1"}
 
-# Debian's home folder of a user who has none.
+# Home folder on Debian for users without one.
 _NO_HOME = "/nonexistent"
 
 _dropped: set[str] = set()
 
 
 def enter(log_level: str = "1") -> None:
-    """Drops the user's settings from the environment of this process and of its children.
+    """Removes the user's settings of the libraries from the environment, and sets our own.
 
     Args:
-      log_level: of TensorFlow, unless the environment sets one.
+      log_level: Log level of TensorFlow, unless the environment sets one.
     """
     onednn = _ONEDNN_VALUES.get(os.environ.get(_ONEDNN, "").lower())
     kept = {**_FIXED, _LOG_LEVEL: os.environ.get(_LOG_LEVEL, log_level)}
@@ -46,7 +48,7 @@ def enter(log_level: str = "1") -> None:
             _dropped.add(name)
         del os.environ[name]
     os.environ.update(kept)
-    # Libraries look for the home folder when they are imported, and fail without one.
+    # Some libraries read the home folder on import, and fail without one.
     if not os.environ.get("HOME"):
         os.environ.pop("HOME", None)
     if os.path.expanduser("~") == "~":
@@ -54,10 +56,10 @@ def enter(log_level: str = "1") -> None:
 
 
 def dropped() -> list[str]:
-    """Names of the variables that were dropped. Not their values, which may be secrets."""
+    """Returns the names of the dropped variables, without their values, which may be secrets."""
     return sorted(_dropped)
 
 
 def onednn() -> bool:
-    """Whether TensorFlow takes oneDNN's kernels."""
+    """Returns whether TensorFlow uses oneDNN's kernels."""
     return os.environ.get(_ONEDNN, "1") != "0"

@@ -1,8 +1,8 @@
-"""Precision, recall and F1 of every class, for TFMA.
+"""Precision, recall and F1 of every class, as a metric for TFMA.
 
-TFMA's own binarized metrics go over all examples once per class; for ten classes that is two
-thirds of an evaluation. All of it is also in the one confusion matrix that TFMA computes anyway,
-from which this metric derives it.
+TFMA's binarized metrics process all examples once per class; for ten classes this takes two thirds
+of the evaluation. This metric derives the same values from the confusion matrix, which TFMA
+computes anyway.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from tensorflow_model_analysis.proto import config_pb2
 
 PRECISION, RECALL, F1 = "precision", "recall", "f1"
 _SCORES = (PRECISION, RECALL, F1)
-# By argmax: every first choice counts, however low its probability.
+# Every prediction counts, however low its probability.
 _THRESHOLD = 0.0
 _MACRO = metric_types.AggregationType(macro_average=True)
 _WEIGHTED = metric_types.AggregationType(weighted_macro_average=True)
 
 
 class ClassificationReport(metric_types.Metric):
-    """Scores by argmax, defined as in scikit-learn's `classification_report`.
+    """Scores of the most probable class, as in scikit-learn's `classification_report`.
 
-    One value of `precision`, `recall` and `f1` per class that occurs as a label or as a first
-    choice (with its number as `class_id`), and their macro and weighted averages. A quotient whose
-    divisor is 0 counts as 0.
+    The metric has `precision`, `recall` and `f1` for each class that occurs as a label or a
+    prediction (with its number as `class_id`), and their macro and weighted averages. A division by
+    0 gives 0.
     """
 
     def __init__(self, name: str = "classification_report"):
-        """`name` is what TFMA calls the metric in its configuration."""
+        """Creates the metric with its name in TFMA's configuration."""
         super().__init__(metric_util.merge_per_key_computations(_computations), name=name)
 
 
@@ -44,10 +44,10 @@ metric_types.register_metric(ClassificationReport)
 
 
 def scores(matrix: Mapping[tuple[int, int], float]) -> dict[int, dict[str, float]]:
-    """Precision, recall, F1 and support of each class.
+    """Returns precision, recall, F1 and support of each class.
 
     Args:
-      matrix: number of examples by (true class, predicted class).
+      matrix: Number of examples by (true class, predicted class).
     """
     support: dict[int, float] = defaultdict(float)
     predicted: dict[int, float] = defaultdict(float)
@@ -89,13 +89,13 @@ def _computations(
         matrix = {tuple(key): n for key, n in metrics[matrices[-1].keys[-1]][_THRESHOLD].items()}
         return key_of.report(scores(matrix))
 
-    # Which classes there are shows in the result alone; TFMA takes further keys as they come.
+    # The classes are known only from the result. TFMA accepts keys that are not declared here.
     keys = [key_of(score, aggregation=_MACRO) for score in _SCORES]
     return [*matrices, metric_types.DerivedMetricComputation(keys=keys, result=result)]
 
 
 class _KeyFactory:
-    """Makes the keys under which TFMA files values."""
+    """Makes TFMA's keys for values."""
 
     def __init__(self, model_name: str, output_name: str, example_weighted: bool):
         self._common = {
@@ -116,15 +116,15 @@ class _KeyFactory:
         )
 
     def report(self, classes: dict[int, dict[str, float]]) -> dict[metric_types.MetricKey, float]:
-        """Files the scores of all classes and their averages.
+        """Returns the scores of all classes and their averages by key.
 
-        `math.fsum`, since `sum` rounds otherwise from Python 3.12 on.
+        It uses `math.fsum`, since `sum` rounds differently from Python 3.12 on.
         """
-        filed = {self(s, n): found[s] for n, found in classes.items() for s in _SCORES}
-        total = sum(found["support"] for found in classes.values())
+        report = {self(s, number): own[s] for number, own in classes.items() for s in _SCORES}
+        total = sum(own["support"] for own in classes.values())
         for score in _SCORES:
-            values = [found[score] for found in classes.values()]
-            weighted = math.fsum(found[score] * found["support"] for found in classes.values())
-            filed[self(score, aggregation=_MACRO)] = math.fsum(values) / len(values)
-            filed[self(score, aggregation=_WEIGHTED)] = weighted / total
-        return filed
+            values = [own[score] for own in classes.values()]
+            weighted = math.fsum(own[score] * own["support"] for own in classes.values())
+            report[self(score, aggregation=_MACRO)] = math.fsum(values) / len(values)
+            report[self(score, aggregation=_WEIGHTED)] = weighted / total
+        return report

@@ -1,4 +1,4 @@
-"""Reads the confusion matrix out of TFMA's result."""
+"""Reads the confusion matrix from TFMA's result."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ import tensorflow_model_analysis as tfma
 _OVERALL: tuple = ()
 
 
-def load(uri: str, baseline: bool) -> Any:
-    """TFMA's result for one of the models in the evaluation at `uri`.
+def load(uri: str, baseline: bool) -> tfma.EvalResult:
+    """Returns TFMA's result for one of the evaluated models.
 
     Args:
-      uri: folder of the evaluation artifact.
-      baseline: whether of the served model or of the new one.
+      uri: Folder of the evaluation artifact.
+      baseline: Whether to read the result of the served model instead of the new one.
 
     Raises:
-      LookupError: where the model was not evaluated.
+      LookupError: If the model was not evaluated.
     """
-    # By the names in the result: TFMA drops the name of a model that is the only one.
+    # Take the name from the result: TFMA omits it if there is only one model.
     for spec in tfma.load_eval_result(uri).config.model_specs:
         if spec.is_baseline == baseline:
             return tfma.load_eval_result(uri, model_name=spec.name)
     raise LookupError(
-        f"the evaluation in {uri} has no {'served' if baseline else 'new'} model; expected the "
-        "models that it was asked about. Run again with --no-cache."
+        f"the evaluation in {uri} lacks the {'served' if baseline else 'new'} model; expected both "
+        "models. Run again with --no-cache."
     )
 
 
 def read_confusion(uri: str, baseline: bool, class_count: int) -> list[list[int]]:
-    """The confusion matrix of a model in the evaluation at `uri`.
+    """Returns the confusion matrix of one of the evaluated models.
 
     Args:
-      uri: folder of the evaluation artifact.
-      baseline: whether of the served model or of the new one.
-      class_count: number of classes.
+      uri: Folder of the evaluation artifact.
+      baseline: Whether to read the matrix of the served model instead of the new one.
+      class_count: Number of classes.
 
     Returns:
-      Numbers of images, row by true and column by predicted class.
+      Numbers of images, with a row per true class and a column per predicted class.
 
     Raises:
-      LookupError: where the model was not evaluated.
+      LookupError: If the model was not evaluated.
     """
     result = load(uri, baseline)
     metrics = dict(result.slicing_metrics)[_OVERALL][""][""]
@@ -49,7 +49,7 @@ def read_confusion(uri: str, baseline: bool, class_count: int) -> list[list[int]
 
 
 def confusion(value: dict[str, Any], class_count: int) -> list[list[int]]:
-    """The same from TFMA's metric value, which leaves out what is 0."""
+    """Returns the confusion matrix from TFMA's metric value, which omits zeros."""
     counts = [[0] * class_count for _ in range(class_count)]
     (matrix,) = value["multiClassConfusionMatrixAtThresholds"]["matrices"]
     for entry in matrix["entries"]:

@@ -1,4 +1,4 @@
-"""The examples of an artifact: serialized, and read into memory as raw bytes."""
+"""Serializes examples, and reads the splits of an examples artifact."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,10 +29,10 @@ _SPEC = {
 
 @dataclasses.dataclass(frozen=True)
 class Split:
-    """Examples of a split: all of them in the order of their ids, or a batch in that of its file.
+    """Examples of a split: all of them in the order of their ids, or a batch in file order.
 
     Attributes:
-      images: raw pixels, uint8 of shape [count, bytes per image]; a `numpy.memmap` where they lie
+      images: raw pixels, uint8 of shape [count, bytes per image]; a `numpy.memmap` if they are
         in a file.
       labels: int64 of shape [count].
       ids: bytes of shape [count].
@@ -42,21 +42,26 @@ class Split:
     labels: np.ndarray
     ids: np.ndarray
 
+    def at(self, rows: np.ndarray | slice) -> Split:
+        """The examples at these rows."""
+        return Split(self.images[rows], self.labels[rows], self.ids[rows])
+
 
 def read_split(examples_uri: str, name: str, most_in_memory: int | None = None) -> Split:
     """Reads the split `name` of the examples artifact at `examples_uri`.
 
-    Files come in no particular order of examples; sorting by id makes every run see the same. Each
-    image goes to its place at once, so that none is ever held twice.
+    Files hold the examples in any order; sorting by id gives every run the same order. A first pass
+    reads ids and labels, so that a second can put each image straight in its place: memory never
+    holds an image twice.
 
     Args:
-      examples_uri: of the artifact.
-      name: of the split.
-      most_in_memory: bytes of images; more of them lie in a temporary file, of which the system
-        keeps in memory what there is room for. None keeps any number in memory.
+      examples_uri: folder of the artifact.
+      name: name of the split.
+      most_in_memory: maximum bytes of images in memory. Larger splits go to a temporary file, which
+        the system caches. None means no limit.
 
     Raises:
-      OSError: where there is no room for that file.
+      OSError: the disk has no room for that file.
     """
     ids, labels = _ids_and_labels(examples_uri, name)
     order = np.argsort(ids, kind="stable")
@@ -88,25 +93,29 @@ def _room_for(shape: tuple[int, int], most_in_memory: int | None) -> np.ndarray:
     if most_in_memory is None or size <= most_in_memory:
         return np.empty(shape, np.uint8)
     with tempfile.TemporaryFile() as file:
-        # A full disk says so here; in writing to a mapped page it would kill the process.
+        # A full disk fails here. Writing to a mapped page would kill the process.
         os.posix_fallocate(file.fileno(), 0, size)
         return np.memmap(file, np.uint8, "r+", shape=shape)
 
 
 def read_batches(examples_uri: str, name: str) -> Iterator[Split]:
     """Reads a split batch by batch, in the order of its files."""
-    for batch in serialized_batches(examples_uri, name, _PARSE_BATCH).map(parse):
-        images = batch[features.IMAGE].numpy()
-        yield Split(
-            np.frombuffer(b"".join(images), np.uint8).reshape(len(images), -1),
-            batch[features.LABEL].numpy(),
-            batch[features.EXAMPLE_ID].numpy().astype(np.bytes_),
-        )
+    for serialized in serialized_batches(examples_uri, name, _PARSE_BATCH):
+        yield parse(serialized)
+
+
+def joined(parts: Sequence[Split]) -> Split:
+    """All examples of several parts, one part after the other."""
+    return Split(
+        np.concatenate([part.images for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.ids for part in parts]),
+    )
 
 
 def serialized_batches(examples_uri: str, name: str, size: int) -> tf.data.Dataset:
     """The serialized examples of a split, string [size] each, in the order of its files."""
-    # Listed, not matched: a folder may have a name that is also a pattern.
+    # List the folder instead of matching a pattern: its name may contain pattern characters.
     folder = os.path.join(examples_uri, f"Split-{name}")
     names = sorted(each for each in fileio.listdir(folder) if not each.startswith("."))
     files = [os.path.join(folder, each) for each in names]
@@ -115,26 +124,32 @@ def serialized_batches(examples_uri: str, name: str, size: int) -> tf.data.Datas
 
 
 def record_batches(examples_uri: str, name: str, size: int) -> Iterator[pa.RecordBatch]:
-    """The examples of a split, `size` at a time, a list of values per example and feature."""
+    """The examples of a split in batches of `size`, a list of values per example and feature."""
     decoder = example_coder.ExamplesToRecordBatchDecoder()
     for serialized in serialized_batches(examples_uri, name, size):
         yield decoder.DecodeBatch(serialized.numpy().tolist())
 
 
-def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Parses serialized examples, string [N], into a tensor [N] by feature."""
-    return tf.io.parse_example(serialized, _SPEC)
+def parse(serialized: tf.Tensor) -> Split:
+    """Parses serialized examples, string [N]."""
+    batch = tf.io.parse_example(serialized, _SPEC)
+    images = batch[features.IMAGE].numpy()
+    return Split(
+        np.frombuffer(b"".join(images), np.uint8).reshape(len(images), -1),
+        batch[features.LABEL].numpy(),
+        batch[features.EXAMPLE_ID].numpy().astype(np.bytes_),
+    )
 
 
 def serialize(columns: dict[str, list[Any]]) -> list[bytes]:
     """Serializes a batch of examples; equal values make equal bytes.
 
     Args:
-      columns: a value (bytes or int) per example, by feature.
+      columns: one value (bytes or int) per example, by feature.
     """
     lists = {name: _lists(pa.array(values)) for name, values in columns.items()}
     records = example_coder.RecordBatchToExamples(pa.RecordBatch.from_pydict(lists))
-    # The coder orders the features otherwise in each example.
+    # The coder orders the features differently in each example.
     parsed = map(tf.train.Example.FromString, records)
     return [example.SerializeToString(deterministic=True) for example in parsed]
 

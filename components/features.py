@@ -1,14 +1,14 @@
-"""The shared vocabulary: feature keys, split names, and the names of what a model returns.
+"""Shared names: features, splits, model outputs and files.
 
-Standard library alone, so that anything may import it. The shape of the images and the class
-names are not here: they stand in the schema alone (`components.image_schema` reads them).
+This module uses only the standard library, so that every module can import it. Image size and class
+names are only in the schema (`components.image_schema` reads them).
 """
 
 IMAGE = "image"
 LABEL = "label"
 EXAMPLE_ID = "example_id"
 
-# In corrupted examples: what was done to the image, and how strongly (1 to 3).
+# Features of corrupted examples: the kind of corruption and its strength (1 to 3).
 CORRUPTION = "corruption"
 STRENGTH = "strength"
 
@@ -20,20 +20,20 @@ SPLITS = (TRAIN_SPLIT, VALIDATION_SPLIT, TEST_SPLIT)
 PROBABILITIES = "probabilities"
 CLASS_ID = "class_id"
 CLASS_NAME = "class_name"
-# Of a probability that is lower than what label smoothing gives every class, the share that is
-# answered (`components.trainer.calibration`).
+# Factor for probabilities below the one that label smoothing gives every class
+# (`components.trainer.calibration`).
 SMOOTHING_FLOOR = 0.01
 
 SERVING_DEFAULT = "serving_default"
 PREDICT_PIXELS = "predict_pixels"
 PREDICT_IMAGE_BYTES = "predict_image_bytes"
 
-# Files of a model artifact, beside the serving export that TFX puts in `Format-Serving`.
+# Files of a model artifact, next to the serving export in TFX's folder `Format-Serving`.
 KERAS_MODEL_FILE = "model.keras"
 REFERENCE_STATISTICS_FILE = "reference_statistics.binpb"
 GOLDEN_FILE = "golden.npz"
 
-# In the export: what it takes and answers.
+# File of the export with a description of its inputs and outputs.
 EXPORT_DESCRIPTION_FILE = "assets.extra/image_schema.json"
 
 # Files of a model run artifact.
@@ -41,18 +41,20 @@ HISTORY_FILE = "history.json"
 HISTORY_TABLE_FILE = "history.csv"
 TRAINING_REPORT_FILE = "training.json"
 
-# In a model run artifact, for the review. `augmented.npz`: `ids` (bytes), `originals` (uint8
-# [N, height, width, channels]) and `augmented` (uint8 [N, variants, height, width, channels]).
-# `feature_maps.npz`: `ids`, `images` (uint8 [N, height, width, channels]), `blocks` (names), and
-# under the name of each block its maps (uint8 [N, maps, height, width], each scaled to its range).
+# Files of a model run artifact for the review. `augmented.npz` has `ids` (bytes), `originals`
+# (uint8 [N, height, width, channels]) and `augmented` (uint8 [N, variants, height, width,
+# channels]).
+# `feature_maps.npz` has `ids`, `images` (uint8 [N, height, width, channels]), `blocks` (names), and
+# the maps of each block under its name (uint8 [N, maps, height, width], each scaled to 0 to 255).
 AUGMENTED_FILE = "augmented.npz"
 FEATURE_MAPS_FILE = "feature_maps.npz"
 
-# In a predictions artifact: a row per test image in the order of ids, with the columns EXAMPLE_ID
-# (string), LABEL (int64), IMAGE (raw bytes), CANDIDATE and BASELINE (probabilities, a list of
-# float32 per class; BASELINE is null throughout where no model is served). The metadata of its
-# schema has CLASS_NAMES and IMAGE_SHAPE, as JSON. Below the test split ANSWERS_FILE has LABEL,
-# CANDIDATE and, where a model is served, BASELINE, as lists, in the same order: what TFMA measures.
+# Files of a predictions artifact. PREDICTIONS_FILE has a row per test image in the order of ids,
+# with the columns EXAMPLE_ID (string), LABEL (int64), IMAGE (raw bytes), CANDIDATE and BASELINE
+# (probabilities, a list with a float32 per class; BASELINE is null if no model is served). The
+# metadata of its schema has CLASS_NAMES and IMAGE_SHAPE as JSON. ANSWERS_FILE, in the folder of the
+# test split, is the input of TFMA. It has LABEL, CANDIDATE and, if a model is served, BASELINE, as
+# lists in the same order.
 PREDICTIONS_FILE = "predictions.parquet"
 ANSWERS_FILE = "answers.parquet"
 CANDIDATE = "candidate"
@@ -60,22 +62,22 @@ BASELINE = "baseline"
 CLASS_NAMES = "class_names"
 IMAGE_SHAPE = "image_shape"
 
-# In a DataGate report. `similar.json`: `counts` and `pairs` as `review.summary` has them, without
-# class names but with `first_label` and `second_label` as numbers, and among how many of all
-# different `images` near ones were `searched`; `similar.npz`: `first` and `second`, uint8
-# [pairs, height * width * channels].
+# Files of a DataGate report. `similar.json` has `counts` and `pairs` as in `review.summary`, but
+# with the numbers `first_label` and `second_label` instead of class names. It also has the number
+# of different `images`, and how many of them were `searched` for near duplicates. `similar.npz`
+# has `first` and `second`, uint8 [pairs, height * width * channels].
 DATA_GATE_REPORT_FILE = "report.json"
 SIMILAR_FILE = "similar.json"
 SIMILAR_IMAGES_FILE = "similar.npz"
 
-# In the blessing that Pusher reads: every gate as it was judged (`components.quality_gates`).
+# File of a blessing with the result of every gate (`components.quality_gates`).
 GATES_FILE = "gates.json"
 
-# In an artifact of corrupted examples: one image as it was and then under each corruption and
-# strength: `images` (uint8 [N, height, width, channels]) and `about` (what each shows, in words).
+# File of an artifact of corrupted examples. It shows one image, first unchanged, then with each
+# corruption and strength: `images` (uint8 [N, height, width, channels]) and `about` (descriptions).
 PREVIEW_FILE = "preview.npz"
 
-# What Trainer's executor adds to the settings: where to find what TFX does not tell.
+# Folders that Trainer's executor adds to the settings, since TFX does not pass them on.
 EXAMPLES_FOLDER = "examples_folder"
 STATISTICS_FOLDER = "statistics_folder"
 BASE_MODEL_FOLDER = "base_model_folder"

@@ -15,18 +15,18 @@ _DECODED_GROUP = "decoded"
 
 
 class SchemaError(ValueError):
-    """A schema that does not say what a classifier of images needs to know."""
+    """A schema without the image size or the class names that a classifier needs."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageSchema:
-    """What the images are and what they may be called.
+    """Size of the images and names of the classes.
 
     Attributes:
-      height: rows of an image.
-      width: columns of an image.
-      channels: values per pixel, 1 for grayscale and 3 for colour.
-      class_names: the classes in label order.
+      height: Height of an image in pixels.
+      width: Width of an image in pixels.
+      channels: Number of values per pixel, 1 for grayscale and 3 for colour.
+      class_names: Class names in label order.
     """
 
     height: int
@@ -41,7 +41,7 @@ class ImageSchema:
 
     @property
     def bytes_per_image(self) -> int:
-        """Bytes of a raw image, one per pixel and channel."""
+        """Size of a raw image in bytes, one per pixel and channel."""
         return self.height * self.width * self.channels
 
 
@@ -49,11 +49,11 @@ def parse_schema(text: str, source: str) -> ImageSchema:
     """Reads an `ImageSchema` from the text form of a TensorFlow Metadata schema.
 
     Args:
-      text: a `tensorflow.metadata.v0.Schema` in text form.
-      source: where the text comes from, for the error messages.
+      text: A `tensorflow.metadata.v0.Schema` in text form.
+      source: Name of the source of the text, for error messages.
 
     Raises:
-      SchemaError: where the text is no schema, or lacks the decoded shape or the class names.
+      SchemaError: If the text is not a schema, or lacks the decoded shape or the class names.
     """
     schema = schema_pb2.Schema()
     try:
@@ -64,10 +64,14 @@ def parse_schema(text: str, source: str) -> ImageSchema:
 
 
 def from_proto(schema: schema_pb2.Schema, source: str) -> ImageSchema:
-    """Reads an `ImageSchema` from a schema proto; `source` stands in the error messages.
+    """Reads an `ImageSchema` from a schema proto.
+
+    Args:
+      schema: The schema.
+      source: Name of the source of the schema, for error messages.
 
     Raises:
-      SchemaError: where the decoded shape or the class names are missing or contradictory.
+      SchemaError: If the decoded shape or the class names are missing or contradictory.
     """
     height, width, channels = _decoded_shape(schema, source)
     return ImageSchema(height, width, channels, _class_names(schema, source))
@@ -75,7 +79,7 @@ def from_proto(schema: schema_pb2.Schema, source: str) -> ImageSchema:
 
 def read_artifact(uri: str) -> ImageSchema:
     """Reads the schema artifact in the folder `uri`."""
-    # Here and not above: reading a plain text schema must not pull in TFX.
+    # Import TFX only here: reading a schema as text must not import it.
     from tfx.dsl.io import fileio
 
     path = os.path.join(uri, SCHEMA_FILE)
@@ -88,10 +92,11 @@ def _decoded_shape(schema: schema_pb2.Schema, source: str) -> tuple[int, int, in
     dimensions = representations[features.IMAGE].dense_tensor.shape.dim
     sizes = tuple(dimension.size for dimension in dimensions)
     if len(sizes) != 3 or min(sizes, default=0) < 1 or sizes[2] not in (1, 3):
+        shape = f"the shape {sizes}" if sizes else "no shape"
         raise SchemaError(
-            f"{source} gives the decoded image the shape {sizes or 'nothing'}; expected three "
-            "dimensions, height, width and channels (1 or 3), in tensor_representation_group "
-            f'"{_DECODED_GROUP}". schema/README.md shows the form.'
+            f"{source} gives the decoded image {shape}; expected three dimensions, height, width "
+            f'and channels (1 or 3), in tensor_representation_group "{_DECODED_GROUP}". See '
+            "schema/README.md for an example."
         )
     return sizes
 
@@ -103,8 +108,8 @@ def _class_names(schema: schema_pb2.Schema, source: str) -> tuple[str, ...]:
     expected = labels[0].max - labels[0].min + 1 if labels and labels[0].min == 0 else 0
     if len(names) < 2 or len(names) != expected or len(set(names)) != len(names):
         raise SchemaError(
-            f"{source} names {len(names)} classes and its label domain holds {expected}; expected "
-            f'a string_domain "{features.LABEL}" with one different name for each of the labels '
-            "0 to max of int_domain, two at least. schema/README.md shows the form."
+            f"{source} names {len(names)} classes, but its label domain has {expected} labels; "
+            f'expected a string_domain "{features.LABEL}" with a distinct name for each label from '
+            "0 to max of int_domain, and at least two. See schema/README.md for an example."
         )
     return names

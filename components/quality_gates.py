@@ -1,7 +1,8 @@
-"""Gates: what a model is held to, and how it stood to that. Standard library alone.
+"""Quality gates and their results. This module uses only the standard library.
 
-Declared gates follow from schema and configuration (`pipeline.gates`). Evaluator measures, Blessing
-judges every declared gate once and writes the result; verdict, receipt, terminal and page read it.
+Schema and configuration determine the declared gates (`pipeline.gates`). Evaluator measures the
+metrics. Blessing checks every declared gate once and writes the result, which verdict, receipt,
+terminal and review page read.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import dataclasses
 import json
 from collections.abc import Iterable
 
-# What is measured.
+# Metrics.
 ACCURACY = "accuracy"
 RECALL = "recall"
 CHANGE = "accuracy against the served model"
@@ -21,13 +22,13 @@ OVERALL = "overall"
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
-    """A threshold that a model is held to.
+    """A threshold that a model must reach.
 
     Attributes:
-      metric: `ACCURACY`, `RECALL`, `CHANGE` or `CORRUPTION`.
-      slice: `OVERALL`, a class name or a corruption.
-      threshold: the least value that passes.
-      features: name and value of the features that all images of the slice share; none: all images.
+      metric: Metric: `ACCURACY`, `RECALL`, `CHANGE` or `CORRUPTION`.
+      slice: Name of the slice: `OVERALL`, a class name or a corruption.
+      threshold: Lowest value that passes.
+      features: Names and values of the features that select the slice; empty for all images.
     """
 
     metric: str
@@ -38,14 +39,14 @@ class Gate:
 
 @dataclasses.dataclass(frozen=True)
 class JudgedGate:
-    """How a model stood to a gate.
+    """Result of a gate for a model.
 
     Attributes:
-      metric: as `Gate.metric`.
-      slice: as `Gate.slice`.
-      value: what was measured; None where nothing was, which never passes.
-      threshold: the least value that passes.
-      passed: whether the value was measured and reaches the threshold.
+      metric: Metric of the gate.
+      slice: Slice of the gate.
+      value: Measured value; None where nothing was measured, which never passes.
+      threshold: Least value that passes.
+      passed: Whether the value was measured and reaches the threshold.
     """
 
     metric: str
@@ -54,14 +55,24 @@ class JudgedGate:
     threshold: float
     passed: bool
 
+    @property
+    def measured(self) -> str:
+        """The value in words."""
+        return "not measured" if self.value is None else f"{self.value:.4f}"
+
+    @property
+    def standing(self) -> str:
+        """Value and threshold in words."""
+        return f"{self.metric} of {self.slice} {self.measured} against {self.threshold:.4f}"
+
 
 def declared_to_json(gates: Iterable[Gate]) -> str:
-    """Declared gates as the parameter of a node."""
+    """Returns declared gates as the parameter of a node."""
     return json.dumps([dataclasses.asdict(gate) for gate in gates])
 
 
 def declared_from_json(text: str) -> list[Gate]:
-    """The gates that `declared_to_json` wrote."""
+    """Returns the gates that `declared_to_json` wrote."""
     entries = json.loads(text)
     return [
         Gate(**{**entry, "features": tuple(map(tuple, entry["features"]))}) for entry in entries
@@ -69,10 +80,10 @@ def declared_from_json(text: str) -> list[Gate]:
 
 
 def judged_to_json(gates: Iterable[JudgedGate]) -> str:
-    """Judged gates as the content of `features.GATES_FILE`."""
+    """Returns judged gates as the content of `features.GATES_FILE`."""
     return json.dumps([dataclasses.asdict(gate) for gate in gates], indent=1)
 
 
 def judged_from_json(text: str) -> list[JudgedGate]:
-    """The gates that `judged_to_json` wrote."""
+    """Returns the gates that `judged_to_json` wrote."""
     return [JudgedGate(**entry) for entry in json.loads(text)]

@@ -1,4 +1,4 @@
-"""ImportSchemaGen whose schema must be the one that the run was checked against."""
+"""ImportSchemaGen that accepts only the schema that the run was checked against."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from components import image_schema
 
 
 class OtherSchemaError(RuntimeError):
-    """The schema file changed since the run was checked against it."""
+    """The schema file has changed since the run was checked against it."""
 
 
 class Executor(executor.Executor):
-    """TFX's executor, which takes whatever the file holds by then."""
+    """TFX's executor with a check of the content."""
 
     def Do(
         self,
@@ -30,27 +30,27 @@ class Executor(executor.Executor):
         """Imports the schema.
 
         Raises:
-          OtherSchemaError: where it is not the one that was checked.
+          OtherSchemaError: If it is not the schema that the run was checked against.
         """
         super().Do(input_dict, output_dict, exec_properties)
         path = os.path.join(
             artifact_utils.get_single_uri(output_dict["schema"]), image_schema.SCHEMA_FILE
         )
         with fileio.open(path, "rb") as file:
-            found = hashlib.sha256(file.read()).hexdigest()
-        if found != exec_properties["schema_sha256"]:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        if digest != exec_properties["schema_sha256"]:
             raise OtherSchemaError(
-                f"{exec_properties['schema_file']} has the SHA-256 {found}; expected "
-                f"{exec_properties['schema_sha256']}: it changed since the run was checked against "
-                "it. Run again when it is at rest."
+                f"{exec_properties['schema_file']} has the SHA-256 {digest}; expected "
+                f"{exec_properties['schema_sha256']}. The file has changed since the run was "
+                "checked against it. Run again when the file no longer changes."
             )
 
 
 class CheckedSchemaGen(component.ImportSchemaGen):
-    """Takes the curated schema in.
+    """Imports the curated schema.
 
-    TFX's own looks at the name of the file alone. The digest of its content is a parameter, by
-    which the cache knows it, and to which the node holds what it imports.
+    TFX's component only has the name of the file as parameter. This one also has the digest of its
+    content: so the cache notices a change, and the node can check what it imports.
     """
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
@@ -59,8 +59,8 @@ class CheckedSchemaGen(component.ImportSchemaGen):
         """Constructs the component.
 
         Args:
-          schema_file: path of the schema in text form.
-          schema_sha256: of its content.
+          schema_file: Path of the schema in text form.
+          schema_sha256: SHA-256 of its content.
         """
         super().__init__(schema_file=schema_file)
         self.spec.exec_properties["schema_sha256"] = schema_sha256

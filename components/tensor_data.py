@@ -1,4 +1,4 @@
-"""TensorFlow's input pipelines, as all of this project's are run."""
+"""An option for all TensorFlow input pipelines of this project."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import tensorflow as tf
 
 
 def without_autotuner(data: tf.data.Dataset) -> tf.data.Dataset:
-    """The same dataset, whose iterators end at once.
+    """Returns the same dataset without autotuning, so that its iterators end at once.
 
-    TensorFlow's autotuner looks at an iterator 10 ms after its begin, then after twice that time,
-    and so on. An iterator that is given up in between may wait for the next look before it is gone
-    (`model.cc`: the thread is woken before it can see that it shall end), which is as long as it
-    has lived, up to a minute. There is nothing here to tune: the network keeps all cores busy.
+    TensorFlow's autotuner checks an iterator 10 ms after its start, and then at doubling intervals.
+    An abandoned iterator may wait for the next check before it ends (`model.cc`: the thread is
+    woken before it can see that it should end). This takes as long as the iterator has lived, up to
+    a minute. Nothing needs tuning here, since the network keeps all cores busy.
     """
     options = tf.data.Options()
     options.autotune.enabled = False

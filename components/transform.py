@@ -1,4 +1,4 @@
-"""Transform: the one place where an image is prepared, for training and serving alike."""
+"""Transform: the preprocessing of images, for both training and serving."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ def preprocessing_fn(
     """Decodes raw image bytes and scales them.
 
     Args:
-      inputs: raw features; `image` is string [N, 1], the raw bytes of each image.
-      image_shape: height, width and channels.
+      inputs: Raw features; `image` is string [N, 1], the raw bytes of each image.
+      image_shape: Height, width and channels.
 
     Returns:
-      `image`, float32 [N, height, width, channels] in [0, 1].
+      Feature `image`, float32 [N, height, width, channels] in [0, 1].
     """
     raw = tf.reshape(inputs[features.IMAGE], [-1])
     pixels = tf.reshape(tf.io.decode_raw(raw, tf.uint8), [-1, *image_shape])
-    # Multiplied, since TensorFlow turns a division by a constant into this where it runs a graph:
-    # images prepared eagerly would differ from those of the export in their last bit.
+    # Multiply instead of dividing: in graphs, TensorFlow turns a division by a constant into this
+    # multiplication. With a division, eager results would differ from the export in the last bit.
     return {features.IMAGE: tf.cast(pixels, tf.float32) * (1 / 255)}
 
 
 class _Executor(transform_executor.Executor):
-    """Binds the image shape of the schema artifact to `preprocessing_fn`."""
+    """Passes the image shape of the schema artifact to `preprocessing_fn`."""
 
     def _GetPreprocessingFn(
         self, inputs: Mapping[str, Any], unused_outputs: Mapping[str, Any]
@@ -48,10 +48,10 @@ class _Executor(transform_executor.Executor):
 
 
 class ImageTransform(component.Transform):
-    """TFX's Transform without what images have no use for.
+    """TFX's Transform without analysis and materialized examples.
 
-    There is nothing to analyse, so nothing is: bytes go out of Beam as they came in, and the
-    decoding is part of the graph that Trainer and the export apply.
+    The preprocessing needs no analysis of the data. Decoding is part of the graph, which Trainer
+    and the export apply.
     """
 
     EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(_Executor)

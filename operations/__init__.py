@@ -1,1 +1,1 @@
-"""What happens around the graph: locks, runs, displays, predictions."""
+"""What commands do: run, resume, verify, roll back, clean, repair, predict, compile."""

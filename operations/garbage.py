@@ -1,4 +1,4 @@
-"""What Python's garbage collector need not look at."""
+"""Keeps Python's garbage collector away from imported libraries."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Collects no garbage in the block, and never looks again at what the block leaves behind.
+    """Collects no garbage in the block, and exempts all objects that exist after it.
 
-    To be put around the import of large libraries. What they define stays until the process ends,
-    yet the collector would go through all of it time and again: a quarter of the time that
-    TensorFlow and TFX take to import, and part of that of every node. An object that nothing
-    refers to is still freed at once; only cycles among what is kept are not.
+    For the import of large libraries: what they define stays until the process ends, yet the
+    collector would visit all of it again and again. That takes a quarter of the import time of
+    TensorFlow and TFX, and part of the time of every node. Objects without references are still
+    freed at once; only exempt cycles are not.
     """
-    # What is garbage by now should not be kept with the rest.
+    # Garbage from before should not become exempt.
     gc.collect()
     gc.disable()
     try:

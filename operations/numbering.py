@@ -1,9 +1,9 @@
-"""Numbers of executions, by which TFX names the folders of artifacts.
+"""Numbers of executions, which TFX gives to the folders of artifacts as names.
 
-ML Metadata counts executions on from the last that it knows. Where `metadata.db` is new, or was
-restored from an older copy, folders of those numbers may be there already: TFX would write into
-them, and remove them where a node fails. And a store that is restored later would take a folder
-for its own that another store has numbered. So no number is ever given twice, by any store.
+ML Metadata counts on from the last execution that it knows. Where `metadata.db` is new, or was
+restored from an older copy, folders with the next numbers may exist already: TFX would write into
+them, and remove them where a node fails. And a store that is restored later would take another
+store's folder for its own. So no store ever gives a number twice.
 """
 
 from __future__ import annotations
@@ -18,25 +18,23 @@ from pipeline.locations import Locations
 from pipeline.records import metadata
 from pipeline.records.baseline import SERVED_FOLDER
 
-# Folders of outputs, and those in which TFX works.
+# Folders of outputs, and TFX's working folders.
 _FOLDERS = ("*/*/*", "*/.system/*/*")
 _LAST = "SELECT seq FROM sqlite_sequence WHERE name = 'Execution'"
 
 
 def continue_from_now(locations: Locations) -> str | None:
-    """Has ML Metadata count on from the time, or from the highest number there is.
+    """Makes ML Metadata count on from the time in seconds, or from the highest number in use.
 
-    That is the time in seconds, as versions are numbered. A run lasts more seconds than it makes
-    executions, so the numbers stay behind the clock.
-
-    To be called by the holder of the pipeline's lock alone, once the store has been made.
+    A run lasts more seconds than it has executions, so the numbers stay behind the clock. Only the
+    holder of the pipeline's lock may call it, once the store exists.
 
     Returns:
-      A line for people where there are folders of which ML Metadata knows nothing.
+      A line for people where there are folders that ML Metadata does not know; else None.
 
     Raises:
-      StoreError: where the store cannot be written to.
-      StoreLockedError: where another process has locked it.
+      StoreError: The store cannot be written to.
+      StoreLockedError: Another process has locked the store.
     """
     highest = _highest_folder(locations)
     try:
@@ -47,24 +45,24 @@ def continue_from_now(locations: Locations) -> str | None:
     if highest <= last:
         return None
     return (
-        f"{locations.artifacts} holds folders of which {locations.metadata.name} knows nothing: "
-        "they stay as they are, until `clean --keep-last 10 --apply` removes them."
+        f"{locations.artifacts} holds folders that {locations.metadata.name} does not know: they "
+        "stay as they are, until `clean --keep-last 10 --apply` removes them."
     )
 
 
 def _raise_to(locations: Locations, least: int) -> int:
-    """Has the next execution a higher number than `least`; returns the highest until now."""
+    """Gives the next execution a number above `least`; returns the highest number until now."""
     with contextlib.closing(sqlite3.connect(locations.metadata)) as store, store:
         row = store.execute(_LAST).fetchone()
         last = row[0] if row else 0
-        # SQLite documents this table as one to be written to; ML Metadata has no call for it.
+        # SQLite allows writing to this table; ML Metadata has no call for it.
         store.execute("DELETE FROM sqlite_sequence WHERE name = 'Execution'")
         store.execute("INSERT INTO sqlite_sequence VALUES ('Execution', ?)", (max(last, least),))
     return last
 
 
 def _highest_folder(locations: Locations) -> int:
-    found = (path for pattern in _FOLDERS for path in locations.artifacts.glob(pattern))
-    # Served models are named by their versions, which no execution can have.
-    numbered = (p.name for p in found if SERVED_FOLDER not in p.parts[-3:])
-    return max((int(name) for name in numbered if versions.is_number(name)), default=0)
+    paths = (path for pattern in _FOLDERS for path in locations.artifacts.glob(pattern))
+    # Folders of served models are named after versions, not executions.
+    names = (path.name for path in paths if SERVED_FOLDER not in path.parts[-3:])
+    return max((int(name) for name in names if versions.is_number(name)), default=0)

@@ -1,35 +1,48 @@
-"""Makes the pages of the review: of a run, of all runs of a pipeline, and of two runs.
+"""Writes the pages of the review: of a run, of all runs of a pipeline, and of two runs.
 
 Needs neither TensorFlow nor TFX.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
 import shutil
-import webbrowser
-from typing import Any
 
-from cli.render import runs as terminal
 from components import features
 from pipeline.errors import OutputError, UsageError
-from pipeline.locations import CHARTS_FILE, REVIEW_PAGE, Locations, write_whole
+from pipeline.locations import CHARTS_FILE, REVIEW_PAGE, Locations
 from pipeline.nodes import expected_nodes
 from pipeline.records import history, metadata
+from pipeline.records.files import write_whole
+from pipeline.records.outcomes import Status
+from pipeline.records.receipt import Receipt
 from review import artifacts, collect, figures, index, origin, page, versus
 from review.artifacts import FinishedRun
-from review.summary import Summary, stored_summary, write_summary
+from review.summary import RunComparison, Summary, stored_summary, write_summary
 
 
-def main(run: str, output_dir: pathlib.Path, open_page: bool) -> None:
-    """Makes the page of a run from what is stored, and says where it is.
+@dataclasses.dataclass(frozen=True)
+class Pages:
+    """Pages that were written.
+
+    Attributes:
+      page: Page of the run.
+      index: Page that lists all runs of the pipeline.
+    """
+
+    page: pathlib.Path
+    index: pathlib.Path
+
+
+def review(run: str, output_dir: pathlib.Path) -> Pages:
+    """Writes the page of a run from what is stored, and the index of all runs.
 
     Args:
-      run: its id, how the id begins, or `latest`.
-      output_dir: of all pipelines.
-      open_page: whether to show it in the browser.
+      run: Id of the run, its beginning, or `latest`.
+      output_dir: Output folder of all pipelines.
 
     Raises:
       UnknownRunError: where no run, or more than one, fits.
@@ -37,119 +50,115 @@ def main(run: str, output_dir: pathlib.Path, open_page: bool) -> None:
       OutputError: where the page cannot be written.
     """
     receipt = history.find(output_dir, run)
-    if receipt["status"] == history.RUNNING:
+    if receipt.status == Status.RUNNING:
         raise UsageError(
-            f"run {receipt['run_id']} is still at work; expected one that has ended, which makes "
-            "its page by itself. `runs show` tells where its log is."
+            f"run {receipt.run_id} is still at work; expected one that has ended, which makes its "
+            "page by itself. `runs show` says where its log is."
         )
-    locations = Locations(output_dir.resolve() / receipt["pipeline"])
+    locations = _locations(output_dir, receipt.pipeline)
     try:
-        path = _write_again(locations, receipt)
+        return _write_again(locations, receipt)
     except OSError as error:
-        raise _unwritten(locations.runs / receipt["run_id"] / REVIEW_PAGE, error) from error
-    print(f"Review    {path}")
-    print(f"All runs  {locations.index}")
-    if open_page:
-        webbrowser.open(path.as_uri())
+        raise _unwritten(locations.runs / receipt.run_id / REVIEW_PAGE, error) from error
 
 
-def _write_again(locations: Locations, receipt: dict[str, Any]) -> pathlib.Path:
-    stored = _stored(locations, receipt)
+def _write_again(locations: Locations, receipt: Receipt) -> Pages:
+    # The summary of a run that was cut off is that of an earlier state.
+    was_cut_off = receipt.seconds is None
+    stored = None if was_cut_off else stored_summary(locations.runs / receipt.run_id)
     if stored:
         return _write_pages(locations, stored, history.receipts_of(locations))
     return write(locations, receipt)
 
 
-def write(locations: Locations, receipt: dict[str, Any]) -> pathlib.Path:
-    """Collects the review of a run and writes it, its page, and the index of all runs.
+def write(locations: Locations, receipt: Receipt) -> Pages:
+    """Collects the review of a run; writes it, its page and the index of all runs.
 
     Args:
-      locations: of the pipeline.
-      receipt: of the run.
+      locations: Folders of the pipeline.
+      receipt: Receipt of the run.
 
-    Returns:
-      The page.
+    Raises:
+      OSError: where a file cannot be written.
     """
     run, receipts = _finished(locations, receipt), history.receipts_of(locations)
-    found = collect.collect(receipt, run.nodes, receipts, locations.runs)
-    folder = locations.runs / receipt["run_id"]
-    write_summary(folder, found)
+    summary = collect.collect(receipt, run.nodes, receipts, locations.runs)
+    folder = locations.runs / receipt.run_id
+    write_summary(folder, summary)
     _keep_predictions(run, folder)
-    return _write_pages(locations, found, receipts)
+    return _write_pages(locations, summary, receipts)
 
 
-def compare(first: str, second: str, output_dir: pathlib.Path, as_json: bool) -> None:
-    """Compares two runs on the terminal and on a page.
+def compare(first: str, second: str, output_dir: pathlib.Path) -> RunComparison:
+    """Compares two runs.
 
     Args:
-      first: the run that counts as the baseline; an id, how it begins, or `latest`.
-      second: the one that counts as the candidate.
-      output_dir: of all pipelines.
-      as_json: whether to print one JSON document instead of a table.
+      first: The baseline: id of the run, its beginning, or `latest`.
+      second: The candidate, in the same form.
+      output_dir: Output folder of all pipelines.
 
     Raises:
       UnknownRunError: where no run, or more than one, fits.
-      OutputError: where the page cannot be written; the comparison is printed all the same.
     """
-    receipts = [metadata.find_receipt(output_dir, run) for run in (first, second)]
-    places = [Locations(output_dir.resolve() / receipt["pipeline"]) for receipt in receipts]
-    found = versus.compare(*map(_finished, places, receipts))
-    path = places[1].comparisons / f"{receipts[0]['run_id']}-{receipts[1]['run_id']}.html"
+    receipts = [history.find(output_dir, run) for run in (first, second)]
+    return versus.compare(
+        *(_finished(_locations(output_dir, receipt.pipeline), receipt) for receipt in receipts)
+    )
+
+
+def write_comparison(comparison: RunComparison, output_dir: pathlib.Path) -> pathlib.Path:
+    """Writes the page of a comparison; returns its path.
+
+    Raises:
+      OutputError: where the page cannot be written.
+    """
+    folder = _locations(output_dir, comparison.second.pipeline).comparisons
+    path = folder / f"{comparison.first.id}-{comparison.second.id}.html"
     try:
-        path.parent.mkdir(exist_ok=True)
-        write_whole(path, page.render_comparison(found))
+        folder.mkdir(exist_ok=True)
+        write_whole(path, page.render_comparison(comparison))
     except OSError as error:
-        terminal.print_comparison(found, None, as_json)
         raise _unwritten(path, error) from error
-    terminal.print_comparison(found, path, as_json)
+    return path
+
+
+def _locations(output_dir: pathlib.Path, pipeline: str) -> Locations:
+    return Locations(output_dir.resolve() / pipeline)
 
 
 def _unwritten(path: pathlib.Path, error: OSError) -> OutputError:
     return OutputError(
-        f"{path} was not written ({error.strerror}); expected leave and room to write in "
-        f"{path.parent}. Mend that, and ask again."
+        f"{path} was not written ({error.strerror}); expected permission and room to write in "
+        f"{path.parent}. Fix that and try again."
     )
 
 
-def _finished(locations: Locations, receipt: dict[str, Any]) -> FinishedRun:
-    """What is left of a run."""
-    nodes = {}
-    if locations.metadata.exists():
-        store = metadata.open_store(locations.metadata)
-        nodes = metadata.read_nodes(store, receipt["run_id"], _node_ids(receipt))
-    return FinishedRun(receipt, nodes)
+def _finished(locations: Locations, receipt: Receipt) -> FinishedRun:
+    """A run with its nodes, as far as ML Metadata has them."""
+    if not locations.metadata.exists():
+        return FinishedRun(receipt, {})
+    store = metadata.open_store(locations.metadata)
+    return FinishedRun(receipt, metadata.read_nodes(store, receipt.run_id, _node_ids(receipt)))
 
 
-def _node_ids(receipt: dict[str, Any]) -> list[str]:
+def _node_ids(receipt: Receipt) -> list[str]:
     # The receipt of a run that was killed names no nodes.
-    config = receipt["config"]
-    enabled = [config.get(part, {}).get("enabled", False) for part in ("tuner", "robustness")]
-    return list(receipt["nodes"] or expected_nodes(*enabled))
+    expected = expected_nodes(receipt.asks_for("tuner"), receipt.asks_for("robustness"))
+    return list(receipt.nodes or expected)
 
 
-def _stored(locations: Locations, receipt: dict[str, Any]) -> Summary | None:
-    """The summary that was made at the end of a run; None where there is none to rely on."""
-    # A run without a duration was cut off.
-    if receipt["seconds"] is None:
-        return None
-    return stored_summary(locations.runs / receipt["run_id"])
-
-
-def _write_pages(
-    locations: Locations, found: Summary, receipts: list[dict[str, Any]]
-) -> pathlib.Path:
-    folder = locations.runs / found.run.id
-    path = folder / REVIEW_PAGE
-    charts = page.charts_of(found)
-    write_whole(path, page.render(found, charts))
+def _write_pages(locations: Locations, summary: Summary, receipts: list[Receipt]) -> Pages:
+    folder = locations.runs / summary.run.id
+    charts = page.charts_of(summary)
+    write_whole(folder / REVIEW_PAGE, page.render(summary, charts))
     specifications = {name: figures.specification_of(chart) for name, chart in charts.items()}
     write_whole(folder / CHARTS_FILE, json.dumps(specifications))
-    reviewed = {made.parent.name for made in locations.runs.glob(f"*/{REVIEW_PAGE}")}
+    reviewed = {path.parent.name for path in locations.runs.glob(f"*/{REVIEW_PAGE}")}
     write_whole(
         locations.index,
-        index.render_index(found.run.pipeline, origin.history(receipts), reviewed),
+        index.render_index(summary.run.pipeline, origin.history(receipts), reviewed),
     )
-    return path
+    return Pages(folder / REVIEW_PAGE, locations.index)
 
 
 def _keep_predictions(run: FinishedRun, folder: pathlib.Path) -> None:
@@ -165,7 +174,7 @@ def _keep_predictions(run: FinishedRun, folder: pathlib.Path) -> None:
 def _copy(source: pathlib.Path, target: pathlib.Path) -> None:
     target.unlink(missing_ok=True)
     try:
-        # No second copy where the file system can do without.
+        # A link saves a second copy where the file system allows one.
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)

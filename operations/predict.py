@@ -1,205 +1,157 @@
-"""Classifies files with the pushed model."""
+"""Classifies images with the newest served model."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pathlib
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
-from rich.console import Console
-from rich.text import Text
 
 from components import features
-from components.example_gen import idx
-from components.pusher import versions
+from operations.questions import Question, read_questions
 from pipeline import paths
 from pipeline.errors import DataError, UnknownRunError
 from pipeline.locations import Locations
-from pipeline.records import metadata
+from pipeline.records import history
+from pipeline.streams import output_to_log
 
 _CHOICES = 3
-# Below this the first choice is marked: on the reference data most errors lie there.
+# On the reference data, most errors have a first choice below this.
 _LOW_CONFIDENCE = 0.6
-# Mean brightness, of 255, from which a border counts as bright. Training images have a black one.
-_BRIGHT_BORDER = 127
-_BATCH = 1000
+_BATCH_SIZE = 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class Question:
-    """An image to classify.
+class Choice:
+    """A class that an image may belong to.
 
     Attributes:
-      name: of the file, and of the position in an IDX file.
-      pixels: uint8 [height, width, channels], of the size that the model takes.
-      notes: what was done to the image.
+      class_name: Name of the class.
+      probability: Probability by the model.
     """
 
-    name: str
-    pixels: np.ndarray
+    class_name: str
+    probability: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """The model's answer for one image.
+
+    Attributes:
+      file: Name of the file, with the position of the image in an IDX file.
+      choices: The most probable classes, best first.
+      low_confidence: Whether the first choice is improbable.
+      notes: What was done to the image.
+    """
+
+    file: str
+    choices: tuple[Choice, ...]
+    low_confidence: bool
     notes: tuple[str, ...]
 
 
-def main(
-    files: list[pathlib.Path], name: str | None, output_dir: pathlib.Path, as_json: bool
-) -> None:
-    """Classifies all files and prints the answers.
+@dataclasses.dataclass(frozen=True)
+class Classified:
+    """Answers for all images.
+
+    Attributes:
+      model: Folder of the served version that answered.
+      pipeline: Name of its pipeline.
+      version: Number of the version.
+      answers: An answer for each image, in the order of the files.
+    """
+
+    model: str
+    pipeline: str
+    version: int
+    answers: tuple[Answer, ...]
+
+
+def predict(
+    files: Sequence[pathlib.Path], pipeline: str | None, output_dir: pathlib.Path
+) -> Classified:
+    """Classifies all images of the files.
+
+    Args:
+      files: PNG, JPEG or IDX files.
+      pipeline: Name of the pipeline; None takes the one that pushed last, a sample only without
+        another.
+      output_dir: Folder of all pipelines.
 
     Raises:
-      UnknownRunError: where no model has been pushed.
-      DataError: where a file is no image.
+      UnknownRunError: No model has been pushed.
+      DataError: A file is not an image.
+      PathError: A file has a name that fits into no message.
     """
-    export = _newest_export(output_dir, name)
+    name, version = served_model(output_dir, pipeline)
     for file in files:
         if not paths.resolved(file, "predict").is_file():
-            raise DataError(f"{file} is no file; expected a PNG, JPEG or IDX file.")
+            raise DataError(f"{file} is not a file; expected a PNG, JPEG or IDX file.")
+    export = (Locations(output_dir / name).serving / str(version)).resolve()
     described = json.loads((export / features.EXPORT_DESCRIPTION_FILE).read_text("utf-8"))
-    shape = tuple(described["image_shape"])
-    questions = [question for file in files for question in _questions(file, shape)]
-    answers = _Model(export, described["class_names"]).answer(questions)
-    if as_json:
-        print(json.dumps({"model": str(export), "answers": answers}, indent=1))
-        return
-    console = Console()
-    console.print(Text(f"Model {export}"), soft_wrap=True)
-    for answer in answers:
-        console.print(Text(_line(answer)), soft_wrap=True)
+    height, width, channels = described["image_shape"]
+    shape = (height, width, channels)
+    questions = [question for file in files for question in read_questions(file, shape)]
+    # TensorFlow reports on drivers and kernels, which would pass for faults of the images.
+    with output_to_log(pathlib.Path(os.devnull), verbose=False):
+        answers = tuple(_answers(export, described["class_names"], questions))
+    return Classified(str(export), name, version, answers)
 
 
-def _newest_export(output_dir: pathlib.Path, name: str | None) -> pathlib.Path:
-    roots = [root for root in sorted(output_dir.glob("*")) if name in (None, root.name)]
-    served = {
-        root.name: Locations(root).serving / str(version)
-        for root in roots
-        for version in versions.served_versions(Locations(root).serving)[-1:]
-    }
+def served_model(output_dir: pathlib.Path, pipeline: str | None) -> tuple[str, int]:
+    """Finds the pipeline to ask, by name, and the version that it serves.
+
+    Args:
+      output_dir: Folder of all pipelines.
+      pipeline: Name of the pipeline; None takes the one that pushed last, a sample only without
+        another.
+
+    Raises:
+      UnknownRunError: No model has been pushed.
+    """
+    served = history.served(output_dir)
+    if pipeline is not None:
+        served = {name: version for name, version in served.items() if name == pipeline}
     if not served:
-        where = f"{output_dir / name}" if name else f"{output_dir}"
+        where = output_dir if pipeline is None else output_dir / pipeline
         raise UnknownRunError(
             f"no model has been pushed below {where}; expected a served version. "
             "Push one with: python3 pipeline_runner.py run"
         )
-    # Versions of two pipelines are no more comparable than the clocks that they are named by.
+    # The clock named the versions, and it may have been wrong: the order of the runs comes first.
+    # A model of the sample knows nothing of real images: it is asked where there is no other.
     pushed = {
-        receipt["pipeline"]: receipt["sequence"]
-        for receipt in metadata.read_receipts(output_dir)
-        if receipt["pushed_version"] is not None
+        receipt.pipeline: (not receipt.data.is_sample, receipt.sequence)
+        for receipt in history.read_receipts(output_dir)
+        if receipt.pushed_version is not None
     }
-    newest = max(served, key=lambda name: (pushed.get(name, 0), int(served[name].name)))
-    return served[newest].resolve()
+    newest = max(served, key=lambda name: (pushed.get(name, (True, 0)), served[name]))
+    return newest, served[newest]
 
 
-class _Model:
-    """A served model, loaded."""
+def _answers(
+    export: pathlib.Path, class_names: Sequence[str], questions: Sequence[Question]
+) -> Iterator[Answer]:
+    # Imported here: a file that is not an image should not wait for TensorFlow.
+    import tensorflow as tf
 
-    def __init__(self, export: pathlib.Path, class_names: list[str]):
-        # Here and not above: a file that is no image should not wait for TensorFlow.
-        import tensorflow as tf
-
-        loaded = tf.saved_model.load(str(export))
-        self._loaded = loaded  # The signatures hold their variables by weak references.
-        self._predict = loaded.signatures[features.PREDICT_PIXELS]
-        self._constant = tf.constant
-        self._names = class_names
-
-    def answer(self, questions: list[Question]) -> list[dict[str, Any]]:
-        """The first choices for each question, with their probabilities."""
-        answers: list[dict[str, Any]] = []
-        for start in range(0, len(questions), _BATCH):
-            batch = questions[start : start + _BATCH]
-            pixels = self._constant(np.stack([question.pixels for question in batch]))
-            rows = self._predict(pixels=pixels)[features.PROBABILITIES].numpy()
-            pairs = zip(batch, rows, strict=True)
-            answers += [self._answer(question, row) for question, row in pairs]
-        return answers
-
-    def _answer(self, question: Question, row: np.ndarray) -> dict[str, Any]:
-        best = np.argsort(-row)[:_CHOICES]
-        choices = [
-            {"class_name": self._names[number], "probability": float(row[number])}
-            for number in best
-        ]
-        low = choices[0]["probability"] < _LOW_CONFIDENCE
-        return {
-            "file": question.name,
-            "choices": choices,
-            "low_confidence": low,
-            "notes": list(question.notes),
-        }
+    # Kept in a variable: the signature holds the model's variables by weak references.
+    loaded = tf.saved_model.load(str(export))
+    predict_pixels = loaded.signatures[features.PREDICT_PIXELS]
+    for start in range(0, len(questions), _BATCH_SIZE):
+        batch = questions[start : start + _BATCH_SIZE]
+        pixels = tf.constant(np.stack([question.pixels for question in batch]))
+        rows = predict_pixels(pixels=pixels)[features.PROBABILITIES].numpy()
+        for question, row in zip(batch, rows, strict=True):
+            yield _answer(question, row, class_names)
 
 
-def _line(answer: dict[str, Any]) -> str:
-    choices = ", ".join(f"{c['class_name']} {c['probability']:.3f}" for c in answer["choices"])
-    notes = ["low confidence"] if answer["low_confidence"] else []
-    notes += answer["notes"]
-    return f"{answer['file']}: {choices}" + (f"  ({'; '.join(notes)})" if notes else "")
-
-
-def _questions(file: pathlib.Path, shape: tuple[int, int, int]) -> Iterator[Question]:
-    if "ubyte" in file.name or ".idx" in file.name:
-        yield from _idx_questions(file, shape)
-    else:
-        yield _photo(file, shape)
-
-
-def _idx_questions(file: pathlib.Path, shape: tuple[int, int, int]) -> Iterator[Question]:
-    try:
-        reader = idx.image_reader(str(file), shape)
-        position = 0
-        for images in reader.batches(_BATCH):
-            for image in images:
-                yield Question(f"{file}[{position}]", image.reshape(shape), ())
-                position += 1
-    except idx.IdxError as error:
-        raise DataError(str(error)) from error
-
-
-def _photo(file: pathlib.Path, shape: tuple[int, int, int]) -> Question:
-    height, width, channels = shape
-    try:
-        with Image.open(file) as opened:
-            image = _flattened(_in_bytes(ImageOps.exif_transpose(opened)))
-            image = image.convert("L" if channels == 1 else "RGB")
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{file} cannot be read as an image ({error}); expected a PNG, JPEG or IDX file."
-        ) from error
-    if min(image.size) * min(width / image.width, height / image.height) <= 0.5:
-        raise DataError(
-            f"{file} is {image.width}x{image.height}; expected an image of which a row of pixels "
-            f"is left at {width}x{height}. Cut it to what it shows."
-        )
-    notes = []
-    if _has_bright_border(image):
-        image = ImageOps.invert(image)
-        notes.append("inverted, as its border is bright")
-    if image.width * height != image.height * width:
-        notes.append(f"padded from {image.width}x{image.height}")
-    fitted = ImageOps.pad(image, (width, height), Image.Resampling.BOX, color=0)
-    return Question(str(file), np.asarray(fitted, np.uint8).reshape(shape), tuple(notes))
-
-
-def _in_bytes(image: Image.Image) -> Image.Image:
-    """Sixteen bits a pixel become eight; Pillow would turn all above 255 into white."""
-    if not image.mode.startswith("I;16"):
-        return image
-    return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-
-
-def _flattened(image: Image.Image) -> Image.Image:
-    """What is transparent becomes black, the background of the training images."""
-    if "A" not in image.getbands() and "transparency" not in image.info:
-        return image
-    opaque = Image.new("RGBA", image.size, (0, 0, 0, 255))
-    opaque.alpha_composite(image.convert("RGBA"))
-    return opaque
-
-
-def _has_bright_border(image: Image.Image) -> bool:
-    pixels = np.asarray(image.convert("L"))
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    return float(border.mean()) > _BRIGHT_BORDER
+def _answer(question: Question, row: np.ndarray, class_names: Sequence[str]) -> Answer:
+    best = np.argsort(-row)[:_CHOICES]
+    choices = tuple(Choice(class_names[number], float(row[number])) for number in best)
+    low = choices[0].probability < _LOW_CONFIDENCE
+    return Answer(question.name, choices, low, question.notes)

@@ -1,4 +1,4 @@
-"""One run: lock, graph, check, receipt."""
+"""One run: lock, graph, receipt, review."""
 
 from __future__ import annotations
 
@@ -11,108 +11,51 @@ import shlex
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 import absl.logging
 
-from cli.render.progress import Progress, output_to_log
 from components import environment
-from components.image_schema import ImageSchema
 from components.pusher import versions
 from components.serving_check.check import standing_by
-from operations import changes, garbage, numbering, receipts, temporary, unfinished
+from operations import changes, garbage, numbering, recording, temporary, unfinished
 from operations.notifications.notifying import Notifier
-from pipeline import config as configuration
-from pipeline import lock, machine, paths, precision
-from pipeline.datasets import data as data_sets
+from operations.preparation import Prepared, Progress, Request, prepare
+from pipeline import machine
 from pipeline.errors import OutputError, StorageError
 from pipeline.installation import packages
-from pipeline.locations import LOCK_FILE, LOG_FILE, REVIEW_PAGE, TEMPORARY_FOLDER, Locations
-from pipeline.lock import exclusive
+from pipeline.locations import LOG_FILE, REVIEW_PAGE, TEMPORARY_FOLDER, Locations
+from pipeline.lock import Held, exclusive
 from pipeline.nodes import expected_nodes
 from pipeline.records import history, metadata, served_version
+from pipeline.records.outcomes import Verdict
+from pipeline.records.receipt import Engines, Receipt
+from pipeline.streams import output_to_log
 
-_EXIT_CODES = {receipts.PUSHED: 0, receipts.REFUSED: 3}
-# As shells report a process that Ctrl-C ended.
-_INTERRUPTED_EXIT_CODE = 130
+if TYPE_CHECKING:
+    from tfx.orchestration.pipeline import Pipeline
+
 _ID_FORMAT = "%Y%m%d-%H%M%S"
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 logger = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What the caller asks for.
-
-    Attributes:
-      profile: name of a profile; None takes `default`, or `smoke` for the sample.
-      data: `auto`, `sample` or a folder.
-      runner: `local` or `beam`.
-      assignments: `key=value` each.
-      seed: of everything random; None leaves the configuration's.
-      use_cache: False runs every node anew.
-      force: runs the graph where nothing changed, too.
-      output_dir: below it a folder per pipeline.
-      new_line: starts a new line of models, where the served one is for other images or classes.
-      verbose: shows the log on the terminal.
-      command: how the run was started, for whoever has to start it again.
-    """
-
-    profile: str | None
-    data: str
-    runner: str
-    assignments: tuple[str, ...]
-    seed: int | None
-    use_cache: bool
-    force: bool
-    output_dir: pathlib.Path
-    new_line: bool
-    verbose: bool
-    command: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Prepared:
-    """A run whose input has been found sound.
-
-    Attributes:
-      name: of the pipeline.
-      config: the configuration of the run.
-      data: what is learned from.
-      schema: what the images are and may be called.
-      locations: of the pipeline.
-      precision: `float32` or `bfloat16`.
-      served_version: the version that the new model is compared with; None where nothing is served,
-        or a new line of models begins.
-    """
-
-    name: str
-    config: configuration.Config
-    data: data_sets.DataSet
-    schema: ImageSchema
-    locations: Locations
-    precision: str
-    served_version: int | None
-
-
-def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, Any]:
-    """Runs the pipeline and returns the receipt; where nothing changed, that of the run before.
+def run(request: Request, progress: Progress, notifier: Notifier) -> Receipt:
+    """Runs the pipeline; returns its receipt, or that of the run since which nothing changed.
 
     Args:
-      request: what is asked for.
-      progress: shows how it goes.
-      notifier: tells how it ended.
+      request: Request for the run.
+      progress: Shows how far the run is.
+      notifier: Tells how the run ended.
 
     Raises:
       UsageError: where input or configuration is bad; nothing was begun.
       LockHeldError: where another run of the same pipeline is at work.
       StoreLockedError: where another process has locked ML Metadata.
-      StorageError: where the run began, and how it ended cannot be written down.
+      StorageError: where the run began, but its outcome cannot be recorded.
     """
     prepared = prepare(request, progress)
     with exclusive(prepared.locations.lock, "run") as held:
@@ -136,7 +79,7 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> dict[str, A
 
 
 def _compared_with_what_is_served_now(prepared: Prepared, request: Request) -> Prepared:
-    """Asks again under the lock: a rollback may have happened in between."""
+    """Reads the served version again under the lock: a rollback may have happened in between."""
     served = served_version.version_to_compare(
         prepared.locations, prepared.schema, request.new_line
     )
@@ -144,13 +87,13 @@ def _compared_with_what_is_served_now(prepared: Prepared, request: Request) -> P
 
 
 def _tell_lost(
-    prepared: Prepared, request: Request, past: list[dict[str, Any]], progress: Progress
+    prepared: Prepared, request: Request, past: list[Receipt], progress: Progress
 ) -> None:
-    """Says that a model was served once and none is now: its disk may not be mounted."""
-    before = past[-1]["served_version"] if past else None
+    """Warns that a model was served and none is now: its disk may not be mounted."""
+    before = past[-1].served_version if past else None
     if before and prepared.served_version is None and not request.new_line:
         progress.notify(
-            f"Warning: version {before} was served when run {past[-1]['run_id']} ended, and "
+            f"Warning: version {before} was served when run {past[-1].run_id} ended, and "
             f"{prepared.locations.serving} holds none now. The new model is compared with none. If "
             "that is not meant, stop the run and put the folder back."
         )
@@ -161,26 +104,26 @@ def _forced(request: Request) -> bool:
     return request.force or request.new_line or not request.use_cache
 
 
-def _tell_standing(receipt: dict[str, Any], prepared: Prepared, progress: Progress) -> None:
+def _tell_standing(receipt: Receipt, prepared: Prepared, progress: Progress) -> None:
     progress.notify(
-        f"Nothing changed since run {receipt['run_id']}: data, schema, code, configuration and "
-        "libraries are the same, so its verdict stands. --force runs the graph all the same."
+        f"Nothing changed since run {receipt.run_id}: data, schema, code, configuration and "
+        "libraries are the same, so its verdict still holds. Use --force to run anyway."
     )
     newest = max(versions.served_versions(prepared.locations.serving), default=None)
-    if receipt["verdict"] == receipts.PUSHED and newest != receipt["pushed_version"]:
+    if receipt.verdict == Verdict.PUSHED and newest != receipt.pushed_version:
         progress.notify(
-            f"Served is version {newest}, which came after it. --force compares the model with "
-            "that one, and pushes it again where it passes."
+            f"The served version {newest} is newer than this run. With --force, the model of the "
+            "run is compared with it, and pushed again if it passes."
         )
 
 
 def _notify(
     notifier: Notifier,
     locations: Locations,
-    receipt: dict[str, Any],
-    before: dict[str, Any] | None,
+    receipt: Receipt,
+    before: Receipt | None,
 ) -> None:
-    folder = locations.runs / receipt["run_id"]
+    folder = locations.runs / receipt.run_id
     page = folder / REVIEW_PAGE
     with _interruptible(), _logging_after_end(folder / LOG_FILE):
         notifier.run_ended(receipt, page if page.exists() else None, before)
@@ -188,7 +131,7 @@ def _notify(
 
 @contextlib.contextmanager
 def _logging_after_end(log: pathlib.Path) -> Iterator[None]:
-    """Sends what is logged to the terminal, and to the log of the run where it has one."""
+    """Sends the log to the terminal, and to the log file of the run if there is one."""
     shown = logging.StreamHandler(sys.stderr)
     handlers: list[logging.Handler] = [shown]
     if log.exists():
@@ -205,82 +148,8 @@ def _logging_after_end(log: pathlib.Path) -> Iterator[None]:
             handler.close()
 
 
-def exit_code(receipt: dict[str, Any]) -> int:
-    """The exit code that tells how a run ended."""
-    if receipt["status"] == receipts.INTERRUPTED:
-        return _INTERRUPTED_EXIT_CODE
-    return _EXIT_CODES.get(receipt["verdict"], 1)
-
-
-def prepare(request: Request, progress: Progress) -> Prepared:
-    """Checks everything that can be checked before anything heavy is imported.
-
-    Raises:
-      UsageError: where input or configuration is bad.
-      LockHeldError: where another run of the same pipeline is at work.
-      StoreLockedError: where another process has locked ML Metadata.
-    """
-    # The configuration first: a mistyped key should not wait for a download.
-    asked = configuration.load(request.profile or "default", request.assignments, seed=request.seed)
-    precision.resolve(asked.training.precision, machine.cpu_features())
-    source = data_sets.find(request.data, progress.notify, asked.spans)
-    if source.sample and request.data == data_sets.AUTO:
-        progress.notify(_SAMPLE_NOTICE)
-    profile = request.profile or ("smoke" if source.sample else "default")
-    config = configuration.load(
-        profile, request.assignments, sample=source.sample, seed=request.seed
-    )
-    schema_path = _schema_path(config.schema_file)
-    chosen = precision.resolve(config.training.precision, machine.cpu_features())
-    config = config.model_copy(update={"schema_file": str(schema_path)})
-    name = configuration.pipeline_name(config, source.sample)
-    # Before the data is read: that takes as long as all the rest together.
-    lock.check_free(request.output_dir / name / LOCK_FILE)
-    metadata.check_store(Locations(request.output_dir / name).metadata, writing=True)
-    schema, schema_sha256 = data_sets.read_schema(str(schema_path))
-    data = data_sets.read(source, schema, schema_sha256)
-    data_sets.check_split(data, schema.class_names, config.split.validation_per_class)
-    # Last, so that bad input leaves no folder behind.
-    locations = Locations(writable(request.output_dir / name))
-    served = served_version.version_to_compare(locations, schema, request.new_line)
-    return Prepared(name, config, data, schema, locations, chosen, served)
-
-
-_SAMPLE_NOTICE = """
-*******************************************************************************
-  NO DATA FOUND: this run takes the built-in, drawn sample, not Fashion-MNIST.
-  Its results say nothing about real images. For the real data set
-  FASHION_MNIST_DIR to the folder of the four IDX files, or give --data FOLDER.
-*******************************************************************************
-"""
-
-
-def _schema_path(path: str) -> pathlib.Path:
-    """A relative path counts from the working folder, or else from the project."""
-    here = paths.expanded(pathlib.Path(path), "schema_file")
-    given = paths.resolved(here, "schema_file")
-    return given if given.exists() else paths.resolved(_ROOT / here, "schema_file")
-
-
-def writable(root: pathlib.Path) -> pathlib.Path:
-    """Makes a folder where it is missing, and returns its full path.
-
-    Raises:
-      OutputError: where nothing can be written to it.
-    """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=root):
-            return root.resolve()
-    except OSError as error:
-        raise OutputError(
-            f"{root} cannot be written to ({error.strerror}); expected a folder for the results. "
-            "Choose another with --output-dir."
-        ) from error
-
-
 class _Run:
-    """A run under way: gathers what the receipt will say."""
+    """A run at work, which gathers its receipt."""
 
     def __init__(self, request: Request, prepared: Prepared, progress: Progress):
         self._request = request
@@ -293,14 +162,14 @@ class _Run:
         config = prepared.config
         self._nodes = expected_nodes(config.tuner.enabled, config.robustness.enabled)
         digest = changes.input_digest(prepared)
-        sequence = metadata.next_sequence(prepared.locations.root.parent)
-        self._receipt = receipts.begun(self._id, sequence, began, prepared, request, digest)
+        sequence = history.next_sequence(prepared.locations.root.parent)
+        self._receipt = recording.begun(self._id, sequence, began, prepared, request, digest)
 
-    def execute(self, held: lock.Held) -> dict[str, Any]:
+    def execute(self, held: Held) -> Receipt:
         """Runs the graph, asks ML Metadata how it went, and writes the receipt.
 
         Args:
-          held: the lock of the pipeline, which is told of the run.
+          held: Lock of the pipeline, which notes the run.
         """
         held.note_run(self._id)
         self._begin()
@@ -309,13 +178,14 @@ class _Run:
             with temporary.folder(self._folder / TEMPORARY_FOLDER):
                 error = self._try(self._run_graph)
             # First of all: whatever goes wrong from here on, this much is known.
-            receipts.end(self._receipt, {}, error)
+            self._receipt = recording.ended(self._receipt, {}, error)
             # Where the disk is full, there is room again now.
             concluding = self._try(lambda: self._conclude(error))
             if concluding:
-                receipts.fail_to_conclude(self._receipt, error, concluding)
-            receipts.tell_published(self._receipt)
-            self._receipt["seconds"] = round(time.monotonic() - self._clock, 3)
+                self._receipt = recording.failed_to_conclude(self._receipt, error, concluding)
+            self._receipt = recording.with_published(self._receipt)
+            seconds = round(time.monotonic() - self._clock, 3)
+            self._receipt = self._receipt.changed(seconds=seconds)
             self._record()
             self._review()
         return self._receipt
@@ -325,7 +195,7 @@ class _Run:
         try:
             self._folder.mkdir(parents=True)
             # Says "interrupted" until the end, and so also where the process is killed.
-            metadata.write_receipt(self._folder, self._receipt)
+            self._receipt.write(self._folder)
             temporary.reserve(self._folder / TEMPORARY_FOLDER)
         except OSError as error:
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -336,13 +206,15 @@ class _Run:
 
     def _record(self) -> None:
         try:
-            metadata.write_receipt(self._folder, self._receipt)
-        except OSError as error:
-            told = self._receipt["failure"] or {"message": f"ended as {self._receipt['verdict']}"}
+            self._receipt.write(self._folder)
+        except (OSError, ValueError) as error:
+            failure = self._receipt.failure
+            outcome = failure.message if failure else f"ended as {self._receipt.verdict}"
+            why = getattr(error, "strerror", error)
             raise StorageError(
-                f"run {self._id} {told['message']}; its receipt cannot be written "
-                f"({error.strerror}). Expected room for the results: free some, then go on with: "
-                f"{receipts.command_to_go_on(self._receipt, self._request.output_dir)}"
+                f"run {self._id} {outcome}; its receipt cannot be written ({why}). Expected room "
+                "for the results: free some, then go on with: "
+                f"{self._receipt.command_to_go_on(self._request.output_dir)}"
             ) from error
 
     def _announce(self) -> None:
@@ -415,9 +287,9 @@ class _Run:
             with observer.watching():
                 dag_runners.run(self._request.runner, graph, self._id)
         finally:
-            self._receipt["runner"] = observer.observed()
+            self._receipt = self._receipt.changed(runner=Engines(**observer.observed()._asdict()))
 
-    def _graph(self) -> Any:
+    def _graph(self) -> Pipeline:
         from pipeline import dag
         from pipeline.runners import engine
 
@@ -438,7 +310,7 @@ class _Run:
         )
 
     def _review(self) -> None:
-        """Makes the page, whose failure is none of the run's."""
+        """Makes the page; the run is none the worse where that fails."""
         error = self._try(self._write_review)
         if error:
             again = ("review", self._id, "--output-dir", str(self._request.output_dir))
@@ -455,30 +327,26 @@ class _Run:
 
     def _conclude(self, error: BaseException | None) -> None:
         locations = self._prepared.locations
-        receipts.add_served(self._receipt, self._prepared)
+        self._receipt = recording.with_served(self._receipt, self._prepared)
         if not locations.metadata.exists():
             return
         store = metadata.open_store(locations.metadata)
         temporary.close_interrupted(store, locations)
         nodes = metadata.read_nodes(store, self._id, list(self._nodes))
-        receipts.end(self._receipt, nodes, error)
-        receipts.add_artifacts(self._receipt, nodes)
-        receipts.add_training(self._receipt, nodes, self._prepared)
-        receipts.add_gates(self._receipt, nodes)
-        receipts.add_evaluation(self._receipt, nodes, self._prepared)
-        receipts.add_calibration(self._receipt, nodes)
-        receipts.add_robustness(self._receipt, nodes, self._prepared)
+        self._receipt = recording.ended(self._receipt, nodes, error)
+        for receipt in recording.results(self._receipt, nodes, self._prepared):
+            self._receipt = receipt
 
 
 def _new_id(began: datetime.datetime, runs: pathlib.Path) -> str:
-    """The time, to the second; where that is taken, the next free one."""
+    """The time to the second; if another run has it, the next free second."""
     while (runs / began.strftime(_ID_FORMAT)).exists():
         began += datetime.timedelta(seconds=1)
     return began.strftime(_ID_FORMAT)
 
 
 def _interruption_in(error: BaseException | None) -> KeyboardInterrupt | None:
-    """The interruption that an error comes from: a library may have made another error of it."""
+    """The interruption behind an error: a library may have turned it into another error."""
     seen: set[int] = set()
     # Libraries that raise an error again make circles of such chains.
     while error is not None and id(error) not in seen:
@@ -491,7 +359,7 @@ def _interruption_in(error: BaseException | None) -> KeyboardInterrupt | None:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Makes SIGTERM, and a terminal that goes away, end a run in the same way as Ctrl-C."""
+    """Makes SIGTERM, and the end of the terminal, end a run in the same way as Ctrl-C."""
 
     def interrupt(signal_number: int, frame: object) -> None:
         raise KeyboardInterrupt

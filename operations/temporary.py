@@ -1,4 +1,4 @@
-"""What a run needs for a while, and what one that was cut short left of it."""
+"""Temporary files of a run, and what a run that was cut short left of them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from components.pusher import versions
 from pipeline.locations import TEMPORARY_FOLDER, Locations
 from pipeline.records import metadata
 
-# Enough for a receipt, for what ML Metadata writes at the end of a run, and for the page.
+# Enough for a receipt, ML Metadata's last entries and the page.
 _RESERVE_BYTES = 4 * 2**20
-# What TFX keeps for a node while it is at work, below the `.system` folder of its artifacts.
+# Folders below `.system` in which TFX keeps files of a running node.
 _WORKING_FOLDERS = ("stateful_working_dir", "driver_execution")
 
 
 def reserve(path: pathlib.Path) -> None:
-    """Makes the temporary folder of a run, and keeps room in it until the run is over.
+    """Makes the temporary folder of a run, with a file that reserves disk space.
 
-    A run that fills up the disk thus has room again, once the folder is gone, to say so.
+    A run that fills the disk removes the folder and then has the space to record its failure.
 
     Raises:
-      OSError: where there is no such room.
+      OSError: The disk has too little space.
     """
     path.mkdir()
     with (path / "reserve").open("wb") as file:
@@ -34,10 +34,10 @@ def reserve(path: pathlib.Path) -> None:
 
 @contextlib.contextmanager
 def folder(path: pathlib.Path) -> Iterator[None]:
-    """Makes a folder the one for temporary files, since TFX and Beam leave things behind in theirs.
+    """Makes all temporary files go to a folder, since TFX and Beam leave files behind.
 
     Args:
-      path: of the folder, from `reserve`; in the end it is removed.
+      path: The folder from `reserve`; it is removed in the end.
     """
     before = os.environ.get("TMPDIR")
     os.environ["TMPDIR"] = tempfile.tempdir = str(path)
@@ -52,10 +52,7 @@ def folder(path: pathlib.Path) -> Iterator[None]:
 
 
 def remove_leftovers(locations: Locations) -> None:
-    """Removes the temporary files of runs that were killed.
-
-    To be called by the holder of the pipeline's lock alone, who knows that nothing else runs.
-    """
+    """Removes the temporary files of killed runs; only the holder of the lock may call it."""
     for left in locations.runs.glob(f"*/{TEMPORARY_FOLDER}"):
         shutil.rmtree(left, ignore_errors=True)
     for name in _WORKING_FOLDERS:
@@ -65,12 +62,12 @@ def remove_leftovers(locations: Locations) -> None:
 
 
 def close_interrupted(store: metadata.Store, locations: Locations) -> None:
-    """Marks what a killed run left as running in ML Metadata, and removes what it had half written.
+    """Marks executions of killed runs as interrupted, and removes their half-written folders.
 
-    To be called by the holder of the pipeline's lock alone.
+    Only the holder of the pipeline's lock may call it.
     """
     for number in metadata.close_interrupted(store):
-        # TFX names folders of outputs, and those that it works in, by the id of the execution.
+        # TFX names folders of outputs, and its working folders, after the execution.
         for place in ("*/*", "*/.system/*"):
             for left in locations.artifacts.glob(f"{place}/{number}"):
                 shutil.rmtree(left, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Runs a run again, from its receipt, and holds what came out against what it says."""
+"""Verifies a run: repeats it from its receipt, and compares the digests of all artifacts."""
 
 from __future__ import annotations
 
@@ -8,254 +8,216 @@ import json
 import pathlib
 import shutil
 import tempfile
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
 
-from rich.console import Console
-from rich.table import Table
-
-from cli.render.progress import Progress
-from operations import receipts, resume
-from operations import run as running
+from operations import resume
 from operations.notifications.notifying import Notifier
-from pipeline.errors import ConfigurationError, VerificationError
+from operations.preparation import Progress, writable
+from operations.run import run
+from pipeline.errors import ConfigurationError, ExitCode, VerificationError
 from pipeline.lock import exclusive
-from pipeline.nodes import CODE_FINGERPRINT
-from pipeline.records import metadata
+from pipeline.records import history
+from pipeline.records.outcomes import Status
+from pipeline.records.receipt import Code, DataRecord, Environment, Receipt
 
-IDENTICAL, DIFFERENT = 0, 5
 # Both in the output folder: on the disk that has room for a run.
 _LOCK, _SCRATCH = ".verify.lock", ".verify-"
-# What a result depends on, as the receipt has it, and how a person calls it.
-_DEPENDS_ON = {
-    "seed": "seed",
-    "precision": "precision",
-    "hyperparameters": "hyperparameters that the Tuner chose",
-    "lock": "lock",
-    "lock_sha256": "content of the lock",
-    "versions": "installed versions",
-    "cpu_features": "features of the processor",
-    "threads": "threads",
-    "onednn": "oneDNN",
-}
-# Of these, what the fingerprint of a node covers beside its code and the version of Python.
-_ALSO_IN_FINGERPRINTS = ("lock_sha256", "threads", "cpu_features", "onednn")
+# Told elsewhere: by the digest of the schema, by those of the data, and by the seed.
+_TOLD_ELSEWHERE = ("schema_file", "spans", "seed")
 
 
-def main(run: str, output_dir: pathlib.Path, as_json: bool, progress: Progress) -> int:
-    """Verifies a run and prints what was found.
+@dataclasses.dataclass(frozen=True)
+class Verification:
+    """How a run compares with its repetition.
+
+    Attributes:
+      run_id: Id of the verified run.
+      artifacts: Whether each artifact is identical, by its name, in the order of the graph.
+      reasons: Whatever else differs between the runs and may explain other artifacts.
+    """
+
+    run_id: str
+    artifacts: dict[str, bool]
+    reasons: tuple[str, ...]
+
+    @property
+    def identical(self) -> bool:
+        """Whether all artifacts are identical."""
+        return all(self.artifacts.values())
+
+    @property
+    def first_difference(self) -> str | None:
+        """Name of the first artifact that differs; None where none does."""
+        return next((name for name, same in self.artifacts.items() if not same), None)
+
+    @property
+    def exit_code(self) -> int:
+        """Exit code of the command that verified it."""
+        return 0 if self.identical else ExitCode.DIFFERENT
+
+
+def verify(run_id: str, output_dir: pathlib.Path, progress: Progress) -> Verification:
+    """Repeats a run in a scratch folder and compares the results.
 
     Args:
-      run: its id, how the id begins, or `latest`.
-      output_dir: of all pipelines.
-      as_json: whether to print one JSON document.
-      progress: shows how the second run goes.
-
-    Returns:
-      The exit code: 0 where all artifacts are identical, 5 where one differs.
+      run_id: Id of the run, beginning of its id, or `latest`.
+      output_dir: Folder of all pipelines.
+      progress: Shows how far the repetition is.
 
     Raises:
       UnknownRunError: where no run, or more than one, fits.
       ConfigurationError: where the run cannot be verified.
-      VerificationError: where it could not be run again.
+      VerificationError: where it cannot be repeated.
       LockHeldError: where another verification is at work in the same output folder.
     """
-    receipt = metadata.find_receipt(output_dir, run)
+    receipt = history.find(output_dir, run_id)
     _check_verifiable(receipt, output_dir)
     with _scratch(output_dir) as scratch:
-        again = _run_again(receipt, scratch, progress)
-    found = compare(receipt, again)
-    if as_json:
-        print(json.dumps(found, indent=1))
-    else:
-        _print(found)
-    return IDENTICAL if found["identical"] else DIFFERENT
+        return compare(receipt, _repeat(receipt, scratch, progress))
 
 
-def _check_verifiable(receipt: dict[str, Any], output_dir: pathlib.Path) -> None:
-    if receipt["status"] != receipts.COMPLETED:
+def _check_verifiable(receipt: Receipt, output_dir: pathlib.Path) -> None:
+    if receipt.status != Status.COMPLETED:
         raise ConfigurationError(
-            f"run {receipt['run_id']} is {receipt['status']}; expected a complete one. Go on "
-            f"first, with: {receipts.command_to_go_on(receipt, output_dir)}"
+            f"run {receipt.run_id} is {receipt.status}; expected a complete one. Go on "
+            f"first, with: {receipt.command_to_go_on(output_dir)}"
         )
-    if receipt["warm_start_from"]:
+    if receipt.warm_start_from:
         raise ConfigurationError(
-            f"run {receipt['run_id']} began at the weights of another model; expected one that "
-            "began at its own. What such a run makes cannot be made again from its receipt alone."
+            f"run {receipt.run_id} began at the weights of another model; expected one that "
+            "began at its own. The results of such a run cannot be repeated from its receipt alone."
         )
 
 
 @contextlib.contextmanager
 def _scratch(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder for the second run; one that a killed verification left goes with it."""
-    with exclusive(running.writable(output_dir) / _LOCK, "verify"):
-        # Of whoever is still at work, the lock would be held.
+    """A folder for the repetition; also removes what a killed verification left behind."""
+    with exclusive(writable(output_dir) / _LOCK, "verify"):
+        # A verification at work would hold the lock.
         for left in output_dir.glob(f"{_SCRATCH}*"):
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=output_dir) as scratch:
             yield pathlib.Path(scratch)
 
 
-def _run_again(
-    receipt: dict[str, Any], scratch: pathlib.Path, progress: Progress
-) -> dict[str, Any]:
-    # In the scratch folder nothing is served: there is no line of models to leave.
+def _repeat(receipt: Receipt, scratch: pathlib.Path, progress: Progress) -> Receipt:
+    # Nothing is served in the scratch folder: there is no model to replace.
     asked = resume.request_again(receipt, scratch, verbose=False)
     request = dataclasses.replace(asked, new_line=False)
-    # Nobody is told: what it pushes is served to no one.
-    again = running.run(request, progress, Notifier([], None))
-    if again["status"] != receipts.COMPLETED:
-        failure = again["failure"] or {"message": again["status"]}
+    # Nobody is notified: what it pushes is served to no one.
+    again = run(request, progress, Notifier([], None))
+    if again.status != Status.COMPLETED:
+        reason = again.failure.message if again.failure else again.status
         raise VerificationError(
-            f"run {receipt['run_id']} cannot be run again: {failure['message']}. Expected the same "
-            "data, code and libraries as then; the receipt names them."
+            f"run {receipt.run_id} cannot be run again: {reason}. Expected the same data, code "
+            "and libraries as then; the receipt names them."
         )
     return again
 
 
-def compare(receipt: dict[str, Any], again: dict[str, Any]) -> dict[str, Any]:
-    """Holds the digests of two runs against each other.
-
-    Args:
-      receipt: of the run that is verified.
-      again: of the run that repeats it.
-
-    Returns:
-      `run_id`; `identical`; `artifacts`: by name, in the order of the graph, whether it is the
-      same; `first_difference`: the first that is not, or None; `reasons`: what else differs
-      between the runs; where the digests differ, it may come from that.
-    """
-    same = {
-        name: receipt["digests"].get(name) == again["digests"].get(name)
-        for name in _in_order(receipt, again)
-    }
-    return {
-        "run_id": receipt["run_id"],
-        "identical": all(same.values()),
-        "first_difference": next((name for name, equal in same.items() if not equal), None),
-        "artifacts": same,
-        "reasons": _reasons(receipt, again),
-    }
-
-
-def _in_order(receipt: dict[str, Any], again: dict[str, Any]) -> list[str]:
+def compare(receipt: Receipt, again: Receipt) -> Verification:
+    """Compares the digests of a run and its repetition, and what they depend on."""
+    nodes = [*receipt.nodes, *again.nodes]
     # Other code, or another configuration, may have other nodes.
-    nodes = [*receipt["nodes"], *again["nodes"]]
-    names = {*receipt["digests"], *again["digests"]}
-    return sorted(names, key=lambda name: (nodes.index(name.partition(".")[0]), name))
-
-
-def _reasons(receipt: dict[str, Any], again: dict[str, Any]) -> list[str]:
-    return [
-        *_data_reasons(receipt["data"]["sha256"], again["data"]["sha256"]),
-        *_schema_reasons(receipt["data"], again["data"]),
-        *_code_reasons(receipt, again),
-        *_configuration_reasons(receipt["config"], again["config"]),
-        *(
-            f"{words}: {_told(receipt[key], again[key])}"
-            for key, words in _DEPENDS_ON.items()
-            if receipt[key] != again[key]
-        ),
-    ]
-
-
-def _data_reasons(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    return [
-        f"data: {name} holds something else than then"
-        for name in sorted({*before, *now})
-        if before.get(name) != now.get(name)
-    ]
-
-
-def _schema_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    differs = before["schema_sha256"] != now["schema_sha256"]
-    return ["schema: the file holds something else than then"] if differs else []
-
-
-def _code_reasons(receipt: dict[str, Any], again: dict[str, Any]) -> list[str]:
-    before, now = receipt["code"], again["code"]
-    files = _file_reasons(before, now)
-    if not files and before["sha256"] == now["sha256"]:
-        return []
-    told = f"code: revision {before['revision']} then, {now['revision']} now"
-    dirty = [when for when, code in (("then", before), ("now", now)) if code["dirty"]]
-    revision = f"{told}; with uncommitted changes {' and '.join(dirty)}" if dirty else told
-    return [*files, *_first_node_concerned(receipt, again), revision]
-
-
-def _file_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    then, today = before["files"], now["files"]
-    return [
-        f"code: {path} {_become_of(path, then, today)}"
-        for path in sorted({*then, *today})
-        if then.get(path) != today.get(path)
-    ]
-
-
-def _become_of(path: str, then: dict[str, str], today: dict[str, str]) -> str:
-    if path not in today:
-        return "is there no more"
-    return "holds something else than then" if path in then else "was not there then"
-
-
-def _first_node_concerned(receipt: dict[str, Any], again: dict[str, Any]) -> list[str]:
-    """The first node that runs other code than then, where its fingerprint can only tell that."""
-    if any(receipt[key] != again[key] for key in _ALSO_IN_FINGERPRINTS):
-        return []
-    if _python(receipt) != _python(again):
-        return []
-    then, today = (
-        {name: node.get(CODE_FINGERPRINT) for name, node in each["nodes"].items()}
-        for each in (receipt, again)
+    names = sorted(
+        {*receipt.digests, *again.digests},
+        key=lambda name: (nodes.index(name.partition(".")[0]), name),
     )
-    other = [name for name in today if then.get(name) and then[name] != today[name]]
-    return [f"code: {name} is the first node that runs other code" for name in other[:1]]
+    same = {name: receipt.digests.get(name) == again.digests.get(name) for name in names}
+    return Verification(receipt.run_id, same, tuple(_reasons(receipt, again)))
 
 
-def _python(receipt: dict[str, Any]) -> list[str]:
-    """The minor version of Python, in parts."""
-    return receipt["versions"]["python"].split(".")[:2]
+def _reasons(receipt: Receipt, again: Receipt) -> Iterator[str]:
+    yield from _data_reasons(receipt.data, again.data)
+    yield from _code_reasons(receipt, again)
+    yield from _differences("configuration", _configuration(receipt), _configuration(again))
+    before, now = _dependencies(receipt), _dependencies(again)
+    for name in before:
+        yield from _differences(name, before[name], now[name])
 
 
-def _configuration_reasons(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    # What a schema and a choice of spans come to, their digests tell.
-    then, today = (
-        {key: value for key, value in config.items() if key not in ("schema_file", "spans")}
-        for config in (before, now)
-    )
-    return [] if then == today else [f"configuration: {_told(then, today)}"]
+def _configuration(receipt: Receipt) -> dict[str, object]:
+    return {key: value for key, value in receipt.config.items() if key not in _TOLD_ELSEWHERE}
 
 
-def _told(before: Any, now: Any) -> str:
-    """Both values; of those that have parts, the parts that differ."""
-    if isinstance(before, dict) and isinstance(now, dict):
+def _dependencies(receipt: Receipt) -> dict[str, object]:
+    """What results depend on beside data, code and configuration, by its name for people."""
+    environment = receipt.environment
+    return {
+        "seed": receipt.seed,
+        "precision": receipt.precision,
+        "hyperparameters that the Tuner chose": receipt.hyperparameters,
+        "lock": environment.lock,
+        "content of the lock": environment.lock_sha256,
+        "installed versions": environment.versions,
+        "features of the processor": environment.cpu_features,
+        "threads": environment.threads,
+        "oneDNN": environment.onednn,
+    }
+
+
+def _differences(name: str, before: object, now: object) -> list[str]:
+    return [] if before == now else [f"{name}: {_both(before, now)}"]
+
+
+def _both(before: object, now: object) -> str:
+    """Both values; where they have parts, those parts that differ."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
         keys = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-        return "; ".join(f"{key}: {_told(before.get(key), now.get(key))}" for key in keys)
+        return "; ".join(f"{key}: {_both(before.get(key), now.get(key))}" for key in keys)
     return f"{json.dumps(before)} then, {json.dumps(now)} now"
 
 
-def _print(found: dict[str, Any]) -> None:
-    console = Console(emoji=False)
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("artifact")
-    table.add_column("")
-    for name, same in found["artifacts"].items():
-        table.add_row(name, "identical" if same else "[bold red]differs[/]")
-    console.print(table)
-    if found["identical"]:
-        console.print(f"\n[bold green]Run {found['run_id']} is reproduced, to the bit.[/]")
-        if found["reasons"]:
-            console.print("What differs between the runs changed nothing:")
-            _print_lines(console, found["reasons"])
-        return
-    console.print(
-        f"\n[bold red]Run {found['run_id']} is not reproduced: {found['first_difference']} is the "
-        "first artifact that differs.[/]"
+def _data_reasons(before: DataRecord, now: DataRecord) -> Iterator[str]:
+    for name in sorted({*before.sha256, *now.sha256}):
+        if before.sha256.get(name) != now.sha256.get(name):
+            yield f"data: {name} holds something else than then"
+    if before.schema_sha256 != now.schema_sha256:
+        yield "schema: the file holds something else than then"
+
+
+def _code_reasons(receipt: Receipt, again: Receipt) -> list[str]:
+    before, now = receipt.code, again.code
+    files = _file_reasons(before, now)
+    if not files and before.sha256 == now.sha256:
+        return []
+    dirty = [when for when, code in (("then", before), ("now", now)) if code.dirty]
+    changes = f"; with uncommitted changes {' and '.join(dirty)}" if dirty else ""
+    revision = f"code: revision {before.revision} then, {now.revision} now{changes}"
+    return [*files, *_first_node_concerned(receipt, again), revision]
+
+
+def _file_reasons(before: Code, now: Code) -> list[str]:
+    return [
+        f"code: {path} {_fate(path, before, now)}"
+        for path in sorted({*before.files, *now.files})
+        if before.files.get(path) != now.files.get(path)
+    ]
+
+
+def _fate(path: str, before: Code, now: Code) -> str:
+    if path not in now.files:
+        return "is there no more"
+    return "holds something else than then" if path in before.files else "was not there then"
+
+
+def _first_node_concerned(receipt: Receipt, again: Receipt) -> list[str]:
+    """The first node that runs other code; none where fingerprints cover other changes, too."""
+    if _in_fingerprints(receipt.environment) != _in_fingerprints(again.environment):
+        return []
+    for name, node in again.nodes.items():
+        before = receipt.nodes.get(name)
+        if before and before.code_fingerprint not in (None, node.code_fingerprint):
+            return [f"code: {name} is the first node that runs other code"]
+    return []
+
+
+def _in_fingerprints(environment: Environment) -> tuple[object, ...]:
+    """What the fingerprint of a node covers beside its code."""
+    return (
+        environment.lock_sha256,
+        environment.threads,
+        environment.cpu_features,
+        environment.onednn,
+        environment.python_minor,
     )
-    unknown = "nothing that the receipts know of differs: that would be a fault of the pipeline"
-    _print_lines(console, found["reasons"] or [unknown])
-
-
-def _print_lines(console: Console, reasons: list[str]) -> None:
-    for reason in reasons:
-        console.print(f"  {reason}", soft_wrap=True, highlight=False, markup=False)

@@ -41,19 +41,19 @@ class SplitConfig(_Section):
     """How the training files are split."""
 
     validation_per_class: Count = pydantic.Field(
-        500, description="images of each class that are set aside to choose the epoch on"
+        500, description="validation images per class, from which the best epoch is chosen"
     )
 
 
 class SpansConfig(_Section):
     """Which spans are taken of data that comes in spans."""
 
-    window: Count = pydantic.Field(1, description="how many of the newest spans are trained on")
+    window: Count = pydantic.Field(1, description="number of newest spans to train on")
     newest: SpanNumber = pydantic.Field(
-        None, description="number of the newest of them; null takes the highest that there is"
+        None, description="newest span to train on; null: the highest number available"
     )
     reference: SpanNumber = pydantic.Field(
-        None, description="number of the span that is tested on; null: the lowest with test files"
+        None, description="span to test on; null: the lowest number with test files"
     )
 
 
@@ -61,35 +61,36 @@ class DataGateConfig(_Section):
     """What stops a run before training."""
 
     anomalies: Severity = pydantic.Field(
-        "stop", description="data that is not what the schema says"
+        "stop", description="stop or warn on data that violates the schema"
     )
     drift: Severity = pydantic.Field(
-        "stop", description="labels that drifted from the served model's data"
+        "stop", description="stop or warn on labels that drifted from the served model's data"
     )
     duplicates: Severity = pydantic.Field(
-        "stop", description="test images that are also trained on"
+        "stop", description="stop or warn on test images that are also trained on"
     )
     equal_images: Severity = pydantic.Field(
-        "stop", description="training images that are all the same image"
+        "stop", description="stop or warn on training images that are all identical"
     )
     constant_class: Severity = pydantic.Field(
-        "stop", description="a class whose training images are all the same image"
+        "stop", description="stop or warn on a class whose training images are all identical"
     )
     brightness: Severity = pydantic.Field(
-        "stop", description="training and test images that differ grossly in mean brightness"
+        "stop",
+        description="stop or warn on training and test images that differ much in brightness",
     )
     max_duplicates: int = pydantic.Field(
-        0, ge=0, description="test images that may also be in train or val"
+        0, ge=0, description="number of test images allowed in train or val"
     )
 
 
 class AugmentationConfig(_Section):
     """Random changes of the training images; 0 or false switches one off."""
 
-    rotation: Number = pydantic.Field(0.0, ge=0, le=180, description="degrees, either way")
-    shift: Share = pydantic.Field(0.04, description="share of height and width, either way")
-    shear: Share = pydantic.Field(0.0, description="share of the width, either way")
-    zoom: Share = pydantic.Field(0.0, description="share of the size, either way")
+    rotation: Number = pydantic.Field(0.0, ge=0, le=180, description="maximum rotation, in degrees")
+    shift: Share = pydantic.Field(0.04, description="maximum shift, as a share of height and width")
+    shear: Share = pydantic.Field(0.0, description="maximum shear, as a share of the width")
+    zoom: Share = pydantic.Field(0.0, description="maximum zoom, as a share of the size")
     flip: bool = pydantic.Field(True, description="mirror left to right")
     erasing: Share = pydantic.Field(0.1, description="probability that a rectangle becomes noise")
 
@@ -99,7 +100,7 @@ class TrainingConfig(_Section):
 
     precision: Precision = pydantic.Field(
         "auto",
-        description="what training computes in: float32, bfloat16, or auto, which is bfloat16 "
+        description="precision of training: float32, bfloat16, or auto, which is bfloat16 "
         "where the processor has it; the export is always float32",
     )
     widths: tuple[Count, ...] = pydantic.Field(
@@ -107,52 +108,56 @@ class TrainingConfig(_Section):
     )
     whitening: bool = pydantic.Field(
         True,
-        description="have the first convolution whiten patches of the images instead of learn; at "
-        "a warm start it stays as it is in the served model",
+        description="the first convolution whitens patches of the images and does not learn; a "
+        "warm start keeps that of the served model",
     )
-    dropout: Number = pydantic.Field(
-        0.0, ge=0, lt=1, description="share of the features that is dropped before the head"
-    )
-    l2: Number = pydantic.Field(0.0, ge=0, description="penalty on kernels, added to the loss")
+    dropout: Number = pydantic.Field(0.0, ge=0, lt=1, description="dropout rate before the head")
+    l2: Number = pydantic.Field(0.0, ge=0, description="L2 penalty on kernels, added to the loss")
     weight_decay: Number = pydantic.Field(
-        0.1, ge=0, description="share of each weight taken off per step, times the rate"
+        0.1, ge=0, description="decoupled weight decay, multiplied by the learning rate"
     )
-    epochs: Count = pydantic.Field(15, description="passes over the training split, at most")
+    epochs: Count = pydantic.Field(15, description="maximum number of epochs")
     batch_size: Count = pydantic.Field(250, description="images per step")
-    learning_rate: Number = pydantic.Field(0.006, gt=0, description="at its peak")
+    learning_rate: Number = pydantic.Field(0.006, gt=0, description="peak learning rate")
     warm_up: Number = pydantic.Field(
-        0.2, ge=0, lt=1, description="share of the training during which the rate rises"
+        0.2, ge=0, lt=1, description="share of the training that warms the learning rate up"
     )
     ema_momentum: Number = pydantic.Field(
-        0.99, ge=0, lt=1, description="of the moving average of the weights; 0 takes none"
+        0.99,
+        ge=0,
+        lt=1,
+        description="momentum of the weights' moving average; 0 switches it off",
     )
     label_smoothing: Number = pydantic.Field(
-        0.1, ge=0, lt=1, description="share of each label spread over all classes"
+        0.1, ge=0, lt=1, description="label smoothing: share of each label spread over all classes"
     )
     plateau_patience: Count = pydantic.Field(
-        5, description="epochs without progress before the rate is cut"
+        5, description="epochs without progress before the learning rate is cut"
     )
-    plateau_factor: Number = pydantic.Field(0.3, gt=0, lt=1, description="by which it is cut")
+    plateau_factor: Number = pydantic.Field(
+        0.3, gt=0, lt=1, description="factor of the learning rate when it is cut"
+    )
     early_stopping_patience: Count = pydantic.Field(
         10, description="epochs without progress before training ends"
     )
     flip_averaging: bool = pydantic.Field(
         False,
-        description="answer with the mean of image and mirror image, at twice the cost",
+        description="test-time augmentation: average with the mirror image, at twice the cost",
     )
     shift_averaging: bool = pydantic.Field(
         False,
-        description="answer with the mean of the image and of two that are moved by a pixel, at "
-        "three times the cost",
+        description="test-time augmentation: average the image and two that are shifted by a "
+        "pixel, at three times the cost",
     )
     warm_start: bool = pydantic.Field(
-        False, description="begin at the weights of the served model, where there is one"
+        False, description="start from the weights of the served model, if there is one"
     )
     deterministic: bool = pydantic.Field(
-        True, description="the same model to the bit from the same input on the same processor"
+        True, description="bit-identical training from the same input on the same processor"
     )
     memory_megabytes: Count = pydantic.Field(
-        4096, description="training images kept in memory; more are read from a temporary file"
+        4096,
+        description="MiB of training images kept in memory; the rest comes from a temporary file",
     )
     augmentation: AugmentationConfig = AugmentationConfig()
 
@@ -165,27 +170,28 @@ class TunerConfig(_Section):
     )
     # An end, since TensorFlow keeps the traced graph of each network in memory.
     trials: int = pydantic.Field(
-        12, ge=1, le=100, strict=True, description="sets of values that are tried, at most"
+        12, ge=1, le=100, strict=True, description="maximum number of trials"
     )
-    epochs: Count = pydantic.Field(3, description="passes over the training split in each trial")
+    epochs: Count = pydantic.Field(3, description="epochs of each trial")
     minutes: float = pydantic.Field(
         60.0,
         gt=0,
         strict=True,
-        description="after which no trial begins, and the one under way ends with its epoch",
+        description="time limit in minutes; a trial under way ends with its epoch",
     )
     max_parameters: Count = pydantic.Field(
-        2_000_000, description="trainable parameters of a network; a larger one is not tried"
+        2_000_000,
+        description="maximum number of trainable parameters; larger networks are not tried",
     )
 
 
 class GatesConfig(_Section):
     """What a model must reach on the test split to be pushed."""
 
-    accuracy: Share = pydantic.Field(0.90, description="least accuracy")
-    class_recall: Share = pydantic.Field(0.60, description="least recall of every class")
+    accuracy: Share = pydantic.Field(0.90, description="minimum accuracy")
+    class_recall: Share = pydantic.Field(0.60, description="minimum recall of every class")
     accuracy_drop: Share = pydantic.Field(
-        0.005, description="most accuracy that may be lost against the served model"
+        0.005, description="maximum drop in accuracy against the served model"
     )
 
 
@@ -193,16 +199,18 @@ class RobustnessConfig(_Section):
     """The evaluation on corrupted test images, and what a model must reach on them."""
 
     enabled: bool = pydantic.Field(
-        False, description="evaluate on corrupted test images too: noise, blur, rotation and more"
+        False, description="also evaluate on corrupted test images: noise, blur, rotation and more"
     )
     accuracy_1: Gate = pydantic.Field(
-        None, description="least accuracy under each corruption at strength 1, the mildest"
+        None,
+        description="minimum accuracy under each corruption at strength 1 (mildest); null: no gate",
     )
     accuracy_2: Gate = pydantic.Field(
-        None, description="least accuracy under each corruption at strength 2"
+        None, description="minimum accuracy under each corruption at strength 2; null: no gate"
     )
     accuracy_3: Gate = pydantic.Field(
-        None, description="least accuracy under each corruption at strength 3, the hardest"
+        None,
+        description="minimum accuracy under each corruption at strength 3 (hardest); null: no gate",
     )
 
     @pydantic.field_validator("accuracy_1", "accuracy_2", "accuracy_3")
@@ -232,13 +240,13 @@ class Config(_Section):
         "fashion-mnist",
         pattern=r"^[a-z0-9][a-z0-9-]*$",
         max_length=50,
-        description="of the pipeline",
+        description="pipeline name",
     )
     schema_file: str = pydantic.Field(
-        "schema/schema.pbtxt", description="the data contract: image shape and class names"
+        "schema/schema.pbtxt", description="data contract: image shape and class names"
     )
     seed: int = pydantic.Field(
-        1, ge=0, lt=2**31, description="of split, weights, shuffling and augmentation"
+        1, ge=0, lt=2**31, description="random seed of split, weights, shuffling and augmentation"
     )
     spans: SpansConfig = SpansConfig()
     split: SplitConfig = SplitConfig()
@@ -320,7 +328,7 @@ _SAMPLE_VALUES = {
 }
 
 
-def load(
+def load_config(
     profile: str, assignments: Iterable[str] = (), *, sample: bool = False, seed: int | None = None
 ) -> Config:
     """Builds the configuration of a run.
@@ -391,9 +399,10 @@ def _assigned(assignment: str) -> dict[str, Any]:
             f"--set {assignment}: unknown key {key!r}{nearest(key, known_keys())}; "
             "expected one that `python3 pipeline_runner.py keys` lists."
         )
-    nested: Any = _parsed(text)
-    for part in reversed(key.split(".")):
-        nested = {part: nested}
+    *sections, name = key.split(".")
+    nested: dict[str, Any] = {name: _parsed(text)}
+    for section in reversed(sections):
+        nested = {section: nested}
     return nested
 
 

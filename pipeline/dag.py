@@ -1,7 +1,8 @@
-"""The graph: what runs, and in what order."""
+"""The graph: all nodes, their parameters and their order."""
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from tfx.components.evaluator.component import Evaluator
@@ -38,9 +39,10 @@ from pipeline import fingerprint, gates
 from pipeline.config import Config, TrainingConfig
 from pipeline.installation.packages import Packages
 from pipeline.locations import Locations, RemoteLocations
+from pipeline.machine import Arithmetic
 
 if TYPE_CHECKING:
-    from pipeline.datasets.data import DataSet, RemoteData
+    from pipeline.datasets.dataset import DataSet, RemoteData
 
 
 def create_pipeline(
@@ -50,7 +52,7 @@ def create_pipeline(
     schema: ImageSchema,
     locations: Locations | RemoteLocations,
     precision: str,
-    arithmetic: dict[str, Any],
+    arithmetic: Arithmetic | None,
     libraries: Packages,
     beam_arguments: list[str],
     served: str | None = None,
@@ -60,30 +62,29 @@ def create_pipeline(
     """Builds the graph.
 
     Args:
-      name: of the pipeline; runs, metadata and served models are kept under it.
-      config: the configuration of the run.
-      data: the files to learn from, checked; or where a cluster's nodes find and check them.
-      schema: what the schema file says, against which the files were checked.
-      locations: where everything goes.
-      precision: `float32` or `bfloat16`, what training computes in.
-      arithmetic: what the last digits of sums depend on beside the code; empty where it is not
-        known.
-      libraries: of the environment that the nodes run in.
-      beam_arguments: which engine the nodes' own Beam pipelines run on.
-      served: `versions.identity` of what is served, which Pusher expects to find as it was; None on
-        a cluster, where nobody knows it in advance.
-      is_served: whether a model is known to be served, with which the new one has to be compared.
-        The nodes of a cluster find out by themselves.
-      enable_cache: False runs every node anew.
+      name: Name of the pipeline.
+      config: Configuration of the run.
+      data: Checked data files, or the location where the nodes of a cluster check them.
+      schema: Content of the schema file.
+      locations: Folders and files of the pipeline.
+      precision: Precision of the training, `float32` or `bfloat16`.
+      arithmetic: Arithmetic of the machine that computes; None if unknown.
+      libraries: Libraries of the environment that the nodes run in.
+      beam_arguments: Arguments for the Beam pipelines of the nodes.
+      served: `versions.identity` of the served model. Pusher refuses to push if it has changed by
+        then. None on a cluster, where it is unknown before the run.
+      is_served: Whether a served model exists, so that the new one has to be compared with it.
+        False on a cluster: its nodes find out themselves.
+      enable_cache: Whether unchanged nodes reuse earlier results.
     """
-    # What the model is held to. Evaluator measures for it, Blessing judges it.
+    # The quality gates. Evaluator measures the metrics, Blessing decides.
     declared = gates.declared(config, schema.class_names)
 
-    # The data contract comes in as an artifact of its own, from the curated file.
+    # The data contract is an artifact, imported from the schema file.
     schema_gen = CheckedSchemaGen(config.schema_file, data.schema_sha256).with_id("ImportSchemaGen")
 
-    # The IDX files become examples in three splits. Where the data comes in spans, a pair is read
-    # of each span of the window, and the test split is that of the reference span.
+    # The IDX files become examples in three splits. If the data has spans, the node reads the
+    # training files of each span in the window, and the test files of the reference span.
     example_gen = IdxExampleGen(
         train=data.train,
         test=data.test,
@@ -96,23 +97,23 @@ def create_pipeline(
     ).with_id("ExampleGen")
     examples = example_gen.outputs["examples"]
 
-    # What the data looks like, split by split.
+    # Statistics of the data, per split.
     statistics_gen = ImageStatisticsGen(
         examples=examples, schema=schema_gen.outputs["schema"]
     ).with_id("StatisticsGen")
     statistics = statistics_gen.outputs["statistics"]
 
-    # Where it is not what the schema says. This node only records it.
+    # Deviations from the schema. This node only records them; DataGate decides.
     validator = ExampleValidator(statistics=statistics, schema=schema_gen.outputs["schema"])
 
-    # The model now served, if any. TFX's strategy takes the blessed model with the highest id;
-    # before every run the served version is registered anew where it is not that one
-    # (pipeline/records/baseline.py). A cluster's metadata can neither be asked nor put
-    # right: there the node looks into the served folder itself.
+    # The served model, if any. TFX's strategy takes the blessed model with the highest id. If this
+    # is not the served one, it is registered again before the run (pipeline/records/baseline.py).
+    # The metadata of a cluster can be neither queried nor corrected, so the node reads the served
+    # folder there.
     on_cluster = locations.metadata is None
     baseline = _served_model(str(locations.serving), schema, on_cluster).with_id("Resolver")
 
-    # Nothing is trained on data that is not fit for it.
+    # Bad data stops the run before the training.
     data_gate = DataGate(
         examples=examples,
         statistics=statistics,
@@ -123,12 +124,12 @@ def create_pipeline(
         max_duplicates=config.data_gate.max_duplicates,
     )
 
-    # The one preparation of images there is, as a graph that training and serving share.
+    # Image preprocessing, as a graph that training and serving share.
     transform = ImageTransform(examples=examples, schema=schema_gen.outputs["schema"])
     transform.add_upstream_node(data_gate)
 
     settings = _training_settings(config, precision, arithmetic, libraries)
-    # Where it is asked for: a search for better hyperparameters than those of the settings.
+    # Optional: a search for better hyperparameters.
     tuner = None
     if config.tuner.enabled:
         tuner = ImageTuner(
@@ -141,7 +142,7 @@ def create_pipeline(
             data_digest=data.digest,
         ).with_id("Tuner")
 
-    # The network; the export with its three endpoints.
+    # Training, and the export with its three endpoints.
     trainer = ImageTrainer(
         examples=examples,
         transform_graph=transform.outputs["transform_graph"],
@@ -155,11 +156,11 @@ def create_pipeline(
     ).with_id("Trainer")
     model = trainer.outputs["model"]
 
-    # The export must answer as the trained model does, in a process that has only TensorFlow.
-    # Ahead of the Evaluator, so that a broken export is never blessed.
+    # The export must give the same predictions as the trained model, in a process that imports only
+    # TensorFlow. This runs before Evaluator, so that a broken export is never blessed.
     serving_check = ServingCheck(model=model, schema=schema_gen.outputs["schema"])
 
-    # Each single answer to the official test split, of the new and of the served model.
+    # Predictions of the new and the served model for every image of the test split.
     predictions = Predictions(
         examples=examples,
         model=model,
@@ -168,7 +169,7 @@ def create_pipeline(
     )
     predictions.add_upstream_node(serving_check)
 
-    # What the answers are worth: overall, per class, against the gates and the served model.
+    # Metrics of these predictions: overall, per class, and compared with the served model.
     evaluator = AnswersEvaluator(
         examples=predictions.outputs["predictions"],
         model=model,
@@ -177,15 +178,15 @@ def create_pipeline(
         eval_config=gates.evaluation_config(declared),
     ).with_id("Evaluator")
 
-    # Where it is asked for: the same images corrupted. What is measured on them has a node of its
-    # own, so that the clean metrics stay clean.
+    # Optional: accuracy on corrupted test images. A separate node measures it, so that these images
+    # do not count in the metrics of the clean ones.
     robustness, corrupted_evaluation = [], None
     if config.robustness.enabled:
         corruption = Corruption(
             clean_examples=examples, schema=schema_gen.outputs["schema"], seed=config.seed
         )
         corruption.add_upstream_node(data_gate)
-        # Without the schema, which knows nothing of the features that TFMA slices by.
+        # No schema: it lacks the features for the slices of TFMA.
         robustness_evaluator = Evaluator(
             examples=corruption.outputs["examples"],
             model=model,
@@ -197,9 +198,9 @@ def create_pipeline(
         if config.robustness.thresholds():
             corrupted_evaluation = robustness_evaluator.outputs["evaluation"]
 
-    # Each gate is judged once, and what was not measured never passes. Evaluator's own blessing
-    # knows only of what was measured: Pusher does not read it, and where it would lead the resolver
-    # of the next run astray, the served model is registered anew (pipeline/records/baseline.py).
+    # Each gate is checked once, and a gate without a measurement fails. Evaluator's own blessing
+    # covers only measured gates, so Pusher does not read it. If it would mislead the resolver of
+    # the next run, the served model is registered again (pipeline/records/baseline.py).
     blessing = Blessing(
         model=model,
         baseline_model=baseline.outputs["model"],
@@ -262,7 +263,7 @@ def _served_model(serving: str, schema: ImageSchema, on_cluster: bool) -> base_n
     )
 
 
-# What a node runs that its component's module does not import by itself.
+# Modules that a node runs and that the module of its component does not import.
 _FURTHER_CODE = {
     "Tuner": ("components.tuner.search",),
     "Trainer": ("components.trainer.training",),
@@ -271,23 +272,27 @@ _FURTHER_CODE = {
 }
 
 
-# Nodes whose results are sums of TensorFlow's kernels: another processor makes them anew.
+# Nodes with results that depend on the processor, since TensorFlow's kernels round differently.
 _COMPUTING = ("Tuner", "Trainer", "Predictions", "Evaluator", "RobustnessEvaluator")
-# The code of the nodes on whose results a training begins.
+# Code of the nodes before the training that change its input.
 _CODE_BEFORE_TRAINING = ("components.example_gen.component", "components.transform")
 
 
-def _mark_code(components: list[Any], arithmetic: dict[str, Any], libraries: Packages) -> None:
+def _mark_code(components: list[Any], arithmetic: Arithmetic | None, libraries: Packages) -> None:
     for component in components:
         if isinstance(component, resolver.Resolver):
             continue
         modules = (type(component).__module__, *_FURTHER_CODE.get(component.id, ()))
-        further = arithmetic if component.id in _COMPUTING else {}
+        further = _parts(arithmetic) if component.id in _COMPUTING else {}
         fingerprint.mark(component, modules, libraries, further)
 
 
-# Settings that no trial of the Tuner heeds: for another value of theirs it need not search anew.
-_OF_NO_TRIAL = {
+def _parts(arithmetic: Arithmetic | None) -> dict[str, Any]:
+    return dataclasses.asdict(arithmetic) if arithmetic else {}
+
+
+# Settings that trials of Tuner ignore, so that a change does not repeat the search.
+_IGNORED_BY_TRIALS = {
     "early_stopping_patience",
     "flip_averaging",
     "plateau_factor",
@@ -298,15 +303,15 @@ _OF_NO_TRIAL = {
 
 
 def _trial_settings(settings: dict[str, Any], epochs: int) -> dict[str, Any]:
-    defaults = TrainingConfig().model_dump(include=_OF_NO_TRIAL)
+    defaults = TrainingConfig().model_dump(include=_IGNORED_BY_TRIALS)
     return {**settings, **defaults, "epochs": epochs}
 
 
 def _training_settings(
-    config: Config, precision: str, arithmetic: dict[str, Any], libraries: Packages
+    config: Config, precision: str, arithmetic: Arithmetic | None, libraries: Packages
 ) -> dict[str, Any]:
     settings = config.training.model_dump()
     modules = ("components.trainer.training", *_CODE_BEFORE_TRAINING)
     code = fingerprint.fingerprint(modules, libraries)
-    identity = fingerprint.combined(code, config.split.validation_per_class, arithmetic)
+    identity = fingerprint.combined(code, config.split.validation_per_class, _parts(arithmetic))
     return {**settings, "precision": precision, "identity": identity}

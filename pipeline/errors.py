@@ -1,37 +1,52 @@
-"""What a run can refuse before it starts.
+"""Errors that the commands print as one line, without a traceback.
 
-    PipelineError              anything that is told in words, without a traceback
-    +- UsageError              exit code 2: the caller can mend it
-    |  +- ConfigurationError   an unknown profile, key or value
-    |  +- PathError            a path that libraries would take for another
-    |  +- DataError            data that cannot be had or cannot be read
-    |  +- OutputError          an output folder that cannot be written to
-    |  +- UnknownRunError      a run or a served model that does not exist
-    |  +- UnsoundVersionError  a served version that fails its check
-    |  +- ServedModelError     a served model that a run cannot be compared with
-    |  +- StoreError           a metadata store that is damaged, of another version or inaccessible
-    +- LockHeldError           exit code 4: another run of the same pipeline is at work
+    PipelineError              base class
+    +- UsageError              exit code 2: the caller can fix it
+    |  +- ConfigurationError   unknown profile, key or value
+    |  +- PathError            path that the libraries cannot use
+    |  +- DataError            missing or unreadable data
+    |  +- OutputError          output folder without write permission
+    |  +- UnknownRunError      unknown run or served model
+    |  +- UnsoundVersionError  served version that fails its check
+    |  +- ServedModelError     served model that a new model cannot be compared with
+    |  +- StoreError           metadata store that is damaged, inaccessible or of another version
+    +- LockHeldError           exit code 4: another run of the same pipeline is in progress
     +- StoreLockedError        exit code 1: another process has locked the metadata store
     +- StorageError            exit code 1: the outcome of a run cannot be recorded
-    +- BaselineError           exit code 1: another model would be compared with than the served one
-    +- VerificationError       exit code 1: a run could not be run again to be verified
+    +- BaselineError           exit code 1: TFX would use a baseline that is not the served model
+    +- VerificationError       exit code 1: a run could not be repeated for `verify`
 
-Each message says what was found, what was expected and how to mend it, in one line.
+Each message says what was found, what was expected and how to fix it, in one line.
 """
 
 from __future__ import annotations
 
+import enum
+
+
+class ExitCode(enum.IntEnum):
+    """Exit codes of the commands."""
+
+    PUSHED = 0
+    FAILED = 1
+    BAD_INPUT = 2
+    REFUSED = 3
+    HELD = 4
+    DIFFERENT = 5
+    INTERRUPTED = 130
+    """Interrupted by Ctrl-C; shells use the same code."""
+
 
 class PipelineError(Exception):
-    """An error that is told in words."""
+    """An error that is printed as one line, without a traceback."""
 
-    exit_code = 1
+    exit_code = ExitCode.FAILED
 
 
 class UsageError(PipelineError):
     """Bad input or configuration."""
 
-    exit_code = 2
+    exit_code = ExitCode.BAD_INPUT
 
 
 class ConfigurationError(UsageError):
@@ -39,19 +54,19 @@ class ConfigurationError(UsageError):
 
 
 class PathError(UsageError):
-    """A path that libraries would take for another, or that fits into no message."""
+    """A path that the libraries cannot use, or that cannot be printed."""
 
 
 class DataError(UsageError):
-    """Data that cannot be had, or that cannot be read."""
+    """Missing or unreadable data."""
 
 
 class OutputError(UsageError):
-    """An output folder that cannot be written to."""
+    """An output folder without write permission."""
 
 
 class UnknownRunError(UsageError):
-    """A run or a served model that does not exist."""
+    """An unknown run or served model."""
 
 
 class UnsoundVersionError(UsageError):
@@ -63,17 +78,17 @@ class ServedModelError(UsageError):
 
 
 class StoreError(UsageError):
-    """A metadata store that is damaged, of another version, or not accessible."""
+    """A metadata store that is damaged, inaccessible or of another version."""
 
 
 class LockHeldError(PipelineError):
     """Another run of the same pipeline holds the lock."""
 
-    exit_code = 4
+    exit_code = ExitCode.HELD
 
 
 class StoreLockedError(PipelineError):
-    """Another process has locked the metadata store; later it may be free."""
+    """Another process has locked the metadata store; a later try may succeed."""
 
 
 class StorageError(PipelineError):
@@ -81,8 +96,8 @@ class StorageError(PipelineError):
 
 
 class BaselineError(PipelineError):
-    """ML Metadata would have a new model compared with another one than is served."""
+    """TFX would compare a new model with a baseline that is not the served model."""
 
 
 class VerificationError(PipelineError):
-    """A run could not be run again to be verified."""
+    """A run could not be repeated to verify it."""

@@ -1,8 +1,9 @@
-"""A hash per node of the code that it runs.
+"""Code fingerprints: one hash per node.
 
-TFX's cache sees inputs and parameters, but no code that is imported: an edited trainer would be
-served the old model. The hash of a node's own sources, of the versions of all libraries,
-and of whatever else its results depend on is therefore one of its parameters.
+TFX's cache compares the inputs and parameters of a node, but not the code that it imports: after an
+edit of the trainer, the cache would return the old model. So every node has a further parameter, a
+hash of its source code, of the versions of all libraries, and of whatever else its results depend
+on.
 """
 
 from __future__ import annotations
@@ -28,9 +29,15 @@ def mark(
     libraries: Packages,
     further: dict[str, Any],
 ) -> None:
-    """Adds the fingerprint of `modules`, of all they import, and `further` to a component.
+    """Adds a fingerprint to a component.
 
     TFX itself adds parameters to finished components in this way, for packaged user modules.
+
+    Args:
+      component: Component to change.
+      modules: Dotted names of the modules that the node runs.
+      libraries: Libraries of the environment that the node runs in.
+      further: Other values that the results of the node depend on.
     """
     component.spec.exec_properties[CODE_FINGERPRINT] = combined(
         fingerprint(modules, libraries), further
@@ -38,8 +45,8 @@ def mark(
 
 
 def fingerprint(modules: tuple[str, ...], libraries: Packages) -> str:
-    """SHA-256 over the sources of `modules`, of all of `components` they import, and libraries."""
-    # One lock installs other versions for another Python.
+    """Returns the SHA-256 of the libraries, and of `modules` with their imports in `components`."""
+    # A lock file may name other versions for another Python.
     digest = hashlib.sha256(f"{libraries.python} {libraries.sha256}\0".encode())
     for path in sorted(_closure(modules)):
         digest.update(f"{path.relative_to(_ROOT)}\0".encode())
@@ -48,21 +55,21 @@ def fingerprint(modules: tuple[str, ...], libraries: Packages) -> str:
 
 
 def _closure(modules: tuple[str, ...]) -> set[pathlib.Path]:
-    found: set[pathlib.Path] = set()
+    closure: set[pathlib.Path] = set()
     waiting = [path for module in modules for path in _files(module)]
     while waiting:
         path = waiting.pop()
-        if path not in found:
-            found.add(path)
+        if path not in closure:
+            closure.add(path)
             names = _imported(path.read_text(encoding="utf-8"))
             waiting += [file for name in names for file in _files(name)]
-    return found
+    return closure
 
 
 def _files(module: str) -> list[pathlib.Path]:
-    """The source files of a dotted name: a module, a package, or a name inside a module.
+    """Returns the source files of a module, a package, or a name inside a module.
 
-    With those of all packages that it is in, which Python runs first.
+    They include the `__init__.py` of all enclosing packages, since an import runs them too.
     """
     path = _ROOT.joinpath(*module.split("."))
     packages = [path, *path.parents[: module.count(".")]]
@@ -70,7 +77,7 @@ def _files(module: str) -> list[pathlib.Path]:
     return [candidate for candidate in candidates if candidate.is_file()]
 
 
-# Most files are met again in the next node.
+# Cached, since most nodes import the same files.
 @functools.cache
 def _imported(source: str) -> frozenset[str]:
     names: set[str] = set()
@@ -83,6 +90,6 @@ def _imported(source: str) -> frozenset[str]:
 
 
 def combined(*parts: object) -> str:
-    """A short name, hexadecimal, for everything in `parts` together."""
+    """Returns a short hexadecimal hash of all parts."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What a model must reach, and what is measured for that on which slices of the test split."""
+"""The quality gates of a run, and the TFMA configurations that measure their metrics."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from pipeline.config import Config
 
 
 def declared(config: Config, class_names: Sequence[str]) -> list[Gate]:
-    """Every gate of a run. The one against the served model is due where a model is served.
+    """Returns every gate of a run; the gate on the accuracy drop applies if a model is served.
 
     Args:
-      config: of the run.
-      class_names: in label order.
+      config: Configuration of the run.
+      class_names: Class names in label order.
     """
     return [
         Gate(ACCURACY, OVERALL, config.gates.accuracy),
         *(
-            # On the slice of a class, accuracy is that class's recall.
+            # The accuracy on the images of one class is the recall of this class.
             Gate(RECALL, name, config.gates.class_recall, ((features.LABEL, number),))
             for number, name in enumerate(class_names)
         ),
@@ -35,15 +35,15 @@ def declared(config: Config, class_names: Sequence[str]) -> list[Gate]:
 def _under_corruption(thresholds: dict[int, float]) -> Iterator[Gate]:
     for name, strength in corruptions.amounts():
         if strength in thresholds:
-            of = ((features.CORRUPTION, name), (features.STRENGTH, strength))
-            yield Gate(CORRUPTION, f"{name}, strength {strength}", thresholds[strength], of)
+            images = ((features.CORRUPTION, name), (features.STRENGTH, strength))
+            yield Gate(CORRUPTION, f"{name}, strength {strength}", thresholds[strength], images)
 
 
 def evaluation_config(gates: Iterable[Gate]) -> config_pb2.EvalConfig:
-    """The evaluation of the test images: metrics, a slice per class, and the gates on them.
+    """Returns the evaluation of the test images: metrics, a slice per class, and thresholds.
 
     Args:
-      gates: those that are declared.
+      gates: All declared gates.
     """
     on_clean_images = [gate for gate in gates if gate.metric != CORRUPTION]
     return config_pb2.EvalConfig(
@@ -59,10 +59,10 @@ def evaluation_config(gates: Iterable[Gate]) -> config_pb2.EvalConfig:
 
 
 def robustness_evaluation_config(gates: Iterable[Gate]) -> config_pb2.EvalConfig:
-    """The evaluation on corrupted images: accuracy under each corruption, overall and per class.
+    """Returns the evaluation on corrupted images: accuracy per corruption, overall and per class.
 
     Args:
-      gates: those that are declared.
+      gates: All declared gates.
     """
     slices = [features.CORRUPTION, features.STRENGTH]
     accuracy = _accuracy(gate for gate in gates if gate.metric == CORRUPTION)
@@ -78,7 +78,7 @@ def robustness_evaluation_config(gates: Iterable[Gate]) -> config_pb2.EvalConfig
 
 
 def _answered(name: str) -> config_pb2.ModelSpec:
-    """A model whose answers TFMA finds in the column of its name, and need not ask for."""
+    """Returns a model with stored predictions: TFMA reads them from the column with its name."""
     return config_pb2.ModelSpec(
         name=name,
         model_type="materialized_prediction",
@@ -111,8 +111,8 @@ def _accuracy(gates: Iterable[Gate]) -> config_pb2.MetricConfig:
 
 
 def _slice_of(gate: Gate) -> config_pb2.SlicingSpec:
-    # By value: of a slice that is named so and absent, TFMA says that it is missing. By key alone,
-    # it would judge the slices that there are.
+    # Name each slice by its value: TFMA then reports a slice without images as missing. With only
+    # the key, TFMA would check just the slices that have images.
     values = {name: str(value) for name, value in gate.features}
     return config_pb2.SlicingSpec(feature_values=values)
 

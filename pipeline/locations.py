@@ -1,9 +1,8 @@
-"""Where a pipeline keeps what it makes."""
+"""Folders and files of a pipeline."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
 import pathlib
 
 RECEIPT_FILE = "receipt.json"
@@ -12,40 +11,19 @@ CHARTS_FILE = "charts.json"
 INDEX_PAGE = "index.html"
 LOG_FILE = "log.txt"
 LOCK_FILE = "lock"
-# Below the folder of a run, while it is at work.
+# Folder of temporary files in the folder of a run; it exists only during the run.
 TEMPORARY_FOLDER = "tmp"
 DEFAULT_OUTPUT_DIR = pathlib.Path("outputs")
 
 
-def write_whole(path: pathlib.Path, text: str) -> None:
-    """Writes a text file whole or not at all: readers see the old one or the new one.
-
-    So do those who come after a power failure: without the way to the disk first, a file may come
-    back under its new name with nothing in it.
-
-    Raises:
-      OSError: where it cannot be written; nothing is left behind.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
-
-
 @dataclasses.dataclass(frozen=True)
 class RemoteLocations:
-    """Where a pipeline keeps what it makes on a cluster.
+    """Locations of a pipeline on a cluster.
 
     Attributes:
       artifacts: URI of the root of all artifacts.
-      serving: folder of the served versions, as the nodes see it.
-      metadata: None, since a cluster keeps its metadata itself.
+      serving: Folder of the served versions, as the nodes see it.
+      metadata: None, since a cluster manages its metadata itself.
     """
 
     artifacts: str
@@ -55,10 +33,10 @@ class RemoteLocations:
 
 @dataclasses.dataclass(frozen=True)
 class Locations:
-    """The folder of one pipeline below the output folder.
+    """Locations of a pipeline below the output folder.
 
     Attributes:
-      root: everything of this pipeline lies below it.
+      root: Folder for all files of the pipeline.
     """
 
     root: pathlib.Path
@@ -80,20 +58,20 @@ class Locations:
 
     @property
     def runs(self) -> pathlib.Path:
-        """A folder per run: receipt, log and review."""
+        """Folder with one folder per run, for receipt, log and review."""
         return self.root / "runs"
 
     @property
     def index(self) -> pathlib.Path:
-        """The page that lists the runs."""
+        """Page with the list of all runs."""
         return self.root / INDEX_PAGE
 
     @property
     def comparisons(self) -> pathlib.Path:
-        """Pages on which two runs are compared."""
+        """Folder of the pages that compare two runs."""
         return self.root / "comparisons"
 
     @property
     def lock(self) -> pathlib.Path:
-        """Held by the one run that is at work."""
+        """File that a command locks while it changes the pipeline."""
         return self.root / LOCK_FILE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import fcntl
 import json
@@ -11,7 +12,9 @@ import pathlib
 import socket
 import time
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO
+
+import pydantic
 
 from pipeline import machine
 from pipeline.errors import LockHeldError, OutputError
@@ -23,6 +26,41 @@ _TRIES, _PAUSE_SECONDS = 10, 0.02
 _TRIES_TO_READ = 100
 
 
+@dataclasses.dataclass(frozen=True)
+class Holder:
+    """Who holds a lock; an attribute is None where it is not known.
+
+    Attributes:
+      process: Id of the process.
+      user: Name of its user.
+      host: Name of its machine.
+      since: When it took the lock, in ISO 8601.
+      purpose: What it does under the lock.
+      run: Id of the run at work, if any.
+    """
+
+    process: int | None = None
+    user: str | None = None
+    host: str | None = None
+    since: str | None = None
+    purpose: str | None = None
+    run: str | None = None
+
+    @property
+    def description(self) -> str:
+        """The holder in words."""
+        if None in (self.process, self.user, self.host, self.since, self.purpose):
+            return "another process"
+        return (
+            f"{self.purpose} (process {self.process} of {self.user} on {self.host}) "
+            f"since {self.since}"
+        )
+
+
+_UNSIGNED = Holder()
+_HOLDER = pydantic.TypeAdapter(Holder)
+
+
 class Held:
     """The lock, as long as it is held."""
 
@@ -32,8 +70,8 @@ class Held:
         _write(file, self._signature)
 
     def note_run(self, run_id: str) -> None:
-        """Notes which run is at work, so that no other one is taken for it."""
-        _write(self._file, {**self._signature, "run": run_id})
+        """Notes which run is at work, so that no other run is taken for it."""
+        _write(self._file, dataclasses.replace(self._signature, run=run_id))
 
 
 @contextlib.contextmanager
@@ -41,8 +79,8 @@ def exclusive(path: pathlib.Path, purpose: str) -> Iterator[Held]:
     """Holds the lock of a pipeline; the system gives it back when the process dies.
 
     Args:
-      path: the lock file.
-      purpose: what is done under it, told to whoever finds it taken.
+      path: Lock file.
+      purpose: What is done under the lock, for whoever finds it taken.
 
     Raises:
       LockHeldError: where another process holds it.
@@ -68,13 +106,8 @@ def check_free(path: pathlib.Path) -> None:
         raise LockHeldError(_held_by(path))
 
 
-def holder(path: pathlib.Path) -> dict[str, Any] | None:
-    """Who holds the lock: `process`, `user`, `host`, `since` and `purpose`, as far as it is known.
-
-    Where a run is at work, `run` has its id.
-
-    Returns:
-      None where nobody does.
+def holder(path: pathlib.Path) -> Holder | None:
+    """Who holds the lock; None where nobody does.
 
     Raises:
       OutputError: where its file cannot be opened.
@@ -138,24 +171,24 @@ def _take(file: IO[str], kind: int) -> bool:
     return True
 
 
-def _signature_of(purpose: str) -> dict[str, Any]:
-    return {
-        "process": os.getpid(),
-        "user": machine.user(),
-        "host": socket.gethostname(),
-        "since": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "purpose": purpose,
-    }
+def _signature_of(purpose: str) -> Holder:
+    return Holder(
+        process=os.getpid(),
+        user=machine.user(),
+        host=socket.gethostname(),
+        since=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        purpose=purpose,
+    )
 
 
-def _write(file: IO[str], signature: dict[str, Any]) -> None:
+def _write(file: IO[str], signature: Holder) -> None:
     if not file.writable():
         return
     # On a full disk it is held all the same, by somebody without a name.
     with contextlib.suppress(OSError):
         file.truncate(0)
         # Past the buffer of the file, which would be written, and fail, once more at its end.
-        os.pwrite(file.fileno(), json.dumps(signature).encode(), 0)
+        os.pwrite(file.fileno(), json.dumps(dataclasses.asdict(signature)).encode(), 0)
 
 
 def _take_back_signature(file: IO[str]) -> None:
@@ -164,33 +197,26 @@ def _take_back_signature(file: IO[str]) -> None:
         file.truncate(0)
 
 
-def _signature(file: IO[str]) -> dict[str, Any]:
+def _signature(file: IO[str]) -> Holder:
     try:
-        found = json.load(file)
-    except ValueError:
+        return _HOLDER.validate_json(file.read())
+    # The second: the file is not text.
+    except (pydantic.ValidationError, UnicodeDecodeError):
         # It was taken a moment ago, or by somebody who could not sign.
-        return {}
-    return found if isinstance(found, dict) else {}
+        return _UNSIGNED
 
 
 def _held_by(path: pathlib.Path) -> str:
-    found = _signed_holder(path)
-    who = "another process"
-    if {"process", "user", "host", "since", "purpose"} <= set(found):
-        who = (
-            f"{found['purpose']} (process {found['process']} of {found['user']} on "
-            f"{found['host']}) since {found['since']}"
-        )
     return (
-        f"{path.parent.name} is held by {who}; expected to be alone. "
-        "Wait for it to end, or choose another --output-dir."
+        f"{path.parent.name} is in use by {_signed_holder(path).description}; expected no other "
+        "command at work. Wait for it to end, or choose another --output-dir."
     )
 
 
-def _signed_holder(path: pathlib.Path) -> dict[str, Any]:
+def _signed_holder(path: pathlib.Path) -> Holder:
     for _ in range(_TRIES_TO_READ):
         found = holder(path)
-        if found != {}:
-            return found or {}
+        if found != _UNSIGNED:
+            return found or _UNSIGNED
         time.sleep(_PAUSE_SECONDS)
-    return {}
+    return _UNSIGNED

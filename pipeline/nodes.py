@@ -1,4 +1,4 @@
-"""The nodes of the graph, in the order in which they run, and those that run on demand alone."""
+"""The names of the nodes, in the order in which they run."""
 
 DATA_GATE = "DataGate"
 TUNER = "Tuner"
@@ -9,7 +9,7 @@ CORRUPTION = "Corruption"
 ROBUSTNESS_EVALUATOR = "RobustnessEvaluator"
 BLESSING = "Blessing"
 PUSHER = "Pusher"
-# The parameter of a node that stands for the code that it runs.
+# Parameter with the hash of the code that a node runs.
 CODE_FINGERPRINT = "code_fingerprint"
 
 NODES = (
@@ -30,11 +30,11 @@ NODES = (
 
 
 def expected_nodes(tuner: bool, robustness: bool) -> tuple[str, ...]:
-    """The nodes of a run.
+    """Returns the nodes of a run, in order.
 
     Args:
-      tuner: whether hyperparameters are searched for.
-      robustness: whether the model is also evaluated on corrupted images.
+      tuner: Whether the run searches for hyperparameters.
+      robustness: Whether the run also evaluates the model on corrupted images.
     """
     before = {
         "Transform": [CORRUPTION] if robustness else [],

@@ -1,13 +1,14 @@
-"""Which paths are refused, and why. Needs the standard library alone.
+"""Checks of paths. This module uses only the standard library.
 
-Most libraries below take a path for what it is. Some do not, and cannot be told otherwise:
+Some libraries cannot handle every valid path:
 
-- TensorFlow's reader of weights and Beam's file sinks look files up by patterns, without a way to
-  quote `*`, `?`, `[` and a backslash. Below `exp[1]` they read, and delete, what lies in `exp1`.
-- SQLite, which ML Metadata keeps its records in, opens no path of more than 504 bytes.
+- TensorFlow's reader of weights and Beam's file sinks interpret paths as patterns and cannot escape
+  `*`, `?`, `[` and a backslash. If the output folder is `exp[1]`, they read and delete the files
+  of `exp1`.
+- SQLite, which ML Metadata uses, opens no path that is longer than 504 bytes.
 
-Control characters and line breaks would tear apart the lines of logs, messages and units; names
-that are not UTF-8 fit into no message, page or record. Everything else works.
+Control characters and line breaks would break the lines of logs, messages and systemd units. Names
+that are not UTF-8 cannot be written to messages, pages and records. All other paths are accepted.
 """
 
 from __future__ import annotations
@@ -21,58 +22,58 @@ import unicodedata
 
 from pipeline.errors import PathError
 
-# Such as gs://: as a path, it has lost a slash.
+# An address such as gs://bucket; a `Path` has dropped one of its two slashes.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 _PATTERN = frozenset("*?[\\")
-# Controls, and the separators of lines and of paragraphs.
+# Unicode categories: control characters, line separators and paragraph separators.
 _LINES = ("Cc", "Zl", "Zp")
-# What Python makes of a byte that is not UTF-8.
+# Unicode category of the surrogates that stand for bytes which are not UTF-8.
 _UNDECODED = "Cs"
 _NAMES = {"\n": "a line break", "\r": "a carriage return", "\t": "a tab"}
-# Of a single name, on every file system that Linux has.
+# Longest file name on Linux file systems.
 _MOST_NAME_BYTES = 255
-# What is left of SQLite's 504 beside the longest name of a pipeline, the scratch folder of `verify`
-# and the name of the file.
+# SQLite allows 504 bytes. The rest is for the longest pipeline name, the scratch folder of `verify`
+# and the file name.
 MOST_OUTPUT_BYTES = 400
 
 
 def expanded(path: pathlib.Path, origin: str) -> pathlib.Path:
-    """Returns a path with the home folder in the place of `~`, which a shell may have left.
+    """Returns a path with `~` replaced by the home folder; a shell may not have replaced it.
 
     Args:
-      path: as it was given.
-      origin: the option or variable that gave it.
+      path: Path as the user wrote it.
+      origin: Name of the option or variable with the path.
 
     Raises:
-      PathError: where there is no such home folder.
+      PathError: If there is no such home folder.
     """
     try:
         return path.expanduser()
     except RuntimeError as error:
         raise PathError(
-            f"{origin} {_shown(str(path))} begins with the home folder of a user whom this machine "
-            "does not know; expected a path. Write it out in full."
+            f"{origin} {_shown(str(path))} starts with the home folder of an unknown user; "
+            "expected an existing user. Write the full path."
         ) from error
 
 
 def in_home(folder: str, variable: str) -> pathlib.Path:
-    """Returns a folder in the user's home, unless an environment variable names another.
+    """Returns the folder that an environment variable names, else one in the user's home folder.
 
     Args:
-      folder: path below the home folder, such as `.cache`.
-      variable: name of the environment variable.
+      folder: Path below the home folder, such as `.cache`.
+      variable: Name of the environment variable.
 
     Raises:
-      PathError: where the variable names a folder that cannot be used.
+      PathError: If the folder cannot be used.
     """
     return resolved(pathlib.Path(os.environ.get(variable) or f"~/{folder}"), variable)
 
 
 def output_folder(path: pathlib.Path) -> pathlib.Path:
-    """Returns an output folder, which TensorFlow, Beam and SQLite can work in, as it was given.
+    """Returns an output folder, with only `~` replaced, after checking it.
 
     Raises:
-      PathError: where they cannot.
+      PathError: If TensorFlow, Beam or SQLite cannot work in the folder.
     """
     path = expanded(path, "--output-dir")
     place = resolved(path, "--output-dir")
@@ -80,101 +81,101 @@ def output_folder(path: pathlib.Path) -> pathlib.Path:
     size = len(os.fsencode(place))
     if size > MOST_OUTPUT_BYTES:
         raise PathError(
-            f"--output-dir {_shown(str(place))} has {size} bytes; expected {MOST_OUTPUT_BYTES} at "
-            "most, since SQLite opens no longer paths. Choose a folder with a shorter path."
+            f"--output-dir {_shown(str(place))} has {size} bytes; expected at most "
+            f"{MOST_OUTPUT_BYTES}, a limit of SQLite. Choose a folder with a shorter path."
         )
     return path
 
 
 def resolved(path: pathlib.Path, origin: str) -> pathlib.Path:
-    """Returns a full path without symbolic links, which can be told of and recorded.
+    """Returns an absolute path without symbolic links that can be printed and recorded.
 
     Args:
-      path: as it was given.
-      origin: the option or variable that gave it.
+      path: Path as the user wrote it.
+      origin: Name of the option or variable with the path.
 
     Raises:
-      PathError: where it is an address, its links lead in a circle, it begins with a home folder
-        that does not exist, or it cannot be told of.
+      PathError: If the path is an address, has circular links, starts with an unknown home folder
+        or cannot be printed.
     """
     refuse_untold(str(path), origin)
     if _ADDRESS.match(str(path)):
         raise PathError(
-            f"{origin} {path} is an address; expected a path on this machine. Copy what it names, "
-            "or mount it; of a folder that is called so, give the full path."
+            f"{origin} {path} is an address; expected a path on this machine. Copy or mount the "
+            "data. If a folder really has this name, write its full path."
         )
-    # Not `Path.resolve`: of links that lead in a circle, it raises up to Python 3.12 alone.
+    # Not `Path.resolve`: it reports circular links only up to Python 3.12.
     place = pathlib.Path(os.path.realpath(expanded(path, origin)))
     if _leads_in_a_circle(place):
         raise PathError(
-            f"{origin} {path}: its symbolic links lead in a circle; expected a folder or a file. "
-            "Remove the link, or name another."
+            f"{origin} {path} has circular symbolic links; expected a folder or a file. Remove the "
+            "link, or choose another path."
         )
-    # The folder that a relative path counts from, or that a link leads to, has a name too.
+    # Check again: the working folder or the target of a link may add unprintable names.
     refuse_untold(str(place), origin)
     return place
 
 
 def refuse_endless(path: pathlib.Path) -> None:
-    """Refuses what is no file that ends, such as a pipe or a device, which a reader waits for.
+    """Refuses a pipe or a device: reading it might never end.
 
     Raises:
-      PathError: says what was expected.
-      OSError: where nothing can be learnt of it.
+      PathError: If the path is neither a regular file nor a folder.
+      OSError: If the path cannot be examined.
     """
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise PathError(
-            f"{path} is a pipe or a device; expected a regular file. Copy its content to one."
+            f"{path} is a pipe or a device; expected a regular file. Copy its content to a file."
         )
 
 
 def refuse_untold(path: str, origin: str) -> None:
-    """Refuses a path that fits into no line or into no name.
+    """Refuses a path that cannot be printed in one line, or with a name that is too long.
 
     Raises:
-      PathError: names the characters.
+      PathError: If the path has such characters or such a name.
     """
     bad = [each for each in path if unicodedata.category(each) in (*_LINES, _UNDECODED)]
     if bad:
         raise PathError(
-            f"{origin} {_shown(path)} holds {_named(bad)}; expected a path of UTF-8 text without "
-            "control characters and line breaks. Rename the folder or file, or name another."
+            f"{origin} {_shown(path)} contains {_named(bad)}; expected UTF-8 text without control "
+            "characters and line breaks. Rename the folder or file, or choose another."
         )
     longest = max(path.split("/"), key=lambda name: len(os.fsencode(name)))
     if len(os.fsencode(longest)) > _MOST_NAME_BYTES:
         raise PathError(
-            f"{origin} {longest[:20]}... holds a name of {len(os.fsencode(longest))} bytes; "
-            f"expected {_MOST_NAME_BYTES} at most. Choose a shorter name."
+            f"{origin} has a name of {len(os.fsencode(longest))} bytes, {longest[:20]}...; "
+            f"expected at most {_MOST_NAME_BYTES}. Choose a shorter name."
         )
 
 
 def refuse_undecoded(text: str, origin: str) -> None:
-    """Refuses a text that is not UTF-8: no record can hold it.
+    """Refuses a text that is not UTF-8: it cannot be recorded.
 
     Raises:
-      PathError: names the bytes.
+      PathError: If the text has such bytes.
     """
     bad = [each for each in text if unicodedata.category(each) == _UNDECODED]
     if bad:
         raise PathError(
-            f"{origin} {_shown(text)} holds {_named(bad)}; expected UTF-8 text. Rename the folder "
-            "or file, or name another."
+            f"{origin} {_shown(text)} contains {_named(bad)}; expected UTF-8 text. Rename the "
+            "folder or file, or choose another."
         )
 
 
 def refuse_patterns(path: str, origin: str) -> None:
-    """Refuses a path that TensorFlow and Beam would take for a pattern.
+    """Refuses a path that TensorFlow and Beam would interpret as a pattern.
 
     Raises:
-      PathError: names the characters.
+      PathError: If the path has such characters.
     """
     bad = [each for each in path if each in _PATTERN]
     if bad:
         raise PathError(
-            f"{origin} {_shown(path)} holds {_named(bad)}; expected a path without * ? [ and \\, "
-            "which TensorFlow and Beam take for patterns that match other folders. Rename the "
-            "folder, or choose another."
+            f"{origin} {_shown(path)} contains {_named(bad)}; expected a path without * ? [ and "
+            "\\, which TensorFlow and Beam interpret as patterns that match other folders. Rename "
+            "the folder, or choose another."
         )
 
 
@@ -197,7 +198,7 @@ def _name(character: str) -> str:
 
 
 def _shown(text: str) -> str:
-    """The text in one line of printable characters."""
+    """Returns the text in one line of printable characters."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
     )

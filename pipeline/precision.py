@@ -1,4 +1,4 @@
-"""Which precision a training computes in on this machine."""
+"""The precision of the training on this machine."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pipeline.config import Precision
 from pipeline.errors import ConfigurationError
 
 FLOAT32, BFLOAT16 = "float32", "bfloat16"
-# Either of them; without one TensorFlow emulates bfloat16, which is slower than float32.
+# bfloat16 is fast with either feature. Without both, TensorFlow emulates it, slower than float32.
 BFLOAT16_FEATURES = ("avx512_bf16", "amx_bf16")
 
 
 def resolve(wanted: Precision, cpu_features: Collection[str]) -> str:
-    """Decides on `float32` or `bfloat16`.
+    """Returns `float32` or `bfloat16`.
 
     Args:
-      wanted: what the configuration asks for.
-      cpu_features: names as in /proc/cpuinfo.
+      wanted: Configured precision.
+      cpu_features: Processor features, named as in /proc/cpuinfo.
 
     Raises:
-      ConfigurationError: where bfloat16 is asked for and the processor has none.
+      ConfigurationError: If bfloat16 is configured and the processor does not support it.
     """
     has_bfloat16 = not set(BFLOAT16_FEATURES).isdisjoint(cpu_features)
     if wanted == "auto":
@@ -29,6 +29,6 @@ def resolve(wanted: Precision, cpu_features: Collection[str]) -> str:
         raise ConfigurationError(
             "training.precision: found 'bfloat16', but this processor has neither "
             f"{' nor '.join(BFLOAT16_FEATURES)}; expected a processor with one of them. Set "
-            "training.precision=float32, or auto, which takes what there is."
+            "training.precision=float32, or auto to choose by the processor."
         )
     return wanted

@@ -1,28 +1,32 @@
-"""Standard streams that cannot change what a command comes to.
+"""Standard streams that never raise an error.
 
-A terminal goes away, a disk fills up, a reader such as `head` has seen enough, an encoding lacks a
-letter: none of that may end a run half-way, or change its exit code. Standard library alone, and no
-syntax newer than Python 3.8.
+A terminal may close, a disk may fill up, a reader such as `head` may stop reading, and an encoding
+may lack a letter. None of this may abort a run or change its exit code.
+
+This module uses only the standard library and Python 3.8 syntax.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
 import select
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
-# Escapes letters that the encoding of the terminal lacks.
+# How to write letters that the encoding of the terminal lacks.
 _ENCODING_ERRORS = "backslashreplace"
 
 
 class Descriptor(io.FileIO):
-    """Writes to a file descriptor; what cannot be written is dropped.
+    """Writes to a file descriptor and drops what it cannot write.
 
     Attributes:
-      failure: the first error.
+      failure: First error, or None.
     """
 
     failure: OSError | None = None
@@ -31,7 +35,7 @@ class Descriptor(io.FileIO):
         """Writes some of the bytes, or drops all of them."""
         try:
             while (written := super().write(data)) is None:
-                # Somebody else has set the terminal to answer at once.
+                # Another process made the terminal non-blocking: wait until it accepts bytes.
                 select.select([], [self], [])
             return written
         except OSError as error:
@@ -40,10 +44,9 @@ class Descriptor(io.FileIO):
 
 
 def enter_utf8() -> None:
-    """Goes on in Python's UTF-8 mode where the locale has another encoding.
+    """Restarts Python in UTF-8 mode if the locale has another encoding.
 
-    Names of files are bytes, and the libraries take them for UTF-8. The terminal keeps its
-    encoding.
+    The libraries assume that file names are UTF-8. The terminal keeps its encoding.
     """
     if sys.getfilesystemencoding() == "utf-8":
         return
@@ -54,12 +57,12 @@ def enter_utf8() -> None:
 
 
 def prepare() -> Descriptor:
-    """Makes the standard streams of this process ones that never raise; to be called first.
+    """Replaces the standard streams by streams that never raise; call this before anything else.
 
     Returns:
-      What the standard output writes to.
+      The descriptor behind the standard output.
     """
-    # It is for these streams; children and this process speak UTF-8 to each other.
+    # It applies only to these streams: child processes exchange UTF-8 with this process.
     os.environ.pop("PYTHONIOENCODING", None)
     closed = _open_closed_descriptors()
     output = Descriptor(1, "w", closefd=False)
@@ -73,16 +76,16 @@ def prepare() -> Descriptor:
 
 
 def copy(stream: TextIO) -> TextIO:
-    """A second stream to where another one goes now; it never raises."""
+    """Returns a second stream to the current target of a stream; it never raises."""
     descriptor = Descriptor(os.dup(stream.fileno()), "w")
     return _text(descriptor, stream.encoding, line_buffering=True)
 
 
 def _open_closed_descriptors() -> list[int]:
-    """Opens what is closed of the first three, or the next file that is opened would be one."""
+    """Opens closed standard descriptors; otherwise the next file would become a standard stream."""
     closed = [number for number in range(3) if not _is_open(number)]
     for _ in closed:
-        # The lowest number that is free.
+        # The system assigns the lowest free number.
         os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
     return closed
 
@@ -98,7 +101,7 @@ def _is_open(number: int) -> bool:
 def _standard(stream: TextIO | None, descriptor: Descriptor) -> TextIO:
     if stream is None:
         return _text(descriptor, "utf-8", line_buffering=True)
-    # Whoever has replaced the stream, a test say, wants to have what is written.
+    # Somebody replaced the stream, for example a test, and wants to receive the output.
     if _number(stream) != descriptor.fileno():
         return stream
     stream.flush()
@@ -116,3 +119,36 @@ def _number(stream: TextIO) -> int | None:
 def _text(descriptor: Descriptor, encoding: str, line_buffering: bool) -> TextIO:
     buffer = io.BufferedWriter(descriptor)
     return io.TextIOWrapper(buffer, encoding, _ENCODING_ERRORS, line_buffering=line_buffering)
+
+
+@contextlib.contextmanager
+def output_to_log(path: Path, verbose: bool) -> Iterator[None]:
+    """Redirects everything that libraries print to a log file.
+
+    It redirects the file descriptors, since TensorFlow and Beam bypass Python's streams.
+
+    Args:
+      path: Log file to append to.
+      verbose: Whether to leave the output on the terminal instead.
+    """
+    if verbose:
+        yield
+        return
+    _flush()
+    output, errors = os.dup(1), os.dup(2)
+    with path.open("ab", buffering=0) as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        _flush()
+        os.dup2(output, 1)
+        os.dup2(errors, 2)
+        os.close(output)
+        os.close(errors)
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()

@@ -13,15 +13,15 @@ from review.summary import Choice, Gallery, ImageRecord, Sheet
 
 _COLUMNS = 32
 _CHOICES = 3
-# Enough to tell answers apart, and a third of the digits of a number in full.
+# Enough to tell answers apart, with a third of the digits.
 _DECIMALS = 6
 
 
 class Album:
-    """Collects images for galleries; one that several galleries show is kept once.
+    """Collects images for galleries; an image in several galleries is kept once.
 
     Attributes:
-      predictions: the test split that the images are of.
+      predictions: The test split with the answers to it.
     """
 
     def __init__(self, predictions: Predictions):
@@ -32,8 +32,8 @@ class Album:
         """A gallery that shows the first of its members.
 
         Args:
-          members: places in the test split, int [count], those to show first.
-          shown: how many of them at most.
+          members: Places in the test split, int [count], in the order of the gallery.
+          shown: Maximum number of images that are shown.
         """
         images = [
             self._positions.setdefault(place, len(self._positions))
@@ -42,13 +42,13 @@ class Album:
         return Gallery(count=len(members), images=images)
 
     def sheet(self) -> Sheet | None:
-        """All images that were collected; None where there are none."""
+        """Sheet of all collected images; None where there are none."""
         if not self._positions:
             return None
         return image_sheet(self.predictions.images[list(self._positions)], _COLUMNS)
 
     def records(self) -> list[ImageRecord]:
-        """What there is to say of each image, in the order of the sheet."""
+        """Descriptions of the images, in the order of the sheet."""
         return [self._record(place) for place in self._positions]
 
     def _record(self, place: int) -> ImageRecord:
@@ -71,16 +71,16 @@ class Album:
 
 
 def rounded(probability: float) -> float:
-    """A probability with as many digits as the page needs."""
+    """A probability, rounded to as many digits as the page needs."""
     return round(float(probability), _DECIMALS)
 
 
 def image_sheet(images: np.ndarray, columns: int) -> Sheet:
-    """Puts images side by side, row by row; what is left of the last row is black.
+    """Puts images side by side, row by row; the rest of the last row is black.
 
     Args:
-      images: uint8 [N, height, width, channels], one at least; 1 or 3 channels.
-      columns: images in a row, at most.
+      images: uint8 [N, height, width, channels], at least one; 1 or 3 channels.
+      columns: Maximum number of images in a row.
     """
     count, height, width, channels = images.shape
     columns = min(columns, count)

@@ -1,4 +1,4 @@
-"""What the models answered to the test images, read from the predictions of a run."""
+"""Answers of the new and the served model to the test images, read from a run's predictions."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import dataclasses
 import functools
 import json
 import pathlib
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components import features
-from pipeline.nodes import EVALUATOR
 from review.artifacts import ANSWERS, AbsentError, FinishedRun, read
 
 
 @dataclasses.dataclass(frozen=True)
 class Answers:
-    """What one model answers.
+    """Answers of one model.
 
     Attributes:
       probabilities: float64 [N, classes].
@@ -29,13 +28,15 @@ class Answers:
 
     @functools.cached_property
     def choice(self) -> np.ndarray:
-        """The class of the greatest probability, int64 [N]."""
-        return self.probabilities.argmax(axis=1)
+        """Class with the greatest probability, int64 [N]."""
+        choice: np.ndarray = self.probabilities.argmax(axis=1)
+        return choice
 
     @functools.cached_property
     def confidence(self) -> np.ndarray:
-        """The probability of the first choice, float64 [N]."""
-        return self.probabilities.max(axis=1)
+        """Probability of the first choice, float64 [N]."""
+        confidence: np.ndarray = self.probabilities.max(axis=1)
+        return confidence
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,12 +44,12 @@ class Predictions:
     """The test split with the answers of the new and of the served model.
 
     Attributes:
-      class_names: in label order.
-      ids: example ids.
+      class_names: Names of the classes, in label order.
+      ids: Example ids.
       labels: int64 [N].
       images: uint8 [N, height, width, channels].
-      candidate: of the new model.
-      baseline: of the served model; None where there was none.
+      candidate: Answers of the new model.
+      baseline: Answers of the served model; None where none was served.
     """
 
     class_names: list[str]
@@ -61,40 +62,39 @@ class Predictions:
     @functools.cached_property
     def right(self) -> np.ndarray:
         """Whether the new model's first choice is the label, bool [N]."""
-        return self.candidate.choice == self.labels
+        right: np.ndarray = self.candidate.choice == self.labels
+        return right
 
-    def confusion(self) -> list[list[int]]:
+    def confusion(self) -> tuple[tuple[int, ...], ...]:
         """Numbers of images by label and by the new model's first choice."""
         classes = len(self.class_names)
         cells = self.labels * classes + self.candidate.choice
         counts = np.bincount(cells, minlength=classes * classes)
-        return counts.reshape(classes, classes).tolist()
+        return tuple(map(tuple, counts.reshape(classes, classes).tolist()))
 
 
 def read_predictions(run: FinishedRun) -> Predictions:
-    """The predictions of a run, held to what its receipt counted.
+    """Reads the predictions of a run, and checks them against the counts of its receipt.
 
     Raises:
       AbsentError: where there are none, or where they are not those that were evaluated.
     """
-    found = read(run.path(ANSWERS, features.PREDICTIONS_FILE), _parse)
-    counted = run.receipt["confusion"]
-    if not counted:
-        raise AbsentError(run.why_not_in_receipt(EVALUATOR))
-    if found.confusion() != counted:
+    predictions = read(run.path(ANSWERS, features.PREDICTIONS_FILE), _parse)
+    counted = run.evaluation.confusion
+    if predictions.confusion() != counted:
         raise AbsentError(
             "The predictions are not those that were evaluated: their confusion matrix differs "
-            f"from that of the receipt ({_hits(found.confusion())} right answers here, "
-            f"{_hits(counted)} there). A new run with --no-cache makes both anew."
+            f"from that of the receipt ({_hits(predictions.confusion())} right answers here, "
+            f"{_hits(counted)} there). A new run with --no-cache makes both again."
         )
-    return found
+    return predictions
 
 
 def read_answers(path: pathlib.Path) -> tuple[np.ndarray, Answers]:
-    """What the new model answers to the test images, without these.
+    """Reads the new model's answers to the test images, without the images.
 
     Args:
-      path: of the file that Predictions wrote.
+      path: File that Predictions wrote.
 
     Returns:
       Labels, int64 [N], and the answers.
@@ -103,20 +103,20 @@ def read_answers(path: pathlib.Path) -> tuple[np.ndarray, Answers]:
       ValueError: where values are missing or out of range.
     """
     table = pq.read_table(path, columns=[features.LABEL, features.CANDIDATE])
-    return _answered(table, len(_described(table)[features.CLASS_NAMES]))
+    return _answered(table, len(_described(table).class_names))
 
 
-def _hits(confusion: list[list[int]]) -> int:
+def _hits(confusion: tuple[tuple[int, ...], ...]) -> int:
     return sum(row[number] for number, row in enumerate(confusion))
 
 
 def _parse(content: bytes) -> Predictions:
     table = pq.read_table(pa.BufferReader(content))
     described = _described(table)
-    names = described[features.CLASS_NAMES]
+    names = described.class_names
     labels, candidate = _answered(table, len(names))
     pixels = b"".join(table.column(features.IMAGE).to_pylist())
-    shape = (table.num_rows, *described[features.IMAGE_SHAPE])
+    shape = (table.num_rows, *described.image_shape)
     return Predictions(
         class_names=names,
         ids=table.column(features.EXAMPLE_ID).to_pylist(),
@@ -127,8 +127,15 @@ def _parse(content: bytes) -> Predictions:
     )
 
 
-def _described(table: pa.Table) -> dict[str, Any]:
-    return {key.decode(): json.loads(text) for key, text in table.schema.metadata.items()}
+class _Description(NamedTuple):
+    class_names: list[str]
+    image_shape: list[int]
+
+
+def _described(table: pa.Table) -> _Description:
+    texts = table.schema.metadata
+    keys = (features.CLASS_NAMES, features.IMAGE_SHAPE)
+    return _Description(*(json.loads(texts[key.encode()]) for key in keys))
 
 
 def _answered(table: pa.Table, classes: int) -> tuple[np.ndarray, Answers]:
@@ -139,7 +146,7 @@ def _answered(table: pa.Table, classes: int) -> tuple[np.ndarray, Answers]:
 
 
 def _labels(column: pa.ChunkedArray, classes: int) -> np.ndarray:
-    labels = column.to_numpy()
+    labels: np.ndarray = column.to_numpy()
     if len(labels) == 0 or labels.min() < 0 or labels.max() >= classes:
         raise ValueError(f"expected labels from 0 to {classes - 1}")
     return labels

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import json
 import logging
 import pathlib
-from collections.abc import Callable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from components import image_schema
-from pipeline.nodes import CORRUPTION, DATA_GATE, PREDICTIONS, TRAINER
-from pipeline.records import metadata
+from pipeline.nodes import CORRUPTION, DATA_GATE, EVALUATOR, PREDICTIONS, TRAINER
+from pipeline.records.executions import NodeExecution
+from pipeline.records.outcomes import NodeStatus, Status, Verdict
+from pipeline.records.receipt import Evaluation, Receipt
 
 T = TypeVar("T")
 
-# What became of a node that did not end, by its status; None where there is no trace of any node.
+# What became of a node that did not end, by its status; None where nothing knows of the node.
 _UNENDED = {
-    metadata.NOT_RUN: "did not run",
-    metadata.INTERRUPTED: "did not end",
+    NodeStatus.NOT_RUN: "did not run",
+    NodeStatus.INTERRUPTED: "did not end",
     None: "left no trace",
 }
 
@@ -44,14 +45,14 @@ CORRUPTED_EXAMPLES = Output(CORRUPTION, "examples")
 
 
 class AbsentError(Exception):
-    """Something cannot be told; the message says why, in a sentence for readers of the review."""
+    """Something is missing; the message says why, in a sentence for readers of the review."""
 
 
 class Gaps:
-    """Fills what can be filled, and keeps why the rest cannot.
+    """Makes the parts of a review, and keeps why some of them are missing.
 
     Attributes:
-      reasons: a sentence by the name of what is missing.
+      reasons: Sentence by the name of what is missing.
     """
 
     def __init__(self) -> None:
@@ -63,12 +64,12 @@ class Gaps:
             return make()
         except AbsentError as absent:
             self.reasons[name] = str(absent)
-        # Files that programs of another version wrote fail in ways that nobody foresees, and one
-        # section must not take the others with it.
+        # A file may be damaged in ways that nobody foresees, and one section must not take the
+        # others with it.
         except Exception as error:
             logger.exception("the review goes without %s", name)
             self.reasons[name] = (
-                f"This could not be made of the files of the run ({_in_brief(error)})."
+                f"This could not be made from the files of the run ({_in_brief(error)})."
             )
         return None
 
@@ -78,15 +79,26 @@ class FinishedRun:
     """A run that has ended, however it did.
 
     Attributes:
-      receipt: of the form of `pipeline/records/receipt.schema.json`.
-      nodes: what ML Metadata has of its nodes, by name; empty where it has nothing.
+      receipt: Receipt of the run.
+      nodes: Executions in ML Metadata, by the name of the node; empty where it has none.
     """
 
-    receipt: dict[str, Any]
-    nodes: dict[str, metadata.NodeRecord]
+    receipt: Receipt
+    nodes: Mapping[str, NodeExecution]
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """What was measured on the test split.
+
+        Raises:
+          AbsentError: where nothing was evaluated.
+        """
+        if self.receipt.evaluation is None:
+            raise AbsentError(self.why_not_in_receipt(EVALUATOR))
+        return self.receipt.evaluation
 
     def path(self, output: Output, *names: str) -> pathlib.Path:
-        """Where a file of an output lies, or its folder where no file is named.
+        """Path of a file of an output; of its folder where no file is named.
 
         Raises:
           AbsentError: where the node made none in this run.
@@ -98,69 +110,61 @@ class FinishedRun:
         return pathlib.Path(artifact.uri, *names)
 
     def why_without(self, name: str) -> str:
-        """Why there is nothing of a node, in a sentence."""
-        statuses = {node: entry["status"] for node, entry in self.receipt["nodes"].items()}
-        statuses = statuses or {node: record.status for node, record in self.nodes.items()}
-        status = statuses.get(name)
-        if statuses and status is None:
-            return f"This run is from before there was a node {name}; a new run has it."
-        if status == metadata.FAILED:
-            return f"{name} failed, so there is nothing of it to show."
+        """Why a node left nothing, in a sentence."""
+        # The receipt of a run that was killed names no nodes.
+        ended = (self.receipt.nodes or self.nodes).get(name)
+        status = ended.status if ended else None
+        if status == NodeStatus.FAILED:
+            return f"{name} failed, so it left nothing to show."
         if status in _UNENDED:
             return f"{name} {_UNENDED[status]}: {self._how_it_ended()}."
         return f"ML Metadata no longer knows what {name} made in this run."
 
     def why_not_in_receipt(self, name: str) -> str:
-        """Why the receipt has nothing of what a node measured, in a sentence."""
+        """Why the receipt lacks what a node measured, in a sentence."""
         node = self.nodes.get(name)
         if node and node.ended_well:
             return f"The run ended before its receipt had what {name} found."
         return self.why_without(name)
 
     def _how_it_ended(self) -> str:
-        if self.receipt["verdict"] == "stopped":
+        if self.receipt.verdict == Verdict.STOPPED:
             return "DataGate stopped the run before training"
-        if self.receipt["status"] == "failed":
-            node = self.receipt["failure"]["node"]
+        if self.receipt.status == Status.FAILED:
+            node = self.receipt.failure and self.receipt.failure.node
             return f"the run failed in {node}" if node else "the run failed"
         return "the run was interrupted"
 
 
 def read(path: pathlib.Path, parse: Callable[[bytes], T]) -> T:
-    """What `parse` makes of the content of a file.
+    """Reads and parses a file.
+
+    Args:
+      path: File to read.
+      parse: Makes a value of its content; whatever it raises means that the file is damaged.
 
     Raises:
-      AbsentError: where the file is gone, cannot be read, or is not what `parse` expects.
+      AbsentError: where the file is gone, cannot be read, or is damaged.
     """
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
         raise AbsentError(
-            f"{path} is not there: it was removed, or the run is from before there was such a "
-            "file. A new run with --no-cache makes it."
+            f"{path} is not there: it was removed. A new run with --no-cache makes it again."
         ) from error
     except OSError as error:
         raise AbsentError(f"{path} cannot be read: {error.strerror}.") from error
     try:
         return parse(content)
-    # What a parser raises of damaged bytes is its own affair.
+    # Parsers raise errors of many types.
     except Exception as error:
         raise AbsentError(
-            f"{path} is damaged ({_in_brief(error)}). A new run with --no-cache makes it anew."
+            f"{path} is damaged ({_in_brief(error)}). A new run with --no-cache makes it again."
         ) from error
 
 
-def read_json(path: pathlib.Path) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-      AbsentError: where it is gone or no JSON.
-    """
-    return read(path, json.loads)
-
-
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
-    """The arrays of an NPZ file, by name.
+    """Arrays of an NPZ file, by name.
 
     Raises:
       AbsentError: where it is gone or damaged.
@@ -169,13 +173,13 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def class_names(run: FinishedRun) -> list[str]:
-    """The classes in label order.
+    """Names of the classes, in label order.
 
     Raises:
-      AbsentError: where neither the receipt nor the schema of the run says them.
+      AbsentError: where neither the receipt nor the schema of the run names them.
     """
-    evaluated = list(run.receipt["per_class"])
-    return evaluated or list(_read_schema(run).class_names)
+    evaluation = run.receipt.evaluation
+    return list(evaluation.per_class if evaluation else _read_schema(run).class_names)
 
 
 def _read_schema(run: FinishedRun) -> image_schema.ImageSchema:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from pipeline.nodes import EVALUATOR
+from pipeline.records.receipt import Evaluation, Receipt, Scores
 from review import statistics
 from review.album import Album
-from review.artifacts import AbsentError, FinishedRun
+from review.artifacts import FinishedRun
 from review.summary import (
     AverageScores,
     Cell,
@@ -24,28 +22,28 @@ from review.summary import (
 _SHOWN_PER_CELL = 25
 _SHOWN_ERRORS = 50
 _PAIRS = 10
-_AVERAGES = {"macro": "macro_avg", "weighted": "weighted_avg"}
 
 
-def accuracy(receipt: dict[str, Any]) -> Proportion | None:
-    """The accuracy on the test split; None where nothing was evaluated."""
-    counts = _counts(receipt)
-    return statistics.proportion(int(counts.trace()), int(counts.sum())) if counts.size else None
+def accuracy(receipt: Receipt) -> Proportion | None:
+    """Accuracy on the test split; None where nothing was evaluated."""
+    return _accuracy(receipt.evaluation) if receipt.evaluation else None
 
 
-def recall(receipt: dict[str, Any], number: int) -> Proportion:
-    """The recall of the class with this label, in a run that was evaluated."""
-    row = _counts(receipt)[number]
-    return statistics.proportion(int(row[number]), int(row.sum()))
+def recall(evaluation: Evaluation, number: int) -> Proportion:
+    """Recall of the class with this label."""
+    row = evaluation.confusion[number]
+    return statistics.proportion(row[number], sum(row))
 
 
-def worst_class(receipt: dict[str, Any]) -> WorstClass | None:
-    """The class with the least recall of those with test images; None where none was evaluated."""
-    found = [
-        WorstClass(name=name, recall=recall(receipt, number))
-        for number, name in enumerate(receipt["per_class"])
+def worst_class(receipt: Receipt) -> WorstClass | None:
+    """The tested class with the lowest recall; None where nothing was evaluated."""
+    if receipt.evaluation is None:
+        return None
+    classes = [
+        WorstClass(name=name, recall=recall(receipt.evaluation, number))
+        for number, name in enumerate(receipt.evaluation.per_class)
     ]
-    tested = [entry for entry in found if entry.recall.total]
+    tested = [entry for entry in classes if entry.recall.total]
     return min(tested, key=lambda entry: entry.recall.value, default=None)
 
 
@@ -55,17 +53,30 @@ def report(run: FinishedRun) -> Report:
     Raises:
       AbsentError: where nothing was evaluated.
     """
-    overall = _evaluated(run)
-    counts, receipt = _counts(run.receipt), run.receipt
+    evaluation = run.evaluation
+    counts = _counts(evaluation)
     classes = [
-        _class_scores(counts, number, name) for number, name in enumerate(receipt["per_class"])
+        _class_scores(counts, number, name) for number, name in enumerate(evaluation.per_class)
     ]
     return Report(
-        accuracy=overall,
-        top_2_accuracy=receipt["top_2_accuracy"],
-        cross_entropy=receipt["cross_entropy"],
+        accuracy=_accuracy(evaluation),
+        top_2_accuracy=evaluation.top_2_accuracy,
+        cross_entropy=evaluation.cross_entropy,
         classes=sorted(classes, key=lambda scores: scores.recall.value),
-        averages=[AverageScores(name=name, **receipt[key]) for name, key in _AVERAGES.items()],
+        averages=[
+            _average("macro", evaluation.macro_avg),
+            _average("weighted", evaluation.weighted_avg),
+        ],
+    )
+
+
+def _average(name: str, scores: Scores) -> AverageScores:
+    return AverageScores(
+        name=name,
+        precision=scores.precision,
+        recall=scores.recall,
+        f1=scores.f1,
+        support=scores.support,
     )
 
 
@@ -85,14 +96,13 @@ def confusion(run: FinishedRun, album: Album | None) -> Confusion:
     """The confusion matrix.
 
     Args:
-      run: its receipt has the counts.
-      album: takes the images behind the cells; without it there are none.
+      run: Run whose receipt has the counts.
+      album: Takes the images behind the cells; None where there are none.
 
     Raises:
       AbsentError: where nothing was evaluated.
     """
-    _evaluated(run)
-    counts, names = _counts(run.receipt), list(run.receipt["per_class"])
+    counts, names = _counts(run.evaluation), list(run.evaluation.per_class)
     rows = [
         [_cell(counts, label, choice, names, album) for choice in range(len(names))]
         for label in range(len(names))
@@ -120,7 +130,7 @@ def _cell(
 
 
 def _cell_gallery(label: int, choice: int, album: Album) -> Gallery:
-    """Of errors the most confident first; of right answers the least, which teach most."""
+    """Errors with the most confident first, right answers with the least confident first."""
     labels, answers = album.predictions.labels, album.predictions.candidate
     members = np.flatnonzero((labels == label) & (answers.choice == choice))
     rising = members[np.argsort(answers.confidence[members], kind="stable")]
@@ -135,13 +145,11 @@ def _confident_errors(counts: np.ndarray, album: Album | None) -> Gallery:
     return album.gallery(errors[np.argsort(-confidence, kind="stable")], _SHOWN_ERRORS)
 
 
-def _evaluated(run: FinishedRun) -> Proportion:
-    found = accuracy(run.receipt)
-    if found is None:
-        raise AbsentError(run.why_not_in_receipt(EVALUATOR))
-    return found
+def _accuracy(evaluation: Evaluation) -> Proportion:
+    counts = _counts(evaluation)
+    return statistics.proportion(int(counts.trace()), int(counts.sum()))
 
 
-def _counts(receipt: dict[str, Any]) -> np.ndarray:
-    """Row by label and column by first choice, int64 [classes, classes]; empty without any."""
-    return np.array(receipt["confusion"], np.int64)
+def _counts(evaluation: Evaluation) -> np.ndarray:
+    """Row by label and column by first choice, int64 [classes, classes]."""
+    return np.array(evaluation.confusion, np.int64)

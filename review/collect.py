@@ -1,18 +1,19 @@
-"""From what a finished run left on disk to the summary that the page shows."""
+"""Collects the summary that the page shows from what a finished run left on disk."""
 
 from __future__ import annotations
 
 import pathlib
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-from pipeline.records import metadata
+from pipeline.records.executions import NodeExecution
+from pipeline.records.receipt import Receipt
 from review import (
     album,
     answers,
     artifacts,
     classification,
     comparison,
-    dataset,
+    data_report,
     gate_table,
     learning,
     origin,
@@ -23,31 +24,31 @@ from review import (
 from review.artifacts import FinishedRun, Gaps
 from review.summary import Summary
 
-# Nobody sees a trend in more of them.
+# More of them show no trend more clearly.
 _PAST_RUNS = 100
 
 
 def collect(
-    receipt: dict[str, Any],
-    nodes: dict[str, metadata.NodeRecord],
-    receipts: list[dict[str, Any]],
+    receipt: Receipt,
+    nodes: Mapping[str, NodeExecution],
+    receipts: Iterable[Receipt],
     runs_folder: pathlib.Path,
 ) -> Summary:
-    """Collects the review of a run. What cannot be had is None, and `missing` says why.
+    """Collects the review of a run. What is missing is None, and `missing` says why.
 
     Args:
-      receipt: of the run, as it stands after its end.
-      nodes: what ML Metadata has of its nodes, by name; empty where it has nothing.
-      receipts: of other runs, of any pipeline and in any order; those of this pipeline before this
-        run are its history.
-      runs_folder: of the pipeline; the reviews in the folders of its runs tell of earlier data.
+      receipt: Receipt of the run, after its end.
+      nodes: Executions in ML Metadata, by the name of the node; empty where it has none.
+      receipts: Receipts of other runs, of any pipeline and in any order; earlier runs of this
+        pipeline are the history.
+      runs_folder: Folder of the pipeline's runs; their reviews describe earlier data.
     """
     run, gaps = FinishedRun(receipt, nodes), Gaps()
     earlier = _earlier(receipt, receipts)
     shown = gaps.fill("sheet", lambda: album.Album(answers.read_predictions(run)))
 
     def images() -> album.Album:
-        # What has no meaning without the answers to each image is missing for the same reason.
+        # What needs the answers to each image is missing for the same reason as they are.
         if shown is None:
             raise artifacts.AbsentError(gaps.reasons["sheet"])
         return shown
@@ -63,11 +64,11 @@ def collect(
         report=gaps.fill("report", lambda: classification.report(run)),
         confusion=gaps.fill("confusion", lambda: classification.confusion(run, shown)),
         calibration=gaps.fill(
-            "calibration", lambda: reliability.calibration(receipt, images().predictions)
+            "calibration", lambda: reliability.calibration(run, images().predictions)
         ),
         robustness=gaps.fill("robustness", lambda: robustness.robustness(run, gaps)),
-        data=gaps.fill("data", lambda: dataset.data(run, earlier, runs_folder)),
-        suspects=gaps.fill("suspects", lambda: dataset.suspects(run, images(), gaps)),
+        data=gaps.fill("data", lambda: data_report.data(run, earlier, runs_folder)),
+        suspects=gaps.fill("suspects", lambda: data_report.suspects(run, images(), gaps)),
         training=gaps.fill("training", lambda: learning.training(run, gaps)),
         inside=gaps.fill("inside", lambda: learning.inside(run, images(), gaps)),
         history=origin.history([*earlier, receipt][-_PAST_RUNS:]),
@@ -79,11 +80,11 @@ def collect(
     )
 
 
-def _earlier(receipt: dict[str, Any], receipts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Receipts of the runs of the same pipeline before this one, oldest first."""
-    found = [
+def _earlier(receipt: Receipt, receipts: Iterable[Receipt]) -> list[Receipt]:
+    """Receipts of earlier runs of the same pipeline, oldest first."""
+    earlier = [
         other
         for other in receipts
-        if other["pipeline"] == receipt["pipeline"] and other["sequence"] < receipt["sequence"]
+        if other.pipeline == receipt.pipeline and other.sequence < receipt.sequence
     ]
-    return metadata.in_order(found)
+    return sorted(earlier, key=lambda other: other.sequence)

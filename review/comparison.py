@@ -17,7 +17,7 @@ _SERVED_MODEL = "served model"
 
 
 def with_served(run: FinishedRun, album: Album) -> Comparison:
-    """The new model against the one that was served when the run began.
+    """Compares the new model with the one that was served when the run began.
 
     Raises:
       AbsentError: where none was, or where its answers are not those that were evaluated.
@@ -26,41 +26,43 @@ def with_served(run: FinishedRun, album: Album) -> Comparison:
     if baseline is None:
         why = (
             "This run began a new line of models"
-            if run.receipt["request"]["new_line"]
+            if run.receipt.request.new_line
             else "No model was served when this run began"
         )
         raise AbsentError(
-            f"{why}, so there is nothing to compare with. The next run is compared with the model "
-            "that is served then."
+            f"{why}, so there is nothing to compare with. The next run is compared with whatever "
+            "model is served then."
         )
-    _hold_to_evaluation(run, album.predictions, baseline)
+    _check_against_evaluation(run, album.predictions, baseline)
     return compare(album, baseline, _NEW_MODEL, _SERVED_MODEL)
 
 
-def _hold_to_evaluation(run: FinishedRun, found: Predictions, baseline: Answers) -> None:
-    change = float(found.right.mean() - (baseline.choice == found.labels).mean())
+def _check_against_evaluation(
+    run: FinishedRun, predictions: Predictions, baseline: Answers
+) -> None:
+    change = float(predictions.right.mean() - (baseline.choice == predictions.labels).mean())
     # Less than one image: TFMA computes in single precision.
-    tolerance = 0.5 / len(found.labels)
-    for entry in run.receipt["gates"]:
-        if entry["metric"] != CHANGE or entry["value"] is None:
+    tolerance = 0.5 / len(predictions.labels)
+    for gate in run.receipt.gates:
+        if gate.metric != CHANGE or gate.value is None:
             continue
-        if abs(entry["value"] - change) > tolerance:
+        if abs(gate.value - change) > tolerance:
             raise AbsentError(
                 "The answers of the served model are not those that were evaluated: the accuracy "
-                f"changed by {change:+.4f} here, by {entry['value']:+.4f} in the receipt. A new "
-                "run with --no-cache makes both anew."
+                f"changed by {change:+.4f} here, by {gate.value:+.4f} in the receipt. A new run "
+                "with --no-cache makes both again."
             )
 
 
 def compare(album: Album, baseline: Answers, candidate_name: str, baseline_name: str) -> Comparison:
-    """Compares what two models answer to the same images.
+    """Compares the answers of two models to the same images.
 
     Args:
-      album: its predictions have the images, and the answers of the candidate; takes the images
-        that the galleries show.
-      baseline: the other answers, to the same images in the same order.
-      candidate_name: what the first is called on the page.
-      baseline_name: what the second is called on the page.
+      album: Has the images and the answers of the candidate; takes the images that the galleries
+        show.
+      baseline: Answers of the baseline, to the same images in the same order.
+      candidate_name: Name of the candidate on the page.
+      baseline_name: Name of the baseline on the page.
     """
     found = album.predictions
     now, before = found.right, baseline.choice == found.labels
@@ -83,7 +85,7 @@ def compare(album: Album, baseline: Answers, candidate_name: str, baseline_name:
 
 
 def _counts(now: np.ndarray, before: np.ndarray) -> tuple[int, int, int, int]:
-    """Images that both get right, that the new model alone does, the other alone, and neither."""
+    """Images that both, only the new model, only the other, and neither gets right."""
     parts = now & before, now & ~before, ~now & before, ~now & ~before
     both, fixed, broken, neither = (int(part.sum()) for part in parts)
     return both, fixed, broken, neither

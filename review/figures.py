@@ -1,8 +1,8 @@
-"""Charts of a review: from parts of the summary to Altair charts, and from these to SVG.
+"""Charts of a review: makes Altair charts from parts of the summary, and SVG from the charts.
 
-A chart is complete by itself, for notebooks too. `to_svg` makes of it what a page can hold: text
-without scripts, whose colours are CSS variables, so that one drawing serves light and dark.
-Nothing is told by colour alone: dashes, shapes and labels say the same.
+A chart is complete by itself, for notebooks too. `to_svg` draws it for a page: as text without
+scripts, whose colours are CSS variables, so that one drawing serves light and dark. No information
+depends on colour alone: dashes, shapes and labels say the same.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from xml.etree import ElementTree
 import altair as alt
 import vl_convert
 from altair.typing import ChartType
+from pydantic import JsonValue
 
 from review import summary
 
-# The colours of charts and pages, by role: in light and in dark. The light ones are drawn with, and
-# no two are alike, since `to_svg` knows a role by its light colour.
+# The colours of charts and pages by role, in light and in dark. Charts are drawn in the light ones,
+# all of which differ, since `to_svg` finds the role by its light colour.
 PALETTE = {
     "paper": ("#fdfdfc", "#15181c"),
     "ink": ("#1d2329", "#e6e7e8"),
@@ -35,19 +36,19 @@ PALETTE = {
 _LIGHT = {role: light for role, (light, _) in PALETTE.items()}
 _ROLES = {light: role for role, light in _LIGHT.items()}
 
-# As wide as a chart is drawn, in pixels: it fits a phone without becoming too small to read.
+# Width of a chart in pixels: it fits a phone without becoming too small to read.
 WIDTH = 312
 _HEIGHT = 200
 # vl-convert carries the first of these with it: the text has the same width on every machine.
 _FONT = "Liberation Sans, Arial, sans-serif"
 _SVG = "http://www.w3.org/2000/svg"
-# A thin upright bar: the mark of a threshold.
+# The mark of a threshold: a thin upright bar.
 _BAR = "M-0.12,-1.1H0.12V1.1H-0.12Z"
-# What tells the series of a chart apart.
+# Colours and dashes of the series of a chart.
 _SERIES = ("accent", "second")
 _DASHES = ([1, 0], [5, 3])
 
-# What no XML may hold (XML 1.0, 2.2), though a name may.
+# Characters that names may have and XML may not (XML 1.0, 2.2).
 _NOT_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _UNSEEN = {
     "aria-hidden",
@@ -68,7 +69,7 @@ def to_svg(chart: ChartType) -> str:
     drawing is one image to a screen reader, named by the chart's title and description.
 
     Raises:
-      ValueError: the chart asks for data at an address; its data must be in it.
+      ValueError: where the chart refers to data at an address; a chart must contain its data.
     """
     specification = _without_controls(specification_of(chart))
     drawn = vl_convert.vegalite_to_svg(specification, allowed_base_urls=[])
@@ -83,10 +84,10 @@ def to_svg(chart: ChartType) -> str:
     return re.sub("|".join(_ROLES), lambda found: _variable(found[0]), text)
 
 
-def specification_of(chart: ChartType) -> dict[str, Any]:
+def specification_of(chart: ChartType) -> dict[str, JsonValue]:
     """A chart as Vega-Lite: a JSON value."""
-    # Altair checks most parts of a chart when they are made. To check the whole takes three times
-    # as long as to make it, and nothing but names and numbers differs from run to run: tests do.
+    # Altair checks most parts of a chart when they are made. Checking the whole takes three times
+    # as long as making it, and only names and numbers differ from run to run: tests check it.
     return chart.to_dict(validate=False)
 
 
@@ -174,8 +175,8 @@ def class_scores(report: summary.Report, gates: Sequence[summary.Gate]) -> Chart
     """Recall and precision of each class with their intervals, and the gate of its recall.
 
     Args:
-      report: the classification report.
-      gates: of the run; those of recalls are drawn, by class.
+      report: Classification report.
+      gates: Gates of the run; those of the classes' recalls are drawn.
     """
     rows = [
         {"class": scores.name, "lane": kind, "is": kind, **_with_interval(proportion)}
@@ -191,7 +192,7 @@ def class_scores(report: summary.Report, gates: Sequence[summary.Gate]) -> Chart
     return _finished(
         _sized(_class_scores(rows), height=26 * len(names) + 70),
         "Recall and precision by class",
-        "Recall and precision of each class with their intervals, the least recall first, and the "
+        "Recall and precision of each class with their intervals, the lowest recall first, and the "
         "gate that the recall has to reach.",
     )
 
@@ -210,7 +211,7 @@ def gate_panels(gates: Sequence[summary.Gate]) -> ChartType:
 
 
 def accuracy_history(runs: Sequence[summary.PastRun]) -> ChartType:
-    """Accuracy of those of the runs, oldest first, that came to one; intervals and verdicts."""
+    """Accuracy with its interval and the verdict of each evaluated run, oldest first."""
     measured = [run for run in runs if run.accuracy]
     rows = [
         {"run": number, "verdict": run.verdict, **_with_interval(run.accuracy)}
@@ -246,7 +247,7 @@ def robustness_curves(robustness: summary.Robustness) -> ChartType:
 
 
 def began(run: summary.PastRun) -> datetime.datetime:
-    """When a run began, as its clock said."""
+    """Time of the start of a run."""
     return datetime.datetime.fromisoformat(run.began)
 
 
@@ -254,7 +255,7 @@ def began(run: summary.PastRun) -> datetime.datetime:
 
 
 def _chart(rows: Rows) -> alt.Chart:
-    # Inline, not a data frame: what is drawn is what stands in the specification.
+    # Inline, not a data frame: the specification then has exactly what is drawn.
     return alt.Chart(alt.InlineData(values=rows))
 
 
@@ -264,7 +265,8 @@ def _layers(*charts: alt.Chart | alt.LayerChart) -> alt.LayerChart:
 
 def _line(chart: alt.Chart) -> alt.Chart:
     color = _LIGHT["accent"]
-    return chart.mark_line(color=color, point={"color": color, "size": 34})
+    line: alt.Chart = chart.mark_line(color=color, point={"color": color, "size": 34})
+    return line
 
 
 def _with_interval(proportion: summary.Proportion) -> dict[str, float]:
@@ -332,21 +334,17 @@ def _reliability(rows: Rows) -> alt.LayerChart:
 
 def _confidence_histogram(rows: Rows) -> alt.Chart:
     x = alt.X("low:Q", title="confidence of the first choice").scale(domain=[0, 1], padding=0)
-    return (
-        _chart(rows)
-        .mark_bar(color=_LIGHT["quiet"], orient="vertical")
-        .encode(
-            x=x.axis(tickCount=5),
-            x2="high:Q",
-            y=alt.Y("images:Q", title=None).axis(_aligned(3)),
-            y2=alt.datum(0),
-        )
-        .properties(width=WIDTH - 60, height=60, title=_subtitle("images"))
-    )
+    bars: alt.Chart = _chart(rows).mark_bar(color=_LIGHT["quiet"], orient="vertical")
+    return bars.encode(
+        x=x.axis(tickCount=5),
+        x2="high:Q",
+        y=alt.Y("images:Q", title=None).axis(_aligned(3)),
+        y2=alt.datum(0),
+    ).properties(width=WIDTH - 60, height=60, title=_subtitle("images"))
 
 
 def _aligned(ticks: int) -> alt.Axis:
-    # Room enough for the labels of both panels, so that one stands exactly above the other.
+    # Room for the labels of both panels, so that one is exactly above the other.
     return alt.Axis(tickCount=ticks, minExtent=40)
 
 
@@ -436,7 +434,7 @@ def _robustness(rows: Rows, clean: float) -> alt.FacetChart:
         base.mark_rule(color=_LIGHT["accent"], strokeWidth=1.5).encode(y="low:Q", y2="high:Q"),
         _line(base).encode(y=alt.Y("value:Q", title=None).scale(zero=False).axis(tickCount=4)),
     ).properties(width=108, height=84)
-    # By number: names in an order of their own would be put into an expression, and could break it.
+    # By number: Vega would put an order by name into an expression, which a name could break.
     order = alt.EncodingSortField(field="panel", op="min")
     header = alt.Header(title=None, labelAnchor="start", labelFontSize=11, labelPadding=4)
     return panel.facet(
@@ -457,7 +455,7 @@ def _sized(chart: alt.LayerChart, height: int = _HEIGHT) -> alt.LayerChart:
 
 
 def _finished(chart: ChartType, title: str, description: str) -> ChartType:
-    # In one step: each of them copies the whole chart, its data included.
+    # In one step: each step copies the whole chart with its data.
     return chart.properties(
         title=title, description=description, background=_LIGHT["paper"], config=_form()
     )
@@ -491,7 +489,7 @@ def _form() -> alt.Config:
 
 
 def _without_controls(value: Any) -> Any:
-    """Takes characters that no XML may hold out of all texts: vl-convert dies of them."""
+    """Removes characters from all texts that XML may not have: vl-convert crashes on them."""
     if isinstance(value, dict):
         return {key: _without_controls(part) for key, part in value.items()}
     if isinstance(value, list):
@@ -504,7 +502,7 @@ def _variable(color: str) -> str:
 
 
 def _name(root: ElementTree.Element, title: str, description: str) -> None:
-    # One image to a screen reader, as wide as its container lets it be, but no wider than drawn.
+    # One image to a screen reader, as wide as its container allows, but no wider than drawn.
     root.set("role", "img")
     root.set("style", f"width:100%;max-width:{root.attrib['width']}px;height:auto")
     for position, (tag, text) in enumerate((("title", title), ("desc", description))):
@@ -514,7 +512,7 @@ def _name(root: ElementTree.Element, title: str, description: str) -> None:
 
 
 def _drop_what_is_not_seen(root: ElementTree.Element) -> None:
-    """Takes out empty shapes, and what Vega says about each mark to screen readers and scripts."""
+    """Removes empty shapes, and Vega's texts about each mark for screen readers and scripts."""
     for parent in list(root.iter()):
         for child in list(parent):
             if child.get("class") in ("background", "foreground") and not child.get("fill"):

@@ -1,22 +1,20 @@
-"""The gates: how the model stands to each threshold, and what of it may be noise."""
+"""The gates: how the model compares with each threshold, and which results may be noise."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
-from components.quality_gates import ACCURACY, CHANGE, CORRUPTION, RECALL
+from components.quality_gates import ACCURACY, CHANGE, CORRUPTION, RECALL, JudgedGate
 from pipeline.nodes import BLESSING
+from pipeline.records import receipt
 from review import classification, statistics
 from review.artifacts import AbsentError, FinishedRun
 from review.summary import Comparison, Estimate, Gate, Interval, Proportion
 
-# Up to so many images, the fourth decimal says nothing.
+# Up to this many images, the fourth decimal says nothing.
 _FEW_IMAGES = 1000
-
-
-# What is said of a gate for which nothing was measured, up to the threshold.
-_NOT_JUDGED = {
+# Beginnings of the sentences about gates without a value, up to the threshold.
+_NOT_MEASURED = {
     ACCURACY: "Accuracy was not measured: the test split has no images",
     RECALL: "Recall of {} was not measured: the test split has no image of it",
     CHANGE: "The new model was not compared with the served one",
@@ -29,10 +27,10 @@ class _Measured:
     """What was measured for a gate.
 
     Attributes:
-      words: how a sentence about it begins, up to the value.
-      interval: of the value; None where there is none for it.
-      images: of how many images it is.
-      signed: whether the value is a difference.
+      words: Beginning of the sentence about it, up to the value.
+      interval: Interval of the value; None where it has none.
+      images: Number of images.
+      signed: Whether the value is a difference.
     """
 
     words: str
@@ -42,87 +40,103 @@ class _Measured:
 
 
 def gates(run: FinishedRun, comparison: Comparison | None) -> list[Gate]:
-    """How the model stands to each threshold.
+    """How the model compares with each threshold.
 
     Args:
-      run: its receipt has the gates.
-      comparison: with the served model, which has the interval of the change.
+      run: Run whose receipt has the gates.
+      comparison: Comparison with the served model, which has the interval of the change.
 
     Raises:
       AbsentError: where no gate was judged.
     """
-    if not run.receipt["gates"]:
+    if not run.receipt.gates:
         raise AbsentError(run.why_not_in_receipt(BLESSING))
     change = comparison.change if comparison else None
-    return [_gate(entry, _measured(run.receipt, entry, change)) for entry in run.receipt["gates"]]
+    return [_told(gate, _measured(run, gate, change)) for gate in run.receipt.gates]
 
 
-def _measured(receipt: dict[str, Any], entry: dict[str, Any], change: Estimate | None) -> _Measured:
-    metric, part, images = entry["metric"], entry["slice"], receipt["test_count"]
-    if entry["value"] is None:
-        return _Measured(_NOT_JUDGED[metric].format(part), None, 0)
-    if metric == ACCURACY:
-        found = statistics.proportion(round(entry["value"] * images), images)
-        return _share("Accuracy is", found)
-    if metric == RECALL:
-        number = list(receipt["per_class"]).index(part)
-        return _share(f"Recall of {part} is", classification.recall(receipt, number))
-    if metric == CORRUPTION:
-        found = measured_accuracy(_score(receipt, part))
-        return _share(f"Accuracy under {part}, is", found)
+def _measured(run: FinishedRun, gate: JudgedGate, change: Estimate | None) -> _Measured:
+    part = gate.slice
+    if gate.value is None:
+        return _Measured(_NOT_MEASURED[gate.metric].format(part), None, 0)
+    evaluation = run.evaluation
+    if gate.metric == ACCURACY:
+        hits = round(gate.value * evaluation.count)
+        return _share("Accuracy is", statistics.proportion(hits, evaluation.count))
+    if gate.metric == RECALL:
+        number = list(evaluation.per_class).index(part)
+        return _share(f"Recall of {part} is", classification.recall(evaluation, number))
+    if gate.metric == CORRUPTION:
+        return _share(f"Accuracy under {part}, is", measured_accuracy(_scores(run.receipt, part)))
     words = "Against the served model, the accuracy changed by"
-    return _Measured(words, change.interval if change else None, images, signed=True)
+    return _Measured(words, change.interval if change else None, evaluation.count, signed=True)
 
 
 def _share(words: str, share: Proportion) -> _Measured:
     return _Measured(words, share.interval if share.total else None, share.total)
 
 
-def _score(receipt: dict[str, Any], part: str) -> dict[str, Any]:
-    scores = receipt["robustness"]["scores"]
-    return next(s for s in scores if f"{s['corruption']}, strength {s['strength']}" == part)
+def _scores(run: receipt.Receipt, part: str) -> receipt.CorruptionScores:
+    measured = run.robustness or ()
+    return next(s for s in measured if f"{s.corruption}, strength {s.strength}" == part)
 
 
-def measured_accuracy(score: dict[str, Any]) -> Proportion:
-    """The accuracy in an entry of the receipt's robustness, with its interval."""
-    return statistics.proportion(round(score["accuracy"] * score["count"]), score["count"])
+def measured_accuracy(scores: receipt.CorruptionScores) -> Proportion:
+    """Accuracy under a corruption, with its interval."""
+    return statistics.proportion(round(scores.accuracy * scores.count), scores.count)
 
 
-def _gate(entry: dict[str, Any], measured: _Measured) -> Gate:
-    if entry["value"] is None:
-        sentence = f"{measured.words}; expected at least {entry['threshold']:.3f}."
-        return Gate(**entry, interval=None, margin=None, noise=None, sentence=sentence)
-    interval, threshold = measured.interval, entry["threshold"]
-    # Where the interval begins at the threshold, as with one of 0, no model falls below it.
-    noise = interval.low < threshold <= interval.high if interval else None
-    margin = entry["value"] - threshold
-    sentence = _sentence(entry, measured, margin, noise)
-    return Gate(**entry, interval=interval, margin=margin, noise=noise, sentence=sentence)
-
-
-def _sentence(entry: dict[str, Any], measured: _Measured, margin: float, noise: bool | None) -> str:
-    decimals = 4 if measured.images > _FEW_IMAGES else 3
-    form = f"{'+' if measured.signed else ''}.{decimals}f"
-    threshold = f"the threshold {entry['threshold']:{form}}"
-    distance = f"{abs(margin):.{decimals}f}"
-    if not float(distance):
-        standing = f"at {threshold}" if entry["passed"] else f"just short of {threshold}"
+def _told(gate: JudgedGate, measured: _Measured) -> Gate:
+    interval, margin, noise = measured.interval, None, None
+    if gate.value is None:
+        sentence = f"{measured.words}; expected at least {gate.threshold:.3f}."
     else:
-        standing = f"{'above' if margin > 0 else 'below'} {threshold} by {distance}"
-    value = f"{entry['value']:{form}}{_range(measured.interval, form)}"
-    return f"{measured.words} {value}, {standing}{_noise(measured.images, noise, entry['passed'])}."
-
-
-def _range(interval: Interval | None, form: str) -> str:
-    return f" ({interval.low:{form}} to {interval.high:{form}})" if interval else ""
-
-
-def _noise(images: int, noise: bool | None, passed: bool) -> str:
-    if noise:
-        return f"; that is within the noise of {images:,} images"
-    # A model that clearly passed needs no further word.
-    return (
-        f"; that is more than the noise of {images:,} images"
-        if noise is False and not passed
-        else ""
+        margin = gate.value - gate.threshold
+        # Where the interval begins at the threshold, as with one of 0, no model falls below it.
+        noise = interval.low < gate.threshold <= interval.high if interval else None
+        value = f"{measured.words} {_value(gate.value, measured)}"
+        sentence = f"{value}, {_standing(gate, measured, margin)}{_noise(gate, measured, noise)}."
+    return Gate(
+        metric=gate.metric,
+        slice=gate.slice,
+        value=gate.value,
+        interval=interval,
+        threshold=gate.threshold,
+        margin=margin,
+        passed=gate.passed,
+        noise=noise,
+        sentence=sentence,
     )
+
+
+def _value(value: float, measured: _Measured) -> str:
+    form = _form(measured)
+    interval = measured.interval
+    return f"{value:{form}}" + (
+        f" ({interval.low:{form}} to {interval.high:{form}})" if interval else ""
+    )
+
+
+def _standing(gate: JudgedGate, measured: _Measured, margin: float) -> str:
+    threshold = f"the threshold {gate.threshold:{_form(measured)}}"
+    distance = f"{abs(margin):.{_decimals(measured)}f}"
+    if not float(distance):
+        return f"at {threshold}" if gate.passed else f"just short of {threshold}"
+    return f"{'above' if margin > 0 else 'below'} {threshold} by {distance}"
+
+
+def _decimals(measured: _Measured) -> int:
+    return 4 if measured.images > _FEW_IMAGES else 3
+
+
+def _form(measured: _Measured) -> str:
+    return f"{'+' if measured.signed else ''}.{_decimals(measured)}f"
+
+
+def _noise(gate: JudgedGate, measured: _Measured, noise: bool | None) -> str:
+    if noise:
+        return f"; that is within the noise of {measured.images:,} images"
+    # A model that clearly passed needs no further word.
+    if noise is False and not gate.passed:
+        return f"; that is more than the noise of {measured.images:,} images"
+    return ""

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
+import pydantic
 
 from components import features
 from pipeline.nodes import TRAINER
-from pipeline.records import metadata
+from pipeline.records.outcomes import NodeStatus
+from pipeline.records.receipt import WarmStart
 from review.album import Album, image_sheet
-from review.artifacts import MODEL_RUN, FinishedRun, Gaps, read_arrays, read_json
+from review.artifacts import MODEL_RUN, FinishedRun, Gaps, read, read_arrays
 from review.summary import Epoch, FeatureMaps, Gallery, Inside, Sheet, Training
 
 _SAMPLES = 40
 _MAP_COLUMNS = 16
 _SEED = 1
 _INNER = "augmentation."
-# How strongly each augmentation changes an image, in words with a place for its setting.
+# How much each augmentation changes an image, with a place for its setting.
 _AUGMENTATIONS = {
     "rotation": "up to {:g} degrees, either way",
     "shift": "up to {:.1%} of height and width, either way",
@@ -28,87 +30,110 @@ _AUGMENTATIONS = {
 }
 
 
+class _Entry(pydantic.BaseModel):
+    """An epoch in the history that Trainer writes."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+    val_loss: float
+    val_accuracy: float
+    learning_rate: float
+
+
+class _Settings(pydantic.BaseModel):
+    """The settings of a training that the page shows."""
+
+    epochs: int
+    augmentation: dict[str, bool | float]
+
+
+_HISTORY = pydantic.TypeAdapter(list[_Entry])
+
+
 def training(run: FinishedRun, gaps: Gaps) -> Training:
     """How the model was trained.
 
     Args:
-      run: what it left behind.
-      gaps: keeps why there are no augmented examples.
+      run: Run that has ended.
+      gaps: Keeps why there are no augmented examples.
 
     Raises:
-      AbsentError: where the run came to no training, or its history is gone.
+      AbsentError: where the run did not get to training, or its history is gone.
     """
-    history = read_json(run.path(MODEL_RUN, features.HISTORY_FILE))
-    epochs = [_epoch(entry) for entry in history]
-    tuned = run.receipt["hyperparameters"]
+    epochs = list(map(_epoch, read(run.path(MODEL_RUN, features.HISTORY_FILE), _history)))
+    settings = _Settings.model_validate(run.receipt.config["training"])
+    tuned = run.receipt.hyperparameters
     return Training(
         epochs=epochs,
         chosen_epoch=min(epochs, key=lambda epoch: epoch.validation_loss).epoch,
-        planned_epochs=run.receipt["config"]["training"]["epochs"],
+        planned_epochs=settings.epochs,
         seconds=_seconds(run),
         augmented=gaps.fill("training.augmented", lambda: _augmented(run)),
-        augmentation=_augmentation(run.receipt),
+        augmentation=_augmentation(settings, tuned or {}),
         hyperparameters=None if tuned is None else {k: str(v) for k, v in tuned.items()},
-        warm_start_from=_warm_start(run.receipt["warm_start_from"]),
+        warm_start_from=_warm_start(run.receipt.warm_start_from),
     )
 
 
-def _epoch(entry: dict[str, Any]) -> Epoch:
+def _history(content: bytes) -> list[_Entry]:
+    return _HISTORY.validate_json(content)
+
+
+def _epoch(entry: _Entry) -> Epoch:
     return Epoch(
-        epoch=entry["epoch"],
-        loss=entry["loss"],
-        accuracy=entry["accuracy"],
-        validation_loss=entry["val_loss"],
-        validation_accuracy=entry["val_accuracy"],
-        learning_rate=entry["learning_rate"],
+        epoch=entry.epoch,
+        loss=entry.loss,
+        accuracy=entry.accuracy,
+        validation_loss=entry.val_loss,
+        validation_accuracy=entry.val_accuracy,
+        learning_rate=entry.learning_rate,
     )
 
 
 def _seconds(run: FinishedRun) -> float | None:
     node = run.nodes[TRAINER]
-    return None if node.status == metadata.CACHED else node.seconds
+    return None if node.status == NodeStatus.CACHED else node.seconds
 
 
 def _augmented(run: FinishedRun) -> Sheet:
-    """A row per image: the original, then what augmentation made of it."""
+    """A row per image: the original, then its augmented variants."""
     arrays = read_arrays(run.path(MODEL_RUN, features.AUGMENTED_FILE))
     rows = np.concatenate([arrays["originals"][:, np.newaxis], arrays["augmented"]], axis=1)
     return image_sheet(rows.reshape(-1, *rows.shape[2:]), rows.shape[1])
 
 
-def _augmentation(receipt: dict[str, Any]) -> dict[str, str]:
-    tuned = receipt.get("hyperparameters") or {}
+def _augmentation(settings: _Settings, tuned: Mapping[str, float]) -> dict[str, str]:
     chosen = {k.removeprefix(_INNER): v for k, v in tuned.items() if k.startswith(_INNER)}
-    settings = {**receipt["config"]["training"]["augmentation"], **chosen}
     return {
         name: _AUGMENTATIONS.get(name, "{}").format(value)
-        for name, value in settings.items()
+        for name, value in {**settings.augmentation, **chosen}.items()
         if value
     }
 
 
-def _warm_start(model: dict[str, Any] | None) -> str | None:
+def _warm_start(model: WarmStart | None) -> str | None:
     if model is None:
         return None
-    version = model["version"]
-    served = "a model no longer served" if version is None else f"served version {version}"
-    return f"{served}, digest {model['digest']}"
+    known = model.version is not None
+    served = f"served version {model.version}" if known else "a model no longer served"
+    return f"{served}, digest {model.digest}"
 
 
 def inside(run: FinishedRun, album: Album, gaps: Gaps) -> Inside:
-    """A look inside: a blind sample of the test images, and what the network sees.
+    """A random sample of the test images, and feature maps of the network.
 
     Args:
-      run: what it left behind.
-      album: takes the samples.
-      gaps: keeps why there are no feature maps.
+      run: Run that has ended.
+      album: Takes the samples.
+      gaps: Keeps why there are no feature maps.
     """
     maps = gaps.fill("inside.feature_maps", lambda: _feature_maps(run, album))
     return Inside(samples=_samples(album), feature_maps=maps or [])
 
 
 def _samples(album: Album) -> Gallery:
-    """Drawn blindly, as many of each class as the number allows, class by class."""
+    """Random images, as many of each class as the number allows, class by class."""
     labels = album.predictions.labels
     drawn = np.random.default_rng(_SEED).permutation(len(labels))
     turn = np.empty(len(labels), int)

@@ -1,8 +1,8 @@
-"""The evaluation page of a run: from the summary to one HTML file that needs nothing else.
+"""The evaluation page of a run: renders the summary as one HTML file that needs nothing else.
 
-Rendering is pure: equal summaries give equal bytes. Nothing is computed here. Numbers are given a
-form, and each carries its exact value and its place in `review.json`, so that the page can be held
-against it. Names, paths and messages are text wherever they stand: templates escape everything.
+Rendering is pure: equal summaries give equal bytes. Nothing is computed here. Numbers are
+formatted, and each carries its exact value and its place in `review.json`, so that the page can be
+checked against it. Names, paths and messages are always text: templates escape everything.
 """
 
 from __future__ import annotations
@@ -16,19 +16,21 @@ import json
 import pathlib
 import urllib.parse
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypedDict
 
 import jinja2
 from altair.typing import ChartType
 from markupsafe import Markup
+from pydantic import JsonValue
 
+from pipeline.records.outcomes import Status, Verdict
 from review import figures, summary
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
-# How large images are shown, in CSS pixels: about so large, in whole multiples of their own size.
+# Approximate sizes of images in CSS pixels; each is shown in a whole multiple of its own size.
 _IMAGE_SIZE = 84
 _STRIP_SIZE = 42
-# A cell of the confusion matrix is a shade darker from each of these shares of its row on.
+# Shares of its row from which a cell of the confusion matrix is a shade darker.
 _SHADES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
@@ -36,11 +38,11 @@ _HOUR = 60 * _MINUTE
 
 @dataclasses.dataclass(frozen=True)
 class Number:
-    """A number of the summary, and where it stands there.
+    """A number of the summary, with its place there.
 
     Attributes:
-      value: the number.
-      path: keys and positions, such as `report.classes.3.recall.value`; a dot within a key has a
+      value: The number.
+      path: Keys and positions, such as `report.classes.3.recall.value`; a dot within a key has a
         backslash before it.
     """
 
@@ -48,15 +50,19 @@ class Number:
     path: str
 
 
+# A JSON value whose numbers know their places.
+Located: TypeAlias = "Number | str | bool | list[Located] | dict[str, Located] | None"
+
+
 @dataclasses.dataclass(frozen=True)
 class Section:
     """A section of the page.
 
     Attributes:
-      name: its anchor, and the name of its template.
-      heading: what stands above it.
-      sentence: what it tells the reader.
-      part: the field of the summary that it shows; None where it shows more than one.
+      name: Name of its anchor and its template.
+      heading: Heading.
+      sentence: Sentence below the heading, which says what the section is for.
+      part: Field of the summary that it shows; None where it shows more than one.
     """
 
     name: str
@@ -67,7 +73,7 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a run ended: a symbol, a word, and the role of its colour in `figures.PALETTE`."""
+    """Outcome of a run: a symbol, a word, and the role of its colour in `figures.PALETTE`."""
 
     symbol: str
     word: str
@@ -79,9 +85,9 @@ class Tiles:
     """A sheet of images as CSS shows it.
 
     Attributes:
-      rule: the CSS rule of its images.
-      columns: images in a row of the sheet.
-      count: images in the sheet.
+      rule: CSS rule of its images.
+      columns: Number of images in a row of the sheet.
+      count: Number of images in the sheet.
     """
 
     rule: Markup
@@ -89,11 +95,37 @@ class Tiles:
     count: int
 
 
+class _Image(TypedDict):
+    """An image behind the confusion matrix, as the script reads it."""
+
+    id: str
+    label: str
+    choice: str
+    probability: float
+    text: str
+    about: str
+
+
+class _MatrixCell(TypedDict):
+    """A cell of the confusion matrix, as the script reads it."""
+
+    count: int
+    images: list[int]
+
+
+class _Matrix(TypedDict):
+    """The images behind the confusion matrix, as the script reads them."""
+
+    columns: int
+    cells: list[list[_MatrixCell]]
+    images: list[_Image]
+
+
 SECTIONS = (
     Section(
         "verdict",
         "Verdict",
-        "What was decided about this model, so that you know whether to read further.",
+        "What the run decided about this model, so that you know whether to read further.",
         None,
     ),
     Section(
@@ -105,20 +137,20 @@ SECTIONS = (
     Section(
         "comparison",
         "Against the served model",
-        "How the model does beside the one it would replace, on the same images, to decide whether "
-        "to promote it.",
+        "How the model does on the same images as the one it would replace, to decide whether to "
+        "promote it.",
         "comparison",
     ),
     Section(
         "classes",
         "Per class",
-        "How well each class is recognised, to find where the model is weak.",
+        "How well the model recognises each class, to find where it is weak.",
         "report",
     ),
     Section(
         "confusion",
         "Confusion matrix",
-        "Which classes are taken for which, to see whether the model or the data is at fault.",
+        "Which classes the model confuses, to see whether the model or the data is wrong.",
         "confusion",
     ),
     Section(
@@ -130,27 +162,27 @@ SECTIONS = (
     Section(
         "robustness",
         "Robustness",
-        "How much accuracy is lost on worse images, to judge what to expect outside of the test "
-        "split.",
+        "How much accuracy the model loses on worse images, to judge what to expect outside of the "
+        "test split.",
         "robustness",
     ),
     Section(
         "data",
         "Data",
-        "What was learned from and tested on, to decide whether this run can be compared with the "
-        "one before.",
+        "What the model learned from and was tested on, to decide whether this run can be compared "
+        "with the one before.",
         "data",
     ),
     Section(
         "suspects",
         "Suspects",
-        "Images and labels that may be wrong, to be checked before the model is blamed.",
+        "Images and labels that may be wrong, to check before you blame the model.",
         "suspects",
     ),
     Section(
         "training",
         "Training",
-        "How training went, to decide whether another one would help.",
+        "How training went, to decide whether training again would help.",
         "training",
     ),
     Section(
@@ -162,7 +194,7 @@ SECTIONS = (
     Section(
         "history",
         "History",
-        "How the runs of this pipeline compare, to see where it is heading.",
+        "How the runs of this pipeline compare, to see whether they get better.",
         None,
     ),
     Section(
@@ -173,34 +205,31 @@ SECTIONS = (
     ),
 )
 
-_OUTCOMES = {
-    "pushed": Outcome("✓", "Pushed", "good"),
-    "refused": Outcome("✗", "Refused", "bad"),
-    "stopped": Outcome("■", "Stopped", "bad"),
-    "failed": Outcome("!", "Failed", "bad"),
-    "interrupted": Outcome("‖", "Interrupted", "second"),
+_OUTCOMES: dict[str, Outcome] = {
+    Verdict.PUSHED: Outcome("✓", "Pushed", "good"),
+    Verdict.REFUSED: Outcome("✗", "Refused", "bad"),
+    Verdict.STOPPED: Outcome("■", "Stopped", "bad"),
+    Status.FAILED: Outcome("!", "Failed", "bad"),
+    Status.INTERRUPTED: Outcome("‖", "Interrupted", "second"),
 }
-_NO_VERDICT = "none"
 
 
 def render(review: summary.Summary, charts: Mapping[str, ChartType]) -> str:
-    """The page of a run, as HTML.
+    """Renders the page of a run as HTML.
 
     Args:
-      review: what the page shows.
-      charts: of the sections that are there, by name, as `charts_of` makes them.
+      review: Summary of the run.
+      charts: Charts of its sections by name, as `charts_of` makes them.
 
     Raises:
-      ValueError: an image sheet is not base64.
+      ValueError: where an image sheet is not base64.
     """
-    located = locate(review.model_dump(mode="json"))
     return fill(
         "review.html",
-        **located,
+        **_located(review),
         sections=SECTIONS,
         empty=[part for part in SECTIONS if part.part and getattr(review, part.part) is None],
         counted=_counted(review),
-        runs=located["history"][::-1],
         charts={name: draw(chart) for name, chart in charts.items()},
         sheets=_sheets(review),
         matrix=_matrix(review),
@@ -208,18 +237,18 @@ def render(review: summary.Summary, charts: Mapping[str, ChartType]) -> str:
 
 
 def render_comparison(comparison: summary.RunComparison) -> str:
-    """The page that sets two runs side by side, as HTML.
+    """Renders the page that shows two runs side by side as HTML.
 
     Raises:
-      ValueError: an image sheet is not base64.
+      ValueError: where an image sheet is not base64.
     """
     sheet = comparison.sheet
     sheets = {"images": _tiles("images", sheet, _IMAGE_SIZE)} if sheet else {}
-    return fill("runs.html", **locate(comparison.model_dump(mode="json")), sheets=sheets)
+    return fill("runs.html", **_located(comparison), sheets=sheets)
 
 
-def fill(template: str, **context: Any) -> str:
-    """Fills one of the templates, with the style and the script that every page holds."""
+def fill(template: str, **context: object) -> str:
+    """Fills one of the templates, with the style and the script that every page has."""
     script = _source("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
@@ -236,8 +265,17 @@ def fill(template: str, **context: Any) -> str:
     )
 
 
-def locate(value: Any, path: str = "") -> Any:
-    """Gives each number of a JSON value its place in it: every int and float becomes a `Number`."""
+def _located(part: summary.Part) -> dict[str, Located]:
+    return {key: locate(value, key) for key, value in part.model_dump(mode="json").items()}
+
+
+def locate(value: JsonValue, path: str) -> Located:
+    """Makes a `Number` of every number of a JSON value, which knows its place.
+
+    Args:
+      value: JSON value.
+      path: Place of the value itself.
+    """
     if isinstance(value, dict):
         return {key: locate(part, _join(path, key)) for key, part in value.items()}
     if isinstance(value, list):
@@ -248,20 +286,20 @@ def locate(value: Any, path: str = "") -> Any:
 
 
 def draw(chart: ChartType) -> Markup:
-    """A chart as a page holds it."""
+    """Draws a chart for a page."""
     return Markup(figures.to_svg(chart))
 
 
 def _join(path: str, key: str) -> str:
     escaped = key.replace("\\", "\\\\").replace(".", "\\.")
-    return f"{path}.{escaped}" if path else escaped
+    return f"{path}.{escaped}"
 
 
 # --- What templates take ------------------------------------------------------------------------
 
 
 def charts_of(review: summary.Summary) -> dict[str, ChartType]:
-    """The charts of the sections of a summary that are there, by name."""
+    """Makes the charts of a summary's sections, by name."""
     drawn: dict[str, ChartType] = {}
     if review.gates:
         drawn["gates"] = figures.gate_panels(review.gates)
@@ -282,7 +320,7 @@ def charts_of(review: summary.Summary) -> dict[str, ChartType]:
 
 
 def _counted(review: summary.Summary) -> list[str]:
-    """The names of all classes that a split has images of, now or in the run before."""
+    """Names of the classes of which a split has images, in this run or in the run before."""
     splits = review.data.splits if review.data else []
     return list(
         dict.fromkeys(name for split in splits for name in [*split.classes, *(split.before or {})])
@@ -290,7 +328,7 @@ def _counted(review: summary.Summary) -> list[str]:
 
 
 def _sheets(review: summary.Summary) -> dict[str, Tiles]:
-    """The image sheets of the summary, by the name that templates know them by."""
+    """The image sheets of the summary, by their names in the templates."""
     found = {
         "images": (review.sheet, _IMAGE_SIZE),
         "corrupted": (review.robustness and review.robustness.examples, _IMAGE_SIZE),
@@ -315,8 +353,7 @@ def _tiles(name: str, sheet: summary.Sheet, size: int) -> Tiles:
     return Tiles(Markup(rule), sheet.columns, sheet.count)
 
 
-def _matrix(review: summary.Summary) -> dict[str, Any] | None:
-    """What the script needs to show the images behind a cell of the confusion matrix."""
+def _matrix(review: summary.Summary) -> _Matrix | None:
     if not (review.confusion and review.sheet):
         return None
     return {
@@ -329,7 +366,7 @@ def _matrix(review: summary.Summary) -> dict[str, Any] | None:
     }
 
 
-def _image_data(record: summary.ImageRecord) -> dict[str, Any]:
+def _image_data(record: summary.ImageRecord) -> _Image:
     first = record.choices[0]
     return {
         "id": record.example_id,
@@ -362,7 +399,7 @@ def _decimal(number: Number, digits: int) -> Markup:
 
 def _signed(number: Number, digits: int) -> Markup:
     text = f"{number.value:+.{digits}f}"
-    # What rounds to nothing has no direction.
+    # Zero has no sign.
     return _marked(number, text if float(text) else text[1:])
 
 
@@ -383,7 +420,7 @@ def _general(number: Number) -> Markup:
 
 
 def _whole(number: Number) -> Markup:
-    """A number that names something, such as a version or a seed: without separators."""
+    """A number that is a name, such as a version or a seed: without separators."""
     return _marked(number, str(number.value))
 
 
@@ -392,7 +429,7 @@ def _probability(number: Number) -> Markup:
 
 
 def _probability_text(value: float) -> str:
-    # Only what is certain is written as 1.00, only what is impossible as 0.00.
+    # 1.00 means certain, 0.00 impossible.
     if 0.995 <= value < 1:
         return "> 0.99"
     if 0 < value < 0.005:
@@ -440,7 +477,7 @@ def _shade(share: Number) -> int:
 
 
 def _outcome(run: dict[str, Any]) -> Outcome:
-    word = run["status"] if run["verdict"] == _NO_VERDICT else run["verdict"]
+    word = run["status"] if run["verdict"] == Verdict.NONE else run["verdict"]
     return _OUTCOMES.get(word, Outcome("\N{EN DASH}", word.capitalize(), "quiet"))
 
 

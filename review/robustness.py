@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from components import features
 from pipeline.nodes import ROBUSTNESS_EVALUATOR
-from review import statistics
+from pipeline.records import receipt
+from review import classification, statistics
 from review.album import image_sheet
 from review.artifacts import CORRUPTED_EXAMPLES, AbsentError, FinishedRun, Gaps, read_arrays
 from review.gate_table import measured_accuracy
@@ -16,46 +15,44 @@ _COLUMNS = 11
 
 
 def robustness(run: FinishedRun, gaps: Gaps) -> Robustness:
-    """What the receipt says of corrupted images, with examples of them.
+    """Accuracy under corruptions as the receipt has it, with examples.
 
     Args:
-      run: what it left behind.
-      gaps: keeps why there are no examples.
+      run: Run that has ended.
+      gaps: Keeps why there are no examples.
 
     Raises:
       AbsentError: where it was not measured.
     """
-    measured = run.receipt["robustness"]
-    if measured is None:
+    measured, clean = run.receipt.robustness, classification.accuracy(run.receipt)
+    if measured is None or clean is None:
         raise AbsentError(_why_not_measured(run))
     sheet, about = gaps.fill("robustness.examples", lambda: _examples(run)) or (None, [])
     return Robustness(
-        clean=measured_accuracy(measured["clean"]),
-        scores=[_scores(score) for score in measured["scores"]],
+        clean=clean,
+        scores=[_scores(scores) for scores in measured],
         examples=sheet,
         examples_about=about,
     )
 
 
 def _why_not_measured(run: FinishedRun) -> str:
-    if run.receipt["config"]["robustness"]["enabled"]:
+    if run.receipt.asks_for("robustness"):
         return run.why_not_in_receipt(ROBUSTNESS_EVALUATOR)
     return (
         "Robustness was not measured in this run; `run --set robustness.enabled=true` measures it."
     )
 
 
-def _scores(score: dict[str, Any]) -> CorruptionScores:
+def _scores(measured: receipt.CorruptionScores) -> CorruptionScores:
     return CorruptionScores(
-        corruption=score["corruption"],
-        strength=score["strength"],
-        amount=score["amount"],
-        accuracy=measured_accuracy(score),
+        corruption=measured.corruption,
+        strength=measured.strength,
+        amount=measured.amount,
+        accuracy=measured_accuracy(measured),
         classes={
-            name: statistics.proportion(
-                round(scores["recall"] * scores["support"]), scores["support"]
-            )
-            for name, scores in score["per_class"].items()
+            name: statistics.proportion(round(each.recall * each.support), each.support)
+            for name, each in measured.per_class.items()
         },
     )
 

@@ -1,6 +1,6 @@
 """The numbers of the review: intervals, tests and distances.
 
-What is drawn at random is drawn with a seed, so that the same run always has the same review.
+Random draws are seeded, so that the same run always has the same review.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _BINS = 15
 _RESAMPLES = 1_000
 _COVERAGE_POINTS = 50
 _SEED = 1
-# Of an interval around 1, until float64 can tell no more.
+# Number of bisections after which float64 shows no further change.
 _HALVINGS = 60
 
 
@@ -41,8 +41,8 @@ def proportion(hits: int, total: int) -> Proportion:
 def f1_score(true_positives: int, false_positives: int, false_negatives: int) -> Estimate:
     """F1 of a class.
 
-    With the Jaccard index J = TP / (TP + FP + FN), which is a share of images, F1 is 2 J / (1 + J),
-    a rising function of it: that of the ends of the interval of J are the ends of that of F1.
+    F1 = 2 J / (1 + J) rises with the Jaccard index J = TP / (TP + FP + FN), which is a share of
+    images. So the ends of the interval of J give the ends of the interval of F1.
     """
     index = proportion(true_positives, true_positives + false_positives + false_negatives)
     low, high = (_f1_of_jaccard(end) for end in (index.interval.low, index.interval.high))
@@ -54,11 +54,11 @@ def _f1_of_jaccard(index: float) -> float:
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """The p-value of McNemar's exact test, two-sided (McNemar 1947).
+    """P-value of McNemar's exact test, two-sided (McNemar 1947).
 
     Args:
-      only_first: images that the first model alone gets right.
-      only_second: images that the second model alone gets right.
+      only_first: Number of images that only the first model gets right.
+      only_second: Number of images that only the second model gets right.
     """
     if only_first + only_second == 0:
         return 1.0
@@ -70,17 +70,17 @@ def accuracy_change(
 ) -> Estimate:
     """Candidate's minus baseline's accuracy, with its interval for paired answers.
 
-    The interval is that of Newcombe (1998, Improved confidence intervals for the difference between
-    binomial proportions based on paired data, Statistics in Medicine 17:2635-2650, method 10): the
-    Wilson intervals of both accuracies, put together by how far the models err on the same images.
-    It has a width also where no two answers differ. Close to a p-value of 0.05, it may leave out 0
-    where McNemar's exact test, which is the more careful of the two, does not reject.
+    The interval is Newcombe's (1998, Improved confidence intervals for the difference between
+    binomial proportions based on paired data, Statistics in Medicine 17:2635-2650, method 10). It
+    combines the Wilson intervals of both accuracies by how often the models err on the same images.
+    It has a width even where all answers agree. Close to a p-value of 0.05, it may exclude 0 where
+    McNemar's exact test, which is more conservative, does not reject.
 
     Args:
-      both_right: images that both get right.
-      only_candidate: images that the candidate alone gets right.
-      only_baseline: images that the baseline alone gets right.
-      both_wrong: images that neither gets right.
+      both_right: Number of images that both get right.
+      only_candidate: Number of images that only the candidate gets right.
+      only_baseline: Number of images that only the baseline gets right.
+      both_wrong: Number of images that neither gets right.
     """
     counts = both_right, only_candidate, only_baseline, both_wrong
     candidate = proportion(both_right + only_candidate, sum(counts))
@@ -109,24 +109,23 @@ def _above(share: Proportion) -> float:
 
 
 def _distance(first: float, second: float, correlation: float) -> float:
-    """How far the difference of two numbers may be off, of which each may be off so far."""
+    """Possible error of a difference of two numbers with these possible errors."""
     return math.sqrt(first**2 - 2 * correlation * first * second + second**2)
 
 
 def uncalibrated(
     probabilities: np.ndarray, temperature: float, label_smoothing: float
 ) -> np.ndarray:
-    """What a softmax would have answered that knows of neither temperature nor label smoothing.
+    """Undoes `components.trainer.calibration.CalibratedSoftmax`: the answers of a plain softmax.
 
-    `components.trainer.calibration.CalibratedSoftmax` taken back: of logits z it makes
-    q = softmax(z / T), and answers max(q - s / K, 0) + f q, brought to a sum of 1. That sum is what
-    is looked for here: the one of which the q that follow add up to 1. Then z is T log q, but for a
-    constant that the softmax does not see.
+    From logits z, that layer computes q = softmax(z / T) and answers max(q - s / K, 0) + f q,
+    divided by its sum. This function searches for the sum with which the q add up to 1. Then z is
+    T log q, up to a constant that does not change the softmax.
 
     Args:
-      probabilities: answers, float [N, classes].
-      temperature: T, by which the logits were divided.
-      label_smoothing: s, which the answers were freed of.
+      probabilities: Answers, float [N, classes].
+      temperature: T, the divisor of the logits.
+      label_smoothing: s, the label smoothing that the answers make up for.
 
     Returns:
       Probabilities, float64 [N, classes].
@@ -135,7 +134,10 @@ def uncalibrated(
 
     def smoothed(sums: np.ndarray) -> np.ndarray:
         left = sums * probabilities
-        return np.where(left < floor * spread, left / floor, (left + spread) / (1 + floor))
+        smooth: np.ndarray = np.where(
+            left < floor * spread, left / floor, (left + spread) / (1 + floor)
+        )
+        return smooth
 
     low = np.zeros((len(probabilities), 1))
     high = np.full_like(low, 1 + floor)
@@ -143,17 +145,19 @@ def uncalibrated(
         middle = (low + high) / 2
         enough = smoothed(middle).sum(axis=1, keepdims=True) > 1
         low, high = np.where(enough, low, middle), np.where(enough, middle, high)
-    # A probability too small for float32 was answered as 0.
+    # The layer answers 0 where a probability is too small for float32.
     least = np.finfo(np.float32).tiny
-    return special.softmax(temperature * np.log(np.maximum(smoothed(high), least)), axis=1)
+    logits = np.log(np.maximum(smoothed(high), least))
+    softmax: np.ndarray = special.softmax(temperature * logits, axis=1)
+    return softmax
 
 
 def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
     """Expected calibration error of the first choice, in 15 equal bins (Guo et al. 2017).
 
     Args:
-      confidence: probabilities of the first choices, float64 [N].
-      right: whether these are right, bool [N].
+      confidence: Probabilities of the first choices, float64 [N].
+      right: Whether the first choices are right, bool [N].
     """
     return _error(_bin_numbers(confidence), right - confidence)
 
@@ -161,15 +165,14 @@ def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> flo
 def calibration_error(confidence: np.ndarray, right: np.ndarray) -> Estimate:
     """`expected_calibration_error` with its interval.
 
-    Sums of absolute values come out too large by chance, and those of resamples too large once
-    more: the percentiles of resamples lie above the truth. The basic bootstrap interval takes that
-    back (Davison & Hinkley 1997, Bootstrap Methods and their Application, section 5.2). It is cut
-    off at 0 and reaches at least to the value itself. Of models without any error, it still leaves
-    out the 0 for about four in ten.
+    Chance makes sums of absolute values too large, and those of resamples larger still: the
+    percentiles of resamples are above the truth. The basic bootstrap interval corrects that
+    (Davison & Hinkley 1997, Bootstrap Methods and their Application, section 5.2). It ends at 0 and
+    contains the value itself. For about four in ten models without any error, it still excludes 0.
 
     Args:
-      confidence: probabilities of the first choices, float64 [N].
-      right: whether these are right, bool [N].
+      confidence: Probabilities of the first choices, float64 [N].
+      right: Whether the first choices are right, bool [N].
     """
     total = len(confidence)
     bins, distances = _bin_numbers(confidence), right - confidence
@@ -189,17 +192,18 @@ def _error(bins: np.ndarray, distances: np.ndarray) -> float:
 
 
 def _bin_numbers(confidence: np.ndarray) -> np.ndarray:
-    # As `components.trainer.calibration` has it: a bin holds its lower end, and the last one also
+    # As in `components.trainer.calibration`: a bin includes its lower end, and the last one also
     # its upper end.
-    return np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    numbers: np.ndarray = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    return numbers
 
 
 def reliability_bins(confidence: np.ndarray, right: np.ndarray) -> list[CalibrationBin]:
     """The bins of the reliability diagram.
 
     Args:
-      confidence: probabilities of the first choices, float64 [N].
-      right: whether these are right, bool [N].
+      confidence: Probabilities of the first choices, float64 [N].
+      right: Whether the first choices are right, bool [N].
     """
     bins = _bin_numbers(confidence)
     totals = np.bincount(bins, minlength=_BINS)
@@ -219,11 +223,11 @@ def reliability_bins(confidence: np.ndarray, right: np.ndarray) -> list[Calibrat
 def coverage_curve(confidence: np.ndarray, right: np.ndarray) -> list[CoveragePoint]:
     """Accuracy of the surest answers alone, from all images to the surest few.
 
-    Images of one confidence are answered together, so points may coincide and are then one.
+    Images of equal confidence are answered together, so points may coincide; each is kept once.
 
     Args:
-      confidence: probabilities of the first choices, float64 [N].
-      right: whether these are right, bool [N].
+      confidence: Probabilities of the first choices, float64 [N].
+      right: Whether the first choices are right, bool [N].
     """
     total = len(confidence)
     order = np.argsort(-confidence, kind="stable")
@@ -245,18 +249,18 @@ def total_variation(first: Mapping[str, int], second: Mapping[str, int]) -> floa
     """Total variation distance of two distributions: the largest difference of any event's share.
 
     Args:
-      first: counts by class name, one at least above 0.
-      second: the same.
+      first: Counts by class name, at least one above 0.
+      second: Counts in the same form.
     """
     totals = sum(first.values()), sum(second.values())
     names = {*first, *second}
     shares = ((first.get(n, 0) / totals[0], second.get(n, 0) / totals[1]) for n in names)
-    # Not `sum`: what it rounds to depends on the order, which a set does not have.
+    # Not `sum`: its rounding depends on the order, which a set does not have.
     return math.fsum(abs(one - other) for one, other in shares) / 2
 
 
 def _middle(values: np.ndarray) -> tuple[float, float]:
-    """The ends of the middle part of the values that `CONFIDENCE` says."""
+    """Ends of the middle part of the values, whose share is `CONFIDENCE`."""
     tail = (1 - CONFIDENCE) / 2
     low, high = np.quantile(values, [tail, 1 - tail])
     return float(low), float(high)

@@ -1,28 +1,30 @@
-"""What the review of a run says, as plain typed data: the form of `review.json`.
+"""The review of a run as plain typed data: the form of `review.json`.
 
-`review.collect` fills it from artifacts and ML Metadata, `review.page` renders it. Whatever stands
-on the page stands here; the page computes nothing. A section that cannot be filled is None, and
+`review.collect` makes it from artifacts and ML Metadata, `review.page` renders it. It has
+everything that the page shows; the page computes nothing. A section that is missing is None, and
 `Summary.missing` says why in words.
 """
 
 from __future__ import annotations
 
 import pathlib
+from typing import Literal
 
 import pydantic
 
-from pipeline.locations import write_whole
+from pipeline.records.files import write_whole
+from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION: Literal[4] = 4
 REVIEW_FILE = "review.json"
-# Two-sided, of every interval.
+# Level of every interval, two-sided.
 CONFIDENCE = 0.95
 
 
 class Part(pydantic.BaseModel):
-    """A part of the summary: frozen, and without room for what nobody declared.
+    """A part of the summary: frozen, strict about its fields, and with finite numbers only.
 
-    Nor for infinity and what is no number, which JSON does not know.
+    JSON has neither infinity nor NaN.
     """
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -32,8 +34,8 @@ class Interval(Part):
     """A confidence interval.
 
     Attributes:
-      low: its lower end.
-      high: its upper end.
+      low: Lower end.
+      high: Upper end.
     """
 
     low: float
@@ -45,9 +47,9 @@ class Proportion(Part):
 
     Attributes:
       value: hits / total; 0 where total is 0.
-      hits: how many of them.
-      total: of how many.
-      interval: of the share; from 0 to 1 where total is 0.
+      hits: Number of images that count.
+      total: Number of all images.
+      interval: Interval of the share; from 0 to 1 where total is 0.
     """
 
     value: float
@@ -57,11 +59,11 @@ class Proportion(Part):
 
 
 class Estimate(Part):
-    """A number with an interval that is not that of a share.
+    """A number other than a share, with its interval.
 
     Attributes:
-      value: the number.
-      interval: around it.
+      value: The number.
+      interval: Interval of the number.
     """
 
     value: float
@@ -72,11 +74,11 @@ class Sheet(Part):
     """Images of one size in one PNG, row by row.
 
     Attributes:
-      png: the file, base64.
-      height: rows of one image, in pixels.
-      width: columns of one image, in pixels.
-      columns: images in a row of the sheet.
-      count: images in the sheet.
+      png: PNG file, base64.
+      height: Height of one image, in pixels.
+      width: Width of one image, in pixels.
+      columns: Number of images in a row of the sheet.
+      count: Number of images in the sheet.
     """
 
     png: str
@@ -87,7 +89,7 @@ class Sheet(Part):
 
 
 class Choice(Part):
-    """A class and the probability that the model gives to it."""
+    """A class and the probability that the model gives it."""
 
     name: str
     probability: float
@@ -97,11 +99,11 @@ class ImageRecord(Part):
     """A test image that the page shows; its position in `Summary.images` is its place in the sheet.
 
     Attributes:
-      example_id: of the example.
-      label: name of the class that the data says.
-      choices: the model's first three choices, best first (fewer where there are fewer classes);
+      example_id: Id of the example.
+      label: Name of the true class, as the data has it.
+      choices: The model's first three choices, best first (fewer where there are fewer classes);
         probabilities are rounded to six decimals.
-      baseline: the first choice of the served model, where there is one.
+      baseline: First choice of the served model; None where none was served.
     """
 
     example_id: str
@@ -114,12 +116,12 @@ class Node(Part):
     """How a node of the run ended; `seconds` is its own duration."""
 
     name: str
-    status: str
+    status: NodeStatus
     seconds: float
 
 
 class Failure(Part):
-    """What failed: the node, where it was one, and the message, maybe of several lines."""
+    """What failed: the node, if it was one, and the message, which may have several lines."""
 
     node: str | None
     message: str
@@ -129,20 +131,20 @@ class Run(Part):
     """Which run this is.
 
     Attributes:
-      id: of the run.
-      pipeline: its name.
-      profile: of the configuration.
-      began: ISO 8601, with time zone.
-      seconds: duration of the run; None where it was cut off.
-      status: completed, failed or interrupted.
-      verdict: pushed, refused, stopped or none.
-      command: that started it.
-      data: name of the data set, with its spans if any.
-      is_sample: whether that is the built-in, drawn sample, whose results say nothing of real
-        images.
-      pushed_version: what was pushed, if anything.
-      failure: what failed, if anything.
-      nodes: in the order of the graph.
+      id: Id of the run.
+      pipeline: Name of the pipeline.
+      profile: Name of the configuration's profile.
+      began: Time of the start in ISO 8601, with time zone.
+      seconds: Duration of the run; None where it was cut off.
+      status: How far the run came.
+      verdict: What the run decided.
+      command: Command that started the run.
+      data: Name of the data set, with its spans if any.
+      is_sample: Whether the data is the built-in, drawn sample, whose results say nothing about
+        real images.
+      pushed_version: Version that was pushed; None where none was.
+      failure: What failed; None where nothing did.
+      nodes: Nodes in the order of the graph.
     """
 
     id: str
@@ -150,8 +152,8 @@ class Run(Part):
     profile: str
     began: str
     seconds: float | None
-    status: str
-    verdict: str
+    status: Status
+    verdict: Verdict
     command: str
     data: str
     is_sample: bool
@@ -161,25 +163,25 @@ class Run(Part):
 
 
 class WorstClass(Part):
-    """The class with the least recall."""
+    """The class with the lowest recall."""
 
     name: str
     recall: Proportion
 
 
-class Verdict(Part):
-    """What the page says first.
+class Conclusion(Part):
+    """How the run ended, in words: what the page says first.
 
     Attributes:
-      headline: pushed, refused, stopped, failed or interrupted, in one sentence.
-      reasons: of a run that refused, a sentence for each gate that did; of one that pushed, for
-        each that passed within the noise; else what failed. Last, what the comparison with the
-        served model shows.
-      advice: what the reader should do next, in a sentence or two.
-      accuracy: on the test split; None where nothing was evaluated.
-      change: of the accuracy against the served model; None where there was none, or where the
-        answers to each image are gone.
-      worst_class: None where nothing was evaluated.
+      headline: Outcome in one sentence.
+      reasons: A sentence for each gate that failed, if the model was refused; for each gate that
+        passed within the noise, if it was pushed; else the lines of the failure. The last sentence
+        is about the comparison with the served model.
+      advice: What the reader should do next, in a sentence or two.
+      accuracy: Accuracy on the test split; None where nothing was evaluated.
+      change: Change of the accuracy against the served model; None where none was served, or where
+        the answers to each image are gone.
+      worst_class: Class with the lowest recall; None where nothing was evaluated.
     """
 
     headline: str
@@ -191,20 +193,19 @@ class Verdict(Part):
 
 
 class Gate(Part):
-    """A threshold, and how the model stands to it.
+    """A threshold, and how the model compares with it.
 
     Attributes:
-      metric: what was measured.
+      metric: What is measured.
       slice: `overall`, a class name, or a corruption.
-      value: what was measured; None where nothing was, which never passes.
-      interval: of the value; None where there is none for it.
-      threshold: the least value that passes.
+      value: Measured value; None where there is none, which never passes.
+      interval: Interval of the value; None where it has none.
+      threshold: Lowest value that passes.
       margin: value - threshold; None without a value.
-      passed: as Blessing decided.
-      noise: whether the interval covers the threshold and some of what is below it, so that the
-        same model could on other test images of the same kind be decided upon the other way; None
-        without an interval.
-      sentence: all of it in words.
+      passed: Blessing's decision.
+      noise: Whether the interval covers the threshold and values below it, so that other test
+        images of the same kind could have led to the other decision; None without an interval.
+      sentence: All of this in words.
     """
 
     metric: str
@@ -222,8 +223,8 @@ class Gallery(Part):
     """Images to look at.
 
     Attributes:
-      count: how many there are in all.
-      images: positions in `Summary.images` of those that are shown.
+      count: Number of images in all.
+      images: Positions in `Summary.images` of the images that are shown.
     """
 
     count: int
@@ -231,15 +232,15 @@ class Gallery(Part):
 
 
 class ClassChange(Part):
-    """A class, now and in the served model, on the same images.
+    """A class in the new and in the served model, on the same images.
 
     Attributes:
-      name: of the class.
-      candidate: recall of the new model.
-      baseline: recall of the served model.
+      name: Name of the class.
+      candidate: Recall of the new model.
+      baseline: Recall of the served model.
       change: candidate - baseline, with an interval for paired answers (Newcombe 1998).
-      newly_fixed: images that only the new model gets right.
-      newly_broken: images that only the served model gets right.
+      newly_fixed: Number of images that only the new model gets right.
+      newly_broken: Number of images that only the served model gets right.
     """
 
     name: str
@@ -254,20 +255,20 @@ class Comparison(Part):
     """Two models on the same test images.
 
     Attributes:
-      candidate_name: what the first is called on the page.
-      baseline_name: what the second is called on the page.
-      candidate: accuracy of the first.
-      baseline: accuracy of the second.
+      candidate_name: Name of the candidate on the page.
+      baseline_name: Name of the baseline on the page.
+      candidate: Accuracy of the candidate.
+      baseline: Accuracy of the baseline.
       change: candidate - baseline, with an interval for paired answers (Newcombe 1998).
-      both_right: number of images that both get right.
-      only_candidate: that the first alone gets right.
-      only_baseline: that the second alone gets right.
-      both_wrong: that neither gets right.
-      p_value: McNemar's exact test, two-sided (McNemar 1947): how likely a difference at least as
-        large is between models that are equally good.
-      classes: those that changed most first.
-      newly_broken: images that only the baseline gets right, most confident errors first.
-      newly_fixed: images that only the candidate gets right, most confident first.
+      both_right: Number of images that both get right.
+      only_candidate: Number of images that only the candidate gets right.
+      only_baseline: Number of images that only the baseline gets right.
+      both_wrong: Number of images that neither gets right.
+      p_value: P-value of McNemar's exact test, two-sided (McNemar 1947): the probability of a
+        difference at least as large between models that are equally good.
+      classes: Classes, those that changed most first.
+      newly_broken: Images that only the baseline gets right, most confident errors first.
+      newly_fixed: Images that only the candidate gets right, most confident first.
     """
 
     candidate_name: str
@@ -289,12 +290,12 @@ class ClassScores(Part):
     """A row of the classification report.
 
     Attributes:
-      name: of the class.
-      precision: hits are the images rightly given this class, of all given it.
-      recall: hits are the images rightly given this class, of all that are of it.
-      f1: harmonic mean of both. Its interval is the Wilson interval of the Jaccard index J, of
-        which F1 = 2 J / (1 + J) is a rising function.
-      support: images of this class.
+      name: Name of the class.
+      precision: Share of the images predicted as this class that belong to it.
+      recall: Share of the images of this class that are predicted as it.
+      f1: Harmonic mean of both. Its interval follows from the Wilson interval of the Jaccard index
+        J, since F1 = 2 J / (1 + J) rises with J.
+      support: Number of images of this class.
     """
 
     name: str
@@ -305,7 +306,7 @@ class ClassScores(Part):
 
 
 class AverageScores(Part):
-    """Means of the scores of all classes, plain (`macro`) or weighted by support."""
+    """Means over the classes' scores, plain (`macro`) or weighted by support."""
 
     name: str
     precision: float
@@ -318,22 +319,22 @@ class Report(Part):
     """The classification report.
 
     Attributes:
-      accuracy: overall.
-      top_2_accuracy: share of images whose label is among the first two choices.
-      cross_entropy: mean negative log likelihood, in nats.
-      classes: least recall first.
-      averages: macro and weighted.
+      accuracy: Accuracy on all images.
+      top_2_accuracy: Share of images whose label is among the first two choices.
+      cross_entropy: Mean negative log likelihood, in nats; None if it is not finite.
+      classes: Scores of each class, lowest recall first.
+      averages: Macro and weighted averages.
     """
 
     accuracy: Proportion
     top_2_accuracy: float
-    cross_entropy: float
+    cross_entropy: float | None
     classes: list[ClassScores]
     averages: list[AverageScores]
 
 
 class Cell(Part):
-    """A cell of the confusion matrix, with what it holds; `share` is of the images of `label`."""
+    """A cell of the confusion matrix; `share` is its share of the images of `label`."""
 
     label: str
     predicted: str
@@ -343,13 +344,13 @@ class Cell(Part):
 
 
 class Confusion(Part):
-    """Who is taken for whom.
+    """The confusion matrix.
 
     Attributes:
-      class_names: in label order, of rows and columns.
-      rows: by label, then by predicted class; every cell.
-      pairs: cells off the diagonal with the most images, most first; at most ten.
-      confident_errors: errors in which the model is surest of the wrong class.
+      class_names: Names of rows and columns, in label order.
+      rows: Every cell, by label and then by predicted class.
+      pairs: At most ten cells off the diagonal with the most images, most first.
+      confident_errors: Errors in which the model is surest of the wrong class.
     """
 
     class_names: list[str]
@@ -359,13 +360,13 @@ class Confusion(Part):
 
 
 class CalibrationBin(Part):
-    """Images whose first choice has a probability in [low, high), in the last bin in [low, high].
+    """Images whose first choice has a probability in [low, high); in [low, high] in the last bin.
 
     Attributes:
-      low: lower end.
-      high: upper end.
-      confidence: mean probability of the first choice; None where the bin is empty.
-      accuracy: share of right first choices.
+      low: Lower end.
+      high: Upper end.
+      confidence: Mean probability of the first choice; None where the bin is empty.
+      accuracy: Share of right first choices.
     """
 
     low: float
@@ -375,12 +376,12 @@ class CalibrationBin(Part):
 
 
 class CoveragePoint(Part):
-    """What holds if only the surest answers are taken.
+    """The accuracy if only the surest answers are used.
 
     Attributes:
-      coverage: share of images that are answered.
-      threshold: the least probability of a first choice that is answered.
-      accuracy: share of right ones among the answered.
+      coverage: Share of images that are answered.
+      threshold: Lowest probability of a first choice among the answers.
+      accuracy: Share of right answers.
     """
 
     coverage: float
@@ -389,22 +390,22 @@ class CoveragePoint(Part):
 
 
 class Calibration(Part):
-    """Whether the scores can be trusted.
+    """Whether the scores can be trusted as probabilities.
 
     Attributes:
-      ece: expected calibration error of the first choice, in equal bins (Guo et al. 2017), with a
+      ece: Expected calibration error of the first choice, in equal bins (Guo et al. 2017), with a
         seeded basic bootstrap interval.
-      ece_before: the same of the softmax alone, uncalibrated; None where it is not known.
-      temperature: by which logits are divided; None where it is not known.
-      cross_entropy: mean negative log likelihood, in nats.
-      bins: of the reliability diagram.
-      coverage: from all images to the surest few.
+      ece_before: The same of the softmax alone, uncalibrated; None where it is not known.
+      temperature: Divisor of the logits; None where it is not known.
+      cross_entropy: Mean negative log likelihood, in nats; None if it is not finite.
+      bins: Bins of the reliability diagram.
+      coverage: Points of the coverage curve, from all images to the surest few.
     """
 
     ece: Estimate
     ece_before: float | None
     temperature: float | None
-    cross_entropy: float
+    cross_entropy: float | None
     bins: list[CalibrationBin]
     coverage: list[CoveragePoint]
 
@@ -413,11 +414,11 @@ class CorruptionScores(Part):
     """Accuracy on the test split under one corruption at one strength.
 
     Attributes:
-      corruption: what is done to the images.
-      strength: 1 to 3.
-      amount: in words and units, such as `+-2 pixels`.
-      accuracy: overall.
-      classes: recall by class name.
+      corruption: Name of the corruption.
+      strength: Strength, 1 to 3.
+      amount: Strength in words and units, such as `+-2 pixels`.
+      accuracy: Accuracy on all images.
+      classes: Recall by class name.
     """
 
     corruption: str
@@ -428,7 +429,7 @@ class CorruptionScores(Part):
 
 
 class Robustness(Part):
-    """Accuracy under corruptions; `clean` is that on the untouched test split."""
+    """Accuracy under corruptions; `clean` is the accuracy on the unchanged test split."""
 
     clean: Proportion
     scores: list[CorruptionScores]
@@ -437,7 +438,7 @@ class Robustness(Part):
 
 
 class SplitCounts(Part):
-    """How many images a split has, in all and by class name; `before` is in the run before."""
+    """Numbers of images of a split, in all and by class; `before` is from the run before."""
 
     name: str
     count: int
@@ -446,7 +447,7 @@ class SplitCounts(Part):
 
 
 class Finding(Part):
-    """Something that DataGate found; `check` is anomalies, drift or duplicates."""
+    """A finding of DataGate; `check` is anomalies, drift or duplicates."""
 
     check: str
     line: str
@@ -456,10 +457,10 @@ class Drift(Part):
     """How far a feature of the training split moved since the served model was trained.
 
     Attributes:
-      feature: its name.
-      measure: how the distance is measured.
-      value: the distance.
-      threshold: from which DataGate speaks of drift.
+      feature: Name of the feature.
+      measure: Name of the distance.
+      value: The distance.
+      threshold: Distance above which DataGate reports drift.
     """
 
     feature: str
@@ -469,16 +470,16 @@ class Drift(Part):
 
 
 class Data(Part):
-    """What was learned from and tested on.
+    """The data of the run.
 
     Attributes:
-      splits: in the order train, val, test.
-      run_before: id of the run that `before` and the distances are about; None where there is none.
-      class_distance: total variation distance between the class shares of the training split now
-        and in the run before; None without one.
-      same_files: whether all files are those of the run before; None without one.
-      findings: of DataGate.
-      drifts: of the training split against that of the served model; empty without one.
+      splits: Splits in the order train, val, test.
+      run_before: Id of the run that the data is compared with; None where there is none.
+      class_distance: Total variation distance between the class shares of the training split in
+        this run and in the run before; None without a run before.
+      same_files: Whether all files are those of the run before; None without one.
+      findings: Findings of DataGate.
+      drifts: Drift of the training split since the served model; empty where none is served.
     """
 
     splits: list[SplitCounts]
@@ -493,13 +494,13 @@ class SimilarPair(Part):
     """Two images that are nearly or exactly the same.
 
     Attributes:
-      first: example id.
-      second: example id.
-      first_split: train, val or test.
-      second_split: train, val or test.
-      first_label: class name.
-      second_label: class name.
-      distance: root mean square difference of pixels, 0 to 255; 0 is the same image.
+      first: Example id of the first.
+      second: Example id of the second.
+      first_split: Split of the first: train, val or test.
+      second_split: Split of the second.
+      first_label: Class name of the first.
+      second_label: Class name of the second.
+      distance: Root mean square difference of pixels, 0 to 255; 0 for the same image.
     """
 
     first: str
@@ -512,14 +513,14 @@ class SimilarPair(Part):
 
 
 class SimilarCount(Part):
-    """How many near-duplicate pairs there are between two splits, or within one.
+    """Numbers of near-duplicate pairs between two splits, or within one.
 
     Attributes:
       first_split: train, val or test.
-      second_split: the same or a later one.
-      exact: pairs that are the same byte by byte.
-      near: pairs that differ, but hardly.
-      other_label: pairs among both whose labels differ.
+      second_split: The same split or a later one.
+      exact: Number of pairs that are the same byte by byte.
+      near: Number of pairs that differ a little.
+      other_label: Number of pairs, exact or near, whose labels differ.
     """
 
     first_split: str
@@ -533,10 +534,10 @@ class LabelError(Part):
     """A test image whose label the model contradicts with great confidence.
 
     Attributes:
-      example_id: of the example.
-      label: name of the class that the data says.
-      predicted: name of the class that the model says.
-      probability: that it gives to this class.
+      example_id: Id of the example.
+      label: Name of the true class, as the data has it.
+      predicted: Name of the class that the model predicts.
+      probability: Probability of the predicted class.
     """
 
     example_id: str
@@ -546,18 +547,20 @@ class LabelError(Part):
 
 
 class Suspects(Part):
-    """What may be wrong with the data.
+    """Possible errors of the data.
 
     Attributes:
-      label_errors: the first so many, surest first. `Confusion.confident_errors` begins with them.
-      label_error_count: how many there are in all.
-      label_error_confidence: above which probability.
-      similar_counts: by pair of splits; None where they were not looked for.
-      similar_pairs: the first so many: other labels first, then those across splits, then the
-        most alike.
-      similar_searched: among how many different images near ones were looked for.
-      similar_of: how many different images there are.
-      similar_images: for each pair its first and its second image, side by side; None without.
+      label_errors: The surest label errors, surest first. `Confusion.confident_errors` begins with
+        them.
+      label_error_count: Number of label errors in all.
+      label_error_confidence: Probability above which a wrong answer counts as a label error.
+      similar_counts: Numbers of similar pairs, by pair of splits; None where nothing is known.
+      similar_pairs: The first similar pairs: different labels first, then pairs across splits,
+        then the most alike.
+      similar_searched: Number of different images among which near-duplicates were searched; None
+        where nothing is known.
+      similar_of: Number of different images; None where nothing is known.
+      similar_images: First and second image of each pair, side by side; None without pairs.
     """
 
     label_errors: list[LabelError]
@@ -565,13 +568,13 @@ class Suspects(Part):
     label_error_confidence: float
     similar_counts: list[SimilarCount] | None
     similar_pairs: list[SimilarPair]
-    similar_searched: int | None = None
-    similar_of: int | None = None
+    similar_searched: int | None
+    similar_of: int | None
     similar_images: Sheet | None
 
 
 class Epoch(Part):
-    """What was measured in an epoch of training; losses include label smoothing, not penalties."""
+    """Measurements of an epoch of training; losses include label smoothing, but no penalties."""
 
     epoch: int
     loss: float
@@ -585,14 +588,14 @@ class Training(Part):
     """How the model was trained.
 
     Attributes:
-      epochs: one entry each.
-      chosen_epoch: whose weights are used: that with the least validation loss.
-      planned_epochs: as configured.
-      seconds: duration of Trainer; None where it was cached.
-      augmented: each row an original and then what augmentation made of it; None without any.
-      augmentation: what is done, and how strongly, by name.
-      hyperparameters: what Tuner chose, by name; None without a Tuner.
-      warm_start_from: the model at which training began, in words; None for fresh weights.
+      epochs: Epochs in their order.
+      chosen_epoch: Epoch whose weights are used: the one with the lowest validation loss.
+      planned_epochs: Number of epochs in the configuration.
+      seconds: Duration of Trainer; None where it was cached.
+      augmented: An original and its augmented variants in each row; None without any.
+      augmentation: Strength of each augmentation, in words, by name.
+      hyperparameters: Values that Tuner chose, by name; None without a Tuner.
+      warm_start_from: Model from whose weights training began, in words; None for random ones.
     """
 
     epochs: list[Epoch]
@@ -606,13 +609,13 @@ class Training(Part):
 
 
 class FeatureMaps(Part):
-    """What the blocks of the network see in one image.
+    """Feature maps of the blocks of the network for one image.
 
     Attributes:
-      example_id: of the image.
-      label: its class name.
-      image: the image itself, alone in its sheet.
-      blocks: by block name, first block first; a feature map each, scaled to its own range.
+      example_id: Id of the image.
+      label: Class name of the image.
+      image: The image, alone in its sheet.
+      blocks: Feature maps by block name, first block first; each is scaled to its own range.
     """
 
     example_id: str
@@ -622,19 +625,19 @@ class FeatureMaps(Part):
 
 
 class Inside(Part):
-    """A look inside: `samples` are drawn blindly, right and wrong ones as they come."""
+    """A look inside: `samples` are random test images, answered right or wrong."""
 
     samples: Gallery
     feature_maps: list[FeatureMaps]
 
 
 class PastRun(Part):
-    """A run of the same pipeline; `accuracy` is None where it came to none."""
+    """A run of the same pipeline; `accuracy` is None where nothing was evaluated."""
 
     id: str
     began: str
-    status: str
-    verdict: str
+    status: Status
+    verdict: Verdict
     accuracy: Proportion | None
     seconds: float | None
     pushed_version: int | None
@@ -645,18 +648,18 @@ class Lineage(Part):
 
     Attributes:
       data: SHA-256 by file.
-      revision: of the code; None outside of a checkout.
-      dirty: whether the checkout had changes that no revision has.
-      lock: name of the installed lock; None where libraries were installed by hand.
-      lock_sha256: of the installed lock; without one, of the installed versions.
-      seed: of everything random.
-      precision: what training computed in.
-      machine: what it ran on, by name.
-      versions: of Python, glibc and the main libraries, by name.
-      parameters: the whole configuration, by dotted key.
-      digests: of each artifact's content.
-      model_digest: of the weights; None without a model.
-      commands: that reproduce the run, a line each.
+      revision: Revision of the code; None outside of a checkout.
+      dirty: Whether the checkout had uncommitted changes; None outside of a checkout.
+      lock: Name of the installed lock; None where libraries were installed by hand.
+      lock_sha256: SHA-256 of the installed lock, or of the installed versions.
+      seed: Random seed.
+      precision: Precision of training.
+      machine: Facts about the machine, by name.
+      versions: Versions of Python, glibc and the main libraries, by name.
+      parameters: The whole configuration, by dotted key.
+      digests: SHA-256 of each artifact's content.
+      model_digest: SHA-256 of the weights; None without a model.
+      commands: Commands that reproduce the run.
     """
 
     data: dict[str, str]
@@ -678,22 +681,22 @@ class Summary(Part):
     """The review of one run, section by section in the order of the page.
 
     Attributes:
-      schema_version: of this form.
-      run: which run.
-      class_names: in label order; empty where the run came to none.
-      sheet: the test images that galleries show; None without any.
-      images: what there is to say of each of them.
-      history: runs of the pipeline up to this one, oldest first; the last hundred.
-      missing: why a section is None, by its name; why a part of one is, by a dotted name such as
-        `training.augmented`; why no images are shown, by `sheet`.
+      schema_version: Version of this form.
+      run: The run.
+      class_names: Names of the classes, in label order; empty where they are not known.
+      sheet: The test images that galleries show; None without any.
+      images: Descriptions of these images.
+      history: The last hundred runs of the pipeline up to this one, oldest first.
+      missing: Reasons why a section is None, by its name; why a part of one is, by a dotted name
+        such as `training.augmented`; why no images are shown, by `sheet`.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     run: Run
     class_names: list[str]
     sheet: Sheet | None
     images: list[ImageRecord]
-    verdict: Verdict
+    verdict: Conclusion
     gates: list[Gate] | None
     comparison: Comparison | None
     report: Report | None
@@ -713,18 +716,19 @@ class RunComparison(Part):
     """Two runs side by side: `runs compare A B`.
 
     Attributes:
-      first: the one that counts as the baseline.
-      second: the one that counts as the candidate.
-      comparison: on the same test images; None where these differ or are gone.
-      missing: why `comparison` is None; None where it is not.
-      accuracies: of first and second, as far as there are any.
-      parameters: dotted keys whose values differ, with the value in first and in second.
-      facts: what else differs between them (data, code, seed, ...), in the same form.
-      sheet: the images that the galleries show.
-      images: what there is to say of each of them.
+      schema_version: Version of this form.
+      first: The baseline.
+      second: The candidate.
+      comparison: Comparison on the same test images; None where these differ or are gone.
+      missing: Why `comparison` is None; None where it is not.
+      accuracies: Accuracies of first and second; None where nothing was evaluated.
+      parameters: Parameters that differ, by dotted key, with the values in first and in second.
+      facts: Everything else that differs (data, code, seed, ...), in the same form.
+      sheet: The images that the galleries show; None without any.
+      images: Descriptions of these images.
     """
 
-    schema_version: int = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     first: Run
     second: Run
     comparison: Comparison | None
@@ -742,9 +746,8 @@ def write_summary(folder: pathlib.Path, summary: Summary) -> None:
 
 
 def stored_summary(folder: pathlib.Path) -> Summary | None:
-    """The summary in the folder of a run; None where there is none of this form."""
+    """Reads the summary in the folder of a run; None where there is none of this form."""
     try:
-        found = Summary.model_validate_json((folder / REVIEW_FILE).read_bytes())
+        return Summary.model_validate_json((folder / REVIEW_FILE).read_bytes())
     except (OSError, ValueError):
         return None
-    return found if found.schema_version == SCHEMA_VERSION else None

@@ -2,74 +2,74 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 from components.quality_gates import CHANGE, CORRUPTION, OVERALL
-from pipeline.records import metadata
+from pipeline.records import receipt
+from pipeline.records.outcomes import Status, Verdict
+from pipeline.records.receipt import Receipt
 from review import classification
-from review.origin import is_sample
-from review.summary import Comparison, Gate, Verdict
+from review.summary import Comparison, Conclusion, Gate
 
 _SIGNIFICANT = 0.05
 _CUT_OFF = "Its receipt was never finished: the run was cut off, or is still at work."
 _SAMPLE_ADVICE = "The run took the drawn sample: its results say nothing about real images."
 
 
-def verdict(
-    receipt: dict[str, Any], gates: list[Gate] | None, comparison: Comparison | None
-) -> Verdict:
-    """What the page says first.
+class _Words(NamedTuple):
+    headline: str
+    reasons: list[str]
+    advice: str
+
+
+def verdict(run: Receipt, gates: list[Gate] | None, comparison: Comparison | None) -> Conclusion:
+    """Puts into words how a run ended.
 
     Args:
-      receipt: of the run.
-      gates: how the model stands to them; None where none was judged.
-      comparison: with the served model; None without one.
+      run: Receipt of the run.
+      gates: How the model compares with the gates; None where none was judged.
+      comparison: Comparison with the served model; None without one.
     """
-    headline, reasons, advice = _words(receipt, gates or [], comparison)
-    accuracy = classification.accuracy(receipt)
-    if accuracy and is_sample(receipt):
-        advice = f"{advice} {_SAMPLE_ADVICE}"
-    return Verdict(
-        headline=headline,
-        reasons=[*reasons, *([_compared(comparison)] if comparison else [])],
-        advice=advice,
+    words = _words(run, gates or [], comparison)
+    accuracy = classification.accuracy(run)
+    of_sample = accuracy is not None and run.data.is_sample
+    return Conclusion(
+        headline=words.headline,
+        reasons=[*words.reasons, *([_compared(comparison)] if comparison else [])],
+        advice=f"{words.advice} {_SAMPLE_ADVICE}" if of_sample else words.advice,
         accuracy=accuracy,
         change=comparison.change if comparison else None,
-        worst_class=classification.worst_class(receipt),
+        worst_class=classification.worst_class(run),
     )
 
 
-def _words(
-    receipt: dict[str, Any], gates: list[Gate], comparison: Comparison | None
-) -> tuple[str, list[str], str]:
-    """Headline, reasons and advice."""
-    if receipt["verdict"] == "pushed":
-        return _pushed(receipt, gates, comparison)
-    if receipt["verdict"] == "refused":
+def _words(run: Receipt, gates: list[Gate], comparison: Comparison | None) -> _Words:
+    if run.verdict == Verdict.PUSHED:
+        return _pushed(run, gates, comparison)
+    if run.verdict == Verdict.REFUSED:
         return _refused(gates)
-    if receipt["status"] == "interrupted":
-        return _interrupted(receipt)
-    return _failed(receipt)
+    if run.status == Status.INTERRUPTED or run.failure is None:
+        return _interrupted(run)
+    return _stopped(run.failure) if run.verdict == Verdict.STOPPED else _failed(run, run.failure)
 
 
-def _pushed(
-    receipt: dict[str, Any], gates: list[Gate], comparison: Comparison | None
-) -> tuple[str, list[str], str]:
+def _pushed(run: Receipt, gates: list[Gate], comparison: Comparison | None) -> _Words:
     narrow = [gate for gate in gates if gate.noise]
     within = f", {len(narrow)} of them within the noise" if narrow else ""
-    version = receipt["pushed_version"]
-    headline = f"Pushed as version {version}: all {len(gates)} gates passed{within}."
-    reasons = [gate.sentence for gate in narrow]
-    return headline, reasons, _advice_after_push(receipt, gates, narrow, comparison)
+    outcome = (
+        f"Version {run.pushed_version} stays: it is the same model, and"
+        if run.kept_served_version
+        else f"Pushed as version {run.pushed_version}:"
+    )
+    return _Words(
+        f"{outcome} all {len(gates)} gates passed{within}.",
+        [gate.sentence for gate in narrow],
+        _advice_after_push(run, gates, comparison),
+    )
 
 
-def _advice_after_push(
-    receipt: dict[str, Any],
-    gates: list[Gate],
-    narrow: list[Gate],
-    comparison: Comparison | None,
-) -> str:
-    if narrow:
+def _advice_after_push(run: Receipt, gates: list[Gate], comparison: Comparison | None) -> str:
+    if any(gate.noise for gate in gates):
         return (
             "Other test images could have decided otherwise: look at what passed narrowly before "
             "you rely on the new version."
@@ -82,7 +82,7 @@ def _advice_after_push(
     if all(gate.metric != CHANGE for gate in gates):
         before = (
             "The run began a new line of models and was compared with none"
-            if receipt["request"]["new_line"]
+            if run.request.new_line
             else "No model was served when the run began"
         )
         return (
@@ -92,17 +92,17 @@ def _advice_after_push(
     return "Nothing that was measured speaks against the new version."
 
 
-def _refused(gates: list[Gate]) -> tuple[str, list[str], str]:
+def _refused(gates: list[Gate]) -> _Words:
     failed = [gate for gate in gates if not gate.passed]
-    reasons = [gate.sentence for gate in failed]
     if not failed:
-        return (
+        return _Words(
             "Refused, although every gate passed: nothing was pushed.",
             [],
             "The log of the run says what Pusher found.",
         )
     what = _short(failed[0]) if len(failed) == 1 else f"{len(failed)} of {len(gates)} gates failed"
-    return f"Refused: {what}. Nothing was pushed.", reasons, _advice_for(failed)
+    reasons = [gate.sentence for gate in failed]
+    return _Words(f"Refused: {what}. Nothing was pushed.", reasons, _advice_for(failed))
 
 
 def _short(gate: Gate) -> str:
@@ -122,8 +122,9 @@ def _of(gate: Gate) -> str:
 def _advice_for(failed: list[Gate]) -> str:
     if any(gate.value is None for gate in failed):
         return (
-            "What was not measured does not pass. Give the test split images of every class, and "
-            "see in the log of the run why a figure is missing. What is served stays as it was."
+            "A gate that was not measured does not pass. Give the test split images of every "
+            "class, and look in the log of the run for why a figure is missing. The served model "
+            "stays as it was."
         )
     clear = [gate for gate in failed if not gate.noise]
     if not clear:
@@ -143,60 +144,60 @@ def _advice_for(failed: list[Gate]) -> str:
             "the gate if such images will not come."
         )
     return (
-        "Look at the images behind the confusion matrix for whether the model or the labels are "
-        "at fault, and mend these. What is served stays as it was."
+        "Look at the images behind the confusion matrix to see whether the model or the labels "
+        "are wrong, and fix them. The served model stays as it was."
     )
 
 
-def _interrupted(receipt: dict[str, Any]) -> tuple[str, list[str], str]:
-    failure = receipt["failure"]
-    return (
+def _interrupted(run: Receipt) -> _Words:
+    return _Words(
         # Not that nothing was pushed: it may have been cut off right after Pusher.
         "Interrupted before its end.",
-        failure["message"].splitlines() if failure else [_CUT_OFF],
-        f"Start it again with `{receipt['command']}`: what is complete is not run again.",
+        run.failure.message.splitlines() if run.failure else [_CUT_OFF],
+        f"Start it again with `{run.command_again}`: complete nodes do not run again.",
     )
 
 
-def _failed(receipt: dict[str, Any]) -> tuple[str, list[str], str]:
-    failure = receipt["failure"]
-    reasons = failure["message"].splitlines()
-    if receipt["verdict"] == "stopped":
-        return (
-            "Stopped by DataGate before training: the data is not fit for it.",
-            reasons,
-            "Mend the data as the findings say, then start the run again. What is served stays as "
-            "it was.",
-        )
-    headline = f"Failed in {failure['node'] or 'the run itself'}: {_what_was_pushed(receipt)}."
-    changed = metadata.changed_command(receipt)
+def _stopped(failure: receipt.Failure) -> _Words:
+    return _Words(
+        "Stopped by DataGate before training: the data is not fit for it.",
+        failure.message.splitlines(),
+        "Fix the data as the findings say, then start the run again. The served model stays as it "
+        "was.",
+    )
+
+
+def _failed(run: Receipt, failure: receipt.Failure) -> _Words:
     start = (
-        f"As it was, it would only fail again. Start `{changed}`"
-        if changed
-        else f"Mend what the message names, then start `{receipt['command']}` again"
+        f"Unchanged, it would fail again. Start `{run.changed_command}`"
+        if run.changed_command
+        else f"Fix what the message names, then start `{run.command_again}` again"
     )
-    return headline, reasons, f"{start}: what is complete is not run again."
+    return _Words(
+        f"Failed in {failure.node or 'the run itself'}: {_what_was_pushed(run)}.",
+        failure.message.splitlines(),
+        f"{start}: complete nodes do not run again.",
+    )
 
 
-def _what_was_pushed(receipt: dict[str, Any]) -> str:
-    version = receipt["pushed_version"]
+def _what_was_pushed(run: Receipt) -> str:
+    version = run.pushed_version
     return f"version {version} was pushed before" if version else "nothing was pushed"
 
 
 def _compared(comparison: Comparison) -> str:
-    """What the comparison with the served model shows, in a sentence."""
+    """Puts the comparison with the served model into a sentence."""
     fixed, broken = comparison.only_candidate, comparison.only_baseline
     if fixed == broken == 0:
         return "The new model gets the same images right as the served one."
     counts = (
-        f"Of {comparison.candidate.total:,} images, {fixed:,} became right and {broken:,} wrong "
-        "against the served model"
+        f"Compared with the served model, {fixed:,} of {comparison.candidate.total:,} images "
+        f"became right and {broken:,} wrong"
     )
     if not _differs(comparison):
-        p_value = f"(p = {comparison.p_value:.2f})"
-        return f"{counts}: no more of a difference than chance explains {p_value}."
+        return f"{counts}: chance alone explains that (p = {comparison.p_value:.2f})."
     better = "better" if fixed > broken else "worse"
-    return f"{counts}: the new one is {better} by more than chance explains."
+    return f"{counts}: the new model is {better} by more than chance explains."
 
 
 def _differs(comparison: Comparison) -> bool:

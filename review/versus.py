@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
+from pipeline.records.receipt import Receipt
 from review import classification, comparison
 from review.album import Album
 from review.answers import Predictions, read_predictions
 from review.artifacts import AbsentError, FinishedRun, Gaps
-from review.origin import data_name, lineage, run_of
+from review.origin import lineage, run_of
 from review.summary import Comparison, Lineage, RunComparison
 
 _NOT_KNOWN = "not known"
@@ -20,11 +20,11 @@ _NO_LOCK = "none: installed by hand"
 
 
 def compare(first: FinishedRun, second: FinishedRun) -> RunComparison:
-    """Compares two runs, of whatever pipelines.
+    """Compares two runs, of the same pipeline or of two.
 
     Args:
-      first: counts as the baseline.
-      second: counts as the candidate.
+      first: The baseline.
+      second: The candidate.
     """
     gaps = Gaps()
     found = gaps.fill("comparison", lambda: _compared(first, second))
@@ -61,7 +61,7 @@ def _compared(first: FinishedRun, second: FinishedRun) -> tuple[Album, Compariso
         )
     album = Album(dataclasses.replace(now, baseline=before.candidate))
     return album, comparison.compare(
-        album, before.candidate, second.receipt["run_id"], first.receipt["run_id"]
+        album, before.candidate, second.receipt.run_id, first.receipt.run_id
     )
 
 
@@ -69,7 +69,7 @@ def _predictions(run: FinishedRun) -> Predictions:
     try:
         return read_predictions(run)
     except AbsentError as absent:
-        raise AbsentError(f"Run {run.receipt['run_id']}: {absent}") from absent
+        raise AbsentError(f"Run {run.receipt.run_id}: {absent}") from absent
 
 
 def _parameters(found: Lineage) -> dict[str, str]:
@@ -77,10 +77,10 @@ def _parameters(found: Lineage) -> dict[str, str]:
     return {key: value for key, value in found.parameters.items() if key != "seed"}
 
 
-def _facts(receipt: dict[str, Any], found: Lineage) -> dict[str, str]:
-    """What a run depends on beside its parameters, by name."""
+def _facts(receipt: Receipt, found: Lineage) -> dict[str, str]:
+    """Everything but its parameters that a run depends on, by name."""
     return {
-        "data": data_name(receipt),
+        "data": receipt.data.description,
         **found.data,
         "revision": found.revision or _NOT_KNOWN,
         "uncommitted changes": {True: "yes", False: "no", None: _NOT_KNOWN}[found.dirty],
@@ -94,7 +94,7 @@ def _facts(receipt: dict[str, Any], found: Lineage) -> dict[str, str]:
 
 
 def _differing(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """The names whose values differ, with both values; a name that one has not is `not known`."""
+    """Both values of each name where they differ; a value that is missing is `not known`."""
     return {
         name: (first.get(name, _NOT_KNOWN), second.get(name, _NOT_KNOWN))
         for name in {**first, **second}

@@ -180,6 +180,24 @@ def command() -> Command:
     return run
 
 
+@pytest.fixture(scope="session")
+def python() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs Python with these arguments in a process that may import the project."""
+
+    def run(
+        *arguments: object, cwd: Path = PROJECT, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            env={**os.environ, "PYTHONPATH": str(PROJECT), **environment},
+        )
+
+    return run
+
+
 @pytest.fixture
 def project_copy(tmp_path: Path) -> Path:
     """A copy of the project to edit; its environment stays the one that runs the tests."""
@@ -237,6 +255,11 @@ class FinishedRun:
         return self.output_dir / self.receipt["pipeline"]
 
     @property
+    def evaluation(self) -> dict[str, Any]:
+        """What its receipt says of the test split."""
+        return self.receipt["evaluation"]
+
+    @property
     def export(self) -> Path:
         """The version that it pushed."""
         return self.root / "serving" / str(self.receipt["pushed_version"])
@@ -258,10 +281,10 @@ def finished(output_dir: Path, outcome: Outcome) -> FinishedRun:
     return FinishedRun(output_dir, newest, outcome)
 
 
-@pytest.fixture
-def tripwires(tmp_path: Path) -> str:
+@pytest.fixture(scope="session")
+def tripwires(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder for PYTHONPATH: importing one of the heavy libraries ends the process."""
-    folder = tmp_path / "tripwires"
+    folder = tmp_path_factory.mktemp("tripwires")
     for name in _HEAVY:
         (folder / name).mkdir(parents=True)
         (folder / name / "__init__.py").write_text("raise SystemExit('heavy import')")
@@ -270,11 +293,15 @@ def tripwires(tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def run_graph(quick_command: Command) -> Callable[..., FinishedRun]:
-    """Runs the graph with further arguments of `run`, changed or not, and reads the receipt."""
+    """Runs the graph with further arguments of `run`, changed or not, and reads the receipt.
 
-    def run(output_dir: Path, *arguments: object) -> FinishedRun:
-        forced = ("run", "--force", "--output-dir", output_dir)
-        return finished(output_dir, quick_command(*forced, *arguments))
+    It has to end with `code`.
+    """
+
+    def run(output_dir: Path, *arguments: object, code: int = 0) -> FinishedRun:
+        outcome = quick_command("run", "--force", "--output-dir", output_dir, *arguments)
+        assert outcome.code == code, outcome.errors
+        return finished(output_dir, outcome)
 
     return run
 
@@ -344,9 +371,10 @@ def as_idx() -> Callable[[np.ndarray], bytes]:
 @pytest.fixture(scope="session")
 def sample_images(closed_world: None) -> Images:
     """The built-in sample, read from the files that runs take it from."""
-    from pipeline.datasets import data, sample
+    from pipeline.datasets import sample
+    from pipeline.datasets.find import cache_folder
 
-    folder = data.cache_folder() / "sample"
+    folder = cache_folder() / "sample"
     sample.write_sample(folder)
     arrays = [_read_idx(folder / name) for names in IDX_NAMES.values() for name in names]
     return Images(*arrays)
@@ -357,6 +385,19 @@ def _read_idx(path: Path) -> np.ndarray:
     dimensions = content[3]
     shape = struct.unpack(f">{dimensions}I", content[4 : 4 + 4 * dimensions])
     return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+@pytest.fixture(scope="session")
+def used_bytes() -> Callable[[Path], int]:
+    """The bytes of a pipeline on the disk, each file once, as the system's own tool says."""
+
+    def used(root: Path) -> int:
+        folders = [root / name for name in ("artifacts", "runs", "serving")]
+        command = ["du", "--summarize", "--total", "--block-size=1"]
+        command += [str(folder) for folder in folders if folder.exists()]
+        return int(subprocess.check_output(command, text=True).splitlines()[-1].split()[0])
+
+    return used
 
 
 @pytest.fixture(scope="session")

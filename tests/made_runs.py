@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from cli.render.progress import Progress
+from cli.render.progress import LiveProgress
 from components.example_gen.idx import IdxPair
 from components.image_schema import ImageSchema
 from components.pusher import versions
-from operations import receipts
-from operations.run import Prepared, Request
+from components.quality_gates import JudgedGate
+from operations import recording, rollback
+from operations.preparation import Prepared, Request
 from pipeline import config
-from pipeline.datasets.data import DataSet
+from pipeline.datasets.dataset import DataSet
 from pipeline.locations import Locations
 from pipeline.records import metadata
 
@@ -31,15 +32,48 @@ def locations(tmp_path):
 
 
 @pytest.fixture
+def output_dir(locations):
+    """The folder of all results."""
+    return locations.root.parent
+
+
+@pytest.fixture
+def keep_receipt(locations):
+    """Writes a receipt, with these changes, as that of a run of its own; returns it."""
+
+    def write(receipt, **changes):
+        receipt = receipt.changed(**changes)
+        (locations.runs / receipt.run_id).mkdir(parents=True)
+        receipt.write(locations.runs / receipt.run_id)
+        return receipt
+
+    return write
+
+
+@pytest.fixture
+def sound_versions(monkeypatch):
+    """Every version passes the check of a rollback, which would load its export."""
+    monkeypatch.setattr(rollback, "check_export", lambda *_: [])
+
+
+@pytest.fixture
 def prepared(locations):
     """A run that is about to begin; a class name of it looks like markup."""
     train, test = (
         IdxPair(name, f"/data/{name}-images.gz", f"/data/{name}-labels.gz", "a" * 64, "b" * 64, 9)
         for name in ("train", "t10k")
     )
-    data = DataSet("/data", False, (train,), test, schema_sha256="c" * 64)
+    data = DataSet(
+        "/data",
+        False,
+        (train,),
+        test,
+        schema_sha256="c" * 64,
+        train_per_class=(3, 3, 3),
+        test_per_class=(3, 3, 3),
+    )
     schema = ImageSchema(28, 28, 1, CLASSES)
-    configured = config.load("default", ["seed=7"])
+    configured = config.load_config("default", ["seed=7"])
     return Prepared("clothes", configured, data, schema, locations, "float32", served_version=0)
 
 
@@ -64,7 +98,7 @@ def request_(tmp_path):
 @pytest.fixture
 def progress():
     """Shows how a run goes where the test runs."""
-    with contextlib.closing(Progress(sys.stderr)) as shown:
+    with contextlib.closing(LiveProgress(sys.stderr)) as shown:
         yield shown
 
 
@@ -72,7 +106,7 @@ def progress():
 def receipt(prepared, request_):
     """The receipt of a run that has just begun."""
     began = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
-    return receipts.begun("20260102-030405", 1, began, prepared, request_, "9" * 64)
+    return recording.begun("20260102-030405", 1, began, prepared, request_, "9" * 64)
 
 
 @pytest.fixture
@@ -87,28 +121,30 @@ def pushed_receipt(receipt):
         "support": 10_800,
     }
     accuracy = 11_390 / 12_000
-    node = {"status": "complete", "seconds": 12.34, "cached": False, "code_fingerprint": "a" * 16}
-    gate = {"metric": "accuracy", "slice": "overall", "value": accuracy, "threshold": 0.8}
-    receipt.update(
+    node = {"status": "complete", "seconds": 12.34, "code_fingerprint": "a" * 16}
+    gate = JudgedGate("accuracy", "overall", accuracy, 0.8, passed=True)
+    measured = {
+        "accuracy": accuracy,
+        "count": 12_000,
+        "cross_entropy": 0.3,
+        "top_2_accuracy": 0.97,
+        "confusion": [[600, 600], [10, 10_790]],
+        "per_class": {CLASSES[0]: first, CLASSES[1]: second},
+        "macro_avg": {**first, "support": 12_000},
+        "weighted_avg": {**second, "support": 12_000},
+    }
+    return receipt.changed(
         status="completed",
         verdict="pushed",
         seconds=61.4,
         nodes={"Trainer": node},
-        gates=[{**gate, "passed": True}],
-        test_accuracy=accuracy,
-        test_count=12_000,
-        cross_entropy=0.3,
-        top_2_accuracy=0.97,
-        confusion=[[600, 600], [10, 10_790]],
-        per_class={CLASSES[0]: first, CLASSES[1]: second},
-        macro_avg={**first, "support": 12_000},
-        weighted_avg={**second, "support": 12_000},
+        gates=[gate],
+        evaluation=measured,
         model_digest="d" * 64,
         export_digest="f" * 64,
         digests={"Trainer.model": "e" * 64},
         pushed_version=17,
     )
-    return receipt
 
 
 @pytest.fixture
@@ -168,22 +204,22 @@ class Past:
         export = self.model(model) / "Format-Serving"
         version = self._push(export) if push else None
         began = datetime.datetime.strptime(run_id, "%Y%m%d-%H%M%S").replace(tzinfo=datetime.UTC)
-        ended = {"status": "cached" if cached else "complete", "seconds": 1.0, "cached": cached}
-        receipt = {
-            **self.template,
+        status = "cached" if cached else "complete"
+        ended = {"status": status, "seconds": 1.0, "code_fingerprint": None}
+        made = {
             "run_id": run_id,
             "sequence": self.sequence,
             "served_before": max(served, default=None),
             "pipeline": self.locations.root.name,
-            "began": began.isoformat(timespec="seconds"),
+            "began": began,
             "verdict": "pushed" if push else "refused",
             "nodes": {node: ended for node, _, _ in self.OUTPUTS},
             "export_digest": versions.content_digest(export),
             "pushed_version": version,
-            **changes,
         }
+        receipt = self.template.changed(**{**made, **changes})
         (self.locations.runs / run_id).mkdir()
-        metadata.write_receipt(self.locations.runs / run_id, receipt)
+        receipt.write(self.locations.runs / run_id)
         return receipt
 
     def model(self, model):

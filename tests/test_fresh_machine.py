@@ -104,7 +104,7 @@ class Place:
     def python_of_receipt(self) -> str:
         """Minor version of the Python that its only run was made with."""
         (path,) = self.project.glob("outputs/*/runs/*/receipt.json")
-        version = json.loads(path.read_text(encoding="utf-8"))["versions"]["python"]
+        version = json.loads(path.read_text(encoding="utf-8"))["environment"]["versions"]["python"]
         return version.rpartition(".")[0]
 
 

@@ -1,4 +1,4 @@
-"""Whatever happens to the terminal: the exit code says what a command did."""
+"""The exit code reports what a command did, whatever happens to the terminal."""
 
 import contextlib
 import io
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.render.progress import Progress
+from cli.render.progress import LiveProgress
 from pipeline import streams
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -24,7 +24,7 @@ IN_ASCII = [
 
 @pytest.fixture
 def ask(tmp_path):
-    """Runs a command line in a shell, which redirects its streams; `RUN` is the program."""
+    """Runs a line in a shell, which can redirect streams; `RUN` stands for the program."""
 
     def asked(line, **environment):
         return subprocess.run(
@@ -49,7 +49,7 @@ INSTALL = "RUN schedule --cron '0 3 * * *' --data sample --install-unit --unit-f
 
 @pytest.mark.parametrize("line", ANSWERS)
 @pytest.mark.parametrize("output", [">/dev/full", ">&-"])
-def test_a_command_that_only_answers_fails_where_its_answer_is_lost(ask, line, output):
+def test_a_command_that_only_prints_fails_if_its_output_is_lost(ask, line, output):
     ended = ask(f"{line} {output}")
     assert ended.returncode == 1
     assert ended.stderr.startswith(b"error: the output cannot be written (")
@@ -65,27 +65,22 @@ def test_a_reader_that_has_read_enough_is_no_error(ask, line):
 
 
 @pytest.mark.parametrize(
-    ("line", "code"),
-    [
-        (f"{INSTALL} unit", 0),
-        ("RUN run --set nonsense=1", 2),
-        ("RUN rollback", 2),
-    ],
+    ("line", "code"), [(f"{INSTALL} unit", 0), ("RUN run --set nonsense=1", 2), ("RUN rollback", 2)]
 )
 @pytest.mark.parametrize("streams", [">/dev/full 2>/dev/full", "<&- >&- 2>&-", "| true"])
 def test_a_command_that_acts_ends_as_it_would_on_a_terminal(ask, line, code, streams):
     assert ask(f"{line} {streams}").returncode == code
 
 
-def test_what_was_done_stands_where_it_cannot_be_told(ask):
+def test_a_command_that_acts_succeeds_and_reports_lost_output(ask):
     ended = ask(f"{INSTALL} unit >/dev/full")
     assert ended.returncode == 0
-    assert b"cannot be written (No space left on device); what the command did" in ended.stderr
+    assert b"cannot be written (No space left on device); the exit code still" in ended.stderr
 
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_no_file_takes_the_number_of_a_closed_stream(ask, number):
-    """Else what libraries print would go into the lock, say, or into the data."""
+    """Otherwise the output of libraries could end up in the lock file or in the data."""
     code = (
         "import os, sys; from pipeline import streams; streams.prepare(); "
         "os.write(int(sys.argv[1]), b'x') if sys.argv[1] != '0' else None; "
@@ -106,11 +101,12 @@ def test_an_ascii_terminal_gets_escapes(ask, environment):
 
 
 @pytest.mark.parametrize("environment", IN_ASCII)
-def test_files_are_found_and_told_in_json_whatever_the_terminal(ask, tmp_path, environment):
+def test_file_names_are_correct_in_json_whatever_the_terminal(ask, tmp_path, environment):
     (tmp_path / "Fächer").mkdir()
-    printed = ask("RUN doctor --json --data Fächer", **environment).stdout
-    told = {each["name"]: each["found"] for each in json.loads(printed.decode("ascii"))["findings"]}
-    assert "Fächer (--data) lacks: train-images" in told["data"]
+    told = ask("RUN doctor --json --data Fächer", **environment).stdout.decode("ascii")
+    report = json.loads(told)
+    texts = {finding["name"]: finding["found"] for finding in report["findings"]}
+    assert "Fächer (--data) lacks: train-images" in texts["data"]
 
 
 def test_a_command_line_that_is_not_utf8_is_refused_before_anything_is_made(ask, tmp_path):
@@ -122,11 +118,11 @@ def test_a_command_line_that_is_not_utf8_is_refused_before_anything_is_made(ask,
     ):
         ended = ask(line)
         assert ended.returncode == 2, line
-        assert b"holds the byte 0xe9, which is not UTF-8" in ended.stderr
+        assert b"contains the byte 0xe9, which is not UTF-8" in ended.stderr
     assert [os.fsencode(path.name) for path in tmp_path.rglob("*")] == [b"\xe9"]
 
 
-def test_a_folder_that_was_removed_is_told(ask):
+def test_a_removed_working_folder_is_refused(ask):
     ended = ask("mkdir gone; cd gone; rmdir ../gone; RUN runs")
     assert ended.returncode == 2
     assert ended.stderr.startswith(b"error: the working folder cannot be used (")
@@ -135,7 +131,7 @@ def test_a_folder_that_was_removed_is_told(ask):
 def test_a_terminal_that_goes_away_does_not_end_the_run_that_it_shows():
     ours, theirs = os.openpty()
     with os.fdopen(theirs, "w") as terminal:
-        progress = Progress(terminal)
+        progress = LiveProgress(terminal)
         os.close(ours)
         with progress.showing(["Trainer"]):
             progress.notify("a line")
@@ -172,12 +168,12 @@ def test_a_run_whose_classes_and_folders_no_terminal_can_show_ends_as_it_went(as
     assert ended.returncode == 0, ended.stderr
     assert rb"H\xf6schen \u88e4" in ended.stdout
     (path,) = tmp_path.glob("Fächer/*/runs/*/receipt.json")
-    assert "Höschen 裤" in json.loads(path.read_text())["per_class"]
+    assert "Höschen 裤" in json.loads(path.read_text())["evaluation"]["per_class"]
     assert "Höschen 裤" in path.with_name("review.html").read_text(encoding="utf-8")
 
 
-def test_a_terminal_that_answers_at_once_gets_all():
-    """As where somebody else has set it to."""
+def test_a_nonblocking_terminal_gets_all_output():
+    """Another process that shares the terminal may have made it non-blocking."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     received = io.BytesIO()

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import pathlib
 import re
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
@@ -18,6 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from operations.preparation import Progress
 from pipeline import streams
 from pipeline.nodes import TRAINER, TUNER
 
@@ -26,7 +24,7 @@ _NODE_BEGINS = re.compile(r"^(?:Component|node) (\S+) is running\.$")
 _NODE_ENDS = re.compile(r"^(?:Component|node) (\S+) is finished\.$")
 
 
-class Progress(logging.Handler):
+class LiveProgress(Progress):
     """Follows the log of a run and shows where it stands.
 
     On a terminal it is a table that changes in place, elsewhere a line per event.
@@ -136,36 +134,3 @@ class Progress(logging.Handler):
         )
         line.add_row(ProgressBar(epochs, epoch, width=30), Text(text))
         return line
-
-
-@contextlib.contextmanager
-def output_to_log(path: pathlib.Path, verbose: bool) -> Iterator[None]:
-    """Sends all that libraries print to a log file.
-
-    TensorFlow and Beam write past Python's streams, hence the file descriptors.
-
-    Args:
-      path: the log file; it is appended to.
-      verbose: leaves everything on the terminal instead.
-    """
-    if verbose:
-        yield
-        return
-    _flush()
-    output, errors = os.dup(1), os.dup(2)
-    with path.open("ab", buffering=0) as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-    try:
-        yield
-    finally:
-        _flush()
-        os.dup2(output, 1)
-        os.dup2(errors, 2)
-        os.close(output)
-        os.close(errors)
-
-
-def _flush() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()

@@ -1,47 +1,49 @@
-"""Prints runs: their list, and one of them whole."""
+"""Prints runs: their list, one of them whole, and two of them compared."""
 
 from __future__ import annotations
 
 import json
 import pathlib
-import sys
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from cli.render.tables import make_console, plain_table
 from components.pusher import versions
-from operations.receipts import COMPLETED, PUSHED, REFUSED, STOPPED, command_to_go_on
-from pipeline import config
-from pipeline.locations import LOG_FILE, REVIEW_PAGE
-from pipeline.records.history import RUNNING
+from pipeline.locations import LOG_FILE, REVIEW_PAGE, Locations
+from pipeline.records.outcomes import Status, Verdict
+from pipeline.records.receipt import Receipt
 from review.summary import (
     Comparison,
+    Conclusion,
     Gate,
     Interval,
     Report,
     RunComparison,
     Summary,
-    Verdict,
     stored_summary,
 )
 
-_STYLES = {PUSHED: "bold green", REFUSED: "bold yellow", STOPPED: "bold red"}
+_STYLES = {
+    Verdict.PUSHED: "bold green",
+    Verdict.REFUSED: "bold yellow",
+    Verdict.STOPPED: "bold red",
+}
 
 
-def print_receipt(receipt: dict[str, Any], output_dir: pathlib.Path, as_json: bool) -> None:
+def print_run(receipt: Receipt, output_dir: pathlib.Path, as_json: bool) -> None:
     """Prints one run as its review has it, verdict first; or its receipt as JSON."""
     if as_json:
-        print(json.dumps(receipt, indent=1))
+        print(receipt.to_json())
         return
-    if receipt["status"] == RUNNING:
-        log = output_dir / receipt["pipeline"] / "runs" / receipt["run_id"] / LOG_FILE
-        print(f"Run {receipt['run_id']} is at work since {receipt['began']}.\nLog  {log}")
+    if receipt.status == Status.RUNNING:
+        log = Locations(output_dir / receipt.pipeline).runs / receipt.run_id / LOG_FILE
+        print(f"Run {receipt.run_id} is at work since {receipt.began.isoformat()}.\nLog  {log}")
         return
     console = make_console()
     found = _review(receipt, output_dir)
-    _print_verdict(console, found.verdict, receipt["verdict"])
+    _print_conclusion(console, found.verdict, receipt.verdict)
     if found.gates:
         console.print(_gate_table(found.gates))
     if found.report:
@@ -50,10 +52,10 @@ def print_receipt(receipt: dict[str, Any], output_dir: pathlib.Path, as_json: bo
     _print_places(console, receipt, output_dir)
 
 
-def _review(receipt: dict[str, Any], output_dir: pathlib.Path) -> Summary:
+def _review(receipt: Receipt, output_dir: pathlib.Path) -> Summary:
     """The review as stored; else as far as the receipt alone goes."""
-    runs = output_dir / receipt["pipeline"] / "runs"
-    stored = stored_summary(runs / receipt["run_id"])
+    runs = Locations(output_dir / receipt.pipeline).runs
+    stored = stored_summary(runs / receipt.run_id)
     if stored:
         return stored
     # Here and not above: it imports SciPy, and most runs have their review.
@@ -81,68 +83,43 @@ def print_comparison(found: RunComparison, path: pathlib.Path | None, as_json: b
         console.print(f"Page      {path}", soft_wrap=True, highlight=False, markup=False)
 
 
-def print_runs(receipts: list[dict[str, Any]], served: dict[str, int], as_json: bool) -> None:
+def print_runs(
+    receipts: list[Receipt], served: dict[str, int], output_dir: pathlib.Path, as_json: bool
+) -> None:
     """Prints the list of runs, newest first.
 
     Args:
-      receipts: of the runs, oldest first.
-      served: the version that each pipeline serves now, by its name.
-      as_json: whether to print the receipts as JSON.
+      receipts: Receipts of the runs, oldest first.
+      served: Version that each pipeline serves now, by its name.
+      output_dir: Folder in which the runs were looked for.
+      as_json: Whether to print the receipts as JSON.
     """
     if as_json:
-        print(json.dumps(receipts[::-1], indent=1))
+        print(json.dumps([receipt.as_json_value() for receipt in reversed(receipts)], indent=1))
         return
     if not receipts:
-        print("No runs yet, or none that fits. Start one with: python3 pipeline_runner.py run")
+        print(
+            f"No runs below {output_dir} yet, or none that fits. Start one with: "
+            "python3 pipeline_runner.py run"
+        )
         return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("run", "pipeline", "status", "verdict", "accuracy", "time", "version", ""):
-        right = heading in ("accuracy", "time")
-        table.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    headings = ("run", "pipeline", "status", "verdict", "accuracy", "time", "version", "")
+    table = plain_table(*headings, right=("accuracy", "time"), no_wrap=True)
     for receipt in reversed(receipts):
-        is_served = served.get(receipt["pipeline"], 0) == receipt["pushed_version"]
+        is_served = served.get(receipt.pipeline, 0) == receipt.pushed_version
         table.add_row(*_run_row(receipt), "served" if is_served else "")
     console = make_console()
     console.print(table)
     # What a rollback published is the version of no run.
-    shown = {(receipt["pipeline"], receipt["pushed_version"]) for receipt in receipts}
+    shown = {(receipt.pipeline, receipt.pushed_version) for receipt in receipts}
     for name in sorted({pipeline for pipeline, _ in shown} & set(served)):
         if (name, served[name]) not in shown:
-            line = f"{name} serves version {served[name]}: `lineage {served[name]}` tells of it."
+            line = f"{name} serves version {served[name]}: `lineage {served[name]}` shows it."
             console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
-def print_keys(as_json: bool) -> None:
-    """Prints every key that `run --set` takes, with its default and what it is."""
-    defaults = config.load("default").model_dump(mode="json")
-    found = {key: (_value(defaults, key), text) for key, text in config.known_keys().items()}
-    if as_json:
-        values = {key: {"default": value, "about": text} for key, (value, text) in found.items()}
-        print(json.dumps(values, indent=1))
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("key", "default", "about"):
-        table.add_column(heading)
-    for key, (value, text) in found.items():
-        table.add_row(key, json.dumps(value), text)
-    make_console().print(table)
-
-
-def make_console() -> Console:
-    """Where tables go: as wide as the terminal, or as their lines are long."""
-    # Where no terminal sets the width, lines are as long as they are: programs cut them themselves.
-    # No emoji: a colon in a path or in the name of a class begins none.
-    return Console(width=None if sys.stdout.isatty() else 200, emoji=False)
-
-
-def _value(values: dict[str, Any], key: str) -> Any:
-    for part in key.split("."):
-        values = values[part]
-    return values
-
-
-def _print_verdict(console: Console, verdict: Verdict, outcome: str) -> None:
-    console.print(f"\n[bold]{escape(verdict.headline)}[/]", style=_STYLES.get(outcome))
+def _print_conclusion(console: Console, verdict: Conclusion, outcome: Verdict) -> None:
+    console.print(f"\n[bold]{escape(verdict.headline)}[/]", style=_STYLES.get(outcome, "bold"))
     if verdict.accuracy and verdict.worst_class:
         accuracy, worst = verdict.accuracy, verdict.worst_class
         console.print(
@@ -162,12 +139,8 @@ def _range(interval: Interval, decimals: int = 4) -> str:
 
 
 def _gate_table(gates: list[Gate]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("gate")
-    table.add_column("of")
-    for heading in ("value", "95 % interval", "least", "margin"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
+    numbers = ("value", "95 % interval", "threshold", "margin")
+    table = plain_table("gate", "slice", *numbers, "", right=numbers)
     for gate in sorted(gates, key=lambda gate: gate.passed):
         outcome = "passed" if gate.passed else "[bold yellow]refused[/]"
         table.add_row(
@@ -183,10 +156,8 @@ def _gate_table(gates: list[Gate]) -> Table:
 
 
 def _class_table(report: Report) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("class")
-    for heading in ("precision", "recall", "f1", "support"):
-        table.add_column(heading, justify="right")
+    numbers = ("precision", "recall", "f1", "support")
+    table = plain_table("class", *numbers, right=numbers)
     for row in report.classes:
         values = (row.precision.value, row.recall.value, row.f1.value)
         table.add_row(escape(row.name), *(f"{value:.3f}" for value in values), f"{row.support:,}")
@@ -197,9 +168,8 @@ def _class_table(report: Report) -> Table:
 
 
 def _sides_table(found: RunComparison) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("", "run", "pipeline", "verdict", "accuracy", "95 % interval"):
-        table.add_column(heading, no_wrap=True)
+    headings = ("", "run", "pipeline", "verdict", "accuracy", "95 % interval")
+    table = plain_table(*headings, no_wrap=True)
     for side, run, accuracy in zip(
         "AB", (found.first, found.second), found.accuracies, strict=True
     ):
@@ -225,10 +195,8 @@ def _paired(comparison: Comparison) -> str:
 
 
 def _changes_table(comparison: Comparison) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("class")
-    for heading in ("recall A", "recall B", "change", "newly fixed", "newly broken"):
-        table.add_column(heading, justify="right")
+    numbers = ("recall A", "recall B", "change", "newly fixed", "newly broken")
+    table = plain_table("class", *numbers, right=numbers)
     for entry in comparison.classes:
         table.add_row(
             escape(entry.name),
@@ -242,38 +210,41 @@ def _changes_table(comparison: Comparison) -> Table:
 
 
 def _differences_table(found: RunComparison) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("differs", "A", "B"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table("differs", "A", "B", fold=True)
     for name, (one, other) in {**found.facts, **found.parameters}.items():
         table.add_row(escape(name), escape(one), escape(other))
     return table
 
 
-def _node_table(receipt: dict[str, Any]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("node")
-    table.add_column("status")
-    table.add_column("seconds", justify="right")
-    for name, node in receipt["nodes"].items():
-        table.add_row(name, node["status"], f"{node['seconds']:.1f}")
+def _node_table(receipt: Receipt) -> Table:
+    table = plain_table("node", "status", "seconds", right=("seconds",))
+    for name, node in receipt.nodes.items():
+        table.add_row(name, node.status, f"{node.seconds:.1f}")
     return table
 
 
-def _print_places(console: Console, receipt: dict[str, Any], output_dir: pathlib.Path) -> None:
-    root = output_dir / receipt["pipeline"]
-    folder = root / "runs" / receipt["run_id"]
-    lines = [f"Results   {folder}"]
+def _print_places(console: Console, receipt: Receipt, output_dir: pathlib.Path) -> None:
+    locations = Locations(output_dir / receipt.pipeline)
+    folder = locations.runs / receipt.run_id
+    lines = [_summary_line(receipt), f"Results   {folder}"]
     if (folder / REVIEW_PAGE).exists():
         lines.append(f"Review    {folder / REVIEW_PAGE}")
-    if receipt["verdict"] == PUSHED:
-        lines.append(f"Pushed    {_pushed_place(root / 'serving', receipt['pushed_version'])}")
-    if receipt["status"] != COMPLETED:
+    if receipt.verdict == Verdict.PUSHED and receipt.pushed_version:
+        lines.append(f"Pushed    {_pushed_place(locations.serving, receipt.pushed_version)}")
+    if receipt.status != Status.COMPLETED:
         lines.append(f"Log       {folder / LOG_FILE}")
         lines.append(
-            f"Go on     {command_to_go_on(receipt, output_dir)} (what is complete is not run again)"
+            f"Go on     {receipt.command_to_go_on(output_dir)} (what is complete is not run again)"
         )
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+
+
+def _summary_line(receipt: Receipt) -> str:
+    took = f", took {receipt.seconds:.0f} s" if receipt.seconds is not None else ""
+    return (
+        f"Run       {receipt.run_id} of {receipt.pipeline}, profile {receipt.profile}, "
+        f"began {receipt.began.isoformat()}{took}"
+    )
 
 
 def _pushed_place(serving: pathlib.Path, version: int) -> str:
@@ -288,16 +259,16 @@ def _pushed_place(serving: pathlib.Path, version: int) -> str:
     return f"{serving / str(version)} ({standing})"
 
 
-def _run_row(receipt: dict[str, Any]) -> list[str]:
-    accuracy, seconds = receipt["test_accuracy"], receipt["seconds"]
-    verdict = receipt["verdict"]
+def _run_row(receipt: Receipt) -> list[str]:
+    evaluation, seconds = receipt.evaluation, receipt.seconds
+    verdict = receipt.verdict
     style = _STYLES.get(verdict, "dim").removeprefix("bold ")
     return [
-        escape(receipt["run_id"]),
-        escape(receipt["pipeline"]),
-        escape(receipt["status"]),
+        escape(receipt.run_id),
+        escape(receipt.pipeline),
+        escape(receipt.status),
         f"[{style}]{escape(verdict)}[/]",
-        "" if accuracy is None else f"{accuracy:.4f}",
+        f"{evaluation.accuracy:.4f}" if evaluation else "",
         "" if seconds is None else f"{seconds:.0f} s",
-        str(receipt["pushed_version"] or ""),
+        str(receipt.pushed_version or ""),
     ]

@@ -1,1 +1,1 @@
-"""Blessing: one verdict out of several evaluations."""
+"""Blessing: the verdict on a model, from all evaluations."""

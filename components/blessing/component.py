@@ -1,4 +1,4 @@
-"""Blessing: one verdict out of all evaluations."""
+"""Blessing: the verdict on a model, from all evaluations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import Channel, component_spec, standard_artifacts
 
-from components import quality_gates as declared_gates
+from components import quality_gates
 from components.blessing import executor
 
 
@@ -33,10 +33,10 @@ class BlessingSpec(component_spec.ComponentSpec):
 
 
 class Blessing(base_component.BaseComponent):
-    """Blesses a model where every declared gate was judged and passed; Pusher reads it.
+    """Blesses a model if every declared gate was measured and passed; Pusher reads the blessing.
 
-    TFX's Evaluator blesses where no threshold that it judged failed: of a class without images, or
-    of a served model that it was not given, it judges nothing.
+    TFX's Evaluator blesses a model if no measured threshold failed. It ignores thresholds on a
+    class without images, and on a served model that it did not get.
     """
 
     SPEC_CLASS = BlessingSpec
@@ -48,26 +48,26 @@ class Blessing(base_component.BaseComponent):
         baseline_model: Any,
         evaluation: Any,
         robustness_evaluation: Any | None,
-        gates: Iterable[declared_gates.Gate],
+        gates: Iterable[quality_gates.Gate],
         is_served: bool,
     ):
         """Constructs the component.
 
         Args:
-          model: the new model.
-          baseline_model: the model now served, if any.
-          evaluation: of the test images, from Evaluator.
-          robustness_evaluation: of corrupted test images; None where there are no gates on them.
-          gates: every gate that is declared.
-          is_served: whether a model is known to be served. Where `baseline_model` is absent all the
-            same, the new model is refused.
+          model: New model.
+          baseline_model: Served model, if any.
+          evaluation: Evaluation of the test images, from Evaluator.
+          robustness_evaluation: Evaluation of corrupted test images; None if no gates need it.
+          gates: All declared gates.
+          is_served: Whether a served model is known to exist. If `baseline_model` is absent
+            nevertheless, the new model is refused.
         """
         spec = BlessingSpec(
             model=model,
             baseline_model=baseline_model,
             evaluation=evaluation,
             robustness_evaluation=robustness_evaluation,
-            gates=declared_gates.declared_to_json(gates),
+            gates=quality_gates.declared_to_json(gates),
             is_served=int(is_served),
             blessing=Channel(type=standard_artifacts.ModelBlessing),
         )

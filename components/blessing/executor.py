@@ -1,4 +1,4 @@
-"""Judges the gates, and blesses a model of which every one passes."""
+"""Checks the gates, and blesses a model that passes all of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from components.blessing import judgement, measurement
 
 
 class Executor(base_executor.BaseExecutor):
-    """Writes the one result that Pusher, receipt, terminal and page go by."""
+    """Writes the result that Pusher, receipt, terminal and review page use."""
 
     def Do(
         self,
@@ -23,10 +23,10 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes how the model stands to each gate, and blesses it or not.
+        """Writes the result of each gate, and whether the model is blessed.
 
         Raises:
-          JudgementError: where TFMA refuses for a reason that no gate shows.
+          JudgementError: If TFMA refuses the model although every gate passes.
         """
         measured = {
             key: measurement.read(artifact_utils.get_single_uri(input_dict[key]))
@@ -71,7 +71,7 @@ _NAMES = {
 
 
 def _name_models(blessing: Artifact, inputs: dict[str, list[Artifact]]) -> None:
-    """Says which models a blessing is about; there may be no baseline."""
+    """Records the models of a blessing in its properties; there may be no baseline."""
     for key, (uri_key, id_key) in _NAMES.items():
         for model in inputs.get(key, []):
             blessing.set_string_custom_property(uri_key, model.uri)

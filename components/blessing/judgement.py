@@ -1,4 +1,4 @@
-"""Judges each declared gate once. What was not measured never passes."""
+"""Checks each declared gate once. A gate without a measurement never passes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from components.quality_gates import CHANGE, CORRUPTION, Gate, JudgedGate
 
 
 class JudgementError(RuntimeError):
-    """TFMA refuses a model of which every gate passes, so a gate is not what it seems."""
+    """TFMA refuses a model that passes every gate, so the two disagree about a gate."""
 
 
 def judge(
@@ -19,24 +19,24 @@ def judge(
     corrupted: Measurement | None,
     served: bool,
 ) -> list[JudgedGate]:
-    """How the model stands to each gate that is due.
+    """Returns the result of each gate that applies.
 
     Args:
-      declared: every gate of the run.
-      clean: what was measured on the test images.
-      corrupted: what was measured on corrupted test images; None where there are no gates on them.
-      served: whether a model is served, with which the new one had to be compared.
+      declared: All declared gates of the run.
+      clean: Measurement on the test images.
+      corrupted: Measurement on corrupted test images; None if no gates need it.
+      served: Whether a model is served, so that the new one has to be compared with it.
 
     Raises:
-      JudgementError: where TFMA refuses for a reason that no gate shows.
+      JudgementError: If TFMA refuses the model although every gate passes.
     """
-    due = [gate for gate in declared if served or gate.metric != CHANGE]
-    judged = [_judged(gate, corrupted if gate.metric == CORRUPTION else clean) for gate in due]
-    refusing = [found for found in (clean, corrupted) if found and not found.holds]
+    applying = [gate for gate in declared if served or gate.metric != CHANGE]
+    judged = [_judged(gate, corrupted if gate.metric == CORRUPTION else clean) for gate in applying]
+    refusing = [measured for measured in (clean, corrupted) if measured and not measured.holds]
     if refusing and all(gate.passed for gate in judged):
         raise JudgementError(
-            f"TFMA refuses the model ({_reasons(refusing)}), and all {len(judged)} gates pass; "
-            "expected the same verdict of both. Nothing was pushed. Run again with --no-cache."
+            f"TFMA refuses the model ({_reasons(refusing)}), but all {len(judged)} gates pass; "
+            "expected the same verdict from both. Nothing was pushed. Run again with --no-cache."
         )
     return judged
 
@@ -62,6 +62,6 @@ def _place(gate: Gate) -> Place:
 
 
 def _reasons(refusing: list[Measurement]) -> str:
-    failed = [str(place) for found in refusing for place in sorted(found.failed)]
-    missing = [f"no images of {part}" for found in refusing for part in sorted(found.missing)]
+    failed = [str(place) for measured in refusing for place in sorted(measured.failed)]
+    missing = [f"no images of {part}" for measured in refusing for part in sorted(measured.missing)]
     return "; ".join([*failed, *missing]) or "it gives no reason"

@@ -1,4 +1,4 @@
-"""Reads what TFMA measured for the gates, and what it says of their thresholds."""
+"""Reads the measurements of TFMA for the gates, and its verdict on their thresholds."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from components import features
 
 _ACCURACY = "sparse_categorical_accuracy"
 
-# Features and values that all images of a slice share, in the order of their names.
+# Features and values that all images of a slice share, sorted by name.
 Slice = tuple[tuple[str, str], ...]
 
 
 class Place(NamedTuple):
-    """Where a value stands in an evaluation.
+    """The place of a value in an evaluation.
 
     Attributes:
-      slice: of the images.
-      change: whether the value is the difference from the served model.
+      slice: Slice of the images.
+      change: Whether the value is the difference from the served model.
     """
 
     slice: Slice
@@ -31,13 +31,13 @@ class Place(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What TFMA found.
+    """The result of an evaluation by TFMA.
 
     Attributes:
-      accuracies: of the new model, and their changes; NaN where they have no value.
-      failed: where a threshold does not hold.
-      missing: slices that have a threshold and no images.
-      holds: whether TFMA found all thresholds to hold, of those that it was given.
+      accuracies: Accuracies of the new model, and their changes; NaN if they have no value.
+      failed: Places with a failed threshold.
+      missing: Slices that have a threshold but no images.
+      holds: Whether all thresholds hold according to TFMA.
     """
 
     accuracies: dict[Place, float]
@@ -47,15 +47,15 @@ class Measurement:
 
 
 def slice_of(pairs: Iterable[tuple[str, Any]]) -> Slice:
-    """The slice of images that share these features and values."""
+    """Returns the slice of images that share these features and values."""
     return tuple(sorted((name, str(value)) for name, value in pairs))
 
 
 def read(uri: str) -> Measurement:
-    """Reads an evaluation artifact of which thresholds were asked.
+    """Reads an evaluation artifact with thresholds.
 
     Args:
-      uri: folder of the artifact.
+      uri: Folder of the artifact.
     """
     validation = tfma.load_validation_result(uri)
     failed = {
@@ -74,17 +74,17 @@ def _accuracies(uri: str) -> dict[Place, float]:
         Place(_deserialized(metrics.slice_key), entry.key.is_diff): _number(entry.value)
         for metrics in tfma.load_metrics(uri)
         for entry in metrics.metric_keys_and_values
-        if entry.key.name == _ACCURACY and _tells_of_candidate(entry.key)
+        if entry.key.name == _ACCURACY and _is_of_candidate(entry.key)
     }
 
 
 def _number(value: Any) -> float:
-    # Of another kind, such as an error that TFMA wrote down, the field would read as 0.
+    # Check the kind of the value: for another kind, such as an error, the field would be 0.
     return value.double_value.value if value.HasField("double_value") else math.nan
 
 
-def _tells_of_candidate(key: Any) -> bool:
-    # TFMA drops the name of a model that is the only one, and gives changes that of the new one.
+def _is_of_candidate(key: Any) -> bool:
+    # TFMA omits the name if there is only one model. For changes it uses the name of the new model.
     return key.model_name in (features.CANDIDATE, "")
 
 

@@ -1,1 +1,1 @@
-"""DataGate: nothing is trained on data that is not what it should be."""
+"""DataGate: stops a run before it trains on bad data."""

@@ -1,4 +1,4 @@
-"""What DataGate keeps of every image, so that memory need not hold the images."""
+"""Facts about every image, so that DataGate need not hold the images in memory."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ import numpy as np
 
 from components import examples, features
 
-# Bytes of a digest; that two different images share one is out of the question.
+# Bytes of a digest: enough that two different images never share one.
 _DIGEST_SIZE = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Catalogue:
-    """All examples of an artifact: the splits one after the other, each in the order of its ids.
+    """All examples of an artifact, split after split, each in the order of its ids.
 
     Attributes:
-      uri: of the artifact.
+      uri: folder of the artifact.
       split: position of each example's split in `features.SPLITS`, int8 [count].
       labels: int64 [count].
       ids: bytes [count].
-      digests: of the images, uint64 [count, 2]; equal for equal images alone.
+      digests: digests of the images, uint64 [count, 2].
       brightness: mean of each image's values, 0 to 255, float64 [count].
-      file_order: position here of each example in the order of the files, int64 [count].
+      file_order: position in this catalogue of each example in file order, int64 [count].
     """
 
     uri: str
@@ -38,7 +38,7 @@ class Catalogue:
     def first_equal(self) -> np.ndarray:
         """The position of the first image that equals each image, int64 [count]."""
         count = len(self.ids)
-        # Last key first: by digest, and among equal ones by position.
+        # The last key counts first: sort by digest, then by position.
         order = np.lexsort((np.arange(count), self.digests[:, 1], self.digests[:, 0]))
         ordered = self.digests[order]
         begins = np.ones(count, bool)
@@ -67,7 +67,7 @@ class Catalogue:
                 rows = row[self.file_order[start : start + len(batch.ids)]]
                 images[rows[rows >= 0]] = batch.images[rows >= 0]
                 start += len(batch.ids)
-        # Most often they are asked for in this order, and need not be copied.
+        # Usually the positions are in this order, and no copy is needed.
         return images if np.array_equal(wanted, positions) else images[places]
 
 

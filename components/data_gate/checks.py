@@ -1,4 +1,4 @@
-"""The checks of DataGate: each returns readable findings, one line each."""
+"""The checks of DataGate. Each returns its findings as lines of text."""
 
 from __future__ import annotations
 
@@ -32,20 +32,19 @@ _MEASURES = {
 }
 _SHOWN_DUPLICATES = 3
 _SHOWN_CLASSES = 10
-# Mean brightness differs grossly where it does so by a quarter of the range, or by a factor of two:
-# an inverted half differs by the one, a half that was scaled to 0 to 1 by the other. Only where it
-# cannot be chance, as of a few images.
+# Brightness differs grossly if the means differ by a quarter of the range, as with inverted images,
+# or by a factor of two, as with images scaled to 0 to 1. Chance must also be ruled out.
 _GROSS_DIFFERENCE, _GROSS_FACTOR = 255 / 4, 2.0
 _STANDARD_ERRORS = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """Something that is wrong with the data.
+    """A problem with the data.
 
     Attributes:
       check: one of `CHECKS`.
-      line: what was found, what was expected and how to mend it, in one line.
+      line: one line with the problem, the expectation and the fix.
     """
 
     check: str
@@ -57,10 +56,10 @@ class Drift:
     """How far a feature moved since the served model was trained.
 
     Attributes:
-      feature: its name.
-      measure: of the distance.
+      feature: name of the feature.
+      measure: name of the distance measure.
       value: the distance.
-      threshold: from which on it counts as a drift.
+      threshold: largest distance that is no drift.
     """
 
     feature: str
@@ -70,12 +69,12 @@ class Drift:
 
 
 def anomaly_findings(anomalies: anomalies_pb2.Anomalies, split: str) -> list[Finding]:
-    """A finding for each anomaly that ExampleValidator reported of a split."""
+    """One finding for each anomaly that ExampleValidator reported for a split."""
     found = [
         Finding(
             ANOMALIES,
             f"split {split}, feature {name}: {info.description.rstrip('.')}; expected what the "
-            "schema says. Mend the data, or the schema where it is wrong.",
+            "schema says. Fix the data, or the schema if it is wrong.",
         )
         for name, info in sorted(anomalies.anomaly_info.items())
     ]
@@ -86,10 +85,10 @@ def anomaly_findings(anomalies: anomalies_pb2.Anomalies, split: str) -> list[Fin
 
 
 def drift_findings(compared: anomalies_pb2.Anomalies) -> list[Finding]:
-    """A finding for each feature that drifted past the bound that the schema sets.
+    """One finding for each feature that drifted past its bound in the schema.
 
     Args:
-      compared: what TFDV says of the training split now against that of the served model.
+      compared: TFDV's comparison of the training split with that of the served model.
     """
     return [
         Finding(
@@ -105,7 +104,7 @@ def drift_findings(compared: anomalies_pb2.Anomalies) -> list[Finding]:
     ]
 
 
-# Where there is a served model and no statistics of what it was trained on.
+# The served model has no statistics of its training data.
 NO_REFERENCE = Finding(
     DRIFT,
     "drift cannot be judged: no statistics are kept of the data of the served model; expected them "
@@ -115,7 +114,7 @@ NO_REFERENCE = Finding(
 
 
 def drifts(compared: anomalies_pb2.Anomalies) -> list[Drift]:
-    """How far each feature moved for which the schema sets a bound, past it or not."""
+    """How far each feature with a bound in the schema moved."""
     return [
         Drift(
             ".".join(info.path.step),
@@ -129,15 +128,15 @@ def drifts(compared: anomalies_pb2.Anomalies) -> list[Drift]:
 
 
 def duplicate_findings(catalogue: Catalogue, first_equal: np.ndarray, bound: int) -> list[Finding]:
-    """At most one finding: more test images than `bound` are also trained on, byte by byte.
+    """At most one finding: more than `bound` test images also occur in training, byte by byte.
 
     Args:
-      catalogue: of all examples.
-      first_equal: as it says, int64 [count].
-      bound: number of duplicates that is still tolerated.
+      catalogue: all examples.
+      first_equal: result of `Catalogue.first_equal`, int64 [count].
+      bound: maximum number of duplicates.
     """
     test = features.SPLITS.index(features.TEST_SPLIT)
-    # The test split comes last: what equals an image ahead of it is seen in training.
+    # The test split comes last, so an equal image before it is in train or val.
     trained = (catalogue.split == test) & (catalogue.split[first_equal] != test)
     found = np.flatnonzero(trained)
     if len(found) <= bound:
@@ -159,12 +158,12 @@ def duplicate_findings(catalogue: Catalogue, first_equal: np.ndarray, bound: int
 def constancy_findings(
     catalogue: Catalogue, first_equal: np.ndarray, class_names: Sequence[str]
 ) -> list[Finding]:
-    """A finding where all training images are one image, or all of a class are.
+    """At most one finding: all training images are equal, or all images of some classes are.
 
     Args:
-      catalogue: of all examples.
-      first_equal: as it says, int64 [count].
-      class_names: in label order.
+      catalogue: all examples.
+      first_equal: result of `Catalogue.first_equal`, int64 [count].
+      class_names: names of the classes, in label order.
     """
     train = catalogue.split == features.SPLITS.index(features.TRAIN_SPLIT)
     labels, kinds = catalogue.labels[train], first_equal[train]
@@ -179,7 +178,7 @@ def constancy_findings(
         for label in np.unique(labels)
         if len(np.unique(kinds[labels == label])) == 1
     ]
-    # Of a single image nothing can be said.
+    # A single image is always equal to itself.
     several = [f"{name} ({count:,} images)" for name, count in constant if count > 1]
     if not several:
         return []
@@ -193,7 +192,7 @@ def constancy_findings(
 
 
 def brightness_findings(catalogue: Catalogue) -> list[Finding]:
-    """A finding where training and test images differ grossly in their mean brightness."""
+    """At most one finding: training and test images differ grossly in mean brightness."""
     train, test = (
         catalogue.brightness[catalogue.split == features.SPLITS.index(name)]
         for name in (features.TRAIN_SPLIT, features.TEST_SPLIT)

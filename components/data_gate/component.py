@@ -1,4 +1,4 @@
-"""DataGate: nothing is trained on data that is not what it should be."""
+"""DataGate: stops a run before it trains on bad data."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from components.data_gate import executor
 
 
 class DataGateReport(Artifact):
-    """What DataGate found and let pass, in `report.json`."""
+    """Findings that DataGate let pass, in `report.json`."""
 
-    # Kubeflow's compiler takes names of this form alone.
+    # Kubeflow's compiler accepts only names of this form.
     TYPE_NAME = "components.DataGateReport"
 
 
@@ -38,10 +38,10 @@ class DataGateSpec(component_spec.ComponentSpec):
 
 
 class DataGate(base_component.BaseComponent):
-    """Stops the run before training where the data is not fit for it (`checks` says when).
+    """Stops the run before training if the data fails one of the `checks`.
 
-    ExampleValidator only records what it finds, and looks at no drift; no stock component fails a
-    run for it.
+    ExampleValidator only records anomalies and does not check drift. No component of TFX fails a
+    run because of them.
     """
 
     SPEC_CLASS = DataGateSpec
@@ -61,12 +61,12 @@ class DataGate(base_component.BaseComponent):
 
         Args:
           examples: all splits.
-          statistics: of each split.
-          schema: its drift comparators hold the bounds of drift.
-          anomalies: of each split, from ExampleValidator.
-          baseline_model: the model now served, if any; it carries its training statistics.
+          statistics: statistics of each split.
+          schema: the schema, with the bounds of drift.
+          anomalies: anomalies of each split, from ExampleValidator.
+          baseline_model: the served model, if any, with its training statistics.
           severities: `stop` or `warn` for each of `checks.CHECKS`.
-          max_duplicates: test images that may also be in train or val.
+          max_duplicates: maximum number of test images that are also in train or val.
         """
         spec = DataGateSpec(
             examples=examples,

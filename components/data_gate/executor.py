@@ -1,4 +1,4 @@
-"""Runs the checks of DataGate, and stops the run where one says so."""
+"""Runs the checks of DataGate, and stops the run if one of them fails."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,11 @@ logger = logging.getLogger(__name__)
 
 
 class DataGateStop(RuntimeError):
-    """The data is not fit to train on; each line of the message is a finding."""
+    """The data is not fit for training; each line of the message is a finding."""
 
 
 class Executor(base_executor.BaseExecutor):
-    """Reads what the nodes before it found, and looks for duplicates itself."""
+    """Reads the findings of earlier nodes, and looks for duplicates itself."""
 
     def Do(
         self,
@@ -44,7 +45,7 @@ class Executor(base_executor.BaseExecutor):
         """Writes the report, or stops the run.
 
         Raises:
-          DataGateStop: where a check of severity `stop` found something.
+          DataGateStop: a check of severity `stop` found something.
         """
         uris = {key: found[0].uri for key, found in input_dict.items() if found}
         severities = json.loads(exec_properties["severities"])
@@ -85,9 +86,9 @@ def _anomaly_findings(uri: str) -> list[checks.Finding]:
 
 
 def _reference(uris: dict[str, str]) -> str | None:
-    """The statistics that the served model was trained on; None without a model, or without them.
+    """The training statistics of the served model; None without a model or statistics.
 
-    Of a version that somebody put there by hand, or restored alone, there is the export alone.
+    A version that somebody copied there by hand has only the export.
     """
     if "baseline_model" not in uris:
         return None
@@ -96,7 +97,7 @@ def _reference(uris: dict[str, str]) -> str | None:
 
 
 def _drift(uris: dict[str, str], reference: str) -> anomalies_pb2.Anomalies:
-    """What TFDV says of the training split against that of the served model."""
+    """TFDV's comparison of the training split with that of the served model."""
     current = os.path.join(uris["statistics"], f"Split-{features.TRAIN_SPLIT}", "FeatureStats.pb")
     schema = io_utils.parse_pbtxt_file(
         os.path.join(uris["schema"], image_schema.SCHEMA_FILE), schema_pb2.Schema()
@@ -123,13 +124,13 @@ def _write_report(
 
 
 def _write_similar(
-    folder: str, report: dict[str, Any], first: np.ndarray, second: np.ndarray
+    folder: str, report: similarity.Report, first: np.ndarray, second: np.ndarray
 ) -> None:
-    _write_json(os.path.join(folder, features.SIMILAR_FILE), report)
+    _write_json(os.path.join(folder, features.SIMILAR_FILE), dataclasses.asdict(report))
     path = os.path.join(folder, features.SIMILAR_IMAGES_FILE)
     write_arrays(path, first=first, second=second)
 
 
-def _write_json(path: str, content: dict[str, Any]) -> None:
+def _write_json(path: str, content: Mapping[str, object]) -> None:
     with fileio.open(path, "w") as file:
         file.write(json.dumps(content, indent=1))

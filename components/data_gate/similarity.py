@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from itertools import combinations_with_replacement
-from typing import Any
 
 import numpy as np
 from scipy import linalg, spatial
@@ -12,14 +11,14 @@ from scipy import linalg, spatial
 from components import features
 from components.data_gate.catalogue import Catalogue
 
-# Images are alike where their root mean square difference is at most this, of 255.
+# Images are similar if their root mean square difference is at most this, of 255.
 BOUND = 6.0
-# Among how many images near ones are looked for, at most: the search takes longer than in
-# proportion, and nothing is decided by it.
+# Maximum number of images in the search for similar ones. Its time grows faster than the number of
+# images, and no decision depends on it.
 SEARCHED = 100_000
-# What is looked at of the images, to find candidates.
+# Number of principal components in the search for candidates.
 _DIMENSIONS = 16
-# Of images that have more candidates than this, the nearest ones are compared.
+# Maximum number of candidates per image: the nearest ones.
 _CANDIDATES = 32
 _FITTED_ON = 5_000
 _BATCH = 8_192
@@ -27,12 +26,12 @@ _BATCH = 8_192
 
 @dataclasses.dataclass(frozen=True)
 class Pairs:
-    """Pairs of images that are alike, each once.
+    """Pairs of similar images, each once.
 
     Attributes:
       first: positions of the earlier images, int64 [count].
       second: positions of the later images, int64 [count].
-      distance: root mean square differences, float64 [count]; 0 for equal images alone.
+      distance: root mean square differences, float64 [count]; 0 only for equal images.
     """
 
     first: np.ndarray
@@ -40,12 +39,70 @@ class Pairs:
     distance: np.ndarray
 
 
-def near_pairs(images: np.ndarray) -> Pairs:
-    """Finds the pairs of images that are alike.
+@dataclasses.dataclass(frozen=True)
+class ReportedPair:
+    """A pair of images that are alike, for the review.
 
-    Images are projected on their principal components, which makes no distance larger, so that a
-    search tree finds every pair that can be within the bound; then the images themselves are
-    compared.
+    Attributes:
+      first: Id of the earlier image.
+      second: Id of the later image.
+      first_split: Split of the earlier image.
+      second_split: Split of the later image.
+      first_label: Label of the earlier image.
+      second_label: Label of the later image.
+      distance: Root mean square difference; 0 for equal images.
+    """
+
+    first: str
+    second: str
+    first_split: str
+    second_split: str
+    first_label: int
+    second_label: int
+    distance: float
+
+
+@dataclasses.dataclass(frozen=True)
+class PairCount:
+    """Numbers of pairs across two splits.
+
+    Attributes:
+      first_split: Split of one image.
+      second_split: Split of the other image.
+      exact: Pairs of equal images.
+      near: Pairs of images that are nearly the same.
+      other_label: Pairs with different labels.
+    """
+
+    first_split: str
+    second_split: str
+    exact: int
+    near: int
+    other_label: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What the review shows about images that are alike, as `features.SIMILAR_FILE` has it.
+
+    Attributes:
+      counts: Numbers of pairs by pair of splits.
+      pairs: First pairs: different labels first, then pairs across splits, then the most alike.
+      searched: Number of images that were searched for near pairs.
+      images: Number of different images.
+    """
+
+    counts: list[PairCount]
+    pairs: list[ReportedPair]
+    searched: int
+    images: int
+
+
+def near_pairs(images: np.ndarray) -> Pairs:
+    """Finds the pairs of similar images.
+
+    A projection on principal components makes no distance larger, so a search tree over the
+    projections finds every pair that can be within the bound. Then the images are compared.
 
     Args:
       images: uint8 [N, bytes], no two equal.
@@ -69,7 +126,7 @@ def _candidates(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             distance_upper_bound=BOUND * np.sqrt(images.shape[1]),
             workers=-1,
         )
-        # The tree answers with the number of points where there is no further neighbour.
+        # For a missing neighbour, the tree returns the number of points.
         rows, columns = np.nonzero(neighbours < len(points))
         pairs = np.sort(np.stack([start + rows, neighbours[rows, columns]], axis=1), axis=1)
         found.append(pairs[pairs[:, 0] < pairs[:, 1]])
@@ -80,7 +137,7 @@ def _candidates(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _projected(images: np.ndarray) -> np.ndarray:
     sample = images[:: -(-len(images) // _FITTED_ON)].astype(np.float64)
     centred = sample - sample.mean(axis=0)
-    # The largest few alone; all of them, as NumPy finds them, take several times as long.
+    # Only the largest few: all of them, as NumPy computes them, take several times as long.
     largest = [max(images.shape[1] - _DIMENSIONS, 0), images.shape[1] - 1]
     _, basis = linalg.eigh(centred.T @ centred, subset_by_index=largest)
     starts = range(0, len(images), _BATCH)
@@ -98,21 +155,19 @@ def _distances(images: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.
 
 def report(
     catalogue: Catalogue, first_equal: np.ndarray, shown: int
-) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """What the review tells of images that are alike.
+) -> tuple[Report, np.ndarray, np.ndarray]:
+    """Reports images that are alike.
 
     Equal images are found among all, and paired with the first of their kind alone. Images that are
     nearly the same are looked for among the different ones, or among `SEARCHED` of them.
 
     Args:
-      catalogue: of all images.
-      first_equal: as it says, int64 [count].
-      shown: of how many pairs the report tells.
+      catalogue: Catalogue of all images.
+      first_equal: The catalogue's `first_equal`, int64 [count].
+      shown: Maximum number of pairs in the report.
 
     Returns:
-      `counts` by pair of splits, the first `pairs`, as `features.SIMILAR_FILE` has them: those with
-      other labels first, then those across splits, then the most alike; `searched` of `images`. And
-      the images of these pairs, uint8 [shown, bytes] each.
+      The report, and the first and second images of its pairs, uint8 [shown, bytes] each.
     """
     equal = _equal_pairs(first_equal)
     searched = _searched(catalogue, first_equal)
@@ -129,18 +184,18 @@ def report(
         np.concatenate([equal.distance, near.distance]),
     )
     order = _order(catalogue, pairs)[:shown]
-    told = {
-        "counts": _counts(catalogue, pairs),
-        "pairs": [_described(catalogue, pairs, number) for number in order],
-        "searched": len(searched),
-        "images": len(np.unique(first_equal)),
-    }
+    reported = Report(
+        counts=_counts(catalogue, pairs),
+        pairs=[_described(catalogue, pairs, number) for number in order],
+        searched=len(searched),
+        images=len(np.unique(first_equal)),
+    )
     # An image looks as the first of its kind does.
     first, second = (
         images[needed.searchsorted(first_equal[part[order]])]
         for part in (pairs.first, pairs.second)
     )
-    return told, first, second
+    return reported, first, second
 
 
 def _equal_pairs(first_equal: np.ndarray) -> Pairs:
@@ -166,33 +221,33 @@ def _order(catalogue: Catalogue, pairs: Pairs) -> np.ndarray:
     return np.lexsort((other, one, pairs.distance, same_split, same_label))
 
 
-def _described(catalogue: Catalogue, pairs: Pairs, number: int) -> dict[str, Any]:
+def _described(catalogue: Catalogue, pairs: Pairs, number: int) -> ReportedPair:
     first, second = pairs.first[number], pairs.second[number]
-    return {
-        "first": catalogue.ids[first].decode(),
-        "second": catalogue.ids[second].decode(),
-        "first_split": features.SPLITS[catalogue.split[first]],
-        "second_split": features.SPLITS[catalogue.split[second]],
-        "first_label": int(catalogue.labels[first]),
-        "second_label": int(catalogue.labels[second]),
-        "distance": float(pairs.distance[number]),
-    }
+    return ReportedPair(
+        first=catalogue.ids[first].decode(),
+        second=catalogue.ids[second].decode(),
+        first_split=features.SPLITS[catalogue.split[first]],
+        second_split=features.SPLITS[catalogue.split[second]],
+        first_label=int(catalogue.labels[first]),
+        second_label=int(catalogue.labels[second]),
+        distance=float(pairs.distance[number]),
+    )
 
 
-def _counts(catalogue: Catalogue, pairs: Pairs) -> list[dict[str, Any]]:
+def _counts(catalogue: Catalogue, pairs: Pairs) -> list[PairCount]:
     first, second = catalogue.split[pairs.first], catalogue.split[pairs.second]
     exact = pairs.distance == 0
     other_label = catalogue.labels[pairs.first] != catalogue.labels[pairs.second]
-    found = []
+    counts = []
     for one, other in combinations_with_replacement(range(len(features.SPLITS)), 2):
         here = (first == one) & (second == other)
-        found.append(
-            {
-                "first_split": features.SPLITS[one],
-                "second_split": features.SPLITS[other],
-                "exact": int((here & exact).sum()),
-                "near": int((here & ~exact).sum()),
-                "other_label": int((here & other_label).sum()),
-            }
+        counts.append(
+            PairCount(
+                first_split=features.SPLITS[one],
+                second_split=features.SPLITS[other],
+                exact=int((here & exact).sum()),
+                near=int((here & ~exact).sum()),
+                other_label=int((here & other_label).sum()),
+            )
         )
-    return found
+    return counts

@@ -1,4 +1,4 @@
-"""Measures the answers, and holds TFMA's counts to them."""
+"""Computes the metrics with TFMA, and checks its counts against the answers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from components import evaluation_results, features
 
 
 class DisagreementError(RuntimeError):
-    """TFMA's counts are not those of the answers."""
+    """TFMA's counts differ from the answers."""
 
 
 class Executor(executor.Executor):
@@ -31,10 +31,10 @@ class Executor(executor.Executor):
         """Evaluates and blesses.
 
         Raises:
-          DisagreementError: where the counts are not those of the answers.
+          DisagreementError: TFMA's counts differ from the answers.
         """
-        # Keras's metrics add up float32, in an order of TensorFlow's own choice, which differs
-        # between a process in which Trainer has run and one that took its model from the cache.
+        # Keras's metrics add float32 values in an order that TensorFlow chooses. It differs between
+        # a process that has run Trainer and one that took the model from the cache.
         tf.config.experimental.enable_op_determinism()
         super().Do(input_dict, output_dict, exec_properties)
         uri = output_dict["evaluation"][0].uri
@@ -50,7 +50,7 @@ def confusions(path: str) -> dict[str, np.ndarray]:
     """Numbers of images by label and first choice, int64 [classes, classes], by name of the model.
 
     Args:
-      path: of the Parquet file, whose columns `components.features` describes.
+      path: path of the Parquet file, whose columns `components.features` describes.
     """
     columns = [features.LABEL, features.CANDIDATE, features.BASELINE]
     with fileio.open(path, "rb") as file:
@@ -69,15 +69,15 @@ def _confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 
 def check_agreement(name: str, counts: np.ndarray, counted: list[list[int]]) -> None:
-    """Holds what TFMA counted to what the answers say.
+    """Checks that TFMA counted as the answers say.
 
     Args:
-      name: of the model.
-      counts: images by label and first choice, int [classes, classes].
-      counted: the same by TFMA.
+      name: name of the model.
+      counts: number of images by label and first choice, int [classes, classes].
+      counted: the same, counted by TFMA.
 
     Raises:
-      DisagreementError: where a cell differs.
+      DisagreementError: a cell differs.
     """
     differing = np.argwhere(counts != np.array(counted))
     if len(differing):

@@ -20,7 +20,7 @@ from components.example_gen import executor, idx
 
 
 class LiteralFolderDriver(FileBasedDriver):
-    """TFX's driver, which takes the folder of the files for a pattern, given a quoted one."""
+    """TFX's driver treats the folder of the files as a pattern; this one quotes it."""
 
     def get_input_processor(
         self,
@@ -28,15 +28,15 @@ class LiteralFolderDriver(FileBasedDriver):
         range_config: Any = None,
         input_base_uri: str | None = None,
     ) -> Any:
-        """Looks at files in the folder of this very name."""
+        """Finds files in the folder with exactly this name."""
         return super().get_input_processor(splits, range_config, glob.escape(input_base_uri or ""))
 
 
 class IdxExampleGen(FileBasedExampleGen):
-    """Reads pairs of IDX files to train on and one pair to test on.
+    """Reads pairs of IDX files for training and one pair for the test.
 
-    TFX's own fingerprint of the input is its size and its dates. The digest of what the files hold
-    is a parameter, so that changed data is never taken for the cached.
+    TFX's own fingerprint of the input covers sizes and dates. Here the digest of the content is a
+    parameter, so that changed data never hits the cache.
     """
 
     DRIVER_CLASS = LiteralFolderDriver
@@ -56,18 +56,18 @@ class IdxExampleGen(FileBasedExampleGen):
         """Constructs the component.
 
         Args:
-          train: the files that `train` and `val` are drawn from, by names that differ.
-          test: the files of the test split; None, and no `train`, where the node finds the files.
-          image_shape: height, width and channels, against which the files are checked.
-          class_count: number of classes, against which the labels are checked.
-          validation_per_class: examples of each class that go to `val`.
-          seed: chooses which.
-          location: the folder that the files lie in or below.
+          train: the pairs for `train` and `val`, with distinct names.
+          test: the pair for `test`; None, and no `train`, if the node has to find the files.
+          image_shape: expected height, width and channels.
+          class_count: number of classes.
+          validation_per_class: number of examples of each class in `val`.
+          seed: random seed of that choice.
+          location: common folder of all files.
           data_digest: `idx.data_digest` of the files.
         """
         pairs = [_relative(pair, location) for pair in ([*train, test] if test else [])]
         parameters = {
-            "pairs": pairs,
+            "pairs": [dataclasses.asdict(pair) for pair in pairs],
             "image_shape": list(image_shape),
             "class_count": class_count,
             "validation_per_class": validation_per_class,
@@ -78,23 +78,23 @@ class IdxExampleGen(FileBasedExampleGen):
             output_config=_output_config(),
             custom_config=_custom_config(parameters),
         )
-        # Parameters of their own, since a compiled graph takes them anew with each run.
+        # Separate parameters, because each run of a compiled graph sets them.
         self.spec.exec_properties |= {"data_digest": data_digest, "seed": seed}
 
 
-def _relative(pair: idx.IdxPair, base: str) -> dict[str, Any]:
-    """The pair as plain values, with paths that start from `base`."""
+def _relative(pair: idx.IdxPair, base: str) -> idx.IdxPair:
+    """The pair with paths that start from `base`."""
     images, labels = (os.path.relpath(path, base) for path in (pair.images, pair.labels))
-    return dataclasses.asdict(dataclasses.replace(pair, images=images, labels=labels))
+    return dataclasses.replace(pair, images=images, labels=labels)
 
 
-def _input_config(pairs: list[dict[str, Any]]) -> example_gen_pb2.Input:
-    """The files that TFX looks at for its own fingerprint: those that are read and no others."""
+def _input_config(pairs: list[idx.IdxPair]) -> example_gen_pb2.Input:
+    """The files for TFX's own fingerprint: exactly those that are read."""
     return example_gen_pb2.Input(
         splits=[
-            example_gen_pb2.Input.Split(name=f"{pair['name']}-{half}", pattern=pair[half])
+            example_gen_pb2.Input.Split(name=f"{pair.name}-{half}", pattern=path)
             for pair in pairs
-            for half in ("images", "labels")
+            for half, path in (("images", pair.images), ("labels", pair.labels))
         ]
     )
 

@@ -7,7 +7,7 @@ import dataclasses
 import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -26,13 +26,38 @@ from components.example_gen import idx, split
 _BATCH_SIZE = 2048
 _FILE_PREFIX = "data_tfrecord"
 
+# A pair of files and its labels, uint8 [count], so that each labels file is read once.
+LabelledPair = tuple[idx.IdxPair, np.ndarray]
+Shape = tuple[int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the node is asked for, with the files that it found sound.
+
+    Attributes:
+      train: Files that `train` and `val` are drawn from.
+      test: Files of the test split.
+      image_shape: Height, width and channels of the images.
+      class_count: Number of classes.
+      validation_per_class: Number of examples of each class in `val`.
+      seed: Random seed of the draw.
+    """
+
+    train: tuple[LabelledPair, ...]
+    test: LabelledPair
+    image_shape: Shape
+    class_count: int
+    validation_per_class: int
+    seed: int
+
 
 class Executor(base_beam_executor.BaseBeamExecutor):
     """Writes the splits `train`, `val` and `test`.
 
-    TFX's own sends each serialized image through a shuffle, which Beam's local runner holds in
-    memory, and each one by itself through the steps of a pipeline. The order of examples carries no
-    meaning here: Beam hands out pairs of files, and who is given one writes what it holds.
+    TFX's own executor shuffles the serialized images, which Beam's local runner holds in memory,
+    and handles each image by itself. Here the order of examples has no meaning: Beam distributes
+    pairs of files, and each worker writes the examples of its pair.
     """
 
     def Do(
@@ -43,8 +68,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
     ) -> None:
         """Writes TFRecord files below the examples artifact, one for each pair and split."""
         self._log_startup(input_dict, output_dict, exec_properties)
-        parameters = _parameters(exec_properties)
-        assigned = _assigned(parameters)
+        request = _request(exec_properties)
+        assigned = _assigned(request)
         examples = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.EXAMPLES_KEY]
         )
@@ -52,33 +77,45 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         for name in features.SPLITS:
             fileio.makedirs(artifact_utils.get_split_uri([examples], name))
         with self._make_beam_pipeline() as pipeline:
-            write = beam.ParDo(_WritePair(parameters, examples.uri))
+            write = beam.ParDo(_WritePair(request.image_shape, examples.uri))
             _ = pipeline | "Files" >> beam.Create(assigned) | "Write" >> write
 
 
-def _parameters(exec_properties: dict[str, Any]) -> dict[str, Any]:
+def _request(exec_properties: Mapping[str, Any]) -> Request:
     config = example_gen_pb2.CustomConfig()
     proto_utils.json_to_proto(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], config)
     packed = wrappers_pb2.StringValue()
     config.custom_config.Unpack(packed)
     parameters = json.loads(packed.value)
+    height, width, channels = parameters["image_shape"]
+    shape, class_count = (height, width, channels), parameters["class_count"]
     base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
-    pairs = [_pair(base, entry) for entry in parameters["pairs"]] or _found(base, parameters)
-    _check_digest(base, pairs, exec_properties["data_digest"])
-    return {**parameters, "seed": exec_properties["seed"], "train": pairs[:-1], "test": pairs[-1]}
+    named = [_labelled(base, idx.IdxPair(**entry), class_count) for entry in parameters["pairs"]]
+    *train, test = named or _found(base, shape, class_count)
+    _check_digest(base, [pair for pair, _ in (*train, test)], exec_properties["data_digest"])
+    return Request(
+        train=tuple(train),
+        test=test,
+        image_shape=shape,
+        class_count=class_count,
+        validation_per_class=parameters["validation_per_class"],
+        seed=exec_properties["seed"],
+    )
 
 
-def _pair(base: str, entry: dict[str, Any]) -> idx.IdxPair:
-    pair = idx.IdxPair(**entry)
-    images, labels = (os.path.join(base, path) for path in (pair.images, pair.labels))
-    return dataclasses.replace(pair, images=images, labels=labels)
+def _labelled(base: str, relative: idx.IdxPair, class_count: int) -> LabelledPair:
+    """A pair that the preparation has checked, with its labels."""
+    images, labels = (os.path.join(base, path) for path in (relative.images, relative.labels))
+    pair = dataclasses.replace(relative, images=images, labels=labels)
+    values, sha256 = idx.read_labels(labels, class_count, fileio.open)
+    _check_unchanged(pair, sha256 == pair.labels_sha256)
+    return pair, values
 
 
-def _found(base: str, parameters: dict[str, Any]) -> list[idx.IdxPair]:
-    """The pairs of the four files of a folder, read to their ends and checked."""
-    shape, class_count = tuple(parameters["image_shape"]), parameters["class_count"]
+def _found(base: str, shape: Shape, class_count: int) -> list[LabelledPair]:
+    """The two pairs in a folder, read to their ends and checked."""
     return [
-        idx.check_pair(
+        idx.read_pair(
             half, _file(base, images), _file(base, labels), shape, class_count, fileio.open
         )
         for half, (images, labels) in idx.FILES.items()
@@ -96,7 +133,7 @@ def _file(base: str, name: str) -> str:
     )
 
 
-def _check_digest(base: str, pairs: list[idx.IdxPair], expected: str) -> None:
+def _check_digest(base: str, pairs: Sequence[idx.IdxPair], expected: str) -> None:
     found = idx.data_digest(pairs)
     if found != expected:
         raise idx.IdxError(
@@ -105,47 +142,49 @@ def _check_digest(base: str, pairs: list[idx.IdxPair], expected: str) -> None:
         )
 
 
-def _assigned(parameters: dict[str, Any]) -> list[tuple[idx.IdxPair, np.ndarray]]:
-    """Each pair, with the position in `features.SPLITS` of the split of each example, int8 [count].
+def _assigned(request: Request) -> list[tuple[idx.IdxPair, np.ndarray, np.ndarray]]:
+    """Assigns each example to a split; validation examples are chosen over all pairs together.
 
-    What is validated on is chosen over all pairs together. For that the labels alone are read here,
-    a byte of each example.
+    Returns:
+      Each pair with its labels, uint8 [count], and with the position in `features.SPLITS` of the
+      split of each example, int8 [count].
     """
-    train, test = parameters["train"], parameters["test"]
-    ids = [name for pair in train for name in split.example_ids(pair.name, pair.count)]
-    class_count = parameters["class_count"]
-    labels = np.concatenate([_read_labels(pair, class_count) for pair in train])
-    # On a cluster nobody looked before. Names are not known here, and a new one changes no example.
-    names = [str(number) for number in range(class_count)]
+    train, (test, test_labels) = request.train, request.test
+    ids = [name for pair, _ in train for name in split.example_ids(pair.name, pair.count)]
+    labels = np.concatenate([values for _, values in train])
     split.check_classes(
-        labels, _read_labels(test, class_count), parameters["validation_per_class"], names
+        split.class_counts(labels, request.class_count),
+        split.class_counts(test_labels, request.class_count),
+        request.validation_per_class,
+        # The node does not know the names, so that a new name changes no example.
+        [str(number) for number in range(request.class_count)],
     )
-    chosen = split.choose_validation(
-        ids, labels, parameters["validation_per_class"], parameters["seed"]
-    )
+    chosen = split.choose_validation(ids, labels, request.validation_per_class, request.seed)
     trained, validated, tested = (
         features.SPLITS.index(name)
         for name in (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, features.TEST_SPLIT)
     )
-    # A byte each: Beam compresses what it hands out, several times over.
+    # One byte each, because Beam copies and compresses its elements several times.
     numbers = np.where(chosen, validated, trained).astype(np.int8)
-    ends = np.cumsum([pair.count for pair in train])
-    by_pair = zip(train, np.split(numbers, ends[:-1]), strict=True)
-    return [*by_pair, (test, np.full(test.count, tested, np.int8))]
+    parts = np.split(numbers, np.cumsum([pair.count for pair, _ in train])[:-1])
+    return [
+        *((pair, values, part) for (pair, values), part in zip(train, parts, strict=True)),
+        (test, test_labels, np.full(test.count, tested, np.int8)),
+    ]
 
 
 class _WritePair(beam.DoFn):
-    """Writes the examples of a pair, to a file of its own in each split that has some of them."""
+    """Writes the examples of a pair: one file in each split that has some of them."""
 
-    def __init__(self, parameters: dict[str, Any], examples_uri: str):
-        self._parameters = parameters
+    def __init__(self, image_shape: Shape, examples_uri: str):
+        self._image_shape = image_shape
         self._examples_uri = examples_uri
 
-    def process(self, element: tuple[idx.IdxPair, np.ndarray]) -> None:
-        pair, numbers = element
+    def process(self, element: tuple[idx.IdxPair, np.ndarray, np.ndarray]) -> None:
+        pair, labels, numbers = element
         names = [features.SPLITS[number] for number in np.unique(numbers)]
         with _writers(self._examples_uri, names, f"{_FILE_PREFIX}-{pair.name}") as writers:
-            records = _records(pair, self._parameters)
+            records = _records(pair, labels, self._image_shape)
             for number, record in zip(numbers.tolist(), records, strict=True):
                 writers[features.SPLITS[number]].write(record)
 
@@ -154,9 +193,9 @@ class _WritePair(beam.DoFn):
 def _writers(
     examples_uri: str, names: list[str], file_name: str
 ) -> Iterator[dict[str, tf.io.TFRecordWriter]]:
-    """Opens a file for each of the splits; they come to their places when all of them are whole.
+    """Opens a file for each split, and renames all of them into place when they are complete.
 
-    Beam may give the same pair out again: then equal files take each other's place.
+    Beam may process a pair again; the second time replaces the files with equal ones.
     """
     unfinished = os.path.join(examples_uri, f"unfinished-{uuid.uuid4().hex}")
     fileio.makedirs(unfinished)
@@ -173,11 +212,10 @@ def _writers(
         fileio.rmtree(unfinished)
 
 
-def _records(pair: idx.IdxPair, parameters: dict[str, Any]) -> Iterator[bytes]:
+def _records(pair: idx.IdxPair, labels: np.ndarray, image_shape: Shape) -> Iterator[bytes]:
     """Each example of a pair, serialized."""
-    labels = _read_labels(pair, parameters["class_count"])
     ids = split.example_ids(pair.name, pair.count)
-    reader = idx.image_reader(pair.images, tuple(parameters["image_shape"]), fileio.open)
+    reader = idx.image_reader(pair.images, image_shape, fileio.open)
     _check_unchanged(pair, reader.count == pair.count)
     start = 0
     for images in reader.batches(_BATCH_SIZE):
@@ -185,12 +223,6 @@ def _records(pair: idx.IdxPair, parameters: dict[str, Any]) -> Iterator[bytes]:
         yield from _encode(images, labels[part], ids[part])
         start += len(images)
     _check_unchanged(pair, reader.sha256 == pair.images_sha256)
-
-
-def _read_labels(pair: idx.IdxPair, class_count: int) -> np.ndarray:
-    labels, sha256 = idx.read_labels(pair.labels, class_count, fileio.open)
-    _check_unchanged(pair, sha256 == pair.labels_sha256)
-    return labels
 
 
 def _encode(images: np.ndarray, labels: np.ndarray, ids: list[str]) -> list[bytes]:

@@ -5,8 +5,8 @@ big-endian 32-bit size per dimension, and the values; Yann LeCun's MNIST page de
 unsigned bytes (type code 8) are read here: images have three dimensions (count, height, width) or
 four (and channels), labels have one.
 
-The files are the one untrusted input of the pipeline. Nothing in them is believed before it is
-checked, and no more is decompressed than the header announces.
+The files are the only untrusted input of the pipeline. Every value is checked before it is used,
+and no more is decompressed than the header announces.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _UNSIGNED_BYTE = 0x08
 _GZIP_MAGIC = b"\x1f\x8b"
 _LARGEST_COUNT = 2**31 - 1
 
-# The halves of a data set, and how the files of each are called: images, then labels.
+# The halves of a data set, and the file names of each: images, then labels.
 TRAIN = "train"
 TEST = "t10k"
 FILES = {half: (f"{half}-images-idx3-ubyte", f"{half}-labels-idx1-ubyte") for half in (TRAIN, TEST)}
@@ -41,7 +41,7 @@ def _open_local(path: str, mode: str) -> BinaryIO:
 
 
 class IdxError(ValueError):
-    """An IDX file that cannot be read: what was found, what was expected, how to mend it."""
+    """An IDX file cannot be read; the message says what was expected and how to fix it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ class IdxPair:
     """An images file with its labels file, and the SHA-256 of what each holds, uncompressed.
 
     Attributes:
-      name: what the examples of this pair are called, the first part of their ids.
+      name: first part of the ids of the examples.
       images: path of the images file.
       labels: path of the labels file.
       images_sha256: SHA-256 of the uncompressed images file, hexadecimal.
@@ -66,20 +66,20 @@ class IdxPair:
 
 
 def common_folder(pairs: Sequence[IdxPair]) -> str:
-    """The folder that all files of the pairs lie in or below."""
+    """The common folder of all files."""
     paths = [path for pair in pairs for path in (pair.images, pair.labels)]
-    # commonpath would take a slash out of gs://; dirname cuts what the prefix has too much.
+    # commonpath would remove a slash from gs://. dirname cuts a common beginning of file names.
     return os.path.dirname(os.path.commonprefix(paths))  # noqa: RUF071
 
 
 def data_digest(pairs: Sequence[IdxPair]) -> str:
-    """SHA-256, hexadecimal, of what the files of a run hold and how their examples are called.
+    """SHA-256, hexadecimal, of the content of a run's files and the names of their examples.
 
-    It is that of the text which has a line for each pair: its name, the SHA-256 of its images and
-    that of its labels, with a space between.
+    The hashed text has one line per pair: its name, the SHA-256 of its images and the SHA-256 of
+    its labels, separated by spaces.
 
     Args:
-      pairs: those that are trained on, then the one that is tested on.
+      pairs: the training pairs, then the test pair.
     """
     lines = [f"{pair.name} {pair.images_sha256} {pair.labels_sha256}\n" for pair in pairs]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
@@ -94,7 +94,7 @@ def read_labels(
       The labels, uint8 of shape [count], and the SHA-256 of the uncompressed file.
 
     Raises:
-      IdxError: where the file is no IDX file of labels from 0 to `class_count` - 1.
+      IdxError: the file is no IDX file of labels from 0 to `class_count` - 1.
     """
     reader = IdxReader(path, 1, "labels", open_binary)
     batches = list(reader.batches(65536))
@@ -105,31 +105,34 @@ def read_labels(
         raise IdxError(
             f"{path}: label {labels[first]} at position {first} ({outside.size} such labels in "
             f"all); expected labels from 0 to {class_count - 1}, as the schema names "
-            f"{class_count} classes. Mend the labels, or add the class to the schema."
+            f"{class_count} classes. Fix the labels, or add the class to the schema."
         )
     return labels, reader.sha256
 
 
-def check_pair(
+def read_pair(
     name: str,
     images: str,
     labels: str,
     shape: tuple[int, int, int],
     class_count: int,
     open_binary: OpenBinary = _open_local,
-) -> IdxPair:
-    """Reads both files to the end, in bounded memory, and returns what they hold.
+) -> tuple[IdxPair, np.ndarray]:
+    """Reads both files to the end and checks them; keeps the labels alone in memory.
 
     Args:
-      name: what the examples of this pair are called.
+      name: first part of the ids of the examples.
       images: path of the images file.
       labels: path of the labels file.
       shape: height, width and channels that the schema gives.
       class_count: number of classes that the schema names.
-      open_binary: opens a file; by default that of this machine.
+      open_binary: opens a file; by default a local one.
+
+    Returns:
+      The pair and its labels, uint8 of shape [count].
 
     Raises:
-      IdxError: where either file is not what it should be, or their counts differ.
+      IdxError: a file is not what it should be, or the counts differ.
     """
     reader = image_reader(images, shape, open_binary)
     label_count = IdxReader(labels, 1, "labels", open_binary).count
@@ -140,18 +143,19 @@ def check_pair(
         )
     for _ in reader.batches(8192):
         pass
-    # Last, since labels are kept in memory: by now there is an image for each of them.
-    _, labels_sha256 = read_labels(labels, class_count, open_binary)
-    return IdxPair(name, images, labels, reader.sha256, labels_sha256, reader.count)
+    # Read last because labels stay in memory: now there is known to be an image for each.
+    values, labels_sha256 = read_labels(labels, class_count, open_binary)
+    pair = IdxPair(name, images, labels, reader.sha256, labels_sha256, reader.count)
+    return pair, values
 
 
 def image_reader(
     path: str, shape: tuple[int, int, int], open_binary: OpenBinary = _open_local
 ) -> IdxReader:
-    """Opens an images file whose images must have the given height, width and channels.
+    """Opens an images file and checks height, width and channels.
 
     Raises:
-      IdxError: where the file is no IDX file of such images.
+      IdxError: the file is no IDX file of such images.
     """
     height, width, channels = shape
     dimensions = 3 if channels == 1 else 4
@@ -168,20 +172,20 @@ def image_reader(
 class IdxReader:
     """One pass over an IDX file of unsigned bytes, plain or gzipped (by the name's `.gz`).
 
-    The header is read and checked at once, the values by `batches`.
+    The constructor reads and checks the header, `batches` the values.
 
     Attributes:
-      dimensions: the sizes that the header gives; the first is the number of records.
-      sha256: of the whole uncompressed file, once `batches` has been read to its end.
+      dimensions: sizes in the header; the first is the number of records.
+      sha256: SHA-256 of the uncompressed file; empty until `batches` is read to its end.
     """
 
     def __init__(
         self, path: str, dimension_count: int, content: str, open_binary: OpenBinary = _open_local
     ):
-        """Reads the header; `content` ("images" or "labels") stands in the error messages.
+        """Reads the header; error messages name the `content`, "images" or "labels".
 
         Raises:
-          IdxError: where the header is not that of such a file.
+          IdxError: the header is not that of such a file.
         """
         self._path = path
         self._open_binary = open_binary
@@ -195,14 +199,14 @@ class IdxReader:
 
     @property
     def count(self) -> int:
-        """Number of records, as the header gives it."""
+        """Number of records in the header."""
         return self.dimensions[0]
 
     def batches(self, batch_size: int) -> Iterator[np.ndarray]:
         """Yields the records in order, uint8 of shape [batch_size or fewer, ...].
 
         Raises:
-          IdxError: where the file ends early, goes on after its end, or is damaged.
+          IdxError: the file ends early, continues after its end, or is damaged.
         """
         digest = hashlib.sha256(self._header)
         record_shape = self.dimensions[1:]

@@ -1,4 +1,4 @@
-"""Chooses the validation examples: exact in number, stratified, the same in every run."""
+"""Chooses the validation examples: an exact number per class, the same in every run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# More classes would hide what is said of them.
+# Maximum number of classes in a message.
 _NAMED = 10
 
 
@@ -20,19 +20,21 @@ def example_ids(name: str, count: int) -> list[str]:
     return [f"{name}-{position:08d}" for position in range(count)]
 
 
+def class_counts(labels: np.ndarray, class_count: int) -> list[int]:
+    """Number of examples of each class, in label order."""
+    return np.bincount(labels, minlength=class_count).tolist()
+
+
 def choose_validation(ids: list[str], labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
     """Chooses `per_class` examples of each class by a seeded hash of their ids.
 
-    To be called once `check_classes` has found enough of each class.
-
-    An example's place depends on its own id and class alone: adding examples of one class moves
-    none of another.
+    Call `check_classes` first. Adding examples of one class does not change the choice in another.
 
     Args:
       ids: one id per example.
       labels: integer labels of shape [count].
       per_class: number of validation examples of each class.
-      seed: another seed chooses other examples.
+      seed: random seed.
 
     Returns:
       bool of shape [count], True for validation.
@@ -46,23 +48,26 @@ def choose_validation(ids: list[str], labels: np.ndarray, per_class: int, seed: 
 
 
 def check_classes(
-    train_labels: np.ndarray, test_labels: np.ndarray, per_class: int, class_names: Sequence[str]
+    train_counts: Sequence[int],
+    test_counts: Sequence[int],
+    per_class: int,
+    class_names: Sequence[str],
 ) -> None:
-    """Checks that every class has images in `train`, in `val` and in `test`.
+    """Checks that every class has images in `train`, `val` and `test`.
 
-    A model would be held to a class that it cannot have learned, or not be held to it at all.
+    Otherwise a model would be tested on a class it could not learn, or learn a class that is never
+    tested.
 
     Args:
-      train_labels: of what `train` and `val` are drawn from, integers of shape [count].
-      test_labels: integers of shape [count].
+      train_counts: number of images of each class for `train` and `val` together.
+      test_counts: number of test images of each class.
       per_class: number of validation examples of each class.
-      class_names: in label order.
+      class_names: names of the classes, in label order.
 
     Raises:
-      SplitError: where a class has no more than `per_class` training images, or no test image.
+      SplitError: a class has at most `per_class` training images, or no test image.
     """
-    counts = np.bincount(train_labels, minlength=len(class_names))
-    tested = np.bincount(test_labels, minlength=len(class_names))
+    counts, tested = np.array(train_counts), np.array(test_counts)
     if not counts.all():
         raise SplitError(
             f"{_listed(counts == 0, counts, 'training', class_names)}; expected some of every "
@@ -83,7 +88,7 @@ def check_classes(
 
 
 def _listed(chosen: np.ndarray, counts: np.ndarray, kind: str, class_names: Sequence[str]) -> str:
-    """How many images the chosen classes have, in words."""
+    """Names the chosen classes with their numbers of images."""
     labels = np.flatnonzero(chosen)
     names = [f"{class_names[label]} (label {label})" for label in labels[:_NAMED]]
     if len(labels) == 1:

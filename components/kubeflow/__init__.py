@@ -1,1 +1,1 @@
-"""What nodes need on a cluster beyond what they need on one machine."""
+"""Additional code for nodes on a cluster."""

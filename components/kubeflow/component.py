@@ -1,4 +1,4 @@
-"""The nodes that a cluster has in place of those that ask the ML Metadata of one machine."""
+"""Nodes that replace those which query ML Metadata, since a cluster cannot run these."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ServedModelSpec(component_spec.ComponentSpec):
 
 
 class ServedModel(base_component.BaseComponent):
-    """The model now served, if any: stands where TFX's Resolver does on one machine."""
+    """Provides the served model, if any; on one machine, TFX's Resolver does this."""
 
     SPEC_CLASS = ServedModelSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(served_model.Executor)
@@ -34,8 +34,8 @@ class ServedModel(base_component.BaseComponent):
         """Constructs the component.
 
         Args:
-          serving: folder of the served versions.
-          schema: of the data; a served model must be for the same task.
+          serving: Folder of the served versions.
+          schema: Schema of the data; the served model must have the same image size and classes.
         """
         model = Channel(type=standard_artifacts.Model)
         described = json.dumps(dataclasses.asdict(schema))

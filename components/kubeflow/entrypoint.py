@@ -1,11 +1,11 @@
-"""What each container starts on a cluster: TFX's entry point, led to what the cluster provides.
+"""Entry point of all containers on a cluster; it adapts TFX's entry point to Kubeflow.
 
-    python -m components.kubeflow.entrypoint --artifact_types JSON [what TFX's entry point takes]
+    python -m components.kubeflow.entrypoint --artifact_types JSON [arguments of TFX's entry point]
 
-TFX's entry point opens artifacts by their URIs and takes their TFX types from the cluster. Kubeflow
-Pipelines knows types of its own alone, and hands a container local folders: what is in a bucket
-lies below /gcs, /s3 or /minio, copied or mounted there. So the types come as an argument, and the
-URIs are turned into those folders and back.
+TFX's entry point opens artifacts by their URIs and expects TFX types from the cluster. Kubeflow
+Pipelines has only its own types, and provides artifacts as local folders: it copies or mounts a
+bucket below /gcs, /s3 or /minio. So the types are an argument, and this module translates URIs to
+local folders and back.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 from components import environment
 
-# Before TFX imports TensorFlow.
+# This must run before TFX imports TensorFlow.
 environment.enter()
 
 from google.protobuf import json_format
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> None:
     """Runs the executor of a node.
 
     Args:
-      arguments: those of the command line, without the program.
+      arguments: Arguments of the command line, without the program.
     """
     options, beam_arguments = _parser().parse_known_args(arguments)
     task = json_format.Parse(
@@ -49,33 +49,33 @@ def main(arguments: list[str]) -> None:
 
 
 def prepare(task: pipeline_spec_pb2.ExecutorInput, types: Mapping[str, str]) -> None:
-    """Makes of the task, as a cluster puts it, one that TFX can run; changes it in place.
+    """Changes the task of a cluster in place, so that TFX can run it.
 
     Args:
-      task: inputs, outputs and parameters of a node.
-      types: the class of the artifacts by the key of the input or output, with its module.
+      task: Inputs, outputs and parameters of a node.
+      types: Full class names of the artifacts by the key of the input or output.
     """
     _drop_absent(task.inputs.artifacts)
-    # Kubeflow may ask for one more output, the log, which is none of the node's.
+    # Kubeflow may add an output for the log, which the node does not have.
     _drop(task.outputs.artifacts, set(task.outputs.artifacts) - set(types))
     for artifacts in (task.inputs.artifacts, task.outputs.artifacts):
-        for key, found in artifacts.items():
-            for artifact in found.artifacts:
-                # TFX keeps models apart by their names, which not every cluster gives.
+        for key, entry in artifacts.items():
+            for artifact in entry.artifacts:
+                # TFX distinguishes models by name; not every cluster provides names.
                 artifact.name = artifact.name or artifact.uri
                 artifact.uri = artifact_types.Artifact(uri=artifact.uri).path
-                # TFX imports the class that a title names where the title is none of its own.
+                # TFX imports the class with this name, since it is not one of its own titles.
                 artifact.type.schema_title = types[key]
-    for found in task.outputs.artifacts.values():
-        fileio.makedirs(found.artifacts[0].uri)
+    for entry in task.outputs.artifacts.values():
+        fileio.makedirs(entry.artifacts[0].uri)
 
 
 def _drop_absent(artifacts: Any) -> None:
-    """A node of a cluster always makes its outputs; this one says that there is none."""
+    """Drops artifacts marked as absent: on a cluster a node cannot omit an output."""
     absent = {
         key
-        for key, found in artifacts.items()
-        if any(ABSENT in artifact.metadata for artifact in found.artifacts)
+        for key, entry in artifacts.items()
+        if any(ABSENT in artifact.metadata for artifact in entry.artifacts)
     }
     _drop(artifacts, absent)
 
@@ -89,8 +89,8 @@ def _restore_uris(output_file: str) -> None:
     output = pipeline_spec_pb2.ExecutorOutput()
     with fileio.open(output_file, "r") as file:
         json_format.Parse(file.read(), output)
-    for found in output.artifacts.values():
-        for artifact in found.artifacts:
+    for entry in output.artifacts.values():
+        for artifact in entry.artifacts:
             artifact.uri = artifact_types.convert_local_path_to_remote_path(artifact.uri)
     with fileio.open(output_file, "w") as file:
         file.write(json_format.MessageToJson(output))

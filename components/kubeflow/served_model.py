@@ -1,7 +1,7 @@
-"""The served model as a node of a cluster finds it.
+"""Reads the served model on a cluster.
 
-On one machine ML Metadata tells which model is served. Kubeflow Pipelines has no node that asks
-its metadata for earlier runs, so the served folder is asked, which is the truth of it anyway.
+On one machine, ML Metadata knows the served model. Kubeflow Pipelines has no node that can query
+the metadata of earlier runs, so this node reads the folder of the served versions.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from tfx.utils import io_utils, path_utils
 from components.image_schema import ImageSchema
 from components.pusher.served import difference, read_served
 
-# The property of a model artifact that says that nothing is served yet.
+# Property of a model artifact; it means that no model is served yet.
 ABSENT = "absent"
 
 
 class OtherTaskError(RuntimeError):
-    """The served model is for other images or classes than the schema."""
+    """The served model has another image size or other classes than the schema."""
 
 
 class Executor(base_executor.BaseExecutor):
-    """Copies the served version into a model artifact, with what was kept of its model."""
+    """Copies the served version and its kept files into a model artifact."""
 
     def Do(
         self,
@@ -38,8 +38,8 @@ class Executor(base_executor.BaseExecutor):
         """Writes the model artifact, or marks it as absent.
 
         Raises:
-          UnreadableModelError: where the served model cannot be read.
-          OtherTaskError: where it is for other images or classes than the schema.
+          UnreadableModelError: If the served model cannot be read.
+          OtherTaskError: If it has another image size or other classes than the schema.
         """
         model = artifact_utils.get_single_instance(output_dict["model"])
         served = read_served(pathlib.Path(exec_properties["serving"]))
@@ -52,8 +52,8 @@ class Executor(base_executor.BaseExecutor):
         if differs:
             raise OtherTaskError(
                 f"served version {served.version} in {exec_properties['serving']} {differs}. "
-                "Expected a model to compare with: serve the new models from another folder, with "
-                "compile --serving-dir."
+                "Expected a model for the same images and classes, to compare the new one with. "
+                "Serve the new models from another folder: compile --serving-dir."
             )
         model.set_string_custom_property("served_version", str(served.version))
         io_utils.copy_dir(str(served.export), path_utils.serving_model_dir(model.uri))

@@ -1,4 +1,4 @@
-"""Asks the models and writes their answers down."""
+"""Writes the predictions of the new and the served model."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _BATCH = 1000
 
 
 class AnswerError(RuntimeError):
-    """A model that answers with what is no probability."""
+    """A model answers with values that are no probabilities."""
 
 
 class Executor(base_executor.BaseExecutor):
-    """Asks each model as its clients do: through `serving_default`, with serialized examples."""
+    """Asks each model as clients do: through `serving_default`, with serialized examples."""
 
     def Do(
         self,
@@ -38,17 +38,14 @@ class Executor(base_executor.BaseExecutor):
         """Writes the answers, once for people and once for TFMA.
 
         Raises:
-          AnswerError: where an answer of the new model is not finite: no metric tells of it.
+          AnswerError: an answer of the new model is not finite, which no metric would show.
         """
         uris = {key: found[0].uri for key, found in input_dict.items() if found}
         schema = image_schema.read_artifact(uris["schema"])
-        split = examples.read_split(uris["examples"], features.TEST_SPLIT)
-        models = {features.CANDIDATE: uris["model"], features.BASELINE: uris.get("baseline_model")}
-        answers = {
-            name: answers_of(uri, uris["examples"])
-            for name, uri in models.items()
-            if uri is not None
-        }
+        models = {features.CANDIDATE: uris["model"]}
+        if "baseline_model" in uris:
+            models[features.BASELINE] = uris["baseline_model"]
+        split, answers = ask(models, uris["examples"])
         check_finite(answers[features.CANDIDATE], split.ids)
         predictions = artifact_utils.get_single_instance(output_dict["predictions"])
         predictions.split_names = artifact_utils.encode_split_names([features.TEST_SPLIT])
@@ -61,14 +58,14 @@ class Executor(base_executor.BaseExecutor):
 
 
 def check_finite(probabilities: np.ndarray, ids: np.ndarray) -> None:
-    """Checks that each answer is a number.
+    """Checks that each answer is a finite number.
 
     Args:
       probabilities: float32 [count, classes].
-      ids: of the images, bytes [count].
+      ids: ids of the images, bytes [count].
 
     Raises:
-      AnswerError: where one is not.
+      AnswerError: an answer is not finite.
     """
     faulty = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
     if len(faulty):
@@ -79,20 +76,31 @@ def check_finite(probabilities: np.ndarray, ids: np.ndarray) -> None:
         )
 
 
-def answers_of(model_uri: str, examples_uri: str) -> np.ndarray:
-    """What the export in a model artifact answers to the test split.
+def ask(models: dict[str, str], examples_uri: str) -> tuple[examples.Split, dict[str, np.ndarray]]:
+    """Reads the test split once and asks every model about each batch of it.
+
+    Args:
+      models: folder of the model artifact, by name of the model.
+      examples_uri: folder of the examples artifact.
 
     Returns:
-      Probabilities, float32 [count, classes], in the order of the example ids.
+      The test split and, by name of the model, probabilities, float32 [count, classes]; both in
+      the order of the example ids.
     """
-    export = tf.saved_model.load(path_utils.serving_model_path(model_uri))
-    classify = export.signatures[features.SERVING_DEFAULT]
-    ids, probabilities = [], []
+    exports = {
+        name: tf.saved_model.load(path_utils.serving_model_path(uri))
+        for name, uri in models.items()
+    }
+    parts: list[examples.Split] = []
+    answers: dict[str, list[np.ndarray]] = {name: [] for name in exports}
     for serialized in examples.serialized_batches(examples_uri, features.TEST_SPLIT, _BATCH):
-        ids.append(examples.parse(serialized)[features.EXAMPLE_ID].numpy())
-        probabilities.append(classify(examples=serialized)[features.PROBABILITIES].numpy())
-    order = np.argsort(np.concatenate(ids), kind="stable")
-    return np.concatenate(probabilities)[order]
+        parts.append(examples.parse(serialized))
+        for name, export in exports.items():
+            answer = export.signatures[features.SERVING_DEFAULT](examples=serialized)
+            answers[name].append(answer[features.PROBABILITIES].numpy())
+    split = examples.joined(parts)
+    order = np.argsort(split.ids, kind="stable")
+    return split.at(order), {name: np.concatenate(given)[order] for name, given in answers.items()}
 
 
 def write(
@@ -104,7 +112,7 @@ def write(
     """Writes the Parquet file, whose columns `components.features` describes.
 
     Args:
-      path: of the file.
+      path: path of the file.
       split: the test split.
       answers: probabilities, float32 [count, classes], by name of the model.
       schema: the shape of the images and the class names.
@@ -128,10 +136,10 @@ def write(
 
 
 def write_answers(path: str, labels: np.ndarray, answers: dict[str, np.ndarray]) -> None:
-    """Writes what TFMA reads: it takes every column for a feature, which is a list of values.
+    """Writes the file for TFMA, which expects a list of values in every column.
 
     Args:
-      path: of the file.
+      path: path of the file.
       labels: int64 [count].
       answers: probabilities, float32 [count, classes], by name of the model.
     """
@@ -140,7 +148,7 @@ def write_answers(path: str, labels: np.ndarray, answers: dict[str, np.ndarray])
 
 
 def _lists(values: np.ndarray) -> pa.Array:
-    # Lists of a fixed size would fit better, but Parquet readers fail on those that are null.
+    # Lists of variable size, because Parquet readers fail on null lists of a fixed size.
     offsets = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
     return pa.ListArray.from_arrays(offsets, values.reshape(-1))
 

@@ -1,1 +1,1 @@
-"""Pusher: a blessed model becomes a served version."""
+"""Pusher: publishes a blessed model as a served version."""

@@ -1,4 +1,4 @@
-"""Pusher: a blessed model becomes a served version."""
+"""Pusher: publishes a blessed model as a served version."""
 
 from __future__ import annotations
 

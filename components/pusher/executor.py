@@ -1,4 +1,4 @@
-"""Pushes a blessed model: TFX's Pusher with versions that cannot collide."""
+"""Executor of Pusher: like TFX's, but with versions that cannot collide."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from tfx.utils import proto_utils
 
 from components.pusher import versions
 
-# In the custom configuration of the node: `versions.identity` of what was served at the beginning.
+# Key in the custom configuration: `versions.identity` of the served model when the run began.
 SERVED = "served"
 
 
 class ServedModelChangedError(RuntimeError):
-    """Another model is served than the one that the new model was compared with."""
+    """The served model is no longer the one that the new model was compared with."""
 
 
 class Executor(pusher_executor.Executor):
-    """Publishes by rename, under strictly increasing versions, and keeps the files of the model.
+    """Publishes a model with a rename, under increasing version numbers, and keeps its files.
 
-    These are the files beside the export in its artifact: the statistics of its data, to judge
-    drift by; the Keras model, to start a training from; the golden questions, to check a rollback
-    with. So the serving folder has all that a later run or a rollback needs.
+    The kept files lie next to the export in the model artifact: the statistics of the data, for
+    drift checks; the Keras model, for a warm start; the golden examples, for checking a rollback.
+    So the serving folder has everything that a later run or a rollback needs.
 
-    TFX's own names versions by the second, takes an existing folder for a success, and copies in
-    place.
+    TFX's executor uses the time in seconds as version, treats an existing folder as a success, and
+    copies files in place.
     """
 
     def Do(
@@ -38,13 +38,13 @@ class Executor(pusher_executor.Executor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Pushes the model where both blessings hold.
+        """Pushes the model if both blessings are positive.
 
-        A model equal to the one now served, byte by byte, is not pushed again: its standing
-        version is what the artifact names.
+        A model that equals the served one, byte by byte, is not pushed again: the output artifact
+        then names the served version.
 
         Raises:
-          ServedModelChangedError: where another model is served than when the run began.
+          ServedModelChangedError: If the served model has changed since the run began.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(
@@ -65,27 +65,27 @@ class Executor(pusher_executor.Executor):
 
 
 def _check_unchanged(base: pathlib.Path, exec_properties: dict[str, Any]) -> None:
-    """Refuses to replace a model that came while the run was at work: nothing was compared with it.
+    """Refuses to replace a model that was published during the run: it was not compared with.
 
-    On a cluster nobody knows at the beginning what is served; there the property is missing.
+    On a cluster the property is missing, since the served model is unknown when a run begins.
     """
     custom = json.loads(exec_properties.get("custom_config") or "null") or {}
     now = versions.identity(base)
     before = custom.get(SERVED, now)
     if now != before:
         raise ServedModelChangedError(
-            f"{_named(now)} is served in {base} now; expected {_named(before)}, as when the run "
-            "began and the new model was compared. Nothing was pushed. Run again."
+            f"{_named(now)} is served in {base} now; expected {_named(before)}, with which the new "
+            "model was compared. Nothing was pushed. Run again."
         )
 
 
 def _named(identity: str) -> str:
     version, _, digest = identity.partition("-")
-    return f"version {version} of content {digest[:12]}" if version else "no model"
+    return f"version {version} (digest {digest[:12]})" if version else "no model"
 
 
 def standing_version(export: pathlib.Path, base: pathlib.Path) -> int | None:
-    """The version now served, where it equals the export; else None."""
+    """Returns the served version if its files equal the export, else None."""
     served = versions.served_versions(base)
     if not served:
         return None

@@ -1,6 +1,7 @@
-"""Reads what is served: the newest version, with what is kept of it, found sound or refused.
+"""Reads and checks the served model: the newest version and its kept files.
 
-Needs neither TensorFlow nor TFX, so that a damaged model is told before anything heavy starts.
+This module needs neither TensorFlow nor TFX, so that a damaged model is reported before they are
+imported.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import json
 import os
 import pathlib
 from itertools import zip_longest
-from typing import Any
+from typing import TypeVar
 
 from components import features
 from components.image_schema import ImageSchema
 from components.pusher import versions
 
 _MODEL_FILE = "saved_model.pb"
-# More of them would hide the message in which they stand.
+# More names would make the message hard to read.
 _SHOWN_CLASSES = 3
+
+Value = TypeVar("Value")
 
 
 class UnreadableModelError(ValueError):
@@ -27,16 +30,16 @@ class UnreadableModelError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class ServedModel:
-    """A served version whose files are as they were published.
+    """A served version with unchanged files.
 
     Attributes:
-      version: its number.
-      export: folder of the SavedModel.
-      digest: of the export.
-      kept: files that lay beside the export in its model artifact; none where nothing is kept, as
-        of a version that somebody put there by hand.
-      image_shape: height, width and channels of the images that it takes.
-      class_names: its classes in label order.
+      version: Version number.
+      export: Folder of the SavedModel.
+      digest: Digest of the export.
+      kept: Files that lay next to the export in its model artifact; empty if somebody put the
+        version there by hand.
+      image_shape: Height, width and channels of its images.
+      class_names: Class names in label order.
     """
 
     version: int
@@ -48,16 +51,16 @@ class ServedModel:
 
 
 def read_served(base: pathlib.Path) -> ServedModel | None:
-    """The newest version below `base`; None where nothing is served.
+    """Returns the newest version below `base`; None if no model is served.
 
     Raises:
-      UnreadableModelError: where it cannot be read, or is not as it was published.
+      UnreadableModelError: If it cannot be read, or has changed since it was published.
     """
     try:
         served = versions.served_versions(base)
     except OSError as error:
         raise UnreadableModelError(f"{base} cannot be read ({error.strerror})") from error
-    # As where a link leads nowhere: what is served lies on a disk that is not there.
+    # For example a broken link: the disk with the served models is not mounted.
     if not base.is_dir() and os.path.lexists(base):
         raise UnreadableModelError(f"{base} is no folder")
     return read_version(base, served[-1]) if served else None
@@ -67,7 +70,7 @@ def read_version(base: pathlib.Path, version: int) -> ServedModel:
     """Reads a version below `base`.
 
     Raises:
-      UnreadableModelError: where it cannot be read, or is not as it was published.
+      UnreadableModelError: If it cannot be read, or has changed since it was published.
     """
     export = base / str(version)
     try:
@@ -80,7 +83,7 @@ def read_version(base: pathlib.Path, version: int) -> ServedModel:
 
 
 def difference(model: ServedModel, schema: ImageSchema) -> str | None:
-    """Image size and classes of a served model and a schema, in words; None where they agree."""
+    """Describes how image size and classes of a model and a schema differ; None if they agree."""
     if (model.image_shape, model.class_names) == (schema.shape, schema.class_names):
         return None
     served = _task(model.image_shape, model.class_names, schema.class_names)
@@ -121,25 +124,26 @@ def _described(export: pathlib.Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
     return shape, names
 
 
-def _listed(described: dict[str, Any], key: str, kind: type) -> tuple[Any, ...]:
-    """The values of a list; none where it is no list of such values."""
+def _listed(described: dict[str, object], key: str, kind: type[Value]) -> tuple[Value, ...]:
+    """Returns the values of a list; an empty tuple if it is not a list of such values."""
     values = described.get(key)
-    sound = isinstance(values, list) and all(isinstance(value, kind) for value in values)
-    return tuple(values or ()) if sound else ()
+    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+        return ()
+    return tuple(values)
 
 
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
+def _read_json(path: pathlib.Path) -> dict[str, object]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise UnreadableModelError(f"{path} is not JSON ({error})") from error
     if not isinstance(content, dict):
-        raise UnreadableModelError(f"{path} holds no JSON object")
+        raise UnreadableModelError(f"{path} is not a JSON object")
     return content
 
 
 def _task(shape: tuple[int, ...], names: tuple[str, ...], other: tuple[str, ...]) -> str:
-    """Image size and classes, with the first few classes that the other side lacks."""
+    """Describes image size and classes, with the first few classes that the other side lacks."""
     size = "x".join(map(str, shape))
     own = [name for name in names if name not in other] or _from_first_difference(names, other)
     shown = ", ".join([*own[:_SHOWN_CLASSES], *(["..."] if len(own) > _SHOWN_CLASSES else [])])

@@ -1,10 +1,10 @@
-"""Versioned folders of served models: published whole or not at all.
+"""Versioned folders of served models, published atomically.
 
-    serving/<version>/                 the export; servers take the highest version
-    serving/.kept/<version>/           files from beside the export in its artifact, and digests
+    serving/<version>/                 the export; servers load the highest version
+    serving/.kept/<version>/           other files of the model artifact, and digests
     serving/.rollbacks/<version>.json  record of the rollback that published the version
 
-Kept files and record are in place before the version becomes visible. So every version that
+The kept files and the record exist before the version becomes visible. So every version that
 `publish` made has them, whatever happens to the artifacts and to ML Metadata. They are copies, not
 hard links: damage to an artifact must not reach them, and the serving folder may be on another
 disk.
@@ -23,34 +23,34 @@ from collections.abc import Iterable
 
 from components import disk
 
-# No reader takes such names for versions.
+# Readers ignore these names, since they are not numbers.
 _INCOMING, _OUTGOING = ".incoming-", ".outgoing-"
 _KEPT, _ROLLBACKS = ".kept", ".rollbacks"
 _MOST_DIGITS = 18
-# Among the kept files: the digest of the export, and that of each kept file by its name.
+# Kept file with the digest of the export and the digests of all kept files by name.
 DIGESTS_FILE = "digests.json"
 
 
 def served_versions(base: pathlib.Path) -> list[int]:
-    """All version numbers below `base`, lowest first; servers take the highest."""
+    """Returns all version numbers below `base` in ascending order; servers load the highest."""
     if not base.is_dir():
         return []
     return sorted(int(entry.name) for entry in base.iterdir() if _is_version(entry))
 
 
 def identity(base: pathlib.Path) -> str:
-    """What is served now, by number and content; empty where nothing is."""
+    """Returns number and digest of the served version; empty if no model is served."""
     served = served_versions(base)
     return f"{served[-1]}-{content_digest(base / str(served[-1]))}" if served else ""
 
 
 def kept_folder(base: pathlib.Path, version: int) -> pathlib.Path:
-    """Folder of the files that are kept for a version."""
+    """Returns the folder of the kept files of a version."""
     return base / _KEPT / str(version)
 
 
 def rollback_files(base: pathlib.Path) -> list[pathlib.Path]:
-    """The records of rollbacks, each named by the version that it published, lowest first."""
+    """Returns the records of rollbacks in ascending order of the versions that they published."""
     files = [path for path in (base / _ROLLBACKS).glob("*.json") if is_number(path.stem)]
     return sorted(files, key=lambda path: int(path.stem))
 
@@ -63,21 +63,20 @@ def publish(
 ) -> int:
     """Copies an export below `base` under a new, higher version, and returns the version.
 
-    The copy is made under a name that no reader looks at, brought to the disk, and renamed:
-    a reader sees the whole version or none of it. Versions are unix seconds, as TFX's Pusher names
-    them, and one more than the newest where that is not higher.
+    The copy gets a name that readers ignore, is synced to the disk, and is then renamed: a reader
+    sees the whole version or nothing. The version is the Unix time in seconds, as in TFX's Pusher,
+    or the newest version plus one if that is higher.
 
-    To be called by one process at a time, which the lock of the pipeline sees to: what an earlier
-    one left unfinished is removed.
+    Only the holder of the pipeline's lock may call this: it removes what an interrupted call left.
 
     Args:
-      export: folder of a SavedModel.
-      base: folder of the versions.
-      beside: files to keep for the version, such as the statistics of its data.
-      rollback: record of the rollback that publishes it; None where a run does.
+      export: Folder of a SavedModel.
+      base: Folder of the versions.
+      beside: Files to keep for the version, such as the statistics of its data.
+      rollback: Record of the rollback that publishes the version; None for a run.
 
     Raises:
-      OSError: where the copy fails; what was served stays as it was.
+      OSError: If the copy fails; the served versions stay unchanged.
     """
     base.mkdir(parents=True, exist_ok=True)
     remove_unfinished(base)
@@ -95,7 +94,7 @@ def publish(
         with contextlib.suppress(OSError):
             remove_unfinished(base)
         raise
-    # From here on it is served: nothing may say that it is not.
+    # The version is served from here on, so a later error must not report a failure.
     with contextlib.suppress(OSError):
         disk.sync(base)
         incoming.rmdir()
@@ -103,10 +102,10 @@ def publish(
 
 
 def keep(base: pathlib.Path, version: int, beside: Iterable[pathlib.Path]) -> None:
-    """Keeps files for a version of which nothing is kept, such as one put there by hand.
+    """Keeps files for a version without kept files, such as one that was put there by hand.
 
     Raises:
-      OSError: where they cannot be copied; nothing is kept then.
+      OSError: If they cannot be copied; then no file is kept.
     """
     incoming = base / f"{_INCOMING}{version}-{os.getpid()}"
     _copy_beside(incoming / "kept", base / str(version), beside)
@@ -140,14 +139,13 @@ def _move(path: pathlib.Path, target: pathlib.Path) -> None:
 
 
 def withdraw(base: pathlib.Path, version: int) -> None:
-    """Removes a version, out of the sight of readers first: none of them finds half of it.
+    """Removes a version and its kept files; the record of a rollback stays, as history.
 
-    What is kept for it goes with it; the record of a rollback stays, which is history.
-
-    To be called by the holder of the pipeline's lock alone.
+    The version is first renamed, so that no reader sees a part of it. Only the holder of the
+    pipeline's lock may call this.
 
     Raises:
-      OSError: where not all of it can be removed; `unfinished` finds the rest.
+      OSError: If some files cannot be removed; `unfinished` lists them later.
     """
     outgoing = base / f"{_OUTGOING}{version}"
     (base / str(version)).rename(outgoing)
@@ -156,10 +154,10 @@ def withdraw(base: pathlib.Path, version: int) -> None:
 
 
 def unfinished(base: pathlib.Path) -> list[pathlib.Path]:
-    """Leftovers of interrupted pushes and removals below `base`, in the order of removal.
+    """Returns leftovers of interrupted pushes and removals below `base`, in order of removal.
 
-    Kept files of versions that are gone count as leftovers. An incoming folder comes after the
-    record and the kept files of its version: it is the evidence that the push never finished.
+    Kept files of removed versions count as leftovers. An incoming folder comes after the record
+    and the kept files of its version: it is the evidence that the push never finished.
     """
     incoming = sorted(base.glob(f"{_INCOMING}*"))
     never = [v for v in map(_incoming_version, incoming) if not os.path.lexists(base / v)]
@@ -170,7 +168,7 @@ def unfinished(base: pathlib.Path) -> list[pathlib.Path]:
 
 
 def remove_unfinished(base: pathlib.Path) -> None:
-    """Removes what was left unfinished below `base`; for the holder of the lock alone."""
+    """Removes all leftovers below `base`; only the holder of the pipeline's lock may call this."""
     for path in unfinished(base):
         if path.is_dir():
             shutil.rmtree(path)
@@ -183,12 +181,12 @@ def _incoming_version(path: pathlib.Path) -> str:
 
 
 def file_digest(path: pathlib.Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
+    """Returns the SHA-256 of a file, hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def content_digest(folder: pathlib.Path) -> str:
-    """SHA-256 over the names and the contents of all files below `folder`, hexadecimal."""
+    """Returns the SHA-256 of the names and contents of all files below `folder`, hexadecimal."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         # Names may be bytes of any encoding.
@@ -198,12 +196,12 @@ def content_digest(folder: pathlib.Path) -> str:
 
 
 def _is_version(entry: pathlib.Path) -> bool:
-    # A link that leads nowhere is one that cannot be read: its disk may not be mounted.
+    # A broken link counts as a version, though an unreadable one: its disk may not be mounted.
     return is_number(entry.name) and (entry.is_dir() or entry.is_symlink())
 
 
 def is_number(name: str) -> bool:
-    """Whether a name is that of a version, or of another folder that is counted."""
-    # str.isdigit alone takes digits that int does not, such as superscripts; servers and databases
-    # count to 2^63.
+    """Returns whether a name is a number, such as the name of a version."""
+    # str.isdigit accepts digits that int refuses, such as superscripts. Servers and databases count
+    # up to 2^63, hence the limit.
     return name.isascii() and name.isdigit() and len(name) <= _MOST_DIGITS

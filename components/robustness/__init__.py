@@ -1,1 +1,1 @@
-"""Robustness: the test images once more, corrupted."""
+"""Robustness: writes corrupted copies of the test images."""

@@ -1,4 +1,4 @@
-"""Corruption: the test images once more, corrupted."""
+"""Corruption: writes corrupted copies of the test images."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class CorruptionSpec(component_spec.ComponentSpec):
 
 
 class Corruption(base_component.BaseComponent):
-    """Makes of each test example one under each corruption and strength.
+    """Writes a copy of each test example for each corruption and strength.
 
-    They have the features `corruption` and `strength`, by which TFMA slices.
+    TFMA slices them by their features `corruption` and `strength`.
     """
 
     SPEC_CLASS = CorruptionSpec
@@ -34,9 +34,9 @@ class Corruption(base_component.BaseComponent):
         """Constructs the component.
 
         Args:
-          clean_examples: of which the split `test` is corrupted.
+          clean_examples: examples with the split `test`.
           schema: the shape of the images.
-          seed: another seed draws other noise, directions and places.
+          seed: random seed of noise, directions and places.
         """
         spec = CorruptionSpec(
             clean_examples=clean_examples,

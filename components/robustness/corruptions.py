@@ -21,19 +21,19 @@ STRENGTHS = (1, 2, 3)
 
 _WHITE = 255
 _GREY = 128
-# What moves into the image from outside: the background of the garments, as in training.
+# Fills the area that moves in from outside: the background of the garments, as in training.
 _BLACK = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Definition:
-    """What a corruption does.
+    """A corruption.
 
     Attributes:
-      apply: makes of an image (float32 [height, width, channels], 0 to 255), an amount and a
-        random generator the corrupted image, of the same shape, not yet rounded or clipped.
+      apply: function of an image (float32 [height, width, channels], 0 to 255), an amount and a
+        random generator; returns the corrupted image, neither rounded nor clipped.
       amounts: one for each of `STRENGTHS`.
-      words: what an amount means, with a place for it.
+      words: description with a placeholder for the amount.
     """
 
     apply: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
@@ -44,14 +44,14 @@ class Definition:
 def corrupt(
     images: np.ndarray, ids: Iterable[bytes], corruption: str, strength: int, seed: int
 ) -> np.ndarray:
-    """Corrupts images. What becomes of an image depends on it, its id and the seed alone.
+    """Corrupts images. The result for an image depends only on the image, its id and the seed.
 
     Args:
       images: uint8 [N, height, width, channels].
-      ids: of the examples, N of them.
+      ids: ids of the examples, N of them.
       corruption: a name of `CORRUPTIONS`.
       strength: one of `STRENGTHS`.
-      seed: of everything random.
+      seed: random seed.
 
     Returns:
       uint8 of the same shape.
@@ -110,11 +110,11 @@ def _shift(image: np.ndarray, share: float, random: np.random.Generator) -> np.n
 
 def _occlusion(image: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
     size = np.array(image.shape[:2])
-    # Rounded up: an image of few pixels loses one at least.
+    # Rounded up, so that a small image loses at least one pixel.
     sides = np.ceil(share * size).astype(int)
     top, left = random.integers(0, size - sides, endpoint=True)
     occluded = image.copy()
-    # Grey, so that it shows on a black background as well as on a white garment.
+    # Grey is visible on a black background and on a white garment.
     occluded[top : top + sides[0], left : left + sides[1]] = _GREY
     return occluded
 

@@ -1,4 +1,4 @@
-"""Writes the test images once more under each corruption, and a preview."""
+"""Writes the test images under each corruption, and a preview."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from components.robustness import corruptions
 
 _BATCH_SIZE = 2048
 _FILE_PREFIX = "data_tfrecord"
-# Noise hardly compresses, so that more effort would only cost time.
+# Noise hardly compresses; a higher level would only cost time.
 _COMPRESSION = tf.io.TFRecordOptions("GZIP", compression_level=1)
 
 
 class Executor(base_executor.BaseExecutor):
-    """Corrupts batch by batch: in memory are the test split and one corrupted batch."""
+    """Corrupts batch by batch; memory holds the test split and one corrupted batch."""
 
     def Do(
         self,
@@ -56,11 +56,11 @@ def corrupted_examples(
     """Yields the examples of a split corrupted and serialized, in the order of their ids.
 
     Args:
-      split: the untouched examples.
+      split: the original examples.
       shape: height, width and channels of an image.
       corruption: a name of `corruptions.CORRUPTIONS`.
       strength: one of `corruptions.STRENGTHS`.
-      seed: of everything random.
+      seed: random seed.
     """
     for start in range(0, len(split.ids), _BATCH_SIZE):
         part = slice(start, start + _BATCH_SIZE)
@@ -88,7 +88,7 @@ def _write(path: str, records: Iterator[bytes]) -> None:
 def _write_preview(
     path: str, split: examples.Split, shape: tuple[int, int, int], seed: int
 ) -> None:
-    """Writes the first image as it is and under each corruption."""
+    """Writes the first image, original and under each corruption."""
     image, ids = split.images[:1].reshape(-1, *shape), split.ids[:1]
     images, about = [image], ["untouched"]
     for corruption, strength in corruptions.amounts():

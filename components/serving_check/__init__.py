@@ -1,1 +1,1 @@
-"""ServingCheck: the export, loaded in a clean process and asked golden questions."""
+"""ServingCheck: loads the export in a clean process and compares its answers."""

@@ -14,21 +14,21 @@ _PROBE = pathlib.Path(__file__).with_name("probe.py")
 
 _TIMEOUT_SECONDS = 300
 
-# The process that `standing_by` started, until it is asked or ended.
+# The process that `standing_by` started, until a check uses it or the block ends.
 _waiting: list[subprocess.Popen[str]] = []
 
 
 def check_export(export: str, golden_file: str, class_names: tuple[str, ...]) -> list[str]:
-    """Loads an export in a clean process and asks it its golden questions.
+    """Loads an export in a clean process and compares its answers with those of Trainer.
 
     Args:
       export: local folder of the SavedModel.
-      golden_file: local `.npz` with `images` (uint8 [N, bytes]), `image_shape` and the trainer's
-        own `probabilities` (float32 [N, classes]).
-      class_names: in label order.
+      golden_file: local `.npz` with `images` (uint8 [N, bytes]), `image_shape` and Trainer's
+        `probabilities` (float32 [N, classes]).
+      class_names: names of the classes, in label order.
 
     Returns:
-      What is wrong, one line each; nothing for a sound export.
+      The problems, one line each; empty if there are none.
     """
     task = json.dumps({"export": export, "golden_file": golden_file, "class_names": class_names})
     with _clean_process() as process:
@@ -45,10 +45,10 @@ def check_export(export: str, golden_file: str, class_names: tuple[str, ...]) ->
 
 @contextlib.contextmanager
 def standing_by() -> Iterator[None]:
-    """Has the clean process of the first check in the block get ready meanwhile.
+    """Starts the clean process for the first check in the block in advance.
 
-    It imports TensorFlow, which is most of what a check takes, and waits. Where nothing is checked
-    it ends with the block, and where this process is killed it ends by itself.
+    The process imports TensorFlow, which takes most of the time of a check, and waits. Without a
+    check it ends with the block; if this process is killed, it ends by itself.
     """
     with _ending(_start()) as process:
         _waiting.append(process)
@@ -62,7 +62,7 @@ def standing_by() -> Iterator[None]:
 def _clean_process() -> Iterator[subprocess.Popen[str]]:
     """A process that waits for its task: the one that stands by, or else a new one."""
     process = _waiting.pop() if _waiting else None
-    # One that something else has ended, such as a lack of memory in training, says nothing of the
+    # A process that ended early, such as for lack of memory in training, says nothing about the
     # export.
     if process is None or process.poll() is not None:
         process = _start()
@@ -77,7 +77,7 @@ def _start() -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # What a library prints may be in any encoding.
+        # Libraries may print in any encoding.
         errors="backslashreplace",
         env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
     )
@@ -88,6 +88,6 @@ def _ending(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
     try:
         yield process
     finally:
-        # Where it has ended already, this does nothing.
+        # Does nothing if it has already ended.
         process.kill()
         process.communicate()

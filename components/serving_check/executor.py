@@ -17,11 +17,11 @@ _BLESSED_KEY = "blessed"
 
 
 class ServingCheckFailed(RuntimeError):
-    """The export does not serve what was trained; each line of the message is a finding."""
+    """The export differs from the trained model; each line of the message is a finding."""
 
 
 class Executor(base_executor.BaseExecutor):
-    """Fails its node on a broken export, so that no later node sees the model."""
+    """Fails on a broken export, so that no later node sees the model."""
 
     def Do(
         self,
@@ -32,8 +32,8 @@ class Executor(base_executor.BaseExecutor):
         """Checks the export and gives the infra blessing.
 
         Raises:
-          ServingCheckFailed: where the export fails to load or answers otherwise than the
-            trained model.
+          ServingCheckFailed: the export fails to load or answers differently from the trained
+            model.
         """
         model = artifact_utils.get_single_instance(input_dict["model"])
         schema = image_schema.read_artifact(artifact_utils.get_single_uri(input_dict["schema"]))
@@ -46,7 +46,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 def _check(model_uri: str, class_names: tuple[str, ...]) -> list[str]:
-    # The model may lie on a remote file system; the clean process reads local files.
+    # The model may be on a remote file system; the clean process reads local files.
     with tempfile.TemporaryDirectory() as folder:
         export, golden = os.path.join(folder, "export"), os.path.join(folder, "golden.npz")
         io_utils.copy_dir(path_utils.serving_model_path(model_uri), export)

@@ -1,12 +1,12 @@
-"""Asks an export its golden questions, in a process that has TensorFlow and nothing else.
+"""Compares the answers of an export with golden ones, in a process that has only TensorFlow.
 
-Started by its path, not as a module, so that nothing of this project can lend the export a hand:
+It is started by its path and not as a module, so that no code of this project can help the export:
 
     python probe.py < TASK_JSON
 
-The task has `export` (a folder), `golden_file` and `class_names`. It is read when TensorFlow has
-been imported, so that the process can get ready before there is an export. An input that ends
-without a task ends the process, which thus does not outlive the one that started it.
+The task has `export` (a folder), `golden_file` and `class_names`. The process reads it after it has
+imported TensorFlow, so that it can start before there is an export. Without a task, it ends at the
+end of its input, and so never outlives the process that started it.
 
 Prints the findings as a JSON list on its last line; an empty list is a sound export.
 """
@@ -15,19 +15,19 @@ import gc
 import json
 import sys
 
-# It would go through all of TensorFlow time and again, in a process that ends before it matters.
+# Collection would traverse all of TensorFlow repeatedly, and this process ends soon anyway.
 gc.disable()
-# A server of the export has neither, so the export must not need them. TensorFlow imports both
-# where they are there (it catches the ImportError where not: Keras to register its optimizers, JAX
-# for a converter to TFLite), and what they bring along takes longer than TensorFlow itself.
+# A server has neither, so the export must not need them. TensorFlow imports both if it can (Keras
+# to register its optimizers, JAX for a converter to TFLite), which takes longer than TensorFlow
+# itself.
 for _name in ("keras", "jax"):
     sys.modules[_name] = None  # type: ignore[assignment]
 
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
-# The trainer answered from the same weights in float32. What remains is the order of sums, which
-# oneDNN chooses by batch size.
+# Trainer used the same weights in float32. Only the order of sums differs, which oneDNN chooses by
+# batch size.
 _TOLERANCE = 1e-4
 _SERVING_DEFAULT, _PIXELS, _IMAGE_BYTES = (
     "serving_default",
@@ -37,7 +37,7 @@ _SERVING_DEFAULT, _PIXELS, _IMAGE_BYTES = (
 
 
 def main(export: str, golden_file: str, class_names: list[str]) -> list[str]:
-    """Loads the export as TensorFlow 2 and as TensorFlow 1 do, and returns what is wrong."""
+    """Loads the export as TensorFlow 2 and TensorFlow 1 do, and returns the problems."""
     golden = np.load(golden_file)
     images, expected = golden["images"], golden["probabilities"]
     questions = _questions(images, tuple(golden["image_shape"]))
@@ -46,7 +46,7 @@ def main(export: str, golden_file: str, class_names: list[str]) -> list[str]:
         try:
             answers = ask(export, questions)
         except Exception as error:  # Whatever the loader raises, the export is what is broken.
-            # The first line says it; TensorFlow adds where in the graph it was, line by line.
+            # The first line has the reason; the others are places in the graph.
             told = next(iter(str(error).strip().splitlines()), "no reason given")
             findings.append(f"the {loader} loader failed: {type(error).__name__}: {told}")
             continue

@@ -1,4 +1,4 @@
-"""Computes statistics by TFDV's own generators, batch by batch in this process."""
+"""Computes statistics with TFDV's generators, batch by batch in this process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tfx.utils import io_utils, json_utils
 
 from components import examples, image_schema
 
-# After TFX, which puts a module in place that TFDV misses.
+# Imported after TFX, which provides a module that TFDV needs.
 import tensorflow_data_validation as tfdv  # isort: skip
 from tensorflow_data_validation.statistics import stats_impl  # isort: skip
 
@@ -24,9 +24,8 @@ _BATCH_SIZE = 2048
 class Executor(statistics_executor.Executor):
     """Writes what TFX's executor writes, without a Beam pipeline, in bounded memory.
 
-    How often each value occurs is counted by sketches of a fixed size, as TFDV does where it
-    computes in memory: exact as long as a feature has no more than 1,024 different values. Of
-    images and ids, which all differ, it is not counted.
+    Sketches of a fixed size count how often each value occurs, as TFDV does in memory: exact for up
+    to 1,024 different values. Images and ids, which all differ, are not counted.
     """
 
     def Do(
@@ -59,7 +58,7 @@ def _read_schema(artifacts: list[Artifact]) -> schema_pb2.Schema:
 
 
 def _describe(statistics: Artifact, source: Artifact, names: list[str]) -> None:
-    """Gives the artifact the properties that TFX gives it."""
+    """Sets the same properties as TFX."""
     statistics.split_names = source.split_names
     statistics.span = source.span
     statistics.set_string_custom_property(statistics_executor.STATS_DASHBOARD_LINK, "")
@@ -75,10 +74,10 @@ def compute(
     """Computes statistics of examples.
 
     Args:
-      batches: the examples, a list of values per example and feature; each is let go of before the
-        next is taken.
-      schema: says which numbers are categories. How often a value of bytes occurs is only counted
-        where it gives them a domain.
+      batches: the examples, a list of values per example and feature. Only one batch is in memory
+        at a time.
+      schema: tells which numbers are categories. Values of bytes are only counted if the schema
+        gives them a domain.
     """
     options = tfdv.StatsOptions(schema=_without_categories_of_bytes(schema))
     generators = stats_impl.get_generators(options, in_memory=True)
@@ -94,9 +93,9 @@ def compute(
 
 
 def _without_categories_of_bytes(schema: schema_pb2.Schema) -> schema_pb2.Schema:
-    """The same where no bytes without a domain, such as images and ids, are taken for categories.
+    """A copy in which bytes without a domain, such as images and ids, are no categories.
 
-    What sketches say of more values than they keep is wrong, and differs from process to process.
+    With more values than a sketch keeps, its counts are wrong and differ between processes.
     """
     changed = schema_pb2.Schema()
     changed.CopyFrom(schema)

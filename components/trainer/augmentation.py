@@ -11,21 +11,22 @@ from components.trainer.settings import Augmentation
 
 
 def augmentation_layers(augmentation: Augmentation, seed: int) -> list[keras.layers.Layer]:
-    """The augmentation as Keras layers, active in training alone.
+    """Returns the augmentation as Keras layers, which are active only in training.
 
-    What moves into the image is black, the background of the garments; what is erased becomes
-    noise (Zhong et al. 2017, arXiv:1708.04896), which no garment looks like. The layers compute in
-    float32 whatever the rest of the network computes in: pixels have 256 steps, and
-    bfloat16 has no more than that between 0 and 1.
+    Pixels that move into the image are black, like the background of the garments. Erased
+    rectangles become noise (Zhong et al. 2017, arXiv:1708.04896), which looks like no garment. The
+    layers compute in float32, whatever the precision of the network: bfloat16 has too few values
+    between 0 and 1 for the 256 values of a pixel.
 
     Args:
-      augmentation: the random changes; what is 0 or false is no layer.
-      seed: from which each layer's own follows.
+      augmentation: Random changes; a change that is 0 or false gets no layer.
+      seed: Base seed; each layer gets a seed of its own.
     """
     layers = keras.layers
     rotation, shift = augmentation.rotation, augmentation.shift
     shear, zoom = augmentation.shear, augmentation.zoom
-    # Interpolated, four layers in a row would blur what is trained on, and that alone.
+    # Without interpolation: four interpolating layers in a row would blur the training images, but
+    # not the others.
     fill: dict[str, Any] = {
         "fill_mode": "constant",
         "fill_value": 0.0,
@@ -39,7 +40,7 @@ def augmentation_layers(augmentation: Augmentation, seed: int) -> list[keras.lay
         (zoom, partial(layers.RandomZoom, zoom, name="zoom", **fill)),
         (augmentation.erasing, partial(_random_erasing, augmentation.erasing)),
     ]
-    # A seed for each: layers of one seed would draw the same numbers and move together.
+    # One seed per layer: layers with the same seed would draw the same numbers.
     return [
         build(seed=seed + number, dtype="float32")
         for number, (wanted, build) in enumerate(builders, start=1)
@@ -48,6 +49,6 @@ def augmentation_layers(augmentation: Augmentation, seed: int) -> list[keras.lay
 
 
 def _random_erasing(probability: float, **arguments: Any) -> keras.layers.Layer:
-    # A single number would be the upper end of a range from which the probability is drawn.
+    # Keras draws the probability from a range; both ends are equal here.
     factor = (probability, probability)
     return keras.layers.RandomErasing(factor, value_range=(0.0, 1.0), name="erasing", **arguments)

@@ -1,4 +1,4 @@
-"""The input of training: raw bytes, held once, prepared batch by batch."""
+"""The input of training: raw bytes, stored once and preprocessed per batch."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _MOST_STEPS_AT_ONCE = 16
 
 
 class TrainingBatches:
-    """Batches of prepared images and one-hot labels, shuffled anew in each epoch.
+    """Batches of preprocessed images and one-hot labels, shuffled in each epoch.
 
-    The order of an epoch follows from the seed and the epoch's number, so that a training may
-    begin at any epoch. Every batch is full: what is left over at the end of an epoch is another
-    choice of images each time.
+    The order of an epoch depends only on the seed and the number of the epoch, so a training may
+    start at any epoch. Every batch is full. The images that are left over at the end of an epoch
+    differ between epochs.
 
     Attributes:
-      steps: batches in an epoch.
+      steps: Number of batches in an epoch.
     """
 
     def __init__(self, split: Split, classes: int, batch_size: int, seed: int):
-        """Takes the images and labels to train on.
+        """Stores the images and labels to train on.
 
         Args:
-          split: raw images and labels.
-          classes: size of the one-hot labels.
-          batch_size: images in a batch; where there are fewer in all, those are one batch.
-          seed: of the order.
+          split: Raw images and labels.
+          classes: Number of classes.
+          batch_size: Number of images in a batch; a smaller split is a single batch.
+          seed: Random seed of the order.
         """
         self._split = split
         self._classes = classes
@@ -44,17 +44,18 @@ class TrainingBatches:
     def dataset(
         self, transform: tft.TFTransformOutput, first_epoch: int, epochs: int
     ) -> tf.data.Dataset:
-        """All batches of the epochs from `first_epoch`, counted from 0, up to `epochs`.
+        """Returns all batches of the epochs from `first_epoch` up to, but without, `epochs`.
 
         Args:
-          transform: Transform's output; its graph prepares every batch.
-          first_epoch: where to begin.
-          epochs: where to end.
+          transform: Output of Transform; its graph preprocesses every batch.
+          first_epoch: First epoch, counted from 0.
+          epochs: Number of epochs of the whole training.
         """
         labels = tf.constant(self._split.labels)
 
         def choose(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            # TensorFlow would keep a copy of all images, and cannot read those in a file.
+            # A NumPy function: as a constant, TensorFlow would copy all images, and it cannot read
+            # memory-mapped ones.
             raw = tf.numpy_function(self._strings, [indices], tf.string)
             return tf.ensure_shape(raw, indices.shape), tf.gather(labels, indices)
 
@@ -72,9 +73,9 @@ class TrainingBatches:
         return tf.data.Dataset.from_tensor_slices(tf.reshape(used, [self.steps, -1]))
 
     def steps_at_once(self) -> int:
-        """How many steps TensorFlow may take without coming back to Python.
+        """Returns the number of steps that TensorFlow takes without returning to Python.
 
-        It divides the steps of an epoch: Keras would otherwise run past an epoch's end.
+        It divides the number of steps of an epoch; otherwise Keras would run past its end.
         """
         return max(n for n in range(1, _MOST_STEPS_AT_ONCE + 1) if self.steps % n == 0)
 
@@ -82,21 +83,21 @@ class TrainingBatches:
 def labelled_batches(
     split: Split, transform: tft.TFTransformOutput, classes: int
 ) -> tf.data.Dataset:
-    """Batches of prepared images and one-hot labels, in the order of the split."""
+    """Returns batches of preprocessed images and one-hot labels, in the order of the split."""
     data = tf.data.Dataset.from_tensor_slices((_raw_strings(split.images), split.labels))
     return _prepared(data.batch(_VALIDATION_BATCH), transform, classes)
 
 
 def prepared_sample(split: Split, transform: tft.TFTransformOutput, count: int) -> np.ndarray:
-    """Images from all over a split.
+    """Returns preprocessed images, evenly spaced over a split.
 
     Args:
-      split: raw images.
-      transform: Transform's output; its graph prepares them.
-      count: how many; all, where there are fewer.
+      split: Raw images.
+      transform: Output of Transform; its graph preprocesses the images.
+      count: Number of images; a smaller split gives all its images.
 
     Returns:
-      float32 [N, height, width, channels] in [0, 1].
+      Images, float32 [N, height, width, channels] in [0, 1].
     """
     last = len(split.labels) - 1
     rows = np.linspace(0, last, min(last + 1, count)).astype(np.int64)
@@ -104,10 +105,10 @@ def prepared_sample(split: Split, transform: tft.TFTransformOutput, count: int) 
 
 
 def prepared_images(images: np.ndarray, transform: tft.TFTransformOutput) -> np.ndarray:
-    """Prepares raw images, uint8 [N, ...], by Transform's graph.
+    """Preprocesses raw images, uint8 [N, ...], with Transform's graph.
 
     Returns:
-      float32 [N, height, width, channels] in [0, 1].
+      Images, float32 [N, height, width, channels] in [0, 1].
     """
     layer = transform.transform_features_layer()
     raw = tf.constant([[image.tobytes()] for image in images])
@@ -123,7 +124,7 @@ def _prepared(
 ) -> tf.data.Dataset:
     layer = transform.transform_features_layer()
 
-    # AutoGraph would rewrite the code of TFT, which takes seconds and changes nothing.
+    # AutoGraph would spend seconds on rewriting the code of TFT, without any effect.
     @tf.autograph.experimental.do_not_convert
     def prepare(raw: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images = layer({features.IMAGE: tf.expand_dims(raw, 1)})[features.IMAGE]

@@ -1,7 +1,8 @@
-"""Calibration: makes the probabilities of a trained network mean what they say."""
+"""Calibration: makes the probabilities of a trained network match its accuracy."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -12,40 +13,57 @@ import scipy.special
 
 from components import features
 
-# The temperature is looked for between a quarter and four. Where every validation image is right,
-# the cross-entropy has no minimum: without a bound, answers would become as sure as can be.
+# The temperature is between a quarter and four. It needs bounds: if every validation image is
+# classified correctly, the cross-entropy has no minimum.
 _LARGEST_LOG_TEMPERATURE = math.log(4)
 _BINS = 15
-# A probability too small for float64.
+# Lower bound of probabilities, so that their logarithm exists.
 _LEAST = np.finfo(np.float64).tiny
-# A probability lower than what label smoothing alone gives every class becomes this much of itself:
-# nothing is answered to be impossible, and the order of the classes stays.
+# Label smoothing gives every class a small probability. A lower probability is multiplied by this
+# factor: so no probability becomes 0, and the order of the classes stays.
 _FLOOR = features.SMOOTHING_FLOOR
+
+
+@dataclasses.dataclass(frozen=True)
+class FittedCalibration:
+    """The calibration of a model, with the expected calibration errors on `val`.
+
+    Attributes:
+      temperature: Divisor of the logits.
+      label_smoothing: Label smoothing of the training, reversed in the predictions.
+      ece_before: Error of the plain softmax.
+      ece_after: Error with calibration.
+    """
+
+    temperature: float
+    label_smoothing: float
+    ece_before: float
+    ece_after: float
 
 
 @keras.saving.register_keras_serializable(package="image_classifier")
 class CalibratedSoftmax(keras.layers.Layer):
-    """Softmax of logits that are divided by a temperature, with label smoothing taken back.
+    """Softmax with a temperature, which also reverses the effect of label smoothing.
 
-    A network that is trained on labels of which the share s was spread over all K classes (Szegedy
-    et al. 2016, arXiv:1512.00567) learns to answer (1 - s) p + s / K in place of p. A temperature
-    alone (Guo et al. 2017, arXiv:1706.04599) cannot take that back: what makes the sure answers
-    right makes those between two classes too sure. So s / K is taken off, and what is left brought
-    to a sum of 1.
+    Label smoothing spreads a share s of each label over all K classes (Szegedy et al. 2016,
+    arXiv:1512.00567). The network then learns (1 - s) p + s / K instead of the probability p. A
+    temperature alone (Guo et al. 2017, arXiv:1706.04599) cannot reverse this: the temperature that
+    corrects confident predictions makes predictions between two classes overconfident. So this
+    layer subtracts s / K and scales the rest to a sum of 1.
 
-    The temperature is a weight that no training changes, 1 at first. Neither of the two ever
-    changes which class comes first.
+    The temperature is a non-trainable weight, initially 1. Neither step changes which class has the
+    highest probability.
 
     Input and output: float32 [N, classes].
     """
 
     def __init__(self, label_smoothing: float = 0.0, **arguments: Any):
-        """Takes the share of each label that was spread over all classes."""
+        """Creates the layer for a network that was trained with this label smoothing."""
         super().__init__(**arguments)
         self.label_smoothing = label_smoothing
 
     def build(self, input_shape: Any) -> None:
-        """Creates the temperature."""
+        """Creates the weight for the temperature."""
         self.temperature = self.add_weight(
             name="temperature", shape=(), initializer="ones", trainable=False
         )
@@ -60,17 +78,17 @@ class CalibratedSoftmax(keras.layers.Layer):
         return left / keras.ops.sum(left, axis=-1, keepdims=True)
 
     def get_config(self) -> dict[str, Any]:
-        """What the layer is made anew from."""
+        """Returns the configuration to recreate the layer from."""
         return {**super().get_config(), "label_smoothing": self.label_smoothing}
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray, label_smoothing: float) -> float:
-    """The temperature with the least cross-entropy.
+    """Returns the temperature with the lowest cross-entropy.
 
     Args:
-      logits: float32 [N, classes], of images that were not trained on.
-      labels: int [N].
-      label_smoothing: as for `CalibratedSoftmax`, whose answers are judged.
+      logits: Logits of images that the network was not trained on, float32 [N, classes].
+      labels: Labels of these images, int [N].
+      label_smoothing: Label smoothing of `CalibratedSoftmax`.
     """
 
     def cross_entropy(log_temperature: float) -> float:
@@ -81,22 +99,22 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, label_smoothing: flo
 
     scores, spread = logits.astype(np.float64), label_smoothing / logits.shape[1]
     bounds = (-_LARGEST_LOG_TEMPERATURE, _LARGEST_LOG_TEMPERATURE)
-    found = scipy.optimize.minimize_scalar(cross_entropy, bounds=bounds, method="bounded")
-    return math.exp(found.x)
+    minimum = scipy.optimize.minimize_scalar(cross_entropy, bounds=bounds, method="bounded")
+    return math.exp(minimum.x)
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Mean distance between confidence and accuracy of the first choice, in 15 equal bins.
+    """Returns the mean distance between confidence and accuracy, in 15 equal bins.
 
-    As in Guo et al. 2017; the review measures the test split in the same way.
+    This is the definition of Guo et al. 2017. The review uses it for the test split, too.
 
     Args:
-      probabilities: float [N, classes].
-      labels: int [N].
+      probabilities: Predicted probabilities, float [N, classes].
+      labels: Labels, int [N].
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == labels
-    # A bin holds its lower bound, and the last also its upper one.
+    # A bin includes its lower bound; the last bin also includes its upper bound.
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     distances = np.bincount(bins, weights=right - confidence, minlength=_BINS)
     return float(np.abs(distances).sum() / len(labels))

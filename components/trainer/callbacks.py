@@ -1,4 +1,4 @@
-"""The callbacks of training, and those that Keras has not."""
+"""The callbacks of the training, including some that Keras lacks."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from components.trainer.resumption import (
 from components.trainer.schedule import WarmUpAndDecay
 from components.trainer.settings import Settings
 
-# What is left of a rate at which a training diverged, in the run that is proposed instead.
+# Factor for the learning rate that is proposed after a divergence.
 _SMALLER = 0.1
 _ADVICE = "Set a smaller training.learning_rate."
 _TUNED_ADVICE = (
-    "Tuner chose this rate in place of training.learning_rate: set tuner.enabled=false beside a "
+    "Tuner chose this rate instead of training.learning_rate: set tuner.enabled=false and a "
     "smaller training.learning_rate, or lower the range of learning_rate in "
     "components/tuner/search.py."
 )
@@ -35,19 +35,19 @@ logger = logging.getLogger(__name__)
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss is no longer a number; the same training would come to the same.
+    """The loss is no longer a number; the same training would fail again.
 
     Attributes:
-      changes: of the configuration, `key=value` each, with which a run may end otherwise.
+      changes: Changes of the configuration, as `key=value`, that may help.
     """
 
     def __init__(self, finding: str, learning_rate: float, tuned: bool = False):
-        """Says what happened, and what helps.
+        """Creates the error with its message and advice.
 
         Args:
-          finding: what happened, and what is left.
-          learning_rate: of the settings, at its peak.
-          tuned: whether Tuner chose this rate, so that the configuration's is not looked at.
+          finding: What happened, and which checkpoint exists.
+          learning_rate: Peak learning rate of the settings.
+          tuned: Whether Tuner chose this rate, so that the configured one is not used.
         """
         super().__init__(f"{finding} {_TUNED_ADVICE if tuned else _ADVICE}")
         self._finding = finding
@@ -56,12 +56,12 @@ class TrainingDiverged(RuntimeError):
         self.changes = ["tuner.enabled=false", smaller] if tuned else [smaller]
 
     def at_tuned_rate(self) -> TrainingDiverged:
-        """The same, where Tuner chose the rate."""
+        """Returns the same error for a rate that Tuner chose."""
         return TrainingDiverged(self._finding, self._learning_rate, tuned=True)
 
 
 class EpochLog(keras.callbacks.Callback):
-    """Logs each epoch, and attaches it to the record as `progress` for displays to read."""
+    """Logs each epoch, with its values as attribute `progress` of the log record, for displays."""
 
     def __init__(self, epochs: int):
         super().__init__()
@@ -95,7 +95,7 @@ class DivergenceWatch(keras.callbacks.Callback):
         self._epoch = 0
 
     def diverged(self, finding: str, epoch: int) -> None:
-        """Ends the training; `finding` says which loss became what, `epoch` counts from 1."""
+        """Ends the training; `finding` names the loss and its value, `epoch` counts from 1."""
         raise NotImplementedError
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
@@ -115,10 +115,10 @@ class DivergenceWatch(keras.callbacks.Callback):
 
 
 class StopOnDivergence(DivergenceWatch):
-    """Ends training with an error that says when, at which rate, and what is left."""
+    """Ends the training with an error that names epoch, learning rate and last checkpoint."""
 
     def __init__(self, backup_dir: str, learning_rate: float):
-        """Takes what the error names: the folder of the snapshots, and the rate at its peak."""
+        """Creates the callback from the folder of the snapshots and the peak learning rate."""
         super().__init__()
         self._backup_dir = backup_dir
         self._learning_rate = learning_rate
@@ -140,10 +140,10 @@ class StopOnDivergence(DivergenceWatch):
 
 
 class History(keras.callbacks.Callback):
-    """Writes what was measured in each epoch as a JSON list and as CSV, after each of them.
+    """Writes the metrics of all epochs as a JSON list and as CSV, after each epoch.
 
     Attributes:
-      epochs: the entries so far.
+      epochs: Entries so far.
     """
 
     def __init__(self, folder: str):
@@ -168,13 +168,13 @@ class History(keras.callbacks.Callback):
 def training_callbacks(
     settings: Settings, steps_per_epoch: int, log_dir: str, backup_dir: str
 ) -> list[keras.callbacks.Callback]:
-    """The callbacks of a training, in the order in which they act.
+    """Returns the callbacks of a training, in the order in which they act.
 
     Args:
-      settings: patience, factors, and the shape of the schedule.
-      steps_per_epoch: steps in an epoch.
-      log_dir: local folder for TensorBoard, CSV and JSON.
-      backup_dir: local folder for the snapshot of each epoch, with the best weights so far.
+      settings: Settings of the training.
+      steps_per_epoch: Number of steps in an epoch.
+      log_dir: Local folder for TensorBoard, CSV and JSON.
+      backup_dir: Local folder for snapshots, which include the best weights so far.
     """
     callbacks = [
         StopOnDivergence(backup_dir, settings.learning_rate),
@@ -196,10 +196,10 @@ def training_callbacks(
 
 
 def _unformatted(path: str) -> str:
-    """What `str.format`, to which Keras gives the path, makes the path of."""
+    """Escapes a path: Keras passes it to `str.format`."""
     return path.replace("{", "{{").replace("}", "}}")
 
 
 def averaging(settings: Settings) -> list[keras.callbacks.Callback]:
-    """Ahead of ModelCheckpoint, so that the averaged weights are what it keeps."""
+    """Returns the callback for averaged weights; it must precede ModelCheckpoint."""
     return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if settings.ema_momentum else []

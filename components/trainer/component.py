@@ -1,7 +1,11 @@
-"""Trainer for images: TFX's own, which also learns what is new in a run and where things lie."""
+"""Trainer for images: TFX's Trainer with additional values for the training.
+
+These values are the seed, the digest of the data and the folders of some inputs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from tfx.components.trainer import component
@@ -16,7 +20,7 @@ from components.trainer.settings import with_run_parameters
 
 
 class Executor(trainer_executor.GenericExecutor):
-    """Hands on what `FnArgs` has no field for."""
+    """Passes on values for which `FnArgs` has no field."""
 
     def _GetFnArgs(
         self,
@@ -31,7 +35,9 @@ class Executor(trainer_executor.GenericExecutor):
             features.BASE_MODEL_FOLDER: standard_component_specs.BASE_MODEL_KEY,
         }
         folders = {name: _folder(input_dict.get(key)) for name, key in inputs.items()}
-        settings = with_run_parameters(result.custom_config, exec_properties)
+        settings = with_run_parameters(
+            result.custom_config, exec_properties["seed"], exec_properties["data_digest"]
+        )
         result.custom_config = {**settings, **folders}
         return result
 
@@ -41,7 +47,7 @@ def _folder(artifacts: list[Any] | None) -> str | None:
 
 
 class ImageTrainer(component.Trainer):
-    """Trains on the split `train`, chooses the epoch on `val`."""
+    """Trains on the split `train`, and chooses the best epoch on `val`."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
@@ -53,23 +59,24 @@ class ImageTrainer(component.Trainer):
         statistics: Any,
         base_model: Any | None,
         hyperparameters: Any | None,
-        settings: dict[str, Any],
+        settings: Mapping[str, object],
         seed: int,
         data_digest: str,
     ):
         """Constructs the component from channels.
 
         Args:
-          examples: from ExampleGen.
-          transform_graph: from Transform.
-          schema: from ImportSchemaGen.
-          statistics: of the examples; they become part of the model.
-          base_model: the model at whose weights to begin; None begins anew.
-          hyperparameters: from Tuner, in place of those among the settings; None keeps those.
-          settings: `settings.Settings` as a dict, without the seed, and with the code alone in its
-            identity.
-          seed: of everything random.
-          data_digest: of what is learned from.
+          examples: Examples from ExampleGen.
+          transform_graph: Graph from Transform.
+          schema: Schema from ImportSchemaGen.
+          statistics: Statistics of the examples; they become part of the model.
+          base_model: Model for a warm start; None starts from random weights.
+          hyperparameters: Hyperparameters from Tuner, which override the settings; None keeps the
+            settings.
+          settings: `settings.Settings` as a dict without the seed; its identity covers only the
+            code.
+          seed: Random seed.
+          data_digest: Digest of the training data.
         """
         super().__init__(
             examples=examples,
@@ -81,7 +88,7 @@ class ImageTrainer(component.Trainer):
             run_fn="components.trainer.training.run_fn",
             train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
             eval_args=trainer_pb2.EvalArgs(splits=[features.VALIDATION_SPLIT]),
-            custom_config=settings,
+            custom_config=dict(settings),
         )
-        # Parameters of their own, since a compiled graph takes them anew with each run.
+        # Separate parameters: they are runtime parameters of a compiled graph.
         self.spec.exec_properties |= {"seed": seed, "data_digest": data_digest}

@@ -20,19 +20,19 @@ def export_model(
 ) -> None:
     """Writes the SavedModel.
 
-    Every endpoint prepares its images by Transform's graph, and returns `probabilities` (float32
-    [N, classes]), `class_id` (int64 [N]) and `class_name` (string [N]).
+    Every endpoint preprocesses its images with Transform's graph, and returns `probabilities`
+    (float32 [N, classes]), `class_id` (int64 [N]) and `class_name` (string [N]).
 
     Args:
-      model: the trained network.
-      transform: Transform's output, whose graph becomes part of the export.
-      schema: the shape of the images and the class names.
-      folder: where the SavedModel goes.
+      model: Trained classifier.
+      transform: Output of Transform; its graph becomes part of the export.
+      schema: Shape of the images and class names.
+      folder: Folder for the SavedModel.
     """
     layer = transform.transform_features_layer()
     classify = _classifier(model, layer, schema.class_names)
-    # Nothing is tracked: the archive finds the variables of its endpoints by itself, and would save
-    # those of a tracked model twice. Only lookup tables must be tracked, and Transform has none.
+    # Do not track the model: the archive finds the variables of its endpoints itself, and would
+    # save those of a tracked model twice. Only lookup tables need tracking; Transform has none.
     archive = keras.export.ExportArchive()
     archive.add_endpoint(
         features.SERVING_DEFAULT,
@@ -54,9 +54,9 @@ def export_model(
 
 
 def _describe(schema: ImageSchema, folder: str) -> None:
-    """Says what the model takes and answers, for those who have nothing but the export.
+    """Writes a description of the inputs and outputs, for users who have only the export.
 
-    `assets.extra` is where a SavedModel carries files that its graph does not read.
+    `assets.extra` is the folder of a SavedModel for files that its graph does not read.
     """
     described = {"image_shape": schema.shape, "class_names": schema.class_names}
     path = os.path.join(folder, features.EXPORT_DESCRIPTION_FILE)
@@ -68,8 +68,8 @@ def _describe(schema: ImageSchema, folder: str) -> None:
 def _classifier(model, layer, class_names: tuple[str, ...]) -> Callable[[tf.Tensor], dict]:
     names = tf.constant(class_names)
 
-    # A function that all endpoints call, so that the network is traced and saved once. AutoGraph
-    # would rewrite the code of TFT, which takes seconds and changes nothing.
+    # All endpoints call this function, so that the network is traced and saved once. AutoGraph
+    # would spend seconds on rewriting the code of TFT, without any effect.
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     @tf.autograph.experimental.do_not_convert
     def classify(raw: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -90,7 +90,7 @@ def _serving_default(classify: Callable) -> Callable:
     spec = {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
 
     def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Classifies serialized tf.train.Examples, of which the image alone is read."""
+        """Classifies serialized tf.train.Examples; it reads only the image of each."""
         return classify(tf.io.parse_example(examples, spec)[features.IMAGE])
 
     return serving_default
@@ -120,15 +120,14 @@ def _predict_image_bytes(classify: Callable, schema: ImageSchema) -> Callable:
 
 
 def _fitted(image: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
-    """Scales an image to fit, its proportions kept, the rest black as the training images have it.
+    """Resizes an image with its aspect ratio, and pads it with black, as in the training images.
 
-    One that has the right size already comes through unchanged. In whole numbers, since
-    `tf.image.resize_with_pad` divides in float32, by which a graph makes 27 pixels of 84 where 28
-    are asked for.
+    An image of the right size stays unchanged. The sizes are computed with integers: the float32
+    division of `tf.image.resize_with_pad` may scale a side of 84 pixels to 27 instead of 28.
     """
     given = tf.cast(tf.shape(image)[:2], tf.int64)
     target = tf.constant([schema.height, schema.width], tf.int64)
-    # The side that limits gets its target, the other one follows; either is a pixel at least.
+    # The limiting side gets its target size, the other follows; each has at least one pixel.
     size = tf.maximum(tf.minimum(target, given * target[::-1] // given[::-1]), 1)
     resized = tf.image.resize(image, tf.cast(size, tf.int32), antialias=True)
     top, left = tf.unstack(tf.cast((target - size) // 2, tf.int32))
@@ -136,7 +135,7 @@ def _fitted(image: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
 
 
 def _checked(pixels: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
-    """Holds the shape to the schema: a wrong one would otherwise be cut into wrong images."""
+    """Checks the shape: pixels of a wrong shape would otherwise be split into wrong images."""
     expected = tf.constant(schema.shape)
     given = tf.shape(pixels)[1:]
     if schema.channels == 1:
@@ -152,10 +151,10 @@ def _checked(pixels: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
 
 
 def _raw_bytes(pixels: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
-    """Packs uint8 [N, height, width, channels] into string [N], what Transform's graph takes.
+    """Packs uint8 [N, height, width, channels] into string [N], the input of Transform's graph.
 
-    TensorFlow has no operation that turns numbers into their bytes; looking each value up in a
-    table of all 256 and joining them does.
+    TensorFlow has no operation that converts numbers to bytes. So this function looks up each value
+    in a table of all 256 bytes, and joins them.
     """
     table = tf.constant([bytes([value]) for value in range(256)])
     values = tf.gather(table, tf.cast(pixels, tf.int32))

@@ -1,4 +1,4 @@
-"""What people look at to see whether a training makes sense: augmented images, feature maps."""
+"""Images for the review of a training: augmented images and feature maps."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _MAPS_PER_BLOCK = 16
 
 
 def first_of_each_class(split: Split, count: int) -> Split:
-    """The first `count` examples of each class that occurs, class by class."""
+    """Returns the first `count` examples of each class in the split, class by class."""
     members = [np.flatnonzero(split.labels == label)[:count] for label in np.unique(split.labels)]
     chosen = np.concatenate(members)
-    return Split(split.images[chosen], split.labels[chosen], split.ids[chosen])
+    return split.at(chosen)
 
 
 def write_augmented(
     path: str, split: Split, prepared: np.ndarray, settings: Settings, schema: ImageSchema
 ) -> None:
-    """Writes images beside what augmentation makes of them; nothing where there is none.
+    """Writes images with augmented variants; writes nothing if there is no augmentation.
 
     Args:
-      path: of the file, whose content `components.features` describes.
-      split: the images, raw.
-      prepared: the same prepared, float32 [N, height, width, channels] in [0, 1].
-      settings: which augmentation.
-      schema: the shape of the images.
+      path: Path of the file; `components.features` describes its content.
+      split: Raw images.
+      prepared: The same images preprocessed, float32 [N, height, width, channels] in [0, 1].
+      settings: Settings with the augmentation.
+      schema: Shape of the images.
     """
     layers = augmentation_layers(settings.augmentation, settings.seed)
     if not layers:
@@ -52,24 +52,24 @@ def write_augmented(
 def write_feature_maps(
     path: str, split: Split, prepared: np.ndarray, classifier: keras.Model, schema: ImageSchema
 ) -> None:
-    """Writes what each block of the network makes of images: of its maps the most active ones.
+    """Writes the most active feature maps of each block of the network for some images.
 
     Args:
-      path: of the file, whose content `components.features` describes.
-      split: the images, raw.
-      prepared: the same prepared, float32 [N, height, width, channels] in [0, 1].
-      classifier: from `training.build_classifier`.
-      schema: the shape of the images.
+      path: Path of the file; `components.features` describes its content.
+      split: Raw images.
+      prepared: The same images preprocessed, float32 [N, height, width, channels] in [0, 1].
+      classifier: Classifier from `training.build_classifier`.
+      schema: Shape of the images.
     """
     network = classifier.get_layer("network")
-    # Each stage ends in an addition (`model`).
+    # Each block ends with an addition (see `model`).
     ends = {
         layer.name.removesuffix("_add"): layer.output
         for layer in network.layers
         if layer.name.endswith("_add")
     }
-    # Said outright: Keras's random layers take a call for training where nothing is said, and so do
-    # all after them; normalisation would then learn from these images.
+    # `training=False` is needed: without it, Keras's random layers and all layers after them would
+    # run in training mode, and normalisation would learn from these images.
     outputs = keras.Model(network.input, ends)(prepared, training=False)
     blocks = {name: _maps(keras.ops.convert_to_numpy(outputs[name])) for name in ends}
     write_arrays(
@@ -82,9 +82,10 @@ def write_feature_maps(
 
 
 def _maps(activations: np.ndarray) -> np.ndarray:
-    """Float [N, height, width, filters] to uint8 [N, maps, height, width], each map from 0 to 255.
+    """Converts float [N, height, width, filters] to uint8 [N, maps, height, width].
 
-    The same filters for all images, so that these can be compared.
+    Each map is scaled to the range from 0 to 255. All images have maps of the same filters, so that
+    they are comparable.
     """
     strongest = np.argsort(-activations.mean(axis=(0, 1, 2)), kind="stable")[:_MAPS_PER_BLOCK]
     maps = np.moveaxis(activations[..., np.sort(strongest)], 3, 1)

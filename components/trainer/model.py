@@ -1,4 +1,4 @@
-"""The network: a Keras Functional CNN with its augmentation inside."""
+"""The network: a Keras functional CNN that includes its augmentation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from components.trainer.calibration import CalibratedSoftmax
 from components.trainer.normalization import FusedBatchNormalization
 from components.trainer.settings import Settings
 
-# What the layers between the augmentation and the head compute in; weights are always float32.
+# Dtype policy of the layers between the augmentation and the head; weights are always float32.
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
 FIRST_CONVOLUTION = "block1_conv1"
@@ -20,19 +20,19 @@ def build_network(
 ) -> keras.Model:
     """Builds the untrained network.
 
-    Each stage is convolution, pooling, normalisation, ReLU, and a residual block of one
-    convolution (He et al. 2015, arXiv:1512.03385). Pooling comes before normalisation, which then
-    has a quarter of the pixels to work on: on a CPU it costs as much as a convolution.
+    Each stage consists of a convolution, pooling, normalisation, ReLU, and a residual block with
+    one convolution (He et al. 2015, arXiv:1512.03385). Pooling comes before normalisation, which
+    then has only a quarter of the pixels: on a CPU it costs as much as a convolution.
 
     Args:
-      image_shape: height, width and channels.
-      class_count: number of logits.
-      settings: widths, whether the first convolution is one that whitens, dropout, L2, augmentation
-        and precision. `whitening.begin` sets the filters of such a one; training leaves them.
+      image_shape: Height, width and channels.
+      class_count: Number of classes.
+      settings: Settings of the network. With `whitening`, the first convolution is frozen, and
+        `whitening.begin` sets its filters.
 
     Returns:
-      A model from float32 [N, height, width, channels] in [0, 1] to logits, float32
-      [N, class_count]. Every layer has a name that stays, so that feature maps can be taken.
+      A model from images, float32 [N, height, width, channels] in [0, 1], to logits, float32
+      [N, class_count]. Every layer has a fixed name, so that its output can be selected.
     """
     images = keras.Input(image_shape, name="pixels")
     features = images
@@ -45,8 +45,8 @@ def build_network(
     features = keras.layers.Dropout(
         settings.dropout, seed=settings.seed, name="dropout", dtype=policy
     )(features)
-    # From zero, so that the first steps teach the head what the features mean rather than to
-    # unlearn how large they are.
+    # The kernel starts at zero. With random values, the first steps would only correct the scale of
+    # the logits.
     logits = keras.layers.Dense(
         class_count,
         kernel_initializer="zeros",
@@ -58,17 +58,17 @@ def build_network(
 
 
 def build_classifier(network: keras.Model, settings: Settings) -> keras.Model:
-    """Adds to a network what turns its logits into probabilities.
+    """Adds averaging and calibrated probabilities to a network.
 
     Args:
-      network: from `build_network`.
-      settings: over which views of an image logits are averaged, each at the cost of an answer
-        (as in arXiv:2404.00498); the label smoothing with which the network was trained, of which
-        its answers are freed.
+      network: Network from `build_network`.
+      settings: Settings of the network. They say which shifted or mirrored views of an image to
+        average (as in arXiv:2404.00498), each at the cost of a forward pass. They also name the
+        label smoothing of the training.
 
     Returns:
       A model from images to probabilities, float32 [N, class_count]. Its layer `probabilities`
-      holds the temperature; its layer `network` is the network.
+      has the temperature; its layer `network` is the network.
     """
     images = keras.Input(network.input_shape[1:], name="images")
     logits = [network(view) for view in _views(images, settings)]
@@ -82,7 +82,7 @@ def _views(images: keras.KerasTensor, settings: Settings) -> list[keras.KerasTen
     if settings.shift_averaging:
         height, width = images.shape[1:3]
         bordered = keras.ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        # Down and to the right by a pixel; up and to the left.
+        # One view moved down and right by a pixel, one moved up and left.
         views += [bordered[:, :height, :width], bordered[:, 2:, 2:]]
     if settings.flip_averaging:
         views += [keras.ops.flip(view, axis=2) for view in views]
@@ -114,7 +114,7 @@ def _convolution(features: keras.KerasTensor, name: str, width: int, settings: S
 
 
 def _normalise(features: keras.KerasTensor, name: str, policy: str):
-    # The running averages must settle within the few epochs of a short run: Keras's default of
-    # 0.99 needs hundreds of steps.
+    # The running averages must converge within the few epochs of a short run. With Keras's default
+    # of 0.99 they need hundreds of steps.
     layer = FusedBatchNormalization(momentum=0.9, name=f"{name}_norm", dtype=policy)
     return keras.layers.ReLU(name=f"{name}_relu", dtype=policy)(layer(features))

@@ -1,4 +1,4 @@
-"""Batch normalisation as one operation, which is what it takes to be fast on a CPU."""
+"""Batch normalisation as a single operation, which is fast on a CPU."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import keras
 class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalisation of images, computed by TensorFlow's fused kernel.
 
-    Keras computes moments, scale and shift in passes of their own, which on a CPU takes three to
-    four times as long. Variables, configuration and results are those of the parent class
-    (Ioffe & Szegedy 2015, arXiv:1502.03167), up to the rounding of the computing dtype. Under
-    another backend than TensorFlow, and for anything but images with channels last, it is the
-    parent class.
+    Keras computes moments, scale and shift in separate passes, which takes three to four times as
+    long on a CPU. Variables, configuration and results equal those of the parent class (Ioffe &
+    Szegedy 2015, arXiv:1502.03167), apart from rounding. With another backend than TensorFlow, and
+    for anything but images with channels last, the layer uses the code of the parent class.
 
     Input and output: float32 or bfloat16 [N, height, width, channels].
     """
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
-        """Normalises by the batch in training, and by the running statistics otherwise."""
+        """Normalises with the batch statistics in training, else with the running statistics."""
         if not self._is_fused(inputs, mask):
             return super().call(inputs, training=training, mask=mask)
         if training and self.trainable:
@@ -51,7 +50,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         return outputs
 
     def _fused(self, inputs: Any, mean: Any, variance: Any, training: bool) -> tuple:
-        # Here and not above: the same network also trains under other backends.
+        # Import TensorFlow only here: the network also trains with other backends.
         import tensorflow as tf
 
         return tf.raw_ops.FusedBatchNormV3(

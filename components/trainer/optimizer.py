@@ -10,24 +10,23 @@ import keras
 
 @keras.saving.register_keras_serializable(package="image_classifier")
 class ConvolutionMuon(keras.optimizers.Muon):
-    """Keras's Muon, which there takes matrices alone, for convolution kernels as well.
+    """Muon for convolution kernels; Keras's Muon handles only matrices.
 
     Muon (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon) replaces the momentum of a
-    matrix by the nearest orthogonal matrix. A kernel [height, width, inputs, outputs] counts as a
-    matrix of height * width * inputs rows, as in the author's own training of CIFAR-10. All else
-    (biases, normalisation, the head) takes AdamW's step, as Muon prescribes.
+    matrix by the nearest orthogonal matrix. A kernel [height, width, inputs, outputs] is treated as
+    a matrix with height * width * inputs rows, as in the author's training on CIFAR-10. All other
+    weights (biases, normalisation, the head) use AdamW, as in the original Muon.
     """
 
     def _should_use_adamw(self, variable: Any) -> bool:
-        # The first convolution has fewer rows than columns on grayscale images: there is nothing
-        # to make orthogonal.
+        # On grayscale images, the kernel of the first convolution has fewer rows than columns:
+        # there is nothing to orthogonalise.
         return len(variable.shape) != 4 or _rows(variable) < variable.shape[-1]
 
     def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:
         """Orthogonalises a kernel as a matrix.
 
-        In bfloat16, as in the author's implementation, where the kernel is large enough for its
-        matrix products to cost.
+        It computes in bfloat16, as in the author's implementation, to speed up the matrix products.
         """
         matrix = keras.ops.cast(keras.ops.reshape(x, (-1, x.shape[-1])), "bfloat16")
         nearest = super().zeropower_via_newtonschulz5(matrix, steps)

@@ -1,9 +1,9 @@
-"""What lets a training that was killed go on as if it had not been.
+"""Snapshots, so that a killed training resumes with the same result as without the interruption.
 
-Keras's BackupAndRestore keeps weights and optimizer. It leaves out the counters of the other
-callbacks and the state of random layers, so that a resumed training differs from an unbroken one.
-Here all of it is kept. Besides, whatever is random in an epoch follows from the seed and the
-epoch's number alone, so that no epoch depends on how often those before it drew.
+Keras's BackupAndRestore saves the weights and the optimizer. It omits the counters of the other
+callbacks and the state of random layers, so that a resumed training differs from an uninterrupted
+one. The snapshots here include all of this. Moreover, the random numbers of an epoch depend only on
+the seed and the number of the epoch, not on the epochs before.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ _STATE_FILE, _VARIABLES_FILE = "state.json", "variables.npz"
 _BEST_WEIGHTS_FILE = "best.weights.h5"
 _SEED_STATE = "seed_generator_state"
 
-# What a callback carries from epoch to epoch, by the name of its class.
+Counters = dict[str, dict[str, float | list[int]]]
+
+# State that a callback keeps between epochs, by the name of its class.
 _COUNTERS = {
     "ReduceLROnPlateau": ("best", "wait", "cooldown_counter"),
     "EarlyStopping": ("best", "wait", "best_epoch", "stopped_epoch"),
@@ -35,7 +37,7 @@ _COUNTERS = {
 
 
 class EpochSeeds(keras.callbacks.Callback):
-    """Makes what random layers draw in an epoch follow from the seed and the epoch alone."""
+    """Makes the random numbers of an epoch depend only on the seed and the epoch."""
 
     def __init__(self, seed: int):
         super().__init__()
@@ -51,12 +53,12 @@ class EpochSeeds(keras.callbacks.Callback):
 
 @dataclasses.dataclass(frozen=True)
 class Progress:
-    """How far an earlier, broken training came.
+    """Progress of an earlier, interrupted training.
 
     Attributes:
-      epochs: completed ones; 0 where there is nothing to go on from.
-      finished: whether no epoch is left to do.
-      snapshot: the folder that holds the state at their end; None at 0.
+      epochs: Number of completed epochs; 0 if there is no snapshot.
+      finished: Whether all epochs are done.
+      snapshot: Folder with the state after these epochs; None if there is no snapshot.
     """
 
     epochs: int
@@ -64,42 +66,57 @@ class Progress:
     snapshot: str | None
 
 
+@dataclasses.dataclass(frozen=True)
+class _State:
+    """State of a training at the end of an epoch, saved in the file of a snapshot.
+
+    Attributes:
+      epochs: Number of completed epochs.
+      finished: Whether all epochs are done.
+      callbacks: Counter values by the class of the callback and the name of the counter.
+    """
+
+    epochs: int
+    finished: bool
+    callbacks: Counters = dataclasses.field(default_factory=dict)
+
+
 def read_progress(folder: str) -> Progress:
-    """Finds the last snapshot in the local folder of a training."""
+    """Reads the progress from the last snapshot in the local folder of a training."""
     snapshots = _snapshots(folder)
     if not snapshots:
         return Progress(0, False, None)
     state = _read_state(snapshots[-1])
-    return Progress(state["epochs"], state["finished"], snapshots[-1])
+    return Progress(state.epochs, state.finished, snapshots[-1])
 
 
 def best_weights(folder: str) -> str:
-    """The file of the best weights up to the last snapshot, which is there."""
+    """Returns the file of the best weights in the last snapshot, which must exist."""
     return os.path.join(_snapshots(folder)[-1], _BEST_WEIGHTS_FILE)
 
 
 def new_best_weights(folder: str) -> str:
-    """Where weights are written that are better than all before, for the next snapshot to hold."""
+    """Returns the file to write better weights to; it becomes part of the next snapshot."""
     return os.path.join(folder, _UNFINISHED, _BEST_WEIGHTS_FILE)
 
 
 class Snapshots(keras.callbacks.Callback):
-    """Keeps the state of the training at the end of each epoch, and restores it.
+    """Saves the state of the training after each epoch, and restores it.
 
-    The best weights are part of it: those of an epoch that is lost are lost with it.
+    The state includes the best weights, so that they never come from an epoch that was lost.
 
-    It stands last among the callbacks, since the others reset themselves when a training begins.
+    This must be the last callback, since the others reset themselves when a training begins.
     """
 
     def __init__(self, folder: str, callbacks: list[keras.callbacks.Callback]):
-        """Takes the local folder of this training alone, and all other callbacks."""
+        """Creates the callback from the local folder of this training, and all other callbacks."""
         super().__init__()
         self._folder = folder
         self._callbacks = {type(callback).__name__: callback for callback in callbacks}
         self._begun_at = read_progress(folder)
 
     def on_train_begin(self, logs: dict | None = None) -> None:
-        """Restores the last snapshot, where there is one, and removes what came after it."""
+        """Restores the last snapshot, if any, and removes an unfinished one."""
         left = os.path.join(self._folder, _UNFINISHED)
         if os.path.isdir(left):
             shutil.rmtree(left)
@@ -110,42 +127,42 @@ class Snapshots(keras.callbacks.Callback):
         with np.load(os.path.join(snapshot, _VARIABLES_FILE)) as saved:
             for name, variable in _variables(self.model).items():
                 variable.assign(saved[name])
-        for name, counters in _read_state(snapshot)["callbacks"].items():
+        for name, counters in _read_state(snapshot).callbacks.items():
             for counter, value in counters.items():
                 setattr(self._callbacks[name], counter, value)
 
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
-        """Writes a snapshot: by now every callback is done with the epoch before."""
+        """Writes a snapshot of the previous epoch, since all callbacks are done with it now."""
         if epoch > self._begun_at.epochs:
             self._write(epoch, finished=False)
 
     def on_train_end(self, logs: dict | None = None) -> None:
-        """Marks the training as finished: what is left to do needs the best weights alone."""
+        """Writes a final snapshot that marks the training as finished."""
         self._write(len(self._callbacks["History"].epochs), finished=True)
 
     def _write(self, epochs: int, finished: bool) -> None:
         new = os.path.join(self._folder, _UNFINISHED)
         os.makedirs(new, exist_ok=True)
-        # ModelCheckpoint wrote them there, unless the epoch was no better than those before.
+        # ModelCheckpoint has written the best weights, unless the epoch brought no progress.
         if not os.path.exists(new_best_weights(self._folder)):
             shutil.copy(best_weights(self._folder), new)
         values: dict[str, Any] = {
             name: np.asarray(variable) for name, variable in _variables(self.model).items()
         }
         np.savez(os.path.join(new, _VARIABLES_FILE), **values)
-        state = {"epochs": epochs, "finished": finished, "callbacks": self._counters()}
+        state = _State(epochs, finished, self._counters())
         with open(os.path.join(new, _STATE_FILE), "w", encoding="utf-8") as file:
-            json.dump(state, file)
+            json.dump(dataclasses.asdict(state), file)
         before = read_progress(self._folder).snapshot
-        # Renamed when it is whole, and only then is the one before it removed: whenever the
-        # process is killed or the power lost, there is a whole one.
+        # Rename the complete snapshot first, then remove the previous one: so a complete snapshot
+        # exists at any time, even after a kill or a power failure.
         disk.sync_tree(new)
         os.rename(new, os.path.join(self._folder, f"{_SNAPSHOT}{epochs:05d}"))
         disk.sync(self._folder)
         if before is not None:
             shutil.rmtree(before)
 
-    def _counters(self) -> dict[str, dict[str, Any]]:
+    def _counters(self) -> Counters:
         present = {name: self._callbacks[name] for name in _COUNTERS if name in self._callbacks}
         return {
             name: {counter: getattr(callback, counter) for counter in _COUNTERS[name]}
@@ -154,17 +171,17 @@ class Snapshots(keras.callbacks.Callback):
 
 
 def _snapshots(folder: str) -> list[str]:
-    """The folders of all whole snapshots, the last one last."""
+    """Returns the folders of all complete snapshots, oldest first."""
     names = os.listdir(folder) if os.path.isdir(folder) else []
     return [os.path.join(folder, name) for name in sorted(names) if name.startswith(_SNAPSHOT)]
 
 
-def _read_state(snapshot: str) -> dict[str, Any]:
+def _read_state(snapshot: str) -> _State:
     with open(os.path.join(snapshot, _STATE_FILE), encoding="utf-8") as file:
-        return json.load(file)
+        return _State(**json.load(file))
 
 
-def _variables(model: keras.Model) -> dict[str, Any]:
-    """All variables of model and optimizer, named by their place."""
-    found = [*model.variables, *model.optimizer.variables]
-    return {f"{number:04d}": variable for number, variable in enumerate(found)}
+def _variables(model: keras.Model) -> dict[str, keras.Variable]:
+    """Returns all variables of model and optimizer, named by their position."""
+    variables = [*model.variables, *model.optimizer.variables]
+    return {f"{number:04d}": variable for number, variable in enumerate(variables)}

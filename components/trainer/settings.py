@@ -1,28 +1,29 @@
-"""What Trainer is told: the settings of the network, its augmentation and its training."""
+"""The settings of Trainer: network, augmentation and training."""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 _INNER = "augmentation."
 
 
 class UnknownHyperparameterError(ValueError):
-    """A hyperparameter bears the name of no setting."""
+    """A hyperparameter with the name of no setting."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """Random changes of the training images; 0 switches one off.
+    """Random changes of the training images; 0 disables a change.
 
     Attributes:
-      rotation: largest turn either way, in degrees.
-      shift: largest move either way, as a share of height and width.
-      shear: largest shear either way, as a share of the width.
-      zoom: largest change of size either way, as a share.
-      flip: whether images are mirrored left to right.
-      erasing: probability that a rectangle of the image becomes noise.
+      rotation: Maximum rotation in either direction, in degrees.
+      shift: Maximum shift in either direction, as a share of height and width.
+      shear: Maximum shear in either direction, as a share of the width.
+      zoom: Maximum change of size in either direction, as a share.
+      flip: Whether to mirror images horizontally.
+      erasing: Probability that a rectangle of the image becomes noise.
     """
 
     rotation: float
@@ -35,35 +36,35 @@ class Augmentation:
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Everything that decides which model comes out, beside the data and the code.
+    """All settings that determine the trained model, together with the data and the code.
 
     Attributes:
-      precision: `float32` or `bfloat16`, in which the network computes while it is trained. What
-        is exported computes in float32.
-      widths: filters of each stage of the network; each stage halves height and width.
-      whitening: whether the first convolution whitens patches of the images and is not trained.
-      dropout: share of the features before the head that are dropped in training.
-      l2: weight of the L2 penalty on convolution and head kernels.
-      weight_decay: share of a weight that is taken off per step, times the learning rate.
-      epochs: passes over the training split, at most.
-      batch_size: images per step.
-      learning_rate: at its peak.
-      warm_up: share of the training during which the rate rises; then it falls.
-      ema_momentum: of the moving average of the weights, which is what is validated and kept; 0
-        keeps the weights themselves.
-      label_smoothing: share of each label that is spread over all classes.
-      plateau_patience: epochs without a lower validation loss before the rate is cut.
-      plateau_factor: by which the rate is then multiplied.
-      early_stopping_patience: epochs without a lower validation loss before training ends.
-      flip_averaging: whether answers average an image and its mirror image.
-      shift_averaging: whether answers average an image and its like moved by a pixel.
-      warm_start: whether training begins at the weights of the served model.
-      deterministic: whether TensorFlow's operations add in a fixed order.
-      memory_megabytes: of training images, at most, in memory; more of them are read from a
-        temporary file. It decides nothing else.
-      seed: of weights, shuffling, dropout and augmentation.
-      augmentation: the random changes of the training images.
-      identity: hash of the data and of the code, which also decide which model comes out.
+      precision: Precision of the training, `float32` or `bfloat16`; the exported model computes in
+        float32.
+      widths: Number of filters of each stage; each stage halves height and width.
+      whitening: Whether the first convolution is frozen and whitens patches of the images.
+      dropout: Share of the features before the head that training drops.
+      l2: Weight of the L2 penalty on the kernels of convolutions and head.
+      weight_decay: Share of a weight to subtract per step, multiplied by the learning rate.
+      epochs: Maximum number of epochs.
+      batch_size: Number of images per step.
+      learning_rate: Peak learning rate.
+      warm_up: Share of the training in which the rate increases; after it, the rate decreases.
+      ema_momentum: Momentum of the moving average of the weights, which is validated and kept; 0
+        disables the average.
+      label_smoothing: Share of each label to spread over all classes.
+      plateau_patience: Number of epochs without a lower validation loss before a cut of the rate.
+      plateau_factor: Factor of such a cut.
+      early_stopping_patience: Number of epochs without a lower validation loss before the end.
+      flip_averaging: Whether predictions average an image and its mirror image.
+      shift_averaging: Whether predictions average an image and copies shifted by a pixel.
+      warm_start: Whether training starts with the weights of the served model.
+      deterministic: Whether TensorFlow's operations add in a fixed order.
+      memory_megabytes: Maximum size of the training images in memory; larger data is read from a
+        temporary file. This does not change the trained model.
+      seed: Random seed of weights, shuffling, dropout and augmentation.
+      augmentation: Random changes of the training images.
+      identity: Hash of the data and the code.
     """
 
     precision: str
@@ -92,53 +93,60 @@ class Settings:
 
     @property
     def most_in_memory(self) -> int:
-        """Bytes of training images that are kept in memory at most."""
+        """Maximum size of the training images in memory, in bytes."""
         return self.memory_megabytes * 2**20
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Settings:
-        """Reads the settings from Trainer's custom configuration."""
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """Reads the settings from the custom configuration of a node."""
         augmentation = Augmentation(**values["augmentation"])
         widths = tuple(values["widths"])
         return cls(**{**values, "augmentation": augmentation, "widths": widths})
 
 
-def with_run_parameters(values: dict[str, Any], parameters: dict[str, Any]) -> dict[str, Any]:
-    """Adds to settings, as a dict, what a compiled graph takes anew with each run.
+def with_run_parameters(
+    values: Mapping[str, object], seed: int, data_digest: str
+) -> dict[str, object]:
+    """Adds the values that are runtime parameters of a compiled graph to a dict of settings.
 
     Args:
-      values: `Settings` without the seed, and with the code alone in its identity.
-      parameters: of the node, with its seed and the digest of its data.
+      values: `Settings` as a dict without the seed; its identity covers only the code.
+      seed: Random seed.
+      data_digest: Digest of the data.
     """
-    identity = f"{values['identity']}-{parameters['data_digest']}"
-    return {**values, "seed": parameters["seed"], "identity": identity}
+    return {**values, "seed": seed, "identity": f"{values['identity']}-{data_digest}"}
 
 
-def with_hyperparameters(settings: Settings, values: dict[str, Any]) -> Settings:
-    """The settings with these values in place of their own.
+def with_hyperparameters(settings: Settings, values: Mapping[str, float]) -> Settings:
+    """Returns settings with some values replaced.
 
     Args:
-      settings: of which everything else stays.
-      values: by the name of a setting; those of the augmentation begin with `augmentation.`.
+      settings: Settings to start from.
+      values: New values by setting; names of augmentation settings begin with `augmentation.`.
 
     Raises:
-      UnknownHyperparameterError: where no setting bears a name.
+      UnknownHyperparameterError: If there is no setting with a name.
     """
     _check_names(values)
-    inner = {name: value for name, value in values.items() if name.startswith(_INNER)}
-    outer = {name: value for name, value in values.items() if name not in inner}
-    augmentation = dataclasses.replace(
-        settings.augmentation, **{name.removeprefix(_INNER): inner[name] for name in inner}
-    )
+    # mypy cannot check the types, since the names are known only at run time.
+    inner: dict[str, Any] = {
+        name.removeprefix(_INNER): value
+        for name, value in values.items()
+        if name.startswith(_INNER)
+    }
+    outer: dict[str, Any] = {
+        name: value for name, value in values.items() if not name.startswith(_INNER)
+    }
+    augmentation = dataclasses.replace(settings.augmentation, **inner)
     return dataclasses.replace(settings, **outer, augmentation=augmentation)
 
 
-def _check_names(values: dict[str, Any]) -> None:
+def _check_names(values: Mapping[str, float]) -> None:
     known = [field.name for field in dataclasses.fields(Settings) if field.name != "augmentation"]
     known += [_INNER + field.name for field in dataclasses.fields(Augmentation)]
     unknown = [name for name in values if name not in known]
     if unknown:
         raise UnknownHyperparameterError(
-            f"hyperparameter {unknown[0]!r}: no setting of this name; expected one of "
-            f"{', '.join(known)}. The names stand in components/tuner/search.py."
+            f"hyperparameter {unknown[0]!r}: no setting has this name; expected one of "
+            f"{', '.join(known)}. Correct the name in components/tuner/search.py."
         )

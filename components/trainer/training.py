@@ -1,4 +1,4 @@
-"""Trains, chooses the best epoch, calibrates and exports: what TFX's Trainer runs."""
+"""Training, choice of the best epoch, calibration and export; TFX's Trainer calls `run_fn`."""
 
 from __future__ import annotations
 
@@ -45,21 +45,20 @@ logger = logging.getLogger(__name__)
 
 
 def run_fn(fn_args: FnArgs) -> None:
-    """Trains and writes the model artifact and the model run artifact.
+    """Trains a model, and writes the model artifact and the model run artifact.
 
-    The model artifact holds the serving export, the Keras model, the statistics of the data that
-    it was trained on, and golden answers against which the export is checked. The model run
-    artifact holds the logs, the history, a report of what the training found out, augmented images
-    and feature maps.
+    The model artifact has the serving export, the Keras model, the statistics of the training
+    data, and golden examples with reference predictions for checking the export. The model run
+    artifact has the logs, the history, a report on the training, augmented images and feature maps.
 
     Args:
-      fn_args: `custom_config` holds the settings, and from `component.Executor` the folders of
-        the examples, of their statistics, and of the served model, where there is one;
-        `hyperparameters` holds what Tuner chose, where there is a Tuner.
+      fn_args: Arguments from TFX. `custom_config` has the settings and, from `component.Executor`,
+        the folders of the examples, of their statistics and of the served model, if any.
+        `hyperparameters` has the choice of Tuner, if there is a Tuner.
 
     Raises:
-      TrainingDiverged: where the loss is no longer a number.
-      WarmStartError: where the served model has no weights for this network.
+      TrainingDiverged: If the loss is no longer a number.
+      WarmStartError: If the served model has no weights for this network.
     """
     config = dict(fn_args.custom_config)
     folders = {name: config.pop(name) for name in features.TRAINER_FOLDERS}
@@ -84,7 +83,9 @@ def run_fn(fn_args: FnArgs) -> None:
         "precision": settings.precision,
         "hyperparameters": tuned,
         "warm_start_from": base_model,
-        "calibration": calibrate(classifier, splits[features.VALIDATION_SPLIT], transform),
+        "calibration": _reported(
+            calibrate(classifier, splits[features.VALIDATION_SPLIT], transform)
+        ),
     }
     _write_model_run(report, backup_dir, fn_args.model_run_dir)
     _write_inspection(classifier, settings, schema, transform, splits, fn_args.model_run_dir)
@@ -108,17 +109,16 @@ def train(
     """Trains a network and returns it with the weights of its best epoch.
 
     Args:
-      settings: see `Settings`.
-      schema: the shape of the images and the class names.
-      transform: Transform's output; its graph prepares every batch.
-      splits: `train` and `val`.
-      backup_dir: local folder for the logs and for what must survive a crash; a training that
-        was cut short goes on from there.
-      base_model: folder of the model artifact at whose weights to begin; None begins anew.
+      settings: Settings of network and training.
+      schema: Shape of the images and class names.
+      transform: Output of Transform; its graph preprocesses every batch.
+      splits: Splits `train` and `val`.
+      backup_dir: Local folder for logs and snapshots; an interrupted training resumes from it.
+      base_model: Folder of the model artifact for a warm start; None starts from random weights.
 
     Raises:
-      TrainingDiverged: where the loss is no longer a number.
-      WarmStartError: where `base_model` has no weights for this network.
+      TrainingDiverged: If the loss is no longer a number.
+      WarmStartError: If `base_model` has no weights for this network.
     """
     network, data = prepare(settings, schema, splits[features.TRAIN_SPLIT])
     return train_network(network, data, settings, transform, splits, backup_dir, base_model)
@@ -146,7 +146,7 @@ def train_network(
     backup_dir: str,
     base_model: str | None,
 ) -> keras.Model:
-    """Trains what `prepare` returned; arguments, result and errors are those of `train`."""
+    """Trains the network from `prepare`; further arguments, result and errors are as in `train`."""
     if settings.whitening:
         wanted = whitening.images_needed(network.input_shape[1:])
         images = batches.prepared_sample(splits[features.TRAIN_SPLIT], transform, wanted)
@@ -168,7 +168,7 @@ def _fit(
 ) -> None:
     progress = read_progress(backup_dir)
     if progress.epochs:
-        logger.info("going on after epoch %d of %d", progress.epochs, settings.epochs)
+        logger.info("resuming after epoch %d of %d", progress.epochs, settings.epochs)
     if progress.finished:
         return
     log_dir = os.path.join(backup_dir, _LOGS_FOLDER)
@@ -179,7 +179,7 @@ def _fit(
         initial_epoch=progress.epochs,
         epochs=settings.epochs,
         steps_per_epoch=data.steps,
-        # The dataset has its order already.
+        # The dataset is already shuffled.
         shuffle=False,
         verbose=0,
         callbacks=callbacks.training_callbacks(settings, data.steps, log_dir, backup_dir),
@@ -219,7 +219,7 @@ def compile_network(
 def _create_training_state(network: keras.Model) -> None:
     """Creates the variables of optimizer and metrics.
 
-    Keras would create them in the first step, which TensorFlow then traces a second time.
+    Otherwise Keras creates them in the first step, and TensorFlow has to trace the step twice.
     """
     network.optimizer.build(network.trainable_variables)
     labels = keras.ops.zeros((1, network.output_shape[-1]))
@@ -228,7 +228,7 @@ def _create_training_state(network: keras.Model) -> None:
 
 
 def loss_function(settings: Settings) -> keras.losses.Loss:
-    """Cross-entropy of logits and one-hot labels, with label smoothing."""
+    """Returns the cross-entropy of logits and one-hot labels, with label smoothing."""
     return keras.losses.CategoricalCrossentropy(
         from_logits=True, label_smoothing=settings.label_smoothing
     )
@@ -237,10 +237,10 @@ def loss_function(settings: Settings) -> keras.losses.Loss:
 def build_classifier(
     network: keras.Model, settings: Settings, schema: image_schema.ImageSchema
 ) -> keras.Model:
-    """The model that is served: the trained weights, in float32, with probabilities.
+    """Returns the model to serve: the trained weights with probabilities as outputs.
 
-    In float32, whatever it was trained in, so that it answers alike on every machine, and fast
-    also on one without bfloat16.
+    It computes in float32, whatever the precision of the training: so its predictions are alike on
+    every machine, and it is fast on machines without bfloat16, too.
     """
     exact = dataclasses.replace(settings, precision="float32")
     served = model.build_network(schema.shape, len(schema.class_names), exact)
@@ -250,37 +250,39 @@ def build_classifier(
 
 def calibrate(
     classifier: keras.Model, validation: examples.Split, transform: tft.TFTransformOutput
-) -> dict[str, Any]:
-    """Fits the temperature on `val` and sets it in the classifier.
-
-    Returns:
-      `temperature`, `label_smoothing`, which the answers are freed of, and under `val` the expected
-      calibration error of that split: `ece_before`, of the softmax alone, and `ece_after`.
-    """
+) -> calibration.FittedCalibration:
+    """Fits the temperature on `val` and sets it in the classifier."""
     probabilities = classifier.get_layer("probabilities")
     logits = predict(keras.Model(classifier.input, probabilities.input), validation, transform)
     smoothing, labels = probabilities.label_smoothing, validation.labels
     temperature = calibration.fit_temperature(logits, labels, smoothing)
     probabilities.temperature.assign(temperature)
+    return calibration.FittedCalibration(
+        temperature,
+        smoothing,
+        ece_before=_calibration_error(keras.ops.softmax(logits), labels),
+        ece_after=_calibration_error(probabilities(logits), labels),
+    )
+
+
+def _reported(fitted: calibration.FittedCalibration) -> dict[str, object]:
+    errors = {"ece_before": fitted.ece_before, "ece_after": fitted.ece_after}
     return {
-        "temperature": temperature,
-        "label_smoothing": smoothing,
-        features.VALIDATION_SPLIT: {
-            "ece_before": _calibration_error(keras.ops.softmax(logits), labels),
-            "ece_after": _calibration_error(probabilities(logits), labels),
-        },
+        "temperature": fitted.temperature,
+        "label_smoothing": fitted.label_smoothing,
+        features.VALIDATION_SPLIT: errors,
     }
 
 
 def _calibration_error(probabilities: Any, labels: np.ndarray) -> float:
-    found = keras.ops.convert_to_numpy(probabilities)
-    return calibration.expected_calibration_error(found, labels)
+    array = keras.ops.convert_to_numpy(probabilities)
+    return calibration.expected_calibration_error(array, labels)
 
 
 def predict(
     network: keras.Model, split: examples.Split, transform: tft.TFTransformOutput
 ) -> np.ndarray:
-    """What a Keras model answers to raw images, float32 [count, classes]."""
+    """Returns the outputs of a Keras model for raw images, float32 [count, classes]."""
     images = batches.prepared_images(split.images, transform)
     data = tf.data.Dataset.from_tensor_slices(images).batch(_PREDICTION_BATCH)
     return network.predict(without_autotuner(data), verbose=0)
@@ -313,9 +315,10 @@ def _write_inspection(
 
 
 def _backup_folder(model_run_dir: str, settings: Settings, base_model: str | None) -> str:
-    """The folder that survives a crash: beside the node's outputs, which TFX deletes on failure.
+    """Returns the folder for snapshots; it lies outside the outputs, which TFX deletes on failure.
 
-    Named by all that decides the weights, so that a changed run never takes a stale snapshot.
+    Its name depends on everything that determines the weights, so that a changed run never uses a
+    stale snapshot.
     """
     deciding = json.dumps([dataclasses.asdict(settings), base_model], sort_keys=True)
     name = hashlib.sha256(deciding.encode()).hexdigest()[:_BACKUP_NAME_LENGTH]
@@ -323,7 +326,7 @@ def _backup_folder(model_run_dir: str, settings: Settings, base_model: str | Non
     return os.path.join(node_dir, "backups", name)
 
 
-def _write_model_run(report: dict[str, Any], backup_dir: str, model_run_dir: str) -> None:
+def _write_model_run(report: dict[str, object], backup_dir: str, model_run_dir: str) -> None:
     io_utils.copy_dir(os.path.join(backup_dir, _LOGS_FOLDER), model_run_dir)
     with fileio.open(os.path.join(model_run_dir, features.TRAINING_REPORT_FILE), "w") as file:
         file.write(json.dumps(report, indent=1))

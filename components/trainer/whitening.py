@@ -1,4 +1,4 @@
-"""The first convolution, which whitens patches of the images and is not trained."""
+"""Whitening: sets the filters of the first convolution, which stays frozen."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import numpy as np
 
 from components.trainer.model import FIRST_CONVOLUTION
 
-# Patches that the statistics are taken from, about: a bound on the time and memory that they take.
+# Approximate number of patches for the statistics; it limits time and memory.
 _PATCHES = 2**20
-# Added to each variance, so that a direction in which nothing varies is not blown up. Pixels are
-# in [0, 1].
+# Added to each variance, so that directions without variance are not amplified. Pixels are in
+# [0, 1].
 _LEAST_VARIANCE = 1e-2
 
 
 def images_needed(image_shape: tuple[int, int, int]) -> int:
-    """How many images the statistics are taken from.
+    """Returns the number of images for the statistics.
 
     Args:
-      image_shape: height, width and channels.
+      image_shape: Height, width and channels.
     """
     return max(_PATCHES // (image_shape[0] * image_shape[1]), 1)
 
@@ -26,15 +26,15 @@ def images_needed(image_shape: tuple[int, int, int]) -> int:
 def begin(network: keras.Model, images: np.ndarray, seed: int) -> None:
     """Sets the filters of the first convolution to whiten patches of the images.
 
-    As in Keller Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, arXiv:2404.00498: what the
-    filters answer is independent of each other and of like variance, which the layers after it
-    learn from sooner. Each direction comes with both signs, since a maximum is taken next, those of
-    the largest variance first; filters that are left over mix them at random.
+    This follows Keller Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, arXiv:2404.00498:
+    the outputs of the filters are uncorrelated and have similar variance, so that the next layers
+    learn faster. The directions with the largest variance come first. Each direction is used with
+    both signs, since max pooling follows. Further filters are random mixtures of the directions.
 
     Args:
-      network: from `model.build_network`; changed in place.
-      images: float32 [N, height, width, channels] in [0, 1], about `images_needed`.
-      seed: of the mixtures.
+      network: Network from `model.build_network`; changed in place.
+      images: About `images_needed` images, float32 [N, height, width, channels] in [0, 1].
+      seed: Random seed of the mixtures.
     """
     layer = network.get_layer(FIRST_CONVOLUTION)
     directions = _whitening_directions(images, layer.kernel_size)
@@ -42,17 +42,17 @@ def begin(network: keras.Model, images: np.ndarray, seed: int) -> None:
 
 
 def _whitening_directions(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Eigenvectors of the covariance of patches, scaled to unit variance, each with both signs.
+    """Returns the eigenvectors of the covariance of patches, with unit variance and both signs.
 
     Args:
-      images: float32 [N, height, width, channels].
-      size: height and width of a patch, both odd.
+      images: Images, float32 [N, height, width, channels].
+      size: Height and width of a patch, both odd.
 
     Returns:
-      float32 [height, width, channels, 2 * height * width * channels], of a patch.
+      Directions, float32 [height, width, channels, 2 * height * width * channels] of a patch.
     """
     height, width, channels = *size, images.shape[3]
-    # The convolution sees zeros around an image, too.
+    # Pad with zeros, like the convolution.
     padded = np.pad(images, ((0, 0), (height // 2,) * 2, (width // 2,) * 2, (0, 0)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, size, axis=(1, 2))
     patches = np.moveaxis(windows, 3, -1).reshape(-1, height * width * channels)
@@ -63,7 +63,7 @@ def _whitening_directions(images: np.ndarray, size: tuple[int, int]) -> np.ndarr
 
 
 def _extended(directions: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """As many filters as asked for: the first directions, or all of them and mixtures."""
+    """Returns `count` filters: the first directions, or all of them and random mixtures."""
     given = directions.shape[-1]
     mixing = np.random.default_rng(seed).normal(size=(given, max(count - given, 0)))
     mixed = directions @ (mixing / np.sqrt(given)).astype(np.float32)

@@ -1,1 +1,1 @@
-"""Tuner: searches for the hyperparameters that Trainer then takes."""
+"""Tuner: searches for hyperparameters for Trainer."""

@@ -1,8 +1,12 @@
-"""Tuner for images: TFX's own, which also learns what is new in a run and where examples lie."""
+"""Tuner for images: TFX's Tuner with additional values for the search.
+
+These values are the seed, the digest of the data and the folder of the examples.
+"""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 from tfx.components.tuner import component
@@ -17,7 +21,7 @@ from components.trainer.settings import with_run_parameters
 
 
 class Executor(tuner_executor.Executor):
-    """Hands on what `FnArgs` has no field for."""
+    """Passes on values for which `FnArgs` has no field."""
 
     def Do(
         self,
@@ -25,12 +29,14 @@ class Executor(tuner_executor.Executor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Searches, in a working folder that is gone afterwards, and writes what was found."""
+        """Searches in a temporary working folder, and writes the best hyperparameters."""
         key = standard_component_specs.CUSTOM_CONFIG_KEY
         examples = input_dict[standard_component_specs.EXAMPLES_KEY]
         config = json_utils.loads(exec_properties[key])
         config[features.EXAMPLES_FOLDER] = artifact_utils.get_single_uri(examples)
-        config["settings"] = with_run_parameters(config["settings"], exec_properties)
+        config["settings"] = with_run_parameters(
+            config["settings"], exec_properties["seed"], exec_properties["data_digest"]
+        )
         properties = {**exec_properties, key: json_utils.dumps(config)}
         with tempfile.TemporaryDirectory() as folder:
             tuner = tuner_executor.search(
@@ -40,7 +46,7 @@ class Executor(tuner_executor.Executor):
 
 
 class ImageTuner(component.Tuner):
-    """Tries hyperparameters on the split `train`, and chooses by the split `val`."""
+    """Trains with hyperparameters on the split `train`, and chooses the best on `val`."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
@@ -49,22 +55,22 @@ class ImageTuner(component.Tuner):
         examples: Any,
         transform_graph: Any,
         schema: Any,
-        settings: dict[str, Any],
-        bounds: dict[str, Any],
+        settings: Mapping[str, object],
+        bounds: Mapping[str, float],
         seed: int,
         data_digest: str,
     ):
         """Constructs the component from channels.
 
         Args:
-          examples: from ExampleGen.
-          transform_graph: from Transform.
-          schema: from ImportSchemaGen.
-          settings: `settings.Settings` of a trial, as a dict, without the seed, and with the code
-            alone in its identity.
+          examples: Examples from ExampleGen.
+          transform_graph: Graph from Transform.
+          schema: Schema from ImportSchemaGen.
+          settings: `settings.Settings` of a trial, as a dict without the seed; its identity covers
+            only the code.
           bounds: `search.Bounds` as a dict.
-          seed: of everything random.
-          data_digest: of what is learned from.
+          seed: Random seed.
+          data_digest: Digest of the training data.
         """
         super().__init__(
             examples=examples,
@@ -73,6 +79,6 @@ class ImageTuner(component.Tuner):
             tuner_fn="components.tuner.search.tuner_fn",
             train_args=trainer_pb2.TrainArgs(splits=[features.TRAIN_SPLIT]),
             eval_args=trainer_pb2.EvalArgs(splits=[features.VALIDATION_SPLIT]),
-            custom_config={"settings": settings, "bounds": bounds},
+            custom_config={"settings": dict(settings), "bounds": dict(bounds)},
         )
         self.spec.exec_properties |= {"seed": seed, "data_digest": data_digest}

@@ -1,4 +1,4 @@
-"""The search for hyperparameters: what is tried, how, and within which bounds."""
+"""The search for hyperparameters: its space, its trials and its limits."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import keras_tuner
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
-from keras_tuner.engine.trial import TrialStatus
+from keras_tuner.engine.trial import Trial, TrialStatus
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
@@ -31,13 +31,13 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """The values that a hyperparameter may take.
+    """The range of a hyperparameter.
 
     Attributes:
-      name: of a setting of Trainer, as `settings.with_hyperparameters` reads it.
-      lowest: bound, itself tried.
-      highest: bound, itself tried.
-      logarithmic: whether each order of magnitude is as likely as the next.
+      name: Name of a setting of Trainer, as in `settings.with_hyperparameters`.
+      lowest: Lower bound, inclusive.
+      highest: Upper bound, inclusive.
+      logarithmic: Whether to sample on a logarithmic scale.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Range:
     logarithmic: bool = False
 
     def nearest(self, value: float) -> float:
-        """The value in the range that is nearest to `value`."""
+        """Returns the value in the range that is nearest to `value`."""
         return min(max(value, self.lowest), self.highest)
 
 
-# What is searched for. Label smoothing is part of the loss, also on `val`, so that the losses of
-# two trials cannot be compared: trials are judged by their accuracy.
+# The search space. Label smoothing changes the loss, also on `val`, so the losses of two trials are
+# not comparable. The search therefore maximizes the accuracy.
 SPACE = (
     Range("learning_rate", 1e-3, 3e-2, logarithmic=True),
     Range("weight_decay", 1e-2, 1.0, logarithmic=True),
@@ -65,12 +65,12 @@ _OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")
 
 @dataclasses.dataclass(frozen=True)
 class Bounds:
-    """What a search may cost.
+    """The limits of a search.
 
     Attributes:
-      trials: sets of values that are tried, at most.
-      minutes: after which no trial begins, and the one under way ends with its epoch.
-      max_parameters: trainable parameters of a network; a larger one is not tried.
+      trials: Maximum number of trials.
+      minutes: Time limit. After it, no trial begins, and a running trial ends with its epoch.
+      max_parameters: Maximum number of trainable parameters of a network.
     """
 
     trials: int
@@ -79,38 +79,39 @@ class Bounds:
 
 
 class SearchFailed(RuntimeError):
-    """No trial ended well, so there is nothing to choose from.
+    """No trial succeeded.
 
     Attributes:
-      changes: of the configuration, `key=value` each, with which a run may end otherwise. None
-        where no trial began: the same search may find more time.
+      changes: Changes of the configuration, as `key=value`, that may help. Empty if no trial
+        began: the same search may have more time on the next run.
     """
 
     def __init__(self, message: str, trials: int):
-        """Takes what is told, and how many trials there were."""
+        """Creates the error from its message and the number of trials."""
         super().__init__(message)
         self.changes = ["tuner.enabled=false"] if trials else []
 
 
 class Deadline:
-    """The moment at which the time of a search is up."""
+    """The end of the time for a search."""
 
     def __init__(self, minutes: float, clock: Callable[[], float] = time.monotonic):
-        """Counts from now on the clock, which tells seconds."""
+        """Sets the end, from now on; the clock returns seconds."""
         self._clock = clock
         self._end = clock() + 60 * minutes
 
     def passed(self) -> bool:
-        """Whether the time is up."""
+        """Returns whether the time is up."""
         return self._clock() >= self._end
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
-    """What TFX's Tuner runs: prepares the search on the splits `train` and `val`.
+    """Prepares the search on the splits `train` and `val`; TFX's Tuner calls this.
 
     Args:
-      fn_args: `custom_config` holds the settings of a trial, the bounds of the search and, from
-        `component.Executor`, the folder of the examples; `working_dir` is for the search's files.
+      fn_args: Arguments from TFX. `custom_config` has the settings of a trial, the bounds of the
+        search and, from `component.Executor`, the folder of the examples. `working_dir` is the
+        folder for the files of the search.
     """
     config = fn_args.custom_config
     settings = Settings.from_dict(config["settings"])
@@ -136,11 +137,11 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
 
 
 class Trials(keras_tuner.HyperModel):
-    """Builds and trains the network of a trial as Trainer would, in fewer epochs.
+    """Builds and trains the network of a trial like Trainer, but for fewer epochs.
 
     Attributes:
-      settings: of a trial, but for what is searched for.
-      deadline: at which a trial ends with its epoch.
+      settings: Settings of all trials; each trial replaces those of the search space.
+      deadline: End of the search; a running trial ends with its epoch.
     """
 
     def __init__(
@@ -151,14 +152,14 @@ class Trials(keras_tuner.HyperModel):
         sample: np.ndarray,
         deadline: Deadline,
     ):
-        """Takes what all trials have in common.
+        """Stores the values that all trials share.
 
         Args:
-          settings: of a trial, but for what is searched for.
-          schema: the shape of the images and the class names.
-          data: what they are trained on.
-          sample: of it, prepared: for the first convolution to whiten.
-          deadline: at which a trial ends with its epoch.
+          settings: Settings of all trials; each trial replaces those of the search space.
+          schema: Shape of the images and class names.
+          data: Training data.
+          sample: Preprocessed sample of the training images, for the whitening.
+          deadline: End of the search; a running trial ends with its epoch.
         """
         super().__init__()
         self.settings = settings
@@ -168,7 +169,7 @@ class Trials(keras_tuner.HyperModel):
         self._sample = sample
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """The compiled network of a trial; every trial begins at the same weights."""
+        """Returns the compiled network of a trial; every trial starts with the same weights."""
         keras.utils.set_random_seed(self.settings.seed)
         settings = with_hyperparameters(self.settings, hp.values)
         network = training.compiled_network(settings, self._schema, self._data.steps_at_once())
@@ -182,13 +183,13 @@ class Trials(keras_tuner.HyperModel):
         """Trains the network of a trial.
 
         Args:
-          hp: the values of the trial.
-          model: from `build`.
-          callbacks: keras-tuner's own, left aside: they keep weights, and Trainer trains anew.
-          **arguments: of Keras's `fit`.
+          hp: Values of the trial.
+          model: Network from `build`.
+          callbacks: Callbacks of keras-tuner, ignored: they save weights, which nobody needs.
+          **arguments: Further arguments of Keras's `fit`.
 
         Raises:
-          FailedTrialError: where the loss is no longer a number.
+          FailedTrialError: If the loss is no longer a number.
         """
         settings, steps = with_hyperparameters(self.settings, hp.values), self._data.steps
         own = [
@@ -202,11 +203,11 @@ class Trials(keras_tuner.HyperModel):
 
 
 class Search(keras_tuner.Tuner):
-    """keras-tuner's Bayesian search, which ends in time and logs each trial in a line.
+    """keras-tuner's Bayesian search, with a time limit and one log line per trial.
 
-    A trial whose loss is no longer a number, or whose network is too large, has failed, and the
-    search goes on. Whatever else goes wrong in a trial ends the search: keras-tuner would take a
-    fault in the code for a bad choice of values.
+    A trial fails if its loss is no longer a number or its network is too large, and the search
+    continues. Any other error ends the search: keras-tuner would treat a bug in the code as a bad
+    choice of values.
     """
 
     def __init__(
@@ -215,10 +216,10 @@ class Search(keras_tuner.Tuner):
         """Prepares the search.
 
         Args:
-          trials: what is done in a trial.
-          bounds: what the search may cost.
-          directory: local folder for keras-tuner's own files.
-          space: what is searched for.
+          trials: Builds and trains the network of each trial.
+          bounds: Limits of the search.
+          directory: Local folder for the files of keras-tuner.
+          space: Search space.
         """
         self._began = 0.0
         super().__init__(
@@ -226,13 +227,13 @@ class Search(keras_tuner.Tuner):
                 trials.deadline,
                 objective=_OBJECTIVE,
                 max_trials=bounds.trials,
-                # Drawn, before the search follows what it saw: one for each dimension. keras-tuner
-                # takes three, which is more than there are trials by default.
+                # Number of random trials before the Bayesian search: one per dimension. The default
+                # of keras-tuner, three per dimension, exceeds our default number of trials.
                 num_initial_points=len(space),
                 hyperparameters=hyperparameters(space, trials.settings),
-                # keras-tuner takes 0 for no seed.
+                # keras-tuner treats 0 as no seed.
                 seed=trials.settings.seed + 1,
-                # Failed trials end no search, however many there are in a row.
+                # Consecutive failed trials must not end the search.
                 max_consecutive_failed_trials=bounds.trials + 1,
             ),
             trials,
@@ -242,17 +243,17 @@ class Search(keras_tuner.Tuner):
             overwrite=True,
         )
 
-    def on_trial_begin(self, trial: Any) -> None:
-        """Looks at the clock."""
+    def on_trial_begin(self, trial: Trial) -> None:
+        """Records the start time."""
         super().on_trial_begin(trial)
         self._began = time.monotonic()
 
-    def run_trial(self, trial: Any, *arguments: Any, **options: Any) -> Any:
+    def run_trial(self, trial: Trial, *arguments: Any, **options: Any) -> Any:
         """Runs a trial.
 
         Raises:
-          FailedTrialError: where it failed, and others may do better.
-          FatalRuntimeError: on any other error.
+          FailedTrialError: If the trial failed and others may succeed.
+          FatalRuntimeError: If any other error occurred.
         """
         try:
             return super().run_trial(trial, *arguments, **options)
@@ -260,11 +261,11 @@ class Search(keras_tuner.Tuner):
             raise
         except Exception as error:
             raise keras_tuner.errors.FatalRuntimeError(
-                f"trial {_number(trial)} broke off: {error}"
+                f"trial {_number(trial)} failed: {error}"
             ) from error
 
-    def on_trial_end(self, trial: Any) -> None:
-        """Logs the trial, and attaches it to the record as `trial` for displays to show."""
+    def on_trial_end(self, trial: Trial) -> None:
+        """Logs the trial, with its number as attribute `trial` of the log record, for displays."""
         super().on_trial_end(trial)
         logger.info(
             "trial %d of %d: %s; %s, %.1f s; %s",
@@ -278,59 +279,59 @@ class Search(keras_tuner.Tuner):
         )
 
     def on_search_end(self) -> None:
-        """Checks that there is something to choose from.
+        """Checks that a trial succeeded.
 
         Raises:
-          SearchFailed: where no trial ended well. TFX would take the values of one that failed.
+          SearchFailed: If no trial succeeded. TFX would use the values of a failed trial.
         """
         trials = list(self.oracle.trials.values())
         if any(trial.status == TrialStatus.COMPLETED for trial in trials):
             return
-        last = f" The last one: {_outcome(trials[-1])}." if trials else ""
+        last = f" Last trial: {_outcome(trials[-1])}." if trials else ""
         raise SearchFailed(
-            f"none of {len(trials)} trials ended well; expected one at least.{last} Set "
-            "tuner.minutes or tuner.max_parameters higher, train without tuner.enabled, or change "
-            "the ranges in components/tuner/search.py.",
+            f"none of {len(trials)} trials succeeded; expected at least one.{last} Increase "
+            "tuner.minutes or tuner.max_parameters, set tuner.enabled=false, or change the ranges "
+            "in components/tuner/search.py.",
             len(trials),
         )
 
     def _best(self) -> str:
         best = self.oracle.get_best_trials()[0]
         if best.status != TrialStatus.COMPLETED:
-            return "none ended well so far"
+            return "no success so far"
         return f"best so far {best.score:.4f} in trial {_number(best)}"
 
 
 def hyperparameters(space: Sequence[Range], settings: Settings) -> keras_tuner.HyperParameters:
-    """The search space as keras-tuner has it.
+    """Returns the search space in the form of keras-tuner.
 
     Args:
-      space: names and ranges.
-      settings: its values, or those nearest to them in the ranges, become the defaults.
+      space: Search space.
+      settings: Settings with the defaults; a value outside its range becomes the nearest bound.
     """
-    found = keras_tuner.HyperParameters()
+    result = keras_tuner.HyperParameters()
     for each in space:
-        found.Float(
+        result.Float(
             each.name,
             each.lowest,
             each.highest,
             sampling="log" if each.logarithmic else "linear",
             default=each.nearest(operator.attrgetter(each.name)(settings)),
         )
-    return found
+    return result
 
 
 class _Oracle(keras_tuner.oracles.BayesianOptimizationOracle):
-    """Begins with the values of the settings, so that a search finds nothing worse than them."""
+    """Tries the values of the settings first, so that the best trial is at least as good."""
 
     def __init__(self, deadline: Deadline, **options: Any):
         super().__init__(**options)
         self._deadline = deadline
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The values of the next trial; none where the time is up."""
+        """Returns the values of the next trial, or a stop if the time is up."""
         if self._deadline.passed():
-            logger.info("the time is up, trials so far: %d", len(self.trials))
+            logger.info("the time is up after %d trials", len(self.trials))
             return {"status": TrialStatus.STOPPED, "values": None}
         if not self.trials:
             return {"status": TrialStatus.RUNNING, "values": self.get_space().values}
@@ -338,15 +339,15 @@ class _Oracle(keras_tuner.oracles.BayesianOptimizationOracle):
 
 
 class _FailOnDivergence(DivergenceWatch):
-    """Ends a trial as failed as soon as the loss is no longer a number."""
+    """Fails a trial as soon as the loss is no longer a number."""
 
     def diverged(self, finding: str, epoch: int) -> None:
-        """Raises what keras-tuner takes for a failed trial."""
+        """Raises the error that marks a trial as failed."""
         raise keras_tuner.errors.FailedTrialError(finding)
 
 
 class _EndInTime(keras.callbacks.Callback):
-    """Ends a trial at the end of the epoch in which the time of the search is up."""
+    """Ends a trial after the current epoch when the time of the search is up."""
 
     def __init__(self, deadline: Deadline):
         super().__init__()
@@ -357,17 +358,17 @@ class _EndInTime(keras.callbacks.Callback):
             self.model.stop_training = True
 
 
-def _number(trial: Any) -> int:
-    """Trials count from 1 for people; keras-tuner names them by numbers from 0."""
+def _number(trial: Trial) -> int:
+    """Returns the number of a trial, counted from 1; keras-tuner counts from 0."""
     return int(trial.trial_id) + 1
 
 
-def _values(trial: Any) -> str:
+def _values(trial: Trial) -> str:
     values = trial.hyperparameters.values
     return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
 
 
-def _outcome(trial: Any) -> str:
+def _outcome(trial: Trial) -> str:
     if trial.status == TrialStatus.COMPLETED:
         return f"validation accuracy {trial.score:.4f}"
     # The message is a traceback; its last line is `error: what happened`.

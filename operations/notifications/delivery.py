@@ -4,11 +4,10 @@ Started by its path, not as a module, so that it imports Apprise and nothing of 
 
     python delivery.py < TASK
 
-A service may hang, or log the address that it was given: what it does ends with this process, and
-goes nowhere. The task comes as a JSON document on the input, since what stands in a command line
-can be read by others: `addresses`, and a `message` with `title`, `body`, `kind` and `seconds`, or
-null. Prints, as a JSON list, whether each address took the message; without a message, whether
-Apprise can parse it.
+A service may hang, or log its address: both end with this process. The task is a JSON document on
+the input, since others can read a command line: `addresses`, and a `message` with `title`, `body`,
+`kind` and `seconds`, or null. Prints, as a JSON list, whether each address took the message;
+without a message, whether Apprise can parse it.
 """
 
 from __future__ import annotations
@@ -19,14 +18,23 @@ import functools
 import json
 import os
 import sys
-from typing import Any
+from typing import TypedDict
 
 import apprise
 
 _NAME = "Image pipeline"
 
 
-def main(addresses: list[str], message: dict[str, Any] | None) -> list[bool]:
+class Message(TypedDict):
+    """A message, and the time limit of each service in seconds."""
+
+    title: str
+    body: str
+    kind: str
+    seconds: float
+
+
+def main(addresses: list[str], message: Message | None) -> list[bool]:
     """Parses the addresses, and sends the message to all of them at once."""
     asset = apprise.AppriseAsset(app_id=_NAME, app_desc=_NAME)
     services = [apprise.Apprise.instantiate(address, asset=asset) for address in addresses]
@@ -36,12 +44,12 @@ def main(addresses: list[str], message: dict[str, Any] | None) -> list[bool]:
         return list(pool.map(functools.partial(_send, message), services))
 
 
-def _send(message: dict[str, Any], service: apprise.NotifyBase) -> bool:
+def _send(message: Message, service: apprise.NotifyBase) -> bool:
     sent = apprise.Apprise(service).notify(
         title=message["title"],
         body=message["body"],
         notify_type=message["kind"],
-        # Else names that look like markup would be taken for it.
+        # Otherwise services would take names that look like markup for it.
         body_format=apprise.NotifyFormat.TEXT,
         timeout=message["seconds"],
     )
@@ -54,5 +62,5 @@ if __name__ == "__main__":
     with contextlib.redirect_stdout(sys.stderr):
         taken = main(task["addresses"], task["message"])
     print(json.dumps(taken), file=answers, flush=True)
-    # Without waiting for the threads of services that hang.
+    # This does not wait for the threads of services that hang.
     os._exit(0)

@@ -1,7 +1,7 @@
-"""Tells people how a run ended, by mail, chat or webhook; Apprise knows how to reach them.
+"""Tells people how a run ended, by mail, chat or webhook, through Apprise.
 
-Addresses hold passwords and tokens: they come from the environment or from a file that its owner
-alone can read, and no message, log or record of this project repeats one.
+Addresses hold passwords and tokens: they come from the environment or from a file that only its
+owner can read, and no message, log or record of this project repeats one.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ import subprocess
 import sys
 import urllib.parse
 from collections.abc import Callable
-from typing import Any
 
-from operations import receipts
 from pipeline.errors import ConfigurationError
-from review.summary import Proportion, Verdict, stored_summary
+from pipeline.records.outcomes import Status, Verdict
+from pipeline.records.receipt import Receipt
+from review import summary
 
 ADDRESSES_VARIABLE = "IMAGE_PIPELINE_NOTIFY"
 REVIEW_URL_VARIABLE = "IMAGE_PIPELINE_REVIEW_URL"
 
 SUCCESS, WARNING, FAILURE = "success", "warning", "failure"
 
-# What services have to answer in, and what their process may take in all.
+# Time limits of each service, and of the process that asks them.
 SERVICE_SECONDS, PROCESS_SECONDS = 20, 30
 _DELIVERY = pathlib.Path(__file__).with_name("delivery.py")
-_KINDS = {receipts.PUSHED: SUCCESS, receipts.REFUSED: WARNING}
+_KINDS = {Verdict.PUSHED: SUCCESS, Verdict.REFUSED: WARNING}
 # A comma may also stand inside an address, between the receivers of a mail.
 _SEPARATOR = re.compile(r"\s+|,+(?=\s|$|[a-zA-Z][a-zA-Z0-9]*://)")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9]{0,15}(?=://)")
 _OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
-# Page and log have the rest.
+# The page and the log have the rest.
 _MOST_REASONS, _MOST_CHARACTERS = 10, 500
 
 logger = logging.getLogger(__name__)
@@ -48,8 +48,8 @@ class Address:
     """Where messages go.
 
     Attributes:
-      url: as Apprise takes it; a secret, and so no part of what is printed.
-      place: where it stands, and its scheme: that much may be told of it.
+      url: Address as Apprise takes it; a secret, so it is never printed.
+      place: Where the address is written, and its scheme; no secret.
     """
 
     url: str = dataclasses.field(repr=False)
@@ -58,11 +58,11 @@ class Address:
 
 @dataclasses.dataclass(frozen=True)
 class Message:
-    """What people are told.
+    """A message to people.
 
     Attributes:
-      title: in one line.
-      body: of several lines.
+      title: One line.
+      body: Several lines.
       kind: `success`, `warning` or `failure`; services choose a colour or an icon by it.
     """
 
@@ -72,7 +72,7 @@ class Message:
 
 
 class Notifier:
-    """Tells whoever asked for it how runs end; nobody, where nobody did.
+    """Tells the given addresses how runs end.
 
     It never fails: where a message cannot be delivered, a line in the log says so.
     """
@@ -81,15 +81,15 @@ class Notifier:
         """Takes addresses that Apprise can parse.
 
         Args:
-          addresses: of all who are told.
-          review_url: of the output folder, where a web server shows it.
+          addresses: Addresses to notify.
+          review_url: URL of the output folder, where a web server shows it.
         """
         self._addresses = addresses
         self._review_url = review_url
 
     @classmethod
     def from_options(cls, file: pathlib.Path | None) -> Notifier:
-        """Takes the addresses of the environment, and those of a file where one is given.
+        """Takes the addresses from the environment, and from a file if one is given.
 
         Raises:
           ConfigurationError: where an address cannot be parsed, or others can read the file.
@@ -102,14 +102,14 @@ class Notifier:
         return cls(addresses, _review_url() if addresses else None)
 
     def run_ended(
-        self, receipt: dict[str, Any], page: pathlib.Path | None, before: dict[str, Any] | None
+        self, receipt: Receipt, page: pathlib.Path | None, before: Receipt | None
     ) -> None:
         """Tells how a run ended, unless it changed nothing.
 
         Args:
-          receipt: of the run.
-          page: its review; None where none could be made.
-          before: the receipt of the run of the same pipeline before it, if there is one.
+          receipt: Receipt of the run.
+          page: Review page; None where none could be made.
+          before: Receipt of the run of the same pipeline before it, if any.
         """
 
         def compose() -> Message | None:
@@ -120,11 +120,11 @@ class Notifier:
         self._send(compose)
 
     def alarm(self, title: str, text: str) -> None:
-        """Tells of what happened outside of a run."""
+        """Tells of a fault outside of a run."""
         self._send(lambda: Message(title, text, FAILURE))
 
     def all_clear(self, title: str, text: str) -> None:
-        """Tells that the reason of an alarm is gone."""
+        """Tells that an alarm is over."""
         self._send(lambda: Message(title, text, SUCCESS))
 
     def _send(self, compose: Callable[[], Message | None]) -> None:
@@ -133,7 +133,7 @@ class Notifier:
         try:
             message = compose()
             missed = _deliver(self._addresses, message) if message else []
-        # What became of a run does not depend on who hears of it, nor does it on their patience.
+        # A run is as good as it is, whoever hears of it, and however patient they are.
         except (Exception, KeyboardInterrupt) as error:
             missed = [f"anyone ({type(error).__name__}: {error})"]
         if missed:
@@ -156,7 +156,7 @@ def _place(url: str, number: int, source: str) -> str:
 
 
 def _addresses_in(file: pathlib.Path) -> list[Address]:
-    """The addresses in a file that nobody but the user can read."""
+    """The addresses in a file that only the user can read."""
     # As a path, :// has lost a slash.
     if _SCHEME.match(str(file).replace(":/", "://", 1)):
         raise ConfigurationError(
@@ -198,7 +198,7 @@ def _check_private(file: pathlib.Path, found: os.stat_result) -> None:
     if found.st_mode & _OTHERS_MAY:
         raise ConfigurationError(
             f"{file} has mode {stat.S_IMODE(found.st_mode):03o}: others can get at the addresses; "
-            f"expected 600. Mend it with: "
+            f"expected 600. Fix that with: "
             f"chmod 600 {shlex.quote(str(file))}"
         )
 
@@ -237,7 +237,7 @@ def _deliver(addresses: list[Address], message: Message) -> list[str]:
     return [address.place for address, good in zip(addresses, taken, strict=True) if not good]
 
 
-def _ask(addresses: list[Address], message: dict[str, Any] | None) -> list[bool]:
+def _ask(addresses: list[Address], message: dict[str, str | int] | None) -> list[bool]:
     """Lets a process of its own parse the addresses, or send a message to them."""
     task = {"addresses": [address.url for address in addresses], "message": message}
     ended = subprocess.run(
@@ -245,32 +245,30 @@ def _ask(addresses: list[Address], message: dict[str, Any] | None) -> list[bool]
         [sys.executable, "-I", str(_DELIVERY)],
         input=json.dumps(task),
         stdout=subprocess.PIPE,
-        # Where services write what they were given.
+        # Services may write the addresses there.
         stderr=subprocess.DEVNULL,
         text=True,
         timeout=PROCESS_SECONDS,
         check=True,
     )
-    return json.loads(ended.stdout)
+    answers: list[bool] = json.loads(ended.stdout)
+    return answers
 
 
-def _is_news(receipt: dict[str, Any], before: dict[str, Any] | None) -> bool:
-    """A push that names the version which stood already is none, unless it ends a bad time."""
-    if receipt["verdict"] != receipts.PUSHED or before is None:
+def _is_news(receipt: Receipt, before: Receipt | None) -> bool:
+    """Whether to tell of a run: not of one that pushed the version that was served already."""
+    if receipt.verdict != Verdict.PUSHED or before is None:
         return True
-    return _recovers(receipt, before) or receipt["pushed_version"] != before["pushed_version"]
+    return _recovers(receipt, before) or receipt.pushed_version != before.pushed_version
 
 
-def _recovers(receipt: dict[str, Any], before: dict[str, Any] | None) -> bool:
-    pushed = receipt["verdict"] == receipts.PUSHED
-    return pushed and before is not None and before["verdict"] != receipts.PUSHED
+def _recovers(receipt: Receipt, before: Receipt | None) -> bool:
+    pushed = receipt.verdict == Verdict.PUSHED
+    return pushed and before is not None and before.verdict != Verdict.PUSHED
 
 
 def _about_run(
-    receipt: dict[str, Any],
-    page: pathlib.Path | None,
-    before: dict[str, Any] | None,
-    review_url: str | None,
+    receipt: Receipt, page: pathlib.Path | None, before: Receipt | None, review_url: str | None
 ) -> Message:
     verdict = _verdict(receipt, page)
     recovered = " recovered" if _recovers(receipt, before) else ""
@@ -279,28 +277,28 @@ def _about_run(
         *_measured(verdict),
         verdict.advice,
         "",
-        f"Run     {receipt['run_id']} of {receipt['pipeline']}, on {receipt['host']}",
+        f"Run     {receipt.run_id} of {receipt.pipeline}, on {receipt.host}",
         f"Review  {_link(page, review_url) if page else 'could not be made; the log says why'}",
     ]
-    if page and receipt["status"] != receipts.COMPLETED:
-        lines.append(f"Go on   {receipts.command_to_go_on(receipt, _output_dir(page))}")
+    if page and receipt.status != Status.COMPLETED:
+        lines.append(f"Go on   {receipt.command_to_go_on(_output_dir(page))}")
     return Message(
-        title=f"{receipt['pipeline']}{recovered}: {verdict.headline}",
+        title=f"{receipt.pipeline}{recovered}: {verdict.headline}",
         body="\n".join(lines),
-        kind=_KINDS.get(receipt["verdict"], FAILURE),
+        kind=_KINDS.get(receipt.verdict, FAILURE),
     )
 
 
-def _verdict(receipt: dict[str, Any], page: pathlib.Path | None) -> Verdict:
-    """As the review says it; else as far as the receipt alone goes."""
-    stored = stored_summary(page.parent) if page else None
+def _verdict(receipt: Receipt, page: pathlib.Path | None) -> summary.Conclusion:
+    """The verdict of the review; without one, as far as the receipt alone goes."""
+    stored = summary.stored_summary(page.parent) if page else None
     if stored:
         return stored.verdict
     # Here and not above: they import SciPy, and most runs have their review.
     from review import gate_table, verdict
-    from review.artifacts import FinishedRun
+    from review.artifacts import FinishedRun, Gaps
 
-    judged = gate_table.gates(FinishedRun(receipt, {}), None) if receipt["gates"] else None
+    judged = Gaps().fill("gates", lambda: gate_table.gates(FinishedRun(receipt, {}), None))
     return verdict.verdict(receipt, judged, None)
 
 
@@ -310,7 +308,7 @@ def _shortened(reasons: list[str]) -> list[str]:
     return [*lines, f"... and {left} more."] if left else lines
 
 
-def _measured(verdict: Verdict) -> list[str]:
+def _measured(verdict: summary.Conclusion) -> list[str]:
     if not verdict.accuracy or not verdict.worst_class:
         return []
     worst = verdict.worst_class
@@ -320,7 +318,7 @@ def _measured(verdict: Verdict) -> list[str]:
     ]
 
 
-def _share(share: Proportion, decimals: int) -> str:
+def _share(share: summary.Proportion, decimals: int) -> str:
     low, high = share.interval.low, share.interval.high
     interval = f"95 % interval {low:.{decimals}f} to {high:.{decimals}f}"
     return f"{share.value:.{decimals}f} ({interval})"

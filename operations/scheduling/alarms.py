@@ -1,13 +1,13 @@
-"""Alarms: each is told once, until it is over; among them, that data is overdue."""
+"""Alarms: each is raised once, until it is over; among them, that data is overdue."""
 
 from __future__ import annotations
 
 import datetime
 import math
 
+from operations.notifications.events import AlarmKind
 from operations.scheduling.clock import Clock, duration
 from operations.scheduling.look import Seen
-from operations.scheduling.outcome import LATE_DATA
 from operations.scheduling.report import BAD, Report
 from operations.scheduling.state import State
 
@@ -19,21 +19,21 @@ class Alarms:
     """Raises alarms and ends them."""
 
     def __init__(self, state: State, report: Report):
-        """Keeps those that stand in `state`."""
+        """Keeps the alarms in `state`."""
         self._state = state
         self._report = report
 
-    def stands(self, kind: str) -> bool:
+    def stands(self, kind: AlarmKind) -> bool:
         """Whether an alarm has been raised and not ended."""
         return kind in self._state.alarms
 
-    def sound(self, kind: str, text: str) -> None:
-        """Raises an alarm, unless it has been in the same words."""
+    def sound(self, kind: AlarmKind, text: str) -> None:
+        """Raises an alarm, unless it stands in the same words."""
         if self._state.alarms.get(kind) != text:
             self._state.alarms[kind] = text
             self._report.alarm(kind, text)
 
-    def end(self, *kinds: str) -> None:
+    def end(self, *kinds: AlarmKind) -> None:
         """Ends alarms, where they have been raised."""
         for kind in kinds:
             before = self._state.alarms.pop(kind, None)
@@ -42,7 +42,7 @@ class Alarms:
 
 
 class DataWatch:
-    """Watches over whether data comes when it is due."""
+    """Watches whether data comes when it is due."""
 
     def __init__(
         self,
@@ -62,33 +62,33 @@ class DataWatch:
 
     def patience(self) -> float:
         """Seconds until data is overdue, so that it has to be looked for."""
-        if self._state.data_since is None or self._alarms.stands(LATE_DATA):
+        if self._state.data_since is None or self._alarms.stands(AlarmKind.LATE_DATA):
             return math.inf
         overdue = self._due_seconds - self._age(self._state.data_since)
         return max(overdue, self._not_before - self._clock.seconds())
 
     def postpone(self) -> None:
-        """Looks no more for a while: a look is about to begin, and may fail."""
+        """Puts the next look off: one is about to begin, and may fail."""
         self._not_before = self._clock.seconds() + _PAUSE_SECONDS
 
     def note(self, seen: Seen) -> None:
-        """Compares data with what was seen before; an alarm, where it should have changed."""
-        state = self._state
+        """Compares data with what was seen before; raises an alarm if it should have changed."""
+        state, now = self._state, self._clock.now()
         if state.data_since is None or seen.data_digest != state.data_digest:
-            state.data_digest, state.data_since = seen.data_digest, self._clock.now()
-            self._alarms.end(LATE_DATA)
-        elif state.data_since > self._clock.now():
-            # Under a clock that was set to the future.
-            state.data_since = self._clock.now()
+            state.data_digest, state.data_since = seen.data_digest, now
+            self._alarms.end(AlarmKind.LATE_DATA)
+        elif state.data_since > now:
+            # The data was seen under a clock that was set to the future.
+            state.data_since = now
         elif self._age(state.data_since) >= self._due_seconds:
             since = self._report.time(state.data_since)
             due = duration(self._due_seconds)
             self._overdue(f"{seen.data} is as it was at {since}; new data is due every {due}")
 
     def _overdue(self, text: str) -> None:
-        if not self._alarms.stands(LATE_DATA):
+        if not self._alarms.stands(AlarmKind.LATE_DATA):
             self._report.tell(text, BAD)
-            self._alarms.sound(LATE_DATA, text)
+            self._alarms.sound(AlarmKind.LATE_DATA, text)
 
     def _age(self, since: datetime.datetime) -> float:
         return (self._clock.now() - since).total_seconds()

@@ -1,4 +1,4 @@
-"""Time, and waiting that a signal ends."""
+"""Time, and waits that a signal ends."""
 
 from __future__ import annotations
 
@@ -9,34 +9,18 @@ import select
 import signal
 import time
 from collections.abc import Iterator
-from typing import Protocol
 
 # A machine that sleeps does not count the seconds; this soon after it wakes, the time is looked at.
 _LONGEST_WAIT_SECONDS = 20.0
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-class Clock(Protocol):
-    """What the scheduler knows of the world's time.
+class Clock:
+    """The clock of the machine, and the signals to the process.
 
     Attributes:
-      stop_requested: whether somebody asked for the end.
+      stop_requested: Whether somebody asked the scheduler to end.
     """
-
-    stop_requested: bool
-
-    def now(self) -> datetime.datetime:
-        """The time of day, in UTC."""
-
-    def seconds(self) -> float:
-        """Seconds that go by whatever happens to the time of day."""
-
-    def wait(self, seconds: float) -> None:
-        """Waits at most so long: less where a signal comes, or a child process ends."""
-
-
-class SystemClock:
-    """The clock of the machine, and the signals that the process is sent."""
 
     def __init__(self) -> None:
         self.stop_requested = False
@@ -49,18 +33,18 @@ class SystemClock:
         return datetime.datetime.now(datetime.UTC)
 
     def seconds(self) -> float:
-        """Seconds that go by whatever happens to the time of day."""
+        """Seconds that pass whatever happens to the time of day."""
         return time.monotonic()
 
     def wait(self, seconds: float) -> None:
-        """Waits at most so long: less where a signal comes, or a child process ends."""
+        """Waits for at most so long, less where a signal comes or a child process ends."""
         wait = min(max(seconds, 0.0), _LONGEST_WAIT_SECONDS)
         if select.select([self._woken], [], [], wait)[0]:
             os.read(self._woken, 4096)
 
     @contextlib.contextmanager
     def listening(self) -> Iterator[None]:
-        """Takes signals until the block ends: those that ask for the end, and of children's end."""
+        """Handles the signals that ask for the end, and those of children, until the block ends."""
         # A signal writes into the pipe before its handler runs, so none is lost before a wait.
         descriptor = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         before = {

@@ -1,26 +1,21 @@
-"""How a run ended, judged from outside: by exit code, receipt, and what it printed last."""
+"""How a run ended, judged from outside: by exit code, receipt, and the end of its output."""
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
 import signal
-from typing import Any
 
-from operations.receipts import FAILED, STOPPED
+from operations.notifications.events import AlarmKind, SkipReason
 from operations.scheduling.clock import duration
 from operations.scheduling.look import Seen
+from pipeline.errors import ExitCode
 from pipeline.locations import Locations
-from pipeline.records import history, metadata
+from pipeline.records import history
+from pipeline.records.outcomes import Status, Verdict
+from pipeline.records.receipt import Receipt
 
-# Exit codes of `run`.
-PUSHED_CODE, FAILED_CODE, USAGE_CODE, REFUSED_CODE, HELD_CODE, INTERRUPTED_CODE = 0, 1, 2, 3, 4, 130
-COMPLETED_CODES = (PUSHED_CODE, REFUSED_CODE)
-
-# Kinds of alarms; what a run tells of itself is none.
-RUN, INPUT, LATE_DATA = "run", "input", "late_data"
-# Why nothing was run when it was due.
-OVERLAP, MISSED, UNCHANGED, HELD = "overlap", "missed", "unchanged", "held"
+COMPLETED_CODES = (ExitCode.PUSHED, ExitCode.REFUSED)
 
 _TAIL_BYTES = 65_536
 
@@ -30,21 +25,21 @@ class Ended:
     """How a scheduled run, or one attempt at it, ended.
 
     Attributes:
-      exit_code: as `run` would have it.
-      text: the same in words.
-      receipt: of the run; None where it did not come so far.
-      alarm: the kind of the alarm that it is; None where it is none.
-      skipped: why nothing was run; None where something was.
-      retry: whether another attempt may end better.
-      unfinished: whether it was cut off because the scheduler ends.
-      seen: the input that it was for; None where that could not be read.
+      exit_code: Exit code of `run`.
+      text: The end in words.
+      receipt: Receipt of the run; None where it has none.
+      alarm: Kind of the alarm to raise; None for no alarm.
+      skipped: Why nothing ran; None where something did.
+      retry: Whether another attempt may end better.
+      unfinished: Whether the end of the scheduler cut it off.
+      seen: Input of the run; None where it could not be read.
     """
 
-    exit_code: int
+    exit_code: ExitCode
     text: str
-    receipt: dict[str, Any] | None = None
-    alarm: str | None = None
-    skipped: str | None = None
+    receipt: Receipt | None = None
+    alarm: AlarmKind | None = None
+    skipped: SkipReason | None = None
     retry: bool = False
     unfinished: bool = False
     seen: Seen | None = None
@@ -55,28 +50,30 @@ class Ended:
         return self.exit_code in COMPLETED_CODES
 
 
-def of_run(name: str, code: int, receipt: dict[str, Any] | None, log: pathlib.Path) -> Ended:
+def of_run(name: str, code: int, receipt: Receipt | None, log: pathlib.Path) -> Ended:
     """Outcome of a process that exited on its own.
 
     Args:
-      name: of the run, where it has no receipt.
-      code: its exit code, negative where a signal ended it.
-      receipt: of the run that it began, if any.
-      log: what it printed.
+      name: Name of the run until it has an id.
+      code: Exit code of the process, negative after a signal.
+      receipt: Receipt of the run, if it began.
+      log: File with its output.
     """
     name = _named(receipt, name)
     told = _last_error(log) or f"its output is in {log}"
-    if code == USAGE_CODE:
-        return Ended(code, told, alarm=INPUT)
-    if code == HELD_CODE:
-        return Ended(code, f"skipped: {told}", skipped=HELD)
-    if code == INTERRUPTED_CODE:
-        return Ended(code, f"{name} was interrupted, not by the scheduler", receipt)
-    if code in COMPLETED_CODES:
-        return _completed(code, receipt)
-    if code == FAILED_CODE and receipt and receipt["status"] == FAILED:
-        only_again = receipt["verdict"] == STOPPED or metadata.changed_command(receipt)
-        return Ended(code, _failure(receipt), receipt, retry=not only_again)
+    match code:
+        case ExitCode.BAD_INPUT:
+            return Ended(ExitCode.BAD_INPUT, told, alarm=AlarmKind.INPUT)
+        case ExitCode.HELD:
+            return Ended(ExitCode.HELD, f"skipped: {told}", skipped=SkipReason.HELD)
+        case ExitCode.INTERRUPTED:
+            text = f"{name} was interrupted, not by the scheduler"
+            return Ended(ExitCode.INTERRUPTED, text, receipt)
+        case ExitCode.PUSHED | ExitCode.REFUSED:
+            return _completed(ExitCode(code), receipt)
+        case ExitCode.FAILED if receipt and receipt.status == Status.FAILED:
+            only_again = receipt.verdict == Verdict.STOPPED or receipt.changed_command
+            return Ended(ExitCode.FAILED, _failure(receipt), receipt, retry=not only_again)
     how = f"was killed by {_signal(-code)}" if code < 0 else f"ended with exit code {code}"
     return _broken(f"{name} {how}: {told}", receipt)
 
@@ -86,87 +83,71 @@ def of_no_start(name: str, error: OSError) -> Ended:
     return _broken(f"{name} could not be started: {error}", None)
 
 
-def of_time_limit(name: str, receipt: dict[str, Any] | None, limit_seconds: float) -> Ended:
-    """How a run ended that took too long."""
+def of_time_limit(name: str, receipt: Receipt | None, limit_seconds: float) -> Ended:
+    """Outcome of a run that took too long."""
     limit = duration(limit_seconds)
     return _broken(f"{_named(receipt, name)} took longer than its limit of {limit}", receipt)
 
 
-def of_stop(name: str, receipt: dict[str, Any] | None) -> Ended:
+def of_stop(name: str, receipt: Receipt | None) -> Ended:
     """Outcome of a process that the end of the scheduler cut off."""
     kept = "; what is complete of it is kept" if receipt else ""
     text = f"{_named(receipt, name)} was interrupted{kept}"
-    return Ended(INTERRUPTED_CODE, text, receipt, unfinished=True)
+    return Ended(ExitCode.INTERRUPTED, text, receipt, unfinished=True)
 
 
 def of_hanging_look(limit_seconds: float) -> Ended:
-    """How a run ended whose input could not be read in time."""
+    """Outcome of a run whose input could not be read in time."""
     text = f"the input could not be read within {duration(limit_seconds)}"
-    return Ended(USAGE_CODE, text, alarm=INPUT)
+    return Ended(ExitCode.BAD_INPUT, text, alarm=AlarmKind.INPUT)
 
 
 def of_standing_run(seen: Seen) -> Ended:
-    """How a run ended that was not due."""
+    """Outcome of a run that was not due."""
     text = f"skipped: nothing changed since run {seen.standing_run}"
-    return Ended(seen.exit_code, text, skipped=UNCHANGED)
+    return Ended(seen.exit_code, text, skipped=SkipReason.UNCHANGED)
 
 
-def receipt_of(locations: Locations, attempt: str) -> dict[str, Any] | None:
-    """The receipt of the run that an attempt began; None where it began none.
-
-    One that cannot be read counts as none.
-
-    Args:
-      locations: of the pipeline.
-      attempt: by which the run was told to name it.
-    """
+def receipt_of(locations: Locations, attempt: str) -> Receipt | None:
+    """The receipt of the run that an attempt began; None where there is none that can be read."""
     runs = history.receipts_of(locations)
-    return next((run for run in runs if run["attempt"] == attempt), None)
+    return next((run for run in runs if run.attempt == attempt), None)
 
 
-def version_stood(receipt: dict[str, Any]) -> bool:
-    """Whether a run named a version that was served before it began, and pushed none."""
-    version = receipt["pushed_version"]
-    return version is not None and version == receipt["served_before"]
-
-
-def _completed(code: int, receipt: dict[str, Any] | None) -> Ended:
+def _completed(code: ExitCode, receipt: Receipt | None) -> Ended:
     if receipt is None:
         text = "skipped: nothing changed since the last completed run"
-        return Ended(code, text, skipped=UNCHANGED)
-    told = [_verdict(receipt), f"accuracy {receipt['test_accuracy']:.3f}", _took(receipt)]
-    return Ended(code, ", ".join(told), receipt)
+        return Ended(code, text, skipped=SkipReason.UNCHANGED)
+    measured = receipt.evaluation
+    accuracy = [f"accuracy {measured.accuracy:.3f}"] if measured else []
+    return Ended(code, ", ".join([_verdict(receipt), *accuracy, _took(receipt)]), receipt)
 
 
-def _verdict(receipt: dict[str, Any]) -> str:
-    name = f"run {receipt['run_id']}"
-    if version_stood(receipt):
-        return f"{name}: version {receipt['pushed_version']} stands"
-    if receipt["pushed_version"] is not None:
-        return f"{name} pushed version {receipt['pushed_version']}"
-    missed = [_missed(gate) for gate in receipt["gates"] if not gate["passed"]]
+def _verdict(receipt: Receipt) -> str:
+    name = f"run {receipt.run_id}"
+    if receipt.kept_served_version:
+        return f"{name}: version {receipt.pushed_version} stands"
+    if receipt.pushed_version is not None:
+        return f"{name} pushed version {receipt.pushed_version}"
+    missed = [gate.standing for gate in receipt.gates if not gate.passed]
     return f"{name} was refused ({'; '.join(missed)})"
 
 
-def _missed(gate: dict[str, Any]) -> str:
-    value = "not measured" if gate["value"] is None else f"{gate['value']:.4f}"
-    return f"{gate['metric']} of {gate['slice']} {value} against {gate['threshold']:.4f}"
+def _failure(receipt: Receipt) -> str:
+    failure = receipt.failure
+    verb = "was stopped" if receipt.verdict == Verdict.STOPPED else "failed"
+    place = f" in {failure.node}" if failure and failure.node else ""
+    message = f": {failure.message}" if failure else ""
+    return f"run {receipt.run_id} {verb}{place} after {_took(receipt)}{message}"
 
 
-def _failure(receipt: dict[str, Any]) -> str:
-    node, message = receipt["failure"]["node"], receipt["failure"]["message"]
-    verb = "was stopped" if receipt["verdict"] == STOPPED else "failed"
-    place = f" in {node}" if node else ""
-    return f"run {receipt['run_id']} {verb}{place} after {_took(receipt)}: {message}"
-
-
-def _broken(text: str, receipt: dict[str, Any] | None) -> Ended:
-    """An end that the run itself could tell nobody of."""
-    return Ended(FAILED_CODE, text, receipt, alarm=RUN, retry=True)
+def _broken(text: str, receipt: Receipt | None) -> Ended:
+    """An end that the run could not tell anybody of itself."""
+    return Ended(ExitCode.FAILED, text, receipt, alarm=AlarmKind.RUN, retry=True)
 
 
 def _last_error(log: pathlib.Path) -> str | None:
-    """What a command said last of its error, if it said anything."""
+    """The last error that a command printed, if any."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
         lines = file.read().decode(errors="replace").splitlines()
@@ -181,9 +162,9 @@ def _signal(number: int) -> str:
         return f"signal {number}"
 
 
-def _named(receipt: dict[str, Any] | None, name: str) -> str:
-    return f"run {receipt['run_id']}" if receipt else name
+def _named(receipt: Receipt | None, name: str) -> str:
+    return f"run {receipt.run_id}" if receipt else name
 
 
-def _took(receipt: dict[str, Any]) -> str:
-    return duration(receipt["seconds"] or 0)
+def _took(receipt: Receipt) -> str:
+    return duration(receipt.seconds or 0)

@@ -1,27 +1,32 @@
-"""What is asked of the scheduler: what to run, and what to do where it does not go smoothly."""
+"""What the scheduler is asked for: what to run, and what to do when it does not go smoothly."""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import pathlib
 
 from operations.scheduling.clock import duration
+from operations.scheduling.timetable import Timetable
 from pipeline import config
-from pipeline.datasets import data
+from pipeline.datasets import SAMPLE
+from pipeline.errors import ConfigurationError
+
+_SHOWN_TIMES = 5
 
 
 @dataclasses.dataclass(frozen=True)
 class Target:
-    """What runs: the options of `run` that say so.
+    """What to run, in options of `run`.
 
     Attributes:
-      profile: name of a profile; None takes `default`, or `smoke` for the sample.
+      profile: Name of a profile; None takes `default`, or `smoke` for the sample.
       data: `auto`, `sample` or a folder.
       runner: `local` or `beam`.
       assignments: `key=value` each.
-      seed: of everything random; None leaves the configuration's.
-      output_dir: below it a folder per pipeline.
-      notify_file: addresses of those who are told of runs and alarms; None names no file.
+      seed: Random seed; None leaves the one of the configuration.
+      output_dir: Folder of all pipelines.
+      notify_file: File of the addresses to notify; None for no file.
     """
 
     profile: str | None
@@ -33,21 +38,21 @@ class Target:
     notify_file: pathlib.Path | None
 
     def pipeline_name(self) -> str:
-        """The pipeline that the runs are of; never that of the sample, unless it is asked for.
+        """Name of the pipeline; that of the sample only where the sample is asked for.
 
         Raises:
-          ConfigurationError: where the profile, a key or a value is not known or out of range.
+          ConfigurationError: where the profile, a key or a value is unknown or out of range.
         """
-        sample = self.data == data.SAMPLE
+        sample = self.data == SAMPLE
         profile = self.profile or ("smoke" if sample else "default")
-        found = config.load(profile, self.assignments, sample=sample, seed=self.seed)
+        found = config.load_config(profile, self.assignments, sample=sample, seed=self.seed)
         return config.pipeline_name(found, sample)
 
     def arguments(self, folder: str) -> list[str]:
         """The arguments of `run`.
 
         Args:
-          folder: the data that was found; takes the place of `auto`, which may find the sample.
+          folder: Data that was found; it replaces `auto`, which may find the sample.
         """
         options: dict[str, object] = {"--profile": self.profile, "--data": folder}
         options |= {"--runner": self.runner, "--seed": self.seed}
@@ -59,19 +64,19 @@ class Target:
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """What happens where runs do not go smoothly.
+    """What to do when runs do not go smoothly.
 
     Attributes:
-      queue: whether one run waits for the one at work; else it is skipped.
-      run_missed: whether a run that was missed is made up for, once.
-      grace_seconds: how late such a run may be.
-      jitter_seconds: by how much a run is put off at most, at random.
-      time_limit_seconds: how long a run may take; None sets no limit.
-      retries: how often a run that failed is tried again.
-      backoff_seconds: the pause before the first retry; it doubles with each.
-      on_change: whether it runs only where data, code or configuration changed.
-      data_due_seconds: how long the data may stay the same without an alarm; None for ever.
-      stop_seconds: how long a run has to end once it is asked to, before it is killed.
+      queue: Whether a run that is due waits for the one at work, instead of being skipped.
+      run_missed: Whether a missed run is made up for, once.
+      grace_seconds: Longest delay after which a missed run is still made up for.
+      jitter_seconds: Longest random delay of each run.
+      time_limit_seconds: Longest duration of a run; None sets no limit.
+      retries: Number of retries after a failure.
+      backoff_seconds: Pause before the first retry; it doubles with each.
+      on_change: Whether runs only begin where data, code or configuration changed.
+      data_due_seconds: Longest time without new data before an alarm; None for no alarm.
+      stop_seconds: Time that a run has to end once it is asked to, before it is killed.
     """
 
     queue: bool = False
@@ -87,7 +92,7 @@ class Policy:
 
     @property
     def description(self) -> str:
-        """The same in words."""
+        """The policy in words."""
         limit, due = self.time_limit_seconds, self.data_due_seconds
         parts = [
             f"a run that is due while another is at work {'waits' if self.queue else 'is skipped'}",
@@ -102,3 +107,67 @@ class Policy:
             f"new data is due every {duration(due)}" if due else None,
         ]
         return "; ".join(part for part in parts if part)
+
+
+@dataclasses.dataclass(frozen=True)
+class Upcoming:
+    """The next times at which runs are due.
+
+    Attributes:
+      now: Time at which they were asked for.
+      times: Times, in the zone of the schedule.
+    """
+
+    now: datetime.datetime
+    times: tuple[datetime.datetime, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Options of `schedule`.
+
+    Attributes:
+      target: What to run.
+      policy: What to do when runs do not go smoothly.
+      cron: Cron expression; a single run needs none.
+      timezone: Time zone of the expression.
+      start: Earliest time, as text; None for no limit.
+      end: Latest time, as text; None for no limit.
+      metrics_port: Port of the metrics; None serves none.
+    """
+
+    target: Target
+    policy: Policy
+    cron: str | None
+    timezone: str
+    start: str | None
+    end: str | None
+    metrics_port: int | None
+
+    def timetable(self) -> Timetable:
+        """When runs are due.
+
+        Raises:
+          ConfigurationError: where the times cannot be read, or nothing is due any more.
+        """
+        if self.cron is None:
+            raise ConfigurationError(
+                "--cron is missing; expected an expression, such as --cron '30 3 * * mon-fri', or "
+                "--once for a single run."
+            )
+        timetable = Timetable(self.cron, self.timezone, self.start, self.end)
+        if timetable.next_after(datetime.datetime.now(datetime.UTC)) is None:
+            raise ConfigurationError(
+                f"--end {self.end} leaves no time for {timetable.name}; expected a later date, "
+                "such as --end 2030-12-31, or none."
+            )
+        return timetable
+
+    def upcoming(self) -> Upcoming:
+        """The next times at which runs are due.
+
+        Raises:
+          ConfigurationError: where the times cannot be read, or nothing is due any more.
+        """
+        now = datetime.datetime.now(datetime.UTC)
+        return Upcoming(now, tuple(self.timetable().upcoming(now, _SHOWN_TIMES)))

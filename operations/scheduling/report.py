@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import datetime
 import zoneinfo
-from typing import TYPE_CHECKING
 
 import typer
 
+from operations.notifications.events import AlarmKind, SkipReason
+from operations.notifications.metrics import Metrics
+from operations.notifications.notifying import Notifier
 from operations.scheduling.clock import Clock
-from operations.scheduling.outcome import INPUT, LATE_DATA, PUSHED_CODE, RUN, Ended
+from operations.scheduling.outcome import Ended
+from pipeline.errors import ExitCode
 from pipeline.locations import REVIEW_PAGE, Locations
 
-if TYPE_CHECKING:
-    from operations.notifications.metrics import Metrics
-    from operations.notifications.notifying import Notifier
-
 GOOD, DOUBTFUL, BAD = "green", "yellow", "red"
-# What alarms are called.
-_TITLES = {RUN: "a run broke off", INPUT: "a run cannot begin", LATE_DATA: "data is overdue"}
 
 
 class Report:
-    """Tells of events: a line for each, and what metrics and notifications make of it."""
+    """Tells of events: prints a line for each, and passes it on to metrics and notifications."""
 
     def __init__(
         self,
@@ -32,7 +29,7 @@ class Report:
         metrics: Metrics,
         notifier: Notifier,
     ):
-        """Tells of one pipeline, at the times of a clock, in a zone."""
+        """Tells of one pipeline; times are those of the clock, in the zone."""
         self._pipeline = pipeline
         self._zone = zone
         self._clock = clock
@@ -40,21 +37,21 @@ class Report:
         self._notifier = notifier
 
     def tell(self, text: str, colour: str | None = None) -> None:
-        """Prints a line; coloured on a terminal alone."""
+        """Prints a line; only a terminal shows its colour."""
         time = self._clock.now().astimezone(self._zone)
         typer.secho(f"{time:%Y-%m-%d %H:%M:%S %Z}  {text}", fg=colour)
 
     def ended(self, ended: Ended, locations: Locations) -> None:
         """Tells how an attempt at a run ended."""
-        page = locations.runs / ended.receipt["run_id"] / REVIEW_PAGE if ended.receipt else None
+        page = locations.runs / ended.receipt.run_id / REVIEW_PAGE if ended.receipt else None
         where = f", page {page}" if page and page.exists() else ""
         self.tell(f"{ended.text}{where}", _colour(ended))
         self._metrics.run_ended(ended.receipt, ended.exit_code)
         if ended.skipped:
             self._metrics.skipped(ended.skipped)
 
-    def skipped(self, reason: str, text: str) -> None:
-        """Tells that a run which was due is left out."""
+    def skipped(self, reason: SkipReason, text: str) -> None:
+        """Tells that a run which was due is skipped."""
         self.tell(f"skipped: {text}", DOUBTFUL)
         self._metrics.skipped(reason)
 
@@ -62,25 +59,25 @@ class Report:
         """Tells monitoring when the next run is due."""
         self._metrics.next_run(when)
 
-    def alarm(self, kind: str, text: str) -> None:
-        """Tells everybody of what will not mend itself.
+    def alarm(self, kind: AlarmKind, text: str) -> None:
+        """Tells everybody of a fault that does not go away by itself.
 
         Args:
-          kind: of the alarm.
-          text: what happened; the line before has told it.
+          kind: Kind of the alarm.
+          text: What happened; the line before has told it.
         """
-        self.tell(f"alarm: {_TITLES[kind]}", BAD)
+        self.tell(f"alarm: {kind.headline}", BAD)
         self._metrics.alarm(kind)
-        self._notifier.alarm(f"{self._pipeline}: {_TITLES[kind]}", text)
+        self._notifier.alarm(f"{self._pipeline}: {kind.headline}", text)
 
-    def recovered(self, kind: str, before: str) -> None:
-        """Tells everybody that the reason of an alarm is gone.
+    def recovered(self, kind: AlarmKind, before: str) -> None:
+        """Tells everybody that an alarm is over.
 
         Args:
-          kind: of the alarm.
-          before: its text.
+          kind: Kind of the alarm.
+          before: Text of the alarm.
         """
-        title = f"recovered from: {_TITLES[kind]}"
+        title = f"recovered from: {kind.headline}"
         self.tell(title, GOOD)
         self._notifier.all_clear(f"{self._pipeline} {title}", f"It was told before: {before}")
 
@@ -93,4 +90,6 @@ class Report:
 def _colour(ended: Ended) -> str:
     if ended.skipped or ended.unfinished:
         return DOUBTFUL
-    return GOOD if ended.exit_code == PUSHED_CODE else DOUBTFUL if ended.completed else BAD
+    if ended.exit_code == ExitCode.PUSHED:
+        return GOOD
+    return DOUBTFUL if ended.completed else BAD

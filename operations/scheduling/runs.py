@@ -1,53 +1,44 @@
-"""The runs of a schedule, and what is remembered and told of them."""
+"""The runs of a schedule: begins them, remembers how they ended, and tells of them."""
 
 from __future__ import annotations
 
 import datetime
 import pathlib
-from typing import TypeVar
 
-from operations.scheduling import outcome
+from operations.notifications.events import AlarmKind
 from operations.scheduling.alarms import Alarms, DataWatch
 from operations.scheduling.clock import Clock
 from operations.scheduling.look import Seen
 from operations.scheduling.outcome import Ended
 from operations.scheduling.plan import Policy
 from operations.scheduling.report import BAD, Report
-from operations.scheduling.state import LastRun, State
+from operations.scheduling.state import LastRun, read_state
 from operations.scheduling.work import Steps, Work
-from pipeline.locations import write_whole
-
-Result = TypeVar("Result")
+from pipeline.errors import ExitCode
 
 
 class Runs:
     """Runs what is due, and keeps the state of the schedule.
 
     Attributes:
-      state: as it is now.
-      data: tells when data is overdue.
+      state: State as it is now.
+      data: Watch over overdue data.
     """
 
     def __init__(
-        self,
-        work: Work,
-        policy: Policy,
-        state: State,
-        file: pathlib.Path,
-        clock: Clock,
-        report: Report,
+        self, work: Work, policy: Policy, file: pathlib.Path, clock: Clock, report: Report
     ):
-        """Goes on from `state`, and keeps it in `file`."""
-        self.state = state
-        self._alarms = Alarms(state, report)
-        self.data = DataWatch(policy.data_due_seconds, state, self._alarms, clock, report)
+        """Goes on from the state in a file, and keeps it there."""
+        self.state = read_state(file)
+        self._alarms = Alarms(self.state, report)
+        self.data = DataWatch(policy.data_due_seconds, self.state, self._alarms, clock, report)
         self._work = work
         self._file = file
         self._clock = clock
         self._report = report
 
-    def once(self) -> int:
-        """Runs now, as if it were due, and returns the exit code."""
+    def once(self) -> ExitCode:
+        """Runs now, as if a run were due, and returns its exit code."""
         ended = self._to_end(self.run(self._clock.now()))
         # Nobody expects it to be made up for where it was cut off.
         self.state.at_work = None
@@ -77,13 +68,13 @@ class Runs:
             self._alarms.sound(seen.alarm, seen.text)
 
     def name(self, scheduled: datetime.datetime) -> str:
-        """What a run is called until it has an id."""
+        """The name of a run until it has an id."""
         return f"the run of {self._report.time(scheduled)}"
 
     def save(self) -> None:
         """Writes the state; where that fails, the schedule goes on without."""
         try:
-            write_whole(self._file, self.state.model_dump_json(indent=1) + "\n")
+            self.state.write(self._file)
         except OSError as error:
             self._report.tell(f"the state cannot be written: {error}", BAD)
 
@@ -92,17 +83,18 @@ class Runs:
             scheduled=scheduled,
             ended=self._clock.now(),
             exit_code=ended.exit_code,
-            run_id=ended.receipt["run_id"] if ended.receipt else None,
+            run_id=ended.receipt.run_id if ended.receipt else None,
             text=ended.text,
         )
         if ended.alarm:
             self._alarms.sound(ended.alarm, ended.text)
         if ended.completed:
-            self._alarms.end(outcome.RUN, outcome.INPUT)
+            self._alarms.end(AlarmKind.RUN, AlarmKind.INPUT)
 
-    def _to_end(self, steps: Steps[Result]) -> Result:
+    def _to_end(self, steps: Steps[Ended]) -> Ended:
         while True:
             try:
                 self._clock.wait(next(steps))
             except StopIteration as end:
-                return end.value
+                ended: Ended = end.value
+                return ended

@@ -5,9 +5,8 @@ from __future__ import annotations
 import datetime
 import math
 import random
-from typing import Any
 
-from operations.scheduling import outcome
+from operations.notifications.events import SkipReason
 from operations.scheduling.clock import Clock, duration
 from operations.scheduling.plan import Policy
 from operations.scheduling.report import DOUBTFUL, Report
@@ -36,7 +35,7 @@ class Service:
         self._clock = clock
         self._report = report
         # What is at work, and when it wants to go on.
-        self._steps: Steps[Any] | None = None
+        self._steps: Steps[object] | None = None
         self._goes_on = math.inf
         # When the next run is due, and when it begins.
         self._next: datetime.datetime | None = None
@@ -81,7 +80,7 @@ class Service:
             waits.append(self._runs.data.patience())
         return max(0.0, min(waits))
 
-    def _start(self, steps: Steps[Any]) -> None:
+    def _start(self, steps: Steps[object]) -> None:
         self._steps = steps
         self._go_on()
         self._runs.save()
@@ -147,10 +146,10 @@ class Service:
             return
         missed = f"{self._runs.name(scheduled)} was missed, {duration(late)} ago"
         if not self._policy.run_missed:
-            self._report.skipped(outcome.MISSED, missed)
+            self._report.skipped(SkipReason.MISSED, missed)
         elif late > self._policy.grace_seconds:
             grace = duration(self._policy.grace_seconds)
-            self._report.skipped(outcome.MISSED, f"{missed}; {grace} is the most")
+            self._report.skipped(SkipReason.MISSED, f"{missed}; {grace} is the most")
         else:
             self._report.tell(f"{missed}, and is made up for", DOUBTFUL)
             self._begin_or_leave(scheduled)
@@ -166,7 +165,7 @@ class Service:
         else:
             also = ", and another waits" if state.waiting else ""
             text = f"{self._busy_with()} is still at work{also}"
-            self._report.skipped(outcome.OVERLAP, text)
+            self._report.skipped(SkipReason.OVERLAP, text)
 
     def _busy_with(self) -> str:
         at_work = self._state.at_work

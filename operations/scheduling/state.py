@@ -7,21 +7,25 @@ import pathlib
 
 import pydantic
 
+from operations.notifications.events import AlarmKind
+from pipeline.errors import ExitCode
+from pipeline.records.files import write_whole
+
 
 class LastRun(pydantic.BaseModel):
-    """How the run before ended.
+    """How the last run ended.
 
     Attributes:
-      scheduled: when it was due.
-      ended: when it ended.
-      exit_code: of the run.
-      run_id: None where it did not come so far.
-      text: the same in words.
+      scheduled: Time at which it was due.
+      ended: Time of its end.
+      exit_code: Exit code of the run.
+      run_id: Id of the run; None where it has no receipt.
+      text: Its end in words.
     """
 
     scheduled: datetime.datetime
     ended: datetime.datetime
-    exit_code: int
+    exit_code: ExitCode
     run_id: str | None
     text: str
 
@@ -30,14 +34,14 @@ class State(pydantic.BaseModel):
     """The state of a schedule.
 
     Attributes:
-      schedule: cron expression and zone that `handled` is of.
-      handled: all times up to this one have been run, skipped or told as missed.
-      at_work: when the run that has not ended was due.
-      waiting: when the run that waits for it was due.
-      last_run: the one that ended last.
-      alarms: what was told and is not over, by kind.
-      data_digest: of the data that was seen last.
-      data_since: when that was first seen.
+      schedule: Cron expression and zone of the times below.
+      handled: Time up to which every run has been run, skipped or told as missed.
+      at_work: Due time of the run that is at work.
+      waiting: Due time of the run that waits for it.
+      last_run: The run that ended last.
+      alarms: Text of each alarm that is not over.
+      data_digest: Digest of the data that was seen last.
+      data_since: Time at which that data was first seen.
     """
 
     schedule: str | None = None
@@ -45,13 +49,21 @@ class State(pydantic.BaseModel):
     at_work: datetime.datetime | None = None
     waiting: datetime.datetime | None = None
     last_run: LastRun | None = None
-    alarms: dict[str, str] = {}
+    alarms: dict[AlarmKind, str] = {}
     data_digest: str | None = None
     data_since: datetime.datetime | None = None
 
+    def write(self, path: pathlib.Path) -> None:
+        """Writes the state whole or not at all.
+
+        Raises:
+          OSError: where it cannot be written.
+        """
+        write_whole(path, self.model_dump_json(indent=1) + "\n")
+
 
 def read_state(path: pathlib.Path) -> State:
-    """The state that an earlier scheduler kept; a new one where it kept none that can be read."""
+    """The state that an earlier scheduler kept; a new one where there is none that can be read."""
     try:
         return State.model_validate_json(path.read_bytes())
     except (FileNotFoundError, pydantic.ValidationError):

@@ -7,21 +7,28 @@ import os
 import pathlib
 import re
 import string
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 
 from operations.notifications.metrics import ADDRESS_VARIABLE
-from operations.notifications.notifying import REVIEW_URL_VARIABLE
+from operations.notifications.notifying import ADDRESSES_VARIABLE, REVIEW_URL_VARIABLE, Notifier
+from operations.scheduling.plan import Options
 from pipeline import paths
-from pipeline.datasets.data import DIRECTORY_VARIABLE
-from pipeline.errors import OutputError
-from pipeline.locations import write_whole
+from pipeline.config import load_config
+from pipeline.datasets import AUTO, SAMPLE
+from pipeline.datasets.find import DIRECTORY_VARIABLE, find_source
+from pipeline.errors import ConfigurationError, OutputError
+from pipeline.records.files import write_whole
 
 _TEMPLATE = pathlib.Path(__file__).with_name("pipeline.service")
-# What the command line leaves to the environment. The addresses of those who are notified are
-# secrets, and stay out of a unit.
+# What the command line leaves to the environment. The addresses to notify are secrets, and stay out
+# of a unit.
 _VARIABLES = (DIRECTORY_VARIABLE, "XDG_CACHE_HOME", REVIEW_URL_VARIABLE, ADDRESS_VARIABLE)
 # Beyond what a run has to end in: for the scheduler, which then tells of it.
 _SPARE_SECONDS = 60
+# What has no place in a unit: a service that ends with each run would be started again and again.
+_NOT_IN_UNIT = ("--once", "--next", "--json")
+_PROGRAM = pathlib.Path(__file__).resolve().parents[2] / "pipeline_runner.py"
 _PLAIN = re.compile(r"[\w%+,./:=@-]+", re.ASCII)
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
@@ -31,10 +38,10 @@ class Unit:
     """A service that systemd runs for a user.
 
     Attributes:
-      pipeline: whose runs it schedules.
-      command: absolute path of a program, and its arguments.
-      working_folder: in which it starts.
-      stop_seconds: how long a run has to end once it is asked to.
+      pipeline: Name of the pipeline.
+      command: Absolute path of a program, and its arguments.
+      working_folder: Folder in which it starts.
+      stop_seconds: Time that a run has to end once it is asked to.
     """
 
     pipeline: str
@@ -44,14 +51,14 @@ class Unit:
 
     @property
     def file_name(self) -> str:
-        """What systemd calls it."""
+        """Name of the unit file."""
         return f"image-pipeline-{self.pipeline}.service"
 
     def text(self, environment: Mapping[str, str]) -> str:
         """The unit file.
 
         Args:
-          environment: of the service, of which it takes what is no secret.
+          environment: Environment of the service; the unit takes what is no secret.
         """
         program, *arguments = self.command
         # Variables are replaced in arguments alone.
@@ -70,7 +77,7 @@ class Unit:
         """Writes the unit file for the environment of this process; starts nothing.
 
         Args:
-          path: of the file; None takes the folder in which systemd looks for those of the user.
+          path: Path of the file; None takes systemd's folder of the user.
 
         Raises:
           OutputError: where it cannot be written.
@@ -87,12 +94,97 @@ class Unit:
         return path
 
 
+@dataclasses.dataclass(frozen=True)
+class UnitFile:
+    """A systemd unit for a command line.
+
+    Attributes:
+      text: Content of the file.
+      path: Path of the file; None where it was not to be written.
+      name: Name or path for `systemctl enable`.
+      leaves_out_addresses: Whether the environment has addresses to notify, which stay out of it.
+    """
+
+    text: str
+    path: pathlib.Path | None
+    name: str
+    leaves_out_addresses: bool
+
+
+def install_unit(
+    options: Options, arguments: Sequence[str], path: str | None, notify: Callable[[str], None]
+) -> UnitFile:
+    """Writes the systemd unit for a command line; starts nothing.
+
+    Args:
+      options: Options of the command line.
+      arguments: The command line itself: `schedule` and its arguments.
+      path: Path of the unit file; `-` writes none, None takes systemd's folder of the user.
+      notify: Is told, in one line, of what may not be as meant.
+
+    Raises:
+      UsageError: where the service would refuse to start, or the unit cannot be written.
+    """
+    _check_unit(options, arguments, notify)
+    unit = Unit(
+        options.target.pipeline_name(),
+        [sys.executable, str(_PROGRAM), *_without_unit(arguments)],
+        pathlib.Path.cwd(),
+        options.policy.stop_seconds,
+    )
+    written = None if path == "-" else unit.install(pathlib.Path(path) if path else None)
+    return UnitFile(
+        text=unit.text(os.environ),
+        path=written,
+        name=str(written) if written and path else unit.file_name,
+        leaves_out_addresses=bool(os.environ.get(ADDRESSES_VARIABLE)),
+    )
+
+
+def _check_unit(options: Options, arguments: Sequence[str], notify: Callable[[str], None]) -> None:
+    """Refuses now, while somebody is there, what the service would refuse at its start."""
+    alone = [argument for argument in arguments if argument in _NOT_IN_UNIT]
+    if alone:
+        raise ConfigurationError(
+            f"{', '.join(alone)} beside --install-unit; expected the options of a schedule that "
+            "goes on. Leave out one or the other."
+        )
+    _check_working_folder(pathlib.Path.cwd())
+    options.timetable()
+    target = options.target
+    if target.notify_file:
+        Notifier.from_options(target.notify_file)
+    if target.data not in (AUTO, SAMPLE):
+        asked = load_config(target.profile or "default", target.assignments)
+        find_source(target.data, notify, asked.spans)
+
+
+def _check_working_folder(folder: pathlib.Path) -> None:
+    """Refuses a folder whose name systemd reads otherwise: it takes no quotes around it."""
+    paths.refuse_untold(str(folder), "working folder")
+    if str(folder) != str(folder).rstrip(" \\"):
+        raise ConfigurationError(
+            f"the working folder {str(folder)!r} ends in a space or a backslash, which systemd "
+            "does not take; expected another end. Rename it, or start from another folder."
+        )
+
+
+def _without_unit(arguments: Sequence[str]) -> list[str]:
+    """A command line that runs what it would otherwise install."""
+    left, skip = [], False
+    for argument in arguments:
+        if not skip and argument != "--install-unit" and not argument.startswith("--unit-file"):
+            left.append(argument)
+        skip = argument == "--unit-file"
+    return left
+
+
 def _user_folder() -> pathlib.Path:
     return paths.in_home(".config", "XDG_CONFIG_HOME") / "systemd" / "user"
 
 
 def _quoted(text: str) -> str:
-    """A word that systemd reads as the text, but for `$`."""
+    """A word that systemd reads as the text, except for `$`."""
     word = _plain(text)
     return word if _PLAIN.fullmatch(text) else f'"{word.translate(_ESCAPES)}"'
 

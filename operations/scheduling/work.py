@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import enum
 import math
 import pathlib
 import uuid
@@ -11,24 +12,30 @@ from collections.abc import Callable, Generator
 from typing import TypeVar
 
 from operations.scheduling import outcome
-from operations.scheduling.child import Child
 from operations.scheduling.clock import Clock, duration
-from operations.scheduling.commands import Commands
 from operations.scheduling.look import Seen
 from operations.scheduling.outcome import Ended
 from operations.scheduling.plan import Policy
+from operations.scheduling.processes import Commands, ProcessGroup
 from operations.scheduling.report import DOUBTFUL, Report
+from pipeline.errors import ExitCode
 from pipeline.locations import Locations
 
 # A look takes seconds; one that takes as long as this hangs, on a network drive say.
 _LOOK_SECONDS = 600.0
 _KEPT_LOGS = 100
 _LOOK = "the look at the input"
-# Why a process was cut off.
-_STOPPED, _TOO_LONG = "stopped", "too long"
+
+
+class CutOff(enum.Enum):
+    """Why a process was cut off."""
+
+    STOPPED = enum.auto()
+    TOO_LONG = enum.auto()
+
 
 Result = TypeVar("Result")
-# Work that never waits itself: each step yields the seconds after which it goes on at the latest.
+# Work that never waits itself: each step yields the seconds until it has to go on.
 Steps = Generator[float, None, Result]
 
 
@@ -52,10 +59,10 @@ class Work:
         self._folder = locations.root / "schedule"
 
     def run(self, name: str) -> Steps[Ended]:
-        """Runs what is due, if need be again and again.
+        """Runs what is due, with retries.
 
         Args:
-          name: of the run, until it has an id.
+          name: Name of the run until it has an id.
         """
         tries = self._policy.retries + 1
         for attempt in range(1, tries + 1):
@@ -72,7 +79,7 @@ class Work:
         return ended
 
     def look(self) -> Steps[Seen | Ended]:
-        """Looks at the input; where it is not sound, returns how a run with it ends."""
+        """Looks at the input; where it is not sound, returns how a run with it would end."""
         log = self._new_log()
         seen = yield from self._look(log)
         _remove_empty(log)
@@ -97,7 +104,7 @@ class Work:
         if isinstance(child, Ended):
             return child
         code, cut_off = yield from self._end_of(child, _LOOK_SECONDS)
-        if cut_off == _STOPPED:
+        if cut_off == CutOff.STOPPED:
             return outcome.of_stop(_LOOK, None)
         if cut_off:
             return outcome.of_hanging_look(_LOOK_SECONDS)
@@ -115,13 +122,19 @@ class Work:
         receipt = outcome.receipt_of(self._locations, attempt)
         # What came to its end while it was asked to has come to its end.
         if cut_off and code not in outcome.COMPLETED_CODES:
-            if cut_off == _STOPPED:
+            if cut_off == CutOff.STOPPED:
                 return outcome.of_stop(name, receipt)
             return outcome.of_time_limit(name, receipt, limit)
         return outcome.of_run(name, code, receipt, log)
 
-    def _end_of(self, child: Child, limit_seconds: float) -> Steps[tuple[int, str | None]]:
-        """Waits for the end of a process, or brings it about; returns its code, and why."""
+    def _end_of(
+        self, child: ProcessGroup, limit_seconds: float
+    ) -> Steps[tuple[int, CutOff | None]]:
+        """Waits for the end of a process, or brings it about.
+
+        Returns:
+          Its exit code, and why it was cut off; None where it was not.
+        """
         why = yield from self._wait(child, limit_seconds, stoppable=True)
         if why:
             child.terminate()
@@ -130,15 +143,15 @@ class Work:
                 yield from self._wait(child, math.inf, stoppable=False)
         return child.poll() or 0, why
 
-    def _wait(self, child: Child, seconds: float, stoppable: bool) -> Steps[str | None]:
-        """Waits for the end of a process; returns why no longer, where it is still at work."""
+    def _wait(self, child: ProcessGroup, seconds: float, stoppable: bool) -> Steps[CutOff | None]:
+        """Waits for the end of a process; returns why to wait no longer if it is still at work."""
         until = self._clock.seconds() + seconds
         while child.poll() is None:
             left = until - self._clock.seconds()
             if stoppable and self._clock.stop_requested:
-                return _STOPPED
+                return CutOff.STOPPED
             if left <= 0:
-                return _TOO_LONG
+                return CutOff.TOO_LONG
             yield left
         return None
 
@@ -155,7 +168,7 @@ class Work:
         return self._folder / f"{self._clock.now():%Y%m%d-%H%M%S}.log"
 
 
-def _started(name: str, start: Callable[[], Child]) -> Child | Ended:
+def _started(name: str, start: Callable[[], ProcessGroup]) -> ProcessGroup | Ended:
     try:
         return start()
     except OSError as error:
@@ -170,7 +183,7 @@ def _seen(code: int, answer: pathlib.Path, log: pathlib.Path) -> Seen | Ended:
             return seen
         # It ended well, but left no answer that can be read.
         except (OSError, ValueError):
-            code = outcome.FAILED_CODE
+            code = ExitCode.FAILED
     return outcome.of_run(_LOOK, code, None, log)
 
 

@@ -108,7 +108,8 @@ def _draw_images(labels: np.ndarray, random: np.random.Generator) -> np.ndarray:
     drawings = np.stack([_draw_garment(label, random) for label in labels])
     cloth = _pattern(len(labels), random) * _light(len(labels), random)
     # Cloth multiplies the drawing, so that the background stays black.
-    return np.clip(np.rint(_soften(drawings * cloth)), 0, 255).astype(np.uint8)
+    images: np.ndarray = np.clip(np.rint(_soften(drawings * cloth)), 0, 255).astype(np.uint8)
+    return images
 
 
 def _soften(images: np.ndarray) -> np.ndarray:
@@ -119,7 +120,8 @@ def _soften(images: np.ndarray) -> np.ndarray:
     """
     framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
     rows = 0.64 * framed[:, 1:-1] + 0.18 * (framed[:, :-2] + framed[:, 2:])
-    return 0.64 * rows[:, :, 1:-1] + 0.18 * (rows[:, :, :-2] + rows[:, :, 2:])
+    soft: np.ndarray = 0.64 * rows[:, :, 1:-1] + 0.18 * (rows[:, :, :-2] + rows[:, :, 2:])
+    return soft
 
 
 def _draw_garment(label: int, random: np.random.Generator) -> np.ndarray:
@@ -136,14 +138,17 @@ def _pattern(count: int, random: np.random.Generator) -> np.ndarray:
     period = random.uniform(4.0, 9.0, column)
     depth = random.uniform(0.1, 0.3, column) * (random.random(column) < 0.5)
     position = (across * np.cos(angle) + down * np.sin(angle)) / period
-    return 1 - depth * (0.5 + 0.5 * np.cos(2 * np.pi * (position + random.random(column))))
+    waves = np.cos(2 * np.pi * (position + random.random(column)))
+    stripes: np.ndarray = 1 - depth * (0.5 + 0.5 * waves)
+    return stripes
 
 
 def _light(count: int, random: np.random.Generator) -> np.ndarray:
     """Light that falls off towards a random side; factors of shape (count, 28, 28)."""
     across, down = _pixel_grid()
     slope = random.uniform(-0.012, 0.012, (2, count, 1, 1))
-    return 1 + across * slope[0] + down * slope[1]
+    light: np.ndarray = 1 + across * slope[0] + down * slope[1]
+    return light
 
 
 def _pixel_grid() -> tuple[np.ndarray, np.ndarray]:
@@ -180,7 +185,8 @@ class Canvas:
 
     def _place(self, points: Outline) -> list[float]:
         placed = np.asarray(points) @ self._matrix + self._offset
-        return ((placed + 1) * (self._side / 2)).ravel().tolist()
+        coordinates: list[float] = ((placed + 1) * (self._side / 2)).ravel().tolist()
+        return coordinates
 
     def _shade(self, tone: float) -> int:
         return min(255, round(self._brightness * tone))
@@ -209,7 +215,8 @@ def _rounded(outline: Outline, rounds: int = 2) -> list[Point]:
         following = np.roll(points, -1, axis=0)
         quarters = (0.75 * points + 0.25 * following, 0.25 * points + 0.75 * following)
         points = np.stack(quarters, axis=1).reshape(-1, 2)
-    return points.tolist()
+    smooth: list[Point] = points.tolist()
+    return smooth
 
 
 # --- Garments -----------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""Installs the libraries of a lock into `.venv`. Standard library alone."""
+"""Installs the libraries of a lock file into `.venv`. Uses only the standard library."""

@@ -1,4 +1,4 @@
-"""`python3 -m pipeline.installation` makes, updates or removes `.venv`."""
+"""`python3 -m pipeline.installation` creates, updates or removes `.venv`."""
 
 import sys
 

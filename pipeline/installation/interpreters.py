@@ -1,4 +1,7 @@
-"""Which Python the environment is made from. Standard library alone, no syntax newer than 3.8."""
+"""Finds the Python to create `.venv` with.
+
+This module uses only the standard library and Python 3.8 syntax.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,14 @@ from pipeline.installation import packages
 from pipeline.installation.packages import Lock, System
 
 OS_RELEASE = Path("/etc/os-release")
-# A Python that somebody put ahead on the path may not fit where that of the system does.
+# Another Python that comes first on the path may not fit, while that of the system does.
 SYSTEM_FOLDER = Path("/usr/bin")
-# By far, even from a slow disk.
+# Ample, even on a slow disk.
 ANSWERS_IN_SECONDS = 60
 
-# The wheels are for CPython as it is usually built: 64 bits, with its global lock. The path is that
-# of the Python behind an environment, which may be activated and about to be removed.
+# The wheels need a usual build of CPython: 64 bits, with the global interpreter lock. If the Python
+# belongs to an activated environment, the path is that of its base Python, since the environment
+# may be removed.
 FACTS = """
 import json, platform, sys, sysconfig
 try:
@@ -38,7 +42,7 @@ print(json.dumps([usual, path, "{}.{}".format(*sys.version_info[:2]), complete])
 """
 
 APT = "sudo apt install {0} {0}-venv"
-# By what /etc/os-release has as ID and, where releases differ, VERSION_ID.
+# Keys are the ID of /etc/os-release and, if the releases differ, VERSION_ID.
 COMMANDS = {
     "debian 12": APT.format("python3"),
     "debian 13": APT.format("python3"),
@@ -49,12 +53,12 @@ COMMANDS = {
     "rhel 9": "sudo dnf install python3.11",
     "rhel 10": "sudo dnf install python3",
 }
-# RHEL's relatives number their releases as it does.
+# Distributions with the release numbers of RHEL.
 RELATIVES = {"almalinux": "rhel", "centos": "rhel", "rocky": "rhel", "ol": "rhel"}
 
 
 class NoInterpreterError(Exception):
-    """No Python of this machine will do; the message says what was found and what helps."""
+    """No Python of this machine is usable; the message says what was found and what to do."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,9 @@ class Interpreter:
     """A Python of this machine.
 
     Attributes:
-      path: as it is started, outside of any environment.
-      version: minor version, such as "3.13".
-      complete: whether it can make environments; Debian and Ubuntu have that in a package apart.
+      path: Path of the executable, outside of any environment.
+      version: Minor version, such as "3.13".
+      complete: Whether it has the venv module, a separate package on Debian and Ubuntu.
     """
 
     path: str
@@ -73,29 +77,29 @@ class Interpreter:
 
 
 def find(wanted: str, system: System) -> tuple[Interpreter, Lock]:
-    """Returns the newest interpreter that fits this machine, and the lock for it.
+    """Returns the newest interpreter that fits this machine, and its lock file.
 
     Args:
-      wanted: path or name of the only one to look at; empty for any.
-      system: what this machine has.
+      wanted: Path or name of the only interpreter to consider; empty for any.
+      system: This machine.
 
     Raises:
-      NoInterpreterError: where there is none.
+      NoInterpreterError: If no interpreter fits.
     """
     versions = fitting_versions(system)
-    found = [each for each in map(ask, candidates(wanted)) if each]
-    # `max` takes the first of several: the one that comes first on the path.
-    fit = [each for each in found if each.complete and each.version in versions]
+    interpreters = [each for each in map(ask, candidates(wanted)) if each]
+    fit = [each for each in interpreters if each.complete and each.version in versions]
     if fit:
+        # Of several with the same version, `max` returns the first one on the path.
         best = max(fit, key=lambda each: versions[each.version])
         lock = packages.choose(system, best.version)
         if lock:
             return best, lock
-    raise NoInterpreterError(explain(wanted, found, system))
+    raise NoInterpreterError(explain(wanted, interpreters, system))
 
 
 def fitting_versions(system: System) -> dict[str, tuple[int, ...]]:
-    """The minor versions that some lock has for this machine, with what they are compared by."""
+    """Returns the minor versions that some lock file supports on this machine, with sort keys."""
     versions = {version for lock in packages.LOCKS for version in lock.pythons}
     return {
         version: tuple(map(int, version.split(".")))
@@ -105,7 +109,7 @@ def fitting_versions(system: System) -> dict[str, tuple[int, ...]]:
 
 
 def candidates(wanted: str) -> list[str]:
-    """Where an interpreter may be: the wanted one, else those of the path and of the system."""
+    """Returns possible paths: the wanted one, else those on the path and in the system folder."""
     if wanted:
         return [wanted]
     versions = sorted({version for lock in packages.LOCKS for version in lock.pythons})
@@ -116,8 +120,8 @@ def candidates(wanted: str) -> list[str]:
 
 
 def ask(path: str) -> Interpreter | None:
-    """Asks an interpreter what it is; None where none answers, or one that no wheels are for."""
-    # Without what sites and users add, which may print and takes time.
+    """Starts an interpreter to identify it; returns None if it fails or no wheels support it."""
+    # Without additions of the site and the user: they take time and may print.
     command = [os.path.expanduser(path), "-I", "-S", "-c", FACTS]  # noqa: PTH111
     try:
         answer = subprocess.run(
@@ -129,47 +133,48 @@ def ask(path: str) -> Interpreter | None:
     return Interpreter(base, version, complete) if usual else None
 
 
-def explain(wanted: str, found: list[Interpreter], system: System) -> str:
-    """Two lines: what was found where nothing fits, and what helps."""
+def explain(wanted: str, interpreters: list[Interpreter], system: System) -> str:
+    """Returns two lines: which interpreters were found, none of which fits, and what to do."""
     versions = sorted(fitting_versions(system), key=lambda each: int(each.partition(".")[2]))
     if not versions:
         return unfit_machine(system)
-    # One may be found by several names.
-    apart = {os.path.realpath(each.path): each for each in reversed(found)}
-    told = ", ".join(describe(each, versions) for each in reversed(apart.values()))
-    told = told or (f"PYTHON={wanted}, which is no Python 3 that starts" if wanted else "no Python")
+    # The same interpreter may have several names.
+    distinct = {os.path.realpath(each.path): each for each in reversed(interpreters)}
+    names = ", ".join(describe(each, versions) for each in reversed(distinct.values()))
+    nothing = f"PYTHON={wanted}, which does not start as Python 3" if wanted else "no Python"
     expected = f"Python {' or '.join(versions)} with its venv module{reason(system)}"
-    way_out = "Leave PYTHON out, or install one" if wanted else "Install one"
-    return f"found {told}; expected {expected}.\n{way_out}: {command_for(versions[-1])}"
+    advice = "Omit PYTHON, or install a fitting one" if wanted else "Install one"
+    return f"found {names or nothing}; expected {expected}.\n{advice}: {command_for(versions[-1])}"
 
 
 def unfit_machine(system: System) -> str:
-    """Why no lock fits, and where one would."""
+    """Returns two lines: why no lock file fits this machine, and what to do."""
     lock = packages.LOCKS[-1]
-    found = "; ".join(packages.obstacles(lock, system, lock.pythons[0]))
+    reasons = "; ".join(packages.obstacles(lock, system, lock.pythons[0]))
     advice = packages.advise(system)
-    return f"no libraries exist for this machine: of {lock.name}, {found}.\n{advice}"
+    return f"this machine cannot use the libraries of {lock.name}: {reasons}.\n{advice}"
 
 
-def describe(found: Interpreter, versions: list[str]) -> str:
-    """An interpreter, and what it lacks."""
-    lacks = " without its venv module" if found.version in versions and not found.complete else ""
-    return f"Python {found.version}{lacks} ({found.path})"
+def describe(python: Interpreter, versions: list[str]) -> str:
+    """Returns a description of an interpreter, which says if only the venv module is missing."""
+    incomplete = python.version in versions and not python.complete
+    lacks = " without its venv module" if incomplete else ""
+    return f"Python {python.version}{lacks} ({python.path})"
 
 
 def reason(system: System) -> str:
-    """Why the newest versions do not fit, where that is so."""
+    """Returns the reason why the newest versions do not fit; an empty text if they fit."""
     newer = packages.NEWER
     if packages.choose(system, newer.pythons[0]):
         return ""
     if system.glibc and system.glibc < newer.glibc:
-        need, found = map(packages.dotted, (newer.glibc, system.glibc))
-        return f" (a newer Python needs glibc {need}, and here is {found})"
+        need, own = map(packages.dotted, (newer.glibc, system.glibc))
+        return f" (a newer Python needs glibc {need}; this system has {own})"
     return f" (a newer Python needs a libstdc++ with {newer.libstdcxx[-1]})"
 
 
 def command_for(version: str) -> str:
-    """What to type on this machine to have a Python that fits."""
+    """Returns the command that installs a version of Python on this machine."""
     name, release = distribution()
     name = RELATIVES.get(name, name)
     keys = (f"{name} {release}", f"{name} {release.partition('.')[0]}", name)
@@ -181,7 +186,7 @@ def command_for(version: str) -> str:
 
 
 def distribution() -> tuple[str, str]:
-    """The name and the release of this machine's distribution; empty where it does not tell."""
+    """Returns the name and release of this machine's distribution; empty if unknown."""
     try:
         text = OS_RELEASE.read_text(encoding="utf-8", errors="replace")
     except OSError:

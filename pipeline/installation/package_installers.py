@@ -1,6 +1,6 @@
-"""uv and pip at work in an environment: what they are told, how far they are, why they failed.
+"""Runs uv and pip: their options, their progress and the explanation of their errors.
 
-Standard library alone, and no syntax newer than Python 3.8.
+This module uses only the standard library and Python 3.8 syntax.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# These come as source alone, in pure Python. Everything else is taken as it was built, so that no
+# These packages exist only as source, in pure Python. All others must have wheels, so that no
 # compiler is needed.
 SOURCE_ALONE = ("google-apitools", "kfp-server-api", "rouge-score")
-# The lines of uv that say how far it is; of the downloads, those that take a while.
+# Lines of uv that report progress. Of the downloads, only those of 10 MiB or more.
 _PROGRESS = re.compile(r"\s*(Downloading \S+ \(\d{2,}\.\dMiB|Prepared|Installed|Bytecode compiled)")
-_TELL_SECONDS = 10
+_REPORT_SECONDS = 10
 _WRONG_HASH = re.compile(r"hash mismatch|do not match the hashes", re.IGNORECASE)
 _FULL_DISK = re.compile(r"no space left|os error 28\b|disk quota exceeded", re.IGNORECASE)
 _NO_NETWORK = re.compile(
@@ -28,15 +28,15 @@ _NO_NETWORK = re.compile(
     r"|max retries|failed to (fetch|download)|error sending request|no matching distribution",
     re.IGNORECASE,
 )
-# Settings by which something else would be installed, or elsewhere, and those of Python by which
-# the environment would be another one than on the next machine.
+# Settings of pip and uv that would install other packages or use another folder, and settings of
+# Python that would make environments differ between machines.
 _DROPPED = re.compile(
     r"PYTHON(HOME|PATH|DONTWRITEBYTECODE|STARTUP|USERBASE)"
     r"|(PIP|UV)_(USER|TARGET|PREFIX|ROOT|DRY_RUN|SYSTEM_PYTHON|PYTHON|CONSTRAINT|OVERRIDE|EXCLUDE.*"
     r"|NO_BINARY.*|ONLY_BINARY|NO_BUILD.*|REQUIRE_HASHES|NO_VERIFY_HASHES|PRE|PRERELEASE|REPORT"
     r"|PROJECT|WORKING_DIR)"
 )
-# What uv reads in the place of what pip reads.
+# Settings of pip, and the settings of uv with the same meaning.
 _UV_NAMES = {
     "PIP_CERT": "SSL_CERT_FILE",
     "PIP_EXTRA_INDEX_URL": "UV_EXTRA_INDEX_URL",
@@ -46,29 +46,29 @@ _UV_INDEXES = ("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL")
 
 
 class InstallationError(Exception):
-    """Why nothing could be installed, in two lines: what was found, and what helps."""
+    """An installation failed; the message has two lines: what happened, and what to do."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended: its exit code, and the lines that it printed."""
+    """Exit code and output lines of a command."""
 
     code: int
     lines: list[str]
 
     @property
     def last(self) -> str:
-        """The line that says most: the last one, or that of an error to which no cause is told."""
-        said = [line.strip() for line in self.lines if line.strip()] or ["no word"]
-        errors = [line for line in said if line.lower().startswith("error:")]
-        return errors[0] if errors and not said[-1].startswith("Caused by") else said[-1]
+        """Line that best explains a failure: a cause, else the first error, else the last line."""
+        lines = [line.strip() for line in self.lines if line.strip()] or ["no output"]
+        errors = [line for line in lines if line.lower().startswith("error:")]
+        return errors[0] if errors and not lines[-1].startswith("Caused by") else lines[-1]
 
     def line(self, pattern: re.Pattern[str]) -> str | None:
-        """The first line that matches; None where none does."""
+        """Returns the first line that matches, or None."""
         return next((line.strip() for line in self.lines if pattern.search(line)), None)
 
     def package_after(self, pattern: re.Pattern[str]) -> str:
-        """The line that names a package, at or after the first one that matches."""
+        """Returns the first line that names a package, starting at the first matching line."""
         numbers = [number for number, line in enumerate(self.lines) if pattern.search(line)]
         rest = self.lines[numbers[0] :] if numbers else []
         return next((line.strip() for line in rest if "==" in line), self.last)
@@ -76,12 +76,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Installer:
-    """Installs files of exact versions with hashes into one environment.
+    """Installs lock files into an environment.
 
     Attributes:
-      environment: its folder.
-      log: gets all that is said.
-      descriptor: of an open file that whatever is started keeps open, too.
+      environment: Folder of the environment.
+      log: File for the output of all commands.
+      descriptor: File descriptor that started processes inherit, and so keep open.
     """
 
     environment: Path
@@ -90,14 +90,14 @@ class Installer:
 
     @property
     def python(self) -> str:
-        """The Python of the environment."""
+        """Path of the environment's Python."""
         return str(self.environment / "bin" / "python")
 
     def with_uv(self, requirements: Path) -> None:
-        """Installs a file with uv, or with pip where uv fails.
+        """Installs a lock file with uv, or with pip if uv fails.
 
         Raises:
-          InstallationError: where pip fails, too, or would.
+          InstallationError: If pip fails too, or would fail for the same reason as uv.
         """
         command = ["-m", "uv", "pip", "install", "--python", self.python, *_uv_options()]
         outcome = self.run([self.python, "-I", *command, *options(requirements)])
@@ -105,14 +105,14 @@ class Installer:
             return
         if outcome.line(_WRONG_HASH) or outcome.line(_FULL_DISK):
             raise InstallationError(self.explain(outcome))
-        print(f"uv failed ({outcome.last}): going on with pip, which takes some minutes.")
+        print(f"uv failed ({outcome.last}). Trying pip, which takes a few minutes.")
         self.with_pip(requirements)
 
     def with_pip(self, requirements: Path) -> None:
-        """Installs a file with pip.
+        """Installs a lock file with pip.
 
         Raises:
-          InstallationError: where pip fails.
+          InstallationError: If pip fails.
         """
         command = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         outcome = self.run([self.python, "-I", *command, *options(requirements)])
@@ -120,10 +120,10 @@ class Installer:
             raise InstallationError(self.explain(outcome))
 
     def uninstall(self, names: list[str]) -> None:
-        """Removes packages; one that is not there is no fault.
+        """Removes packages; ignores those that are not installed.
 
         Raises:
-          InstallationError: where they cannot be removed.
+          InstallationError: If they cannot be removed.
         """
         command = ["-m", "uv", "pip", "uninstall", "--quiet", "--python", self.python]
         outcome = self.run([self.python, "-I", *command, *names])
@@ -131,7 +131,7 @@ class Installer:
             raise InstallationError(self.explain(outcome))
 
     def run(self, command: list[str]) -> Outcome:
-        """Runs a command, prints how far it is, and keeps all that it says."""
+        """Runs a command, prints its progress, and writes its output to the log."""
         scratch = self.environment / "tmp"
         scratch.mkdir(exist_ok=True)
         process = subprocess.Popen(
@@ -142,12 +142,12 @@ class Installer:
             text=True,
             encoding="utf-8",
             errors="replace",
-            # Packages are unpacked where there is room, which a folder in memory may not have.
+            # Unpack packages on the disk of the environment: /tmp may be in memory and too small.
             env={**_settings(), "TMPDIR": str(scratch)},
             pass_fds=[self.descriptor],
         )
         lines = []
-        with process, self.log.open("a", encoding="utf-8") as log, _telling_of_growth(scratch):
+        with process, self.log.open("a", encoding="utf-8") as log, _progress_reported(scratch):
             try:
                 for line in process.stdout or ():
                     lines.append(line)
@@ -161,45 +161,45 @@ class Installer:
         return Outcome(process.returncode, lines)
 
     def explain(self, outcome: Outcome) -> str:
-        """Two lines: why something failed, and what helps."""
+        """Returns two lines: why a command failed, and what to do."""
         full, refused = outcome.line(_FULL_DISK), outcome.line(_WRONG_HASH)
         if full:
             return (
-                f"a disk is full: {full}\nMake room there. UV_CACHE_DIR names another place for "
-                "what uv keeps. Then: make setup"
+                f"a disk is full: {full}\nFree some space, or set UV_CACHE_DIR to a folder on "
+                "another disk. Then: make setup"
             )
         if refused:
             package = outcome.package_after(_WRONG_HASH)
             return (
-                f"a package is not the one that the lock names: {package}\nSomething between here "
-                "and the package index changed or damaged it: ask whoever runs the index, or use "
-                "another one. Then: make setup"
+                f"a package does not have the hash of the lock file: {package}\nThe package index "
+                "or a proxy changed or damaged the package. Use another index, or ask its "
+                "administrator. Then: make setup"
             )
         if outcome.line(_NO_NETWORK):
             return (
-                f"the packages could not be downloaded: {outcome.last}\nCheck the network, or let "
-                "PIP_INDEX_URL name an index that can be reached. Then: make setup. What was "
-                "downloaded is kept."
+                f"the packages could not be downloaded: {outcome.last}\nCheck the network, or set "
+                "PIP_INDEX_URL to an index that is reachable. Then: make setup. It reuses the "
+                "packages that are already downloaded."
             )
         return f"the packages could not be installed: {outcome.last}\n{self.advice}"
 
     @property
     def advice(self) -> str:
-        """What helps where nothing is known of the cause."""
-        return f"{self.log} has all that was said. Mend what it names, then: make setup"
+        """What to do if the cause is unknown."""
+        return f"Read {self.log} and fix the problem. Then: make setup"
 
 
 @contextlib.contextmanager
-def _telling_of_growth(place: Path) -> Iterator[None]:
-    """Says every ten seconds how much was written, where uv and pip say nothing."""
+def _progress_reported(place: Path) -> Iterator[None]:
+    """Prints every ten seconds how much was written, since uv and pip may be silent for long."""
     before, done = shutil.disk_usage(place).free, threading.Event()
 
-    def tell() -> None:
-        while not done.wait(_TELL_SECONDS):
+    def report() -> None:
+        while not done.wait(_REPORT_SECONDS):
             written = max(0, before - shutil.disk_usage(place).free) / 10**9
             print(f"  ... {written:.1f} GB so far", flush=True)
 
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=report, daemon=True)
     thread.start()
     try:
         yield
@@ -209,26 +209,26 @@ def _telling_of_growth(place: Path) -> Iterator[None]:
 
 
 def options(requirements: Path) -> list[str]:
-    """What uv and pip are told alike."""
+    """Returns the options that uv and pip have in common."""
     sources = [f"--no-binary={name}" for name in SOURCE_ALONE]
     checks = ["--no-deps", "--require-hashes", "--no-build-isolation", "--only-binary=:all:"]
     return [*checks, *sources, "--requirement", str(requirements)]
 
 
 def _uv_options() -> list[str]:
-    """What uv is told by options, since it has no variables for it."""
-    found = []
-    # Where Python writes bytecode, the first run writes the third that it needs, which is faster.
-    # Where it writes none, each start would compile anew.
+    """Returns options for settings that uv does not read from environment variables."""
+    flags = []
+    # Usually the first run compiles the third of the modules that it needs, which is faster. If
+    # Python writes no bytecode, each start would compile them again.
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
-        found.append("--compile-bytecode")
+        flags.append("--compile-bytecode")
     if os.environ.get("PIP_NO_INDEX"):
-        found.append("--no-index")
-    return found
+        flags.append("--no-index")
+    return flags
 
 
 def _settings() -> dict[str, str]:
-    """The environment variables for uv and pip."""
+    """Returns the environment variables for uv and pip."""
     kept = {name: value for name, value in os.environ.items() if not _DROPPED.fullmatch(name)}
     has_index = any(name in kept for name in _UV_INDEXES)
     for theirs, own in _UV_NAMES.items():
@@ -236,6 +236,6 @@ def _settings() -> dict[str, str]:
             kept.setdefault(own, kept[theirs])
     if "PIP_NO_INDEX" in kept and "PIP_FIND_LINKS" in kept:
         kept.setdefault("UV_FIND_LINKS", ",".join(kept["PIP_FIND_LINKS"].split()))
-    # Hashes say which file is right, whichever index has it.
+    # Any index may provide a package: its hash proves that it is the right one.
     kept.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")
     return kept

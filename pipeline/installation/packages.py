@@ -1,9 +1,11 @@
-"""The locks of versions: which one fits a machine, and which one an environment holds.
+"""The lock files: which one fits a machine, and which one an environment was installed from.
 
-ML Metadata and TFDV have wheels for glibc 2.39 and newer, and others for older systems. So there
-are two locks. docs/decisions/0001-the-stack-and-its-locks.md has the reasons.
+A lock file names the exact version of every library. There are two, since ML Metadata and TFDV have
+different wheels for systems with glibc 2.39 or newer and for older systems. See
+docs/decisions/0001-the-stack-and-its-locks.md for the reasons.
 
-Standard library alone, and no syntax newer than Python 3.8: read where nothing is installed yet.
+This module uses only the standard library and Python 3.8 syntax, since it runs before anything is
+installed.
 """
 
 from __future__ import annotations
@@ -20,19 +22,19 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 FOLDER = PROJECT / "requirements"
-# Of an environment: copies of what was installed into it, once that was complete.
+# Folder of an environment for copies of the installed lock files; written after the installation.
 RECORDS = "requirements"
 
 
 @dataclass(frozen=True)
 class Lock:
-    """Exact versions of all libraries, and what their wheels ask of a machine.
+    """A lock file, and the requirements of its wheels.
 
     Attributes:
-      name: of its file in `requirements/`.
-      pythons: minor versions of Python that it was made for, newest first.
-      glibc: the lowest version.
-      libstdcxx: versions of symbols that the system's libstdc++ has to have.
+      name: Name of the file in `requirements/`.
+      pythons: Supported minor versions of Python, newest first.
+      glibc: Minimum version of glibc.
+      libstdcxx: Symbol versions that the system's libstdc++ needs.
     """
 
     name: str
@@ -42,7 +44,7 @@ class Lock:
 
     @property
     def file(self) -> Path:
-        """Its file in the project."""
+        """Path of the file in the project."""
         return FOLDER / self.name
 
 
@@ -50,9 +52,9 @@ NEWER = Lock(
     "glibc-2.39.txt", ("3.13", "3.12", "3.11"), (2, 39), ("GLIBCXX_3.4.32", "CXXABI_1.3.15")
 )
 OLDER = Lock("glibc-2.28.txt", ("3.11",), (2, 28), ("GLIBCXX_3.4.22", "CXXABI_1.3.11"))
-# The one to prefer comes first.
+# In order of preference.
 LOCKS = (NEWER, OLDER)
-# What the tests and `make check` need beside either.
+# Additional packages for the tests and `make check`; they fit both lock files.
 TESTS = FOLDER / "test.txt"
 
 LINUX, MACOS = "Linux x86_64", "Darwin arm64"
@@ -60,12 +62,12 @@ LINUX, MACOS = "Linux x86_64", "Darwin arm64"
 
 @dataclass(frozen=True)
 class System:
-    """What a machine has that wheels depend on.
+    """The properties of a machine that wheels depend on.
 
     Attributes:
-      platform: system and processor, such as "Linux x86_64".
-      glibc: its version; None where there is none, as on macOS or on Alpine Linux, which has musl.
-      libstdcxx_missing: versions of symbols that some lock needs and its libstdc++ lacks.
+      platform: System and processor, such as "Linux x86_64".
+      glibc: Version of glibc; None if there is none, as on macOS and Alpine Linux.
+      libstdcxx_missing: Symbol versions that a lock file needs and libstdc++ lacks.
     """
 
     platform: str
@@ -74,18 +76,18 @@ class System:
 
 
 def read_system() -> System:
-    """What this machine has."""
+    """Returns the properties of this machine."""
     name = f"{platform.system()} {platform.machine()}"
     return System(name, glibc(), _libstdcxx_missing() if name == LINUX else ())
 
 
 def choose(system: System, python: str) -> Lock | None:
-    """The lock to prefer for a machine and a minor version of Python; None where none fits."""
+    """Returns the best lock file for a machine and a minor version of Python; None if none fits."""
     return next((lock for lock in LOCKS if not obstacles(lock, system, python)), None)
 
 
 def obstacles(lock: Lock, system: System, python: str) -> list[str]:
-    """Why a lock does not fit a machine and a Python, each in a few words; empty where it fits."""
+    """Returns the reasons why a lock file does not fit a machine and a Python; empty if it fits."""
     unfit = []
     if python not in lock.pythons:
         unfit.append(f"it is for Python {', '.join(lock.pythons)}, not {python}")
@@ -104,10 +106,10 @@ def obstacles(lock: Lock, system: System, python: str) -> list[str]:
 
 
 def advise(system: System) -> str:
-    """What to do about a machine that no lock fits."""
+    """Returns advice for a machine that no lock file fits."""
     lowest = min(lock.glibc for lock in LOCKS)
     if system.platform != LINUX:
-        return f"use a {LINUX} machine or container: the locked packages are made for it"
+        return f"use a {LINUX} machine or container: the locked packages are built for it"
     if system.glibc is None or system.glibc < lowest:
         version = dotted(lowest)
         return f"use a system with glibc {version} or newer, such as Debian 12 or Ubuntu 22.04"
@@ -115,27 +117,27 @@ def advise(system: System) -> str:
 
 
 def made_of(environment: Path) -> str:
-    """The version of Python that an environment was made of; "unknown" where it does not tell."""
+    """Returns the version of Python that an environment was created with, or "unknown"."""
     try:
         text = (environment / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "unknown"
-    found = re.search(r"^version\s*=\s*(\S+)", text, re.MULTILINE)
-    return found.group(1) if found else "unknown"
+    match = re.search(r"^version\s*=\s*(\S+)", text, re.MULTILINE)
+    return match.group(1) if match else "unknown"
 
 
 def minor(version: str) -> str:
-    """The minor version of a Python, such as "3.13" of "3.13.5"."""
+    """Returns the minor version, such as "3.13" for "3.13.5"."""
     return ".".join(version.split(".")[:2])
 
 
 def dotted(version: tuple[int, ...]) -> str:
-    """A version as people write it."""
+    """Returns a version as text, such as "2.39"."""
     return ".".join(map(str, version))
 
 
 def glibc() -> tuple[int, int] | None:
-    """The version of this system's glibc; None where it has another C library."""
+    """Returns the version of this system's glibc; None if it has another C library."""
     try:
         name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
         major, minor = version.split(".")[:2]
@@ -151,14 +153,14 @@ def _libstdcxx_missing() -> tuple[str, ...]:
 
 
 def _libstdcxx() -> bytes:
-    """The library that an extension of this process would be linked to; empty where none is."""
+    """Returns the content of the libstdc++ that this process loads; empty if there is none."""
     try:
-        # The loader alone knows which one it takes.
+        # Load the library, then look up its path: only the loader knows which file it uses.
         ctypes.CDLL("libstdc++.so.6")
         places = Path("/proc/self/maps").read_text(errors="surrogateescape").splitlines()
         # Address, permissions, offset, device and inode come before the path.
-        found = [place.split(None, 5)[5] for place in places if "libstdc++.so" in place]
-        return Path(found[0]).read_bytes()
+        files = [place.split(None, 5)[5] for place in places if "libstdc++.so" in place]
+        return Path(files[0]).read_bytes()
     except (OSError, IndexError):
         return b""
 
@@ -168,9 +170,9 @@ class Packages:
     """The libraries of an environment, which results depend on.
 
     Attributes:
-      python: minor version, such as "3.13": a lock may have other versions for each.
-      lock: name of the installed lock; None where the environment was not made from one.
-      sha256: of the installed lock; without one, of the names and versions that are installed.
+      python: Minor version of Python, which may decide on versions in a lock file.
+      lock: Name of the installed lock file; None if the environment was not made from one.
+      sha256: Digest of the installed lock file, else of all installed names and versions.
     """
 
     python: str
@@ -179,42 +181,42 @@ class Packages:
 
 
 def installed() -> Packages:
-    """The libraries of the running environment."""
+    """Returns the libraries of the running environment."""
     lock = installed_lock(Path(sys.prefix))
-    found = lock.read_bytes() if lock else _versions()
+    content = lock.read_bytes() if lock else _versions()
     return Packages(
         minor(platform.python_version()),
         lock.name if lock else None,
-        hashlib.sha256(found).hexdigest(),
+        hashlib.sha256(content).hexdigest(),
     )
 
 
 def of_image() -> Packages:
-    """The libraries of the image that the Containerfile builds."""
+    """Returns the libraries of the image that the Containerfile builds."""
     return Packages(
         NEWER.pythons[0], NEWER.name, hashlib.sha256(NEWER.file.read_bytes()).hexdigest()
     )
 
 
 def installed_lock(environment: Path) -> Path | None:
-    """The copy of a lock that was installed into an environment, None where there is none."""
+    """Returns the copy of the lock file that was installed into an environment, or None."""
     copies = [environment / RECORDS / lock.name for lock in LOCKS]
     return next((copy for copy in copies if copy.is_file()), None)
 
 
 def pins(lock: str) -> list[tuple[str, str, str]]:
-    """The lines of a lock's text: name, version and, where a line has one, its marker."""
+    """Returns name, version and marker of each package in the text of a lock file."""
     line = re.compile(r"^([\w.-]+)==([^\s;\\]+)(?: *; *([^\\\n]+))?", re.MULTILINE)
     return [(name, version, marker.strip()) for name, version, marker in line.findall(lock)]
 
 
 def canonical(name: str) -> str:
-    """The name of a package as locks spell it."""
+    """Returns the name of a package as spelled in lock files."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _versions() -> bytes:
-    # A package of which an installation left half has no name.
+    # An interrupted installation leaves a package without a name.
     named = [item for item in metadata.distributions() if "Name" in item.metadata]
-    found = {f"{item.metadata['Name']}=={item.version}" for item in named}
-    return "\n".join(sorted(found)).encode()
+    versions = {f"{item.metadata['Name']}=={item.version}" for item in named}
+    return "\n".join(sorted(versions)).encode()

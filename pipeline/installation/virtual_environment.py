@@ -1,13 +1,14 @@
-"""Makes the project's environment: `.venv`, from the lock that fits this machine.
+"""Creates the project's environment `.venv` from the lock file that fits this machine.
 
     python3 -m pipeline.installation [--tests] [--python PATH]
 
-`make setup` calls it, and so does each target that needs the environment; where nothing is missing,
-that takes a moment. While an installation is at work, a mark in `.venv` says so: one that was cut
-short leaves it there, and the next one starts afresh. Only one is at work at a time.
+`make setup` and every target that needs the environment call this module. It returns at once if
+nothing is missing. A mark in `.venv` exists during an installation. An interrupted installation
+leaves the mark, and the next installation starts from scratch. Only one installation runs at a
+time.
 
-Standard library alone, and no syntax newer than Python 3.8: it has to answer on a Python that the
-rest of the project would not run on.
+This module uses only the standard library and Python 3.8 syntax: it has to print a useful error on
+a Python that is too old for the rest of the project.
 """
 
 from __future__ import annotations
@@ -31,22 +32,21 @@ from pipeline.installation.package_installers import InstallationError, Installe
 from pipeline.installation.packages import Lock, System
 
 ENVIRONMENT = packages.PROJECT / ".venv"
-# Kept open by whoever installs, and by uv and pip: nobody empties what they still write to.
+# Lock file. The installer, uv and pip keep it open, so that nobody empties a folder that they still
+# write to.
 BUSY = packages.PROJECT / ".venv.busy"
 UNFINISHED = ENVIRONMENT / "unfinished"
-# What a mark says: whether all has to be made anew, or only what the tests need is missing.
+# Content of a mark: everything has to be installed again, or only the packages for the tests.
 ALL, BESIDE = "all", "beside"
 RECORDS = ENVIRONMENT / packages.RECORDS
-# By these an environment that an earlier version of the project made is known as its own.
-EARLIER_MARKS = ("requirements.installed", "requirements.unfinished")
-# What comes first: uv, and what builds the packages that come as source.
+# Installed first: uv, and the build tools for packages that exist only as source.
 INSTALLER = packages.FOLDER / "installer.txt"
 
 GIGABYTE = 10**9
 NEEDED = 4 * GIGABYTE
 
-# TFDV's package can only be imported with all of TFX, which takes ten seconds. Whether its library
-# fits this system shows as soon as it is loaded.
+# An import of TFDV takes ten seconds, since it imports all of TFX. Loading only its shared library
+# proves that it fits this system.
 PROOF = """
 import ctypes, pathlib, sysconfig
 import ml_metadata
@@ -58,12 +58,12 @@ for library in site.glob("tensorflow_data_validation/pywrap/*.so"):
 
 @dataclass(frozen=True)
 class Goal:
-    """What the environment is to be.
+    """The wanted environment.
 
     Attributes:
-      python: path or name of the Python to make it from; empty for any that fits.
-      tests: whether it is to hold what the tests need, too.
-      system: what this machine has.
+      python: Path or name of the Python to create it with; empty for any that fits.
+      tests: Whether to install the packages for the tests too.
+      system: This machine.
     """
 
     python: str
@@ -95,55 +95,59 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Reads the command line."""
     parser = argparse.ArgumentParser(
         prog="python3 -m pipeline.installation",
-        description="Makes the environment in .venv, or adds what it lacks.",
+        description="Create the environment in .venv, or install what it lacks.",
     )
-    parser.add_argument("--tests", action="store_true", help="also what tests and checks need")
+    parser.add_argument(
+        "--tests", action="store_true", help="install the packages for tests and checks too"
+    )
     parser.add_argument(
         "--python",
         default="",
         metavar="PATH",
-        help="the Python to make it from (default: the newest that fits)",
+        help="Python to create the environment with (default: the newest that fits)",
     )
-    parser.add_argument("--announce", action="store_true", help="say so when all is in place")
-    parser.add_argument("--remove", action="store_true", help="remove the environment instead")
+    parser.add_argument(
+        "--announce", action="store_true", help="print a line when the environment is ready"
+    )
+    parser.add_argument("--remove", action="store_true", help="remove the environment")
     return parser.parse_args(arguments)
 
 
 def fail(text: str) -> int:
-    """Prints why nothing could be done; returns the exit code for it."""
+    """Prints an error; returns the exit code."""
     for line in text.splitlines():
         print(f"make: {line}", file=sys.stderr)
     return 1
 
 
 def explain(error: OSError) -> str:
-    """Two lines: what the system refused, and what helps."""
-    found = f"{error.filename or ENVIRONMENT}: {error.strerror}"
+    """Returns two lines: what the system refused, and what to do."""
+    problem = f"{error.filename or ENVIRONMENT}: {error.strerror}"
     if error.errno == errno.ENOSPC:
-        return f"{found}.\nMake room on that disk, then: make setup"
+        return f"{problem}.\nFree space on that disk, then: make setup"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         advice = "Change its owner or permissions, then: make setup"
-        return f"{found}; expected to read and write it.\n{advice}"
-    return f"{found}.\nThen: make setup"
+        return f"{problem}; expected read and write permission.\n{advice}"
+    return f"{problem}.\nFix this, then: make setup"
 
 
 def install(goal: Goal) -> None:
-    """Brings the environment to its goal.
+    """Creates or updates the environment if needed.
 
     Raises:
-      InstallationError: where that cannot be done.
-      NoInterpreterError: where there is no Python to make it from.
-      OSError: where a folder cannot be written to.
+      InstallationError: If the installation fails.
+      NoInterpreterError: If no Python fits.
+      OSError: If a folder is not writable.
     """
     if not is_reached(goal):
         with busy() as descriptor:
-            # Another one may have done it meanwhile.
+            # Another installation may have reached the goal in the meantime.
             if not is_reached(goal):
                 reach(goal, Installer(ENVIRONMENT, ENVIRONMENT / "installation.log", descriptor))
 
 
 def is_reached(goal: Goal) -> bool:
-    """Says whether the environment holds all that it is to hold."""
+    """Returns whether the environment is complete."""
     if is_cut_short(goal) or (goal.tests and not is_recorded(packages.TESTS)):
         return False
     lock = own_lock(goal)
@@ -151,7 +155,7 @@ def is_reached(goal: Goal) -> bool:
 
 
 def is_cut_short(goal: Goal) -> bool:
-    """Says whether an installation of what is wanted was cut short, or is at work."""
+    """Returns whether an installation that the goal needs was interrupted or is in progress."""
     try:
         mark = UNFINISHED.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -160,22 +164,22 @@ def is_cut_short(goal: Goal) -> bool:
 
 
 def own_lock(goal: Goal) -> Lock | None:
-    """The lock of the environment; None where it does not work, or is not as the goal has it."""
+    """Returns the environment's lock file; None if the environment is broken or does not fit."""
     own = interpreters.ask(str(ENVIRONMENT / "bin" / "python"))
     copy = packages.installed_lock(ENVIRONMENT)
-    # A link to the system's Python leads to another one after an upgrade.
+    # After a system upgrade, the link to the system's Python may lead to another version.
     if not own or not copy or own.version != packages.minor(packages.made_of(ENVIRONMENT)):
         return None
     wanted = interpreters.ask(goal.python) if goal.python else own
     lock = next(lock for lock in packages.LOCKS if lock.name == copy.name)
-    # A shell may have another libstdc++ on its path for a while: it counts at the beginning alone.
+    # Ignore libstdc++ here: a shell may use another one for a while. It counts only at creation.
     system = replace(goal.system, libstdcxx_missing=())
     fits = not packages.obstacles(lock, system, own.version)
     return lock if fits and wanted and wanted.version == own.version else None
 
 
 def is_recorded(requirements: Path) -> bool:
-    """Says whether a file of exact versions was installed as it is now, and none of it is gone."""
+    """Returns whether a lock file was installed in its present form and no package is missing."""
     try:
         same = (RECORDS / requirements.name).read_bytes() == requirements.read_bytes()
     except FileNotFoundError:
@@ -185,18 +189,18 @@ def is_recorded(requirements: Path) -> bool:
 
 @contextlib.contextmanager
 def busy() -> Iterator[int]:
-    """Waits until no other installation is at work; yields the descriptor that keeps others out."""
+    """Waits for other installations, then locks them out; yields the descriptor of the lock."""
     with BUSY.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("Another installation is at work in this folder: waiting for its end.")
+            say("Another installation is in progress in this folder. Waiting for it to end.")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()
 
 
 def reach(goal: Goal, installer: Installer) -> None:
-    """Makes the environment, or adds what it lacks."""
+    """Creates the environment, or installs what it lacks."""
     lock = None if is_cut_short(goal) else own_lock(goal)
     if lock is None:
         interpreter, lock = interpreters.find(goal.python, goal.system)
@@ -208,77 +212,77 @@ def reach(goal: Goal, installer: Installer) -> None:
     if not is_recorded(INSTALLER):
         update(INSTALLER, ALL, installer)
     if not is_recorded(lock.file):
-        say(f"Installing {lock.name}: 3.3 GB, half a minute on a fast network.")
+        say(f"Installing {lock.name} (3.3 GB, half a minute on a fast network).")
         update(lock.file, ALL, installer)
     if goal.tests and not is_recorded(packages.TESTS):
-        say(f"Installing {packages.TESTS.name}, what the tests need beside it.")
+        say(f"Installing {packages.TESTS.name}, the packages for the tests.")
         update(packages.TESTS, BESIDE, installer)
     UNFINISHED.unlink(missing_ok=True)
 
 
 def make_way(goal: Goal) -> None:
-    """Empties the environment's folder; what this project did not put there is moved aside.
+    """Empties the environment's folder; renames a folder that this project did not make.
 
     Raises:
-      InstallationError: where there is no room for another one, or no path for any.
+      InstallationError: If the disk has too little space, or the path is unusable.
     """
     if os.pathsep in str(ENVIRONMENT):
         raise InstallationError(
-            f"{ENVIRONMENT} holds a colon, which separates folders in PATH; expected a path "
-            "without one.\nMove the project, then: make setup"
+            f"{ENVIRONMENT} contains a colon, which separates folders in PATH; expected a path "
+            "without colons.\nMove the project, then: make setup"
         )
     if is_foreign() or not is_filled():
         check_room()
     if is_cut_short(goal):
-        say("The last installation did not end: starting afresh.")
+        say("The last installation was interrupted. Starting from scratch.")
     elif is_foreign():
         aside = free_name()
         ENVIRONMENT.rename(aside)
-        say(f"{ENVIRONMENT.name} was not made by this project. It is called {aside.name} now.")
+        say(f"{ENVIRONMENT.name} was not made by this project. Renamed it to {aside.name}.")
     elif is_filled():
-        say(f"{ENVIRONMENT.name} was made of another Python or lock: making it anew.")
+        say(f"{ENVIRONMENT.name} was made with another Python or lock file. Creating it again.")
     ENVIRONMENT.mkdir(exist_ok=True)
     empty()
 
 
 def is_filled() -> bool:
-    """Says whether something lies in the environment's folder."""
+    """Returns whether the environment's folder has any content."""
     return ENVIRONMENT.is_dir() and any(ENVIRONMENT.iterdir())
 
 
 def is_foreign() -> bool:
-    """Says whether what lies in the environment's place is not of this project."""
+    """Returns whether something other than this project made the environment."""
     if not ENVIRONMENT.is_dir():
         return os.path.lexists(ENVIRONMENT)
-    marks = (UNFINISHED.name, packages.RECORDS, *EARLIER_MARKS)
+    marks = (UNFINISHED.name, packages.RECORDS)
     return is_filled() and not any((ENVIRONMENT / mark).exists() for mark in marks)
 
 
 def free_name() -> Path:
-    """A name beside the environment that nothing has yet."""
+    """Returns an unused path next to the environment."""
     names = (ENVIRONMENT.with_name(f"{ENVIRONMENT.name}.before-{n}") for n in itertools.count(1))
     return next(name for name in names if not os.path.lexists(name))
 
 
 def check_room() -> None:
-    """Refuses to begin what would not fit.
+    """Checks that the disk has enough space.
 
     Raises:
-      InstallationError: where it would not.
+      InstallationError: If it has too little space.
     """
     place = ENVIRONMENT if ENVIRONMENT.is_dir() else packages.PROJECT
     free = shutil.disk_usage(place).free
     if free < NEEDED:
         raise InstallationError(
-            f"the environment takes {in_gigabytes(NEEDED)}, and {in_gigabytes(free)} are free at "
-            f"{place}.\nMake room, or put a link to a folder of another disk there as "
-            f"{ENVIRONMENT.name}; then: make setup"
+            f"{place} has {in_gigabytes(free)} of free space; expected {in_gigabytes(NEEDED)} for "
+            f"the environment.\nFree some space, or make {ENVIRONMENT.name} a link to a folder on "
+            "another disk. Then: make setup"
         )
 
 
 def empty() -> None:
-    """Removes what lies in the environment's folder, which itself may be a link or a volume."""
-    # First, so that what is left of a removal that was cut short is known as unfinished.
+    """Empties the environment's folder, but keeps the folder: it may be a link or a volume."""
+    # Write the mark first, so that the rest of an interrupted removal counts as unfinished.
     UNFINISHED.write_text(ALL, encoding="utf-8")
     for path in list(ENVIRONMENT.iterdir()):
         if path.is_dir() and not path.is_symlink():
@@ -288,12 +292,12 @@ def empty() -> None:
 
 
 def remove() -> None:
-    """Removes the environment, whoever made it."""
+    """Removes the environment, even if something else made it."""
     with busy():
         if ENVIRONMENT.is_dir():
             empty()
             UNFINISHED.unlink()
-            # A link or a volume stays: it says where the next one is to lie.
+            # A link or a volume stays: it is the place for the next environment.
             with contextlib.suppress(OSError):
                 ENVIRONMENT.rmdir()
         elif os.path.lexists(ENVIRONMENT):
@@ -301,26 +305,28 @@ def remove() -> None:
 
 
 def create(interpreter: Interpreter, installer: Installer) -> None:
-    """Makes an environment that holds pip and nothing else.
+    """Creates an environment with nothing but pip.
 
     Raises:
-      InstallationError: where this Python makes none.
+      InstallationError: If this Python cannot create one.
     """
-    say(f"Making {ENVIRONMENT.name} with Python {interpreter.version} ({interpreter.path}).")
-    # venv takes no link to a folder.
+    say(f"Creating {ENVIRONMENT.name} with Python {interpreter.version} ({interpreter.path}).")
+    # venv does not accept a link to a folder.
     made = installer.run([interpreter.path, "-I", "-m", "venv", str(ENVIRONMENT.resolve())])
     if made.code:
-        raise InstallationError(f"no environment was made: {made.last}\n{installer.advice}")
+        raise InstallationError(
+            f"the environment could not be created: {made.last}\n{installer.advice}"
+        )
 
 
 def update(requirements: Path, mark: str, installer: Installer) -> None:
-    """Brings what is installed to what a file of exact versions says.
+    """Updates the installed packages to those of a lock file.
 
-    A failure before anything was installed, such as one of the network, changes nothing: whatever
-    worked before goes on working.
+    If it fails before anything was installed, for example without a network, it changes nothing:
+    the previous environment keeps working.
 
     Raises:
-      InstallationError: where it cannot be installed, or does not work.
+      InstallationError: If the installation fails, or the libraries do not load.
     """
     copy = RECORDS / requirements.name
     earlier = copy.read_text(encoding="utf-8") if copy.exists() else ""
@@ -345,51 +351,51 @@ def update(requirements: Path, mark: str, installer: Installer) -> None:
 
 
 def installed() -> set[tuple[str, int]]:
-    """What is installed, each with the time that it came."""
-    found = ENVIRONMENT.glob("lib/python*/site-packages/*.dist-info")
-    return {(path.name, path.stat().st_mtime_ns) for path in found}
+    """Returns the name of each installed package, with the time of its installation."""
+    folders = ENVIRONMENT.glob("lib/python*/site-packages/*.dist-info")
+    return {(path.name, path.stat().st_mtime_ns) for path in folders}
 
 
 def names(*texts: str) -> set[str]:
-    """The packages that files of exact versions name, whatever the condition."""
+    """Returns the names of all packages in the texts of lock files, whatever their markers."""
     return {name for text in texts for name, _, _ in packages.pins(text)}
 
 
 def check(requirements: Path, installer: Installer) -> None:
-    """Looks whether the packages are there, and whether the libraries load that decide on a lock.
+    """Checks that the packages are installed, and that the system-dependent libraries load.
 
     Raises:
-      InstallationError: where not.
+      InstallationError: If a package is missing or a library does not load.
     """
     elsewhere = missing(requirements)
     if elsewhere:
         raise InstallationError(
-            f"{len(elsewhere)} packages are not in {ENVIRONMENT}, such as {elsewhere[0]}.\n"
-            "A setting of uv or pip (uv.toml, pip.conf) has them installed elsewhere: remove it, "
-            "then: make setup"
+            f"{len(elsewhere)} packages are missing in {ENVIRONMENT}, such as {elsewhere[0]}.\n"
+            "A setting of uv or pip (uv.toml, pip.conf) installs them into another folder. Remove "
+            "the setting, then: make setup"
         )
     if requirements.name in {lock.name for lock in packages.LOCKS}:
         outcome = installer.run([installer.python, "-I", "-c", PROOF])
         if outcome.code:
-            found = f"the libraries of {requirements.name} cannot be loaded here: {outcome.last}"
-            raise InstallationError(f"{found}\n{installer.advice}")
+            problem = f"the libraries of {requirements.name} do not load here: {outcome.last}"
+            raise InstallationError(f"{problem}\n{installer.advice}")
 
 
 def missing(requirements: Path) -> list[str]:
-    """What a file of exact versions names without a condition, and what is not installed."""
+    """Returns the packages that a lock file names without a marker and that are not installed."""
     pins = packages.pins(requirements.read_text(encoding="utf-8"))
     there = {packages.canonical(name.partition("-")[0]) for name, _ in installed()}
     return sorted({name for name, _, marker in pins if not marker} - there)
 
 
 def record(requirements: Path) -> None:
-    """Leaves a copy in the environment, which says what it holds."""
+    """Copies a lock file into the environment, as a record of what is installed."""
     RECORDS.mkdir(exist_ok=True)
     shutil.copyfile(requirements, RECORDS / requirements.name)
 
 
 def in_gigabytes(size: int) -> str:
-    """A number of bytes as people write it."""
+    """Returns a number of bytes as text, in GB."""
     return f"{size / GIGABYTE:.1f} GB"
 
 

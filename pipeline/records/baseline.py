@@ -1,9 +1,9 @@
-"""Keeps ML Metadata's latest blessed model the same as the version now served.
+"""Makes the served version the latest blessed model in ML Metadata.
 
-TFX's resolver takes the blessed model with the highest id. That is not the served one after A, B,
-A (the third run reuses the first model), after a push that failed, after a rollback, or where ML
-Metadata is new or older than the served folder. Wherever the two differ, the served model is
-registered again, as a fresh model with a fresh blessing.
+TFX's resolver takes the blessed model with the highest id. That is another one than the served
+model after runs of A, B and A again (the third reuses the first model), after a push that failed,
+after a rollback, or where ML Metadata is newer or older than the served folder. The served model
+is then registered again, as a new model with a new blessing.
 """
 
 from __future__ import annotations
@@ -23,35 +23,35 @@ from pipeline.errors import BaselineError
 from pipeline.locations import Locations
 from pipeline.records import served_version
 
-# TFX puts the serving export there, in the folder of a model artifact.
+# Folder of the serving export in a model artifact of TFX.
 EXPORT_FOLDER = "Format-Serving"
 _BLESSED, _MODEL_ID = "blessed", "current_model_id"
-# As TFX registers them; it knows those that are there by these names.
-_ARTIFACT_TYPES = (
-    mlmd.ArtifactType(name="Model", base_type=mlmd.ArtifactType.MODEL),
-    mlmd.ArtifactType(name="ModelBlessing"),
-)
+# As TFX registers them.
+_ARTIFACT_TYPES = {
+    "Model": mlmd.ArtifactType(name="Model", base_type=mlmd.ArtifactType.MODEL),
+    "ModelBlessing": mlmd.ArtifactType(name="ModelBlessing"),
+}
 _PIPELINE = "pipeline"
-# Below the artifacts: served models whose own artifact is gone, by version.
+# Folder below the artifacts for served models whose own artifact is gone.
 SERVED_FOLDER = "ServedModel"
 
 
 @dataclasses.dataclass(frozen=True)
 class Blessed:
-    """What the resolver sees of a pipeline.
+    """The models and blessings of a pipeline that the resolver sees.
 
     Attributes:
-      models: all that have not been removed.
-      blessings: those that bless one of them.
+      models: Models that were not removed.
+      blessings: Blessings that were not removed or taken back.
     """
 
     models: list[mlmd.Artifact]
     blessings: list[mlmd.Artifact]
 
     def latest(self) -> mlmd.Artifact | None:
-        """The model that TFX's resolver takes: blessed, with the highest id."""
-        ids = {blessing.custom_properties[_MODEL_ID].int_value for blessing in self.blessings}
-        return max((m for m in self.models if m.id in ids), key=lambda m: m.id, default=None)
+        """The model that TFX's resolver takes: the blessed one with the highest id."""
+        blessed = [model for model in self.models if self.of(model)]
+        return max(blessed, key=lambda model: model.id, default=None)
 
     def of(self, model: mlmd.Artifact) -> list[mlmd.Artifact]:
         """The blessings of a model."""
@@ -63,15 +63,13 @@ def register_served(
 ) -> str | None:
     """Registers the served model where the resolver would take another one.
 
-    The store may be new: what the resolver needs of it is made.
-
     Args:
-      store: ML Metadata of the pipeline.
-      pipeline_name: whose models these are.
-      locations: of the pipeline.
+      store: ML Metadata of the pipeline; it may be empty.
+      pipeline_name: Name of the pipeline.
+      locations: Places of the pipeline.
 
     Returns:
-      A line for the log where something had to be put right.
+      A line for the log if anything was changed.
 
     Raises:
       ServedModelError: where the served model cannot be read.
@@ -92,14 +90,14 @@ def register_served(
 
 
 def take_back_blessings(store: metadata_store.MetadataStore, pipeline_name: str) -> str | None:
-    """Has the resolver take no model: nothing is served, or a new line of models begins.
+    """Leaves the resolver no model: nothing is served, or a new line of models begins.
 
     Args:
       store: ML Metadata of the pipeline.
-      pipeline_name: whose models these are.
+      pipeline_name: Name of the pipeline.
 
     Returns:
-      A line for the log where there was a blessing.
+      A line for the log if anything was changed.
     """
     context = store.get_context_by_type_and_name(_PIPELINE, pipeline_name)
     blessings = blessed_models(store, context.id).blessings if context else []
@@ -113,22 +111,15 @@ def take_back_blessings(store: metadata_store.MetadataStore, pipeline_name: str)
 
 def blessed_models(store: metadata_store.MetadataStore, context_id: int) -> Blessed:
     """The models and blessings of the pipeline that has the context."""
-    live = [
-        artifact
-        for artifact in store.get_artifacts_by_context(context_id)
-        if artifact.state == mlmd.Artifact.LIVE
-    ]
+    artifacts = store.get_artifacts_by_context(context_id)
+    live = [artifact for artifact in artifacts if artifact.state == mlmd.Artifact.LIVE]
     models = [artifact for artifact in live if artifact.type == "Model"]
-    blessings = [
-        artifact
-        for artifact in live
-        if artifact.type == "ModelBlessing" and artifact.custom_properties[_BLESSED].int_value
-    ]
-    return Blessed(models, blessings)
+    blessings = [artifact for artifact in live if artifact.type == "ModelBlessing"]
+    return Blessed(models, [b for b in blessings if b.custom_properties[_BLESSED].int_value])
 
 
 def with_exports(folders: Iterable[pathlib.Path]) -> Iterator[tuple[str, pathlib.Path]]:
-    """Those folders of model artifacts that hold an export, each after its export's digest."""
+    """Yields the digest of the export and the folder, for each model folder that has an export."""
     for folder in folders:
         if (folder / EXPORT_FOLDER).is_dir():
             yield versions.content_digest(folder / EXPORT_FOLDER), folder
@@ -151,12 +142,12 @@ def _model_folder(models: list[mlmd.Artifact], locations: Locations, served: Ser
         if digest == served.digest and all(_is_equal(f, folder / f.name) for f in served.kept):
             _keep_missing(locations, served, folder)
             return str(folder)
-    # By its content too: under one name the cache would take another model for the same.
+    # The digest is in the name, or the cache would take another model for this one.
     name = f"{served.version}-{served.digest[:12]}"
     folder = locations.artifacts / SERVED_FOLDER / "model" / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    # The export last: where it is whole, so is the rest.
+    # The export comes last, so that the other files are there where it is.
     for file in served.kept:
         shutil.copyfile(file, folder / file.name)
     shutil.copytree(served.export, folder / EXPORT_FOLDER)
@@ -168,7 +159,7 @@ def _is_equal(kept: pathlib.Path, file: pathlib.Path) -> bool:
 
 
 def _keep_missing(locations: Locations, served: ServedModel, folder: pathlib.Path) -> None:
-    """Keeps what lies beside the export of a version of which nothing is kept."""
+    """Keeps the files beside the export, for a version that has no kept files."""
     if not versions.kept_folder(locations.serving, served.version).exists():
         beside = [path for path in sorted(folder.iterdir()) if path.is_file()]
         versions.keep(locations.serving, served.version, beside)
@@ -179,7 +170,7 @@ def _check(latest: mlmd.Artifact | None, served: ServedModel) -> None:
     if folder is None or versions.content_digest(folder) != served.digest:
         raise BaselineError(
             f"ML Metadata gives {folder or 'no model'} as the model to compare with; expected "
-            f"served version {served.version}. Make its store anew with: "
+            f"served version {served.version}. Build a new store with: "
             "python3 pipeline_runner.py repair"
         )
 
@@ -206,16 +197,11 @@ def _register(
 
 
 def _artifact(store: metadata_store.MetadataStore, type_name: str, uri: str) -> mlmd.Artifact:
-    type_id = _type_id(store, type_name)
-    return mlmd.Artifact(type_id=type_id, uri=uri, state=mlmd.Artifact.LIVE)
-
-
-def _type_id(store: metadata_store.MetadataStore, name: str) -> int:
     try:
-        return store.get_artifact_type(name).id
+        type_id = store.get_artifact_type(type_name).id
     except errors.NotFoundError:
-        (made,) = (each for each in _ARTIFACT_TYPES if each.name == name)
-        return store.put_artifact_type(made)
+        type_id = store.put_artifact_type(_ARTIFACT_TYPES[type_name])
+    return mlmd.Artifact(type_id=type_id, uri=uri, state=mlmd.Artifact.LIVE)
 
 
 def _output(key: str) -> mlmd.Event:

@@ -1,40 +1,18 @@
-"""Reads what TFMA measured into plain numbers."""
+"""Reads what TFMA measured into the values of a receipt."""
 
 from __future__ import annotations
 
-import dataclasses
+import math
 from typing import Any
 
-from components import evaluation_results
+from components import features
+from pipeline.records.receipt import CorruptionScores, Evaluation, Recall, Scores
 
 ACCURACY = "sparse_categorical_accuracy"
-_OVERALL: tuple = ()
-_SCORES = ("precision", "recall", "f1")
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluation:
-    """The evaluation on the test split.
-
-    Attributes:
-      accuracy: share of images whose first choice is right.
-      cross_entropy: mean negative log likelihood, in nats.
-      top_2_accuracy: share of images whose label is among the first two choices.
-      count: number of images.
-      per_class: precision, recall, f1 and support by class name.
-      macro_avg: plain means of the classes' scores.
-      weighted_avg: means of the classes' scores, weighted by support.
-      confusion: counts, row by true and column by predicted class.
-    """
-
-    accuracy: float
-    cross_entropy: float
-    top_2_accuracy: float
-    count: int
-    per_class: dict[str, dict[str, float]]
-    macro_avg: dict[str, float]
-    weighted_avg: dict[str, float]
-    confusion: list[list[int]]
+_SliceKey = tuple[tuple[str, str | int], ...]
+_OVERALL: _SliceKey = ()
+# The metrics of a slice, by the key of the slice.
+_SliceMetrics = dict[_SliceKey, dict[str, Any]]
 
 
 def read_evaluation(uri: str, class_names: tuple[str, ...]) -> Evaluation:
@@ -44,6 +22,9 @@ def read_evaluation(uri: str, class_names: tuple[str, ...]) -> Evaluation:
       uri: folder of the artifact.
       class_names: in label order.
     """
+    # Here and not above: it imports TensorFlow.
+    from components import evaluation_results
+
     result = evaluation_results.load(uri, baseline=False)
     overall = dict(result.slicing_metrics)[_OVERALL][""]
     metrics = overall[""]
@@ -53,15 +34,16 @@ def read_evaluation(uri: str, class_names: tuple[str, ...]) -> Evaluation:
         name: _class_scores(overall, number, sum(confusion[number]))
         for number, name in enumerate(class_names)
     }
+    cross_entropy = metric_value(metrics["sparse_categorical_crossentropy"])
     return Evaluation(
         accuracy=metric_value(metrics[ACCURACY]),
-        cross_entropy=metric_value(metrics["sparse_categorical_crossentropy"]),
+        cross_entropy=cross_entropy if math.isfinite(cross_entropy) else None,
         top_2_accuracy=metric_value(metrics["top_2_accuracy"]),
         count=count,
         per_class=per_class,
         macro_avg=_averages(metrics, "macro_average", count),
         weighted_avg=_averages(metrics, "weighted_macro_average", count),
-        confusion=confusion,
+        confusion=tuple(map(tuple, confusion)),
     )
 
 
@@ -70,14 +52,90 @@ def metric_value(value: dict[str, Any]) -> float:
     return float(value["doubleValue"])
 
 
-def _class_scores(overall: dict[str, Any], number: int, support: int) -> dict[str, float]:
+def _class_scores(overall: dict[str, Any], number: int, support: int) -> Scores:
     # A class that is neither in the test split nor ever predicted has no entry.
     scores = overall.get(f"classId:{number}", {})
-    found = {name: metric_value(scores[name]) if name in scores else 0.0 for name in _SCORES}
-    return {**found, "support": support}
+
+    def score(name: str) -> float:
+        return metric_value(scores[name]) if name in scores else 0.0
+
+    return Scores(
+        precision=score("precision"), recall=score("recall"), f1=score("f1"), support=support
+    )
 
 
-def _averages(metrics: dict[str, Any], kind: str, count: int) -> dict[str, float]:
-    # The name that TFMA gives to an aggregated metric.
-    found = {name: metric_value(metrics[f"{kind}: true\n_{name}"]) for name in _SCORES}
-    return {**found, "support": count}
+def _averages(metrics: dict[str, Any], kind: str, count: int) -> Scores:
+    def score(name: str) -> float:
+        # The name that TFMA gives to an aggregated metric.
+        return metric_value(metrics[f"{kind}: true\n_{name}"])
+
+    return Scores(
+        precision=score("precision"), recall=score("recall"), f1=score("f1"), support=count
+    )
+
+
+def read_robustness(
+    uri: str,
+    class_names: tuple[str, ...],
+    amounts: dict[tuple[str, int], str],
+) -> list[CorruptionScores]:
+    """Reads the evaluation artifact at `uri`: scores for each corruption and strength.
+
+    Args:
+      uri: folder of the artifact.
+      class_names: in label order.
+      amounts: in words, by corruption and strength; the scores come in this order.
+    """
+    # Here and not above: it imports TensorFlow.
+    import tensorflow_model_analysis as tfma
+
+    measured = tfma.load_eval_result(uri).slicing_metrics
+    slices = {key: metrics[""][""] for key, metrics in measured}
+    return [
+        _scores(slices, corruption, strength, amount, class_names)
+        for (corruption, strength), amount in amounts.items()
+    ]
+
+
+def _scores(
+    slices: _SliceMetrics,
+    corruption: str,
+    strength: int,
+    amount: str,
+    class_names: tuple[str, ...],
+) -> CorruptionScores:
+    overall = slices[_key(corruption, strength)]
+    per_class = {
+        name: _recall(slices.get(_key(corruption, strength, label)))
+        for label, name in enumerate(class_names)
+    }
+    accuracy, count = metric_value(overall[ACCURACY]), _count(overall)
+    return CorruptionScores(
+        corruption=corruption,
+        strength=strength,
+        amount=amount,
+        accuracy=accuracy,
+        count=count,
+        per_class=per_class,
+    )
+
+
+def _key(corruption: str, strength: int, label: int | None = None) -> _SliceKey:
+    """The key of a slice: TFMA sorts its features by name."""
+    values: dict[str, str | int] = {
+        features.CORRUPTION: corruption,
+        features.STRENGTH: strength,
+    }
+    labels = {} if label is None else {features.LABEL: label}
+    return tuple(sorted({**values, **labels}.items()))
+
+
+def _recall(metrics: dict[str, Any] | None) -> Recall:
+    # A class without test images has no slice.
+    if metrics is None:
+        return Recall(recall=0.0, support=0)
+    return Recall(recall=metric_value(metrics[ACCURACY]), support=_count(metrics))
+
+
+def _count(metrics: dict[str, Any]) -> int:
+    return int(metric_value(metrics["example_count"]))

@@ -1,93 +1,237 @@
-"""Which runs there were: those that fit a filter, with those still at work told apart."""
+"""Reads the receipts of all runs, finds some of them, and tells which run is still at work."""
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
+import json
+import logging
+import os
 import pathlib
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import pydantic
+from pydantic import JsonValue
 
 from components.pusher import versions
 from pipeline import lock
 from pipeline.errors import UnknownRunError, UsageError
-from pipeline.locations import Locations
-from pipeline.records import metadata
+from pipeline.locations import RECEIPT_FILE, Locations
+from pipeline.records.outcomes import Status, Verdict
+from pipeline.records.receipt import SCHEMA_VERSION, Receipt, faults_of, in_one_line
 
-# Of a run that is at work; its receipt says "interrupted" until its end.
-RUNNING = "running"
+Read = TypeVar("Read")
+
+logger = logging.getLogger(__name__)
+
+
+class _FaultyReceiptError(Exception):
+    """A receipt that is left out; the message says why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Filter:
-    """Which runs are asked for; None asks for all.
+    """Which runs to list; None lists all.
 
     Attributes:
-      status: `running`, or one of the receipt's.
-      verdict: one of the receipt's.
-      pipeline: the name of a pipeline.
-      since: the earliest beginning, with its time zone.
-      until: the latest beginning, with its time zone.
+      status: Status of the runs.
+      verdict: Verdict of the runs.
+      pipeline: Name of their pipeline.
+      since: Earliest beginning, with time zone.
+      until: Latest beginning, with time zone.
     """
 
-    status: str | None = None
-    verdict: str | None = None
+    status: Status | None = None
+    verdict: Verdict | None = None
     pipeline: str | None = None
     since: datetime.datetime | None = None
     until: datetime.datetime | None = None
 
-    def fits(self, receipt: dict[str, Any]) -> bool:
-        """Whether a run is among those that are asked for."""
-        began = datetime.datetime.fromisoformat(receipt["began"])
+    def fits(self, receipt: Receipt) -> bool:
+        """Whether a run is among those to list."""
         return (
-            self.status in (None, receipt["status"])
-            and self.verdict in (None, receipt["verdict"])
-            and self.pipeline in (None, receipt["pipeline"])
-            and (self.since is None or began >= self.since)
-            and (self.until is None or began <= self.until)
+            self.status in (None, receipt.status)
+            and self.verdict in (None, receipt.verdict)
+            and self.pipeline in (None, receipt.pipeline)
+            and (self.since is None or receipt.began >= self.since)
+            and (self.until is None or receipt.began <= self.until)
         )
 
 
-def runs(output_dir: pathlib.Path, wanted: Filter) -> list[dict[str, Any]]:
-    """The receipts of the runs that fit, oldest first; the status of one at work is `running`.
+def read_receipts(output_dir: pathlib.Path) -> list[Receipt]:
+    """The receipts of all runs of all pipelines below the output folder, oldest first.
+
+    A receipt that cannot be read, or has another version, is left out, and a line in the log says
+    so: it must neither hide other runs nor keep the next one from running.
+    """
+    return in_order(_readable(output_dir, _receipt))
+
+
+def in_order(receipts: Iterable[Receipt]) -> list[Receipt]:
+    """Receipts in the order in which their runs began, whatever the clock said then."""
+    # Two pipelines may have begun a run at once.
+    return sorted(receipts, key=lambda receipt: (receipt.sequence, receipt.run_id))
+
+
+def next_sequence(output_dir: pathlib.Path) -> int:
+    """The sequence number of a run that begins now; for the holder of the pipeline's lock.
+
+    Receipts of other versions count, too: a project that reads those lists both.
+    """
+    documents = _readable(output_dir, lambda path: _document(path)[1])
+    numbers = (document.get("sequence") for document in documents)
+    return 1 + max((number for number in numbers if isinstance(number, int)), default=0)
+
+
+def _readable(output_dir: pathlib.Path, read: Callable[[pathlib.Path], Read]) -> Iterator[Read]:
+    """What `read` makes of every receipt; a line in the log says which are left out, and why."""
+    for path in _receipt_files(output_dir):
+        try:
+            yield read(path)
+        except _FaultyReceiptError as fault:
+            _warn_left_out(path, str(fault))
+
+
+def _receipt_files(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
+    """The file of each receipt; also one that may not be read, unlike with `glob`."""
+    for runs in output_dir.glob("*/runs"):
+        try:
+            folders = sorted(runs.iterdir())
+        except OSError as error:
+            _warn_left_out(runs, str(_unreadable(f"{type(error).__name__}: {error}")))
+            continue
+        for folder in folders:
+            path = folder / RECEIPT_FILE
+            if os.path.lexists(path) or not os.access(folder, os.R_OK | os.X_OK):
+                yield path
+
+
+def _document(path: pathlib.Path) -> tuple[str, dict[str, JsonValue]]:
+    """The text of a receipt of whatever version, and the JSON object that it is."""
+    try:
+        # A pipe would keep its reader waiting, and a device might have no end.
+        if path.exists() and not path.is_file():
+            raise _unreadable("it is not a regular file")
+        text = path.read_text(encoding="utf-8")
+        document = json.loads(text, parse_constant=_refuse_constant)
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(f"{type(error).__name__}: {error}") from error
+    if not isinstance(document, dict):
+        raise _unreadable("it is not a JSON object")
+    return text, document
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _receipt(path: pathlib.Path) -> Receipt:
+    text, document = _document(path)
+    _check_version(document.get("schema_version"))
+    try:
+        receipt = Receipt.from_json(text)
+    except pydantic.ValidationError as error:
+        raise _unreadable(faults_of(error)) from error
+    if receipt.status == Status.RUNNING:
+        # So a run counts while it holds the lock; no run writes it.
+        raise _unreadable("status: running is never written")
+    own = f"{receipt.pipeline}/runs/{receipt.run_id}"
+    if path.parts[-4:-1] != tuple(own.split("/")):
+        raise _unreadable(f"it is that of {in_one_line(own)}, of which this folder is a copy")
+    return receipt
+
+
+def _check_version(version: JsonValue) -> None:
+    if not isinstance(version, int):
+        raise _unreadable("it does not say its version")
+    if version > SCHEMA_VERSION:
+        raise _FaultyReceiptError(
+            f"has version {version}, of a later project; this one knows version {SCHEMA_VERSION}. "
+            "Update the project"
+        )
+    if version < SCHEMA_VERSION:
+        raise _FaultyReceiptError(
+            f"has version {version}, of an earlier project; expected version {SCHEMA_VERSION}. "
+            "Its page can still be opened. To be rid of this line, remove the folder of the run"
+        )
+
+
+def _unreadable(why: str) -> _FaultyReceiptError:
+    return _FaultyReceiptError(
+        f"cannot be read ({why}); expected the receipt of a run. Put the file back from a copy, or "
+        "remove the folder of the run"
+    )
+
+
+@functools.cache
+def _warn_left_out(path: pathlib.Path, fault: str) -> None:
+    # Once: some commands read the receipts several times.
+    logger.warning("%s %s. The run is left out.", path, fault)
+
+
+def runs(output_dir: pathlib.Path, wanted: Filter) -> list[Receipt]:
+    """The receipts of the runs that fit, oldest first; a run at work has the status `running`.
 
     Raises:
       UnknownRunError: where there is no pipeline of the name.
     """
-    receipts = metadata.read_receipts(output_dir)
+    receipts = read_receipts(output_dir)
     if wanted.pipeline is not None:
         find_pipeline(output_dir, wanted.pipeline)
     present = [as_of_now(receipt, output_dir) for receipt in receipts]
     return [receipt for receipt in present if wanted.fits(receipt)]
 
 
-def as_of_now(receipt: dict[str, Any], output_dir: pathlib.Path) -> dict[str, Any]:
-    """A receipt whose status is `running` where the run has not come to its end yet."""
-    if not metadata.is_unfinished(receipt):
+def as_of_now(receipt: Receipt, output_dir: pathlib.Path) -> Receipt:
+    """The receipt, with the status `running` if the run is still at work."""
+    if not receipt.is_unfinished:
         return receipt
-    holder = lock.holder(Locations(output_dir / receipt["pipeline"]).lock) or {}
-    at_work = holder.get("run") == receipt["run_id"]
-    return {**receipt, "status": RUNNING} if at_work else receipt
+    holder = lock.holder(Locations(output_dir / receipt.pipeline).lock)
+    at_work = holder is not None and holder.run == receipt.run_id
+    return receipt.changed(status=Status.RUNNING) if at_work else receipt
 
 
-def find(output_dir: pathlib.Path, run: str) -> dict[str, Any]:
-    """The receipt of one run; the status of one at work is `running`.
+def find(output_dir: pathlib.Path, run: str) -> Receipt:
+    """The receipt of a run; its status is `running` if the run is still at work.
+
+    Args:
+      output_dir: Folder of all pipelines.
+      run: Id of the run, start of the id, or `latest`; `PIPELINE/` may stand before it.
 
     Raises:
       UnknownRunError: where no run, or more than one, fits.
     """
-    return as_of_now(metadata.find_receipt(output_dir, run), output_dir)
+    pipeline, _, run_id = run.rpartition("/")
+    receipts = read_receipts(output_dir)
+    named = [receipt for receipt in receipts if pipeline in ("", receipt.pipeline)]
+    fitting = [receipt for receipt in named if receipt.run_id.startswith(run_id)]
+    if run_id == "latest":
+        fitting = named[-1:]
+    if len(fitting) == 1:
+        return as_of_now(fitting[0], output_dir)
+    if not receipts:
+        raise UnknownRunError(
+            f"no run below {output_dir} yet; expected one to look at. Start one with "
+            "`run`, or name another folder with --output-dir."
+        )
+    raise UnknownRunError(
+        f"{len(fitting)} runs below {output_dir} fit {run!r}; expected the id of one run, "
+        "PIPELINE/ID or latest. `runs` lists them."
+    )
 
 
-def receipts_of(locations: Locations) -> list[dict[str, Any]]:
-    """Those of the runs of one pipeline, oldest first."""
-    receipts = metadata.read_receipts(locations.root.parent)
-    return [receipt for receipt in receipts if receipt["pipeline"] == locations.root.name]
+def receipts_of(locations: Locations) -> list[Receipt]:
+    """The receipts of the runs of one pipeline, oldest first."""
+    receipts = read_receipts(locations.root.parent)
+    return [receipt for receipt in receipts if receipt.pipeline == locations.root.name]
 
 
 def pipelines(output_dir: pathlib.Path) -> list[Locations]:
-    """Those that have run at least once below the output folder, in the order of their names.
+    """Pipelines with runs below the output folder, in the order of their names.
 
-    Any trace of a run is enough: the others may have been lost.
+    Any trace of a run is enough: other traces may have been lost.
     """
     found = [Locations(path) for path in sorted(output_dir.resolve().glob("*")) if path.is_dir()]
     return [each for each in found if any(_is_there(trace) for trace in _traces(each))]
@@ -97,7 +241,7 @@ def _is_there(path: pathlib.Path) -> bool:
     try:
         return path.exists()
     except PermissionError:
-        # A folder of somebody else, beside those of the pipelines.
+        # The folder belongs to somebody else and is no pipeline.
         return False
 
 
@@ -150,12 +294,12 @@ def between(
     """A span of time as people write it, in local time unless a zone is named.
 
     Args:
-      since: its beginning, in ISO 8601, such as `2026-11-22`, `2026-11-22 21:30` or
+      since: Start, in ISO 8601, such as `2026-11-22`, `2026-11-22 21:30` or
         `2026-11-22T21:30+01:00`; a date alone counts from its first moment.
-      until: its end, of the same form; a date alone counts to its last moment.
+      until: End, in the same form; a date alone counts to its last moment.
 
     Raises:
-      UsageError: where one is neither date nor time, or the end comes before the beginning.
+      UsageError: where one is neither date nor time, or the end comes before the start.
     """
     begin = None if since is None else _moment(since, datetime.time.min)
     end = None if until is None else _moment(until, datetime.time.max)
@@ -170,7 +314,7 @@ def _moment(text: str, of_a_date: datetime.time) -> datetime.datetime:
     try:
         found = _parsed(text, of_a_date)
         return found if found.tzinfo else found.astimezone()
-    # Of times so far off that no zone reaches them, the system says that they overflow.
+    # Times so far off that no zone reaches them overflow.
     except (ValueError, OverflowError) as error:
         raise UsageError(
             f"{text!r} is no date or time; expected one such as 2026-11-22 or 2026-11-22T21:30."

@@ -1,4 +1,4 @@
-"""What the served model means for a run that is about to begin.
+"""Reads the served model before a run, and decides whether a new model is compared with it.
 
 Needs neither TensorFlow nor TFX.
 """
@@ -9,12 +9,7 @@ import shlex
 
 from components.image_schema import ImageSchema
 from components.pusher import versions
-from components.pusher.served import (
-    ServedModel,
-    UnreadableModelError,
-    difference,
-    read_served,
-)
+from components.pusher.served import ServedModel, UnreadableModelError, difference, read_served
 from pipeline.errors import ServedModelError
 from pipeline.locations import Locations
 
@@ -23,13 +18,13 @@ def version_to_compare(locations: Locations, schema: ImageSchema, new_line: bool
     """The served version that a new model has to be compared with; None where there is none.
 
     Args:
-      locations: of the pipeline.
-      schema: what the data is.
-      new_line: whether a new line of models is asked for, which is compared with none.
+      locations: Places of the pipeline.
+      schema: Image size and classes of the data.
+      new_line: Whether to replace the served model without a comparison.
 
     Raises:
-      ServedModelError: where the served model cannot be read, where it is for other images or
-        classes and no new line is asked for, or where one is asked for and it is not.
+      ServedModelError: where the served model cannot be read; where it is for other images or
+        classes than the schema, without `new_line`; and where it is not, with `new_line`.
     """
     served = read(locations)
     if served is None:
@@ -54,7 +49,7 @@ def version_to_compare(locations: Locations, schema: ImageSchema, new_line: bool
 
 
 def read(locations: Locations) -> ServedModel | None:
-    """The model that a pipeline serves; None where it serves none.
+    """Reads the model that a pipeline serves; None where it serves none.
 
     Raises:
       ServedModelError: where it cannot be read.
@@ -74,8 +69,9 @@ def _expected(locations: Locations) -> str:
             "Mount it, give read permission, or put it back from a copy."
         )
     return (
-        f"expected a sound model as served version {newest} of {locations.root.name}, to compare "
-        f"with. Put its files back from a copy, {_way_out(locations, newest, earlier)}"
+        f"expected that the served version {newest} of {locations.root.name} can be read, since "
+        f"the new model is compared with it. Restore its files from a copy, "
+        f"{_way_out(locations, newest, earlier)}"
     )
 
 
@@ -85,7 +81,7 @@ def _way_out(locations: Locations, newest: int, earlier: list[int]) -> str:
         return f"or remove {folder}: the next model is then compared with none."
     command = ["python3", "pipeline_runner.py", "rollback", "--list"]
     place = ["--pipeline", locations.root.name, "--output-dir", str(locations.root.parent)]
-    return f"or serve an earlier version again, one of: {shlex.join([*command, *place])}"
+    return f"or serve an earlier version again; this lists them: {shlex.join([*command, *place])}"
 
 
 def _refuse_new_line(new_line: bool, reason: str) -> None:

@@ -1,9 +1,9 @@
-"""What is wrong with a metadata store, before ML Metadata opens it.
+"""Checks of a metadata store before ML Metadata opens it.
 
-ML Metadata waits more than half a minute for a store that is locked, takes an empty file for a new
-store, and tells of damage in the words of SQLite. Here the file is asked directly, within seconds.
+ML Metadata waits more than half a minute for a locked store, and reports damage with the messages
+of SQLite. This module opens the file directly and answers within seconds.
 
-Standard library alone, and no syntax newer than Python 3.8: the doctor asks, too.
+It uses only the standard library and Python 3.8 syntax, since the doctor uses it too.
 """
 
 from __future__ import annotations
@@ -20,17 +20,24 @@ from pipeline.locations import DEFAULT_OUTPUT_DIR
 
 Kind = Literal["damaged", "other version", "locked", "inaccessible"]
 
-# Of the tables that the installed ML Metadata makes.
+# Schema version of the installed ML Metadata.
 STORE_VERSION = 10
-# Others lock a store for moments; whoever holds it longer than this does not give it back soon.
+# Other processes usually lock a store for moments only; a longer lock will not end soon.
 _PATIENCE_SECONDS = 3.0
-# In which SQLite says that the system keeps it from a file. Its other errors tell of damage.
-_OF_THE_SYSTEM = ("unable to open", "readonly", "disk I/O error", "is full")
+# SQLite's words for errors of the operating system. Its other errors mean damage.
+_SYSTEM_ERRORS = ("unable to open", "readonly", "disk I/O error", "is full")
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Why a store cannot be used: what was found, what was expected and how to fix it, in words."""
+    """The reason why a store cannot be used.
+
+    Attributes:
+      kind: Kind of the fault.
+      found: What was found.
+      expected: What was expected.
+      fix: How to fix it.
+    """
 
     kind: Kind
     found: str
@@ -39,36 +46,37 @@ class Fault:
 
     @property
     def message(self) -> str:
-        """All of it in one line."""
+        """All three parts in one line."""
         return f"{self.found}; expected {self.expected}. Fix: {self.fix}"
 
 
 def find_fault(store: Path, writing: bool) -> Fault | None:
-    """Ask a store whether it can be used.
+    """Check whether a store can be used.
 
     Args:
-      store: its SQLite file.
-      writing: whether it has to be writable, too.
+      store: SQLite file of the store.
+      writing: Whether the store has to be writable.
 
     Returns:
-      None where it can, and where there is no file or an empty one: ML Metadata fills it.
+      The fault, or None if the store is usable. A missing or empty file is usable: ML Metadata
+      creates the store.
     """
     try:
         if not os.path.lexists(store):
             return None
         if not store.exists():
-            return _inaccessible(store, "it is a link that leads nowhere")
+            return _inaccessible(store, "it is a broken link")
         if store.is_dir():
             return _damaged(store, "it is a folder")
-        return _ask(store, writing)
+        return _check(store, writing)
     except sqlite3.Error as error:
-        return _of_sqlite(store, error)
+        return _sqlite_fault(store, error)
     except OSError as error:
         return _inaccessible(store, error.strerror or str(error))
 
 
 def repair_command(store: Path) -> str:
-    """Return the command that makes a new store in the place of this one."""
+    """Return the command that replaces a store by a new one."""
     root = store.absolute().parent
     command = ["python3", "pipeline_runner.py", "repair", "--pipeline", root.name]
     if root.parent != DEFAULT_OUTPUT_DIR.absolute():
@@ -76,18 +84,18 @@ def repair_command(store: Path) -> str:
     return shlex.join(command)
 
 
-def _ask(store: Path, writing: bool) -> Fault | None:
-    # A journal that a killed process left is rolled back, which needs more than reading.
+def _check(store: Path, writing: bool) -> Fault | None:
+    # Read-only mode is not enough: SQLite has to roll back the journal of a killed process.
     address = f"file:{urllib.parse.quote(os.fsencode(store.absolute()))}?mode=rw"
     connection = sqlite3.connect(address, uri=True, timeout=_PATIENCE_SECONDS, isolation_level=None)
     try:
         (answer,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if answer != "ok":
             return _damaged(store, " ".join(answer.split()))
-        fault = _of_version(store, connection)
+        fault = _version_fault(store, connection)
         if fault is None and writing:
             connection.execute("BEGIN IMMEDIATE")
-            # That much a file may allow that cannot be written to.
+            # BEGIN alone may succeed on a file that is not writable.
             connection.execute("PRAGMA user_version = 1")
             connection.execute("ROLLBACK")
         return fault
@@ -95,20 +103,20 @@ def _ask(store: Path, writing: bool) -> Fault | None:
         connection.close()
 
 
-def _of_version(store: Path, connection: sqlite3.Connection) -> Fault | None:
+def _version_fault(store: Path, connection: sqlite3.Connection) -> Fault | None:
     tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
     names = {name for (name,) in tables}
     if not names:
         return None
     if "MLMDEnv" not in names:
-        return _damaged(store, "it is a database of something else")
+        return _damaged(store, "it is the database of another program")
     versions = [version for (version,) in connection.execute("SELECT schema_version FROM MLMDEnv")]
     if len(versions) != 1 or not isinstance(versions[0], int):
-        return _damaged(store, "it does not say its version")
+        return _damaged(store, "it has no version")
     if versions[0] == STORE_VERSION:
         return None
-    renew = f"move it away and make a new one with: {repair_command(store)}"
-    known = f"version {STORE_VERSION}, which this project knows"
+    renew = f"move it away and create a new one with: {repair_command(store)}"
+    known = f"version {STORE_VERSION}, the one of the installed ML Metadata"
     if versions[0] > STORE_VERSION:
         found = f"{store} has version {versions[0]}, of a later ML Metadata"
         return Fault("other version", found, known, f"update the project, or {renew}")
@@ -116,15 +124,15 @@ def _of_version(store: Path, connection: sqlite3.Connection) -> Fault | None:
     return Fault("other version", found, known, renew)
 
 
-def _of_sqlite(store: Path, error: sqlite3.Error) -> Fault:
+def _sqlite_fault(store: Path, error: sqlite3.Error) -> Fault:
     if "locked" in str(error):
         return Fault(
             "locked",
             f"{store} is locked by another process",
             f"the lock to be released within {_PATIENCE_SECONDS:.0f} seconds",
-            f"end whatever holds it (`fuser {shlex.quote(str(store))}` names it), and try again",
+            f"end that process (`fuser {shlex.quote(str(store))}` shows its id), and try again",
         )
-    if any(words in str(error) for words in _OF_THE_SYSTEM):
+    if any(words in str(error) for words in _SYSTEM_ERRORS):
         return _inaccessible(store, str(error))
     return _damaged(store, str(error))
 
@@ -133,8 +141,8 @@ def _damaged(store: Path, how: str) -> Fault:
     return Fault(
         "damaged",
         f"{store} is damaged ({how})",
-        "a metadata store",
-        f"move it away and make a new one with: {repair_command(store)}",
+        "a readable SQLite database",
+        f"move it away and create a new one with: {repair_command(store)}",
     )
 
 
@@ -142,6 +150,6 @@ def _inaccessible(store: Path, how: str) -> Fault:
     return Fault(
         "inaccessible",
         f"{store} cannot be used ({how})",
-        "to read and write it",
-        "give this user room, and read and write permission for it and its folder",
+        "a readable and writable file",
+        "give this user read and write permission for the file and its folder, and free disk space",
     )

@@ -1,1 +1,1 @@
-"""The engines that can run the graph; the only place that knows their flags."""
+"""The engines that can run the graph. No other package knows their flags."""

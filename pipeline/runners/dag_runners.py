@@ -1,6 +1,8 @@
-"""TFX's local runners, told which run they run."""
+"""TFX's local runners, with run ids chosen by this project."""
 
 from __future__ import annotations
+
+from typing import Self
 
 from tfx.dsl.compiler import constants
 from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner, PipelineNodeAsDoFn
@@ -12,20 +14,20 @@ from pipeline.runners.engine import default_engine
 
 BEAM = "beam"
 
-# What a node raised, by its id. Beam hands an exception on as text; this keeps the thing itself.
+# Exceptions by node id. Beam passes exceptions on as text; this keeps the originals.
 _raised: dict[str, Exception] = {}
 
 
 def run(runner: str, pipeline: object, run_id: str) -> None:
-    """Runs the graph to its end.
+    """Runs the graph.
 
     Args:
       runner: `local` or `beam`.
-      pipeline: a TFX pipeline.
-      run_id: under which ML Metadata files the run.
+      pipeline: TFX pipeline.
+      run_id: Id of the run in ML Metadata.
 
     Raises:
-      Exception: whatever a node raised.
+      Exception: If a node fails; this is the node's own exception.
     """
     _raised.clear()
     chosen = _Beam(run_id) if runner == BEAM else _Local(run_id)
@@ -36,7 +38,7 @@ def run(runner: str, pipeline: object, run_id: str) -> None:
 
 
 def _name_run(pipeline: pipeline_pb2.Pipeline, run_id: str) -> None:
-    # Both runners would name the run by the time; a parameter that is set stays set.
+    # Both runners set an id from the current time, unless the parameter already has a value.
     runtime_parameter_utils.substitute_runtime_parameter(
         pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
     )
@@ -47,7 +49,7 @@ class _Local(LocalDagRunner):
         super().__init__()
         self._run_id = run_id
 
-    def run_with_ir(self, pipeline, run_options=None) -> None:
+    def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: object = None) -> None:
         _name_run(pipeline, self._run_id)
         super().run_with_ir(pipeline, run_options)
 
@@ -64,13 +66,13 @@ class _Node(PipelineNodeAsDoFn):
 class _Beam(BeamDagRunner):
     _PIPELINE_NODE_DO_FN_CLS = _Node
 
-    def __new__(cls, run_id: str):
-        return super().__new__(cls)
+    def __new__(cls, run_id: str) -> Self:
+        return super().__new__(cls)  # type: ignore[no-any-return]
 
     def __init__(self, run_id: str):
         self._run_id = run_id
 
-    def run_with_ir(self, pipeline, run_options=None) -> None:
+    def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: object = None) -> None:
         _name_run(pipeline, self._run_id)
         with default_engine():
             super().run_with_ir(pipeline, run_options)

@@ -1,27 +1,29 @@
-"""The engine of the nodes' own Beam pipelines, and which engines were seen at work."""
+"""The Beam engine of the nodes, and an observer that records which engines ran."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import StandardOptions
 
 _FN_API_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
-# Beam's default runner first looks for another engine on the network; naming one makes every
-# machine use the same. Any argument makes TFX build a source package per component for remote
-# workers, unless a container image is named; workers in this process need neither.
+# Beam's default runner first looks for another engine on the network; with an explicit runner,
+# every machine uses the same engine. The image prevents a needless step: with any argument but no
+# image, TFX builds a source package per component for remote workers.
 NODE_ARGUMENTS = [f"--runner={_FN_API_RUNNER}", "--sdk_container_image=local"]
 
 
 @contextlib.contextmanager
 def default_engine() -> Iterator[None]:
-    """Gives a Beam pipeline that names no runner the same engine as the nodes.
+    """Makes the engine of the nodes the default for Beam pipelines without a runner.
 
-    TFX's BeamDagRunner builds such a pipeline for the graph itself, and has no option for it.
+    TFX's BeamDagRunner builds such a pipeline for the graph itself, and has no option for its
+    runner.
     """
     before = StandardOptions.DEFAULT_RUNNER
     StandardOptions.DEFAULT_RUNNER = _FN_API_RUNNER
@@ -31,30 +33,42 @@ def default_engine() -> Iterator[None]:
         StandardOptions.DEFAULT_RUNNER = before
 
 
+class Observed(NamedTuple):
+    """The observed engines.
+
+    Attributes:
+      dag: Engine of the graph.
+      node: Engine of the nodes' own Beam pipelines; None if none ran.
+    """
+
+    dag: str
+    node: str | None
+
+
 class EngineObserver:
-    """Notes the runner of each Beam pipeline that is run, as it is run."""
+    """Records the runner of each Beam pipeline when it starts."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: list[tuple[bool, str]] = []
 
-    def observed(self) -> dict[str, str | None]:
-        """What ran the graph (`dag`) and the nodes' own pipelines (`node`; None where none ran).
+    def observed(self) -> Observed:
+        """Returns the engines seen so far.
 
-        A graph that no Beam pipeline ran was run by TFX's own loop.
+        If no Beam pipeline ran the graph, TFX's own loop did.
         """
         engines = {
             graph: {name for seen, name in self._seen if seen == graph} for graph in (True, False)
         }
         dag = ", ".join(sorted(engines[True])) or "LocalDagRunner"
-        return {"dag": dag, "node": ", ".join(sorted(engines[False])) or None}
+        return Observed(dag, ", ".join(sorted(engines[False])) or None)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Watches every Beam pipeline that is run inside the block."""
+        """Records every Beam pipeline that runs inside the block."""
         original = beam.Pipeline.run
 
-        def run(pipeline: beam.Pipeline, *arguments, **options):
+        def run(pipeline: beam.Pipeline, *arguments: object, **options: object) -> object:
             self._note(pipeline)
             return original(pipeline, *arguments, **options)
 

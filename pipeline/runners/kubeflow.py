@@ -1,7 +1,7 @@
-"""The graph as Kubeflow Pipelines and Vertex AI take it: a specification of KFP's version 2.
+"""Translates the graph for Kubeflow Pipelines and Vertex AI, to a specification of KFP version 2.
 
-TFX's runner translates the graph. What it makes was meant for Vertex AI alone; here it becomes what
-both understand. docs/decisions/0010-one-graph-on-a-cluster.md says why each change is needed.
+TFX's runner makes a specification for Vertex AI only. This module changes it so that both accept
+it. docs/decisions/0010-one-graph-on-a-cluster.md gives the reason for each change.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from components.kubeflow.component import ServedModel
 from pipeline.runners.resources import Resources
 
 _COMMAND = ["python", "-m", "components.kubeflow.entrypoint"]
-# What a compiled graph takes anew with each run, by the name of a parameter of its nodes.
+# Runtime parameters of a compiled graph, by the names of the nodes' parameters.
 _RUNTIME_PARAMETERS = {
     "input_base": "data_location",
     "data_digest": "data_digest",
     "seed": "seed",
 }
-# Kubeflow's types of artifacts are few; what a container needs to know stands in its arguments.
+# Kubeflow has few artifact types, so the arguments of a container name the TFX types.
 _KUBEFLOW_TYPES = {
     standard_artifacts.Model: "system.Model",
     standard_artifacts.Examples: "system.Dataset",
@@ -36,27 +36,48 @@ _KUBEFLOW_TYPES = {
 _ANY_ARTIFACT = {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}
 
 
-def pipeline_job(
-    graph: tfx_pipeline.Pipeline, image: str, resources: Mapping[str, Resources]
-) -> dict[str, Any]:
+class Job:
+    """A translated graph."""
+
+    def __init__(self, message: dict[str, Any]):
+        """Takes KFP's `PipelineJob` as JSON has it."""
+        self._message = message
+
+    def for_vertex(self) -> str:
+        """The file for Vertex AI: the whole job, as JSON."""
+        return json.dumps(self._message, indent=1, sort_keys=True) + "\n"
+
+    def for_kubeflow(self, volumes: Mapping[str, str]) -> str:
+        """The file for Kubeflow Pipelines: the specification and the mounted volumes, as YAML.
+
+        Args:
+          volumes: The claim of each volume, by its mount path.
+        """
+        specification = self._message["pipelineSpec"]
+        # Older installations refuse the newer field `pvcNameParameter`.
+        mounts = [{"constant": claim, "mountPath": path} for path, claim in volumes.items()]
+        executors = {
+            label: {"pvcMount": mounts} for label in specification["deploymentSpec"]["executors"]
+        }
+        platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
+        text: str = yaml.safe_dump_all([specification, platform] if mounts else [specification])
+        return text
+
+
+def translate(graph: tfx_pipeline.Pipeline, image: str, resources: Mapping[str, Resources]) -> Job:
     """Translates the graph.
 
     Args:
-      graph: built for a cluster; some parameters of its nodes are replaced, whose values become
-        the defaults of the runtime parameters.
-      image: of all containers.
-      resources: by the id of a node.
-
-    Returns:
-      KFP's `PipelineJob` as JSON has it: what Vertex AI takes. Its `pipelineSpec` is what Kubeflow
-      Pipelines takes.
+      graph: A graph for a cluster. Some parameters of its nodes are replaced by runtime parameters,
+        which have their values as defaults.
+      image: Image of all containers.
+      resources: Resources by node id.
     """
     defaults = _make_runtime_parameters(graph)
     config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
         default_image=image, default_commands=_COMMAND, use_pipeline_spec_2_1=True
     )
-    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(config)
-    job = runner.run(graph, write_out=False)
+    job = kubeflow_v2_dag_runner.KubeflowV2DagRunner(config).run(graph, write_out=False)
     specification = job["pipelineSpec"]
     parameters = specification["root"]["inputDefinitions"]["parameters"]
     for name, value in defaults.items():
@@ -64,28 +85,11 @@ def pipeline_job(
     specification["defaultPipelineRoot"] = graph.pipeline_info.pipeline_root
     for node in graph.components:
         _amend(specification, node, resources[node.id])
-    return job
+    return Job(job)
 
 
-def as_yaml(specification: Mapping[str, Any], volumes: Mapping[str, str]) -> str:
-    """What Kubeflow Pipelines takes: the specification, and which volumes each container mounts.
-
-    Args:
-      specification: the `pipelineSpec` of a job.
-      volumes: the claim of each volume by the path that it is mounted at.
-    """
-    # The newer field `pvcNameParameter` is one that older installations refuse.
-    mounts = [{"constant": claim, "mountPath": path} for path, claim in volumes.items()]
-    executors = {
-        label: {"pvcMount": mounts} for label in specification["deploymentSpec"]["executors"]
-    }
-    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
-    documents = [specification, platform] if mounts else [specification]
-    return yaml.safe_dump_all(documents)
-
-
-def _make_runtime_parameters(graph: tfx_pipeline.Pipeline) -> dict[str, Any]:
-    """Puts runtime parameters in the place of values; returns these by the parameter's name."""
+def _make_runtime_parameters(graph: tfx_pipeline.Pipeline) -> dict[str, str | int]:
+    """Replaces values with runtime parameters; returns the values by parameter."""
     defaults = {}
     for node in graph.components:
         for key in _RUNTIME_PARAMETERS.keys() & node.exec_properties.keys():
@@ -101,26 +105,26 @@ def _amend(
     component = specification["components"][node.id]
     executor = specification["deploymentSpec"]["executors"][component["executorLabel"]]
     container = executor["container"]
-    # TFX's own fingerprint of the data; the digest of its content is a parameter here.
+    # TFX would take its own fingerprint of the data; here a parameter has the digest.
     container.pop("lifecycle", None)
     container["resources"] = _resources(resources)
     types = {key: channel.type for key, channel in {**node.inputs, **node.outputs}.items()}
-    paths = {key: name_utils.get_full_name(found) for key, found in types.items()}
+    paths = {key: name_utils.get_full_name(kind) for key, kind in types.items()}
     container["args"] += ["--artifact_types", json.dumps(paths, sort_keys=True)]
     for definitions in ("inputDefinitions", "outputDefinitions"):
-        for key, found in component.get(definitions, {}).get("artifacts", {}).items():
-            found["artifactType"] = _kubeflow_type(types[key])
+        for key, artifact in component.get(definitions, {}).get("artifacts", {}).items():
+            artifact["artifactType"] = _kubeflow_type(types[key])
     if isinstance(node, ServedModel):
-        # What is served changes while the inputs of this node, which has none, stay the same.
+        # The served model changes, but this node has no inputs that would change with it.
         del specification["root"]["dag"]["tasks"][node.id]["cachingOptions"]
 
 
-def _kubeflow_type(found: type[Artifact]) -> dict[str, str]:
-    return {**_ANY_ARTIFACT, "schemaTitle": _KUBEFLOW_TYPES.get(found, "system.Artifact")}
+def _kubeflow_type(kind: type[Artifact]) -> dict[str, str]:
+    return {**_ANY_ARTIFACT, "schemaTitle": _KUBEFLOW_TYPES.get(kind, "system.Artifact")}
 
 
-def _resources(resources: Resources) -> dict[str, Any]:
-    """As KFP's own compiler writes them: texts, and numbers for those that know no texts."""
+def _resources(resources: Resources) -> dict[str, str | float]:
+    """The bounds as KFP's own compiler writes them: as texts and, for older backends, numbers."""
     return {
         "resourceCpuLimit": resources.cpu,
         "cpuLimit": resources.cores,

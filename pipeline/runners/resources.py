@@ -1,4 +1,4 @@
-"""What the container of a node may use at most, as Kubernetes writes it."""
+"""Resource limits of containers, as Kubernetes quantities."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _BYTES = {
 
 
 class QuantityError(ValueError):
-    """A quantity that Kubernetes would not take: what was found and what was expected."""
+    """A quantity that Kubernetes would refuse; the message says what was found and expected."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Resources:
-    """The bounds of a container.
+    """The resource limits of a container.
 
     Attributes:
-      cpu: cores, such as `4` or `500m`.
-      memory: bytes, such as `8Gi` or `8G`.
+      cpu: Number of cores, such as `4` or `500m`.
+      memory: Amount of memory, such as `8Gi` or `8G`.
 
     Raises:
-      QuantityError: where one of them is none, or nothing.
+      QuantityError: If a limit is zero or not a quantity.
     """
 
     cpu: str
@@ -40,18 +40,19 @@ class Resources:
 
     @property
     def cores(self) -> float:
-        """The processor's cores as a number; 0 of what is none."""
+        """Number of cores; 0 if `cpu` is not a quantity."""
         number, thousandths = _matched(_CPU, self.cpu)
         return float(number) / (1000 if thousandths else 1)
 
     @property
     def gigabytes(self) -> float:
-        """The memory in units of 10^9 bytes; 0 of what is none."""
+        """Memory in units of 10^9 bytes; 0 if `memory` is not a quantity."""
         number, unit = _matched(_MEMORY, self.memory)
-        return float(number) * _BYTES.get(unit, 1) / 10**9
+        size: float = float(number) * _BYTES.get(unit, 1)
+        return size / 10**9
 
 
 def _matched(pattern: re.Pattern[str], text: str) -> tuple[str, str]:
-    """The number of a quantity and its unit, which may be empty."""
-    found = pattern.fullmatch(text)
-    return (found[1], found[2] or "") if found else ("0", "")
+    """Returns the number and the unit of a quantity; the unit may be empty."""
+    match = pattern.fullmatch(text)
+    return (match[1], match[2] or "") if match else ("0", "")

@@ -2,12 +2,18 @@
 
 import dataclasses
 import gzip
+import json
 import os
 import shutil
 import threading
 
 import numpy as np
 import pytest
+
+from components.pusher import versions
+from pipeline.datasets.schema_file import read_schema
+from pipeline.installation import packages
+from pipeline.locations import Locations
 
 COUNT = 24
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
@@ -47,13 +53,32 @@ def data(tmp_path, as_idx):
     return folder
 
 
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory):
+    """A serving folder, with a model for the images and the classes of the schema."""
+    folder = tmp_path_factory.mktemp("served")
+    export, golden = folder / "export", folder / "golden.npz"
+    schema, _ = read_schema(str(packages.PROJECT / "schema" / "schema.pbtxt"))
+    described = {"image_shape": schema.shape, "class_names": schema.class_names}
+    (export / "assets.extra").mkdir(parents=True)
+    (export / "assets.extra" / "image_schema.json").write_text(json.dumps(described))
+    (export / "saved_model.pb").write_text("a model")
+    golden.write_text("its questions")
+    versions.publish(export, folder / "serving", [golden])
+    return folder / "serving"
+
+
 @pytest.fixture
-def output_dir(sample_run, tmp_path):
+def locations(tmp_path):
+    return Locations(tmp_path / "outputs" / "fashion-mnist-smoke")
+
+
+@pytest.fixture
+def output_dir(serving, locations, keep_receipt, pushed_receipt):
     """An output folder in which the pipeline of the bad run has runs and a served model."""
-    root = tmp_path / "outputs" / "fashion-mnist-smoke"
-    for name in ("serving", "runs"):
-        shutil.copytree(sample_run.root / name, root / name)
-    return root.parent
+    keep_receipt(pushed_receipt, pipeline=locations.root.name)
+    shutil.copytree(serving, locations.serving)
+    return locations.root.parent
 
 
 @pytest.fixture
@@ -99,13 +124,29 @@ def test_the_sound_folder_is_let_in(run, output_dir, digest_of):
     assert digest_of(output_dir / "fashion-mnist-smoke" / "runs") != before
 
 
-def truncate(data):
-    content = (data.path / TRAIN_IMAGES).read_bytes()
-    data.put_bytes(TRAIN_IMAGES, content[: len(content) // 2])
+def cut(name, length, unzip=False):
+    """Leaves the first `length` bytes of a file, or of what it holds, as a slice counts them."""
+
+    def spoil(data):
+        if unzip:
+            data.put_bytes(name, gzip.compress(data.unzipped(name)[:length]))
+        else:
+            data.put_bytes(name, (data.path / name).read_bytes()[:length])
+
+    return spoil
 
 
-def cut_the_values(data):
-    data.put_bytes(TRAIN_IMAGES, gzip.compress(data.unzipped(TRAIN_IMAGES)[:-1]))
+def put(name, content):
+    """Puts an array, or other bytes, in the place of a file."""
+
+    def spoil(data):
+        (data.put_bytes if isinstance(content, bytes) else data.put)(name, content)
+
+    return spoil
+
+
+def zeros(*sizes):
+    return np.zeros(sizes)
 
 
 def spoil_the_checksum(data):
@@ -140,10 +181,6 @@ def announce_a_bomb_of_labels(data):
     data.put_bytes(TRAIN_LABELS, gzip.compress(header(count)) + gzipped_zeros(1))
 
 
-def announce_without_end(data):
-    data.put_bytes(TRAIN_IMAGES, gzip.compress(header(2**32 - 1, 2**32 - 1, 2**32 - 1)))
-
-
 def swap(data):
     images, labels = ((data.path / name).read_bytes() for name in (TRAIN_IMAGES, TRAIN_LABELS))
     data.put_bytes(TRAIN_IMAGES, labels)
@@ -151,9 +188,7 @@ def swap(data):
 
 
 def swap_plain_for_gzip(data):
-    content = (data.path / TEST_LABELS).read_bytes()
-    (data.path / TEST_LABELS).unlink()
-    data.put_bytes(TEST_LABELS.removesuffix(".gz"), content)
+    (data.path / TEST_LABELS).rename(data.path / TEST_LABELS.removesuffix(".gz"))
 
 
 def put_a_folder(data):
@@ -161,79 +196,56 @@ def put_a_folder(data):
     (data.path / TEST_IMAGES).mkdir()
 
 
-def wrong_magic(data):
-    data.put_bytes(TRAIN_IMAGES, gzip.compress(b"\x00\x00\x0d\x03" + bytes(100)))
-
-
+# By file: what is done to it, and what the refusal says.
 SPOILT_FILES = {
-    "truncated gzip": (truncate, TRAIN_IMAGES, "truncated", "copy it again"),
-    "a byte short": (cut_the_values, TRAIN_IMAGES, "truncated", "copy it again"),
+    "truncated gzip": (cut(TRAIN_IMAGES, 4000), TRAIN_IMAGES, "truncated", "copy it again"),
+    "a byte short": (cut(TRAIN_IMAGES, -1, True), TRAIN_IMAGES, "truncated", "copy it again"),
     "damaged gzip": (spoil_the_checksum, TRAIN_LABELS, "damaged", "copy it again"),
     "not gzip": (
         lambda data: data.put_bytes(TRAIN_IMAGES, data.unzipped(TRAIN_IMAGES)),
-        TRAIN_IMAGES,
-        "is not gzip",
-        "Rename it without .gz",
+        *(TRAIN_IMAGES, "is not gzip", "Rename it without .gz"),
     ),
     "gzip without the ending": (
         swap_plain_for_gzip,
-        TEST_LABELS.removesuffix(".gz"),
-        "is gzipped",
-        "Add .gz to the name",
+        *(TEST_LABELS.removesuffix(".gz"), "is gzipped", "Add .gz to the name"),
     ),
-    "wrong magic number": (wrong_magic, TRAIN_IMAGES, "0x00000d03", "0x00000803"),
+    "wrong magic number": (
+        put(TRAIN_IMAGES, gzip.compress(b"\x00\x00\x0d\x03" + bytes(100))),
+        *(TRAIN_IMAGES, "0x00000d03", "0x00000803"),
+    ),
     "images of 27x28": (
-        lambda data: data.put(TRAIN_IMAGES, np.zeros((COUNT, 27, 28))),
-        TRAIN_IMAGES,
-        "images of 27x28",
-        "expected 28x28",
+        put(TRAIN_IMAGES, zeros(COUNT, 27, 28)),
+        *(TRAIN_IMAGES, "images of 27x28", "expected 28x28"),
     ),
     "images in colour": (
-        lambda data: data.put(TRAIN_IMAGES, np.zeros((COUNT, 28, 28, 3))),
-        TRAIN_IMAGES,
-        "0x00000804",
-        "0x00000803",
+        put(TRAIN_IMAGES, zeros(COUNT, 28, 28, 3)),
+        *(TRAIN_IMAGES, "0x00000804", "0x00000803"),
     ),
     "more images than labels": (
-        lambda data: data.put(TEST_LABELS, np.zeros(COUNT - 1)),
-        TEST_LABELS,
-        f"{COUNT} images",
-        f"{COUNT - 1} labels",
+        put(TEST_LABELS, zeros(COUNT - 1)),
+        *(TEST_LABELS, f"{COUNT} images", f"{COUNT - 1} labels"),
     ),
     "fewer images than labels": (
-        lambda data: data.put(TRAIN_IMAGES, np.zeros((COUNT - 1, 28, 28))),
-        TRAIN_IMAGES,
-        f"{COUNT - 1} images",
-        f"{COUNT} labels",
+        put(TRAIN_IMAGES, zeros(COUNT - 1, 28, 28)),
+        *(TRAIN_IMAGES, f"{COUNT - 1} images", f"{COUNT} labels"),
     ),
     "label outside of the domain": (
-        lambda data: data.put(TEST_LABELS, np.arange(COUNT) % 11),
-        TEST_LABELS,
-        "label 10 at position 10",
-        "expected labels from 0 to 9",
+        put(TEST_LABELS, np.arange(COUNT) % 11),
+        *(TEST_LABELS, "label 10 at position 10", "expected labels from 0 to 9"),
     ),
-    "an empty file": (
-        lambda data: data.put_bytes(TRAIN_LABELS, b""),
-        TRAIN_LABELS,
-        "empty",
-        "copy it again",
-    ),
+    "an empty file": (put(TRAIN_LABELS, b""), TRAIN_LABELS, "empty", "copy it again"),
     "gzip of nothing": (
-        lambda data: data.put_bytes(TRAIN_IMAGES, gzip.compress(b"")),
-        TRAIN_IMAGES,
-        "empty",
-        "a whole IDX header",
+        put(TRAIN_IMAGES, gzip.compress(b"")),
+        *(TRAIN_IMAGES, "empty", "a whole IDX header"),
     ),
     "no images": (
-        lambda data: data.put(TRAIN_IMAGES, np.zeros((0, 28, 28))),
-        TRAIN_IMAGES,
-        "0x28x28",
-        "at least one record",
+        put(TRAIN_IMAGES, zeros(0, 28, 28)),
+        *(TRAIN_IMAGES, "0x28x28", "at least one record"),
     ),
-    "gzip bomb": (add_a_bomb, TRAIN_IMAGES, "goes on after", "nothing more was read"),
-    "announced bomb": (announce_a_bomb, TRAIN_IMAGES, f"{COUNT} labels", "one label for each"),
-    "bomb of labels": (announce_a_bomb_of_labels, TRAIN_IMAGES, "truncated", "copy it again"),
-    "no end announced": (announce_without_end, TRAIN_IMAGES, "4294967295", "images"),
+    "no end announced": (
+        put(TRAIN_IMAGES, gzip.compress(header(2**32 - 1, 2**32 - 1, 2**32 - 1))),
+        *(TRAIN_IMAGES, "4294967295", "images"),
+    ),
     "images and labels swapped": (swap, TRAIN_IMAGES, "swapped?", "0x00000803"),
     "a folder in place of a file": (put_a_folder, TEST_IMAGES, "cannot be read", "readable"),
 }
@@ -294,30 +306,11 @@ def test_an_output_folder_below_a_file_is_refused(refused, tmp_path):
         (("--set", "split=3"), ("unknown key 'split'", "expected")),
         (("--set", "training.epochs"), ("no value", "key=value")),
         (("--set", "training.epochs=0"), ("training.epochs: found 0", "expected")),
-        (("--set", "training.epochs=many"), ("training.epochs: found 'many'", "integer")),
-        (("--set", "training.epochs=true"), ("training.epochs: found True", "integer")),
-        (("--set", "training.learning_rate=-0.1"), ("learning_rate: found -0.1", "than 0")),
-        (("--set", "training.weight_decay=-1"), ("training.weight_decay: found -1", "than or")),
-        (("--set", "training.precision=float8"), ("found 'float8'", "'auto', 'float32' or 'bf")),
-        (("--set", "training.plateau_patience=0"), ("training.plateau_patience: found 0",)),
-        (("--set", "training.early_stopping_patience=0"), ("stopping_patience: found 0",)),
-        (("--set", "training.widths=[16,0]"), ("training.widths.1: found 0", "than or equal to 1")),
-        (("--set", "training.widths=[16.5]"), ("training.widths.0: found 16.5", "integer")),
-        (("--set", "training.widths=[]"), ("widths: found []", "a list with at least 1 item.")),
-        (("--set", "training.widths=64"), ("widths: found 64", "a list such as [16,32].")),
-        (("--set", "gates.accuracy=1.1"), ("gates.accuracy: found 1.1", "less than or equal to 1")),
-        (("--set", "gates.accuracy=NaN"), ("gates.accuracy", "expected")),
         (
             ("--set", "split.validation_per_class=2"),
             ("too few training images", "Coat (label 4) 2", "smaller"),
         ),
-        (("--set", "spans.window=0"), ("spans.window: found 0", "than or equal to 1")),
-        (("--set", "spans.window=many"), ("spans.window: found 'many'", "integer")),
-        (("--set", "spans.newest=true"), ("spans.newest: found True", "integer")),
-        (("--set", "spans.reference=-1"), ("spans.reference: found -1", "than or equal to 0")),
         (("--set", "spans.window=2"), ("holds no spans", "spans.window=2", "span-N")),
-        (("--set", "data_gate.drift=no"), ("data_gate.drift: found 'no'", "'stop' or 'warn'")),
-        (("--set", "name=Upper Case"), ("name: found 'Upper Case'", "expected")),
         (("--set", "schema_file=absent.pbtxt"), ("absent.pbtxt cannot be read", "expected")),
     ],
     ids=lambda value: value[1] if value[0].startswith("--") else "",
@@ -377,39 +370,33 @@ def test_the_sound_spans_are_let_in(run, spans):
     assert f"{spans} (span 2; tested on span 1)" in outcome.errors
 
 
-def copy_half(spans):
-    """The copy goes from file to file, and is in the middle of the second."""
-    path = spans / "span-2" / TRAIN_LABELS
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def copy_one_file(spans):
-    (spans / "span-2" / TRAIN_LABELS).unlink()
-
-
-def copy_under_an_unclear_name(spans):
-    (spans / "span-2").rename(spans / "span-2.part")
-
-
-def add_a_second(spans):
-    shutil.copytree(spans / "span-2", spans / "span-02")
-
-
-def add_files_beside(spans):
-    shutil.copy(spans / "span-1" / TEST_LABELS, spans)
-
-
 def take_the_test_files(spans):
     for name in (TEST_IMAGES, TEST_LABELS):
         (spans / "span-1" / name).unlink()
 
 
+# The copy of a span goes from file to file; the first is in the middle of the second.
 SPOILT_SPANS = {
-    "a file half copied": (copy_half, TRAIN_LABELS, "truncated", "still being copied"),
-    "a file not yet copied": (copy_one_file, TRAIN_LABELS, "a whole span", "still being copied"),
-    "an unclear name": (copy_under_an_unclear_name, "span-2.part is no span", "not whole"),
-    "two of one number": (add_a_second, "span-02", "both span 2", "Rename or remove"),
-    "files beside spans": (add_files_beside, TEST_LABELS, "both spans", "a span of their own"),
+    "a file half copied": (
+        lambda spans: os.truncate(spans / "span-2" / TRAIN_LABELS, 20),
+        *(TRAIN_LABELS, "truncated", "still being copied"),
+    ),
+    "a file not yet copied": (
+        lambda spans: (spans / "span-2" / TRAIN_LABELS).unlink(),
+        *(TRAIN_LABELS, "a whole span", "still being copied"),
+    ),
+    "an unclear name": (
+        lambda spans: (spans / "span-2").rename(spans / "span-2.part"),
+        *("span-2.part is no span", "not whole"),
+    ),
+    "two of one number": (
+        lambda spans: shutil.copytree(spans / "span-2", spans / "span-02"),
+        *("span-02", "both span 2", "Rename or remove"),
+    ),
+    "files beside spans": (
+        lambda spans: shutil.copy(spans / "span-1" / TEST_LABELS, spans),
+        *(TEST_LABELS, "both spans", "a span of their own"),
+    ),
     "no test files": (take_the_test_files, "no span", "test files", "Copy the images"),
 }
 
@@ -458,30 +445,26 @@ def test_a_schema_that_says_too_little_is_refused(text, fragment, refused, tmp_p
 @pytest.mark.parametrize(
     ("name", "fragment"),
     [
-        ("exp[1]", "holds [;"),
-        ("exp?", "holds ?;"),
-        ("a\nb", "holds a line break;"),
+        ("exp[1]", "contains [;"),
+        ("exp?", "contains ?;"),
+        ("a\nb", "contains a line break;"),
         (os.fsdecode(b"a\xff"), "0xff, which is not UTF-8"),
         ("d" * 256, "256 bytes"),
-        ("loop", "lead in a circle"),
+        ("loop", "circular symbolic links"),
     ],
     ids=["set", "any", "line break", "not UTF-8", "long name", "loop"],
 )
-def test_an_output_folder_that_would_be_taken_for_another_is_refused(
-    name, fragment, refused, tmp_path
-):
+def test_an_output_folder_that_libraries_cannot_use_is_refused(name, fragment, refused, tmp_path):
     (tmp_path / "exp1").mkdir()
     (tmp_path / "loop").symlink_to("loop")
     before = sorted(tmp_path.iterdir())
     assert_tells(refused("--output-dir", tmp_path / name), "--output-dir", fragment, "expected")
-    assert sorted(path for path in tmp_path.iterdir() if path.name != "tripwires") == [
-        path for path in before if path.name != "tripwires"
-    ]
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize("option", ["--data", "schema_file", "XDG_CACHE_HOME"])
 @pytest.mark.parametrize("name", ["a\nb", "loop"])
-def test_other_paths_that_cannot_be_told_of_are_refused(option, name, refused, tmp_path):
+def test_other_paths_that_cannot_be_printed_are_refused(option, name, refused, tmp_path):
     (tmp_path / "loop").symlink_to("loop")
     path = tmp_path / name
     given = {
@@ -508,14 +491,26 @@ def test_an_address_is_no_folder(address, option, refused):
     assert_tells(refused(option, address), option, "address", "on this machine")
 
 
-@pytest.mark.parametrize("bomb", [add_a_bomb, announce_a_bomb, announce_a_bomb_of_labels])
-def test_a_bomb_is_refused_without_unpacking_it(bomb, data, refused):
+@pytest.mark.parametrize(
+    ("bomb", "fragments"),
+    [
+        (add_a_bomb, ("goes on after", "nothing more was read")),
+        (announce_a_bomb, (f"{COUNT} labels", "one label for each")),
+        (announce_a_bomb_of_labels, ("truncated", "copy it again")),
+    ],
+)
+def test_a_bomb_is_refused_without_unpacking_it(bomb, fragments, data, refused):
     """A process that may have half of what would come out refuses it in words all the same."""
     bomb(data)
-    assert_tells(refused(memory=GIGABYTE // 2), str(data.path / TRAIN_IMAGES))
+    line = refused(memory=GIGABYTE // 2)
+    assert_tells(line, str(data.path / TRAIN_IMAGES), *fragments, "expected")
 
 
 def test_a_damaged_store_is_refused_before_anything_heavy(refused, output_dir):
     (output_dir / "fashion-mnist-smoke" / "metadata.db").write_text("damaged\n" * 1000)
-    told = ("metadata.db is damaged (", "expected a metadata store", "pipeline_runner.py repair")
+    told = (
+        "metadata.db is damaged (",
+        "expected a readable SQLite database",
+        "pipeline_runner.py repair",
+    )
     assert_tells(refused(), *told)

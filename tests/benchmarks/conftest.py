@@ -8,7 +8,9 @@ import pytest
 
 from benchmarks import record, trainings
 from pipeline import config as configurations
-from pipeline.datasets import data as data_sets
+from pipeline.datasets.dataset import Source
+from pipeline.datasets.reading import read_dataset
+from pipeline.datasets.schema_file import read_schema
 
 PROJECT = Path(__file__).resolve().parents[2]
 PER_CLASS = 12
@@ -23,15 +25,15 @@ def folder_of_images(sample_images, tmp_path_factory):
 @pytest.fixture(scope="session")
 def inputs(folder_of_images):
     """Those images as a benchmark has them; Transform's graph is not there."""
-    schema, digest = data_sets.read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
-    source = data_sets.Source(folder_of_images, sample=False)
-    return trainings.Inputs(data_sets.read(source, schema, digest), schema, "nowhere")
+    schema, digest = read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
+    source = Source(folder_of_images, sample=False)
+    return trainings.Inputs(read_dataset(source, schema, digest), schema, "nowhere")
 
 
 @pytest.fixture(scope="session")
 def small_config():
     """The smoke profile on so few images."""
-    return configurations.load("smoke", ["split.validation_per_class=3"])
+    return configurations.load_config("smoke", ["split.validation_per_class=3"])
 
 
 @pytest.fixture(scope="session")

@@ -51,7 +51,7 @@ def test_the_plain_script_trains_the_network_of_a_run():
     from components.image_schema import ImageSchema
     from components.trainer import training
 
-    config = configurations.load("default", ["training.precision=float32"])
+    config = configurations.load_config("default", ["training.precision=float32"])
     schema = ImageSchema(28, 28, 1, tuple("abcdefghij"))
     settings = plain_script.settings_of(config)
     ours = training.compiled_network(trainings.settings_of(config), schema, steps_at_once=1)

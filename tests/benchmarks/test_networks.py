@@ -17,7 +17,7 @@ SHAPE, CLASSES = (28, 28, 1), 10
 
 @pytest.fixture(scope="module", params=list(configurations.PROFILES))
 def config(request):
-    return configurations.load(request.param, ["training.precision=float32"])
+    return configurations.load_config(request.param, ["training.precision=float32"])
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +76,10 @@ def test_the_forms_are_those_of_the_layers(ours):
 def test_a_pass_computes_each_convolution_once_forward_and_backward(ours):
     forms = convolutions.of_network(ours)
     operands = [
-        tuple(
-            tf.zeros(shape)
-            for shape in (
-                (2, *form.image_shape),
-                form.kernel_shape,
-                (2, *form.image_shape[:2], form.kernel_shape[3]),
-            )
+        (
+            tf.zeros((2, *form.image_shape)),
+            tf.zeros(form.kernel_shape),
+            tf.zeros((2, *form.image_shape[:2], form.kernel_shape[3])),
         )
         for form in forms
     ]

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from benchmarks import idx_files, processes, scale
 from pipeline import config as configurations
-from pipeline.datasets import data as data_sets
+from pipeline.datasets.dataset import Source
+from pipeline.datasets.reading import read_dataset
 from pipeline.errors import OutputError
 from pipeline.nodes import NODES
 
@@ -36,7 +37,7 @@ def images_of(folder):
 
 
 def test_there_are_as_many_images_as_asked_for_and_all_differ(make, inputs):
-    found = data_sets.read(data_sets.Source(make("one", 1), sample=False), inputs.schema, "")
+    found = read_dataset(Source(make("one", 1), sample=False), inputs.schema, "")
     assert found.train_count + found.test.count == COUNT
     images = images_of(make("two", 1))
     assert len(np.unique(images.reshape(len(images), -1), axis=0)) == len(images)
@@ -107,7 +108,7 @@ def test_all_that_is_measured_is_a_node():
 
 @pytest.mark.slow
 def test_a_node_runs_alone_on_what_those_before_it_made(inputs, tmp_path):
-    config = configurations.load("smoke", ["split.validation_per_class=3"])
+    config = configurations.load_config("smoke", ["split.validation_per_class=3"])
     case = scale.Case(inputs.data, inputs.schema, config, str(tmp_path))
     for node in ("ImportSchemaGen", "ExampleGen", "StatisticsGen"):
         found = processes.in_fresh_process(scale.measure_node, case, node)

@@ -9,6 +9,7 @@ import sklearn.metrics
 from benchmarks import accuracy, processes, trainings
 from components import features
 from pipeline import config as configurations
+from pipeline.datasets.dataset import Source
 from pipeline.errors import DataError
 
 
@@ -45,7 +46,7 @@ def test_who_does_not_ask_for_the_test_split_does_not_open_it(inputs, small_conf
 
 
 def test_the_settings_are_those_of_the_configuration():
-    config = configurations.load("smoke", ["training.precision=float32"], seed=5)
+    config = configurations.load_config("smoke", ["training.precision=float32"], seed=5)
     settings = trainings.settings_of(config)
     assert (settings.seed, settings.precision) == (5, "float32")
     for key, value in config.training.model_dump(exclude={"augmentation"}).items():
@@ -70,8 +71,8 @@ def test_scores_are_those_of_scikit_learn(inputs):
 
 
 def test_the_sample_is_not_taken_for_the_real_images(monkeypatch):
-    sample = trainings.data_sets.Source(None, sample=True)
-    monkeypatch.setattr(trainings.data_sets, "find", lambda *_: sample)
+    sample = Source(None, sample=True)
+    monkeypatch.setattr(trainings, "find_source", lambda *_: sample)
     with pytest.raises(DataError, match="--data sample"), trainings.prepared("auto"):
         pass
 
@@ -81,7 +82,7 @@ def test_a_training_is_that_of_the_pipeline(sample_run):
     with trainings.prepared("sample") as inputs:
         measured = processes.in_fresh_process(accuracy.measure, inputs, "smoke", 1)
     receipt = sample_run.receipt
-    assert measured["accuracy"] == pytest.approx(receipt["test_accuracy"], abs=1e-6)
+    assert measured["accuracy"] == pytest.approx(receipt["evaluation"]["accuracy"], abs=1e-6)
     assert measured["temperature"] == receipt["calibration"]["temperature"]
     epochs = measured["epochs"]
     assert len(epochs) == 3

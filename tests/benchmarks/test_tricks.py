@@ -11,17 +11,9 @@ from components.trainer import training
 from pipeline import config
 
 CLASSES = ("Trouser", "Shirt", "Coat")
-SMOOTHING = 0.1
+ASSIGNED = ("precision=float32", "widths=[24]", "warm_up=0", "label_smoothing=0.1")
 SETTINGS = trainings.settings_of(
-    config.load(
-        "smoke",
-        [
-            "training.precision=float32",
-            "training.widths=[24]",
-            "training.warm_up=0",
-            f"training.label_smoothing={SMOOTHING}",
-        ],
-    )
+    config.load_config("smoke", [f"training.{each}" for each in ASSIGNED])
 )
 
 

@@ -1,7 +1,6 @@
 """Commands that must answer at once import nothing heavy."""
 
 import json
-import os
 import re
 import shlex
 import shutil
@@ -32,16 +31,9 @@ print("\\n" + json.dumps(dict(code=code, loaded=loaded)))
 
 
 @pytest.fixture
-def ask(tmp_path):
+def ask(python, tmp_path):
     def asked(*arguments):
-        ended = subprocess.run(
-            [sys.executable, "-c", CODE, *arguments],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": ""},
-            timeout=120,
-        )
+        ended = python("-c", CODE, *arguments, cwd=tmp_path, PYTHONPATH="")
         assert ended.returncode == 0, ended.stderr
         *text, last = ended.stdout.splitlines()
         found = json.loads(last)
@@ -51,17 +43,13 @@ def ask(tmp_path):
     return asked
 
 
-def test_the_module_imports_nothing_heavy(ask):
-    assert ask()[0] == 0
-
-
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (("--help",), "doctor"),
         (("--help",), "--version"),
         (("run", "--help"), "--output-dir"),
-        (("runs",), "No runs yet"),
+        (("runs",), "No runs below outputs yet"),
         (("runs", "--json"), "[]"),
         (("keys",), "training.epochs"),
         (("doctor", "--json"), '"findings"'),
@@ -85,10 +73,7 @@ def test_the_version_is_printed_alone_also_where_nothing_is_installed(ask, proje
     ("arguments", "expected"),
     [
         (("run", "--set", "nonsense=1"), "unknown key 'nonsense'"),
-        (("run", "--set", "training.epochs=0"), "greater than or equal to 1"),
-        (("run", "--profile", "somke"), "the nearest is 'smoke'"),
-        (("run", "--data", "absent"), "absent is no folder"),
-        (("runs", "show", "latest"), "0 runs"),
+        (("runs", "show", "latest"), "no run below outputs yet"),
         (("predict", "absent.png"), "no model has been pushed"),
         (("predict", "absent.png", "--pipeline", "shoes"), "below outputs/shoes"),
         (("runs", "--since", "yesterday"), "'yesterday' is no date or time"),
@@ -141,15 +126,13 @@ command_line.start(app)
 """
 
 
-def test_what_may_not_be_read_is_told_in_words_by_any_command():
-    """The tests may run as root, who may read all."""
-    ended = subprocess.run(
-        [sys.executable, "-c", FORBIDDEN], cwd=PROJECT, capture_output=True, text=True
-    )
+def test_every_command_reports_a_missing_permission_in_one_line(python):
+    """The command raises the error itself, since the tests may run as root."""
+    ended = python("-c", FORBIDDEN)
     assert ended.returncode == 2
     assert ended.stderr.splitlines() == [
-        "error: /outputs/clothes/serving cannot be used (Permission denied); expected permission "
-        "for it. Give it to this user, or name another folder."
+        "error: no permission for /outputs/clothes/serving (Permission denied); expected read and "
+        "write permission. Change its permissions, or choose another folder."
     ]
 
 

@@ -1,4 +1,4 @@
-"""The schema says what the images are, or is refused with what is missing."""
+"""A schema gives image size and class names, or is refused with the reason."""
 
 import dataclasses
 import re
@@ -66,34 +66,28 @@ def test_nothing_changes_a_schema():
     ],
 )
 def test_a_schema_without_a_shape_is_refused(pattern, replacement):
-    with pytest.raises(image_schema.SchemaError) as caught:
+    told = r"^a\.pbtxt gives the decoded image .*expected three dimensions.*schema/README\.md"
+    with pytest.raises(image_schema.SchemaError, match=told):
         parse(replaced(pattern, replacement))
-    message = str(caught.value)
-    assert message.startswith("a.pbtxt gives the decoded image the shape")
-    assert "expected three dimensions" in message
-    assert "schema/README.md shows the form" in message
 
 
 @pytest.mark.parametrize(
-    ("pattern", "replacement", "found"),
+    ("pattern", "replacement", "words"),
     [
         pytest.param('  value: "Bag"\n', "", "9 classes", id="a name too few"),
         pytest.param('value: "Bag"', 'value: "Bag" value: "Hat"', "11 classes", id="one too many"),
         pytest.param('value: "Bag"', 'value: "Coat"', "10 classes", id="the same name twice"),
-        pytest.param("max: 9", "max: 8", "holds 9", id="a smaller domain"),
-        pytest.param("min: 0", "min: 1", "holds 0", id="labels from 1"),
-        pytest.param(r"int_domain \{.*\}", "", "holds 1", id="no domain"),
-        pytest.param('name: "label"\n  type', 'name: "tag"\n  type', "holds 0", id="no label"),
+        pytest.param("max: 9", "max: 8", "has 9 labels", id="a smaller domain"),
+        pytest.param("min: 0", "min: 1", "has 0 labels", id="labels from 1"),
+        pytest.param(r"int_domain \{.*\}", "", "has 1 labels", id="no domain"),
+        pytest.param('name: "label"\n  type', 'name: "tag"\n  type', "has 0 labels", id="no label"),
         pytest.param('name: "label"\n  value', 'name: "tag"\n  value', "0 classes", id="no names"),
     ],
 )
-def test_a_schema_whose_classes_do_not_fit_is_refused(pattern, replacement, found):
-    with pytest.raises(image_schema.SchemaError) as caught:
+def test_a_schema_whose_classes_do_not_fit_is_refused(pattern, replacement, words):
+    told = rf"^a\.pbtxt names .*{words}.*a distinct name for each label"
+    with pytest.raises(image_schema.SchemaError, match=told):
         parse(replaced(pattern, replacement))
-    message = str(caught.value)
-    assert message.startswith("a.pbtxt names ")
-    assert found in message
-    assert "one different name for each of the labels" in message
 
 
 def test_a_single_class_is_refused():
@@ -103,11 +97,11 @@ def test_a_single_class_is_refused():
 
 
 @pytest.mark.parametrize("text", ["feature {", "no such field: 3", "{}", "\0"])
-def test_what_is_no_schema_is_refused(text):
+def test_a_text_that_is_no_schema_is_refused(text):
     with pytest.raises(image_schema.SchemaError, match=r"a\.pbtxt is not a schema in text form"):
         parse(text)
 
 
 def test_an_empty_file_is_refused():
-    with pytest.raises(image_schema.SchemaError, match="the shape nothing"):
+    with pytest.raises(image_schema.SchemaError, match="no shape"):
         parse("")

@@ -1,4 +1,4 @@
-"""The schema that is imported is the one that the run was checked against."""
+"""ImportSchemaGen imports only the schema that the run was checked against."""
 
 import hashlib
 from pathlib import Path
@@ -13,7 +13,7 @@ SCHEMA = Path(__file__).resolve().parents[2] / "schema" / "schema.pbtxt"
 
 @pytest.fixture
 def imported(tmp_path):
-    """Imports a file as the node does; returns the content of the artifact."""
+    """Imports a file like the node; returns the content of the artifact."""
 
     def run(path, digest):
         artifact = standard_artifacts.Schema()
@@ -35,5 +35,5 @@ def test_a_schema_that_was_edited_since_is_refused(imported, tmp_path):
     checked = hashlib.sha256(SCHEMA.read_bytes()).hexdigest()
     edited = tmp_path / "schema.pbtxt"
     edited.write_text(SCHEMA.read_text().replace('"Bag"', '"Sack"'))
-    with pytest.raises(OtherSchemaError, match="changed since the run was checked"):
+    with pytest.raises(OtherSchemaError, match="has changed since the run was checked"):
         imported(edited, checked)

@@ -16,7 +16,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 
 def ran_anew(receipt):
     assert all(node["status"] in ("complete", "cached") for node in receipt["nodes"].values())
-    return {name for name, node in receipt["nodes"].items() if not node["cached"]}
+    return {name for name, node in receipt["nodes"].items() if node["status"] != "cached"}
 
 
 def served(run):
@@ -31,13 +31,12 @@ def settled_run(sample_run, run_graph, tmp_path_factory):
 
 
 def test_the_second_run_computes_what_depends_on_the_served_model_alone(settled_run, sample_run):
-    assert settled_run.outcome.code == 0, settled_run.outcome.errors
     # The first run compared with nothing, this one has a served model to compare with.
     judged_anew = {"Predictions", "Evaluator", "Blessing", "Pusher"}
     assert ran_anew(settled_run.receipt) == {"Resolver", "DataGate"} | judged_anew
     gates = {gate["metric"]: gate for gate in settled_run.receipt["gates"]}
     assert gates["accuracy against the served model"]["value"] == 0
-    assert settled_run.receipt["test_accuracy"] == sample_run.receipt["test_accuracy"]
+    assert settled_run.evaluation["accuracy"] == sample_run.evaluation["accuracy"]
 
 
 def test_the_second_run_pushes_no_second_copy(settled_run, sample_run):
@@ -48,10 +47,9 @@ def test_the_second_run_pushes_no_second_copy(settled_run, sample_run):
 
 def test_the_third_run_computes_nothing(settled_run, sample_run, run_graph):
     third = run_graph(settled_run.output_dir, "--data", "sample")
-    assert third.outcome.code == 0, third.outcome.errors
     assert ran_anew(third.receipt) == set()
     assert third.receipt["run_id"] > settled_run.receipt["run_id"]
-    for key in ("verdict", "pushed_version", "test_accuracy", "per_class", "model_digest"):
+    for key in ("verdict", "pushed_version", "evaluation", "model_digest"):
         assert third.receipt[key] == settled_run.receipt[key], key
     assert served(third) == [sample_run.receipt["pushed_version"]]
 
@@ -60,7 +58,6 @@ def test_another_gate_evaluates_anew_and_trains_nothing(settled_run, run_graph, 
     output_dir = settled_run.copy(tmp_path / "outputs")
     run_graph(output_dir, "--data", "sample")
     changed = run_graph(output_dir, "--data", "sample", "--set", "gates.accuracy=0.81")
-    assert changed.outcome.code == 0, changed.outcome.errors
     assert ran_anew(changed.receipt) == {"Evaluator", "Blessing", "Pusher"}
     assert changed.receipt["gates"][0]["threshold"] == 0.81
 
@@ -129,7 +126,7 @@ def test_another_installed_lock_runs_everything_anew(
     assert outcome.code == 0, outcome.errors
     shown = command("runs", "show", "latest", "--json", "--output-dir", output_dir)
     assert ran_anew(shown.json) == set(NODES) - {"Resolver"}
-    assert shown.json["lock"] == packages.NEWER.name
+    assert shown.json["environment"]["lock"] == packages.NEWER.name
 
 
 @pytest.mark.slow
@@ -140,11 +137,9 @@ def test_one_changed_pixel_runs_everything_but_the_schema_anew(
     folder = few_images.write(tmp_path / "data")
     for _ in range(2):
         before = run_graph(tmp_path / "outputs", *undemanding(folder))
-    assert before.outcome.code == 0, before.outcome.errors
     images = few_images.train_images.copy()
     images[17, 14, 14] ^= 1
     few_images.change(train_images=images).write(folder)
     changed = run_graph(tmp_path / "outputs", *undemanding(folder))
-    assert changed.outcome.code == 0, changed.outcome.errors
     assert ran_anew(changed.receipt) == set(NODES) - {"ImportSchemaGen", "Resolver"}
     assert changed.receipt["data"]["sha256"] != before.receipt["data"]["sha256"]

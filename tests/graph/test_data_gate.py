@@ -26,8 +26,7 @@ def stopped(output_dir, few_run, run_graph, undemanding, nodes_of, digest_of):
     def check(folder, *arguments):
         root = output_dir / few_run.receipt["pipeline"]
         served = digest_of(root / "serving")
-        run = run_graph(output_dir, *undemanding(folder), *arguments)
-        assert run.outcome.code == 1
+        run = run_graph(output_dir, *undemanding(folder), *arguments, code=1)
         assert (run.receipt["status"], run.receipt["verdict"]) == ("failed", "stopped")
         assert run.receipt["failure"]["node"] == "DataGate"
         assert run.receipt["pushed_version"] is None
@@ -45,20 +44,28 @@ def stopped(output_dir, few_run, run_graph, undemanding, nodes_of, digest_of):
     return check
 
 
+def with_drift(images):
+    """Half of the first class bears the name of the second."""
+    labels = images.train_labels.copy()
+    labels[np.flatnonzero(labels == 0)[::2]] = 1
+    return images.change(train_labels=labels)
+
+
+def with_duplicate(images):
+    """A training image is also a test image."""
+    tested = images.test_images.copy()
+    tested[3] = images.train_images[5]
+    return images.change(test_images=tested)
+
+
 @pytest.fixture
 def drifted(few_images, tmp_path):
-    """Data in which half of the first class bears the name of the second."""
-    labels = few_images.train_labels.copy()
-    labels[np.flatnonzero(labels == 0)[::2]] = 1
-    return few_images.change(train_labels=labels).write(tmp_path / "drifted")
+    return with_drift(few_images).write(tmp_path / "drifted")
 
 
 @pytest.fixture
-def with_duplicate(few_images, tmp_path):
-    """Data in which a training image is also a test image."""
-    images = few_images.test_images.copy()
-    images[3] = few_images.train_images[5]
-    return few_images.change(test_images=images).write(tmp_path / "with_duplicate")
+def duplicated(few_images, tmp_path):
+    return with_duplicate(few_images).write(tmp_path / "duplicated")
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
@@ -69,8 +76,8 @@ def test_drifted_labels_stop_the_run(runner, drifted, stopped):
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_a_duplicate_stops_the_run(runner, with_duplicate, stopped):
-    (finding,) = stopped(with_duplicate, "--runner", runner)
+def test_a_duplicate_stops_the_run(runner, duplicated, stopped):
+    (finding,) = stopped(duplicated, "--runner", runner)
     assert finding.startswith("duplicates: 1 test images are also in train or val")
     assert "train-00000005 = t10k-00000003" in finding
     assert "expected at most 0" in finding
@@ -89,13 +96,8 @@ def test_data_unlike_the_schema_stops_the_run(few_images, stopped, tmp_path):
         assert finding.startswith(f"anomalies: split {split}, feature season")
 
 
-def test_all_findings_are_told_at_once(drifted, few_images, stopped, tmp_path):
-    images = few_images.test_images.copy()
-    images[3] = few_images.train_images[5]
-    both = few_images.change(test_images=images)
-    labels = few_images.train_labels.copy()
-    labels[np.flatnonzero(labels == 0)[::2]] = 1
-    findings = stopped(both.change(train_labels=labels).write(tmp_path / "both"))
+def test_all_findings_are_told_at_once(few_images, stopped, tmp_path):
+    findings = stopped(with_duplicate(with_drift(few_images)).write(tmp_path / "both"))
     assert [finding.split(":")[0] for finding in findings] == ["drift", "duplicates"]
 
 
@@ -113,10 +115,9 @@ def test_constant_images_and_a_gross_change_of_brightness_stop_the_run(
 
 @pytest.mark.parametrize("setting", ["data_gate.duplicates=warn", "data_gate.max_duplicates=1"])
 def test_what_is_tolerated_passes(
-    setting, with_duplicate, output_dir, run_graph, undemanding, nodes_of
+    setting, duplicated, output_dir, run_graph, undemanding, nodes_of
 ):
-    run = run_graph(output_dir, *undemanding(with_duplicate), "--set", setting)
-    assert run.outcome.code == 0, run.outcome.errors
+    run = run_graph(output_dir, *undemanding(duplicated), "--set", setting)
     assert run.receipt["verdict"] == "pushed"
     report = Path(nodes_of(run)["DataGate"].output("report").uri) / "report.json"
     findings = json.loads(report.read_text())["findings"]
@@ -134,11 +135,9 @@ def test_drift_that_cannot_be_judged_stops_the_run(
     (root / "metadata.db").unlink()
     (finding,) = stopped(drifted)
     assert finding.startswith("drift: drift cannot be judged: no statistics are kept")
-    warned = run_graph(output_dir, *undemanding(drifted), "--set", "data_gate.drift=warn")
-    assert warned.outcome.code == 0, warned.outcome.errors
+    run_graph(output_dir, *undemanding(drifted), "--set", "data_gate.drift=warn")
 
 
 def test_without_a_served_model_nothing_can_drift(drifted, run_graph, undemanding, tmp_path):
     """The first run has nothing to compare with."""
-    run = run_graph(tmp_path / "fresh", *undemanding(drifted))
-    assert run.outcome.code == 0, run.outcome.errors
+    run_graph(tmp_path / "fresh", *undemanding(drifted))

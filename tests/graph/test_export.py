@@ -72,7 +72,7 @@ def test_there_are_three_endpoints(export):
 
 def test_an_answer_is_probabilities_and_the_class_they_name(expected, sample_run):
     probabilities = expected["probabilities"]
-    names = [name.encode() for name in sample_run.receipt["per_class"]]
+    names = [name.encode() for name in sample_run.evaluation["per_class"]]
     assert probabilities.shape == (COUNT, 10)
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)

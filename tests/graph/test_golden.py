@@ -19,9 +19,10 @@ from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
 from components.example_gen.idx import IdxPair
-from operations.compile import SCHEMA_IN_IMAGE
+from operations.compile_request import SCHEMA_IN_IMAGE
 from pipeline import config, dag
-from pipeline.datasets import data
+from pipeline.datasets.dataset import DataSet, RemoteData
+from pipeline.datasets.schema_file import read_schema
 from pipeline.installation import packages
 from pipeline.locations import Locations, RemoteLocations
 from pipeline.nodes import expected_nodes
@@ -69,42 +70,34 @@ def compiled(configured):
 
 def local_graph(configured):
     """The graph of a configuration for data and folders that do not exist."""
-    pairs = {
-        name: IdxPair(
+    train, test = (
+        IdxPair(
             name,
-            f"/data/{name}-images-idx3-ubyte",
-            f"/data/{name}-labels-idx1-ubyte",
-            f"images of {name}",
-            f"labels of {name}",
-            count,
+            *(f"/data/{name}-images-idx3-ubyte", f"/data/{name}-labels-idx1-ubyte"),
+            *(f"images of {name}", f"labels of {name}", count),
         )
         for name, count in (("train", 60000), ("t10k", 10000))
-    }
-    found = data.DataSet("data", False, (pairs["train"],), pairs["t10k"], "the schema's content")
+    )
+    counts = {"train_per_class": (6000,) * 10, "test_per_class": (1000,) * 10}
+    found = DataSet("data", False, (train,), test, "the schema's content", **counts)
     return create_graph(configured, found, Locations(Path("/outputs")))
 
 
 def job_for_a_cluster(configured):
     """What a cluster is given for the same configuration, with data and folders of its own."""
-    found = data.RemoteData("/mnt/data", "digest of the data", "the schema's content")
+    found = RemoteData("/mnt/data", "digest of the data", "the schema's content")
     in_image = configured.model_copy(update={"schema_file": SCHEMA_IN_IMAGE})
     graph = create_graph(in_image, found, RemoteLocations("s3://artifacts", "/mnt/serving"))
     resources = {node.id: Resources("2", "4Gi") for node in graph.components}
-    return kubeflow.pipeline_job(graph, "registry.example.org/clothes:1", resources)
+    job = kubeflow.translate(graph, "registry.example.org/clothes:1", resources)
+    return json.loads(job.for_vertex())
 
 
 def create_graph(configured, found, locations):
-    schema, _ = data.read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
+    schema, _ = read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
+    name, libraries = config.pipeline_name(configured, sample=False), packages.of_image()
     return dag.create_pipeline(
-        config.pipeline_name(configured, sample=False),
-        configured,
-        found,
-        schema,
-        locations,
-        "float32",
-        {},
-        packages.of_image(),
-        ENGINE_ARGUMENTS,
+        name, configured, found, schema, locations, "float32", {}, libraries, ENGINE_ARGUMENTS
     )
 
 
@@ -260,7 +253,7 @@ def name(request):
 
 @pytest.fixture(scope="module")
 def configured(name):
-    return config.load(*CONFIGURATIONS[name])
+    return config.load_config(*CONFIGURATIONS[name])
 
 
 @pytest.fixture(scope="module")
@@ -268,13 +261,18 @@ def form(configured):
     return normalised(compiled(configured))
 
 
-def test_it_is_the_golden_form(name, form, request):
+def check_golden(name, form, options):
+    """Compares a form with its file, which `--write-golden` writes anew."""
     path = GOLDEN / f"{name}.json"
     text = json.dumps(form, indent=1, sort_keys=True) + "\n"
-    if request.config.getoption("--write-golden"):
+    if options.getoption("--write-golden"):
         path.write_text(text, encoding="utf-8")
     assert path.is_file(), f"{path} is missing; write it with --write-golden"
     assert json.loads(text) == json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_it_is_the_golden_form(name, form, request):
+    check_golden(name, form, request.config)
 
 
 def test_it_runs_the_named_nodes_each_after_what_it_needs(form, configured):
@@ -312,11 +310,10 @@ def test_what_one_evaluation_refuses_is_not_pushed(name, form):
 
 def test_every_declared_gate_has_a_threshold_in_the_evaluation(configured, form):
     """One that TFMA is not asked for would be judged by nobody."""
-    schema, _ = data.read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
+    schema, _ = read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
     declared = form["nodes"]["Blessing"]["parameters"]["gates"]
-    assert [gate["slice"] for gate in declared if gate["metric"] == "recall"] == [
-        *schema.class_names
-    ]
+    slices = [gate["slice"] for gate in declared if gate["metric"] == "recall"]
+    assert slices == list(schema.class_names)
     asked = [
         entry
         for node in ("Evaluator", "RobustnessEvaluator")
@@ -378,10 +375,6 @@ def test_a_cluster_is_given_the_same_graph_but_for_the_differences_listed(config
 
 def test_what_a_cluster_is_given_has_the_golden_form(request):
     """With every node that the graph can have."""
-    job = job_for_a_cluster(config.load("default", WHOLE))
+    job = job_for_a_cluster(config.load_config("default", WHOLE))
     form = normalised_job(job) | {"parameters": job["pipelineSpec"]["root"]["inputDefinitions"]}
-    text = json.dumps(form, indent=1, sort_keys=True) + "\n"
-    path = GOLDEN / "kubeflow.json"
-    if request.config.getoption("--write-golden"):
-        path.write_text(text, encoding="utf-8")
-    assert json.loads(text) == json.loads(path.read_text(encoding="utf-8"))
+    check_golden("kubeflow", form, request.config)

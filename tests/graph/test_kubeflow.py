@@ -21,7 +21,8 @@ from kfp.pipeline_spec import pipeline_spec_pb2
 from components.example_gen import idx
 from components.pusher import versions
 from operations import compile as compiling
-from operations.compile import SCHEMA_IN_IMAGE
+from operations.compile_request import SCHEMA_IN_IMAGE, Request
+from operations.targets import Target
 from pipeline import config
 from pipeline.installation import package_installers, packages
 from pipeline.nodes import expected_nodes
@@ -71,8 +72,8 @@ def asked(set_values):
     """What the command of `whole_file` asks for, with another file to write."""
 
     def make(output):
-        return compiling.Request(
-            target="kubeflow",
+        return Request(
+            target=Target.KUBEFLOW,
             output=output,
             image=IMAGE,
             pipeline_root="gs://artifacts/clothes",
@@ -196,7 +197,7 @@ def test_it_tells_what_was_written_and_how_to_go_on(compile_graph, tmp_path):
     assert told["parameters"] == {
         "data_location": "/mnt/clothes/data",
         "data_digest": DIGEST,
-        "seed": config.load("smoke").seed,
+        "seed": config.load_config("smoke").seed,
     }
     assert list(told["nodes"]) == list(expected_nodes(tuner=False, robustness=False))
     program, flag, code = shlex.split(told["submit"])
@@ -225,7 +226,7 @@ def test_the_digest_is_read_where_the_data_can_be(compile_graph, few_images, tmp
     folder = few_images.write(tmp_path / "data")
     outcome = compile_graph(tmp_path / "clothes.yaml", "--json", data=folder)
     pairs = [
-        idx.check_pair(half, *(f"{folder}/{name}.gz" for name in names), (28, 28, 1), 10)
+        idx.read_pair(half, *(f"{folder}/{name}.gz" for name in names), (28, 28, 1), 10)[0]
         for half, names in idx.FILES.items()
     ]
     assert outcome.json["parameters"]["data_digest"] == idx.data_digest(pairs)
@@ -238,7 +239,7 @@ def test_the_digest_is_what_the_documented_commands_make_of_the_files(few_images
     asked = f"{commands}\ndigest {shlex.quote(str(folder))}"
     ended = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
     pairs = [
-        idx.check_pair(half, *(f"{folder}/{name}.gz" for name in names), (28, 28, 1), 10)
+        idx.read_pair(half, *(f"{folder}/{name}.gz" for name in names), (28, 28, 1), 10)[0]
         for half, names in idx.FILES.items()
     ]
     assert ended.stdout.strip() == idx.data_digest(pairs)

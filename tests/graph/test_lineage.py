@@ -11,7 +11,7 @@ def test_a_served_file_leads_back_to_data_code_and_artifacts(sample_run, command
     assert found["version"] == receipt["pushed_version"]
     assert found["run"]["run_id"] == found["trained_by"] == receipt["run_id"]
     assert (found["served"], found["content"]) == (True, "as it was pushed")
-    for key in ("data", "code", "config", "lock", "lock_sha256", "gates", "model_digest"):
+    for key in ("data", "code", "config", "environment", "gates", "model_digest"):
         assert found[key] == receipt[key], key
     # The sample's own values are no changes.
     assert found["config_changes"] == {}

@@ -26,7 +26,7 @@ def expected(sample_run, sample_images):
     loaded = tf.saved_model.load(str(sample_run.export))
     pixels = tf.constant(sample_images.test_images[:COUNT])
     rows = loaded.signatures["predict_pixels"](pixels=pixels)["probabilities"].numpy()
-    names = list(sample_run.receipt["per_class"])
+    names = list(sample_run.evaluation["per_class"])
     return [
         [{"class_name": names[i], "probability": pytest.approx(row[i], abs=1e-5)} for i in order]
         for row, order in zip(rows, np.argsort(-rows)[:, :3], strict=True)

@@ -25,11 +25,13 @@ def test_the_report_of_the_answers_is_that_of_the_receipt(sample_run, nodes_of):
     table = predictions(sample_run, nodes_of)
     labels, chosen = table.column("label").to_numpy(), answers(table, "candidate").argmax(axis=1)
     receipt = sample_run.receipt
-    assert metrics.confusion_matrix(labels, chosen).tolist() == receipt["confusion"]
-    assert metrics.accuracy_score(labels, chosen) == pytest.approx(receipt["test_accuracy"])
+    assert metrics.confusion_matrix(labels, chosen).tolist() == receipt["evaluation"]["confusion"]
+    assert metrics.accuracy_score(labels, chosen) == pytest.approx(
+        receipt["evaluation"]["accuracy"]
+    )
     right = answers(table, "candidate")[np.arange(len(labels)), labels].astype(float)
     # Keras, which TFMA asks, moves probabilities away from 0 and 1 by a little.
-    assert -np.log(right).mean() == pytest.approx(receipt["cross_entropy"], abs=1e-5)
+    assert -np.log(right).mean() == pytest.approx(receipt["evaluation"]["cross_entropy"], abs=1e-5)
     assert table.column("baseline").null_count == table.num_rows
 
 
@@ -55,7 +57,7 @@ def test_the_images_are_those_of_the_test_files(sample_run, sample_images, nodes
 def test_a_run_keeps_augmented_images_and_feature_maps(sample_run, nodes_of):
     uri = nodes_of(sample_run)["Trainer"].output("model_run").uri
     augmented, maps = (np.load(f"{uri}/{name}") for name in RUN_FEATURES)
-    classes = len(sample_run.receipt["per_class"])
+    classes = len(sample_run.evaluation["per_class"])
     assert augmented["originals"].shape == (classes, 28, 28, 1)
     assert augmented["augmented"].shape[0] == classes
     changed = augmented["augmented"] != augmented["originals"][:, None]

@@ -22,7 +22,7 @@ def test_a_run_leaves_its_review_and_an_index_that_leads_to_it(sample_run):
     index = (sample_run.root / "index.html").read_text(encoding="utf-8")
     assert f"runs/{sample_run.receipt['run_id']}/review.html" in index
     review = json.loads((folder / "review.json").read_text(encoding="utf-8"))
-    accuracy = pytest.approx(sample_run.receipt["test_accuracy"], abs=1e-6)
+    accuracy = pytest.approx(sample_run.evaluation["accuracy"], abs=1e-6)
     assert review["report"]["accuracy"]["value"] == accuracy
     assert set(review["missing"]) <= {"comparison", "robustness"}
 

@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-from pipeline.records import metadata
-
 
 @pytest.fixture
 def outputs(sample_run, tmp_path):
@@ -17,9 +15,8 @@ def test_where_nothing_changed_the_verdict_stands_and_nothing_heavy_is_imported(
     command, outputs, sample_run, tripwires, digest_of
 ):
     before = digest_of(outputs / sample_run.root.name / "runs")
-    ended = command(
-        "run", "--data", "sample", "--output-dir", outputs, "--json", PYTHONPATH=tripwires
-    )
+    asked = ("run", "--data", "sample", "--output-dir", outputs, "--json")
+    ended = command(*asked, PYTHONPATH=tripwires)
     assert ended.code == 0, ended.errors
     assert ended.json == sample_run.receipt
     assert f"Nothing changed since run {sample_run.receipt['run_id']}" in ended.errors
@@ -40,10 +37,35 @@ def test_where_something_changed_the_graph_is_run(command, outputs, tripwires, a
     assert "heavy import" in ended.errors
 
 
+@pytest.fixture
+def schedule_once(command, outputs, tripwires):
+    """Has a scheduler run the sample once, where something changed, with further arguments."""
+    usual = ("schedule", "--once", "--on-change", "--data", "sample", "--output-dir", outputs)
+    return lambda *arguments: command(*usual, *arguments, PYTHONPATH=tripwires)
+
+
+def test_a_schedule_runs_nothing_where_nothing_changed(schedule_once, outputs, sample_run):
+    ended = schedule_once()
+    assert ended.code == 0, ended.errors
+    run = sample_run.receipt["run_id"]
+    assert ended.output.endswith(f"skipped: nothing changed since run {run}\n")
+    assert [path.name for path in (outputs / sample_run.root.name / "runs").iterdir()] == [run]
+
+
+def test_a_schedule_sees_what_changed(schedule_once, outputs, sample_run):
+    ended = schedule_once("--seed", "7")
+    # It goes as far as the import that ends it.
+    assert ended.code == 1
+    assert "the run of" in ended.output
+    assert "alarm: a run broke off" in ended.output
+    (log,) = (outputs / sample_run.root.name / "schedule").glob("*.log")
+    assert "heavy import" in log.read_text()
+
+
 def test_a_refusal_that_stands_is_a_refusal(command, outputs, sample_run, tripwires):
     (path,) = outputs.glob("*/runs/*/receipt.json")
     refused = {**sample_run.receipt, "verdict": "refused", "pushed_version": None}
-    metadata.write_receipt(path.parent, refused)
+    path.write_text(json.dumps(refused))
     ended = command("run", "--data", "sample", "--output-dir", outputs, PYTHONPATH=tripwires)
     assert ended.code == 3, ended.errors
 
@@ -61,16 +83,15 @@ def test_an_interrupted_run_is_resumed_with_what_it_was_asked_for(
 ):
     outputs = tmp_path / "outputs"
     values = set_values(gates__accuracy=1)
-    refused = run_graph(outputs, *few, *values, "--seed", "5")
-    assert refused.outcome.code == 3, refused.outcome.errors
+    refused = run_graph(outputs, *few, *values, "--seed", "5", code=3)
     # As if it had been killed right before its end.
     (path,) = outputs.glob("*/runs/*/receipt.json")
     killed = {**json.loads(path.read_text()), "status": "interrupted", "verdict": "none"}
-    metadata.write_receipt(path.parent, killed)
+    path.write_text(json.dumps(killed))
 
     ended = quick_command("resume", "latest", "--output-dir", outputs, "--json")
     assert ended.code == 3, ended.errors
     assert ended.json["request"] == refused.receipt["request"]
     assert ended.json["config"] == refused.receipt["config"]
-    assert ended.json["seed"] == 5
-    assert ended.json["nodes"]["Trainer"]["cached"]
+    assert ended.json["config"]["seed"] == 5
+    assert ended.json["nodes"]["Trainer"]["status"] == "cached"

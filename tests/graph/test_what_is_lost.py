@@ -64,29 +64,25 @@ def test_whatever_is_lost_the_served_model_is_compared_with(
     served = {path: digest_of(path) for path in (root / "serving").glob("[0-9]*")}
 
     run = run_few(output_dir)
-    assert run.outcome.code == 0, run.outcome.errors
     assert run.receipt["verdict"] == "pushed"
 
     # The comparison follows what is served, and so does drift.
     compared = nodes_of(run)["Resolver"].output("model")
-    report = json.loads(
-        Path(nodes_of(run)["DataGate"].output("report").uri, "report.json").read_text()
-    )
+    report = Path(nodes_of(run)["DataGate"].output("report").uri, "report.json").read_text()
+    is_compared = COMPARISON in {gate["metric"] for gate in run.receipt["gates"]}
     assert (compared is None) == ("serving" in lost)
-    assert (COMPARISON in {gate["metric"] for gate in run.receipt["gates"]}) == (
-        compared is not None
-    )
-    assert bool(report["drifts"]) == (compared is not None)
+    assert is_compared == (compared is not None)
+    assert bool(json.loads(report)["drifts"]) == (compared is not None)
     if compared:
         export = Path(compared.uri) / "Format-Serving"
         assert versions.content_digest(export) == few_run.receipt["export_digest"]
 
     # What is there is taken where it is known, and never overwritten.
     known = not {"artifacts", "metadata.db"} & set(lost)
-    assert run.receipt["nodes"]["Trainer"]["cached"] == known
+    assert (run.receipt["nodes"]["Trainer"]["status"] == "cached") == known
     for path, digest in {**left, **served}.items():
         assert digest_of(path) == digest, path
-    told = "holds folders of which metadata.db knows nothing" in run.outcome.errors
+    told = "holds folders that metadata.db does not know" in run.outcome.errors
     assert told == (lost.count("metadata.db") > lost.count("artifacts"))
 
     # What is kept of a version is kept of each, and the history is what is left of it.
@@ -108,10 +104,9 @@ def test_a_bad_model_does_not_replace_a_good_one_though_metadata_and_artifacts_a
     bad = set_values(
         training__epochs=1, training__learning_rate=0.0001, gates__accuracy=0, gates__class_recall=0
     )
-    run = run_graph(output_dir, "--data", "sample", *bad)
-    assert run.outcome.code == 3, run.outcome.errors
+    run = run_graph(output_dir, "--data", "sample", *bad, code=3)
     assert run.receipt["verdict"] == "refused"
-    assert run.receipt["test_accuracy"] < sample_run.receipt["test_accuracy"] - 0.1
+    assert run.evaluation["accuracy"] < sample_run.evaluation["accuracy"] - 0.1
     (gate,) = [gate for gate in run.receipt["gates"] if not gate["passed"]]
     assert gate["metric"] == COMPARISON
     version = sample_run.receipt["pushed_version"]
@@ -125,12 +120,10 @@ def test_ml_metadata_that_is_older_than_the_artifacts_counts_on_above_them(
     """As where `metadata.db` alone is restored from a backup."""
     root = output_dir / few_run.receipt["pipeline"]
     backup = (root / "metadata.db").read_bytes()
-    second = run_few(output_dir, "--seed", "2")
-    assert second.outcome.code == 0, second.outcome.errors
+    run_few(output_dir, "--seed", "2")
     (root / "metadata.db").write_bytes(backup)
     left = {path: digest_of(path) for path in artifacts(root)}
     third = run_few(output_dir, "--seed", "3")
-    assert third.outcome.code == 0, third.outcome.errors
     assert COMPARISON in {gate["metric"] for gate in third.receipt["gates"]}
     assert {path: digest_of(path) for path in left} == left
 
@@ -146,8 +139,7 @@ def test_artifacts_that_are_older_than_ml_metadata_are_made_again(
     shutil.rmtree(root / "artifacts")
     shutil.copytree(tmp_path / "backup", root / "artifacts")
     third = run_few(output_dir, "--seed", "2")
-    assert third.outcome.code == 0, third.outcome.errors
-    assert not third.receipt["nodes"]["Trainer"]["cached"]
+    assert third.receipt["nodes"]["Trainer"]["status"] != "cached"
     assert third.receipt["model_digest"] == second.receipt["model_digest"]
 
 
@@ -167,7 +159,6 @@ def test_a_served_model_for_other_classes_is_replaced_by_a_new_line_alone(
     assert "in 2 classes (cat, dog)" in refused.errors
 
     run = run_few(output_dir, "--new-line")
-    assert run.outcome.code == 0, run.outcome.errors
     assert run.receipt["request"]["new_line"]
     assert nodes_of(run)["Resolver"].output("model") is None
     assert COMPARISON not in {gate["metric"] for gate in run.receipt["gates"]}

@@ -7,23 +7,9 @@ import pytest
 
 from components.pusher import versions
 from operations import changes
-from pipeline import config, machine
+from pipeline import config
 from pipeline.installation import packages
-from pipeline.records import metadata
-
-
-@pytest.fixture
-def record(locations):
-    """Writes a receipt as that of a run."""
-
-    def write(receipt, **changed):
-        receipt = {**receipt, **changed}
-        folder = locations.runs / receipt["run_id"]
-        folder.mkdir(parents=True)
-        metadata.write_receipt(folder, receipt)
-        return receipt
-
-    return write
+from pipeline.records import provenance
 
 
 @pytest.fixture
@@ -38,10 +24,10 @@ def serve(locations):
 
 
 @pytest.fixture
-def pushed(pushed_receipt, prepared, record, serve):
+def pushed(pushed_receipt, prepared, keep_receipt, serve):
     """A run with the same input, whose version is served."""
     serve(17)
-    return record(
+    return keep_receipt(
         pushed_receipt,
         input_digest=changes.input_digest(prepared),
         served_version=17,
@@ -50,10 +36,10 @@ def pushed(pushed_receipt, prepared, record, serve):
 
 
 @pytest.fixture
-def refused(pushed_receipt, prepared, record, serve):
+def refused(pushed_receipt, prepared, keep_receipt, serve):
     """A run with the same input that was refused while another version was served."""
     serve(16)
-    return record(
+    return keep_receipt(
         pushed_receipt,
         input_digest=changes.input_digest(prepared),
         verdict="refused",
@@ -92,18 +78,22 @@ def test_a_refusal_stands_while_the_same_model_is_served(refused, prepared, serv
 
 
 @pytest.mark.parametrize("status", ["failed", "interrupted"])
-def test_what_did_not_come_to_its_end_has_no_verdict(status, pushed_receipt, prepared, record):
-    record(pushed_receipt, input_digest=changes.input_digest(prepared), status=status)
+def test_what_did_not_come_to_its_end_has_no_verdict(
+    status, pushed_receipt, prepared, keep_receipt
+):
+    keep_receipt(pushed_receipt, input_digest=changes.input_digest(prepared), status=status)
     assert changes.standing_run(prepared) is None
 
 
-def test_a_failure_after_it_leaves_a_verdict_standing(pushed, prepared, record):
-    record(pushed, run_id="20260102-040000", status="failed", verdict="none", input_digest="0" * 64)
+def test_a_failure_after_it_leaves_a_verdict_standing(pushed, prepared, keep_receipt):
+    keep_receipt(
+        pushed, run_id="20260102-040000", status="failed", verdict="none", input_digest="0" * 64
+    )
     assert changes.standing_run(prepared) == pushed
 
 
-def test_a_later_run_with_other_input_ends_it(pushed, prepared, record):
-    record(pushed, run_id="20260102-040000", input_digest="0" * 64)
+def test_a_later_run_with_other_input_ends_it(pushed, prepared, keep_receipt):
+    keep_receipt(pushed, run_id="20260102-040000", input_digest="0" * 64)
     assert changes.standing_run(prepared) is None
 
 
@@ -123,9 +113,11 @@ def changed_data(prepared):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda prepared: {"config": config.load("default", ["seed=8"])},
-        lambda prepared: {"config": config.load("best", ["seed=7"])},
-        lambda prepared: {"config": config.load("default", ["seed=7", "gates.accuracy=0.91"])},
+        lambda prepared: {"config": config.load_config("default", ["seed=8"])},
+        lambda prepared: {"config": config.load_config("best", ["seed=7"])},
+        lambda prepared: {
+            "config": config.load_config("default", ["seed=7", "gates.accuracy=0.91"])
+        },
         changed_data,
         lambda prepared: {"data": dataclasses.replace(prepared.data, schema_sha256="f" * 64)},
         lambda prepared: {"precision": "bfloat16"},
@@ -146,16 +138,34 @@ def test_where_the_schema_lies_does_not_count(pushed, prepared):
     assert changes.standing_run(dataclasses.replace(prepared, config=moved)) == pushed
 
 
-@pytest.mark.parametrize("edited", ["components/trainer/model.py", "pipeline/gates.py"])
-def test_code_counts(edited, pushed, prepared, monkeypatch, tmp_path):
+@pytest.fixture
+def edit(monkeypatch, tmp_path):
+    """Edits a file of a copy of the project, whose code then counts in place of the project's."""
     copy = tmp_path / "project"
     for folder in ("components", "pipeline"):
-        shutil.copytree(machine._ROOT / folder, copy / folder)
-    monkeypatch.setattr(machine, "_ROOT", copy)
+        shutil.copytree(provenance._ROOT / folder, copy / folder)
+    monkeypatch.setattr(provenance, "_ROOT", copy)
+
+    def edited(path):
+        with (copy / path).open("a") as file:
+            file.write("# edited\n")
+
+    return edited
+
+
+@pytest.mark.parametrize(
+    "path", ["components/trainer/model.py", "pipeline/gates.py", "pipeline/datasets/spans.py"]
+)
+def test_code_that_decides_what_is_computed_counts(path, pushed, prepared, edit):
     assert changes.standing_run(prepared) == pushed
-    with (copy / edited).open("a") as file:
-        file.write("# edited\n")
+    edit(path)
     assert changes.standing_run(prepared) is None
+
+
+@pytest.mark.parametrize("path", ["pipeline/records/history.py", "pipeline/lock.py"])
+def test_code_that_only_records_or_reports_does_not(path, pushed, prepared, edit):
+    edit(path)
+    assert changes.standing_run(prepared) == pushed
 
 
 @pytest.mark.parametrize("change", [{"sha256": "b" * 64}, {"python": "3.99"}])

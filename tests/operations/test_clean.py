@@ -1,10 +1,9 @@
 """Clean: what goes, what stays, how much it frees, and that a crash in between does no harm."""
 
 import datetime
-import json
 import os
+import pathlib
 import shutil
-import subprocess
 
 import pytest
 from hypothesis import given
@@ -15,38 +14,28 @@ from operations import clean, rollback
 from operations.clean import Policy
 from pipeline import lock
 from pipeline.errors import LockHeldError, OutputError, UnknownRunError, UsageError
+from pipeline.records.receipt import Receipt
 
 LAST = Policy(keep_last=1, older_than=None, keep_versions=None)
 
 
 @pytest.fixture
-def output_dir(locations):
-    return locations.root.parent
-
-
-@pytest.fixture
-def cleaned(output_dir, capsys):
-    """Cleans, and returns what it says of the one pipeline as JSON."""
+def cleaned(output_dir):
+    """Cleans, and returns the figures of the one pipeline."""
 
     def run(policy=LAST, apply=True):
-        clean.main(policy, None, output_dir, apply, as_json=True)
-        (report,) = json.loads(capsys.readouterr().out)["pipelines"]
-        return report
+        cleaned = clean.clean(policy, None, output_dir, apply)
+        assert cleaned.applied == apply
+        (pipeline,) = cleaned.pipelines
+        assert cleaned.freed_bytes == pipeline.freed_bytes == sum(pipeline.frees.values())
+        return pipeline
 
     return run
 
 
-def used(locations):
-    """The bytes on the disk, each file once, as the system's own tool says."""
-    places = (locations.artifacts, locations.runs, locations.serving)
-    folders = [place for place in places if place.exists()]
-    told = subprocess.run(
-        ["du", "--summarize", "--total", "--block-size=1", *folders],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    return int(told.stdout.splitlines()[-1].split()[0])
+@pytest.fixture
+def used(used_bytes, locations):
+    return lambda: used_bytes(locations.root)
 
 
 @pytest.fixture
@@ -64,8 +53,8 @@ def there(past):
 
 def test_outdated_artifacts_go_and_those_of_the_last_runs_stay(four, past, cleaned):
     report = cleaned()
-    assert report["outdated_runs"] == ["20260101-120000", "20260102-120000", "20260103-120000"]
-    assert report["staying_runs"] == ["20260104-120000"]
+    assert report.outdated_runs == ["20260101-120000", "20260102-120000", "20260103-120000"]
+    assert report.staying_runs == ["20260104-120000"]
     assert there(past) == {"d"}
 
 
@@ -77,8 +66,10 @@ def test_served_versions_stay_with_their_questions(four, cleaned, locations, dig
         assert (versions.kept_folder(locations.serving, version) / "golden.npz").exists()
 
 
-def test_what_can_be_rolled_back_to_still_can(four, past, cleaned, locations, monkeypatch):
-    monkeypatch.setattr(rollback, "check_export", lambda *_: [])
+@pytest.mark.parametrize("metadata", [True, False], ids=["with metadata", "without"])
+def test_what_can_be_rolled_back_to_still_can(four, cleaned, locations, sound_versions, metadata):
+    if not metadata:
+        locations.metadata.unlink()
     cleaned()
     assert rollback.rollback(locations, None).new_version
 
@@ -106,11 +97,11 @@ def test_what_a_staying_run_took_from_the_cache_stays(past, cleaned):
     assert "b" not in there(past)
 
 
-def test_what_it_frees_is_what_it_promised(four, past, cleaned, locations):
-    promised = cleaned(apply=False)["freed_bytes"]
-    before = used(locations)
-    assert cleaned()["freed_bytes"] == promised > 100_000
-    assert before - used(locations) == promised
+def test_what_it_frees_is_what_it_promised(four, past, cleaned, locations, used):
+    promised = cleaned(apply=False).freed_bytes
+    before = used()
+    assert cleaned().freed_bytes == promised > 100_000
+    assert before - used() == promised
 
 
 def answers(past, locations, run_id, model):
@@ -120,35 +111,35 @@ def answers(past, locations, run_id, model):
     os.link(artifact, locations.runs / run_id / "predictions.parquet")
 
 
-def test_a_file_with_two_names_counts_once(four, past, cleaned, locations):
+def test_a_file_with_two_names_counts_once(four, past, cleaned, locations, used):
     answers(past, locations, "20260102-120000", "b")
-    before = used(locations)
-    promised = cleaned()["freed_bytes"]
-    assert before - used(locations) == promised
+    before = used()
+    promised = cleaned().freed_bytes
+    assert before - used() == promised
     assert not (locations.runs / "20260102-120000" / "predictions.parquet").exists()
 
 
-def test_a_file_that_keeps_a_name_frees_nothing(past, cleaned, locations):
+def test_a_file_that_keeps_a_name_frees_nothing(past, cleaned, locations, used):
     """The outdated run's answers are those of the run that stays, too."""
     past.run("20260101-120000", "a", push=False)
     past.run("20260102-120000", "a", push=False)
     answers(past, locations, "20260101-120000", "a")
-    before = used(locations)
-    assert cleaned()["freed_bytes"] == 0
-    assert used(locations) == before
+    before = used()
+    assert cleaned().freed_bytes == 0
+    assert used() == before
     assert (past.examples("a") / "predictions.parquet").exists()
 
 
 def test_without_apply_nothing_changes(four, past, cleaned, locations, digest_of):
     before, states = digest_of(locations.artifacts), past.states()
-    assert cleaned(apply=False)["freed_bytes"]
+    assert cleaned(apply=False).freed_bytes
     assert digest_of(locations.artifacts) == before
     assert past.states() == states
 
 
 def test_a_second_clean_finds_nothing(four, cleaned):
     cleaned()
-    assert cleaned()["freed_bytes"] == 0
+    assert cleaned().freed_bytes == 0
 
 
 def test_receipts_and_pages_stay(four, cleaned, locations):
@@ -170,14 +161,22 @@ LEFTOVERS = (
 )
 
 
-def test_what_killed_runs_left_goes(four, cleaned, locations):
+def leave(locations):
     for name in LEFTOVERS:
         (locations.root / name).parent.mkdir(parents=True)
         (locations.root / name).write_bytes(bytes(9_000))
-    before = used(locations)
-    promised = cleaned()["freed_bytes"]
-    assert before - used(locations) == promised
+
+
+def test_what_killed_runs_left_goes(four, cleaned, locations, used):
+    leave(locations)
+    before = used()
+    promised = cleaned().freed_bytes
+    assert before - used() == promised
     assert not any((locations.root / name).parent.exists() for name in LEFTOVERS)
+
+
+def ended(status):
+    return {"status": status, "seconds": 1.0, "code_fingerprint": None}
 
 
 @pytest.mark.parametrize(
@@ -185,9 +184,9 @@ def test_what_killed_runs_left_goes(four, cleaned, locations):
     [
         # Where ML Metadata knew nothing of a run that was killed.
         ({"status": "interrupted", "nodes": {}}, True),
-        ({"status": "interrupted", "nodes": {"Trainer": {"status": "interrupted"}}}, True),
-        ({"status": "failed", "nodes": {"Trainer": {"status": "failed"}}}, True),
-        ({"status": "failed", "nodes": {"Trainer": {"status": "not run"}}}, False),
+        ({"status": "interrupted", "nodes": {"Trainer": ended("interrupted")}}, True),
+        ({"status": "failed", "nodes": {"Trainer": ended("failed")}}, True),
+        ({"status": "failed", "nodes": {"Trainer": ended("not run")}}, False),
         ({"status": "completed"}, False),
     ],
 )
@@ -211,19 +210,19 @@ def test_the_snapshot_of_a_training_stays_while_a_run_may_go_on_from_it(
 def test_the_newest_runs_stay_whatever_the_clock_said(past, cleaned, age):
     past.run("20991231-120000", "a", push=False)
     past.run("20260101-120000", "b", push=False)
-    assert cleaned(Policy(1, age, None))["staying_runs"] == ["20260101-120000"]
+    assert cleaned(Policy(1, age, None)).staying_runs == ["20260101-120000"]
 
 
 def test_a_clean_that_was_killed_between_mark_and_removal_is_finished_by_the_next(
     four, past, cleaned, locations, monkeypatch
 ):
-    promised = cleaned(apply=False)["freed_bytes"]
+    promised = cleaned(apply=False).freed_bytes
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(shutil, "rmtree", interrupted)
         cleaned()
     assert past.states()[past.examples("b")] == "DELETED"
     assert past.examples("b").exists()
-    assert cleaned()["freed_bytes"] == promised
+    assert cleaned().freed_bytes == promised
     assert there(past) == {"d"}
 
 
@@ -243,9 +242,7 @@ def test_what_cannot_be_removed_is_told(four, cleaned, monkeypatch):
 def test_on_a_full_disk_what_ml_metadata_does_not_know_goes_first(
     four, past, cleaned, locations, full_disk
 ):
-    for name in LEFTOVERS:
-        (locations.root / name).parent.mkdir(parents=True)
-        (locations.root / name).touch()
+    leave(locations)
     answers(past, locations, "20260102-120000", "b")
     older = locations.serving / str(versions.served_versions(locations.serving)[0])
     policy = Policy(1, None, keep_versions=1)
@@ -265,21 +262,20 @@ def test_on_a_full_disk_what_ml_metadata_does_not_know_goes_first(
 def test_older_versions_are_withdrawn_on_demand_alone(four, past, cleaned, locations):
     first, second = versions.served_versions(locations.serving)
     report = cleaned(Policy(1, None, keep_versions=1))
-    assert report["withdrawn_versions"] == [first]
+    assert report.withdrawn_versions == [first]
     assert versions.served_versions(locations.serving) == [second]
     assert not versions.kept_folder(locations.serving, first).exists()
     assert versions.kept_folder(locations.serving, second).exists()
 
 
 def test_the_version_that_an_unchanged_run_stands_for_is_not_withdrawn(
-    past, cleaned, locations, monkeypatch
+    past, cleaned, locations, sound_versions
 ):
     """It was rolled back from; without it, the next run would push its model again."""
-    monkeypatch.setattr(rollback, "check_export", lambda *_: [])
-    first = past.run("20260101-120000", "a")["pushed_version"]
-    second = past.run("20260102-120000", "b")["pushed_version"]
+    first = past.run("20260101-120000", "a").pushed_version
+    second = past.run("20260102-120000", "b").pushed_version
     third = rollback.rollback(locations, None).new_version
-    assert cleaned(Policy(None, None, keep_versions=1))["withdrawn_versions"] == [first]
+    assert cleaned(Policy(None, None, keep_versions=1)).withdrawn_versions == [first]
     assert versions.served_versions(locations.serving) == [second, third]
 
 
@@ -288,21 +284,20 @@ def test_the_newest_version_is_never_withdrawn(four, cleaned, locations):
     assert len(versions.served_versions(locations.serving)) == 2
 
 
-def test_artifacts_of_a_moved_folder_are_left_alone(four, locations, tmp_path, capsys):
+def test_artifacts_of_a_moved_folder_are_left_alone(four, locations, tmp_path):
     """ML Metadata knows them by their old place: nothing says that they are not needed."""
     moved = tmp_path / "moved"
     shutil.copytree(locations.root.parent, moved)
     before = sorted((moved / "clothes" / "artifacts").rglob("*"))
     original = sorted(locations.artifacts.rglob("*"))
-    clean.main(LAST, None, moved, True, as_json=True)
+    clean.clean(LAST, None, moved, True)
     assert sorted((moved / "clothes" / "artifacts").rglob("*")) == before
     assert sorted(locations.artifacts.rglob("*")) == original
 
 
 def test_a_rollback_is_told_of_after_its_version_was_withdrawn(
-    four, past, cleaned, locations, monkeypatch
+    four, past, cleaned, locations, sound_versions
 ):
-    monkeypatch.setattr(rollback, "check_export", lambda *_: [])
     done = rollback.rollback(locations, None)
     past.run("20260105-120000", "e")
     cleaned(Policy(None, None, keep_versions=1))
@@ -310,50 +305,31 @@ def test_a_rollback_is_told_of_after_its_version_was_withdrawn(
     assert rollback.recorded(locations) == [done]
 
 
-def test_without_ml_metadata_what_can_be_rolled_back_to_still_can(
-    four, cleaned, locations, monkeypatch
-):
-    monkeypatch.setattr(rollback, "check_export", lambda *_: [])
-    locations.metadata.unlink()
-    cleaned()
-    assert rollback.rollback(locations, None).new_version
-
-
 def test_a_pipeline_at_work_is_not_cleaned(four, past, output_dir, locations):
     with lock.exclusive(locations.lock, "run"), pytest.raises(LockHeldError):
-        clean.main(LAST, None, output_dir, True, as_json=False)
+        clean.clean(LAST, None, output_dir, True)
     assert there(past) == {"a", "b", "c", "d"}
 
 
 def test_only_the_named_pipeline_is_cleaned(four, past, output_dir):
     (output_dir / "shoes" / "runs").mkdir(parents=True)
-    clean.main(LAST, "shoes", output_dir, True, as_json=False)
+    clean.clean(LAST, "shoes", output_dir, True)
     assert there(past) == {"a", "b", "c", "d"}
 
 
 def test_an_unknown_pipeline_and_an_empty_folder_are_refused(four, output_dir, tmp_path):
     with pytest.raises(UnknownRunError, match="no pipeline 'hats'"):
-        clean.main(LAST, "hats", output_dir, True, as_json=False)
+        clean.clean(LAST, "hats", output_dir, True)
     with pytest.raises(UnknownRunError, match="nothing has run below"):
-        clean.main(LAST, None, tmp_path / "empty", True, as_json=False)
+        clean.clean(LAST, None, tmp_path / "empty", True)
 
 
-def test_it_says_what_it_frees_and_what_it_keeps_and_why(four, output_dir, capsys):
-    clean.main(LAST, None, output_dir, False, as_json=False)
-    told = capsys.readouterr().out
-    assert "clothes: 3 of 4 runs are outdated" in told
-    assert "nothing was removed. Do it with --apply." in told
-    for words in (
-        "artifacts of ExampleGen",
-        "served versions",
-        "artifacts of the runs that stay",
-        "receipts, pages and logs of all runs",
-    ):
-        assert words in told, words
-    clean.main(LAST, None, output_dir, True, as_json=False)
-    assert "Freed " in capsys.readouterr().out
-    clean.main(LAST, None, output_dir, True, as_json=False)
-    assert "Freed 0 bytes." in capsys.readouterr().out
+def test_it_says_what_it_frees_and_what_it_keeps_and_why(four, cleaned):
+    found = cleaned(apply=False)
+    assert found.pipeline == "clothes"
+    assert {"artifacts of ExampleGen", "artifacts of Trainer"} <= set(found.frees)
+    kept = "served versions", "artifacts of kept runs"
+    assert {*kept, "receipts, pages and logs of all runs"} <= set(found.keeps)
 
 
 @given(
@@ -364,7 +340,7 @@ def test_it_says_what_it_frees_and_what_it_keeps_and_why(four, output_dir, capsy
 def test_a_run_is_outdated_where_every_rule_says_so(ages, keep, days):
     now = datetime.datetime(2026, 6, 1, tzinfo=datetime.UTC)
     runs = [
-        {"run_id": str(number), "began": (now - datetime.timedelta(days=age)).isoformat()}
+        Receipt.model_construct(run_id=str(number), began=now - datetime.timedelta(days=age))
         for number, age in enumerate(sorted(ages, reverse=True))
     ]
     older = None if days is None else datetime.timedelta(days=days)
@@ -380,15 +356,34 @@ def test_a_run_is_outdated_where_every_rule_says_so(ages, keep, days):
     ("text", "hours"), [("12h", 12), ("30d", 720), ("2w", 336), ("0d", 0), ("99999w", 16_799_832)]
 )
 def test_an_age_is_hours_days_or_weeks(text, hours):
-    assert clean.policy(None, text, None).older_than == datetime.timedelta(hours=hours)
+    assert clean.make_policy(None, text, None).older_than == datetime.timedelta(hours=hours)
 
 
 @pytest.mark.parametrize("text", ["", "30", "d", "1.5d", "-1d", "30 d", "30m", "999999w", "٣d"])
 def test_what_is_no_age_is_refused(text):
     with pytest.raises(UsageError, match="no age; expected hours, days or weeks"):
-        clean.policy(None, text, None)
+        clean.make_policy(None, text, None)
 
 
 def test_a_policy_without_a_rule_is_refused():
     with pytest.raises(UsageError, match="no rule says what is outdated"):
-        clean.policy(None, None, None)
+        clean.make_policy(None, None, None)
+
+
+def test_runs_that_cannot_be_listed_keep_it_from_removing_anything(
+    four, cleaned, locations, digest_of, monkeypatch
+):
+    """Or everything that they need would count as needed by nobody."""
+    before = digest_of(locations.artifacts)
+    listed = pathlib.Path.iterdir
+
+    def forbidden(folder):
+        if folder == locations.runs:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", forbidden)
+    with pytest.raises(PermissionError):
+        cleaned()
+    monkeypatch.undo()
+    assert digest_of(locations.artifacts) == before

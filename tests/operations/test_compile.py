@@ -3,7 +3,9 @@
 import pytest
 
 from components.example_gen import idx
-from operations import compile as operation
+from operations.compile import compile_graph
+from operations.compile_request import Request
+from operations.targets import Target
 from pipeline.errors import PipelineError, UsageError
 
 DIGEST = "0a" * 32
@@ -15,7 +17,7 @@ def request_for(tmp_path):
 
     def make(**changes):
         values = {
-            "target": "kubeflow",
+            "target": Target.KUBEFLOW,
             "output": tmp_path / "graph.yaml",
             "image": "registry.example.org/image-pipeline:1.0",
             "pipeline_root": "s3://artifacts/clothes",
@@ -29,7 +31,7 @@ def request_for(tmp_path):
             "resources": (),
             "volumes": (),
         }
-        return operation.Request(**{**values, **changes})
+        return Request(**{**values, **changes})
 
     return make
 
@@ -63,9 +65,9 @@ REFUSED = {
     "a node twice": ({"resources": ("Trainer=1,1Gi", "Trainer=2,1Gi")}, "twice for Trainer"),
     "a place twice": ({"volumes": ("one=/mnt", "other=/mnt/")}, "twice for /mnt"),
     "another schema": ({"assignments": ("schema_file=other.pbtxt",)}, "build the image again"),
-    "artifacts below a pattern": ({"pipeline_root": "s3://a/run[1]"}, r"holds \["),
-    "versions below a pattern": ({"serving_dir": "/mnt/run?"}, r"holds \?"),
-    "data in two lines": ({"data": "/mnt/a\nb"}, "holds a line break"),
+    "artifacts below a pattern": ({"pipeline_root": "s3://a/run[1]"}, r"contains \["),
+    "versions below a pattern": ({"serving_dir": "/mnt/run?"}, r"contains \?"),
+    "data in two lines": ({"data": "/mnt/a\nb"}, "contains a line break"),
     "spans": ({"assignments": ("spans.window=2",)}, "folder of one data set"),
 }
 
@@ -74,10 +76,9 @@ REFUSED = {
 def test_it_is_refused_in_words(case, request_for, tmp_path):
     changes, fragment = REFUSED[case]
     with pytest.raises(UsageError, match=fragment) as caught:
-        operation.compile_graph(request_for(**changes), print)
+        compile_graph(request_for(**changes), print)
     assert caught.value.exit_code == 2
-    assert "\n" not in str(caught.value)
-    assert "expected" in str(caught.value)
+    assert "\n" not in str(caught.value) and "expected" in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 
@@ -91,9 +92,9 @@ def test_it_is_refused_in_words(case, request_for, tmp_path):
 )
 def test_vertex_takes_less(changes, fragment, request_for, tmp_path):
     name = changes.get("output", "graph.json")
-    asked = {"target": "vertex", "pipeline_root": "gs://artifacts", **changes}
+    asked = {"target": Target.VERTEX, "pipeline_root": "gs://artifacts", **changes}
     with pytest.raises(UsageError, match=fragment):
-        operation.compile_graph(request_for(**{**asked, "output": tmp_path / name}), print)
+        compile_graph(request_for(**{**asked, "output": tmp_path / name}), print)
 
 
 @pytest.mark.parametrize(
@@ -111,13 +112,13 @@ def test_it_says_what_lies_on_no_volume(changes, told, request_for):
     # Refused, so that nothing is compiled.
     with pytest.raises(UsageError):
         request = request_for(**changes, resources=("Trainer=0,8Gi",))
-        operation.compile_graph(request, lines.append)
+        compile_graph(request, lines.append)
     assert [line.split()[0] for line in lines] == told
 
 
 def test_a_folder_that_is_not_there_is_not_made(request_for, tmp_path):
     with pytest.raises(PipelineError, match="is no folder"):
-        operation.compile_graph(request_for(output=tmp_path / "no" / "graph.yaml"), print)
+        compile_graph(request_for(output=tmp_path / "no" / "graph.yaml"), print)
     assert not list(tmp_path.iterdir())
 
 
@@ -127,7 +128,7 @@ def test_spans_are_no_data_set(request_for, tmp_path):
     for name in (name for names in idx.FILES.values() for name in names):
         (spans / "span-1" / name).touch()
     with pytest.raises(UsageError, match="holds spans"):
-        operation.compile_graph(request_for(data=str(spans), data_digest=None), print)
+        compile_graph(request_for(data=str(spans), data_digest=None), print)
 
 
 def test_the_digest_is_that_of_content_and_names_alone():

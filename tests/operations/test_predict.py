@@ -1,236 +1,9 @@
-"""How files become what the model takes: same size, dark ground, and notes on what was done."""
+"""Which model `predict` asks, and what it refuses before the model is loaded."""
 
-import gzip
-import random
-import struct
-
-import numpy as np
 import pytest
-from PIL import Image
 
 from operations import predict
 from pipeline.errors import DataError, PathError, UnknownRunError
-from pipeline.records import metadata
-
-GRAY, COLOUR = (28, 28, 1), (32, 32, 3)
-
-
-@pytest.fixture
-def question(tmp_path):
-    """Saves an image and returns the question that it becomes."""
-
-    def asked(image, shape=GRAY, name="photo.png", **options):
-        path = tmp_path / name
-        image.save(path, **options)
-        (found,) = predict._questions(path, shape)
-        assert found.name == str(path)
-        assert found.pixels.shape == shape
-        assert found.pixels.dtype == np.uint8
-        return found
-
-    return asked
-
-
-def garment(size=(28, 28), mode="L"):
-    """A bright rectangle on black."""
-    image = Image.new("L", size, 0)
-    width, height = size
-    image.paste(200, (width // 4, height // 4, 3 * width // 4, 3 * height // 4))
-    return image.convert(mode, dither=Image.Dither.NONE)
-
-
-def test_an_image_like_those_of_the_training_is_taken_as_it_is(question):
-    found = question(garment())
-    np.testing.assert_array_equal(found.pixels[..., 0], np.asarray(garment()))
-    assert found.notes == ()
-
-
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
-@pytest.mark.parametrize("shape", [GRAY, COLOUR])
-def test_every_kind_of_image_is_taken(question, mode, shape):
-    if mode == "I;16":
-        image = Image.fromarray(np.asarray(garment()).astype(np.uint16) * 257)
-    else:
-        image = garment(mode=mode)
-    found = question(image, shape)
-    assert found.pixels[14, 14].min() > 150
-    assert found.pixels[0, 0].max() == 0
-    assert found.notes == ()
-
-
-def test_sixteen_bits_keep_their_shades(question):
-    shades = np.tile(np.arange(28, dtype=np.uint16) * 100, (28, 1))
-    found = question(Image.fromarray(shades))
-    np.testing.assert_array_equal(found.pixels[..., 0], shades >> 8)
-
-
-@pytest.mark.parametrize("name", ["photo.jpg", "photo.bmp", "photo.gif", "photo.webp", "photo"])
-def test_the_format_is_told_by_the_content(question, name):
-    kind = {} if "." in name else {"format": "PNG"}
-    found = question(garment(), name=name, **kind)
-    assert found.pixels[14, 14, 0] > 150
-
-
-def test_a_large_image_is_scaled_down(question):
-    found = question(garment((280, 280)))
-    np.testing.assert_array_equal(found.pixels[..., 0], np.asarray(garment()))
-    assert found.notes == ()
-
-
-def test_a_small_image_is_scaled_up(question):
-    assert question(garment((7, 7))).pixels[14, 14, 0] == 200
-
-
-@pytest.mark.parametrize(
-    ("size", "black"),
-    [((56, 28), np.s_[:7, :]), ((28, 56), np.s_[:, :7]), ((100, 50), np.s_[21:, :])],
-)
-def test_an_image_that_is_not_square_is_padded_with_black(question, size, black):
-    image = Image.new("L", size, 100)
-    found = question(image)
-    assert found.notes == (f"padded from {size[0]}x{size[1]}",)
-    assert found.pixels[black].max() == 0
-    assert found.pixels[14, 14, 0] == 100
-
-
-@pytest.mark.parametrize("size", [(3000, 20), (20, 3000), (57, 1)])
-def test_an_image_of_which_nothing_would_be_left_is_refused(question, size):
-    with pytest.raises(DataError) as caught:
-        question(Image.new("L", size))
-    assert f"is {size[0]}x{size[1]}; expected" in str(caught.value)
-    assert "Cut it" in str(caught.value)
-
-
-def test_a_garment_on_white_is_inverted_with_a_note(question):
-    image = Image.eval(garment(), lambda value: 255 - value)
-    found = question(image)
-    assert found.notes == ("inverted, as its border is bright",)
-    np.testing.assert_array_equal(found.pixels[..., 0], np.asarray(garment()))
-
-
-def test_a_photograph_on_white_is_inverted_before_it_is_padded(question):
-    """Its padding would otherwise be white."""
-    image = Image.eval(garment((56, 28)), lambda value: 255 - value)
-    found = question(image)
-    assert found.notes == ("inverted, as its border is bright", "padded from 56x28")
-    assert found.pixels[:7].max() == 0
-    assert found.pixels[0, 0, 0] == 0
-    assert found.pixels[14, 14, 0] == 200
-
-
-def test_a_bright_garment_on_black_is_not_inverted(question):
-    image = Image.new("L", (28, 28), 255)
-    image.paste(0, (0, 0, 28, 1))
-    image.paste(0, (0, 0, 1, 28))
-    image.paste(0, (27, 0, 28, 28))
-    assert question(image).notes == ()
-
-
-def test_what_is_transparent_becomes_black(question):
-    image = garment(mode="RGBA")
-    pixels = np.array(image)
-    pixels[..., 3] = np.where(pixels[..., 0] > 0, 255, 0)
-    pixels[pixels[..., 3] == 0, :3] = 255
-    found = question(Image.fromarray(pixels))
-    assert found.notes == ()
-    np.testing.assert_array_equal(found.pixels[..., 0], np.asarray(garment()))
-
-
-def test_a_transparent_colour_of_a_palette_becomes_black(question):
-    image = Image.new("P", (28, 28), 0)
-    image.putpalette([255, 255, 255, 200, 200, 200])
-    image.paste(1, (7, 7, 21, 21))
-    found = question(image, transparency=0)
-    assert found.pixels[0, 0, 0] == 0
-    assert found.pixels[14, 14, 0] == 200
-
-
-def test_a_photograph_is_turned_as_the_camera_says(question):
-    image = Image.new("L", (28, 28), 0)
-    image.paste(200, (0, 0, 14, 28))
-    turned = Image.Exif()
-    turned[0x0112] = 3
-    found = question(image, name="photo.jpg", exif=turned, quality=95)
-    assert found.pixels[14, 24, 0] > 150
-    assert found.pixels[14, 3, 0] < 50
-
-
-def damaged(path):
-    with pytest.raises(DataError) as caught:
-        list(predict._questions(path, GRAY))
-    message = str(caught.value)
-    assert str(path) in message
-    assert "expected a PNG, JPEG or IDX file" in message
-
-
-@pytest.mark.parametrize("content", [b"", b"text", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"])
-def test_what_is_no_image_is_refused(tmp_path, content):
-    path = tmp_path / "photo.png"
-    path.write_bytes(content)
-    damaged(path)
-
-
-@pytest.mark.parametrize("name", ["photo.png", "photo.jpg"])
-def test_a_truncated_image_is_refused(tmp_path, name):
-    path = tmp_path / name
-    noise = np.random.default_rng(1).integers(0, 256, (60, 60), np.uint8)
-    Image.fromarray(noise).save(path)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    damaged(path)
-
-
-def test_an_image_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
-    path = tmp_path / "photo.png"
-    garment((200, 200)).save(path)
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
-    damaged(path)
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["photo.png", "photo.jpg", "photo.gif", "photo.tiff"])
-def test_a_damaged_image_is_taken_or_refused_in_words(tmp_path, name):
-    path, numbers = tmp_path / name, random.Random(1)
-    garment((40, 30), "RGB").save(path)
-    sound = path.read_bytes()
-    refused = 0
-    for _ in range(150):
-        content = bytearray(sound)
-        for _ in range(numbers.randint(1, 4)):
-            content[numbers.randrange(len(content))] = numbers.randrange(256)
-        path.write_bytes(content)
-        try:
-            (found,) = predict._questions(path, GRAY)
-        except DataError as error:
-            refused += 1
-            assert str(path) in str(error)
-        else:
-            assert found.pixels.shape == GRAY
-    assert refused
-
-
-def idx_bytes(values):
-    header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
-    return header + values.tobytes()
-
-
-@pytest.mark.parametrize(
-    "name", ["t10k-images-idx3-ubyte", "t10k-images-idx3-ubyte.gz", "mine.idx"]
-)
-def test_every_image_of_an_idx_file_is_a_question(tmp_path, name):
-    values = np.arange(3 * 784, dtype=np.int64).astype(np.uint8).reshape(3, 28, 28)
-    path, content = tmp_path / name, idx_bytes(values)
-    path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
-    found = list(predict._questions(path, GRAY))
-    assert [each.name for each in found] == [f"{path}[{position}]" for position in range(3)]
-    np.testing.assert_array_equal(np.stack([each.pixels[..., 0] for each in found]), values)
-    assert found[0].notes == ()
-
-
-def test_an_idx_file_that_is_damaged_is_refused(tmp_path):
-    path = tmp_path / "t10k-images-idx3-ubyte"
-    path.write_bytes(idx_bytes(np.zeros((3, 28, 28), np.uint8))[:-1])
-    with pytest.raises(DataError, match="truncated"):
-        list(predict._questions(path, GRAY))
 
 
 @pytest.fixture
@@ -248,36 +21,54 @@ def served(tmp_path):
 def test_the_newest_version_of_all_pipelines_is_asked(served, tmp_path):
     for pipeline, version in (("a", 10), ("b", 9), ("a", 8)):
         served(pipeline, version)
-    newest = served("b", 11)
-    assert predict._newest_export(tmp_path, None) == newest
-    assert predict._newest_export(tmp_path, "a") == tmp_path / "a" / "serving" / "10"
+    served("b", 11)
+    assert predict.served_model(tmp_path, None) == ("b", 11)
+    assert predict.served_model(tmp_path, "a") == ("a", 10)
 
 
-def test_the_pipeline_that_pushed_last_is_asked_whatever_the_clock_said(
-    served, pushed_receipt, tmp_path
-):
+def test_the_pipeline_that_pushed_last_is_asked_whatever_the_clock_said(pushed, tmp_path):
     """Versions are named by the time; under a clock set to the future, by a high one."""
-    for sequence, (pipeline, version) in enumerate([("a", 4_000_000_000), ("b", 11)], 1):
-        newest = served(pipeline, version)
-        changes = {"pipeline": pipeline, "sequence": sequence, "pushed_version": version}
-        folder = tmp_path / pipeline / "runs" / pushed_receipt["run_id"]
+    pushed("a", 4_000_000_000, sequence=1)
+    pushed("b", 11, sequence=2)
+    assert predict.served_model(tmp_path, None) == ("b", 11)
+
+
+@pytest.fixture
+def pushed(served, pushed_receipt, tmp_path):
+    """A pipeline that pushed a version, with its receipt."""
+
+    def push(pipeline, version, sequence, **data):
+        served(pipeline, version)
+        described = {**pushed_receipt.data.model_dump(), **data}
+        receipt = pushed_receipt.changed(
+            pipeline=pipeline, sequence=sequence, pushed_version=version, data=described
+        )
+        folder = tmp_path / pipeline / "runs" / receipt.run_id
         folder.mkdir(parents=True)
-        metadata.write_receipt(folder, {**pushed_receipt, **changes})
-    assert predict._newest_export(tmp_path, None) == newest
+        receipt.write(folder)
+
+    return push
+
+
+def test_a_model_of_the_sample_is_asked_only_where_there_is_no_other(pushed, tmp_path):
+    pushed("sample", 12, sequence=2, name="sample")
+    assert predict.served_model(tmp_path, None) == ("sample", 12)
+    pushed("real", 11, sequence=1)
+    assert predict.served_model(tmp_path, None) == ("real", 11)
 
 
 @pytest.mark.parametrize("name", [None, "shoes", "../shoes", "*", "s" * 256])
 def test_without_a_pushed_model_there_is_nothing_to_ask(tmp_path, name):
     with pytest.raises(UnknownRunError) as caught:
-        predict.main([], name, tmp_path, as_json=False)
+        predict.predict([], name, tmp_path)
     assert "no model has been pushed below" in str(caught.value)
     assert "pipeline_runner.py run" in str(caught.value)
 
 
 def test_a_file_that_is_missing_is_refused_before_the_model_is_loaded(served, tmp_path):
     served("clothes", 1)
-    with pytest.raises(DataError, match=r"absent\.png is no file"):
-        predict.main([tmp_path / "absent.png"], None, tmp_path, as_json=False)
+    with pytest.raises(DataError, match=r"absent\.png is not a file"):
+        predict.predict([tmp_path / "absent.png"], None, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["loop", "d" * 256, "a\nb"])
@@ -285,15 +76,4 @@ def test_a_file_that_nothing_can_be_said_of_is_refused(name, served, tmp_path):
     served("clothes", 1)
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(PathError, match="expected"):
-        predict.main([tmp_path / name], None, tmp_path, as_json=False)
-
-
-def test_a_line_tells_choices_confidence_and_notes():
-    choices = [
-        {"class_name": "Bag", "probability": 0.5},
-        {"class_name": "Hat", "probability": 0.25},
-    ]
-    answer = {"file": "a.png", "choices": choices, "low_confidence": True, "notes": ["padded"]}
-    assert predict._line(answer) == "a.png: Bag 0.500, Hat 0.250  (low confidence; padded)"
-    plain = {**answer, "low_confidence": False, "notes": []}
-    assert predict._line(plain) == "a.png: Bag 0.500, Hat 0.250"
+        predict.predict([tmp_path / name], None, tmp_path)

@@ -1,7 +1,6 @@
 """Repair: a damaged store is moved aside, a new one is made, and nothing else changes."""
 
 import contextlib
-import json
 import os
 import sqlite3
 from pathlib import Path
@@ -13,21 +12,15 @@ from operations import clean, lineage, pages, repair
 from operations.clean import Policy
 from pipeline import lock
 from pipeline.errors import LockHeldError, OutputError, StoreError, StoreLockedError
-from pipeline.records import baseline, metadata, stores
+from pipeline.records import baseline, history, metadata, stores
 
 
 @pytest.fixture
-def output_dir(locations):
-    return locations.root.parent
-
-
-@pytest.fixture
-def repaired(output_dir, capsys):
-    """Repairs the one pipeline, and returns what it says as JSON."""
+def repaired(output_dir):
+    """Repairs the one pipeline, and returns what was found and done."""
 
     def run(dry_run=False):
-        repair.main(None, output_dir, dry_run, as_json=True)
-        (report,) = json.loads(capsys.readouterr().out)
+        (report,) = repair.repair(None, output_dir, dry_run)
         return report
 
     return run
@@ -51,16 +44,12 @@ def content(locations):
 
 
 COMMANDS = {
-    "clean": lambda output_dir: clean.main(Policy(1, None, None), None, output_dir, False, True),
+    "clean": lambda output_dir: clean.clean(Policy(1, None, None), None, output_dir, False),
     "lineage": lambda output_dir: lineage.lineage(
-        str(max((output_dir / "clothes" / "serving").iterdir()) / "saved_model.pb"),
-        None,
-        output_dir,
+        str(max((output_dir / "clothes" / "serving").iterdir())), None, output_dir
     ),
-    "review": lambda output_dir: pages.main("latest", output_dir, False),
-    "compare": lambda output_dir: pages.compare(
-        "20260101-120000", "20260102-120000", output_dir, True
-    ),
+    "review": lambda output_dir: pages.review("latest", output_dir),
+    "compare": lambda output_dir: pages.compare("20260101-120000", "20260102-120000", output_dir),
 }
 
 
@@ -76,16 +65,16 @@ def test_a_damaged_store_is_moved_aside_and_a_new_one_takes_its_place(
     before = content(locations)
     spoiled = before.pop(damaged)
     report = repaired()
-    assert report["fault"].startswith(f"{damaged} is damaged (")
-    assert report["moved_to"] == f"{damaged}.old-1"
-    assert report["applied"] and report["lost"]
+    assert report.fault.startswith(f"{damaged} is damaged (")
+    assert report.moved_to == f"{damaged}.old-1"
+    assert report.applied and report.lost
     after = content(locations)
     assert after.pop(damaged.with_name("metadata.db.old-1")) == spoiled
     del after[damaged]
     # Receipts, artifacts and what is served; beside them, at most a copy of what is served.
     assert before.items() <= after.items()
     metadata.check_store(damaged, writing=True)
-    clean.main(Policy(1, None, None), None, output_dir, False, True)
+    clean.clean(Policy(1, None, None), None, output_dir, False)
 
 
 def test_the_new_store_knows_the_served_model(damaged, repaired, locations):
@@ -111,14 +100,14 @@ def test_what_sqlite_keeps_beside_a_store_goes_with_it(damaged, repaired, locati
 def test_each_store_that_is_moved_aside_stays(damaged, repaired):
     repaired()
     os.truncate(damaged, 5_000)
-    assert repaired()["moved_to"] == f"{damaged}.old-2"
+    assert repaired().moved_to == f"{damaged}.old-2"
     assert damaged.with_name("metadata.db.old-1").exists()
 
 
 def test_a_dry_run_changes_nothing(damaged, repaired, locations):
     before = content(locations)
     report = repaired(dry_run=True)
-    assert report["fault"] and not report["applied"]
+    assert report.fault and not report.applied
     assert content(locations) == before
 
 
@@ -126,7 +115,7 @@ def test_a_sound_store_is_left_alone(past, repaired, locations):
     past.run("20260101-120000", "a")
     before = content(locations)
     report = repaired()
-    assert (report["fault"], report["moved_to"], report["completed_runs"]) == (None, None, [])
+    assert (report.fault, report.moved_to, report.completed_runs) == (None, None, [])
     assert content(locations) == before
 
 
@@ -155,33 +144,16 @@ def test_a_pipeline_at_work_is_not_repaired(damaged, repaired, locations):
 def test_a_pipeline_is_found_by_what_is_left_of_it(damaged, repaired, locations, lost):
     for name in lost:
         (locations.root / name).rename(locations.root.parents[1] / name)
-    assert repaired()["moved_to"]
-
-
-def test_it_is_told_in_words(damaged, output_dir, capsys):
-    repair.main("clothes", output_dir, True, as_json=False)
-    told = capsys.readouterr().out
-    for words in (
-        "is damaged (",
-        "would be moved to",
-        "lost: the cache",
-        "kept: receipts",
-        "--dry",
-    ):
-        assert words in told
-    repair.main("clothes", output_dir, False, as_json=False)
-    assert "was moved to" in capsys.readouterr().out
-    repair.main("clothes", output_dir, False, as_json=False)
-    assert "there is nothing to repair" in capsys.readouterr().out
+    assert repaired().moved_to
 
 
 def test_receipts_of_runs_that_were_cut_off_are_completed(past, repaired, locations):
     ended = {"status": "interrupted", "verdict": "none", "seconds": None, "nodes": {}}
     past.run("20260101-120000", "a", push=False, **ended)
-    assert repaired(dry_run=True)["completed_runs"] == ["20260101-120000"]
-    assert repaired()["completed_runs"] == ["20260101-120000"]
-    assert repaired()["completed_runs"] == []
-    (receipt,) = metadata.read_receipts(locations.root.parent)
-    assert "ended without its receipt" in receipt["failure"]["message"]
-    assert receipt["nodes"]["Trainer"]["status"] == "complete"
-    assert receipt["nodes"]["Pusher"]["status"] == "not run"
+    assert repaired(dry_run=True).completed_runs == ["20260101-120000"]
+    assert repaired().completed_runs == ["20260101-120000"]
+    assert repaired().completed_runs == []
+    (receipt,) = history.read_receipts(locations.root.parent)
+    assert "ended without its receipt" in receipt.failure.message
+    assert receipt.nodes["Trainer"].status == "complete"
+    assert receipt.nodes["Pusher"].status == "not run"

@@ -5,20 +5,17 @@ import datetime
 
 import pytest
 
-from operations import receipts, resume
+from operations import recording, resume
 from pipeline.errors import ConfigurationError
-from pipeline.records import metadata
 
 
 @pytest.fixture
-def written(receipt, locations):
+def written(receipt, keep_receipt, output_dir):
     """Writes the receipt of a run that was interrupted, with some of it changed."""
 
     def write(**changes):
-        folder = locations.runs / receipt["run_id"]
-        folder.mkdir(parents=True)
-        metadata.write_receipt(folder, {**receipt, **changes})
-        return locations.root.parent
+        keep_receipt(receipt, **changes)
+        return output_dir
 
     return write
 
@@ -33,7 +30,7 @@ def test_the_same_is_asked_for_with_the_cache(written, receipt):
 
 
 def test_a_span_that_came_since_is_not_taken(written, receipt):
-    output_dir = written(data={**receipt["data"], "spans": [3, 4], "reference_span": 1})
+    output_dir = written(data={**receipt.data.model_dump(), "spans": [3, 4], "reference_span": 1})
     request = resume.request_of("latest", output_dir, False)
     assert request.assignments == ("seed=7", "spans.newest=4", "spans.reference=1")
 
@@ -65,13 +62,7 @@ def test_any_other_failure_is_resumed(written):
 def test_a_schema_file_is_found_from_any_folder(prepared, request_, tmp_path):
     asked = dataclasses.replace(request_, assignments=("seed=7", "schema_file=mine.pbtxt"))
     config = prepared.config.model_copy(update={"schema_file": "/project/mine.pbtxt"})
-    begun = receipts.begun(
-        "20260102-030405",
-        1,
-        datetime.datetime.now(datetime.UTC),
-        dataclasses.replace(prepared, config=config),
-        asked,
-        "9" * 64,
-    )
+    changed, now = dataclasses.replace(prepared, config=config), datetime.datetime.now(datetime.UTC)
+    begun = recording.begun("20260102-030405", 1, now, changed, asked, "9" * 64)
     again = resume.request_again(begun, tmp_path, False)
     assert again.assignments == ("seed=7", "schema_file=/project/mine.pbtxt")

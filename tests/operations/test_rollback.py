@@ -19,18 +19,8 @@ from pipeline.records import baseline
 def asked(monkeypatch):
     """What ServingCheck is asked, in place of loading exports that are none: all are sound."""
     questions = []
-
-    def check(export, golden_file, class_names):
-        questions.append((export, golden_file, class_names))
-        return []
-
-    monkeypatch.setattr(rollback, "check_export", check)
+    monkeypatch.setattr(rollback, "check_export", lambda *asked: questions.append(asked) or [])
     return questions
-
-
-@pytest.fixture
-def output_dir(locations):
-    return locations.root.parent
 
 
 @pytest.fixture
@@ -39,7 +29,7 @@ def pushed(past):
 
     def push(*models):
         return [
-            past.run(f"2026010{day}-120000", model)["pushed_version"]
+            past.run(f"2026010{day}-120000", model).pushed_version
             for day, model in enumerate(models, 1)
         ]
 
@@ -99,17 +89,13 @@ def test_neither_artifacts_nor_ml_metadata_are_needed(pushed, locations):
     assert not locations.metadata.exists()
 
 
-def test_no_run_needs_to_be_known(pushed, locations, output_dir, capsys):
+def test_no_run_needs_to_be_known(pushed, locations, output_dir):
     first, second = pushed("a", "b")
     shutil.rmtree(locations.runs)
-    rollback.print_versions(None, output_dir, as_json=True)
-    listed = json.loads(capsys.readouterr().out)
-    assert [(entry["version"], entry["run_id"]) for entry in listed] == [
-        (second, None),
-        (first, None),
-    ]
-    rollback.main(None, None, output_dir, dry_run=False, as_json=False)
-    assert f"version {first} again, in place of {second}" in capsys.readouterr().out
+    listed = rollback.read_versions(rollback.find_serving(output_dir, None, None))
+    assert [(version.number, version.run) for version in listed] == [(first, None), (second, None)]
+    done = rollback.rollback(locations, None)
+    assert (done.rolled_back_from, done.rolled_back_to) == (second, first)
 
 
 def test_what_is_kept_goes_along(pushed, locations):
@@ -186,7 +172,7 @@ def test_a_single_version_has_none_before_it(pushed, locations):
 
 def test_what_is_served_is_no_target(pushed, locations):
     _, second = pushed("a", "b")
-    refuses(locations, second, "it is what is served now")
+    refuses(locations, second, "it is served now")
 
 
 def test_a_target_that_fails_its_check_is_refused(pushed, locations, monkeypatch):
@@ -195,23 +181,25 @@ def test_a_target_that_fails_its_check_is_refused(pushed, locations, monkeypatch
     refuses(locations, None, "cannot be rolled back to: it is off; and odd. Expected")
 
 
-def test_a_target_whose_files_were_changed_is_refused(pushed, locations, asked):
+SPOILED = {
+    "files": (
+        lambda export, kept: (export / "saved_model.pb").write_text("other"),
+        r"the files in .*\d are not those that were published",
+    ),
+    "no questions": (lambda export, kept: shutil.rmtree(kept), "reference images are gone"),
+    "questions": (
+        lambda export, kept: (kept / "golden.npz").write_text("others"),
+        r"golden\.npz was changed since it was published",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_a_target_that_is_not_as_it_was_published_is_refused(pushed, locations, asked, case):
+    spoil, words = SPOILED[case]
     first, _ = pushed("a", "b")
-    (locations.serving / str(first) / "saved_model.pb").write_text("other")
-    refuses(locations, None, f"the files in .*{first} are not those that were published")
-    assert asked == []
-
-
-def test_a_target_without_golden_questions_is_refused(pushed, locations):
-    first, _ = pushed("a", "b")
-    shutil.rmtree(kept(locations, first))
-    refuses(locations, None, "golden questions are gone")
-
-
-def test_a_target_whose_golden_questions_were_changed_is_refused(pushed, locations, asked):
-    first, _ = pushed("a", "b")
-    (kept(locations, first) / "golden.npz").write_text("others")
-    refuses(locations, None, r"golden\.npz was changed since it was published")
+    spoil(locations.serving / str(first), kept(locations, first))
+    refuses(locations, None, words)
     assert asked == []
 
 
@@ -224,7 +212,9 @@ def test_a_served_model_that_is_damaged_can_be_rolled_back_from(pushed, location
 def test_where_nothing_is_served_there_is_nothing_to_roll_back(past, locations, output_dir):
     past.run("20260101-120000", "a", push=False)
     with pytest.raises(UnknownRunError, match="no model has been pushed"):
-        rollback.main(None, None, output_dir, dry_run=False, as_json=False)
+        rollback.find_serving(output_dir, None, None)
+    with pytest.raises(UnknownRunError, match="no model has been pushed"):
+        rollback.rollback(locations, None)
 
 
 def test_a_copy_that_fails_changes_nothing(pushed, locations, monkeypatch):
@@ -247,70 +237,59 @@ def test_it_waits_for_nobody(pushed, locations):
         rollback.rollback(locations, None)
 
 
-def test_trying_it_changes_nothing(pushed, locations, output_dir, asked, capsys):
+def test_checking_a_version_changes_nothing(pushed, locations, asked):
     first, second = pushed("a", "b")
-    rollback.main(None, None, output_dir, dry_run=True, as_json=True)
-    found = json.loads(capsys.readouterr().out)
-    assert found == {"pipeline": "clothes", "version": first, "dry_run": True}
+    assert rollback.check(locations, None).version == first
     assert len(asked) == 1
     assert served(locations) == [first, second]
 
 
-def test_it_is_told_as_text_and_as_json(pushed, locations, output_dir, capsys):
-    first, second = pushed("a", "b")
-    rollback.main(None, "clothes", output_dir, dry_run=False, as_json=False)
-    told = capsys.readouterr().out
-    assert f"version {first} again, in place of {second}" in told
-    rollback.main(second, None, output_dir, dry_run=False, as_json=True)
-    found = json.loads(capsys.readouterr().out)
-    assert found["rolled_back_to"] == second
-    assert found["new_version"] == served(locations)[-1]
-
-
-def test_the_list_tells_of_each_version_whether_it_can_be_taken(
-    pushed, past, locations, output_dir, capsys
-):
+def test_each_version_says_whether_it_can_be_taken(pushed, past, locations):
     first, second, third = pushed("a", "b", "c")
     shutil.rmtree(kept(locations, second))
-    rollback.print_versions(None, output_dir, as_json=True)
-    found = {entry["version"]: entry for entry in json.loads(capsys.readouterr().out)}
-    assert list(found) == [third, second, first]
-    assert [entry["can_be_rolled_back_to"] for entry in found.values()] == [False, False, True]
-    assert found[first]["run_id"] == "20260101-120000"
-    assert found[first]["accuracy"] == past.template["test_accuracy"]
-    rollback.print_versions(None, output_dir, as_json=False)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1].rstrip().endswith("no: it is what is served now")
-    assert lines[3].rstrip().endswith("yes")
+    found = rollback.read_versions(locations)
+    assert [(version.number, version.obstacle) for version in found] == [
+        (first, None),
+        (second, "its reference images are gone, so it cannot be checked"),
+        (third, "it is served now"),
+    ]
+    assert found[0].run.run_id == "20260101-120000"
+    assert found[0].accuracy == past.template.evaluation.accuracy
+    assert found[0].digest == versions.content_digest(locations.serving / str(first))
 
 
-def test_a_version_that_a_rollback_made_is_listed_with_the_run_of_its_content(
-    pushed, locations, output_dir, capsys
-):
+def test_a_damaged_version_has_the_digest_of_what_is_there(pushed, locations):
+    first, _ = pushed("a", "b")
+    export = locations.serving / str(first)
+    (export / "saved_model.pb").write_text("other")
+    damaged = rollback.read_versions(locations)[0]
+    assert damaged.digest == versions.content_digest(export)
+    assert damaged.obstacle == f"the files in {export} are not those that were published"
+
+
+def test_a_version_that_a_rollback_made_has_the_run_of_its_content(pushed, locations):
     pushed("a", "b")
     done = rollback.rollback(locations, None)
-    rollback.print_versions(None, output_dir, as_json=True)
-    newest = json.loads(capsys.readouterr().out)[0]
-    assert (newest["version"], newest["run_id"]) == (done.new_version, "20260101-120000")
-    assert newest["published"] == done.time
+    newest = rollback.read_versions(locations)[-1]
+    assert (newest.number, newest.run.run_id) == (done.new_version, "20260101-120000")
+    assert newest.published == done.time
 
 
 def test_a_version_was_published_when_its_number_says_and_not_when_its_run_began(
-    past, output_dir, capsys, monkeypatch
+    past, locations, monkeypatch
 ):
     moment = datetime.datetime(2026, 1, 1, 12, 34, 56, tzinfo=datetime.UTC)
     monkeypatch.setattr(versions.time, "time", moment.timestamp)
     past.run("20260101-120000", "a")
-    rollback.print_versions(None, output_dir, as_json=True)
-    (found,) = json.loads(capsys.readouterr().out)
-    assert found["published"] == "2026-01-01T12:34:56+00:00"
+    (found,) = rollback.read_versions(locations)
+    assert found.published == "2026-01-01T12:34:56+00:00"
 
 
-def test_a_version_that_is_no_time_is_listed(past, locations, output_dir, capsys):
+def test_a_version_that_is_no_time_is_read(past, locations):
     (locations.serving / "20260101120000").mkdir(parents=True)
     past.run("20260101-120000", "a")
-    rollback.print_versions(None, output_dir, as_json=True)
-    assert [each["published"] for each in json.loads(capsys.readouterr().out)] == [None, None]
+    found = rollback.read_versions(locations)
+    assert [version.published for version in found] == [None, None]
 
 
 def test_two_pipelines_that_serve_something_must_be_told_apart(pushed, locations, output_dir):
@@ -384,11 +363,25 @@ def test_a_reader_of_the_newest_version_never_fails(reader, past, locations, tmp
                 return
         pytest.fail((tmp_path / "errors.txt").read_text())
 
-    is_read(past.run("20260101-000000", "a")["pushed_version"], 1.0)
+    is_read(past.run("20260101-000000", "a").pushed_version, 1.0)
     for step in range(25):
-        pushed = past.run(f"20260102-0000{step:02d}", "b")["pushed_version"]
+        pushed = past.run(f"20260102-0000{step:02d}", "b").pushed_version
         is_read(pushed, 2.0)
         done = rollback.rollback(locations, None)
         assert done.rolled_back_from == pushed
         is_read(done.new_version, 1.0)
     assert len(served(locations)) == 51
+
+
+@pytest.mark.parametrize(
+    "change", [{"rolled_back_to": 99999999999}, {"rolled_back_to": [1]}, {"user": 7}]
+)
+def test_a_damaged_record_is_left_out_with_one_line(pushed, locations, caplog, change):
+    """One that led to itself would make a chain of rollbacks without an end."""
+    pushed("a", "b")
+    done = rollback.rollback(locations, None)
+    (path,) = versions.rollback_files(locations.serving)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    assert rollback.recorded(locations) == []
+    assert rollback.origin(done.new_version, rollback.recorded(locations)) == done.new_version
+    assert len({record.getMessage() for record in caplog.records}) == 1

@@ -1,14 +1,13 @@
 """How a run ended is known, also where that could not be read or written down."""
 
-import json
-
 import pytest
 
 from operations import run, unfinished
 from operations.notifications.notifying import Notifier
-from operations.run import exit_code
 from pipeline.errors import StorageError
-from pipeline.records import metadata
+from pipeline.records import history, metadata
+from pipeline.records.outcomes import NodeStatus
+from pipeline.records.receipt import Receipt
 
 
 @pytest.fixture
@@ -45,11 +44,11 @@ def test_what_failed_stands_first_where_the_store_was_damaged_meanwhile(run_with
             raise error
 
     receipt = run_with(graph)
-    assert (receipt["status"], receipt["verdict"], exit_code(receipt)) == (status, "none", code)
-    message = receipt["failure"]["message"]
+    assert (receipt.status, receipt.verdict, receipt.exit_code) == (status, "none", code)
+    message = receipt.failure.message
     assert message.startswith(told[0]) or told[0] in message
     assert all(words in message for words in (*told, "is damaged"))
-    assert metadata.read_receipts(locations.root.parent) == [receipt]
+    assert history.read_receipts(locations.root.parent) == [receipt]
 
 
 def test_a_version_that_was_published_by_then_is_named(run_with, locations):
@@ -58,9 +57,9 @@ def test_a_version_that_was_published_by_then_is_named(run_with, locations):
         spoil(locations)
 
     receipt = run_with(graph)
-    assert receipt["verdict"] == "none"
-    assert "Version 17 was published by then, and is served" in receipt["failure"]["message"]
-    assert (receipt["served_before"], receipt["served_version"]) == (None, 17)
+    assert receipt.verdict == "none"
+    assert "Version 17 was published by then, and is served" in receipt.failure.message
+    assert (receipt.served_before, receipt.served_version) == (None, 17)
 
 
 def test_a_run_that_was_interrupted_while_it_was_concluded_is_interrupted(
@@ -71,34 +70,34 @@ def test_a_run_that_was_interrupted_while_it_was_concluded_is_interrupted(
 
     monkeypatch.setattr(metadata, "open_store", interrupt)
     receipt = run_with(lambda: spoil(locations))
-    assert (receipt["status"], exit_code(receipt)) == ("interrupted", 130)
+    assert (receipt.status, receipt.exit_code) == ("interrupted", 130)
 
 
 def test_what_could_not_be_written_the_next_run_completes(run_with, locations, monkeypatch):
     """Where the disk is full at the end, say."""
-    whole = metadata.write_receipt
+    whole = Receipt.write
 
-    def full(folder, receipt):
-        if receipt["failure"]:
+    def full(receipt, folder):
+        if receipt.failure:
             raise OSError(28, "No space left on device")
-        whole(folder, receipt)
+        whole(receipt, folder)
 
     def fail():
         raise ValueError("a drive is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(metadata, "write_receipt", full)
+        patch.setattr(Receipt, "write", full)
         with pytest.raises(StorageError, match="a drive is gone; its receipt cannot be written"):
             run_with(fail)
-    (left,) = metadata.read_receipts(locations.root.parent)
-    assert metadata.is_unfinished(left)
+    (left,) = history.read_receipts(locations.root.parent)
+    assert left.is_unfinished
     run_with(fail)
-    first, second = metadata.read_receipts(locations.root.parent)
-    assert first["run_id"] == left["run_id"]
-    assert first["failure"]["message"] == "the run was cut off: it ended without its receipt"
-    assert (first["status"], first["seconds"]) == ("interrupted", None)
-    assert second["failure"]["message"] == "a drive is gone"
-    assert [first["sequence"], second["sequence"]] == [1, 2]
+    first, second = history.read_receipts(locations.root.parent)
+    assert first.run_id == left.run_id
+    assert first.failure.message == "the run was cut off: it ended without its receipt"
+    assert (first.status, first.seconds) == ("interrupted", None)
+    assert second.failure.message == "a drive is gone"
+    assert [first.sequence, second.sequence] == [1, 2]
 
 
 LEFT = {
@@ -109,35 +108,33 @@ LEFT = {
 
 
 @pytest.mark.parametrize("end", LEFT)
-def test_ml_metadata_tells_how_a_run_ended(receipt, locations, end, monkeypatch):
+def test_ml_metadata_tells_how_a_run_ended(receipt, keep_receipt, locations, end, monkeypatch):
     trainer, status, node, told = LEFT[end]
 
     def read(store, run_id, names):
-        others = metadata.NodeRecord("complete", 1.0, {})
-        return {
-            n: metadata.NodeRecord(trainer, 1.0, {}) if n == "Trainer" else others for n in names
-        }
+        ended = {name: metadata.NodeExecution(NodeStatus.COMPLETE, 1.0, {}) for name in names}
+        return ended | {"Trainer": metadata.NodeExecution(NodeStatus(trainer), 1.0, {})}
 
-    (locations.runs / receipt["run_id"]).mkdir(parents=True)
-    metadata.write_receipt(locations.runs / receipt["run_id"], receipt)
+    keep_receipt(receipt)
     metadata.open_store(locations.metadata)
     monkeypatch.setattr(metadata, "read_nodes", read)
-    assert unfinished.complete(locations) == [receipt["run_id"]]
+    assert unfinished.complete(locations) == [receipt.run_id]
     assert unfinished.complete(locations) == []
-    (found,) = metadata.read_receipts(locations.root.parent)
-    assert (found["status"], found["verdict"], found["failure"]["node"]) == (status, "none", node)
-    assert told in found["failure"]["message"]
-    assert found["nodes"]["Trainer"]["status"] == trainer
+    (found,) = history.read_receipts(locations.root.parent)
+    assert (found.status, found.verdict, found.failure.node) == (status, "none", node)
+    assert told in found.failure.message
+    assert found.nodes["Trainer"].status == trainer
 
 
-def test_a_receipt_that_cannot_be_completed_hinders_nobody(receipt, locations, full_disk, caplog):
-    (locations.runs / receipt["run_id"]).mkdir(parents=True)
-    metadata.write_receipt(locations.runs / receipt["run_id"], receipt)
+def test_a_receipt_that_cannot_be_completed_hinders_nobody(
+    receipt, keep_receipt, locations, full_disk, caplog
+):
+    keep_receipt(receipt)
     with full_disk():
         assert unfinished.complete(locations) == []
     assert "cannot be completed" in caplog.text
-    (found,) = metadata.read_receipts(locations.root.parent)
-    assert found == json.loads(json.dumps(receipt))
+    (found,) = history.read_receipts(locations.root.parent)
+    assert found == receipt
 
 
 def test_after_a_run_under_a_clock_set_to_the_future_the_next_is_the_latest(
@@ -152,11 +149,11 @@ def test_after_a_run_under_a_clock_set_to_the_future_the_next_is_the_latest(
 
     with monkeypatch.context() as patch:
         patch.setattr(run.datetime, "datetime", Clock)
-        assert run_with(lambda: None)["run_id"] == "20990101-000000"
+        assert run_with(lambda: None).run_id == "20990101-000000"
     later = run_with(lambda: None)
-    assert later["run_id"] < "20990101-000000"
-    assert metadata.find_receipt(locations.root.parent, "latest") == later
-    assert later["sequence"] == 2
+    assert later.run_id < "20990101-000000"
+    assert history.find(locations.root.parent, "latest") == later
+    assert later.sequence == 2
 
 
 def test_an_error_that_a_library_made_of_an_interruption_is_one(run_with, locations):
@@ -169,7 +166,7 @@ def test_an_error_that_a_library_made_of_an_interruption_is_one(run_with, locati
             raise ImportError("initialization failed") from interruption
 
     receipt = run_with(graph)
-    assert (run.exit_code(receipt), receipt["status"]) == (130, "interrupted")
+    assert (receipt.exit_code, receipt.status) == (130, "interrupted")
 
 
 def test_an_error_whose_chain_is_a_circle_ends_the_run_as_any_other(run_with, locations):
@@ -181,4 +178,4 @@ def test_an_error_whose_chain_is_a_circle_ends_the_run_as_any_other(run_with, lo
         raise one
 
     receipt = run_with(graph)
-    assert (run.exit_code(receipt), receipt["failure"]["message"]) == (1, "one")
+    assert (receipt.exit_code, receipt.failure.message) == (1, "one")

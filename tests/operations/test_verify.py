@@ -1,103 +1,121 @@
 """Two runs held against each other, digest by digest."""
 
-import copy
 import json
 
 import pytest
 
 from operations import verify
 from operations.notifications.notifying import ADDRESSES_VARIABLE
-from pipeline.errors import ConfigurationError, LockHeldError
+from pipeline.errors import ConfigurationError, ExitCode, LockHeldError, VerificationError
 from pipeline.nodes import NODES
-from pipeline.records import metadata
+from pipeline.records.receipt import NodeRecord
+
+OTHER = "0" * 64
 
 
 @pytest.fixture
-def receipts(pushed_receipt):
-    """Two receipts of equal runs, of all nodes."""
-    pushed_receipt["nodes"] = {
-        node: {"status": "complete", "seconds": 1.0, "cached": False} for node in NODES
-    }
+def receipt(pushed_receipt):
+    """The receipt of a run of all nodes."""
     names = ("Trainer.model", "ExampleGen.examples", "Predictions.predictions")
-    pushed_receipt["digests"] = dict.fromkeys(names, "e" * 64)
-    return pushed_receipt, copy.deepcopy(pushed_receipt)
+    nodes = {node: ended(None if node == "Resolver" else "a" * 16) for node in NODES}
+    return pushed_receipt.changed(nodes=nodes, digests=dict.fromkeys(names, "e" * 64))
 
 
-def test_equal_runs_are_identical_and_differ_in_nothing(receipts):
-    found = verify.compare(*receipts)
-    assert found["identical"]
-    assert found["first_difference"] is None
-    assert found["reasons"] == []
+def ended(fingerprint):
+    return NodeRecord(status="complete", seconds=1.0, code_fingerprint=fingerprint)
 
 
-def test_the_first_difference_is_the_first_in_the_graph(receipts):
-    receipt, again = receipts
-    again["digests"] = dict.fromkeys(again["digests"], "0" * 64)
+def changed(receipt, part, **values):
+    """The receipt with other values in one of its parts."""
+    return receipt.changed(**{part: getattr(receipt, part).model_copy(update=values)})
+
+
+def reasons(receipt, again):
+    return list(verify.compare(receipt, again).reasons)
+
+
+def test_equal_runs_are_identical_and_differ_in_nothing(receipt):
+    found = verify.compare(receipt, receipt)
+    assert found.identical
+    assert found.exit_code == 0
+    assert found.first_difference is None
+    assert found.reasons == ()
+
+
+def test_the_first_difference_is_the_first_in_the_graph(receipt):
+    again = receipt.changed(digests=dict.fromkeys(receipt.digests, OTHER))
     found = verify.compare(receipt, again)
-    assert not found["identical"]
-    assert found["first_difference"] == "ExampleGen.examples"
-    assert list(found["artifacts"]) == [
-        "ExampleGen.examples",
-        "Trainer.model",
-        "Predictions.predictions",
-    ]
+    assert not found.identical
+    assert found.exit_code == ExitCode.DIFFERENT
+    assert found.first_difference == "ExampleGen.examples"
+    order = ["ExampleGen.examples", "Trainer.model", "Predictions.predictions"]
+    assert list(found.artifacts) == order
 
 
-def test_an_artifact_that_is_missing_differs(receipts):
-    receipt, again = receipts
-    del again["digests"]["Trainer.model"]
-    assert verify.compare(receipt, again)["first_difference"] == "Trainer.model"
-    assert verify.compare(again, receipt)["first_difference"] == "Trainer.model"
+def test_an_artifact_that_is_missing_differs(receipt):
+    digests = {name: value for name, value in receipt.digests.items() if name != "Trainer.model"}
+    again = receipt.changed(digests=digests)
+    assert verify.compare(receipt, again).first_difference == "Trainer.model"
+    assert verify.compare(again, receipt).first_difference == "Trainer.model"
 
 
-def test_what_may_be_the_reason_is_named(receipts):
-    receipt, again = receipts
-    again["data"]["sha256"] = {**again["data"]["sha256"], "train-images.gz": "0" * 64}
-    again["code"] = {**again["code"], "revision": "1234", "dirty": True, "sha256": "0" * 64}
-    again["config"]["training"]["epochs"] = 99
-    again["versions"] = {**again["versions"], "keras": "0.0", "python": "3.99.1"}
-    again["lock"], again["lock_sha256"] = None, "0" * 64
-    again["cpu_features"] = []
-    again["threads"] = 99
-    again["onednn"] = not again["onednn"]
-    reasons = "\n".join(verify.compare(receipt, again)["reasons"])
+def test_what_may_be_the_reason_is_named(receipt):
+    data, environment = receipt.data, receipt.environment
+    training = {**receipt.config["training"], "epochs": 99}
+    again = receipt.changed(
+        config={**receipt.config, "training": training, "seed": 8}, precision="bfloat16"
+    )
+    again = changed(again, "data", sha256={**data.sha256, "train-images.gz": OTHER})
+    again = changed(again, "code", revision="1234", dirty=True, sha256=OTHER)
+    again = changed(
+        again,
+        "environment",
+        versions={**environment.versions, "keras": "0.0", "python": "3.99.1"},
+        lock=None,
+        lock_sha256=OTHER,
+        cpu_features=("other",),
+        threads=99,
+        onednn=not environment.onednn,
+    )
+    found = "\n".join(reasons(receipt, again))
     for words in (
         "data: train-images.gz holds something else",
         "1234 now; with uncommitted changes",
         "configuration: training: epochs: ",
+        "seed: 7 then, 8 now",
+        'precision: "float32" then, "bfloat16" now',
         "installed versions: python: ",
         '; keras: "',
-        f"lock: {json.dumps(receipt['lock'])} then, null now",
+        f"lock: {json.dumps(environment.lock)} then, null now",
         "content of the lock: ",
         "features of the processor: ",
         "threads: ",
         "oneDNN: ",
     ):
-        assert words in reasons
+        assert words in found
+
+
+def test_a_reason_is_named_once(receipt):
+    """The configuration also has the seed."""
+    again = receipt.changed(config={**receipt.config, "seed": 8})
+    assert reasons(receipt, again) == ["seed: 7 then, 8 now"]
 
 
 @pytest.fixture
-def edited(receipts):
-    """Two receipts, the second of which is of a run of edited code."""
-    _, again = receipts
-    again["code"]["sha256"] = "0" * 64
-    for each in receipts:
-        for name, node in each["nodes"].items():
-            node["code_fingerprint"] = None if name == "Resolver" else "a" * 16
-    for name in ("Evaluator", "Trainer"):
-        again["nodes"][name]["code_fingerprint"] = "b" * 16
-    return receipts
+def edited(receipt):
+    """The receipt of the same run with edited code."""
+    files = {**receipt.code.files, "components/trainer/model.py": "0" * 12}
+    again = changed(receipt, "code", sha256=OTHER, files=files, dirty=False)
+    other = dict.fromkeys(("Evaluator", "Trainer"), ended("b" * 16))
+    return again.changed(nodes={**again.nodes, **other})
 
 
-def test_the_source_files_that_differ_are_named_and_the_first_node_that_runs_them(edited):
-    receipt, again = edited
-    files = again["code"]["files"]
-    files["components/trainer/model.py"] = "0" * 12
-    files["components/trainer/new.py"] = "0" * 12
+def test_the_source_files_that_differ_are_named_and_the_first_node_that_runs_them(receipt, edited):
+    files = {**edited.code.files, "components/trainer/new.py": "0" * 12}
     del files["pipeline/gates.py"]
-    revision = receipt["code"]["revision"]
-    again["code"]["dirty"] = receipt["code"]["dirty"] = False
-    assert verify.compare(*edited)["reasons"] == [
+    edited, receipt = changed(edited, "code", files=files), changed(receipt, "code", dirty=False)
+    revision = receipt.code.revision
+    assert reasons(receipt, edited) == [
         "code: components/trainer/model.py holds something else than then",
         "code: components/trainer/new.py was not there then",
         "code: pipeline/gates.py is there no more",
@@ -107,124 +125,120 @@ def test_the_source_files_that_differ_are_named_and_the_first_node_that_runs_the
 
 
 @pytest.mark.parametrize("path", ["pipeline/records/digests.py", "pipeline_runner.py"])
-def test_an_edit_outside_of_what_a_graph_computes_is_named_too(receipts, path):
+def test_an_edit_outside_of_what_a_graph_computes_is_named_too(receipt, path):
     """What digests artifacts, or sets up a run, may make two runs differ all the same."""
-    receipt, again = receipts
-    again["code"]["files"][path] = "0" * 12
-    assert verify.compare(receipt, again)["reasons"][0] == (
-        f"code: {path} holds something else than then"
-    )
+    again = changed(receipt, "code", files={**receipt.code.files, path: "0" * 12})
+    assert reasons(receipt, again)[0] == f"code: {path} holds something else than then"
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    "change",
     [
-        ("lock_sha256", "0" * 64),
-        ("threads", 99),
-        ("cpu_features", ["other"]),
-        ("versions", {"python": "3.99.1"}),
+        {"lock_sha256": OTHER},
+        {"threads": 99},
+        {"cpu_features": ("other",)},
+        {"versions": {"python": "3.99.1"}},
     ],
+    ids=lambda change: next(iter(change)),
 )
-def test_no_node_is_named_where_its_fingerprint_differs_for_another_reason_too(edited, key, value):
-    receipt, again = edited
-    again["code"]["files"]["components/trainer/model.py"] = "0" * 12
-    again[key] = value
-    reasons = verify.compare(receipt, again)["reasons"]
-    assert "code: components/trainer/model.py holds something else than then" in reasons
-    assert not [reason for reason in reasons if "first node" in reason]
+def test_no_node_is_named_where_its_fingerprint_differs_for_another_reason_too(
+    receipt, edited, change
+):
+    found = reasons(receipt, changed(edited, "environment", **change))
+    assert "code: components/trainer/model.py holds something else than then" in found
+    assert not [reason for reason in found if "first node" in reason]
 
 
-def test_another_patch_version_of_python_is_in_no_fingerprint(edited):
-    receipt, again = edited
-    again["code"]["files"]["components/trainer/model.py"] = "0" * 12
-    minor = ".".join(receipt["versions"]["python"].split(".")[:2])
-    again["versions"] = {**again["versions"], "python": f"{minor}.99"}
-    reasons = verify.compare(receipt, again)["reasons"]
-    assert "code: Trainer is the first node that runs other code" in reasons
+def test_another_patch_version_of_python_is_in_no_fingerprint(receipt, edited):
+    environment = receipt.environment
+    versions = {**environment.versions, "python": f"{environment.python_minor}.99"}
+    found = reasons(receipt, changed(edited, "environment", versions=versions))
+    assert "code: Trainer is the first node that runs other code" in found
 
 
-def test_a_schema_of_other_content_is_named(receipts):
-    receipt, again = receipts
-    again["data"]["schema_sha256"] = "0" * 64
-    assert verify.compare(receipt, again)["reasons"] == [
-        "schema: the file holds something else than then"
-    ]
+def test_a_schema_of_other_content_is_named(receipt):
+    again = changed(receipt, "data", schema_sha256=OTHER)
+    assert reasons(receipt, again) == ["schema: the file holds something else than then"]
 
 
-def test_a_node_that_only_one_of_the_runs_has_differs(receipts):
-    receipt, again = receipts
-    again["nodes"]["Tuner"] = {"status": "complete", "seconds": 1.0, "cached": False}
-    again["digests"]["Tuner.best_hyperparameters"] = "f" * 64
+def test_a_node_that_only_one_of_the_runs_has_differs(receipt):
+    again = receipt.changed(
+        nodes={**receipt.nodes, "Tuner": ended("a" * 16)},
+        digests={**receipt.digests, "Tuner.best_hyperparameters": "f" * 64},
+    )
     for pair in ((receipt, again), (again, receipt)):
-        assert verify.compare(*pair)["first_difference"] == "Tuner.best_hyperparameters"
+        assert verify.compare(*pair).first_difference == "Tuner.best_hyperparameters"
 
 
 @pytest.fixture
-def verified(receipts, locations, progress, monkeypatch):
-    """Verifies a run whose repetition is made up; returns where and how it was asked for."""
-    receipt, again = receipts
-    folder = locations.runs / receipt["run_id"]
-    folder.mkdir(parents=True)
-    metadata.write_receipt(folder, receipt)
-    output_dir = locations.root.parent
+def verified(receipt, keep_receipt, output_dir, progress, monkeypatch):
+    """Verifies a run whose repetition is made up."""
+    keep_receipt(receipt)
 
-    def verify_with(repeat, as_json=True):
+    def verify_with(repeat):
         def run(request, _, notifier):
             repeat(request, notifier)
-            return again
+            return receipt
 
-        monkeypatch.setattr(verify.running, "run", run)
-        return verify.main("latest", output_dir, as_json, progress)
+        monkeypatch.setattr(verify, "run", run)
+        return verify.verify("latest", output_dir, progress)
 
     return verify_with
 
 
-def test_a_run_that_is_not_complete_says_how_to_go_on(locations, receipt, progress):
-    folder = locations.runs / receipt["run_id"]
-    folder.mkdir(parents=True)
-    metadata.write_receipt(folder, receipt)
-    output_dir = locations.root.parent
-    command = f"python3 pipeline_runner.py resume {receipt['run_id']} --output-dir {output_dir}"
+def test_a_run_that_is_not_complete_says_how_to_go_on(keep_receipt, output_dir, receipt, progress):
+    keep_receipt(receipt, status="interrupted", verdict="none")
+    command = f"python3 pipeline_runner.py resume {receipt.run_id} --output-dir {output_dir}"
     with pytest.raises(ConfigurationError, match="is interrupted; expected a complete") as caught:
-        verify.main("latest", output_dir, True, progress)
+        verify.verify("latest", output_dir, progress)
     assert str(caught.value).endswith(f"Go on first, with: {command}")
+
+
+def test_a_repetition_that_fails_is_told_with_its_failure(
+    keep_receipt, output_dir, receipt, progress, monkeypatch
+):
+    keep_receipt(receipt)
+    failure = {"node": "Trainer", "message": "the loss became nan"}
+    again = receipt.changed(status="failed", verdict="none", failure=failure)
+    monkeypatch.setattr(verify, "run", lambda *_: again)
+    with pytest.raises(VerificationError, match=r"cannot be run again: the loss became nan\. Exp"):
+        verify.verify("latest", output_dir, progress)
 
 
 def test_nobody_is_told_of_a_verification(verified, monkeypatch, caplog):
     # Nothing listens on the discard port: a message to it would be missed, and a line logged.
     monkeypatch.setenv(ADDRESSES_VARIABLE, "json://127.0.0.1:9")
-    assert verified(lambda request, notifier: notifier.alarm("title", "text")) == 0
+    assert verified(lambda request, notifier: notifier.alarm("title", "text")).identical
     assert not caplog.records
 
 
-def test_other_libraries_are_named_also_where_they_changed_nothing(verified, receipts, capsys):
-    _, again = receipts
-    again["lock"] = "another.txt"
-    assert verified(lambda request, notifier: None, as_json=False) == 0
-    printed = capsys.readouterr().out
-    assert "is reproduced, to the bit." in printed
-    assert printed.rstrip().endswith('then, "another.txt" now')
-
-
-def test_what_a_killed_verification_left_is_removed(verified, locations):
-    left = locations.root.parent / ".verify-left"
+def test_what_a_killed_verification_left_is_removed(verified, output_dir):
+    left = output_dir / ".verify-left"
     (left / "clothes").mkdir(parents=True)
     seen = []
-    assert verified(lambda request, notifier: seen.append(request.output_dir)) == 0
+    assert verified(lambda request, notifier: seen.append(request.output_dir)).identical
     assert seen[0].name.startswith(".verify-")
-    assert not list(locations.root.parent.glob(".verify-*"))
+    assert not list(output_dir.glob(".verify-*"))
 
 
-def test_one_verification_at_a_time(verified, locations, progress):
+def test_a_new_line_of_models_is_repeated_where_nothing_is_served(verified, locations, receipt):
+    """So there is no line of models to leave."""
+    asked = changed(receipt, "request", new_line=True)
+    asked.write(locations.runs / receipt.run_id)
+    seen = []
+    verified(lambda request, notifier: seen.append(request.new_line))
+    assert seen == [False]
+
+
+def test_one_verification_at_a_time(verified, output_dir, progress):
     def again(request, notifier):
-        with pytest.raises(LockHeldError, match="held by verify"):
-            verify.main("latest", locations.root.parent, True, progress)
+        with pytest.raises(LockHeldError, match="in use by verify"):
+            verify.verify("latest", output_dir, progress)
         assert request.output_dir.exists()
 
-    assert verified(again) == 0
+    assert verified(again).identical
 
 
-def test_files_of_another_revision_with_equal_sources_are_no_reason(receipts):
-    receipt, again = receipts
-    again["code"] = {**again["code"], "revision": "1234", "dirty": True}
-    assert verify.compare(receipt, again)["reasons"] == []
+def test_files_of_another_revision_with_equal_sources_are_no_reason(receipt):
+    again = changed(receipt, "code", revision="1234", dirty=True)
+    assert reasons(receipt, again) == []

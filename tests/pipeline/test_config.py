@@ -10,60 +10,14 @@ from hypothesis import strategies
 from pipeline import config
 from pipeline.errors import ConfigurationError
 
-# A value other than the default for every key.
+# Values other than the default for keys whose default does not tell which values there are.
 OTHER_VALUES = {
     "name": "garments",
     "schema_file": "other.pbtxt",
-    "seed": 7,
-    "spans.window": 3,
     "spans.newest": 5,
     "spans.reference": 0,
-    "split.validation_per_class": 50,
-    "data_gate.anomalies": "warn",
-    "data_gate.drift": "warn",
-    "data_gate.duplicates": "warn",
-    "data_gate.equal_images": "warn",
-    "data_gate.constant_class": "warn",
-    "data_gate.brightness": "warn",
-    "data_gate.max_duplicates": 3,
     "training.precision": "float32",
     "training.widths": [7, 11],
-    "training.whitening": False,
-    "training.dropout": 0.123,
-    "training.l2": 0.123,
-    "training.weight_decay": 0.0123,
-    "training.epochs": 41,
-    "training.batch_size": 63,
-    "training.learning_rate": 0.0123,
-    "training.warm_up": 0.123,
-    "training.ema_momentum": 0.123,
-    "training.label_smoothing": 0.123,
-    "training.plateau_patience": 41,
-    "training.plateau_factor": 0.123,
-    "training.early_stopping_patience": 43,
-    "training.flip_averaging": True,
-    "training.shift_averaging": True,
-    "training.warm_start": True,
-    "training.deterministic": False,
-    "training.memory_megabytes": 1,
-    "training.augmentation.rotation": 0.123,
-    "training.augmentation.shift": 0.123,
-    "training.augmentation.shear": 0.123,
-    "training.augmentation.zoom": 0.123,
-    "training.augmentation.flip": False,
-    "training.augmentation.erasing": 0.123,
-    "tuner.enabled": True,
-    "tuner.trials": 41,
-    "tuner.epochs": 41,
-    "tuner.minutes": 0.5,
-    "tuner.max_parameters": 41,
-    "gates.accuracy": 0.123,
-    "gates.class_recall": 0.123,
-    "gates.accuracy_drop": 0.123,
-    "robustness.enabled": True,
-    "robustness.accuracy_1": 0.123,
-    "robustness.accuracy_2": 0.123,
-    "robustness.accuracy_3": 0.123,
 }
 # What must be set beside a key.
 NEEDED = {f"robustness.accuracy_{strength}": ["robustness.enabled=true"] for strength in (1, 2, 3)}
@@ -76,22 +30,32 @@ def value_of(loaded, key):
     return values
 
 
+def other_value(key):
+    """A value other than the default."""
+    match value_of(config.load_config("default"), key):
+        case bool(default):
+            return not default
+        case int(default):
+            return default + 1
+        case "stop":
+            return "warn"
+        case float() | None if key not in OTHER_VALUES:
+            return 0.0123
+    return OTHER_VALUES[key]
+
+
 def refusal(*assignments, profile="default"):
     with pytest.raises(ConfigurationError) as caught:
-        config.load(profile, assignments)
+        config.load_config(profile, assignments)
     return str(caught.value)
 
 
-def test_every_key_has_another_value_to_be_tried_with():
-    assert set(OTHER_VALUES) == set(config.known_keys())
-
-
-@pytest.mark.parametrize("key", OTHER_VALUES)
+@pytest.mark.parametrize("key", config.known_keys())
 def test_every_key_can_be_set_and_changes_nothing_else(key):
-    value, needed = OTHER_VALUES[key], NEEDED.get(key, [])
-    before = config.load("default", needed)
+    value, needed = other_value(key), NEEDED.get(key, [])
+    before = config.load_config("default", needed)
     assignment = f"{key}={value if key == 'name' else json.dumps(value)}"
-    after = config.load("default", [*needed, assignment])
+    after = config.load_config("default", [*needed, assignment])
     changed = [k for k in config.known_keys() if value_of(before, k) != value_of(after, k)]
     assert changed == [key]
     assert value_of(after, key) == value
@@ -102,44 +66,32 @@ def test_every_key_says_what_it_is():
 
 
 def test_values_have_the_type_of_their_key():
-    loaded = config.load(
-        "default",
-        [
-            "training.epochs=30",
-            "training.learning_rate=1e-3",
-            "training.widths=[8,16,24]",
-            "training.augmentation.flip=false",
-            "data_gate.drift=warn",
-            "name=my-clothes",
-        ],
+    loaded = config.load_config(
+        "default", ["training.learning_rate=1e-3", "training.widths=[8,16,24]"]
     )
-    assert loaded.training.epochs == 30
     assert loaded.training.learning_rate == 0.001
     assert loaded.training.widths == (8, 16, 24)
-    assert loaded.training.augmentation.flip is False
-    assert loaded.data_gate.drift == "warn"
-    assert loaded.name == "my-clothes"
 
 
 def test_a_value_may_hold_an_equals_sign():
-    assert config.load("default", ["schema_file=a=b.pbtxt"]).schema_file == "a=b.pbtxt"
+    assert config.load_config("default", ["schema_file=a=b.pbtxt"]).schema_file == "a=b.pbtxt"
 
 
 def test_the_later_value_wins():
-    loaded = config.load("default", ["training.epochs=3", "seed=5", "training.epochs=9"])
+    loaded = config.load_config("default", ["training.epochs=3", "seed=5", "training.epochs=9"])
     assert (loaded.training.epochs, loaded.seed) == (9, 5)
 
 
 def test_setting_one_key_of_a_section_leaves_the_profiles_others():
-    loaded = config.load("smoke", ["training.augmentation.zoom=0.123"])
+    loaded = config.load_config("smoke", ["training.augmentation.zoom=0.123"])
     assert loaded.training.augmentation.zoom == 0.123
-    smoke = config.load("smoke").training
+    smoke = config.load_config("smoke").training
     kept = loaded.training.augmentation.model_copy(update={"zoom": smoke.augmentation.zoom})
     assert loaded.training.model_copy(update={"augmentation": kept}) == smoke
 
 
 def test_the_smoke_profile_is_smaller_and_asks_for_less():
-    smoke, default = config.load("smoke"), config.load("default")
+    smoke, default = config.load_config("smoke"), config.load_config("default")
     assert smoke.training.epochs < default.training.epochs
     assert sum(smoke.training.widths) < sum(default.training.widths)
     assert smoke.gates.accuracy < default.gates.accuracy
@@ -153,31 +105,33 @@ def test_the_docstring_of_a_profile_gives_its_command(profile):
 
 @pytest.mark.parametrize("profile", config.PROFILES)
 def test_the_sample_spares_fewer_images_for_validation(profile):
-    full, sample = config.load(profile), config.load(profile, sample=True)
+    full, sample = config.load_config(profile), config.load_config(profile, sample=True)
     assert sample.split.validation_per_class < full.split.validation_per_class
     assert sample.training.epochs >= full.training.epochs
     assert sample.model_copy(update={"split": full.split, "training": full.training}) == full
 
 
 def test_an_assignment_wins_over_the_sample_and_over_the_seed():
-    loaded = config.load("smoke", ["split.validation_per_class=7", "seed=8"], sample=True, seed=9)
+    loaded = config.load_config(
+        "smoke", ["split.validation_per_class=7", "seed=8"], sample=True, seed=9
+    )
     assert (loaded.split.validation_per_class, loaded.seed) == (7, 8)
 
 
 def test_a_seed_of_its_own_is_taken():
-    assert config.load("default", seed=9).seed == 9
+    assert config.load_config("default", seed=9).seed == 9
 
 
 def test_nothing_changes_a_loaded_configuration():
-    loaded = config.load("default")
+    loaded = config.load_config("default")
     with pytest.raises(ValueError, match="frozen"):
         loaded.seed = 3
 
 
 def test_loading_leaves_no_trace():
-    before = config.load("smoke")
-    config.load("smoke", ["training.epochs=99"], sample=True)
-    assert config.load("smoke") == before
+    before = config.load_config("smoke")
+    config.load_config("smoke", ["training.epochs=99"], sample=True)
+    assert config.load_config("smoke") == before
 
 
 @pytest.mark.parametrize(
@@ -206,11 +160,6 @@ def test_an_unknown_profile_is_refused_with_the_nearest():
     assert "expected one of smoke, default" in message
 
 
-def test_an_assignment_without_a_value_is_refused():
-    message = refusal("training.epochs")
-    assert "no value; expected key=value" in message
-
-
 @pytest.mark.parametrize(
     ("assignment", "expected"),
     [
@@ -224,6 +173,13 @@ def test_an_assignment_without_a_value_is_refused():
         ("training.widths=[]", "at least 1 item"),
         ("training.widths=32", "a list such as [16,32]"),
         ("training.widths=[8,8,8,8,8,8]", "at most 5 items"),
+        ("training.widths=[16.5]", "a valid integer"),
+        ("training.weight_decay=-1", "greater than or equal to 0"),
+        ("spans.window=0", "greater than or equal to 1"),
+        ("spans.window=many", "a valid integer"),
+        ("spans.newest=true", "a valid integer"),
+        ("spans.reference=-1", "greater than or equal to 0"),
+        ("gates.accuracy=NaN", "a finite number"),
         ("training.plateau_patience=0", "greater than or equal to 1"),
         ("training.early_stopping_patience=0", "greater than or equal to 1"),
         ("training.plateau_factor=1", "less than 1"),
@@ -237,7 +193,6 @@ def test_an_assignment_without_a_value_is_refused():
         ("training.dropout=1", "less than 1"),
         ("training.precision=float16", "'auto', 'float32' or 'bfloat16'"),
         ("training.precision=32", "'auto', 'float32' or 'bfloat16'"),
-        ("training.weight_decay=-0.1", "greater than or equal to 0"),
         ("training.warm_up=1", "less than 1"),
         ("training.warm_up=-0.1", "greater than or equal to 0"),
         ("training.ema_momentum=1", "less than 1"),
@@ -281,21 +236,21 @@ def test_a_value_out_of_range_is_refused(assignment, expected):
 
 def test_the_thresholds_of_robustness_are_those_that_are_set():
     enabled = ["robustness.enabled=true"]
-    assert config.load("default", enabled).robustness.thresholds() == {}
+    assert config.load_config("default", enabled).robustness.thresholds() == {}
     some = [*enabled, "robustness.accuracy_1=0.5", "robustness.accuracy_3=0"]
-    assert config.load("default", some).robustness.thresholds() == {1: 0.5, 3: 0}
+    assert config.load_config("default", some).robustness.thresholds() == {1: 0.5, 3: 0}
     taken_back = [*some, "robustness.accuracy_1=null"]
-    assert config.load("default", taken_back).robustness.thresholds() == {3: 0}
+    assert config.load_config("default", taken_back).robustness.thresholds() == {3: 0}
 
 
-@hypothesis.given(strategies.sampled_from(sorted(OTHER_VALUES)), strategies.text(max_size=20))
+@hypothesis.given(strategies.sampled_from([*config.known_keys()]), strategies.text(max_size=20))
 def test_any_value_is_taken_or_refused_in_words(key, text):
     try:
-        loaded = config.load("default", [f"{key}={text}"])
+        loaded = config.load_config("default", [f"{key}={text}"])
     except ConfigurationError as error:
         assert key in str(error)
     else:
-        assert config.load("default").model_dump().keys() == loaded.model_dump().keys()
+        assert config.load_config("default").model_dump().keys() == loaded.model_dump().keys()
 
 
 @hypothesis.given(strategies.text(max_size=30))
@@ -306,7 +261,7 @@ def test_any_assignment_is_taken_or_refused_in_words(text):
 
 def test_sample_smoke_and_real_have_names_of_their_own():
     names = {
-        config.pipeline_name(config.load(profile, [f"name={name}"], sample=sample), sample)
+        config.pipeline_name(config.load_config(profile, [f"name={name}"], sample=sample), sample)
         for profile, name, sample in itertools.product(
             ("smoke", "default"), ("fashion-mnist", "sampler", "smoked"), (True, False)
         )
@@ -316,13 +271,13 @@ def test_sample_smoke_and_real_have_names_of_their_own():
 
 def test_the_best_profile_serves_where_the_default_one_does():
     """A model of either is compared with what is served, and may take its place."""
-    best, default = config.load("best"), config.load("default")
+    best, default = config.load_config("best"), config.load_config("default")
     assert config.pipeline_name(best, False) == config.pipeline_name(default, False)
     assert best.gates == default.gates
 
 
 def test_the_default_profile_on_real_data_bears_the_plain_name():
-    assert config.pipeline_name(config.load("default"), sample=False) == "fashion-mnist"
+    assert config.pipeline_name(config.load_config("default"), sample=False) == "fashion-mnist"
 
 
 @pytest.mark.parametrize("name", ["fashion-mnist-smoke", "fashion-mnist-sample", "a-sample-smoke"])

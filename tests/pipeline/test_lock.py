@@ -12,12 +12,12 @@ import pytest
 
 from pipeline import lock
 from pipeline.errors import LockHeldError, OutputError
-from pipeline.lock import exclusive
+from pipeline.lock import Holder, exclusive
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOLDER = """
 import pathlib, sys, time
-from pipeline.lock import exclusive
+from pipeline.lock import Holder, exclusive
 with exclusive(pathlib.Path(sys.argv[1]), "run"):
     print("held", flush=True)
     sys.stdin.read()
@@ -51,7 +51,7 @@ def test_a_lock_that_another_process_holds_is_refused_with_who_and_since(path, h
         pytest.fail("two processes hold the lock")
     message = str(caught.value)
     who = f"process {holder.pid} of {signed['user']} on {signed['host']}"
-    assert message.startswith(f"clothes is held by run ({who}) since {signed['since']}; ")
+    assert message.startswith(f"clothes is in use by run ({who}) since {signed['since']}; ")
     assert "--output-dir" in message
     assert caught.value.exit_code == 4
 
@@ -90,15 +90,21 @@ def test_an_error_under_the_lock_gives_it_back(path):
 
 def test_a_holder_that_left_no_name_is_told_of_all_the_same(path, holder):
     path.write_text("not JSON")
-    with pytest.raises(LockHeldError, match="held by another process"), exclusive(path, "run"):
+    with pytest.raises(LockHeldError, match="in use by another process"), exclusive(path, "run"):
         pytest.fail("two processes hold the lock")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"[1]", b"null", b'{"process": "x"}'])
+def test_a_holder_whose_signature_is_damaged_holds_it_all_the_same(path, holder, content):
+    path.write_bytes(content)
+    assert lock.holder(path) == Holder()
 
 
 def test_a_holder_that_signs_a_little_late_is_named(path, holder):
     signature = path.read_text()
     path.write_text("")
     threading.Timer(0.3, path.write_text, [signature]).start()
-    with pytest.raises(LockHeldError, match=f"held by run .process {holder.pid} of "):
+    with pytest.raises(LockHeldError, match=f"in use by run .process {holder.pid} of "):
         lock.check_free(path)
 
 
@@ -109,7 +115,7 @@ def test_who_held_a_lock_last_is_not_left_in_it(path):
 
 
 def test_who_holds_a_lock_can_be_asked_without_taking_it(path, holder):
-    assert lock.holder(path)["process"] == holder.pid
+    assert lock.holder(path).process == holder.pid
     with pytest.raises(LockHeldError, match=f"process {holder.pid}"):
         lock.check_free(path)
     holder.kill()
@@ -141,7 +147,7 @@ def test_a_lock_that_cannot_be_signed_is_held_all_the_same(path):
 
 def test_on_a_full_disk_the_lock_is_held_without_a_name(path, full_disk):
     with full_disk(), exclusive(path, "clean"):
-        assert lock.holder(path) == {}
+        assert lock.holder(path) == Holder()
     assert lock.holder(path) is None
 
 

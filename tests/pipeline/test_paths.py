@@ -1,4 +1,4 @@
-"""Which paths are refused: those that libraries take for others, and no more than those."""
+"""Which paths are refused: exactly those that the libraries cannot use."""
 
 import fnmatch
 import glob
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipeline import paths
 from pipeline.errors import PathError
 
-# All that Linux allows in a name, with bytes that are not UTF-8; those that matter come often.
+# All characters of Linux file names, and bytes that are not UTF-8. Special ones are frequent.
 SPECIAL = "*?[]\\!{}$`'\"&;|<>()~#%@,:= \n\t\r\x01\x7f\x85\u2028\u0308\u05d0\u202e-.\udcff😀"
 NAMES = st.text(
     st.one_of(
@@ -28,7 +28,7 @@ NAMES = st.text(
 
 
 def refused(check, *arguments):
-    """The message of a refusal; None where there is none."""
+    """Returns the message of a refusal, or None if the path is accepted."""
     try:
         check(*arguments)
     except PathError as error:
@@ -37,19 +37,19 @@ def refused(check, *arguments):
 
 
 @given(NAMES)
-def test_an_output_folder_is_let_in_or_refused_in_a_line_that_names_the_characters(name):
+def test_an_output_folder_is_accepted_or_refused_in_a_printable_line(name):
     path = Path("/absent") / name
-    told = refused(paths.output_folder, path)
-    untold = [each for each in name if unicodedata.category(each) in ("Cc", "Zl", "Zp", "Cs")]
-    assert (told is not None) == (bool(untold) or any(each in "*?[\\" for each in name))
-    if told is not None:
-        assert told.isprintable() and told.encode()
-        assert "--output-dir" in told and "expected" in told
+    message = refused(paths.output_folder, path)
+    unprintable = [each for each in name if unicodedata.category(each) in ("Cc", "Zl", "Zp", "Cs")]
+    assert (message is not None) == (bool(unprintable) or any(each in "*?[\\" for each in name))
+    if message is not None:
+        assert message.isprintable() and message.encode()
+        assert "--output-dir" in message and "expected" in message
 
 
 @given(NAMES, NAMES)
-def test_what_is_let_in_matches_no_neighbour(name, neighbour):
-    """Neither for Python and TensorFlow, which follow fnmatch, nor for Beam."""
+def test_an_accepted_path_matches_no_other_folder_as_a_pattern(name, neighbour):
+    """Neither in Python and TensorFlow, which follow fnmatch, nor in Beam."""
     path = f"/absent/{name}"
     if refused(paths.output_folder, Path(path)) is None:
         assert not glob.has_magic(path)
@@ -59,7 +59,7 @@ def test_what_is_let_in_matches_no_neighbour(name, neighbour):
 
 
 @given(NAMES)
-def test_any_other_path_is_refused_for_what_cannot_be_told_alone(name):
+def test_any_other_path_is_refused_only_if_it_cannot_be_printed(name):
     bad = any(unicodedata.category(each) in ("Cc", "Zl", "Zp", "Cs") for each in name)
     assert (refused(paths.resolved, Path("/absent") / name, "--data") is not None) == bad
 
@@ -67,12 +67,12 @@ def test_any_other_path_is_refused_for_what_cannot_be_told_alone(name):
 @pytest.mark.parametrize(
     ("name", "fragment"),
     [
-        ("exp[1]", "holds ["),
-        ("exp?*", "holds ?, *"),
-        ("a\\b", "holds \\"),
-        ("a\nb\tc", "holds a line break, a tab"),
-        ("a\udcffb", "holds the byte 0xff, which is not UTF-8"),
-        ("é" * 128, "a name of 256 bytes; expected 255"),
+        ("exp[1]", "contains ["),
+        ("exp?*", "contains ?, *"),
+        ("a\\b", "contains \\"),
+        ("a\nb\tc", "contains a line break, a tab"),
+        ("a\udcffb", "contains the byte 0xff, which is not UTF-8"),
+        ("é" * 128, f"a name of 256 bytes, {'é' * 20}...; expected at most 255"),
     ],
 )
 def test_a_refusal_names_what_is_wrong(name, fragment):
@@ -86,32 +86,32 @@ def test_the_folder_around_a_relative_path_counts(tmp_path, monkeypatch):
     assert "run [final]" in refused(paths.output_folder, Path("outputs"))
 
 
-def test_what_a_link_leads_to_counts(tmp_path):
+def test_the_target_of_a_link_counts(tmp_path):
     target = tmp_path / "exp[1]"
     target.mkdir()
     (tmp_path / "plain").symlink_to(target)
-    assert "holds [" in refused(paths.output_folder, tmp_path / "plain")
+    assert "contains [" in refused(paths.output_folder, tmp_path / "plain")
     (tmp_path / "way[in]").symlink_to(tmp_path)
     assert refused(paths.output_folder, tmp_path / "way[in]" / "out") is None
 
 
-def test_links_in_a_circle_are_refused(tmp_path):
+def test_circular_links_are_refused(tmp_path):
     (tmp_path / "loop").symlink_to("loop")
-    assert "circle" in refused(paths.output_folder, tmp_path / "loop" / "out")
+    assert "circular" in refused(paths.output_folder, tmp_path / "loop" / "out")
 
 
 @pytest.mark.parametrize("more", [0, 1])
-def test_a_path_is_as_long_as_sqlite_takes(more):
+def test_a_path_may_be_as_long_as_sqlite_allows(more):
     path = Path("/" + "/".join(["d" * 99] * 4) + "d" * more)
     assert len(os.fsencode(path)) == paths.MOST_OUTPUT_BYTES + more
-    told = refused(paths.output_folder, path)
-    assert told is None if not more else "has 401 bytes; expected 400" in told
+    message = refused(paths.output_folder, path)
+    assert message is None if not more else "has 401 bytes; expected at most 400" in message
 
 
-def test_a_home_folder_that_is_not_there_is_refused_in_words(monkeypatch):
-    with pytest.raises(PathError, match="--data ~nobody-of-this-name/x begins with"):
+def test_the_home_folder_of_an_unknown_user_is_refused(monkeypatch):
+    with pytest.raises(PathError, match="--data ~nobody-of-this-name/x starts with"):
         paths.resolved(Path("~nobody-of-this-name/x"), "--data")
-    with pytest.raises(PathError, match="--output-dir ~nobody-of-this-name begins with"):
+    with pytest.raises(PathError, match="--output-dir ~nobody-of-this-name starts with"):
         paths.output_folder(Path("~nobody-of-this-name"))
     monkeypatch.setenv("XDG_CACHE_HOME", "~nobody-of-this-name")
     with pytest.raises(PathError, match="XDG_CACHE_HOME ~nobody"):
@@ -131,14 +131,14 @@ def test_a_variable_wins_over_the_home_folder(monkeypatch, variable, expected):
 
 
 @given(st.binary(max_size=20))
-def test_a_command_line_is_refused_exactly_where_it_is_not_utf8(argument):
+def test_a_command_line_is_refused_exactly_if_it_is_not_utf8(argument):
     text = os.fsdecode(argument)
-    told = refused(paths.refuse_undecoded, text, "the command line")
+    message = refused(paths.refuse_undecoded, text, "the command line")
     try:
         text.encode()
     except UnicodeEncodeError:
-        assert told is not None
-        assert told.isprintable()
-        assert told.encode()
+        assert message is not None
+        assert message.isprintable()
+        assert message.encode()
     else:
-        assert told is None
+        assert message is None

@@ -1,4 +1,4 @@
-"""What the tests of the review share: made-up runs, as a finished run leaves them on disk."""
+"""The made-up runs of the tests of the review, as finished runs leave them on disk."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import dataclasses
 import datetime
 import io
 import json
-import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hypothesis
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pydantic
 import pytest
 from PIL import Image
 from sklearn import metrics
 from tensorflow_metadata.proto.v0 import statistics_pb2
 
 from components import features
-from components.example_gen.idx import IdxPair
-from components.image_schema import ImageSchema
-from operations import receipts
-from operations.run import Prepared, Request
+from components.quality_gates import JudgedGate
+from components.robustness import corruptions
 from pipeline import config
 from pipeline.datasets import sample
-from pipeline.datasets.data import DataSet
 from pipeline.locations import Locations
 from pipeline.nodes import NODES
-from pipeline.records import metadata
+from pipeline.records import provenance
+from pipeline.records.executions import ArtifactRecord, NodeExecution
+from pipeline.records.outcomes import NodeStatus
+from pipeline.records.receipt import Receipt
 from review.artifacts import FinishedRun
 from review.collect import collect
 from review.summary import Sheet, Summary, write_summary
@@ -46,7 +46,6 @@ CLASSES = (
 )
 FIRST_RUN = "20260101-000000"
 BLOCKS = {"block1": 14, "block2": 7}
-PIXELS = 28
 
 
 @dataclasses.dataclass
@@ -54,26 +53,30 @@ class MadeRun:
     """A run that was made up: what it left behind, and the truth that it was made of.
 
     Attributes:
-      folder: of its artifacts, by output.
-      runs_folder: of the pipeline.
-      receipt: of the run.
-      nodes: what ML Metadata has of them.
+      folder: Folder of its artifacts, by output.
+      runs_folder: Folder of the pipeline's runs.
+      receipt: Receipt of the run.
+      nodes: Executions in ML Metadata.
       images: uint8 [N, 28, 28, 1], of the test split.
       labels: int64 [N].
       candidate: float32 [N, classes].
       baseline: float32 [N, classes]; None where no model was served.
-      others: receipts of other runs.
+      others: Receipts of other runs.
+      before: The run before it; None where there is none.
     """
+
+    classes: ClassVar[tuple[str, ...]] = CLASSES
 
     folder: Path
     runs_folder: Path
-    receipt: dict[str, Any]
-    nodes: dict[str, metadata.NodeRecord]
+    receipt: Receipt
+    nodes: dict[str, NodeExecution]
     images: np.ndarray
     labels: np.ndarray
     candidate: np.ndarray
     baseline: np.ndarray | None
-    others: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    others: list[Receipt] = dataclasses.field(default_factory=list)
+    before: MadeRun | None = None
 
     @property
     def ids(self) -> list[str]:
@@ -100,15 +103,20 @@ class MadeRun:
 
     def keep(self) -> Summary:
         """Its review, written into the folder of the run."""
-        summary, folder = self.collect(), self.runs_folder / self.receipt["run_id"]
+        summary, folder = self.collect(), self.runs_folder / self.receipt.run_id
         folder.mkdir(parents=True, exist_ok=True)
         write_summary(folder, summary)
         return summary
 
+    def change(self, **changes: Any) -> None:
+        """Changes fields of the receipt; a dict changes some fields of a part."""
+        fields = {name: _merged(getattr(self.receipt, name), new) for name, new in changes.items()}
+        self.receipt = self.receipt.changed(**fields)
+
     def evaluate(self) -> None:
         """Enters into the receipt what Evaluator finds, as scikit-learn counts it."""
         every, choices = range(len(CLASSES)), self.choices
-        found = metrics.classification_report(
+        report = metrics.classification_report(
             self.labels,
             choices,
             labels=every,
@@ -116,11 +124,11 @@ class MadeRun:
             output_dict=True,
             zero_division=0,
         )
-        scores = {name: _renamed(entry) for name, entry in found.items() if name != "accuracy"}
-        self.receipt |= {
+        scores = {name: _renamed(entry) for name, entry in report.items() if name != "accuracy"}
+        evaluation = {
             # TFMA computes in single precision.
-            "test_accuracy": float(np.float32(metrics.accuracy_score(self.labels, choices))),
-            "test_count": len(self.labels),
+            "accuracy": float(np.float32(metrics.accuracy_score(self.labels, choices))),
+            "count": len(self.labels),
             "cross_entropy": metrics.log_loss(self.labels, self.candidate, labels=every),
             "top_2_accuracy": metrics.top_k_accuracy_score(
                 self.labels, self.candidate, k=2, labels=every
@@ -129,46 +137,131 @@ class MadeRun:
             "macro_avg": scores.pop("macro avg"),
             "weighted_avg": scores.pop("weighted avg"),
             "per_class": scores,
-            "calibration": {"temperature": 0.8, "ece_before": 0.05, "ece_after": 0.01},
         }
+        self.receipt = self.receipt.changed(
+            evaluation=evaluation,
+            calibration={"temperature": 0.8, "ece_before": 0.05, "ece_after": 0.01},
+        )
         self.judge()
 
     def judge(self, accuracy: float = 0.8, recall: float = 0.6, drop: float = 0.03) -> None:
         """Enters the gates, and whether they let the model pass."""
-        found = self.receipt
-        entries = [("accuracy", "overall", found["test_accuracy"], accuracy)]
-        entries += [
-            ("recall", name, scores["recall"] if scores["support"] else None, recall)
-            for name, scores in found["per_class"].items()
+        measured = self.receipt.evaluation
+        gates = [gate("accuracy", "overall", measured.accuracy, accuracy)]
+        gates += [
+            gate("recall", name, scores.recall if scores.support else None, recall)
+            for name, scores in measured.per_class.items()
         ]
         if self.baseline is not None:
             served = (self.baseline.argmax(axis=1) == self.labels).mean()
-            change = found["test_accuracy"] - float(np.float32(served))
-            entries.append(("accuracy against the served model", "overall", change, -drop))
-        keys = ("metric", "slice", "value", "threshold")
-        found["gates"] = [
-            {
-                **dict(zip(keys, entry, strict=True)),
-                "passed": entry[2] is not None and bool(entry[2] >= entry[3]),
-            }
-            for entry in entries
-        ]
-        passed = all(gate["passed"] for gate in found["gates"])
-        found["verdict"] = "pushed" if passed else "refused"
-        found["pushed_version"] = 17 if passed else None
+            change = measured.accuracy - float(np.float32(served))
+            gates.append(gate("accuracy against the served model", "overall", change, -drop))
+        passed = all(each.passed for each in gates)
+        verdict, version = ("pushed", 17) if passed else ("refused", None)
+        self.change(gates=gates, verdict=verdict, pushed_version=version)
 
-    def end_in(self, node: str, message: str) -> None:
+    def judge_shirts(self) -> None:
+        """Lets the recall of shirts alone refuse the model, within the noise."""
+        recalls = sorted(scores.recall for scores in self.receipt.evaluation.per_class.values())
+        self.judge(recall=recalls[0] + min(0.01, (recalls[1] - recalls[0]) / 2))
+
+    def with_gate(self, metric: str, **changes: Any) -> tuple[JudgedGate, ...]:
+        """The gates, with those of a metric changed."""
+        return tuple(
+            dataclasses.replace(each, **changes) if each.metric == metric else each
+            for each in self.receipt.gates
+        )
+
+    def end_in(self, node: str, message: str, **changes: Any) -> None:
         """Makes it a run that failed in a node: nothing after it ran."""
-        names = list(self.receipt["nodes"])
+        names = list(self.receipt.nodes)
         for name in names[names.index(node) :]:
-            status = metadata.FAILED if name == node else metadata.NOT_RUN
-            self.receipt["nodes"][name] |= {"status": status}
-            self.nodes[name] = metadata.NodeRecord(status, 0.0, {})
-        untouched = ("test_accuracy", "test_count", "cross_entropy", "top_2_accuracy")
-        self.receipt |= dict.fromkeys((*untouched, "pushed_version"))
-        self.receipt |= {"confusion": [], "per_class": {}, "macro_avg": {}, "weighted_avg": {}}
-        self.receipt |= {"gates": [], "status": "failed", "verdict": "none"}
-        self.receipt |= {"failure": {"node": node, "message": message, "changes": []}}
+            status = NodeStatus.FAILED if name == node else NodeStatus.NOT_RUN
+            self.nodes[name] = NodeExecution(status, 0.0, {})
+            self.change(nodes={name: self.nodes[name].record})
+        failure = {"node": node, "message": message}
+        ended = {"status": "failed", "verdict": "none", "failure": failure}
+        self.change(**{**ended, "evaluation": None, "gates": (), "pushed_version": None, **changes})
+
+    def kill(self) -> None:
+        """Makes it a run that was killed: its receipt is as it was at the beginning."""
+        self.receipt = self.receipt.changed(
+            status="interrupted", failure=None, nodes={}, seconds=None
+        )
+
+    def write_predictions(self) -> None:
+        """The artifact of Predictions, as `components.features` describes it."""
+        count, kind = len(self.labels), pa.list_(pa.float32())
+        columns = {
+            "example_id": pa.array(self.ids),
+            "label": pa.array(self.labels),
+            "image": pa.array([image.tobytes() for image in self.images], pa.binary()),
+        }
+        for name, values in (("candidate", self.candidate), ("baseline", self.baseline)):
+            absent = values is None
+            columns[name] = pa.nulls(count, kind) if absent else pa.array(list(values), kind)
+        described = {
+            "class_names": json.dumps(CLASSES),
+            "image_shape": json.dumps(self.images.shape[1:]),
+        }
+        path = self.file("Predictions.predictions", features.PREDICTIONS_FILE)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(pa.table(columns, metadata=described), path)
+
+    def add_robustness(self) -> None:
+        """Enters what was measured on corrupted images, with a gate, and the examples."""
+        shares = {1: 0.7, 2: 0.5, 3: 0.3}
+        scores = [
+            {
+                "corruption": name,
+                "strength": strength,
+                "amount": amount,
+                "accuracy": shares[strength],
+                "count": len(self.labels),
+                "per_class": {
+                    each: {"recall": shares[strength], "support": 40} for each in CLASSES
+                },
+            }
+            for (name, strength), amount in corruptions.amounts().items()
+        ]
+        judged = gate("accuracy under corruption", "noise, strength 2", 0.5, 0.4)
+        self.change(robustness=scores, gates=(*self.receipt.gates, judged))
+        folder = self.file("Corruption.examples")
+        folder.mkdir(parents=True)
+        about = ["clean", "noise, strength 2"]
+        np.savez(folder / features.PREVIEW_FILE, images=self.images[:2], about=about)
+        self.nodes["Corruption"] = _node("Corruption", self.folder, "examples")
+
+    def write_statistics(self, counts: dict[str, dict[int, int]]) -> None:
+        """What StatisticsGen writes of labels, by split and label."""
+        folder = self.file("StatisticsGen.statistics")
+        for split, labels in counts.items():
+            found = statistics_pb2.DatasetFeatureStatisticsList()
+            dataset = found.datasets.add(num_examples=sum(labels.values()))
+            dataset.features.add().path.step.append("image")
+            label = dataset.features.add()
+            label.path.step.append("label")
+            ranked = sorted(labels.items(), key=lambda item: -item[1])
+            for rank, (value, count) in enumerate(ranked):
+                label.string_stats.rank_histogram.buckets.add(
+                    low_rank=rank, high_rank=rank, label=str(value), sample_count=count
+                )
+            path = folder / f"Split-{split}" / "FeatureStats.pb"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(found.SerializeToString())
+
+
+def _merged(old: Any, new: Any) -> Any:
+    fields = dict(old) if isinstance(old, pydantic.BaseModel) else old
+    if not isinstance(fields, dict) or not isinstance(new, dict):
+        return new
+    return {**fields, **{name: _merged(fields.get(name), part) for name, part in new.items()}}
+
+
+def gate(metric: str, part: str, value: float | None, threshold: float) -> JudgedGate:
+    """A gate, judged."""
+    passed = value is not None and bool(value >= threshold)
+    return JudgedGate(metric, part, value, threshold, passed)
 
 
 def _renamed(entry: dict[str, float]) -> dict[str, float]:
@@ -184,44 +277,6 @@ def softened(scores: np.ndarray) -> np.ndarray:
     """Softmax in single precision."""
     odds = np.exp(scores - scores.max(axis=1, keepdims=True)).astype(np.float32)
     return odds / odds.sum(axis=1, keepdims=True)
-
-
-def write_predictions(made: MadeRun) -> None:
-    """The artifact of Predictions, as `components.features` describes it."""
-    count, kind = len(made.labels), pa.list_(pa.float32())
-    columns = {
-        "example_id": pa.array(made.ids),
-        "label": pa.array(made.labels),
-        "image": pa.array([image.tobytes() for image in made.images], pa.binary()),
-    }
-    for name, values in (("candidate", made.candidate), ("baseline", made.baseline)):
-        absent = values is None
-        columns[name] = pa.nulls(count, kind) if absent else pa.array(list(values), kind)
-    described = {
-        "class_names": json.dumps(CLASSES),
-        "image_shape": json.dumps(made.images.shape[1:]),
-    }
-    path = made.file("Predictions.predictions", features.PREDICTIONS_FILE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.table(columns, metadata=described), path)
-
-
-def write_statistics(folder: Path, counts: dict[str, dict[int, int]]) -> None:
-    """What StatisticsGen writes of labels, by split and label."""
-    for split, labels in counts.items():
-        found = statistics_pb2.DatasetFeatureStatisticsList()
-        dataset = found.datasets.add(num_examples=sum(labels.values()))
-        dataset.features.add().path.step.append("image")
-        label = dataset.features.add()
-        label.path.step.append("label")
-        ranked = sorted(labels.items(), key=lambda item: -item[1])
-        for rank, (value, count) in enumerate(ranked):
-            label.string_stats.rank_histogram.buckets.add(
-                low_rank=rank, high_rank=rank, label=str(value), sample_count=count
-            )
-        path = folder / f"Split-{split}" / "FeatureStats.pb"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(found.SerializeToString())
 
 
 def _write_model_run(made: MadeRun, random: np.random.Generator) -> None:
@@ -287,26 +342,9 @@ def _write_schema(made: MadeRun) -> None:
     (folder / "schema.pbtxt").write_text(SCHEMA_FILE.read_text(encoding="utf-8"))
 
 
-def add_robustness(made: MadeRun) -> None:
-    """Enters what was measured on corrupted images, with a gate, and the examples."""
-    per_class = {name: {"recall": 0.5, "support": 40} for name in CLASSES}
-    score = {"corruption": "noise", "strength": 2, "amount": "40 of 255", "accuracy": 0.5}
-    made.receipt["robustness"] = {
-        "clean": {"accuracy": made.receipt["test_accuracy"], "count": len(made.labels)},
-        "scores": [{**score, "count": len(made.labels), "per_class": per_class}],
-    }
-    gate = {"metric": "accuracy under corruption", "slice": "noise, strength 2", "value": 0.5}
-    made.receipt["gates"].append({**gate, "threshold": 0.4, "passed": True})
-    folder = made.file("Corruption.examples")
-    folder.mkdir(parents=True)
-    about = ["clean", "noise, strength 2"]
-    np.savez(folder / features.PREVIEW_FILE, images=made.images[:2], about=about)
-    made.nodes["Corruption"] = _node("Corruption", made.folder, "examples")
-
-
-def _node(name: str, folder: Path, *keys: str) -> metadata.NodeRecord:
-    outputs = {key: [metadata.ArtifactRecord(1, str(folder / f"{name}.{key}"), {})] for key in keys}
-    return metadata.NodeRecord(metadata.COMPLETE, 1.5, outputs)
+def _node(name: str, folder: Path, *keys: str) -> NodeExecution:
+    outputs = {key: [ArtifactRecord(1, str(folder / f"{name}.{key}"), {})] for key in keys}
+    return NodeExecution(NodeStatus.COMPLETE, 1.5, outputs)
 
 
 _OUTPUTS = {
@@ -318,37 +356,36 @@ _OUTPUTS = {
 }
 
 
-def _receipt(run_id: str, locations: Locations) -> dict[str, Any]:
-    train, test = (
-        IdxPair(name, f"/data/{name}-images.gz", f"/data/{name}-labels.gz", "a" * 64, "b" * 64, 9)
-        for name in ("train", "t10k")
-    )
-    prepared = Prepared(
-        "clothes",
-        config.load("default"),
-        DataSet("/data/my clothes", False, (train,), test, schema_sha256="c" * 64),
-        ImageSchema(PIXELS, PIXELS, 1, CLASSES),
-        locations,
-        "float32",
-        served_version=None,
-    )
-    began = datetime.datetime.strptime(run_id, "%Y%m%d-%H%M%S").replace(tzinfo=datetime.UTC)
-    request = Request(
-        profile=None,
-        data="/data/my clothes",
-        runner="local",
-        assignments=(),
-        seed=None,
-        use_cache=True,
-        force=False,
-        output_dir=locations.root.parent,
-        new_line=False,
-        verbose=False,
+def _receipt(run_id: str) -> Receipt:
+    request = {"profile": None, "data": "/data/my clothes", "runner": "local"}
+    files = {f"{half}-{kind}": n * 64 for half in ("train", "t10k") for kind, n in _FILES.items()}
+    data = {"name": "/data/my clothes", "sha256": files, "schema_sha256": "c" * 64}
+    node = {"status": "complete", "seconds": 1.5, "code_fingerprint": None}
+    return Receipt(
+        run_id=run_id,
+        # In the order of their ids.
+        sequence=int(run_id.replace("-", "")),
+        pipeline="clothes",
         command="python3 pipeline_runner.py run",
+        request={**request, "assignments": (), "seed": None, "new_line": False},
+        attempt=None,
+        input_digest="9" * 64,
+        host="host",
+        user="user",
+        began=datetime.datetime.strptime(run_id, "%Y%m%d-%H%M%S").replace(tzinfo=datetime.UTC),
+        seconds=61.5,
+        status="completed",
+        nodes=dict.fromkeys(NODES, node),
+        data={**data, "spans": (), "reference_span": None},
+        config=config.load_config("default").model_dump(mode="json"),
+        precision="float32",
+        environment=provenance.environment(),
+        served_before=None,
+        code=provenance.code(),
     )
-    # In the order of their ids.
-    sequence = int(run_id.replace("-", ""))
-    return receipts.begun(run_id, sequence, began, prepared, request, "9" * 64)
+
+
+_FILES = {"images": "a", "labels": "b"}
 
 
 def build_run(
@@ -363,13 +400,13 @@ def build_run(
     """Makes up a run in the folder of a pipeline.
 
     Args:
-      folder: of the pipeline.
+      folder: Folder of the pipeline.
       images: uint8 [N, 28, 28], of the test split.
       labels: int64 [N].
-      run_id: of the run.
-      served: whether a model was served before, a little worse than the new one.
-      seed: of the answers.
-      surplus: how much more the score of the right class is; the more, the fewer errors.
+      run_id: Id of the run.
+      served: Whether a model was served before, a little worse than the new one.
+      seed: Random seed of the answers.
+      surplus: Lead of the right class in the scores; the larger, the fewer errors.
     """
     random = np.random.default_rng(seed)
     scores = random.normal(size=(len(labels), len(CLASSES)))
@@ -377,38 +414,26 @@ def build_run(
     # Shirts are taken for T-shirts.
     scores[labels == 6, 0] += 2.5
     before = scores + random.normal(scale=0.5, size=scores.shape)
-    locations = Locations(folder)
     made = MadeRun(
         folder / "artifacts" / run_id,
-        locations.runs,
-        _receipt(run_id, locations),
-        {name: metadata.NodeRecord(metadata.COMPLETE, 1.5, {}) for name in NODES},
+        Locations(folder).runs,
+        _receipt(run_id),
+        {name: _node(name, folder) for name in NODES},
         images[..., np.newaxis],
         labels,
         softened(2 * scores),
         softened(2 * before) if served else None,
     )
     made.nodes |= {name: _node(name, made.folder, key) for name, key in _OUTPUTS.items()}
-    ended = {"status": metadata.COMPLETE, "seconds": 1.5, "cached": False, "code_fingerprint": None}
-    made.receipt |= {"nodes": {name: dict(ended) for name in NODES}}
-    made.receipt |= {"status": "completed", "seconds": 61.5}
     made.evaluate()
-    write_predictions(made)
+    made.write_predictions()
     _write_schema(made)
     _write_gate_report(made)
     _write_model_run(made, random)
     counts = {"train": 500, "val": 50, "test": len(labels) // len(CLASSES)}
     splits = {split: dict.fromkeys(range(len(CLASSES)), n) for split, n in counts.items()}
-    write_statistics(made.file("StatisticsGen.statistics"), splits)
+    made.write_statistics(splits)
     return made
-
-
-def pixels(sheet: Sheet, position: int) -> np.ndarray:
-    """An image of a sheet, uint8 [height, width] or [height, width, 3]."""
-    whole = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet.png))))
-    top = position // sheet.columns * sheet.height
-    left = position % sheet.columns * sheet.width
-    return whole[top : top + sheet.height, left : left + sheet.width]
 
 
 @pytest.fixture(scope="session")
@@ -435,23 +460,70 @@ def made_run(make_run: Callable[..., MadeRun]) -> MadeRun:
 
 
 @pytest.fixture(scope="session")
-def summary(
+def build_full(
     tmp_path_factory: pytest.TempPathFactory, drawn_images: tuple[np.ndarray, np.ndarray]
-) -> Summary:
-    """The review of a run that pushed a model."""
-    return build_run(tmp_path_factory.mktemp("summary") / "clothes", *drawn_images).collect()
+) -> Callable[[], MadeRun]:
+    """Makes up a refused run in whose review every section has something to say."""
+
+    def build() -> MadeRun:
+        folder = tmp_path_factory.mktemp("full") / "clothes"
+        before = build_run(folder, *drawn_images, run_id="20260415-140007", seed=2)
+        made = build_run(folder, *drawn_images, run_id="20260422-140312")
+        counts = {"train": 5500, "val": 500, "test": 40}
+        for run in (before, made):
+            run.write_statistics({s: dict.fromkeys(range(10), n) for s, n in counts.items()})
+        before.keep()
+        made.judge_shirts()
+        made.add_robustness()
+        made.change(
+            hyperparameters={"learning_rate": 0.12, "augmentation.shift": 0.1},
+            warm_start_from={"digest": "e" * 64, "version": 7},
+        )
+        made.before, made.others = before, [before.receipt, *_history(before.receipt)]
+        return made
+
+    return build
+
+
+def _history(like: Receipt) -> list[Receipt]:
+    """Runs that ended in every way."""
+    failure = {"node": "Trainer", "message": "disk full"}
+    ways = {
+        "20260401": {"pushed_version": 1},
+        "20260405": {"verdict": "refused", "pushed_version": None, "seconds": 715.0},
+        "20260412": {"verdict": "none", "status": "failed", "evaluation": None, "failure": failure},
+        "20260418": {"verdict": "stopped", "status": "failed", "evaluation": None},
+        "20260420": {"verdict": "none", "status": "interrupted", "seconds": None},
+    }
+    return [
+        like.changed(run_id=f"{day}-140007", sequence=int(f"{day}140007"), **way)
+        for day, way in ways.items()
+    ]
 
 
 @pytest.fixture(scope="session")
-def making() -> types.SimpleNamespace:
-    """The functions that make up parts of a run, for tests that change them."""
-    return types.SimpleNamespace(
-        build_run=build_run,
-        write_predictions=write_predictions,
-        write_statistics=write_statistics,
-        add_robustness=add_robustness,
-        softened=softened,
-        pixels=pixels,
-        classes=CLASSES,
-        project=SCHEMA_FILE.parents[1],
-    )
+def full(build_full: Callable[[], MadeRun]) -> Summary:
+    """A review in which every section has something to say."""
+    return build_full().collect()
+
+
+@pytest.fixture(scope="session")
+def default_run(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    """A review as large as that of a default run: 10,000 test images, here of noise."""
+    images = np.random.default_rng(4).integers(0, 256, (10_000, 28, 28), np.uint8)
+    labels = np.arange(10_000) % len(CLASSES)
+    folder = tmp_path_factory.mktemp("default") / "clothes"
+    return build_run(folder, images, labels, surplus=3.2).collect()
+
+
+@pytest.fixture(scope="session")
+def pixels() -> Callable[[Sheet, int], np.ndarray]:
+    """Finds an image of a sheet: uint8 [height, width] or [height, width, 3]."""
+
+    def found(sheet: Sheet, position: int) -> np.ndarray:
+        whole = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet.png))))
+        top = position // sheet.columns * sheet.height
+        left = position % sheet.columns * sheet.width
+        return whole[top : top + sheet.height, left : left + sheet.width]
+
+    return found

@@ -19,13 +19,13 @@ from review.answers import read_predictions
     channels=st.sampled_from([1, 3]),
     seed=st.integers(0, 9),
 )
-def test_every_image_lies_where_the_sheet_says(making, count, columns, channels, seed):
+def test_every_image_lies_where_the_sheet_says(pixels, count, columns, channels, seed):
     shape = (count, 4, 3, channels)
     images = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
     sheet = image_sheet(images, columns)
     assert (sheet.height, sheet.width, sheet.count) == (4, 3, count)
     for position in range(count):
-        found = making.pixels(sheet, position).reshape(4, 3, channels)
+        found = pixels(sheet, position).reshape(4, 3, channels)
         np.testing.assert_array_equal(found, images[position])
 
 
@@ -40,7 +40,7 @@ def album(made_run):
     return Album(read_predictions(made_run.finished))
 
 
-def test_an_image_of_two_galleries_is_kept_once(album, made_run, making):
+def test_an_image_of_two_galleries_is_kept_once(album, made_run, pixels):
     first = album.gallery(np.array([7, 3, 9]), 2)
     second = album.gallery(np.array([3, 11]), 5)
     assert (first.count, first.images) == (3, [0, 1])
@@ -50,7 +50,7 @@ def test_an_image_of_two_galleries_is_kept_once(album, made_run, making):
     ]
     for position, place in enumerate((7, 3, 11)):
         np.testing.assert_array_equal(
-            making.pixels(album.sheet(), position), made_run.images[place, :, :, 0]
+            pixels(album.sheet(), position), made_run.images[place, :, :, 0]
         )
 
 
@@ -59,13 +59,13 @@ def test_an_album_that_shows_nothing_has_no_sheet(album):
     assert album.records() == []
 
 
-def test_a_record_says_what_both_models_answer(album, made_run, making):
+def test_a_record_says_what_both_models_answer(album, made_run):
     album.gallery(np.array([5]), 1)
     (record,) = album.records()
-    assert record.label == making.classes[made_run.labels[5]]
+    assert record.label == made_run.classes[made_run.labels[5]]
     best = np.argsort(made_run.candidate[5])[::-1][:3]
-    assert [choice.name for choice in record.choices] == [making.classes[n] for n in best]
+    assert [choice.name for choice in record.choices] == [made_run.classes[n] for n in best]
     assert [choice.probability for choice in record.choices] == pytest.approx(
         made_run.candidate[5][best], abs=1e-6
     )
-    assert record.baseline.name == making.classes[made_run.baseline[5].argmax()]
+    assert record.baseline.name == made_run.classes[made_run.baseline[5].argmax()]

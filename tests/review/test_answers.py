@@ -60,10 +60,10 @@ def test_a_file_that_is_gone_is_told_by_its_path(made_run):
         ("candidate", lambda values: values * 3),
     ],
 )
-def test_values_out_of_range_are_damage(made_run, making, column, change):
+def test_values_out_of_range_are_damage(made_run, column, change):
     attribute = {"label": "labels"}.get(column, column)
     setattr(made_run, attribute, change(getattr(made_run, attribute)))
-    making.write_predictions(made_run)
+    made_run.write_predictions()
     with pytest.raises(AbsentError, match=r"is damaged \(ValueError: expected"):
         read_predictions(made_run.finished)
 
@@ -78,10 +78,10 @@ def test_an_image_too_few_is_damage(made_run):
         read_predictions(made_run.finished)
 
 
-def test_answers_that_were_not_evaluated_are_not_shown(made_run, making):
+def test_answers_that_were_not_evaluated_are_not_shown(made_run):
     """The receipt is what the gates decided on: there are no two truths."""
     made_run.candidate = made_run.candidate[::-1]
-    making.write_predictions(made_run)
+    made_run.write_predictions()
     hits = int((made_run.choices == made_run.labels).sum())
     with pytest.raises(AbsentError) as caught:
         read_predictions(made_run.finished)
@@ -90,13 +90,13 @@ def test_answers_that_were_not_evaluated_are_not_shown(made_run, making):
 
 
 def test_without_an_evaluation_nothing_vouches_for_the_answers(made_run):
-    made_run.receipt["confusion"] = []
+    made_run.change(evaluation=None)
     with pytest.raises(AbsentError, match="ended before its receipt had what Evaluator found"):
         read_predictions(made_run.finished)
 
 
-def test_the_class_names_are_those_of_the_file(made_run, making):
+def test_the_class_names_are_those_of_the_file(made_run):
     found = read_predictions(made_run.finished)
-    assert found.class_names == list(making.classes)
+    assert found.class_names == list(made_run.classes)
     described = pq.read_schema(path(made_run)).metadata
     assert json.loads(described[b"class_names"]) == found.class_names

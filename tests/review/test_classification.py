@@ -1,18 +1,18 @@
 """The report and the matrix, against scikit-learn; and the images behind them."""
 
-import json
-
 import numpy as np
 import pytest
 from sklearn import metrics
 
+from pipeline.records.receipt import Receipt
 
-def test_the_report_is_that_of_scikit_learn(made_run, making):
+
+def test_the_report_is_that_of_scikit_learn(made_run):
     found = made_run.collect().report
     expected = metrics.classification_report(
         made_run.labels,
         made_run.choices,
-        target_names=making.classes,
+        target_names=made_run.classes,
         output_dict=True,
         zero_division=0,
     )
@@ -33,18 +33,18 @@ def test_the_report_is_that_of_scikit_learn(made_run, making):
         )
 
 
-def test_the_classes_come_with_the_least_recall_first(made_run, making):
+def test_the_classes_come_with_the_least_recall_first(made_run):
     recalls = [row.recall.value for row in made_run.collect().report.classes]
     assert recalls == sorted(recalls)
-    assert len(recalls) == len(making.classes)
+    assert len(recalls) == len(made_run.classes)
 
 
-def test_the_matrix_is_that_of_scikit_learn(made_run, making):
+def test_the_matrix_is_that_of_scikit_learn(made_run):
     found = made_run.collect().confusion
     counts = [[cell.count for cell in row] for row in found.rows]
     expected = metrics.confusion_matrix(made_run.labels, made_run.choices)
     assert counts == expected.tolist()
-    assert found.class_names == list(making.classes)
+    assert found.class_names == list(made_run.classes)
     for row in found.rows:
         assert sum(cell.share for cell in row) == pytest.approx(1)
 
@@ -98,12 +98,12 @@ def test_without_predictions_the_counts_stay_and_the_images_go(made_run):
     assert "is not there" in found.missing["sheet"]
 
 
-def test_a_class_without_test_images_is_not_the_worst(made_run, making):
+def test_a_class_without_test_images_is_not_the_worst(made_run):
     kept = made_run.labels != 3
     made_run.labels, made_run.images = made_run.labels[kept], made_run.images[kept]
     made_run.candidate, made_run.baseline = made_run.candidate[kept], made_run.baseline[kept]
     made_run.evaluate()
-    making.write_predictions(made_run)
+    made_run.write_predictions()
     summary = made_run.collect()
     assert set(summary.missing) == {"robustness"}
     assert summary.verdict.worst_class.name == "Shirt"
@@ -121,11 +121,10 @@ def test_a_class_without_test_images_is_not_the_worst(made_run, making):
     )
 
 
-def test_markup_in_names_stays_as_it_is(made_run, making):
+def test_markup_in_names_stays_as_it_is(made_run):
     """Names are data; what shows them escapes them."""
     name = "<script>alert('&')</script>"
-    renamed = json.loads(json.dumps(made_run.receipt).replace("Shirt", name))
-    made_run.receipt.update(renamed)
+    made_run.receipt = Receipt.from_json(made_run.receipt.to_json().replace("Shirt", name))
     path = made_run.file("Predictions.predictions", "predictions.parquet")
     path.unlink()
     summary = made_run.collect()

@@ -23,14 +23,14 @@ def test_the_four_counts_are_those_of_the_pairs(made_run):
     )
 
 
-def test_each_class_is_compared_those_that_changed_most_first(made_run, making):
+def test_each_class_is_compared_those_that_changed_most_first(made_run):
     found = made_run.collect().comparison.classes
     now, before = rights(made_run)
     changes = [abs(entry.change.value) for entry in found]
     assert changes == sorted(changes, reverse=True)
-    assert {entry.name for entry in found} == set(making.classes)
+    assert {entry.name for entry in found} == set(made_run.classes)
     for entry in found:
-        members = made_run.labels == making.classes.index(entry.name)
+        members = made_run.labels == made_run.classes.index(entry.name)
         assert entry.candidate.value == pytest.approx(now[members].mean())
         assert entry.baseline.value == pytest.approx(before[members].mean())
         assert entry.newly_fixed == (now & ~before & members).sum()
@@ -59,10 +59,10 @@ def test_without_a_served_model_there_is_nothing_to_compare_with(make_run):
     assert summary.calibration and summary.confusion and summary.sheet
 
 
-def test_equal_answers_leave_no_difference(made_run, making):
+def test_equal_answers_leave_no_difference(made_run):
     made_run.baseline = made_run.candidate
     made_run.evaluate()
-    making.write_predictions(made_run)
+    made_run.write_predictions()
     found = made_run.collect().comparison
     assert (found.only_candidate, found.only_baseline, found.p_value) == (0, 0, 1.0)
     assert found.change.value == 0.0
@@ -70,9 +70,9 @@ def test_equal_answers_leave_no_difference(made_run, making):
     assert found.newly_broken.images == found.newly_fixed.images == []
 
 
-def test_answers_of_another_served_model_are_not_compared_with(made_run, making):
-    made_run.baseline = making.softened(np.zeros_like(made_run.baseline))
-    making.write_predictions(made_run)
+def test_answers_of_another_served_model_are_not_compared_with(made_run):
+    made_run.baseline = np.full_like(made_run.baseline, 0.1)
+    made_run.write_predictions()
     summary = made_run.collect()
     assert summary.comparison is None
     assert "served model are not those that were evaluated" in summary.missing["comparison"]

@@ -1,7 +1,11 @@
 """How gates are told: what was measured, where it stands, and whether that may be noise."""
 
+import dataclasses
+
 import pytest
 from scipy import stats
+
+from components.quality_gates import CHANGE, JudgedGate
 
 
 def gate_of(summary, metric, part="overall"):
@@ -10,16 +14,17 @@ def gate_of(summary, metric, part="overall"):
 
 def test_every_gate_of_the_receipt_is_told(made_run):
     found = made_run.collect().gates
-    for gate, entry in zip(found, made_run.receipt["gates"], strict=True):
-        assert gate.model_dump(include=set(entry)) == entry
-        assert gate.margin == pytest.approx(entry["value"] - entry["threshold"])
+    for gate, judged in zip(found, made_run.receipt.gates, strict=True):
+        expected = dataclasses.asdict(judged)
+        assert gate.model_dump(include=set(expected)) == expected
+        assert gate.margin == pytest.approx(judged.value - judged.threshold)
         assert gate.interval.low <= gate.value <= gate.interval.high
         assert gate.noise == (gate.interval.low < gate.threshold <= gate.interval.high)
 
 
-def test_the_interval_of_a_recall_is_that_of_its_images(made_run, making):
+def test_the_interval_of_a_recall_is_that_of_its_images(made_run):
     gate = gate_of(made_run.collect(), "recall", "Shirt")
-    members = made_run.labels == making.classes.index("Shirt")
+    members = made_run.labels == made_run.classes.index("Shirt")
     hits = int((made_run.choices == made_run.labels)[members].sum())
     expected = stats.binomtest(hits, int(members.sum())).proportion_ci(0.95, "wilson")
     assert (gate.interval.low, gate.interval.high) == pytest.approx((expected.low, expected.high))
@@ -27,23 +32,22 @@ def test_the_interval_of_a_recall_is_that_of_its_images(made_run, making):
 
 def test_the_interval_of_the_change_is_that_of_the_comparison(made_run):
     summary = made_run.collect()
-    gate = gate_of(summary, "accuracy against the served model")
+    gate = gate_of(summary, CHANGE)
     assert gate.interval == summary.comparison.change.interval
 
 
-def test_a_change_of_nothing_at_a_threshold_of_nothing_may_be_noise(made_run, making):
+def test_a_change_of_nothing_at_a_threshold_of_nothing_may_be_noise(made_run):
     made_run.baseline = made_run.candidate
     made_run.evaluate()
-    making.write_predictions(made_run)
-    entry = next(e for e in made_run.receipt["gates"] if "served" in e["metric"])
-    entry["threshold"] = 0.0
-    gate = gate_of(made_run.collect(), "accuracy against the served model")
+    made_run.write_predictions()
+    made_run.change(gates=made_run.with_gate(CHANGE, threshold=0.0))
+    gate = gate_of(made_run.collect(), CHANGE)
     assert (gate.value, gate.passed, gate.noise) == (0.0, True, True)
 
 
 def test_without_the_answers_nothing_is_known_of_noise_in_the_change(made_run):
     made_run.file("Predictions.predictions", "predictions.parquet").unlink()
-    gate = gate_of(made_run.collect(), "accuracy against the served model")
+    gate = gate_of(made_run.collect(), CHANGE)
     assert (gate.interval, gate.noise) == (None, None)
     assert gate.sentence == (
         f"Against the served model, the accuracy changed by {gate.value:+.3f}, above the "
@@ -53,12 +57,12 @@ def test_without_the_answers_nothing_is_known_of_noise_in_the_change(made_run):
 
 def with_recall(made, hits, threshold):
     """Enters that so many of 1,000 shirts were recognised; returns how the gate is told."""
-    number = list(made.receipt["per_class"]).index("Shirt")
-    row = [0] * 10
-    row[number], row[0] = hits, 1000 - hits
-    made.receipt["confusion"][number] = row
-    entry = {"metric": "recall", "slice": "Shirt", "value": hits / 1000, "threshold": threshold}
-    made.receipt["gates"] = [{**entry, "passed": hits / 1000 >= threshold}]
+    number = list(made.receipt.evaluation.per_class).index("Shirt")
+    confusion = [list(row) for row in made.receipt.evaluation.confusion]
+    confusion[number] = [0] * 10
+    confusion[number][number], confusion[number][0] = hits, 1000 - hits
+    gate = JudgedGate("recall", "Shirt", hits / 1000, threshold, hits / 1000 >= threshold)
+    made.change(evaluation={"confusion": confusion}, gates=(gate,))
     return made.collect().gates[0].sentence
 
 
@@ -111,11 +115,11 @@ def test_a_gate_is_told_in_words(made_run, hits, threshold, sentence):
     assert with_recall(made_run, hits, threshold) == sentence
 
 
-def test_a_gate_of_corrupted_images_has_the_interval_of_its_score(made_run, making):
-    making.add_robustness(made_run)
+def test_a_gate_of_corrupted_images_has_the_interval_of_its_score(made_run):
+    made_run.add_robustness()
     summary = made_run.collect()
     gate = gate_of(summary, "accuracy under corruption", "noise, strength 2")
-    assert gate.interval == summary.robustness.scores[0].accuracy.interval
+    assert gate.interval == summary.robustness.scores[1].accuracy.interval
     assert gate.sentence.startswith("Accuracy under noise, strength 2, is 0.500 (0.451 to 0.549)")
     assert gate.noise is False
 
@@ -128,14 +132,13 @@ def test_no_gate_is_told_where_none_was_judged(made_run):
 
 
 def test_a_served_model_that_was_not_compared_is_a_refusal(made_run):
-    entry = next(e for e in made_run.receipt["gates"] if "served" in e["metric"])
-    entry |= {"value": None, "passed": False}
-    made_run.receipt |= {"verdict": "refused", "pushed_version": None}
+    gates = made_run.with_gate(CHANGE, value=None, passed=False)
+    made_run.change(gates=gates, verdict="refused", pushed_version=None)
     summary = made_run.collect()
-    gate = gate_of(summary, "accuracy against the served model")
+    gate = gate_of(summary, CHANGE)
     assert (gate.value, gate.margin, gate.passed) == (None, None, False)
     assert gate.sentence.startswith("The new model was not compared with the served one; expected")
     assert summary.verdict.headline == (
         "Refused: the new model was not compared with the served one. Nothing was pushed."
     )
-    assert "What was not measured does not pass." in summary.verdict.advice
+    assert "A gate that was not measured does not pass." in summary.verdict.advice

@@ -1,11 +1,13 @@
 """How the model was trained, and the look inside it."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from components import features
+from pipeline.records.outcomes import NodeStatus
 
 
 def test_the_chosen_epoch_is_the_first_of_least_validation_loss(made_run):
@@ -14,21 +16,21 @@ def test_the_chosen_epoch_is_the_first_of_least_validation_loss(made_run):
     assert found.epochs[2].validation_loss == found.epochs[3].validation_loss
     assert found.chosen_epoch == 3
     assert found.epochs[1].learning_rate == 0.003
-    assert found.planned_epochs == made_run.receipt["config"]["training"]["epochs"]
+    assert found.planned_epochs == made_run.receipt.config["training"]["epochs"]
 
 
 @pytest.mark.parametrize(("status", "seconds"), [("complete", 1.5), ("cached", None)])
 def test_a_cached_training_took_no_time(made_run, status, seconds):
     node = made_run.nodes["Trainer"]
-    made_run.nodes["Trainer"] = type(node)(status, node.seconds, node.outputs)
+    made_run.nodes["Trainer"] = dataclasses.replace(node, status=NodeStatus(status))
     assert made_run.collect().training.seconds == seconds
 
 
-def test_each_original_stands_before_what_became_of_it(made_run, making):
+def test_each_original_stands_before_what_became_of_it(made_run, pixels):
     found = made_run.collect().training.augmented
     assert (found.columns, found.count) == (9, 90)
     for row in range(10):
-        np.testing.assert_array_equal(making.pixels(found, 9 * row), made_run.images[row, :, :, 0])
+        np.testing.assert_array_equal(pixels(found, 9 * row), made_run.images[row, :, :, 0])
 
 
 def test_the_augmentation_is_told_in_words(made_run):
@@ -40,10 +42,8 @@ def test_the_augmentation_is_told_in_words(made_run):
 
 
 def test_what_the_tuner_chose_takes_the_place_of_the_settings(made_run):
-    made_run.receipt["hyperparameters"] = {
-        "augmentation.shift": 0.1,
-        "learning_rate": 0.00312345678,
-    }
+    chosen = {"augmentation.shift": 0.1, "learning_rate": 0.00312345678}
+    made_run.change(hyperparameters=chosen)
     found = made_run.collect().training
     assert found.hyperparameters["learning_rate"] == "0.00312345678"
     assert found.augmentation["shift"] == "up to 10.0% of height and width, either way"
@@ -53,7 +53,7 @@ def test_what_the_tuner_chose_takes_the_place_of_the_settings(made_run):
     ("version", "words"), [(3, "served version 3"), (None, "a model no longer served")]
 )
 def test_a_warm_start_is_told(made_run, version, words):
-    made_run.receipt["warm_start_from"] = {"digest": "e" * 64, "version": version}
+    made_run.change(warm_start_from={"digest": "e" * 64, "version": version})
     assert made_run.collect().training.warm_start_from == f"{words}, digest {'e' * 64}"
 
 
@@ -75,26 +75,26 @@ def test_a_loss_that_is_no_number_is_not_shown(made_run):
     assert "ValidationError" in summary.missing["training"]
 
 
-def test_the_samples_are_drawn_evenly_and_blindly(made_run, making):
+def test_the_samples_are_drawn_evenly_and_blindly(made_run):
     summary = made_run.collect()
     samples = [summary.images[position] for position in summary.inside.samples.images]
     assert summary.inside.samples.count == len(samples) == 40
-    assert [sample.label for sample in samples] == [n for n in making.classes for _ in range(4)]
+    assert [sample.label for sample in samples] == [n for n in made_run.classes for _ in range(4)]
     right = np.mean([sample.label == sample.choices[0].name for sample in samples])
     assert right == pytest.approx(summary.verdict.accuracy.value, abs=0.2)
 
 
-def test_a_rare_class_is_among_the_samples_with_all_that_it_has(made_run, making):
+def test_a_rare_class_is_among_the_samples_with_all_that_it_has(made_run):
     kept = np.flatnonzero((made_run.labels != 2) | (np.cumsum(made_run.labels == 2) <= 2))
     for name in ("labels", "images", "candidate", "baseline"):
         setattr(made_run, name, getattr(made_run, name)[kept])
     made_run.evaluate()
-    making.write_predictions(made_run)
+    made_run.write_predictions()
     summary = made_run.collect()
     labels = [summary.images[position].label for position in summary.inside.samples.images]
     assert len(labels) == 40
     assert labels.count("Pullover") == 2
-    assert {labels.count(name) for name in making.classes} <= {2, 4, 5}
+    assert {labels.count(name) for name in made_run.classes} <= {2, 4, 5}
 
 
 def test_the_feature_maps_come_block_by_block(made_run):
@@ -106,9 +106,9 @@ def test_the_feature_maps_come_block_by_block(made_run):
         assert (entry.image.count, entry.image.height) == (1, 28)
 
 
-def test_the_feature_maps_have_the_labels_of_their_images(made_run, making):
+def test_the_feature_maps_have_the_labels_of_their_images(made_run):
     labels = [entry.label for entry in made_run.collect().inside.feature_maps]
-    assert labels == [making.classes[label] for label in made_run.labels[:10]]
+    assert labels == [made_run.classes[label] for label in made_run.labels[:10]]
 
 
 def test_damaged_feature_maps_leave_the_samples(made_run):

@@ -8,12 +8,12 @@ import pytest
 def test_the_run_is_told_as_its_receipt_has_it(made_run):
     found = made_run.collect().run
     assert (found.id, found.pipeline, found.profile) == (
-        made_run.receipt["run_id"],
+        made_run.receipt.run_id,
         "clothes",
         "default",
     )
     assert (found.status, found.verdict, found.pushed_version) == ("completed", "pushed", 17)
-    assert [node.name for node in found.nodes] == list(made_run.receipt["nodes"])
+    assert [node.name for node in found.nodes] == list(made_run.receipt.nodes)
     assert not found.is_sample
 
 
@@ -26,12 +26,13 @@ def test_every_parameter_stands_under_its_key_as_set_takes_it(made_run):
 
 
 def test_the_lineage_names_what_the_model_depends_on(made_run):
-    found, receipt = made_run.collect().lineage, made_run.receipt
-    assert found.data == receipt["data"]["sha256"]
-    assert (found.lock, found.lock_sha256) == (receipt["lock"], receipt["lock_sha256"])
+    found, environment = made_run.collect().lineage, made_run.receipt.environment
+    assert found.data == made_run.receipt.data.sha256
+    assert (found.lock, found.lock_sha256) == (environment.lock, environment.lock_sha256)
     assert (found.seed, found.precision) == (1, "float32")
-    assert found.machine["threads"] == str(receipt["threads"])
-    assert found.versions == receipt["versions"]
+    assert found.machine["threads"] == str(environment.threads)
+    assert found.machine["processor"] == environment.machine.processor
+    assert found.versions == environment.versions
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def test_the_lineage_names_what_the_model_depends_on(made_run):
     ],
 )
 def test_the_commands_name_revision_and_data(made_run, command, expected):
-    made_run.receipt |= {"command": command, "code": {"revision": "abc123", "dirty": False}}
+    made_run.change(command=command, code={"revision": "abc123", "dirty": False})
     commands = made_run.collect().lineage.commands
     assert commands == ["git checkout abc123", "make setup", expected]
     assert shlex.split(commands[-1])
@@ -53,7 +54,7 @@ def test_the_commands_name_revision_and_data(made_run, command, expected):
 @pytest.fixture
 def of_spans(made_run):
     """A run on a window of spans."""
-    made_run.receipt["data"] |= {"spans": [3, 4, 5], "reference_span": 1}
+    made_run.change(data={"spans": (3, 4, 5), "reference_span": 1})
     return made_run
 
 
@@ -66,24 +67,25 @@ def test_the_command_names_the_spans_that_were_taken(of_spans, named):
     """By then there may be newer ones."""
     given = " --data '/data/my clothes'"
     command = "python run.py run --set spans.window=3"
-    of_spans.receipt["command"] = command + given * named
+    of_spans.change(command=command + given * named)
     found = of_spans.collect().lineage.commands[-1]
     assert found == f"{command}{given} --set spans.newest=5 --set spans.reference=1"
 
 
 def test_outside_of_a_checkout_there_is_no_revision_to_check_out(made_run):
-    made_run.receipt["code"] = {"revision": None, "dirty": None}
+    made_run.change(code={"revision": None, "dirty": None})
     found = made_run.collect().lineage
     assert found.revision is None
     assert found.commands[0] == "make setup"
 
 
 def test_the_history_ends_with_this_run_and_has_intervals(made_run):
-    receipt = made_run.receipt
-    earlier = {**receipt, "sequence": 2, "confusion": [], "verdict": "none"}
+    earlier = made_run.receipt.changed(evaluation=None, verdict="none")
     # The second of them under a clock that was set to the future.
-    others = ({"run_id": "20990101-000000"}, {"run_id": "20240101-000000", "sequence": 1})
-    made_run.others = [{**earlier, **other} for other in others]
+    made_run.others = [
+        earlier.changed(run_id="20990101-000000", sequence=2),
+        earlier.changed(run_id="20240101-000000", sequence=1),
+    ]
     found = made_run.collect().history
     assert [run.id[:4] for run in found] == ["2024", "2099", "2026"]
     assert [run.accuracy is None for run in found] == [True, True, False]
@@ -92,7 +94,7 @@ def test_the_history_ends_with_this_run_and_has_intervals(made_run):
 
 def test_the_history_holds_no_more_than_a_hundred_runs(made_run):
     made_run.others = [
-        {**made_run.receipt, "run_id": f"2025{n:04d}-000000", "sequence": n + 1} for n in range(150)
+        made_run.receipt.changed(run_id=f"2025{n:04d}-000000", sequence=n + 1) for n in range(150)
     ]
     found = made_run.collect().history
     assert (len(found), found[0].id, found[-1].id) == (100, "20250051-000000", "20260101-000000")

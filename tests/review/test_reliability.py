@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import special
 
+from pipeline.records.receipt import Calibration
 from review import reliability
 from review.answers import Answers
 
@@ -21,11 +22,11 @@ def test_the_error_is_that_of_fifteen_bins(made_run):
 def test_what_the_answers_do_not_tell_is_that_of_the_receipt(made_run):
     found = made_run.collect().calibration
     assert (found.ece_before, found.temperature) == (0.05, 0.8)
-    assert found.cross_entropy == made_run.receipt["cross_entropy"]
+    assert found.cross_entropy == made_run.receipt.evaluation.cross_entropy
 
 
 def test_a_temperature_that_is_not_known_is_none(made_run):
-    made_run.receipt["calibration"] |= {"temperature": None, "ece_before": None}
+    made_run.change(calibration={"temperature": None, "ece_before": None})
     found = made_run.collect().calibration
     assert (found.ece_before, found.temperature) == (None, None)
 
@@ -36,9 +37,20 @@ def test_the_errors_are_those_with_and_without_the_temperature():
     logits = random.normal(0, 2, (5_000, 3))
     # The largest of logits with Gumbel noise is distributed as their softmax.
     labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
-    found = reliability.errors(Answers(special.softmax(logits, axis=1)), labels, 2.0, 0.0)
-    sure = Answers(special.softmax(2 * logits, axis=1))
-    unmended = reliability.errors(sure, labels, 1.0, 0.0)
-    assert found["ece_before"] == pytest.approx(unmended["ece_after"], abs=1e-9)
-    assert unmended["ece_before"] == pytest.approx(unmended["ece_after"], abs=1e-9)
-    assert found["ece_after"] < 0.03 < found["ece_before"]
+    calibrated = with_errors(logits, labels, temperature=2.0)
+    plain = with_errors(2 * logits, labels, temperature=1.0)
+    assert calibrated.ece_before == pytest.approx(plain.ece_after, abs=1e-9)
+    assert plain.ece_before == pytest.approx(plain.ece_after, abs=1e-9)
+    assert calibrated.ece_after < 0.03 < calibrated.ece_before
+
+
+def with_errors(logits, labels, temperature):
+    fitted = Calibration(temperature=temperature, label_smoothing=0.0)
+    answers = Answers(special.softmax(logits, axis=1))
+    return reliability.with_errors(fitted, answers, labels)
+
+
+@pytest.mark.parametrize("unknown", ["temperature", "label_smoothing"])
+def test_without_what_was_fitted_there_are_no_errors(unknown):
+    fitted = Calibration(**{"temperature": 1.0, "label_smoothing": 0.0, unknown: None})
+    assert reliability.with_errors(fitted, Answers(np.ones((1, 1))), np.zeros(1, int)) == fitted

@@ -8,15 +8,15 @@ import pytest
 from review.summary import REVIEW_FILE, Interval, stored_summary, write_summary
 
 
-def test_a_summary_comes_back_as_it_was_written(summary, tmp_path):
-    write_summary(tmp_path, summary)
-    assert stored_summary(tmp_path) == summary
+def test_a_summary_comes_back_as_it_was_written(full, tmp_path):
+    write_summary(tmp_path, full)
+    assert stored_summary(tmp_path) == full
     assert [path.name for path in tmp_path.iterdir()] == [REVIEW_FILE]
 
 
-def test_a_summary_replaces_the_one_before(summary, tmp_path):
-    write_summary(tmp_path, summary)
-    changed = summary.model_copy(update={"class_names": ["Bäg <b>"]})
+def test_a_summary_replaces_the_one_before(full, tmp_path):
+    write_summary(tmp_path, full)
+    changed = full.model_copy(update={"class_names": ["Bäg <b>"]})
     write_summary(tmp_path, changed)
     assert stored_summary(tmp_path).class_names == ["Bäg <b>"]
 
@@ -33,14 +33,15 @@ def test_what_is_no_summary_counts_as_none(tmp_path, content):
     assert stored_summary(tmp_path) is None
 
 
-def test_a_summary_of_another_form_counts_as_none(summary, tmp_path):
-    write_summary(tmp_path, summary.model_copy(update={"schema_version": 99}))
+def test_a_summary_of_another_form_counts_as_none(full, tmp_path):
+    other = json.dumps({**full.model_dump(mode="json"), "schema_version": 99})
+    (tmp_path / REVIEW_FILE).write_text(other)
     assert stored_summary(tmp_path) is None
 
 
-def test_the_file_is_strict_json(summary, tmp_path):
+def test_the_file_is_strict_json(full, tmp_path):
     def refuse(constant):
         raise AssertionError(f"{constant} is no JSON")
 
-    write_summary(tmp_path, summary)
+    write_summary(tmp_path, full)
     json.loads((tmp_path / REVIEW_FILE).read_text(encoding="utf-8"), parse_constant=refuse)

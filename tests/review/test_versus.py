@@ -20,8 +20,8 @@ def test_the_second_run_is_the_candidate(pair):
     first, second = pair
     found = versus(first, second)
     assert found.missing is None
-    assert found.comparison.candidate_name == second.receipt["run_id"] == found.second.id
-    assert found.comparison.baseline_name == first.receipt["run_id"] == found.first.id
+    assert found.comparison.candidate_name == second.receipt.run_id == found.second.id
+    assert found.comparison.baseline_name == first.receipt.run_id == found.first.id
     now, before = (made.choices == made.labels for made in (second, first))
     assert found.comparison.change.value == pytest.approx(now.mean() - before.mean())
     assert found.comparison.only_candidate == (now & ~before).sum()
@@ -35,14 +35,14 @@ def test_turned_around_it_is_the_opposite(pair):
     assert one.p_value == other.p_value
 
 
-def test_the_images_show_what_both_runs_answer(pair, making):
+def test_the_images_show_what_both_runs_answer(pair):
     first, second = pair
     found = versus(first, second)
     assert found.sheet.count == len(found.images) > 0
     for image in found.images:
         place = first.ids.index(image.example_id)
-        assert image.baseline.name == making.classes[first.choices[place]]
-        assert image.choices[0].name == making.classes[second.choices[place]]
+        assert image.baseline.name == pair[0].classes[first.choices[place]]
+        assert image.choices[0].name == pair[0].classes[second.choices[place]]
 
 
 def test_a_run_does_not_differ_from_itself(made_run):
@@ -53,13 +53,14 @@ def test_a_run_does_not_differ_from_itself(made_run):
 
 def test_what_differs_is_named_with_both_values(pair):
     first, second = pair
-    second.receipt["config"]["training"] |= {"epochs": 30, "flip_averaging": True}
-    second.receipt["config"]["seed"] = second.receipt["seed"] = 7
-    second.receipt["code"] = {"revision": "abc", "dirty": True}
-    second.receipt["data"]["sha256"] = {**first.receipt["data"]["sha256"], "extra": "f" * 64}
-    first.receipt["code"] = {"revision": None, "dirty": None}
-    second.receipt |= {"lock": None, "lock_sha256": "9" * 64}
-    second.receipt["versions"] = {**first.receipt["versions"], "glibc": "2.99"}
+    second.change(
+        config={"seed": 7, "training": {"epochs": 30, "flip_averaging": True}},
+        code={"revision": "abc", "dirty": True},
+        data={"sha256": {"extra": "f" * 64}},
+        environment={"lock": None, "lock_sha256": "9" * 64, "versions": {"glibc": "2.99"}},
+    )
+    first.change(code={"revision": None, "dirty": None})
+    environment = first.receipt.environment
     found = versus(first, second)
     assert found.parameters == {
         "training.epochs": ("15", "30"),
@@ -69,10 +70,10 @@ def test_what_differs_is_named_with_both_values(pair):
         "extra": ("not known", "f" * 64),
         "revision": ("not known", "abc"),
         "uncommitted changes": ("not known", "yes"),
-        "lock": (first.receipt["lock"], "none: installed by hand"),
-        "SHA-256 of the lock": (first.receipt["lock_sha256"], "9" * 64),
+        "lock": (environment.lock, "none: installed by hand"),
+        "SHA-256 of the lock": (environment.lock_sha256, "9" * 64),
         "seed": ("1", "7"),
-        "glibc": (first.receipt["versions"]["glibc"], "2.99"),
+        "glibc": (environment.versions["glibc"], "2.99"),
     }
 
 
@@ -91,10 +92,10 @@ def shorten(made):
 
 
 @pytest.mark.parametrize("change", [relabel, repaint, shorten])
-def test_other_test_images_cannot_be_compared(pair, making, change):
+def test_other_test_images_cannot_be_compared(pair, change):
     change(pair[1])
     pair[1].evaluate()
-    making.write_predictions(pair[1])
+    pair[1].write_predictions()
     found = versus(*pair)
     assert (found.comparison, found.sheet, found.images) == (None, None, [])
     assert "not tested on the same images" in found.missing
@@ -105,7 +106,7 @@ def test_other_test_images_cannot_be_compared(pair, making, change):
 def test_predictions_that_are_gone_are_named_by_their_run(pair, gone):
     pair[gone].file("Predictions.predictions", "predictions.parquet").unlink()
     found = versus(*pair)
-    assert found.missing.startswith(f"Run {pair[gone].receipt['run_id']}: ")
+    assert found.missing.startswith(f"Run {pair[gone].receipt.run_id}: ")
     assert "is not there" in found.missing
 
 

@@ -3,13 +3,11 @@
 import contextlib
 import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from cli.render.progress import Progress
+from cli.render.progress import LiveProgress
 
 PROJECT = Path(__file__).resolve().parents[3]
 NODES = ("ExampleGen", "Trainer", "Pusher")
@@ -40,7 +38,7 @@ def on_a_pipe(tmp_path):
 
     def shown(records, *lines):
         with path.open("w", encoding="utf-8") as stream:
-            progress = Progress(stream)
+            progress = LiveProgress(stream)
             with progress.showing(NODES):
                 for each in records:
                     progress.handle(each)
@@ -77,20 +75,18 @@ def test_notes_are_shown_as_they_are(on_a_pipe):
 
 
 @pytest.mark.parametrize(
-    "message",
+    "shown",
     [
-        "Component Trainer is running. Or is it?",
-        "the Component Trainer is finished.",
-        "Component Trainer is finished",
-        "%s %d",
+        record("Component Trainer is running. Or is it?"),
+        record("the Component Trainer is finished."),
+        record("Component Trainer is finished"),
+        record("%s %d"),
+        record("Component Trainer is finished.", logging.WARNING),
     ],
+    ids=lambda shown: f"{shown.levelname} {shown.msg}",
 )
-def test_other_lines_of_the_log_show_nothing(on_a_pipe, message):
-    assert on_a_pipe([record(message)]) == []
-
-
-def test_a_warning_of_those_words_is_no_event(on_a_pipe):
-    assert on_a_pipe([record("Component Trainer is finished.", logging.WARNING)]) == []
+def test_other_lines_of_the_log_show_nothing(on_a_pipe, shown):
+    assert on_a_pipe([shown]) == []
 
 
 def test_a_node_that_ends_without_having_begun_is_shown(on_a_pipe):
@@ -113,7 +109,7 @@ def on_a_terminal(monkeypatch):
     def shown(records, nodes):
         ours, theirs = os.openpty()
         with os.fdopen(theirs, "w") as stream:
-            progress = Progress(stream)
+            progress = LiveProgress(stream)
             with progress.showing(nodes):
                 for each in records:
                     progress.handle(each)
@@ -145,7 +141,7 @@ def test_a_terminal_shows_where_each_node_stands(on_a_terminal):
 
 PRINTING = """
 import os, pathlib, subprocess, sys
-from cli.render.progress import output_to_log
+from pipeline.streams import output_to_log
 print("before")
 try:
     with output_to_log(pathlib.Path(sys.argv[1]), verbose=sys.argv[2] == "verbose"):
@@ -165,19 +161,14 @@ CAPTURED = ["printed", "printed as an error", "written", "written as an error"]
 
 
 @pytest.fixture
-def output_of(tmp_path):
+def output_of(tmp_path, python):
     """Runs the code above; returns what it wrote on its streams, and to the log."""
 
     def ran(kind):
         log = tmp_path / "log.txt"
         log.write_text("an earlier line\n")
-        ended = subprocess.run(
-            [sys.executable, "-c", PRINTING, str(log), kind],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            check=True,
-        )
+        ended = python("-c", PRINTING, log, kind)
+        assert ended.returncode == 0
         return ended.stdout.splitlines(), ended.stderr.splitlines(), log.read_text().splitlines()
 
     return ran

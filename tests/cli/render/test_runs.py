@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from cli.render import runs
-from pipeline import config
+from cli.render import runs, tables
+from components.quality_gates import JudgedGate
+from pipeline.records import history
+
+OUTPUTS = Path("outputs")
 
 
 def printed(capsys, receipt):
-    runs.print_receipt(receipt, Path("outputs"), as_json=False)
+    runs.print_run(receipt, OUTPUTS, as_json=False)
     return capsys.readouterr().out
 
 
@@ -23,7 +26,7 @@ def test_a_pushed_model_is_told_with_its_version_and_where_it_lies(capsys, pushe
 
 
 def test_what_looks_like_markup_or_an_emoji_is_printed_as_it_is(capsys):
-    console = runs.make_console()
+    console = tables.make_console()
     console.print("/data/:bug:/[red]/x", markup=False)
     assert capsys.readouterr().out == "/data/:bug:/[red]/x\n"
 
@@ -42,7 +45,7 @@ def test_what_became_of_a_pushed_version_is_told(
 ):
     for version in served:
         (locations.serving / str(version)).mkdir(parents=True)
-    runs.print_receipt(pushed_receipt, locations.root.parent, as_json=False)
+    runs.print_run(pushed_receipt, locations.root.parent, as_json=False)
     line = f"Pushed    {locations.serving / '17'} ({standing})\n"
     assert line in capsys.readouterr().out
 
@@ -64,16 +67,9 @@ def test_each_node_is_shown_with_its_time(capsys, pushed_receipt):
 def test_a_refused_model_is_told_with_the_gates_that_refused_it(
     capsys, pushed_receipt, threshold, noise
 ):
-    failed = {
-        "metric": "recall",
-        "slice": "[bold]x",
-        "value": 0.5,
-        "threshold": threshold,
-        "passed": False,
-    }
-    pushed_receipt.update(verdict="refused", pushed_version=None)
-    pushed_receipt["gates"].append(failed)
-    text = printed(capsys, pushed_receipt)
+    gates = [*pushed_receipt.gates, JudgedGate("recall", "[bold]x", 0.5, threshold, passed=False)]
+    refused = pushed_receipt.changed(verdict="refused", pushed_version=None, gates=gates)
+    text = printed(capsys, refused)
     assert "Refused: the recall of [bold]x is too low. Nothing was pushed." in text
     (sentence,) = [line for line in text.splitlines() if line.startswith("  Recall of [bold]x")]
     assert ("more than the noise" in sentence) != noise
@@ -93,7 +89,9 @@ def test_a_refused_model_is_told_with_the_gates_that_refused_it(
 )
 def test_a_failure_is_told_with_its_reason_and_how_to_go_on(capsys, receipt, changes, headline):
     message = "one [red]thing[/] happened\nand another"
-    receipt.update(failure={"node": "Trainer", "message": message, "changes": []}, **changes)
+    receipt = receipt.changed(
+        failure={"node": "Trainer", "message": message, "changes": []}, **changes
+    )
     text = printed(capsys, receipt)
     assert headline in text
     assert "  one [red]thing[/] happened\n  and another\n" in text
@@ -105,19 +103,20 @@ def test_a_failure_is_told_with_its_reason_and_how_to_go_on(capsys, receipt, cha
 def test_a_run_that_would_only_fail_again_goes_on_changed(capsys, receipt):
     changes = ["training.learning_rate=0.0006"]
     failure = {"node": "Trainer", "message": "the loss became nan", "changes": changes}
-    receipt.update(status="failed", failure=failure)
+    receipt = receipt.changed(status="failed", failure=failure)
     text = printed(capsys, receipt)
     command = "python3 pipeline_runner.py run --set training.learning_rate=0.0006"
-    assert f"Start `{command}`: what is complete is not run again." in text
+    assert f"Start `{command}`: complete nodes do not run again." in text
     assert f"Go on     {command} (what is complete is not run again)" in text
     assert "resume" not in text
 
 
-def test_a_failure_outside_of_the_nodes_is_told(capsys, receipt):
-    receipt.update(
-        status="failed", failure={"node": None, "message": "no space left", "changes": []}
-    )
-    assert "Failed in the run itself: nothing was pushed." in printed(capsys, receipt)
+def test_a_failure_outside_of_the_nodes_is_told_and_long_lines_are_not_cut(capsys, receipt):
+    message = "word " * 100 + "end"
+    failure = {"node": None, "message": message, "changes": []}
+    text = printed(capsys, receipt.changed(status="failed", failure=failure))
+    assert "Failed in the run itself: nothing was pushed." in text
+    assert f"  {message}\n" in text
 
 
 def test_a_run_that_was_killed_can_be_shown(capsys, receipt):
@@ -125,52 +124,48 @@ def test_a_run_that_was_killed_can_be_shown(capsys, receipt):
     assert "Interrupted before its end." in printed(capsys, receipt)
 
 
-def test_long_lines_are_not_cut_where_no_terminal_is(capsys, receipt):
-    message = "word " * 100 + "end"
-    receipt.update(status="failed", failure={"node": None, "message": message, "changes": []})
-    assert f"  {message}\n" in printed(capsys, receipt)
-
-
 def test_a_receipt_as_json_is_the_receipt(capsys, pushed_receipt):
-    runs.print_receipt(pushed_receipt, Path("outputs"), as_json=True)
-    assert json.loads(capsys.readouterr().out) == json.loads(json.dumps(pushed_receipt))
+    runs.print_run(pushed_receipt, OUTPUTS, as_json=True)
+    assert json.loads(capsys.readouterr().out) == pushed_receipt.as_json_value()
 
 
 def test_runs_are_listed_newest_first(capsys, receipt, pushed_receipt):
-    older = {**receipt, "run_id": "20250101-000000", "pipeline": "[red]shoes"}
-    older.update(verdict="none", test_accuracy=None, seconds=None, pushed_version=None)
-    runs.print_runs([older, pushed_receipt], {}, as_json=False)
+    older = receipt.changed(run_id="20250101-000000", pipeline="[red]shoes")
+    runs.print_runs([older, pushed_receipt], {}, OUTPUTS, as_json=False)
     heading, first, second = capsys.readouterr().out.splitlines()
     assert heading.split()[:4] == ["run", "pipeline", "status", "verdict"]
     assert first.split()[0] == "20260102-030405"
     assert first.split()[-5:] == ["pushed", "0.9492", "61", "s", "17"]
     assert second.split()[:2] == ["20250101-000000", "[red]shoes"]
-
-
-def test_runs_as_json_are_receipts_newest_first(capsys, receipt, pushed_receipt):
-    runs.print_runs([{**receipt, "run_id": "1"}, pushed_receipt], {}, as_json=True)
+    runs.print_runs([older, pushed_receipt], {}, OUTPUTS, as_json=True)
     found = json.loads(capsys.readouterr().out)
-    assert [entry["run_id"] for entry in found] == ["20260102-030405", "1"]
+    assert [entry["run_id"] for entry in found] == ["20260102-030405", "20250101-000000"]
 
 
 def test_without_runs_it_is_said_how_to_start_one(capsys):
-    runs.print_runs([], {}, as_json=False)
+    runs.print_runs([], {}, OUTPUTS, as_json=False)
     assert "python3 pipeline_runner.py run" in capsys.readouterr().out
-    runs.print_runs([], {}, as_json=True)
+    runs.print_runs([], {}, OUTPUTS, as_json=True)
     assert json.loads(capsys.readouterr().out) == []
 
 
-def test_every_key_is_listed_with_its_default(capsys):
-    runs.print_keys(as_json=False)
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    listed = {line[0] for line in lines}
-    assert set(config.known_keys()) <= listed
-    assert ["training.widths", "[48,", "96,", "192]"] in [line[:4] for line in lines]
+def test_the_run_whose_version_is_served_is_marked(past, locations, capsys):
+    first = past.run("20260101-120000", "a")
+    second = past.run("20260102-120000", "b")
+    output_dir = locations.root.parent
+    runs.print_runs([first, second], history.served(output_dir), output_dir, as_json=False)
+    _, newest, oldest = capsys.readouterr().out.splitlines()
+    assert newest.split()[-2:] == [str(second.pushed_version), "served"]
+    assert oldest.split()[-1] == str(first.pushed_version)
 
 
-def test_every_key_is_listed_as_json(capsys):
-    runs.print_keys(as_json=True)
-    found = json.loads(capsys.readouterr().out)
-    assert set(found) == set(config.known_keys())
-    assert found["training.augmentation.flip"]["default"] is True
-    assert all(entry["about"] for entry in found.values())
+def test_a_served_version_that_no_run_pushed_is_told_of(past, capsys):
+    first = past.run("20260101-120000", "a")
+    runs.print_runs([first], {"clothes": 99}, OUTPUTS, as_json=False)
+    assert "clothes serves version 99: `lineage 99` shows it." in capsys.readouterr().out
+
+
+def test_a_run_at_work_is_shown_with_its_log(receipt, capsys):
+    text = printed(capsys, receipt.changed(status="running"))
+    assert "Run 20260102-030405 is at work since 2026-01-02T03:04:05+00:00." in text
+    assert "outputs/clothes/runs/20260102-030405/log.txt" in text

@@ -1,7 +1,7 @@
-"""Blessing: a model is blessed where every declared gate was judged and passed, and nowhere else.
+"""Blessing: a model is blessed exactly if every declared gate was measured and passed.
 
-TFMA is asked as Evaluator asks it: its own functions validate what is measured. The property test
-makes up the measurements; the tests below it have TFMA measure answers.
+TFMA validates the measurements with its own functions, as in Evaluator. The property test generates
+the measurements; in the other tests, TFMA measures predictions.
 """
 
 import json
@@ -38,7 +38,7 @@ from pipeline.runners.engine import NODE_ARGUMENTS
 CLASSES = ("bag", "boot", "hat")
 ROBUST = ["robustness.enabled=true", "robustness.accuracy_1=0.4", "robustness.accuracy_3=0.2"]
 METRIC = "sparse_categorical_accuracy"
-# What TFMA may have found of a slice: nothing at all, no figure, or a figure.
+# Possible results of TFMA for a slice: no result, no usable number, or a number.
 FIGURES = strategies.one_of(
     strategies.none(),
     strategies.sampled_from([math.nan, math.inf, -math.inf, 0.0, 1.0]),
@@ -48,7 +48,7 @@ THRESHOLDS = strategies.sampled_from([0, 0.3, 0.5, 1])
 
 
 class Measured:
-    """What TFMA would find where these are the accuracies, in the form in which it is read."""
+    """The result of TFMA for given accuracies, in the form that Blessing reads."""
 
     def __init__(self, evaluation, figures, changes):
         self._config = tfma.utils.update_eval_config_with_defaults(
@@ -71,14 +71,14 @@ class Measured:
             for key, value in values.items():
                 entry = found.metric_keys_and_values.add(key=key.to_proto())
                 if math.isnan(value):
-                    # As TFMA writes down what it could not compute.
+                    # TFMA writes this for a value that it could not compute.
                     entry.value.unknown_type.error = "no value"
                 else:
                     entry.value.double_value.value = value
             yield found
 
     def validation(self):
-        """As TFMA's own steps make it: each slice validated, the results merged."""
+        """Validates each slice and merges the results, with TFMA's own steps."""
         whole = validation_result_pb2.ValidationResult(validation_ok=True)
         for one in self.slices.items():
             found = metrics_validator.validate_metrics(one, self._config)
@@ -95,12 +95,12 @@ class Measured:
 
 @pytest.fixture
 def judge(tmp_path_factory):
-    """Runs the node; returns what Pusher makes of the blessing, and the gates beside it."""
+    """Runs the node; returns whether Pusher would push, and the judged gates."""
 
     def run(declared, clean, corrupted, is_served, baseline, monkeypatch):
         folder = tmp_path_factory.mktemp("blessing")
         measured = {str(folder / "clean"): clean, str(folder / "corrupted"): corrupted}
-        # TFMA reads its results from files that only a Beam pipeline writes.
+        # Only a Beam pipeline writes the files that TFMA reads.
         monkeypatch.setattr(measurement.tfma, "load_metrics", lambda uri: measured[uri].metrics())
         monkeypatch.setattr(
             measurement.tfma, "load_validation_result", lambda uri: measured[uri].validation()
@@ -127,10 +127,7 @@ def artifact(kind, folder, number):
 
 def blessed(inputs, declared, is_served, folder):
     blessing = artifact(standard_artifacts.ModelBlessing, folder / "blessing", 11)
-    parameters = {
-        "gates": gate_types.declared_to_json(declared),
-        "is_served": int(is_served),
-    }
+    parameters = {"gates": gate_types.declared_to_json(declared), "is_served": int(is_served)}
     Executor().Do(inputs, {"blessing": [blessing]}, parameters)
     text = Path(blessing.uri, features.GATES_FILE).read_text(encoding="utf-8")
     pushed = pusher_executor.Executor().CheckBlessing({"model_blessing": [blessing]})
@@ -139,12 +136,12 @@ def blessed(inputs, declared, is_served, folder):
 
 @strategies.composite
 def evaluations(draw):
-    """Declared gates, and what was measured for them: any slice may be absent or without figure."""
+    """Declared gates and measurements: any slice may be absent or without a number."""
     asked = ROBUST if draw(strategies.booleans()) else []
     assignments = [f"gates.{key}={draw(THRESHOLDS)}" for key in ("accuracy", "class_recall")]
-    loaded = config.load("default", [*asked, *assignments])
+    loaded = config.load_config("default", [*asked, *assignments])
     declared = gates.declared(loaded, CLASSES)
-    # Half of them good but for a slice here and there: or all gates would hardly ever pass.
+    # Half of them are good except for a few slices; otherwise all gates would hardly ever pass.
     odd = strategies.integers(0, 9).map(bool) if draw(strategies.booleans()) else strategies.just(0)
     figures = {gate: 1.0 if draw(odd) else draw(FIGURES) for gate in declared}
     return declared, {gate: figure for gate, figure in figures.items() if figure is not None}
@@ -158,19 +155,15 @@ def by_slice(figures, *metrics):
 @hypothesis.settings(
     max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
-def test_pushed_means_that_every_declared_gate_was_judged_and_passed(
+def test_pushed_means_that_every_declared_gate_was_measured_and_passed(
     judge, evaluation, is_served, has_artifact
 ):
     declared, figures = evaluation
     compared = is_served and has_artifact
     alone = by_slice(figures, gate_types.ACCURACY, gate_types.RECALL)
-    # TFMA compares on every slice that there is; the gate is on all images alone.
+    # TFMA compares the models on every slice, but the gate covers only all images together.
     changes = {place: 0.0 for place in alone if place} | by_slice(figures, gate_types.CHANGE)
-    clean = Measured(
-        gates.evaluation_config(declared),
-        alone,
-        changes if compared else {},
-    )
+    clean = Measured(gates.evaluation_config(declared), alone, changes if compared else {})
     robust = [gate for gate in declared if gate.metric == gate_types.CORRUPTION]
     corrupted = robust and Measured(
         gates.robustness_evaluation_config(declared), by_slice(figures, gate_types.CORRUPTION), {}
@@ -200,7 +193,7 @@ def clean_measured(declared, **validation):
 
 
 def test_a_refusal_that_no_gate_shows_fails_the_node(judge, monkeypatch):
-    declared = gates.declared(config.load("default"), CLASSES)
+    declared = gates.declared(config.load_config("default"), CLASSES)
     clean = clean_measured(declared)
     clean.validation().validation_ok = False
     with pytest.raises(JudgementError, match="all 4 gates pass"):
@@ -208,14 +201,14 @@ def test_a_refusal_that_no_gate_shows_fails_the_node(judge, monkeypatch):
 
 
 def test_the_blessing_names_the_models_that_it_is_about(judge, monkeypatch):
-    declared = gates.declared(config.load("default"), CLASSES)
+    declared = gates.declared(config.load_config("default"), CLASSES)
     pushed, _, blessing = judge(declared, clean_measured(declared), None, False, False, monkeypatch)
     assert pushed
     assert blessing.get_int_custom_property("current_model_id") == 8
     assert blessing.get_string_custom_property("current_model").endswith("/model")
     assert not blessing.has_custom_property("baseline_model")
     pushed, _, blessing = judge(declared, clean_measured(declared), None, False, True, monkeypatch)
-    # It was there, and TFMA did not compare with it.
+    # The served model was there, but TFMA did not compare with it.
     assert not pushed
     assert blessing.get_int_custom_property("baseline_model_id") == 3
 
@@ -225,7 +218,7 @@ COUNT = 120
 
 @pytest.fixture(scope="module")
 def answers():
-    """Labels, and answers that are right and ones that are not, float32 [COUNT, classes]."""
+    """Labels, right predictions and wrong predictions, float32 [COUNT, classes]."""
     random = np.random.default_rng(5)
     labels = random.integers(0, len(CLASSES), COUNT)
     odds = random.random((COUNT, len(CLASSES)), np.float32)
@@ -236,10 +229,10 @@ def answers():
 
 @pytest.fixture
 def evaluate(tmp_path):
-    """Has Evaluator measure answers, and Blessing judge them by the gates of a configuration."""
+    """Evaluator measures predictions, and Blessing checks the gates of a configuration."""
 
     def run(labels, answered, is_served=False, assignments=()):
-        declared = gates.declared(config.load("default", assignments), CLASSES)
+        declared = gates.declared(config.load_config("default", assignments), CLASSES)
         inputs = {
             "examples": [predictions(tmp_path / "predictions", labels, answered)],
             "model": [artifact(standard_artifacts.Model, tmp_path / "model", 8)],
@@ -268,7 +261,7 @@ def evaluate(tmp_path):
 
 
 def predictions(folder, labels, answered):
-    """An artifact as Predictions writes it."""
+    """Writes an artifact like Predictions."""
     found = artifact(standard_artifacts.Examples, folder, 7)
     found.split_names = artifact_utils.encode_split_names([features.TEST_SPLIT])
     parquet = example_gen_pb2.PayloadFormat.FORMAT_PARQUET
@@ -280,6 +273,11 @@ def predictions(folder, labels, answered):
     write(str(folder / features.PREDICTIONS_FILE), split, answered, ImageSchema(3, 4, 1, CLASSES))
     write_answers(str(test / features.ANSWERS_FILE), labels, answered)
     return found
+
+
+def missed(judged):
+    """The values of the gates that did not pass."""
+    return {key: gate.value for key, gate in judged.items() if not gate.passed}
 
 
 def test_a_good_first_model_is_pushed_without_a_comparison(answers, evaluate):
@@ -300,37 +298,28 @@ def test_a_model_better_than_the_served_one_is_pushed(answers, evaluate):
 
 def test_a_model_worse_than_the_served_one_is_refused(answers, evaluate):
     labels, right, wrong = answers
-    pushed, judged = evaluate(
-        labels,
-        {features.CANDIDATE: wrong, features.BASELINE: right},
-        True,
-        ["gates.accuracy=0", "gates.class_recall=0"],
-    )
+    answered = {features.CANDIDATE: wrong, features.BASELINE: right}
+    lenient = ["gates.accuracy=0", "gates.class_recall=0"]
+    pushed, judged = evaluate(labels, answered, True, lenient)
     assert not pushed
-    assert [key for key, gate in judged.items() if not gate.passed] == [
-        (gate_types.CHANGE, gate_types.OVERALL)
-    ]
+    assert missed(judged).keys() == {(gate_types.CHANGE, gate_types.OVERALL)}
 
 
 @pytest.mark.parametrize("least", [0, 0.6])
 def test_a_class_without_test_images_is_refused_however_low_its_gate(least, answers, evaluate):
-    """The hole that let it through: TFMA judges slices by key, and an absent one is no slice."""
+    """TFMA alone would bless it: it selects slices by key, and ignores one without images."""
     labels, right, _ = answers
     kept = labels != 2
     pushed, judged = evaluate(
         labels[kept], {features.CANDIDATE: right[kept]}, False, [f"gates.class_recall={least}"]
     )
     assert not pushed
-    assert [(key, gate.value) for key, gate in judged.items() if not gate.passed] == [
-        ((gate_types.RECALL, "hat"), None)
-    ]
+    assert missed(judged) == {(gate_types.RECALL, "hat"): None}
 
 
 def test_a_served_model_that_was_not_compared_is_refused(answers, evaluate):
-    """TFX then leaves the comparison out and blesses."""
+    """TFX alone would skip the comparison and bless the model."""
     labels, right, _ = answers
     pushed, judged = evaluate(labels, {features.CANDIDATE: right}, True)
     assert not pushed
-    assert [(key, gate.value) for key, gate in judged.items() if not gate.passed] == [
-        ((gate_types.CHANGE, gate_types.OVERALL), None)
-    ]
+    assert missed(judged) == {(gate_types.CHANGE, gate_types.OVERALL): None}

@@ -1,5 +1,6 @@
 """Images that are alike are found: all of them, once each, and no others."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -69,7 +70,8 @@ def report_of(catalogue_of):
             for name, (images, labels) in splits.items()
         }
         catalogue = catalogue_of(**written)
-        return similarity.report(catalogue, catalogue.first_equal(), shown)
+        report, first, second = similarity.report(catalogue, catalogue.first_equal(), shown)
+        return dataclasses.asdict(report), first, second
 
     return make
 

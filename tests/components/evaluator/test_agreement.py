@@ -45,9 +45,8 @@ def predictions_file(folder, labels, answers):
 
 def test_each_model_that_answered_is_counted(labels, answers, counted, tmp_path):
     found = executor.confusions(predictions_file(tmp_path, labels, answers))
-    assert {name: counts.tolist() for name, counts in found.items()} == {
-        name: counts.tolist() for name, counts in counted.items()
-    }
+    assert found.keys() == counted.keys()
+    assert all(np.array_equal(found[name], counts) for name, counts in counted.items())
 
 
 def test_a_model_that_was_not_asked_is_not_counted(labels, answers, tmp_path):
@@ -65,9 +64,6 @@ def test_one_image_counted_elsewhere_is_refused_and_told(counted, cell):
     counts = counted[features.BASELINE]
     other = counts.copy()
     other[cell] += 1
-    with pytest.raises(executor.DisagreementError) as refusal:
+    told = f"baseline model.*label {cell[0]}, choice {cell[1]}.*--no-cache"
+    with pytest.raises(executor.DisagreementError, match=told):
         executor.check_agreement("baseline", counts, other.tolist())
-    message = str(refusal.value)
-    assert "baseline model" in message
-    assert f"label {cell[0]}, choice {cell[1]}" in message
-    assert "--no-cache" in message

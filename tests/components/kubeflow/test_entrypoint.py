@@ -1,4 +1,4 @@
-"""What a container is told by a cluster, made into what TFX's entry point can do with it."""
+"""The entry point of a container translates the task of a cluster for TFX's entry point."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ BUCKETS = {"gs://": "/gcs/", "s3://": "/s3/", "minio://": "/minio/"}
 
 
 class Executor(base_executor.BaseExecutor):
-    """Notes what it is called with; writes a file and a property."""
+    """Records its arguments; writes a file and a property."""
 
     called = None
 
@@ -43,7 +43,7 @@ def scheme(request):
 
 @pytest.fixture
 def mounted(monkeypatch, tmp_path):
-    """The folder in which the buckets lie in place of the root."""
+    """The folder of the mounted buckets, instead of the root folder."""
     for name in ("GCS", "S3", "MINIO"):
         monkeypatch.setattr(
             artifact_types, f"_{name}_LOCAL_MOUNT_PREFIX", f"{tmp_path}/{name.lower()}/"
@@ -52,7 +52,7 @@ def mounted(monkeypatch, tmp_path):
 
 
 def task_for(scheme, tmp_path):
-    """A task as a cluster puts it: types and properties of its own, and no names."""
+    """A task in the form of a cluster: with its own types and properties, without names."""
     task = pipeline_spec_pb2.ExecutorInput()
     add = task.inputs.artifacts["examples"].artifacts.add
     examples = add(uri=f"{scheme}bucket/root/examples")
@@ -84,7 +84,7 @@ def run(task):
 
 @pytest.fixture
 def importable(monkeypatch):
-    """The executor under a name that it can be imported by."""
+    """Makes the executor importable by name."""
     module = types.ModuleType("executors_of_the_test")
     module.Executor = Executor
     monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -106,14 +106,14 @@ def test_an_executor_is_given_folders_types_and_whole_numbers(scheme, mounted, i
     assert (folder / "report" / "report.json").is_file()
 
 
-def test_a_cluster_is_told_its_own_uris(scheme, mounted, importable):
+def test_a_cluster_gets_its_own_uris(scheme, mounted, importable):
     output = run(task_for(scheme, mounted))
     (report,) = output["artifacts"]["report"]["artifacts"]
     assert report["uri"] == f"{scheme}bucket/root/report"
     assert report["metadata"]["findings"] == 3
 
 
-def test_a_model_that_is_absent_is_not_handed_on(scheme, mounted, importable):
+def test_an_absent_model_is_not_passed_on(scheme, mounted, importable):
     task = task_for(scheme, mounted)
     run(task)
     assert Executor.called[0].keys() == {"examples", "baseline_model"}
@@ -122,7 +122,7 @@ def test_a_model_that_is_absent_is_not_handed_on(scheme, mounted, importable):
     assert Executor.called[0].keys() == {"examples"}
 
 
-def test_artifacts_that_have_no_names_are_told_apart(mounted, importable):
+def test_artifacts_without_names_get_distinct_ones(mounted, importable):
     run(task_for("s3://", mounted))
     inputs, _, _ = Executor.called
     ids = {inputs[key][0].id for key in inputs}

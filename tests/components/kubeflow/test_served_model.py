@@ -1,4 +1,4 @@
-"""What a run on a cluster hands to the next: the served model, and what is kept of it."""
+"""What a run on a cluster passes to the next: the served model and its kept files."""
 
 import dataclasses
 import json
@@ -27,7 +27,7 @@ def serving(tmp_path):
 
 @pytest.fixture
 def make_model(tmp_path):
-    """A model artifact with an export and files beside it."""
+    """A model artifact with an export and further files."""
 
     def make(name):
         model = standard_artifacts.Model()
@@ -47,7 +47,7 @@ def make_model(tmp_path):
 
 @pytest.fixture
 def push(serving):
-    """Pushes a model, where it is blessed; returns the artifact that tells of it."""
+    """Pushes a model if it is blessed; returns the output artifact."""
 
     def run(model, blessed=True):
         blessing = standard_artifacts.ModelBlessing()
@@ -67,7 +67,7 @@ def push(serving):
 
 @pytest.fixture
 def ask(serving, tmp_path):
-    """Runs the node that finds the served model; returns what it made."""
+    """Runs the node that reads the served model; returns its output."""
 
     def run(name="found", schema=SCHEMA):
         model = standard_artifacts.Model()
@@ -87,12 +87,12 @@ def files(folder):
     }
 
 
-def test_where_nothing_is_served_it_says_so(ask, tmp_path):
+def test_the_model_is_absent_if_none_is_served(ask, tmp_path):
     assert ask().get_int_custom_property(served_model.ABSENT) == 1
     assert not (tmp_path / "found").exists()
 
 
-def test_what_was_pushed_is_found_with_what_lay_beside_its_export(make_model, push, ask, tmp_path):
+def test_a_pushed_model_is_found_with_its_kept_files(make_model, push, ask, tmp_path):
     push(make_model("first"))
     pushed = push(make_model("second"))
     found = ask()
@@ -108,16 +108,14 @@ def test_a_model_that_is_not_blessed_is_neither_pushed_nor_kept(make_model, push
     assert ask().has_custom_property(served_model.ABSENT)
 
 
-def test_readers_of_the_folder_see_versions_alone(make_model, push, serving):
+def test_readers_of_the_folder_see_only_versions(make_model, push, serving):
     version = push(make_model("first")).get_string_custom_property("pushed_version")
     assert versions.served_versions(serving) == [int(version)]
     assert not [path for path in serving.iterdir() if path.name[0] not in f".{version[0]}"]
 
 
-def test_a_version_of_which_nothing_was_kept_is_found_by_its_export(
-    make_model, push, ask, serving, tmp_path
-):
-    """As where somebody put it there by hand."""
+def test_a_version_without_kept_files_is_found(make_model, push, ask, serving, tmp_path):
+    """For example, one that somebody put there by hand."""
     push(make_model("first"))
     version = versions.publish(tmp_path / "first" / EXPORT, serving)
     shutil.rmtree(versions.kept_folder(serving, version))

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 
-from components import features
+from components import examples, features
 from components.examples import Split
 from components.image_schema import ImageSchema
 from components.predictions import executor
@@ -82,3 +83,49 @@ def test_an_answer_that_is_no_number_is_refused_and_told(split, answers, value):
     with pytest.raises(executor.AnswerError) as refusal:
         executor.check_finite(answers, split.ids)
     assert "to 2 of 60 test images, t10k-00000007 the first" in str(refusal.value)
+
+
+@pytest.fixture
+def export(tmp_path):
+    """Writes a model that answers with the first values of an image, and returns its folder."""
+
+    def written(name, places):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
+        def classify(serialized):
+            spec = {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
+            raw = tf.io.parse_example(serialized, spec)[features.IMAGE]
+            values = tf.cast(tf.io.decode_raw(raw, tf.uint8), tf.float32)
+            return {features.PROBABILITIES: tf.gather(values, places, axis=1)}
+
+        folder = tmp_path / name / "Format-Serving"
+        signatures = {features.SERVING_DEFAULT: classify}
+        tf.saved_model.save(tf.Module(), str(folder), signatures=signatures)
+        return str(tmp_path / name)
+
+    return written
+
+
+def test_each_model_answers_for_every_image_in_the_order_of_the_ids(
+    split, export, tmp_path, monkeypatch
+):
+    """Whatever the order and the number of the files, and where batches end."""
+    monkeypatch.setattr(executor, "_BATCH", 7)
+    folder = tmp_path / "examples" / "Split-test"
+    folder.mkdir(parents=True)
+    shuffled = split.at(np.random.default_rng(5).permutation(COUNT))
+    for number, part in enumerate((shuffled.at(slice(23)), shuffled.at(slice(23, None)))):
+        columns = {
+            features.IMAGE: [image.tobytes() for image in part.images],
+            features.LABEL: part.labels.tolist(),
+            features.EXAMPLE_ID: part.ids.tolist(),
+        }
+        with tf.io.TFRecordWriter(str(folder / f"data-{number}")) as writer:
+            for record in examples.serialize(columns):
+                writer.write(record)
+    models = {"candidate": export("new", [0, 1, 2]), "baseline": export("served", [5, 4])}
+    asked, answers = executor.ask(models, str(folder.parent))
+    assert asked.ids.tolist() == split.ids.tolist()
+    assert np.array_equal(asked.images, split.images)
+    assert np.array_equal(asked.labels, split.labels)
+    assert np.array_equal(answers["candidate"], split.images[:, [0, 1, 2]])
+    assert np.array_equal(answers["baseline"], split.images[:, [5, 4]])

@@ -1,4 +1,4 @@
-"""What the tests of the pusher share: small exports."""
+"""Fixtures for the tests of Pusher: small exports."""
 
 import json
 
@@ -9,7 +9,7 @@ DESCRIPTION = {"image_shape": [28, 28, 1], "class_names": ["Shirt", "Boot"]}
 
 @pytest.fixture
 def make_export():
-    """Writes a folder that looks like a SavedModel; `weights` make it another model."""
+    """Writes a folder that looks like a SavedModel; other `weights` make another model."""
 
     def make(folder, weights=b"weights"):
         (folder / "variables").mkdir(parents=True)

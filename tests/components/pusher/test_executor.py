@@ -1,4 +1,4 @@
-"""The push: with both blessings alone, and not a second time."""
+"""The push: only with both blessings, and only once per model."""
 
 import json
 
@@ -18,7 +18,7 @@ def base(tmp_path):
 
 @pytest.fixture
 def push(tmp_path, base, make_export):
-    """Pushes a model as the Pusher node does; returns its output artifact."""
+    """Pushes a model like the Pusher node; returns its output artifact."""
     numbers = iter(range(1, 100))
 
     def pushed(weights=b"weights", blessed=True, infra_blessed=True, served=None):
@@ -64,7 +64,7 @@ def test_a_model_that_lacks_a_blessing_is_not_pushed(push, base, blessed, infra_
     assert versions.served_versions(base) == []
 
 
-def test_a_refused_model_leaves_what_is_served(push, base):
+def test_a_refused_model_leaves_the_served_one(push, base):
     push(b"first")
     before = versions.served_versions(base)
     push(b"second", blessed=False)
@@ -88,16 +88,17 @@ def test_another_model_gets_a_higher_version(push, base):
 def test_an_earlier_model_is_pushed_again_where_another_is_served(push, base):
     first, _, third = push(b"a"), push(b"b"), push(b"a")
     assert len(versions.served_versions(base)) == 3
-    assert versions.content_digest(
-        base / third.get_string_custom_property("pushed_version")
-    ) == versions.content_digest(base / first.get_string_custom_property("pushed_version"))
+    pushed = [base / each.get_string_custom_property("pushed_version") for each in (first, third)]
+    assert versions.content_digest(pushed[0]) == versions.content_digest(pushed[1])
 
 
-def test_a_model_that_came_meanwhile_is_not_replaced(push, base, make_export, tmp_path):
-    """With it, nothing was compared: it came back with its disk, say."""
+def test_a_model_that_was_published_in_the_meantime_is_not_replaced(
+    push, base, make_export, tmp_path
+):
+    """The new model was not compared with it. For example, its disk was mounted again."""
     at_the_beginning = versions.identity(base)
     other = versions.publish(make_export(tmp_path / "other", b"other"), base)
-    with pytest.raises(ServedModelChangedError, match=f"version {other} of content .* no model"):
+    with pytest.raises(ServedModelChangedError, match=rf"version {other} \(digest .* no model"):
         push(served=at_the_beginning)
     assert versions.served_versions(base) == [other]
 

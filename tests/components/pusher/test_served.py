@@ -1,4 +1,4 @@
-"""What is served is read from its folder, found sound or refused with the reason."""
+"""The served model is read from its folder and checked, or refused with the reason."""
 
 import json
 import shutil
@@ -19,22 +19,22 @@ def base(tmp_path):
 
 @pytest.fixture
 def version(make_export, base, tmp_path):
-    """A version with kept files; its folder."""
+    """Folder of a version with kept files."""
     (tmp_path / "golden.npz").write_text("questions")
     export = make_export(tmp_path / "export")
     return base / str(versions.publish(export, base, [tmp_path / "golden.npz"]))
 
 
-def test_where_nothing_is_served_there_is_nothing_to_read(base):
+def test_the_result_is_none_if_no_model_is_served(base):
     assert read_served(base) is None
 
 
-def test_it_tells_of_the_newest_version(version, base):
+def test_it_reads_the_newest_version(version, base):
     newest = versions.publish(version, base)
-    found = read_served(base)
-    assert (found.version, found.export) == (newest, base / str(newest))
-    assert found.digest == versions.content_digest(version)
-    assert (found.image_shape, found.class_names) == ((28, 28, 1), ("Shirt", "Boot"))
+    served = read_served(base)
+    assert (served.version, served.export) == (newest, base / str(newest))
+    assert served.digest == versions.content_digest(version)
+    assert (served.image_shape, served.class_names) == ((28, 28, 1), ("Shirt", "Boot"))
 
 
 def truncate(path):
@@ -68,7 +68,7 @@ def test_each_damage_to_each_file_is_found(version, base, damage, kept):
     assert read_served(base)
 
 
-def test_a_file_too_many_is_found(version, base):
+def test_an_additional_file_is_detected(version, base):
     (version / "variables" / "more").write_text("more")
     with pytest.raises(UnreadableModelError, match="not those that were published"):
         read_served(base)
@@ -78,10 +78,10 @@ def test_a_file_too_many_is_found(version, base):
     "description",
     ["", "{", "[]", "{}", '{"image_shape": 3, "class_names": []}', '{"class_names": ["a"]}'],
 )
-def test_a_version_that_does_not_say_what_it_takes_is_refused(
+def test_a_version_without_a_description_of_its_inputs_is_refused(
     make_export, base, tmp_path, description
 ):
-    """Nothing is kept of one that somebody put there by hand, with which to compare it."""
+    """A version that somebody put there by hand has no kept files to check it with."""
     export = make_export(base / "17")
     (export / "assets.extra" / "image_schema.json").write_text(description)
     with pytest.raises(UnreadableModelError, match=r"image_schema\.json"):
@@ -89,13 +89,13 @@ def test_a_version_that_does_not_say_what_it_takes_is_refused(
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"export": "abc"}', "\x00"])
-def test_digests_that_are_none_are_refused(version, base, content):
+def test_malformed_digests_are_refused(version, base, content):
     (versions.kept_folder(base, int(version.name)) / "digests.json").write_text(content)
     with pytest.raises(UnreadableModelError, match=r"digests\.json"):
         read_served(base)
 
 
-def test_what_may_not_be_read_is_refused(version, base, monkeypatch):
+def test_an_unreadable_file_is_refused(version, base, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied", str(path))
 
@@ -150,5 +150,5 @@ def test_a_model_for_the_schema_does_not_differ(version, base):
         ),
     ],
 )
-def test_a_model_for_another_task_is_told_beside_the_schema(version, base, changes, words):
+def test_the_difference_names_the_tasks_of_model_and_schema(version, base, changes, words):
     assert difference(described(version, base, **changes), SCHEMA) == words

@@ -1,4 +1,4 @@
-"""Served versions: whole or absent, never twice the same, and never lower."""
+"""Served versions: complete or absent, with strictly increasing numbers."""
 
 import os
 import shutil
@@ -47,7 +47,7 @@ def test_versions_increase_however_fast_they_follow(export, base):
 
 
 def test_a_version_is_higher_than_one_from_the_future(export, base):
-    """As after a clock that was set back."""
+    """For example, after the clock was set back."""
     ahead = int(time.time()) + 10_000
     (base / str(ahead)).mkdir(parents=True)
     assert versions.publish(export, base) == ahead + 1
@@ -67,7 +67,7 @@ base, expected = pathlib.Path(sys.argv[1]), set(sys.argv[2:])
 seen, halves, done = set(), 0, False
 print("ready", flush=True)
 while not done:
-    # Asked first, so that all is looked at once more after it.
+    # Read this first, so that everything is checked once more afterwards.
     done = (base / "done").exists()
     for entry in base.iterdir():
         if entry.name.isdigit():
@@ -93,7 +93,7 @@ def test_a_reader_sees_a_version_whole_or_not_at_all(export, base):
 
 
 def test_a_served_version_is_whole_at_the_moment_of_its_rename(export, base, monkeypatch):
-    """What a reader of the folder sees while the copy is under way."""
+    """The test checks what a reader of the folder sees during the copy."""
     seen = []
     copy = shutil.copytree
 
@@ -149,22 +149,19 @@ def test_the_digest_follows_names_and_contents_alone(make_export, tmp_path):
     assert versions.content_digest(second) == digest
 
 
-def test_the_digest_changes_with_a_byte(make_export, tmp_path):
-    export = make_export(tmp_path / "export")
+@pytest.mark.parametrize(
+    "change",
+    [lambda file: file.write_bytes(b"grapi"), lambda file: file.rename(file.with_suffix(".pc"))],
+    ids=["byte", "name"],
+)
+def test_the_digest_changes_with_a_byte_and_with_a_name(export, change):
     before = versions.content_digest(export)
-    (export / "saved_model.pb").write_bytes(b"grapi")
-    assert versions.content_digest(export) != before
-
-
-def test_the_digest_changes_with_a_name(make_export, tmp_path):
-    export = make_export(tmp_path / "export")
-    before = versions.content_digest(export)
-    (export / "saved_model.pb").rename(export / "saved_model.pc")
+    change(export / "saved_model.pb")
     assert versions.content_digest(export) != before
 
 
 def test_the_digest_changes_with_the_place_of_a_boundary(tmp_path):
-    """The same bytes in a row, cut into other files."""
+    """The same sequence of bytes, split into other files."""
     for name, contents in (("first", ("ab", "c")), ("second", ("a", "bc"))):
         (tmp_path / name).mkdir()
         for file, content in zip(("x", "y"), contents, strict=True):
@@ -198,24 +195,22 @@ def test_no_reader_sees_what_a_killed_withdrawal_left(export, base, monkeypatch)
 
 @pytest.fixture
 def beside(tmp_path):
-    """Files that lie beside an export in its model artifact."""
+    """Files next to an export in its model artifact."""
     (tmp_path / "model").mkdir()
     for name in ("golden.npz", "statistics"):
         (tmp_path / "model" / name).write_text(f"{name} of the model")
     return sorted((tmp_path / "model").iterdir())
 
 
-def test_what_lies_beside_an_export_is_kept_for_its_version(export, base, beside):
+def test_the_files_next_to_an_export_are_kept_for_its_version(export, base, beside):
     version = versions.publish(export, base, beside)
-    kept = files(versions.kept_folder(base, version))
-    assert {path.name: path.read_bytes() for path in beside}.items() <= {
-        path.name: content for path, content in kept.items()
-    }.items()
+    kept = versions.kept_folder(base, version)
+    assert all((kept / path.name).read_bytes() == path.read_bytes() for path in beside)
     assert files(base / str(version)) == files(export)
 
 
 def test_kept_files_are_copies(export, base, beside):
-    """An artifact that is damaged in place does not damage them."""
+    """Damage to an artifact does not reach them."""
     version = versions.publish(export, base, beside)
     for path in (*beside, export / "saved_model.pb"):
         path.write_text("damaged in place")
@@ -223,11 +218,11 @@ def test_kept_files_are_copies(export, base, beside):
 
 
 class Killed(BaseException):
-    """Stands for SIGKILL: no handler of the code under test runs."""
+    """Replaces SIGKILL: no handler of the code under test catches it."""
 
 
 def killed_at(step, monkeypatch, base, act):
-    """Acts until the given rename below `base`; returns whether it came so far."""
+    """Acts until the given rename below `base`; returns whether it was reached."""
     renames = iter(range(1, 100))
     rename = type(base).rename
 

@@ -1,4 +1,4 @@
-"""What the tests of the trainer share: settings, and little data with its Transform graph."""
+"""Fixtures for the tests of Trainer: settings, and a little data with its Transform graph."""
 
 import functools
 
@@ -22,7 +22,7 @@ def all_augmentation():
 
 @pytest.fixture(scope="session")
 def settings(no_augmentation):
-    """Those of a small network."""
+    """Settings of a small network."""
     return Settings(
         precision="float32",
         widths=(4, 6),
@@ -57,7 +57,7 @@ def schema():
 
 @pytest.fixture(scope="session")
 def make_split(schema):
-    """Makes a split of images that are noise over the pattern of their class."""
+    """Makes a split of images: the pattern of the class with noise."""
     from components.examples import Split
 
     patterns = np.random.default_rng(0).integers(
@@ -76,7 +76,7 @@ def make_split(schema):
 
 @pytest.fixture(scope="session")
 def transform_folder(schema, tmp_path_factory):
-    """Transform's output for the images of `schema`, made as TFX does where nothing is analysed."""
+    """Output of Transform for the images of `schema`, made like TFX without analysis."""
     import tensorflow as tf
     from tensorflow_transform import impl_helper
 

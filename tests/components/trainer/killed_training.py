@@ -1,11 +1,11 @@
-"""Trains in forks of itself, some of which kill themselves where they are told to.
+"""Trains in forked processes, some of which kill themselves at given moments.
 
-Called with a pickled file: the arguments of `training.train`, the backup folder of a training that
-nothing breaks, that of one that is broken, and where each of the latter's processes dies. Prints
-how each process ended, a JSON list. One that lives leaves in its backup folder the weights that
-`train` returned.
+The argument is a pickled file. It has the arguments of `training.train`, the backup folder of an
+uninterrupted training, the backup folder of an interrupted one, and the deaths of the processes of
+the latter. The script prints a JSON list with the outcome of each process. A surviving process
+leaves the weights that `train` returned in its backup folder.
 
-TensorFlow is imported here, but not used: its threads would not survive the fork.
+This module imports TensorFlow, but does not use it: its threads would not survive the fork.
 """
 
 import json
@@ -23,14 +23,14 @@ import tensorflow_transform as tft
 
 from components.trainer import callbacks, training
 
-# What is added to the losses on the validation split, which are about 1. So it is the same on
-# every machine that the second epoch brings no progress and the rate is cut, that the sixth is the
-# best, and that training ends with the eighth, after two without progress.
+# Added to the validation losses, which are about 1. So the course is the same on every machine: the
+# second epoch brings no progress and the rate is cut, the sixth epoch is the best, and the training
+# ends with the eighth, after two epochs without progress.
 RISES = (50, 60, 40, 30, 20, 10, 20, 30, 40, 50)
 
 
 class SteeredLoss(keras.callbacks.Callback):
-    """Adds the rises to the validation losses, ahead of all callbacks that look at them."""
+    """Adds the rises to the validation losses, before all callbacks that read them."""
 
     def on_epoch_end(self, epoch, logs=None):
         logs["val_loss"] += RISES[epoch]
@@ -39,8 +39,8 @@ class SteeredLoss(keras.callbacks.Callback):
 class Death(keras.callbacks.Callback):
     """Kills the process in an epoch, counted from 1.
 
-    It dies `amid` the epoch, while its end is `kept`, or while training, of which it is the last,
-    is marked as `finished`.
+    It dies `amid` the epoch, while its snapshot is `kept`, or, in the last epoch, while the
+    training is marked as `finished`.
     """
 
     def __init__(self, moment, epoch):
@@ -63,7 +63,7 @@ class Death(keras.callbacks.Callback):
             self._die_with_the_snapshot()
 
     def _die_with_the_snapshot(self):
-        # It is written next, and is whole when it gets its name.
+        # The snapshot is written next, and gets its name when it is complete.
         os.rename = die
 
 
@@ -72,7 +72,7 @@ def die(*_):
 
 
 def train(arguments, folder, death):
-    """Trains, with the losses steered, until death or the end."""
+    """Trains with the changed losses, until death or the end."""
     real = callbacks.training_callbacks
 
     def training_callbacks(*values):
@@ -102,12 +102,12 @@ def begun(arguments, folder, death):
 
 
 def ended(child):
-    """Waits for a child: its exit code, or the signal that killed it below zero."""
+    """Waits for a child; returns its exit code, or the negative number of the signal."""
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def main():
-    """Trains once unbroken, and beside it once broken, of which it keeps what each death left."""
+    """Trains once without and once with interruptions; keeps what each death left."""
     arguments, unbroken, broken, deaths = pickle.loads(Path(sys.argv[1]).read_bytes())
     beside = begun(arguments, unbroken, None)
     codes = []

@@ -1,4 +1,4 @@
-"""The input of training: its order, its batches, and what becomes of the bytes."""
+"""The input of training: its order, its batches, and the decoded images."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from components.trainer.batches import TrainingBatches, labelled_batches, prepar
 
 @pytest.fixture
 def numbered(schema):
-    """Makes a split whose images hold their number in their first byte."""
+    """Makes a split of images with their number in the first byte."""
 
     def made(count):
         images = np.zeros((count, schema.bytes_per_image), np.uint8)
@@ -27,17 +27,17 @@ def order(numbered, transform_output):
 
     def taken(count, batch_size, seed=1, first_epoch=0, epochs=1):
         batches = TrainingBatches(numbered(count), 3, batch_size, seed)
-        found = []
+        epochs_seen = []
         for images, labels in batches.dataset(transform_output, first_epoch, epochs):
             numbers = np.rint(images.numpy()[:, 0, 0, 0] * 255).astype(int)
             np.testing.assert_array_equal(labels, np.eye(3, dtype=np.float32)[numbers % 3])
-            found.append(numbers)
-        return np.array(found).reshape(epochs - first_epoch, batches.steps, -1)
+            epochs_seen.append(numbers)
+        return np.array(epochs_seen).reshape(epochs - first_epoch, batches.steps, -1)
 
     return taken
 
 
-def test_every_epoch_takes_each_image_once_and_in_an_order_of_its_own(order):
+def test_every_epoch_has_each_image_once_in_its_own_order(order):
     epochs = order(24, 6, epochs=5).reshape(5, -1)
     for epoch in epochs:
         assert sorted(epoch) == list(range(24))
@@ -66,7 +66,7 @@ def test_every_batch_is_full_and_no_image_comes_twice_in_an_epoch(order, count, 
         assert len(np.unique(epoch)) == steps * batch_size
 
 
-def test_what_is_left_over_is_another_choice_each_time(order):
+def test_the_images_left_over_differ_between_epochs(order):
     epochs = order(20, 6, epochs=6).reshape(6, -1)
     left = {frozenset(range(20)) - frozenset(epoch) for epoch in epochs}
     assert len(left) > 1
@@ -85,14 +85,14 @@ def test_a_batch_that_is_larger_than_the_data_is_all_of_it(order):
 
 
 def test_the_steps_taken_at_once_divide_those_of_an_epoch(numbered):
-    found = {}
+    steps_at_once = {}
     for count in range(1, 250):
         batches = TrainingBatches(numbered(count), 3, 2, seed=1)
         at_once = batches.steps_at_once()
         assert batches.steps % at_once == 0
         assert 1 <= at_once <= 16
-        found[batches.steps] = at_once
-    assert (found[16], found[18], found[17], found[48], found[1]) == (16, 9, 1, 16, 1)
+        steps_at_once[batches.steps] = at_once
+    assert [steps_at_once[steps] for steps in (16, 18, 17, 48, 1)] == [16, 9, 1, 16, 1]
 
 
 def test_bytes_come_through_as_the_preprocessing_function_makes_them(
@@ -117,5 +117,5 @@ def test_the_validation_batches_hold_all_images_in_their_order(numbered, transfo
     six_times = Split(*(np.concatenate([part] * 6) for part in parts))
     batches = list(labelled_batches(six_times, transform_output, 3))
     assert [len(labels) for _, labels in batches] == [1000, 200]
-    found = np.concatenate([images.numpy()[:, 0, 0, 0] for images, _ in batches])
-    np.testing.assert_array_equal(np.rint(found * 255), np.tile(np.arange(200), 6))
+    numbers = np.concatenate([images.numpy()[:, 0, 0, 0] for images, _ in batches])
+    np.testing.assert_array_equal(np.rint(numbers * 255), np.tile(np.arange(200), 6))

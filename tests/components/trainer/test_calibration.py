@@ -1,4 +1,4 @@
-"""Calibration: a temperature that makes the probabilities mean what they say."""
+"""Calibration: a temperature that makes the probabilities match the accuracy."""
 
 import math
 
@@ -19,7 +19,7 @@ from components.trainer.calibration import (
 
 # 20,000 labels drawn at random give the temperature to about one part in a hundred.
 COUNT, TEMPERATURE_TOLERANCE = 20_000, 0.05
-# By what a search that stops at 1e-5 of its logarithm may miss the least cross-entropy.
+# Possible error of a search that stops at 1e-5 of the logarithm of the temperature.
 CROSS_ENTROPY_TOLERANCE = 1e-6
 
 LOGITS = strategies.integers(0, 2**31).map(
@@ -42,13 +42,13 @@ def answers(logits, temperature, label_smoothing=0.0):
 @hypothesis.settings(max_examples=25)
 @hypothesis.given(strategies.floats(0.3, 3.5), strategies.integers(0, 2**31))
 def test_a_known_temperature_is_found(temperature, seed):
-    """Labels drawn as often as the probabilities say, and logits that are too large by it."""
+    """Labels are drawn from the probabilities, and the logits are multiplied by the temperature."""
     random = np.random.default_rng(seed)
     logits = random.normal(0, 2, (COUNT, 3)).astype(np.float32)
-    # The largest of logits with Gumbel noise is distributed as their softmax.
+    # The index of the largest logit with Gumbel noise has the distribution of the softmax.
     labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
-    found = fit_temperature(logits * np.float32(temperature), labels, label_smoothing=0.0)
-    assert found == pytest.approx(temperature, rel=TEMPERATURE_TOLERANCE)
+    fitted = fit_temperature(logits * np.float32(temperature), labels, label_smoothing=0.0)
+    assert fitted == pytest.approx(temperature, rel=TEMPERATURE_TOLERANCE)
 
 
 @hypothesis.given(LOGITS, strategies.integers(0, 2**31))
@@ -73,7 +73,7 @@ SMOOTHINGS = strategies.sampled_from([0.0, 0.1, 0.5])
 def test_calibration_never_changes_which_class_comes_first(logits, temperature, smoothing):
     probabilities = answers(logits, temperature, smoothing)
     first = probabilities[np.arange(len(logits)), logits.argmax(axis=1)]
-    # Far enough from 1, float32 rounds several classes to one probability; none comes before.
+    # At extreme temperatures, float32 rounds several classes to the same probability: a tie.
     np.testing.assert_array_equal(first, probabilities.max(axis=1))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
@@ -92,17 +92,17 @@ def test_the_temperature_is_1_at_first():
 
 @hypothesis.settings(max_examples=25)
 @hypothesis.given(strategies.integers(0, 2**31), strategies.floats(0.3, 3), SMOOTHINGS)
-def test_label_smoothing_is_taken_back(seed, temperature, smoothing):
-    """What a network learns from smoothed labels becomes what it would learn from others."""
+def test_the_effect_of_label_smoothing_is_reversed(seed, temperature, smoothing):
+    """The output equals that of a network that learned from unsmoothed labels."""
     truth = np.random.default_rng(seed).dirichlet(np.full(4, 0.5), 50)
     learnt = (1 - smoothing) * truth + smoothing / 4
-    found = answers(temperature * np.log(learnt).astype(np.float32), temperature, smoothing)
-    # All but the share that keeps a probability from being 0.
-    np.testing.assert_allclose(found, truth, atol=features.SMOOTHING_FLOOR * 2)
+    result = answers(temperature * np.log(learnt).astype(np.float32), temperature, smoothing)
+    # Up to the share that prevents a probability of 0.
+    np.testing.assert_allclose(result, truth, atol=features.SMOOTHING_FLOOR * 2)
 
 
 def test_the_temperature_is_fitted_to_answers_without_label_smoothing():
-    """Labels drawn as often as the probabilities say, of which a network learns smoothed ones."""
+    """Labels are drawn from the probabilities; the network learned smoothed labels."""
     random = np.random.default_rng(3)
     logits = random.normal(0, 2, (COUNT, 3))
     labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
@@ -115,8 +115,8 @@ def test_the_temperature_is_fitted_to_answers_without_label_smoothing():
 
 
 def test_no_answer_is_impossible():
-    found = answers(np.array([[30.0, 0.0, -30.0]], np.float32), 1.0, 0.1)
-    assert (np.diff(found[0]) < 0).all() and found.min() > 0
+    result = answers(np.array([[30.0, 0.0, -30.0]], np.float32), 1.0, 0.1)
+    assert (np.diff(result[0]) < 0).all() and result.min() > 0
 
 
 def test_no_training_changes_the_temperature(tmp_path):
@@ -136,7 +136,7 @@ def test_no_training_changes_the_temperature(tmp_path):
 
 
 def two_classes(confidences):
-    """Probabilities whose first choice is class 0, as sure as told."""
+    """Probabilities with the given confidence in class 0."""
     confidences = np.asarray(confidences, np.float64)
     return np.stack([confidences, 1 - confidences], axis=1)
 
@@ -156,13 +156,13 @@ def two_classes(confidences):
     ],
 )
 def test_the_calibration_error_of_cases_made_by_hand(confidences, labels, expected):
-    """In a bin the differences add up before their sign is dropped, so the bins show."""
-    found = expected_calibration_error(two_classes(confidences), np.array(labels))
-    assert found == pytest.approx(expected)
+    """The differences in a bin are added before the absolute value is taken."""
+    error = expected_calibration_error(two_classes(confidences), np.array(labels))
+    assert error == pytest.approx(expected)
 
 
 def of_tfma(confidences, right):
-    """The same from the histogram of TFMA's CalibrationPlot, as the gates configure it."""
+    """Computes the same from the histogram of TFMA's CalibrationPlot."""
     *first, last = calibration_plot.CalibrationPlot(num_buckets=15).computations()
     combiner = first[0].combiner
     accumulator = combiner.create_accumulator()
@@ -194,8 +194,8 @@ def test_the_calibration_error_is_that_of_tfmas_calibration_plot(drawn):
     right = np.array([correct for _, correct in drawn])
     # Between a bin's edge and TFMA's next finest bucket they may count into different bins.
     hypothesis.assume((np.abs(confidences * 15 - np.round(confidences * 15)) > 0.002).all())
-    found = expected_calibration_error(two_classes(confidences), np.where(right, 0, 1))
-    assert found == pytest.approx(of_tfma(confidences, right), abs=1e-9)
+    error = expected_calibration_error(two_classes(confidences), np.where(right, 0, 1))
+    assert error == pytest.approx(of_tfma(confidences, right), abs=1e-9)
 
 
 def test_a_fitted_temperature_lowers_the_calibration_error_of_a_model_that_is_too_sure():

@@ -1,4 +1,4 @@
-"""What people look at to judge a training is what the network saw and what it made of it."""
+"""The images for the review show the input and the feature maps of the network."""
 
 import dataclasses
 
@@ -48,7 +48,7 @@ def test_augmented_images_stand_beside_their_originals(
 def test_a_mirrored_image_keeps_its_pixels(
     images, prepared, settings, no_augmentation, schema, tmp_path
 ):
-    """To the bit: what goes through float and back is what it was."""
+    """Exactly: the conversion to float and back changes no value."""
     flip = dataclasses.replace(no_augmentation, flip=True)
     path = tmp_path / "augmented.npz"
     inspection.write_augmented(
@@ -77,7 +77,7 @@ def test_a_network_of_one_stage_has_one_block(images, prepared, settings, schema
         assert found["block1"].shape[:2] == (len(images.ids), 5)
 
 
-def test_to_look_inside_changes_no_weight(
+def test_writing_feature_maps_changes_no_weight(
     images, prepared, settings, all_augmentation, schema, tmp_path
 ):
     augmented = dataclasses.replace(

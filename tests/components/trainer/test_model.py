@@ -111,8 +111,7 @@ def test_there_is_a_stage_for_each_width(settings, widths):
 
 def test_the_same_seed_gives_the_same_network(settings):
     first, second = build(settings), build(settings)
-    for ours, theirs in zip(first.get_weights(), second.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_equal(first.get_weights(), second.get_weights())
 
 
 def test_an_untrained_network_finds_all_classes_equally_likely(settings):
@@ -189,8 +188,7 @@ def test_the_classifier_of_a_network_in_bfloat16_computes_in_float32(
     classifier = training.build_classifier(network, chosen, schema)
     served = classifier.get_layer("network")
     assert {layer.compute_dtype for layer in (*classifier.layers, *served.layers)} == {"float32"}
-    for ours, theirs in zip(served.get_weights(), network.get_weights(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_equal(served.get_weights(), network.get_weights())
     images = pixels(8, *schema.shape)
     exact = build(dataclasses.replace(chosen, precision="float32"), schema.shape, 3)
     exact.set_weights(network.get_weights())
@@ -204,7 +202,7 @@ def test_the_classifier_of_a_network_in_bfloat16_computes_in_float32(
 @pytest.mark.slow
 def test_the_network_also_trains_under_jax(settings):
     """With the augmentation that production runs with."""
-    augmentation = Augmentation(**config.load("default").training.augmentation.model_dump())
+    augmentation = Augmentation(**config.load_config("default").training.augmentation.model_dump())
     layers = [layer.name for layer in augmentation_layers(augmentation, seed=1)]
     assert layers == ["flip", "shift", "erasing"]
     chosen = dataclasses.replace(settings, widths=(4,), augmentation=augmentation)

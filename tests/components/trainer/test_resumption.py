@@ -6,8 +6,6 @@ import os
 import pickle
 import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -39,12 +37,17 @@ def arguments(settings, no_augmentation, schema, make_split, transform_folder):
         augmentation=dataclasses.replace(no_augmentation, shift=0.1, flip=True, erasing=0.5),
     )
     splits = {"train": make_split(200, 1), "val": make_split(60, 2)}
-    return {
-        "settings": chosen,
-        "schema": schema,
-        "splits": splits,
-        "transform_folder": transform_folder,
-    }
+    folder = {"transform_folder": transform_folder}
+    return {"settings": chosen, "schema": schema, "splits": splits, **folder}
+
+
+@pytest.fixture(scope="module")
+def train(arguments, transform_output):
+    """Trains in this process with the same arguments, some of them changed."""
+    usual = {name: value for name, value in arguments.items() if name != "transform_folder"}
+    return lambda folder, **changes: training.train(
+        **{**usual, **changes}, transform=transform_output, backup_dir=str(folder)
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,28 +84,17 @@ class Left:
 
 
 @pytest.fixture(scope="module")
-def trainings(arguments, tmp_path_factory):
+def trainings(arguments, python, tmp_path_factory):
     """What an unbroken training left, and what a broken one left after each of its processes."""
     folder = tmp_path_factory.mktemp("killed")
     unbroken, broken = folder / "unbroken", folder / "broken"
     file = folder / "arguments.pickle"
     file.write_bytes(pickle.dumps((arguments, str(unbroken), str(broken), DEATHS)))
-    ended = subprocess.run(
-        [sys.executable, str(SCRIPT), str(file)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-    )
+    ended = python(SCRIPT, file)
     assert ended.returncode == 0, ended.stderr
     codes = [-signal.SIGKILL if death else 0 for death in DEATHS]
     assert json.loads(ended.stdout) == [0, *codes], ended.stderr
     return Left(unbroken), [Left(Path(f"{broken}-{number}")) for number in range(len(DEATHS))]
-
-
-def assert_same_arrays(found, expected):
-    assert list(found) == list(expected)
-    for name, values in expected.items():
-        np.testing.assert_array_equal(found[name], values, err_msg=name)
 
 
 def test_the_processes_died_where_it_matters(trainings, arguments):
@@ -132,7 +124,7 @@ def test_the_best_weights_are_those_of_the_unbroken_training(trainings):
     unbroken, (*_, resumed) = trainings
     best = resumed.counters["EarlyStopping"]["best_epoch"] + 1
     assert best == 6, "the best epoch lies between the deaths"
-    assert_same_arrays(resumed.returned, unbroken.returned)
+    np.testing.assert_equal(resumed.returned, unbroken.returned)
 
 
 def test_all_that_was_measured_is_that_of_the_unbroken_training(trainings):
@@ -145,20 +137,15 @@ def test_all_that_was_measured_is_that_of_the_unbroken_training(trainings):
 
 def test_the_counters_of_the_callbacks_are_those_of_the_unbroken_training(trainings):
     unbroken, (*_, resumed) = trainings
-    assert set(resumed.counters) == {
-        "ReduceLROnPlateau",
-        "EarlyStopping",
-        "ModelCheckpoint",
-        "WarmUpAndDecay",
-        "History",
-    }
+    kept = ("ReduceLROnPlateau", "EarlyStopping", "ModelCheckpoint", "WarmUpAndDecay", "History")
+    assert set(resumed.counters) == set(kept)
     assert resumed.state == unbroken.state
     assert resumed.counters["EarlyStopping"]["stopped_epoch"] == 7
 
 
 def test_network_optimizer_and_random_layers_end_as_in_the_unbroken_training(trainings):
     unbroken, (*_, resumed) = trainings
-    assert_same_arrays(resumed.variables, unbroken.variables)
+    np.testing.assert_equal(resumed.variables, unbroken.variables)
 
 
 def test_each_death_after_the_first_left_one_snapshot_of_the_unbroken_training(trainings):
@@ -170,22 +157,16 @@ def test_each_death_after_the_first_left_one_snapshot_of_the_unbroken_training(t
         assert past == unbroken.history[: left.progress.epochs]
 
 
-def test_a_finished_training_is_not_trained_again(
-    arguments, transform_output, trainings, tmp_path, monkeypatch
-):
+def test_a_finished_training_is_not_trained_again(train, trainings, tmp_path, monkeypatch):
     unbroken, _ = trainings
     shutil.copytree(unbroken.folder, tmp_path / "backup")
-    values = {name: value for name, value in arguments.items() if name != "transform_folder"}
     monkeypatch.setattr(keras.Model, "fit", lambda *_, **__: pytest.fail("it trained again"))
-    network = training.train(
-        **values, transform=transform_output, backup_dir=str(tmp_path / "backup")
-    )
-    for ours, theirs in zip(network.get_weights(), unbroken.returned.values(), strict=True):
-        np.testing.assert_array_equal(ours, theirs)
+    network = train(tmp_path / "backup")
+    np.testing.assert_equal(network.get_weights(), [*unbroken.returned.values()])
 
 
 def test_a_snapshot_is_on_the_disk_before_it_takes_its_name(
-    arguments, transform_output, tmp_path, monkeypatch
+    arguments, train, tmp_path, monkeypatch
 ):
     """Otherwise a loss of power could leave one whose files are empty."""
     synced, named, sync, rename = set(), [], os.fsync, os.rename
@@ -203,9 +184,7 @@ def test_a_snapshot_is_on_the_disk_before_it_takes_its_name(
 
     monkeypatch.setattr(os, "fsync", watched_sync)
     monkeypatch.setattr(os, "rename", watched_rename)
-    values = {name: value for name, value in arguments.items() if name != "transform_folder"}
-    values["settings"] = dataclasses.replace(arguments["settings"], epochs=2)
-    training.train(**values, transform=transform_output, backup_dir=str(tmp_path / "backup"))
+    train(tmp_path / "backup", settings=dataclasses.replace(arguments["settings"], epochs=2))
     assert named == ["snapshot-00001", "snapshot-00002"]
     assert str(tmp_path / "backup") in synced, "the last name is on the disk, too"
 

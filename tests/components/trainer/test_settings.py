@@ -1,4 +1,4 @@
-"""The settings survive their way through the parameters of a node."""
+"""The settings are the same after their conversion to the parameters of a node and back."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ def test_settings_come_back_from_json_as_they_were(settings):
 
 @pytest.mark.parametrize("profile", config.PROFILES)
 def test_the_configuration_holds_all_settings_but_the_two_that_the_graph_adds(profile):
-    values = config.load(profile).training.model_dump()
+    values = config.load_config(profile).training.model_dump()
     loaded = Settings.from_dict({**values, "seed": 3, "identity": "x"})
     assert loaded.widths == values["widths"]
     assert dataclasses.asdict(loaded.augmentation) == values["augmentation"]
@@ -27,12 +27,12 @@ def test_an_unknown_setting_is_refused(settings):
         Settings.from_dict({**dataclasses.asdict(settings), "momentum": 0.9})
 
 
-def test_what_a_run_is_given_beside_the_settings_becomes_part_of_them(settings):
-    """Seed and data are parameters of their own, and yet decide which training goes on."""
+def test_seed_and_data_digest_become_part_of_the_settings(settings):
+    """They are separate parameters, but determine which snapshot a training resumes from."""
     values = {k: v for k, v in dataclasses.asdict(settings).items() if k != "seed"}
     given = {"seed": 9, "data_digest": "of the data"}
-    loaded = Settings.from_dict(with_run_parameters(values, given))
+    loaded = Settings.from_dict(with_run_parameters(values, **given))
     assert loaded.seed == 9
     assert dataclasses.replace(loaded, seed=settings.seed, identity=settings.identity) == settings
     others = [{**given, "seed": 8}, {**given, "data_digest": "of other data"}]
-    assert loaded not in [Settings.from_dict(with_run_parameters(values, o)) for o in others]
+    assert loaded not in [Settings.from_dict(with_run_parameters(values, **o)) for o in others]

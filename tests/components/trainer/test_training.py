@@ -24,7 +24,7 @@ def network(settings, schema):
 
 
 def test_a_step_is_traced_once(network, schema, monkeypatch):
-    """Keras makes a graph of the Python of a step; how often that runs is how often it did."""
+    """TensorFlow runs the Python code of a step once per trace."""
     traced = []
 
     def counted(step, data):
@@ -40,7 +40,7 @@ def test_a_step_is_traced_once(network, schema, monkeypatch):
 
 
 def test_the_state_of_metrics_begins_empty(network):
-    """What creates their variables leaves no trace in them."""
+    """The call that creates their variables leaves them unchanged."""
     for metric in network.metrics:
         for variable in metric.variables:
             np.testing.assert_array_equal(keras.ops.convert_to_numpy(variable), 0)
@@ -56,7 +56,7 @@ def test_an_export_holds_each_weight_once(network, settings, schema, transform_o
 
 @pytest.fixture
 def run_fn(settings, schema, make_split, transform_folder, monkeypatch, tmp_path):
-    """Trains as TFX's Trainer does, on little data, at a rate that is set and one that is tuned."""
+    """Trains like TFX's Trainer on little data, with a configured or a tuned rate."""
     monkeypatch.setattr(image_schema, "read_artifact", lambda folder: schema)
     monkeypatch.setattr(examples, "read_split", lambda folder, name, most: make_split(24, 1))
 
@@ -75,19 +75,19 @@ def run_fn(settings, schema, make_split, transform_folder, monkeypatch, tmp_path
 
 
 @pytest.mark.parametrize("tuned", [None, {"dropout": 0.1}], ids=["no tuner", "not tuned"])
-def test_a_divergence_at_a_rate_that_was_set_asks_for_a_smaller_one(run_fn, tuned):
+def test_a_divergence_at_a_configured_rate_suggests_a_smaller_one(run_fn, tuned):
     with pytest.raises(TrainingDiverged) as caught:
         run_fn(1e30, tuned)
     assert str(caught.value).endswith("before. Set a smaller training.learning_rate.")
     assert caught.value.changes == ["training.learning_rate=1e+29"]
 
 
-def test_a_divergence_at_a_rate_that_was_tuned_says_what_helps(run_fn):
+def test_a_divergence_at_a_tuned_rate_suggests_to_disable_tuner(run_fn):
     """The rate of the configuration would be replaced again, however small."""
     with pytest.raises(TrainingDiverged) as caught:
         run_fn(0.001, {"learning_rate": 1e30})
     message = str(caught.value)
     assert message.startswith("the loss became ")
     assert "There is no good checkpoint" in message
-    assert "set tuner.enabled=false beside a smaller training.learning_rate" in message
+    assert "set tuner.enabled=false and a smaller training.learning_rate" in message
     assert caught.value.changes == ["tuner.enabled=false", "training.learning_rate=1e+29"]

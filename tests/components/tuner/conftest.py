@@ -1,4 +1,4 @@
-"""What the tests of the tuner share: a small search, with real networks or with none."""
+"""Fixtures for the tests of Tuner: a small search, with or without real networks."""
 
 import gc
 
@@ -16,17 +16,12 @@ from pipeline import config
 
 SCHEMA = ImageSchema(8, 8, 1, ("dark", "bright"))
 IMAGES = 96
-SEARCHED = {
-    "learning_rate": 0.01,
-    "weight_decay": 0.1,
-    "dropout": 0.1,
-    "label_smoothing": 0.1,
-}
+SEARCHED = {"learning_rate": 0.01, "weight_decay": 0.1, "dropout": 0.1, "label_smoothing": 0.1}
 
 
 @pytest.fixture(autouse=True)
 def quick_collection():
-    """Keeps the garbage collection before each trial from searching the whole imported stack."""
+    """Speeds up the garbage collection before each trial: it skips all imported modules."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -34,8 +29,8 @@ def quick_collection():
 
 @pytest.fixture
 def settings():
-    """Those of a trial of three epochs, inside of what is searched."""
-    values = config.load("smoke").training.model_dump()
+    """Settings of a trial with three epochs, inside the search space."""
+    values = config.load_config("smoke").training.model_dump()
     values |= {"precision": "float32", "seed": 1, "identity": ""}
     values |= {"widths": [4], "epochs": 3, "batch_size": 8, **SEARCHED}
     values["augmentation"] |= {"shift": 0.07, "erasing": 0.3}
@@ -44,7 +39,7 @@ def settings():
 
 @pytest.fixture
 def data():
-    """What says how long an epoch is."""
+    """Training data, which determines the length of an epoch."""
     images = np.zeros((IMAGES, 64), np.uint8)
     split = Split(images, np.arange(IMAGES) % 2, np.arange(IMAGES).astype(object))
     return TrainingBatches(split, 2, 8, seed=1)
@@ -52,7 +47,7 @@ def data():
 
 @pytest.fixture
 def fit_arguments():
-    """Prepared images of two kinds for three epochs, as `tuner_fn` hands them on."""
+    """Preprocessed images of two classes for three epochs, as in `tuner_fn`."""
     generator = np.random.default_rng(1)
     labels = np.arange(IMAGES) % 2
     noise = generator.random((IMAGES, 8, 8, 1), np.float32)
@@ -62,16 +57,16 @@ def fit_arguments():
 
 
 class Clock:
-    """Tells seconds; as many as `step` go by whenever it is looked at."""
+    """A clock in seconds that advances by `step` at every call."""
 
     def __init__(self):
         self.seconds = 1000.0
         self.step = 0.0
 
     def __call__(self):
-        told = self.seconds
+        now = self.seconds
         self.seconds += self.step
-        return told
+        return now
 
 
 @pytest.fixture
@@ -80,7 +75,7 @@ def clock():
 
 
 class UntrainedTrials(search.Trials):
-    """Trials that train nothing: a test says what each comes to.
+    """Trials without training; the test chooses their results.
 
     Attributes:
       outcomes: of the trials in turn, an accuracy or an error; the last one is that of all others.
@@ -107,7 +102,7 @@ class UntrainedTrials(search.Trials):
 
 @pytest.fixture
 def make_search(settings, data, clock, tmp_path):
-    """Makes a search with other settings and bounds than the usual."""
+    """Makes a search with changed settings and bounds."""
 
     def make(kind=UntrainedTrials, own=settings, space=search.SPACE, **bounds):
         asked = search.Bounds(**{"trials": 4, "minutes": 60, "max_parameters": 10_000, **bounds})

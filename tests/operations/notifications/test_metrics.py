@@ -1,6 +1,5 @@
 """The metrics as Prometheus reads them over HTTP, and as alerts and dashboard ask for them."""
 
-import copy
 import datetime
 import json
 import math
@@ -19,7 +18,8 @@ from hypothesis import strategies as st
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as strict_parser
 
-from operations.notifications.metrics import ADDRESS_VARIABLE, OUTCOMES, Metrics
+from operations.notifications.events import Outcome
+from operations.notifications.metrics import ADDRESS_VARIABLE, Metrics
 from pipeline.errors import ConfigurationError
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "monitoring"
@@ -33,6 +33,8 @@ ENDS = {
     "interrupted": ("interrupted", "none"),
 }
 OWN = {"pipeline": "clothes"}
+# Outcomes that the last run can have.
+OUTCOMES = tuple(outcome for outcome in Outcome if outcome.counts_as_run)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +45,7 @@ def default_address(monkeypatch):
 @pytest.fixture
 def pushed_receipt(pushed_receipt):
     """Of a run that pushed a version at its end: a minute after 2026-01-02T03:04:05Z."""
-    return pushed_receipt | {"pushed_version": 1767323106}
+    return pushed_receipt.changed(pushed_version=1767323106)
 
 
 @pytest.fixture
@@ -86,28 +88,26 @@ def last_outcome(metrics):
 def ended(receipt, end, second=0):
     """The receipt of a run that ended in this way, so many seconds after the first."""
     status, verdict = ENDS[end]
-    began = datetime.datetime.fromisoformat(receipt["began"]) + datetime.timedelta(seconds=second)
-    changed = copy.deepcopy(receipt)
-    changed.update(
-        run_id=began.strftime("%Y%m%d-%H%M%S"),
-        began=began.isoformat(timespec="seconds"),
-        status=status,
-        verdict=verdict,
-    )
-    return changed
+    began = receipt.began + datetime.timedelta(seconds=second)
+    run_id = began.strftime("%Y%m%d-%H%M%S")
+    return receipt.changed(run_id=run_id, began=began, status=status, verdict=verdict)
 
 
-def test_a_run_that_pushed_is_shown(metrics, pushed_receipt):
-    pushed_receipt["calibration"]["ece_after"] = 0.01
-    pushed_receipt["served_version"] = 17
+@pytest.fixture
+def whole_receipt(pushed_receipt):
+    """Of a run of which everything is known that metrics show."""
+    return pushed_receipt.changed(calibration={"ece_after": 0.01}, served_version=17)
+
+
+def test_a_run_that_pushed_is_shown(metrics, whole_receipt):
     end = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC).timestamp() + 61.4
-    metrics.run_ended(pushed_receipt, 0)
+    metrics.run_ended(whole_receipt, 0)
     assert last_outcome(metrics) == "pushed"
     assert sample(metrics, "last_run_timestamp_seconds") == end
     assert sample(metrics, "last_success_timestamp_seconds") == end
     assert sample(metrics, "last_run_duration_seconds") == 61.4
     assert sample(metrics, "node_duration_seconds", node="Trainer") == 12.34
-    assert sample(metrics, "test_accuracy_ratio") == pushed_receipt["test_accuracy"]
+    assert sample(metrics, "test_accuracy_ratio") == whole_receipt.evaluation.accuracy
     assert sample(metrics, "weakest_class_recall_ratio", **{"class": "[bold]x"}) == 0.5
     assert sample(metrics, "calibration_error_ratio") == 0.01
     assert sample(metrics, "served_version") == 17
@@ -115,8 +115,7 @@ def test_a_run_that_pushed_is_shown(metrics, pushed_receipt):
 
 
 def test_a_run_whose_version_stood_before_counts_as_unchanged(metrics, pushed_receipt):
-    pushed_receipt["pushed_version"] = pushed_receipt["served_before"] = 17
-    metrics.run_ended(pushed_receipt, 0)
+    metrics.run_ended(pushed_receipt.changed(pushed_version=17, served_before=17), 0)
     assert last_outcome(metrics) == "pushed"
     assert sample(metrics, "last_success_timestamp_seconds") is not None
     assert sample(metrics, "runs_total", outcome="unchanged") == 1
@@ -132,22 +131,24 @@ def test_a_run_that_pushed_nothing_is_no_success(metrics, receipt, end):
 
 
 def test_a_run_that_evaluated_nothing_leaves_what_was_measured_before(metrics, pushed_receipt):
-    failed = ended(pushed_receipt, "failed", 60) | {"test_accuracy": None, "test_count": None}
-    failed["nodes"] = {"ExampleGen": {"status": "failed", "seconds": 0.5, "cached": False}}
+    node = {"status": "failed", "seconds": 0.5, "code_fingerprint": None}
+    failed = ended(pushed_receipt, "failed", 60)
     metrics.run_ended(pushed_receipt, 0)
-    metrics.run_ended(failed, 1)
-    assert sample(metrics, "test_accuracy_ratio") == pushed_receipt["test_accuracy"]
+    metrics.run_ended(failed.changed(evaluation=None, nodes={"ExampleGen": node}), 1)
+    assert sample(metrics, "test_accuracy_ratio") == pushed_receipt.evaluation.accuracy
     assert sample(metrics, "node_duration_seconds", node="ExampleGen") == 0.5
     assert sample(metrics, "node_duration_seconds", node="Trainer") is None
 
 
 def test_the_weakest_class_is_one_that_was_tested_and_one_alone(metrics, pushed_receipt):
-    classes = pushed_receipt["per_class"]
+    evaluation = pushed_receipt.evaluation.model_dump()
+    classes = evaluation["per_class"]
     metrics.run_ended(pushed_receipt, 0)
     classes["[bold]x"]["recall"] = 0.95
     classes["Untested"] = {**classes["Boot"], "recall": 0.0, "support": 0}
     classes["Boot"]["recall"] = 0.9
-    metrics.run_ended(pushed_receipt, 0)
+    evaluation["confusion"] = [[600, 600, 0], [10, 10_790, 0], [0, 0, 0]]
+    metrics.run_ended(pushed_receipt.changed(evaluation=evaluation), 0)
     recalls = {key: value for key, value in scraped(metrics).items() if "recall" in key[0]}
     assert recalls == {("image_pipeline_weakest_class_recall_ratio", ("class", "Boot")): 0.9}
 
@@ -233,11 +234,10 @@ def test_skips_and_alarms_are_counted_by_what_they_are(metrics):
     for reason in ("overlap", "missed", "overlap"):
         metrics.skipped(reason)
     metrics.alarm("late_data")
-    assert sample(metrics, "skips_total", reason="overlap") == 2
-    assert sample(metrics, "skips_total", reason="missed") == 1
-    assert sample(metrics, "skips_total", reason="unchanged") == 0
-    assert sample(metrics, "alarms_total", kind="late_data") == 1
-    assert sample(metrics, "alarms_total", kind="run") == 0
+    for reason, count in (("overlap", 2), ("missed", 1), ("unchanged", 0)):
+        assert sample(metrics, "skips_total", reason=reason) == count
+    for kind, count in (("late_data", 1), ("run", 0)):
+        assert sample(metrics, "alarms_total", kind=kind) == count
 
 
 def gauges(metrics):
@@ -255,8 +255,8 @@ def test_a_restart_shows_what_was_shown_before_it(pushed_receipt, ends, data):
     live, restored = Metrics("clothes"), Metrics("clothes")
     for receipt in past:
         live.run_ended(receipt, 0)
-    others = [receipt | {"pipeline": "shoes"} for receipt in past]
-    others.append(ended(pushed_receipt, "interrupted", 60) | {"status": "running"})
+    others = [receipt.changed(pipeline="shoes") for receipt in past]
+    others.append(ended(pushed_receipt, "interrupted", 60).changed(status="running"))
     restored.restore(data.draw(st.permutations([*past, *others])))
     assert gauges(restored) == gauges(live)
 
@@ -313,11 +313,9 @@ def test_only_this_machine_is_answered_unless_another_address_is_given(metrics, 
 
 
 @pytest.fixture
-def served_names(metrics, pushed_receipt):
+def served_names(metrics, whole_receipt):
     """The names of all metrics that a scheduler may serve."""
-    pushed_receipt["calibration"]["ece_after"] = 0.01
-    pushed_receipt["served_version"] = 17
-    metrics.run_ended(pushed_receipt, 0)
+    metrics.run_ended(whole_receipt, 0)
     metrics.next_run(None)
     return {key[0] for key in scraped(metrics) if not key[0].endswith("_created")}
 

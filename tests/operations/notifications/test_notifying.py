@@ -1,7 +1,7 @@
 """Who is told how runs end, what they are told, and that no address ever shows."""
 
 import contextlib
-import copy
+import dataclasses
 import http.server
 import json
 import logging
@@ -35,6 +35,8 @@ BAD_ENDS = {
     "failed": ("failed", "none"),
     "interrupted": ("interrupted", "none"),
 }
+
+FAILED = {"node": "Trainer", "message": "the loss is no number"}
 
 
 @pytest.fixture(autouse=True)
@@ -108,15 +110,20 @@ def told(receiver):
 def ended(receipt, end):
     """The receipt of a run that ended in this way."""
     status, verdict = BAD_ENDS[end]
-    changed = copy.deepcopy(receipt)
-    message = {"node": "Trainer", "message": "the loss is no number", "changes": []}
-    changed.update(status=status, verdict=verdict, failure=None if end == "refused" else message)
-    return changed | {"pushed_version": None}
+    failure = None if end == "refused" else FAILED
+    return receipt.changed(status=status, verdict=verdict, failure=failure, pushed_version=None)
+
+
+def refused(receipt):
+    """The receipt of a run that was refused for its accuracy."""
+    (gate,) = receipt.gates
+    missed = dataclasses.replace(gate, threshold=0.97, passed=False)
+    return ended(receipt, "refused").changed(gates=(missed,))
 
 
 def page_of(receipt, locations):
     """The review of a run, as far as it is read here."""
-    folder = locations.runs / receipt["run_id"]
+    folder = locations.runs / receipt.run_id
     folder.mkdir(parents=True)
     write_summary(folder, collect(receipt, {}, [], locations.runs))
     page = folder / "review.html"
@@ -140,7 +147,7 @@ def test_a_push_is_told_with_what_was_measured_and_a_link(told, pushed_receipt, 
     body = message["message"]
     assert "Test accuracy 0.9492 (95 % interval 0.9451 to 0.9530) on 12,000 images" in body
     assert "weakest class [bold]x, recall 0.500 (95 % interval 0.472 to 0.528)" in body
-    assert f"Run     20260102-030405 of clothes, on {pushed_receipt['host']}" in body
+    assert f"Run     20260102-030405 of clothes, on {pushed_receipt.host}" in body
     assert f"Review  {page.as_uri()}" in body
     assert "Go on" not in body
 
@@ -173,8 +180,8 @@ def test_a_failure_is_told_with_its_node_its_message_and_how_to_go_on(
 def test_a_failure_that_would_only_come_again_is_told_with_what_to_change(
     told, pushed_receipt, locations
 ):
-    receipt = ended(pushed_receipt, "failed")
-    receipt["failure"]["changes"] = ["training.learning_rate=0.0006"]
+    changes = ["training.learning_rate=0.0006"]
+    receipt = ended(pushed_receipt, "failed").changed(failure={**FAILED, "changes": changes})
     message = told(receipt, page_of(receipt, locations))
     command = "python3 pipeline_runner.py run --set training.learning_rate=0.0006"
     assert f"Go on   {command}" in message["message"]
@@ -182,8 +189,7 @@ def test_a_failure_that_would_only_come_again_is_told_with_what_to_change(
 
 
 def test_a_refusal_is_told_with_the_gates_that_refused(told, pushed_receipt, locations):
-    receipt = ended(pushed_receipt, "refused")
-    receipt["gates"][0] |= {"threshold": 0.97, "passed": False}
+    receipt = refused(pushed_receipt)
     message = told(receipt, page_of(receipt, locations))
     assert message["title"] == "clothes: Refused: the accuracy is too low. Nothing was pushed."
     assert message["type"] == WARNING
@@ -199,8 +205,8 @@ def test_a_run_that_was_stopped_or_interrupted_is_told(told, pushed_receipt, end
 
 
 def test_a_long_message_is_cut(told, pushed_receipt, locations):
-    receipt = ended(pushed_receipt, "failed")
-    receipt["failure"]["message"] = "\n".join(["x" * 10_000] * 30)
+    message = "\n".join(["x" * 10_000] * 30)
+    receipt = ended(pushed_receipt, "failed").changed(failure={**FAILED, "message": message})
     body = told(receipt, page_of(receipt, locations))["message"]
     assert body.startswith("x" * 500 + "\n")
     assert "... and 20 more." in body
@@ -208,8 +214,7 @@ def test_a_long_message_is_cut(told, pushed_receipt, locations):
 
 
 def test_without_a_page_the_receipt_tells(told, pushed_receipt):
-    receipt = ended(pushed_receipt, "refused")
-    receipt["gates"][0] |= {"threshold": 0.97, "passed": False}
+    receipt = refused(pushed_receipt)
     message = told(receipt)
     assert "the accuracy is too low" in message["title"]
     assert "Review  could not be made" in message["message"]
@@ -222,36 +227,23 @@ def test_a_push_after_a_bad_end_is_a_recovery(told, pushed_receipt, end):
     assert message["type"] == SUCCESS
 
 
-def test_a_push_that_failed_afterwards_is_recovered_from_with_the_same_version(
-    told, pushed_receipt
-):
-    before = ended(pushed_receipt, "failed") | {"pushed_version": 17}
-    assert told(pushed_receipt, before=before)["title"].startswith("clothes recovered")
-
-
-def test_a_run_that_changed_nothing_is_silent(told, pushed_receipt):
-    assert told(pushed_receipt, before=copy.deepcopy(pushed_receipt)) is None
-
-
-def test_a_new_version_after_another_is_no_recovery(told, pushed_receipt):
-    message = told(pushed_receipt, before=pushed_receipt | {"pushed_version": 16})
+def test_a_push_is_silent_a_recovery_or_plain_news_as_the_run_before_it_ended(told, pushed_receipt):
+    assert told(pushed_receipt, before=pushed_receipt) is None
+    after = ended(pushed_receipt, "failed").changed(pushed_version=17)
+    assert told(pushed_receipt, before=after)["title"].startswith("clothes recovered")
+    message = told(pushed_receipt, before=pushed_receipt.changed(pushed_version=16))
     assert message["title"].startswith("clothes: Pushed as version 17")
 
 
-def test_an_alarm_is_told(receiver):
+def test_an_alarm_and_its_end_are_told(receiver):
     notifier = Notifier([Address(address(receiver), "the receiver")], None)
     notifier.alarm("clothes: no data", "Span 7 should have come by 3:00.")
-    ((_, message),) = receiver.received
-    assert message["title"] == "clothes: no data"
-    assert message["message"] == "Span 7 should have come by 3:00."
-    assert message["type"] == FAILURE
-
-
-def test_the_end_of_an_alarm_is_told_as_good_news(receiver):
-    notifier = Notifier([Address(address(receiver), "the receiver")], None)
     notifier.all_clear("clothes: data again", "Span 7 has come.")
-    ((_, message),) = receiver.received
-    assert (message["title"], message["type"]) == ("clothes: data again", SUCCESS)
+    told = [(told["title"], told["message"], told["type"]) for _, told in receiver.received]
+    assert told == [
+        ("clothes: no data", "Span 7 should have come by 3:00.", FAILURE),
+        ("clothes: data again", "Span 7 has come.", SUCCESS),
+    ]
 
 
 def test_what_looks_like_markup_is_told_as_it_is(receiver):
@@ -312,10 +304,9 @@ def test_a_file_without_addresses_is_refused(private_file, content, reason):
 
 
 def test_what_is_no_file_is_refused(tmp_path):
-    with pytest.raises(ConfigurationError, match="No such file"):
-        Notifier.from_options(tmp_path / "none")
-    with pytest.raises(ConfigurationError, match="no regular file"):
-        Notifier.from_options(tmp_path)
+    for path, told in ((tmp_path / "none", "No such file"), (tmp_path, "no regular file")):
+        with pytest.raises(ConfigurationError, match=told):
+            Notifier.from_options(path)
 
 
 @pytest.mark.parametrize("written", ["json://{}@host", "JSONS://user:{}@host/a"])
@@ -402,10 +393,10 @@ def test_a_process_that_hangs_is_ended(monkeypatch, caplog, tmp_path):
     assert SECRET not in caplog.text
 
 
-def test_a_receipt_that_cannot_be_told_of_fails_nothing(told, pushed_receipt, caplog):
-    del pushed_receipt["host"]
-    assert told(pushed_receipt) is None
-    assert "did not reach anyone (KeyError" in caplog.text
+def test_a_review_that_cannot_be_told_of_fails_nothing(told, pushed_receipt, caplog):
+    """Such as one whose page is not where a run puts it."""
+    assert told(ended(pushed_receipt, "failed"), Path("review.html")) is None
+    assert "did not reach anyone (IndexError" in caplog.text
 
 
 def test_bad_addresses_are_refused_before_anything_begins(command, tripwires, tmp_path):

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import json
 import math
 import zoneinfo
 from collections.abc import Callable
@@ -18,7 +17,6 @@ from operations.scheduling.state import read_state
 from operations.scheduling.timetable import Timetable
 from operations.scheduling.work import Work
 from pipeline.locations import Locations
-from pipeline.records import metadata
 
 BEGIN = datetime.datetime(2026, 11, 23, 2, 30, tzinfo=datetime.UTC)
 # Later than any run here begins, as the version of one that pushed is.
@@ -117,9 +115,10 @@ class Commands:
       looks: time of each look.
     """
 
-    def __init__(self, clock, locations):
+    def __init__(self, clock, locations, template):
         self._clock = clock
         self._locations = locations
+        self._template = template
         self.seen = Seen(data="/data", data_digest="first")
         self.bad_input = None
         self.held = None
@@ -156,28 +155,30 @@ class Commands:
         receipt = {"status": "completed", "verdict": "pushed", "pushed_version": VERSION}
         return self.leaving(receipt, **values)
 
+    def silent(self, **values):
+        """A run that leaves no receipt."""
+        return Process(**values)
+
     def leaving(self, changes, **values):
         """A run that leaves a receipt."""
 
         def write(code):
-            receipt = {
-                "schema_version": metadata.SCHEMA_VERSION,
-                "sequence": len(self.begun),
-                "attempt": self.attempt,
-                "served_before": 17,
-                "run_id": f"{self.began:%Y%m%d-%H%M%S}",
-                "pipeline": "clothes",
-                "began": self.began.isoformat(timespec="seconds"),
-                "seconds": 723.0,
-                "failure": None,
-                "gates": [],
-                "test_accuracy": 0.9451,
-                "pushed_version": None,
-                **changes,
-            }
-            folder = self._locations.runs / receipt["run_id"]
+            receipt = self._template.changed(
+                **{
+                    "sequence": len(self.begun),
+                    "attempt": self.attempt,
+                    "served_before": 17,
+                    "run_id": f"{self.began:%Y%m%d-%H%M%S}",
+                    "began": self.began,
+                    "seconds": 723.0,
+                    "gates": (),
+                    "pushed_version": None,
+                    **changes,
+                }
+            )
+            folder = self._locations.runs / receipt.run_id
             folder.mkdir(parents=True)
-            (folder / "receipt.json").write_text(json.dumps(receipt))
+            receipt.write(folder)
             (folder / "review.html").touch()
 
         return Process(at_end=write, **values)
@@ -206,7 +207,7 @@ class Recorder:
         self.skips.append(reason)
 
     def run_ended(self, receipt, exit_code):
-        self.ended.append((receipt["run_id"] if receipt else None, exit_code))
+        self.ended.append((receipt.run_id if receipt else None, exit_code))
 
     def next_run(self, when):
         self.next = when
@@ -235,12 +236,12 @@ class World:
       notifier: what people were told.
     """
 
-    def __init__(self, root, now=BEGIN):
+    def __init__(self, root, template, now=BEGIN):
         self.locations = Locations(root / "clothes")
         self.file = self.locations.root / "schedule" / "state.json"
         self.file.parent.mkdir(parents=True, exist_ok=True)
         self.clock = Clock(now)
-        self.commands = Commands(self.clock, self.locations)
+        self.commands = Commands(self.clock, self.locations, template)
         self.metrics = Metrics()
         self.notifier = Notifier()
 
@@ -277,10 +278,11 @@ class World:
 
     def _runs(self, policy, report):
         work = Work(self.commands, policy, self.locations, self.clock, report)
-        return Runs(work, policy, read_state(self.file), self.file, self.clock, report)
+        return Runs(work, policy, self.file, self.clock, report)
 
 
 @pytest.fixture
-def world(tmp_path):
+def world(tmp_path, pushed_receipt):
     """A pipeline with a schedule, at half past two in the morning."""
-    return World(tmp_path)
+    measured = pushed_receipt.evaluation.model_copy(update={"accuracy": 0.9451})
+    return World(tmp_path, pushed_receipt.changed(evaluation=measured))

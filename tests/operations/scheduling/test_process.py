@@ -24,13 +24,12 @@ import json, pathlib, sys
 from pipeline.lock import exclusive
 from operations.notifications.metrics import Metrics
 from operations.notifications.notifying import Notifier
-from operations.scheduling.child import ProcessGroup
-from operations.scheduling.clock import SystemClock
+from operations.scheduling.clock import Clock
 from operations.scheduling.plan import Policy
+from operations.scheduling.processes import ProcessGroup
 from operations.scheduling.report import Report
 from operations.scheduling.runs import Runs
 from operations.scheduling.service import Service
-from operations.scheduling.state import read_state
 from operations.scheduling.timetable import Timetable
 from operations.scheduling.work import Work
 from pipeline.locations import Locations
@@ -44,12 +43,12 @@ class Stubs:
     def run(self, data, force, log, attempt):
         return ProcessGroup([sys.executable, "-c", run], log, {})
 
-locations, clock, timetable = Locations(pathlib.Path(root)), SystemClock(), Timetable(cron, "UTC")
+locations, clock, timetable = Locations(pathlib.Path(root)), Clock(), Timetable(cron, "UTC")
 policy, file = Policy(**json.loads(policy)), locations.root / "schedule" / "state.json"
 report = Report("clothes", timetable.zone, clock, Metrics("clothes"), Notifier([], None))
 with exclusive(locations.root / "schedule.lock", "schedule"), clock.listening():
     work = Work(Stubs(), policy, locations, clock, report)
-    runs = Runs(work, policy, read_state(file), file, clock, report)
+    runs = Runs(work, policy, file, clock, report)
     Service(timetable, policy, runs, clock, report).serve()
 """
 LOOK = """
@@ -209,4 +208,4 @@ def test_there_is_one_scheduler_of_a_pipeline(start):
     first.wait_for_run()
     second = start(RUN.format(on_term=OBEDIENT))
     assert second.process.wait(PATIENCE_SECONDS) == 1
-    assert f"clothes is held by schedule (process {first.process.pid} of " in second.output
+    assert f"clothes is in use by schedule (process {first.process.pid} of " in second.output

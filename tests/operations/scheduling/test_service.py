@@ -8,7 +8,9 @@ import re
 
 import pytest
 
+from components.quality_gates import JudgedGate
 from operations.scheduling.look import Seen
+from pipeline.errors import ExitCode
 
 FAILED = {
     "status": "failed",
@@ -31,14 +33,8 @@ REFUSED = {
     "status": "completed",
     "verdict": "refused",
     "gates": [
-        {
-            "metric": "accuracy",
-            "slice": "overall",
-            "value": 0.8512,
-            "threshold": 0.9,
-            "passed": False,
-        },
-        {"metric": "recall", "slice": "Boot", "value": 0.9, "threshold": 0.6, "passed": True},
+        JudgedGate("accuracy", "overall", 0.8512, 0.9, passed=False),
+        JudgedGate("recall", "Boot", 0.9, 0.6, passed=True),
     ],
 }
 
@@ -51,6 +47,22 @@ def lines(capsys):
         return capsys.readouterr().out.splitlines()
 
     return read
+
+
+def ending(world, left, code):
+    """A run that ends with this code, and leaves a receipt with these changes, or none."""
+    commands = world.commands
+    return commands.silent(code=code) if left is None else commands.leaving(left, code=code)
+
+
+def stand(world, run, code):
+    """From now on nothing has changed since a run."""
+    changes = {"standing_run": run, "exit_code": code}
+    world.commands.seen = world.commands.seen.model_copy(update=changes)
+
+
+def titles(world):
+    return [title for title, _ in world.notifier.messages]
 
 
 def test_runs_begin_when_they_are_due(world, lines):
@@ -119,7 +131,7 @@ def test_retries_have_an_end(world):
 
 
 @pytest.mark.parametrize(
-    ("code", "receipt", "told"),
+    ("code", "left", "told"),
     [
         (1, STOPPED, "was stopped in DataGate after 12 min 3 s: labels drifted"),
         (1, DIVERGED, "failed in Trainer after 12 min 3 s: the loss became nan"),
@@ -129,12 +141,8 @@ def test_retries_have_an_end(world):
         (130, CUT_OFF, "was interrupted, not by the scheduler"),
     ],
 )
-def test_what_a_retry_cannot_mend_is_not_retried(world, lines, code, receipt, told):
-    plan = world.commands.pushing() if receipt is None else world.commands.leaving(receipt)
-    plan.code = code
-    if receipt is None:
-        plan.at_end = lambda code: None
-    world.commands.runs = [plan]
+def test_what_a_retry_cannot_mend_is_not_retried(world, lines, code, left, told):
+    world.commands.runs = [ending(world, left, code)]
     world.serve("03:30", retries=3, backoff_seconds=1)
     assert len(world.commands.begun) == 1
     assert world.state.last_run.exit_code == code
@@ -142,7 +150,7 @@ def test_what_a_retry_cannot_mend_is_not_retried(world, lines, code, receipt, to
 
 
 @pytest.mark.parametrize(
-    ("code", "receipt", "told"),
+    ("code", "left", "told"),
     [
         (-9, CUT_OFF, "run 20261123-030001 was killed by SIGKILL: the run says why"),
         (-11, None, "the run of 03:00 was killed by SIGSEGV"),
@@ -151,14 +159,8 @@ def test_what_a_retry_cannot_mend_is_not_retried(world, lines, code, receipt, to
         (1, CUT_OFF, "run 20261123-030001 ended with exit code 1"),
     ],
 )
-def test_a_crash_is_retried_and_at_last_an_alarm(world, lines, code, receipt, told):
-    def plan():
-        process = world.commands.leaving(receipt or {}, code=code)
-        if receipt is None:
-            process.at_end = lambda code: None
-        return process
-
-    world.commands.runs = [plan(), plan()]
+def test_a_crash_is_retried_and_at_last_an_alarm(world, lines, code, left, told):
+    world.commands.runs = [ending(world, left, code) for _ in range(2)]
     world.serve("03:30", retries=1, backoff_seconds=1)
     assert len(world.commands.begun) == 2
     assert world.state.last_run.exit_code == 1
@@ -185,7 +187,7 @@ def test_a_damaged_store_is_an_alarm_and_not_retried(world):
     world.commands.bad_input = "metadata.db is damaged"
     world.serve("03:30", retries=3, backoff_seconds=1)
     assert len(world.commands.looks) == 1
-    assert world.notifier.messages == [("clothes: a run cannot begin", "metadata.db is damaged")]
+    assert world.notifier.messages == [("clothes: a run cannot start", "metadata.db is damaged")]
 
 
 def test_a_run_is_known_by_its_attempt_whatever_the_clock_said(world):
@@ -210,29 +212,23 @@ def test_a_clock_that_is_set_back_does_not_silence_the_schedule(world, lines):
     # The last of them falls on the second of the first, and leaves no receipt.
     world.commands.runs = [wrong, world.commands.pushing(), OSError(11, "not now")]
     world.serve("03:30", cron="0 3 * * *")
-    assert [str(time.date()) for time, _, _ in world.commands.begun] == [
-        "2026-11-23",
-        "2026-11-22",
-        "2026-11-23",
-    ]
+    assert [time.day for time, _, _ in world.commands.begun] == [23, 22, 23]
     assert "the clock was set back to 02:30" in "\n".join(lines())
 
 
 def test_a_crash_that_a_retry_mends_is_no_alarm(world):
-    crash = world.commands.pushing(code=-9)
-    crash.at_end = lambda code: None
-    world.commands.runs = [crash]
+    world.commands.runs = [world.commands.silent(code=-9)]
     world.serve("03:30", retries=1, backoff_seconds=1)
     assert world.notifier.messages == []
 
 
 def test_a_completed_run_ends_the_alarm(world, lines):
-    crash = world.commands.pushing(code=-9)
-    crash.at_end = lambda code: None
-    world.commands.runs = [crash, world.commands.leaving(FAILED, code=1)]
+    world.commands.runs = [
+        world.commands.silent(code=-9),
+        world.commands.leaving(FAILED, code=1),
+    ]
     world.serve("05:30")
-    titles = [title for title, _ in world.notifier.messages]
-    assert titles == ["clothes: a run broke off", "clothes recovered from: a run broke off"]
+    assert titles(world) == ["clothes: a run broke off", "clothes recovered from: a run broke off"]
     assert "05:00:31 UTC  recovered from: a run broke off" in "\n".join(lines())
     assert world.state.alarms == {}
 
@@ -328,29 +324,37 @@ def test_a_run_that_waited_is_made_up_for_after_a_restart(world):
     assert world.state.last_run.scheduled.hour == 4
 
 
-def test_one_run_makes_up_for_all_that_were_missed(world, lines):
-    world.serve("02:40")
+MISSED = {
+    "one makes up for all": (
+        {},
+        ["05:20:01", "06:00:01"],
+        [],
+        "the run of 05:00 was missed, 20 min ago, and is made up for",
+    ),
+    "skipped where that is asked for": (
+        {"run_missed": False},
+        ["06:00:01"],
+        ["missed"],
+        "skipped: the run of 05:00 was missed, 20 min ago",
+    ),
+    "too long ago": (
+        {"cron": "0 3 * * *", "grace_seconds": 3600},
+        [],
+        ["missed"],
+        "the run of 03:00 was missed, 2 h 20 min ago; 1 h is the most",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MISSED)
+def test_what_was_missed_is_made_up_for_once_or_skipped(world, lines, case):
+    asked, times, skips, told = MISSED[case]
+    world.serve("02:40", **asked)
     world.sleep_until("05:20")
-    world.serve("06:30")
-    assert world.commands.times == ["05:20:01", "06:00:01"]
-    assert "the run of 05:00 was missed, 20 min ago, and is made up for" in "\n".join(lines())
-
-
-def test_what_was_missed_is_skipped_where_that_is_asked_for(world, lines):
-    world.serve("02:40", run_missed=False)
-    world.sleep_until("05:20")
-    world.serve("06:30", run_missed=False)
-    assert world.commands.times == ["06:00:01"]
-    assert world.metrics.skips == ["missed"]
-    assert "skipped: the run of 05:00 was missed, 20 min ago" in "\n".join(lines())
-
-
-def test_what_was_missed_too_long_ago_is_skipped(world, lines):
-    world.serve("02:40", "0 3 * * *", grace_seconds=3600)
-    world.sleep_until("05:20")
-    world.serve("06:30", "0 3 * * *", grace_seconds=3600)
-    assert world.commands.times == []
-    assert "the run of 03:00 was missed, 2 h 20 min ago; 1 h is the most" in "\n".join(lines())
+    world.serve("06:30", **asked)
+    assert world.commands.times == times
+    assert world.metrics.skips == skips
+    assert told in "\n".join(lines())
 
 
 def test_a_short_grace_does_not_skip_what_is_on_time(world):
@@ -361,9 +365,7 @@ def test_a_short_grace_does_not_skip_what_is_on_time(world):
 
 
 def test_a_machine_that_slept_misses_runs(world, lines):
-    plan = world.commands.pushing()
-    plan.at_end = lambda code: world.sleep_until("06:20")
-    world.commands.runs = [plan]
+    world.commands.runs = [world.commands.silent(at_end=lambda code: world.sleep_until("06:20"))]
     world.serve("06:50")
     assert world.commands.times == ["03:00:01", "06:20:01"]
     assert "the run of 06:00 was missed, 20 min ago" in "\n".join(lines())
@@ -399,8 +401,7 @@ def test_a_state_that_cannot_be_written_stops_nothing(world, lines):
 def test_nothing_is_run_where_nothing_changed(world, lines):
     world.serve("03:30", on_change=True)
     assert world.commands.begun[0][2] is False
-    standing = {"standing_run": "20261123-030001", "exit_code": 3}
-    world.commands.seen = world.commands.seen.model_copy(update=standing)
+    stand(world, "20261123-030001", ExitCode.REFUSED)
     world.serve("04:30", on_change=True)
     assert world.commands.times == ["03:00:01"]
     assert world.metrics.skips == ["unchanged"]
@@ -411,9 +412,7 @@ def test_nothing_is_run_where_nothing_changed(world, lines):
 
 
 def test_a_run_that_finds_nothing_changed_was_skipped(world):
-    unchanged = world.commands.pushing()
-    unchanged.at_end = lambda code: None
-    world.commands.runs = [world.commands.pushing(), unchanged]
+    world.commands.runs = [world.commands.pushing(), world.commands.silent()]
     world.serve("04:30", on_change=True)
     assert len(world.commands.begun) == 2
     assert world.metrics.skips == ["unchanged"]
@@ -428,9 +427,8 @@ def test_a_run_that_names_an_earlier_version_pushed_nothing(world, lines):
 
 
 def test_a_receipt_that_cannot_be_read_does_not_stop_the_scheduler(world):
-    damaged = world.commands.pushing()
-    damaged.at_end = lambda code: spoil(world.locations.runs / "20261123-030001")
-    world.commands.runs = [damaged]
+    folder = world.locations.runs / "20261123-030001"
+    world.commands.runs = [world.commands.silent(at_end=lambda code: spoil(folder))]
     world.serve("04:30")
     assert [run for run, _ in world.metrics.ended] == [None, "20261123-040001"]
 
@@ -445,15 +443,15 @@ def test_bad_input_is_an_alarm_until_a_run_is_complete(world, lines):
     world.serve("05:30")
     assert world.commands.begun == []
     # Once: it has not become another fault in the meantime.
-    assert world.notifier.messages == [("clothes: a run cannot begin", "span-2 is half copied.")]
+    assert world.notifier.messages == [("clothes: a run cannot start", "span-2 is half copied.")]
     assert world.state.last_run.exit_code == 2
     world.commands.bad_input = "span-2 has no labels."
     world.serve("06:30")
-    assert world.notifier.messages[1:] == [("clothes: a run cannot begin", "span-2 has no labels.")]
+    assert world.notifier.messages[1:] == [("clothes: a run cannot start", "span-2 has no labels.")]
     world.commands.bad_input = None
     world.serve("07:30")
     title, text = world.notifier.messages[2]
-    assert title == "clothes recovered from: a run cannot begin"
+    assert title == "clothes recovered from: a run cannot start"
     assert text == "It was told before: span-2 has no labels."
     assert len(world.notifier.messages) == 3
     assert world.metrics.alarms == ["input", "input"]
@@ -463,23 +461,20 @@ def test_bad_input_is_over_where_it_is_as_it_was(world):
     world.commands.bad_input = "a file is missing."
     world.serve("03:30", on_change=True)
     world.commands.bad_input = None
-    standing = {"standing_run": "20261122-030001", "exit_code": 0}
-    world.commands.seen = world.commands.seen.model_copy(update=standing)
+    stand(world, "20261122-030001", ExitCode.PUSHED)
     world.serve("04:30", on_change=True)
     assert world.commands.begun == []
-    assert [title for title, _ in world.notifier.messages][1:] == [
-        "clothes recovered from: a run cannot begin"
-    ]
+    assert titles(world)[1:] == ["clothes recovered from: a run cannot start"]
 
 
 def test_a_pipeline_that_somebody_else_holds_is_skipped(world, lines):
-    world.commands.held = "clothes is held by run (process 7 of ann on host)."
+    world.commands.held = "clothes is in use by run (process 7 of ann on host)."
     world.serve("03:30", retries=3)
     assert world.commands.begun == []
     assert world.metrics.skips == ["held"]
     assert world.state.last_run.exit_code == 4
     assert world.notifier.messages == []
-    assert "skipped: clothes is held by run (process 7 of ann" in "\n".join(lines())
+    assert "skipped: clothes is in use by run (process 7 of ann" in "\n".join(lines())
 
 
 def test_data_that_does_not_come_is_an_alarm_once(world, lines):
@@ -499,7 +494,7 @@ def test_data_that_comes_late_ends_the_alarm_and_may_be_late_again(world):
     world.serve("06:50", "0 3,7 * * *", data_due_seconds=2 * 3600)
     world.commands.seen = Seen(data="/data", data_digest="second")
     world.serve(world.clock.time + day / 4, "0 3,7 * * *", data_due_seconds=2 * 3600)
-    assert [title for title, _ in world.notifier.messages] == [
+    assert titles(world) == [
         "clothes: data is overdue",
         "clothes recovered from: data is overdue",
         "clothes: data is overdue",
@@ -520,14 +515,14 @@ def test_data_seen_under_a_clock_set_to_the_future_falls_due_all_the_same(world)
     world.serve(ahead + datetime.timedelta(hours=1), "0 3 * * *", data_due_seconds=2 * 3600)
     world.clock.time = begin
     world.serve("06:00", "0 3 * * *", data_due_seconds=2 * 3600)
-    assert [title for title, _ in world.notifier.messages] == ["clothes: data is overdue"]
+    assert titles(world) == ["clothes: data is overdue"]
 
 
 def test_overdue_data_that_cannot_be_read_is_looked_for_again(world):
     world.serve("03:30", "0 3 * * *", data_due_seconds=3600)
     world.commands.bad_input = "a drive is gone."
     world.serve("04:05", "0 3 * * *", data_due_seconds=3600)
-    assert world.notifier.messages == [("clothes: a run cannot begin", "a drive is gone.")]
+    assert world.notifier.messages == [("clothes: a run cannot start", "a drive is gone.")]
     world.commands.bad_input = None
     world.serve("04:30", "0 3 * * *", data_due_seconds=3600)
     assert world.notifier.messages[-1][0] == "clothes: data is overdue"
@@ -571,27 +566,21 @@ def test_old_logs_are_removed(world):
 @pytest.mark.parametrize("code", [0, 1, 2, 3, 4])
 def test_once_exits_as_the_run_does(world, lines, code):
     receipts = {0: {"status": "completed", "verdict": "pushed"}, 1: STOPPED, 3: REFUSED}
-    plan = world.commands.leaving(receipts.get(code, {}), code=code)
-    if code not in receipts:
-        plan.at_end = lambda code: None
-    world.commands.runs = [plan]
+    world.commands.runs = [ending(world, receipts.get(code), code)]
     assert world.once(retries=2) == code
     assert len(world.commands.begun) == 1
     assert re.match(r"2026-11-23 02:30:01 UTC  the run of 02:30 began", lines()[0])
 
 
 def test_once_retries_as_the_schedule_would(world):
-    crash = world.commands.pushing(code=-9)
-    crash.at_end = lambda code: None
-    world.commands.runs = [crash, crash]
+    world.commands.runs = [world.commands.silent(code=-9) for _ in range(2)]
     assert world.once(retries=1) == 1
     assert len(world.commands.begun) == 2
     assert world.once() == 0
 
 
 def test_once_exits_as_the_run_since_which_nothing_changed(world):
-    standing = {"standing_run": "20261122-030001", "exit_code": 3}
-    world.commands.seen = world.commands.seen.model_copy(update=standing)
+    stand(world, "20261122-030001", ExitCode.REFUSED)
     assert world.once(on_change=True) == 3
     assert world.commands.begun == []
 

@@ -1,4 +1,4 @@
-"""Which Python is taken on which machine, and what is said where none will do."""
+"""The choice of a Python on different machines, and the error message if none fits."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ RELEASES = {
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A machine without any Python; answers with what puts one on its path."""
+    """A machine without any Python; the fixture is a function that adds one to the path."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setattr(interpreters, "SYSTEM_FOLDER", tmp_path / "system")
@@ -52,8 +52,8 @@ def release(monkeypatch, folder, text):
 def refusal(system, wanted=""):
     with pytest.raises(interpreters.NoInterpreterError) as raised:
         interpreters.find(wanted, system)
-    found, way_out = str(raised.value).splitlines()
-    return found, way_out
+    problem, advice = str(raised.value).splitlines()
+    return problem, advice
 
 
 @pytest.mark.parametrize(
@@ -63,8 +63,8 @@ def refusal(system, wanted=""):
 def test_the_newest_that_fits_is_taken(machine, system, version, lock):
     paths = {each: machine(f"python{each}", each) for each in ("3.11", "3.12", "3.13", "3.14")}
     machine("python3", "3.14")
-    found, chosen = interpreters.find("", system)
-    assert (found.path, found.version, chosen) == (paths[version], version, lock)
+    python, chosen = interpreters.find("", system)
+    assert (python.path, python.version, chosen) == (paths[version], version, lock)
 
 
 def test_the_wanted_one_is_taken(machine):
@@ -73,64 +73,64 @@ def test_the_wanted_one_is_taken(machine):
     assert interpreters.find(wanted, NEW)[0].path == wanted
 
 
-def test_one_that_cannot_make_environments_is_passed_over(machine):
+def test_one_that_cannot_create_environments_is_skipped(machine):
     machine("python3.13", "3.13", complete=False)
     fit = machine("python3", "3.12")
     assert interpreters.find("", NEW)[0].path == fit
 
 
-def test_that_of_the_system_is_found_behind_another(machine, tmp_path):
+def test_the_python_of_the_system_is_found_behind_another(machine, tmp_path):
     machine("python3", "3.14")
     (tmp_path / "system").mkdir()
     own = write_interpreter(tmp_path / "system" / "python3", "3.13")
     assert interpreters.find("", NEW)[0].path == own
 
 
-def test_of_an_activated_environment_the_python_behind_it_is_taken(tmp_path):
-    """Else the one that is about to be removed could be chosen."""
+def test_the_base_python_of_an_activated_environment_is_taken(tmp_path):
+    """Otherwise the environment that is about to be removed could be chosen."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
     inside = interpreters.ask(str(tmp_path / "env" / "bin" / "python"))
     assert tmp_path not in Path(inside.path).parents
     assert interpreters.ask(inside.path) == inside
 
 
-def test_a_home_folder_is_found_where_the_shell_left_it(machine, monkeypatch, tmp_path):
+def test_a_tilde_that_the_shell_left_is_replaced(machine, monkeypatch, tmp_path):
     machine("python3.13", "3.13")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert interpreters.find("~/bin/python3.13", NEW)[0].version == "3.13"
 
 
-def test_builds_that_no_wheels_are_for_are_passed_over(machine, tmp_path):
-    """Such as PyPy, or a Python without its global lock."""
+def test_builds_without_wheels_are_skipped(machine, tmp_path):
+    """For example PyPy, or a Python without the global interpreter lock."""
     write_interpreter(tmp_path / "bin" / "python3.13", "3.13", usual=False)
     fit = machine("python3.12", "3.12")
     assert interpreters.find("", NEW)[0].path == fit
 
 
-def test_without_its_venv_module_it_says_so_and_what_installs_it(machine):
+def test_a_missing_venv_module_is_reported_with_the_command_that_installs_it(machine):
     path = machine("python3", "3.13", complete=False)
-    found, way_out = refusal(NEW)
-    assert f"found Python 3.13 without its venv module ({path})" in found
-    assert way_out == "Install one: sudo apt install python3 python3-venv"
+    problem, advice = refusal(NEW)
+    assert f"found Python 3.13 without its venv module ({path})" in problem
+    assert advice == "Install one: sudo apt install python3 python3-venv"
 
 
 @pytest.mark.parametrize("version", ["3.10", "3.14"])
-def test_other_versions_alone_are_named(machine, version):
+def test_other_versions_are_named(machine, version):
     machine("python3", version)
-    found, _ = refusal(NEW)
-    assert f"found Python {version} (" in found
-    assert "expected Python 3.11 or 3.12 or 3.13 with its venv module" in found
+    problem, _ = refusal(NEW)
+    assert f"found Python {version} (" in problem
+    assert "expected Python 3.11 or 3.12 or 3.13 with its venv module" in problem
 
 
-def test_an_older_system_says_why_a_newer_python_does_not_do(machine):
+def test_an_older_system_says_why_a_newer_python_does_not_fit(machine):
     machine("python3.13", "3.13")
-    found, _ = refusal(OLD)
-    assert "expected Python 3.11 with its venv module" in found
-    assert "a newer Python needs glibc 2.39, and here is 2.36" in found
+    problem, _ = refusal(OLD)
+    assert "expected Python 3.11 with its venv module" in problem
+    assert "a newer Python needs glibc 2.39; this system has 2.36" in problem
 
 
 @pytest.mark.parametrize("broken", ["", "#!/bin/sh\nexit 127\n", "#!/bin/sh\necho no JSON\n"])
-def test_what_does_not_answer_is_no_python(machine, tmp_path, broken):
+def test_a_program_that_does_not_answer_is_no_python(machine, tmp_path, broken):
     path = tmp_path / "bin" / "python3.13"
     path.write_text(broken)
     path.chmod(0o755)
@@ -139,9 +139,9 @@ def test_what_does_not_answer_is_no_python(machine, tmp_path, broken):
 
 def test_a_wanted_one_that_does_not_start_is_named(machine):
     machine("python3.13", "3.13")
-    found, way_out = refusal(NEW, "/no such/python")
-    assert "PYTHON=/no such/python, which is no Python 3 that starts" in found
-    assert way_out.startswith("Leave PYTHON out, or install one: ")
+    problem, advice = refusal(NEW, "/no such/python")
+    assert "PYTHON=/no such/python, which does not start as Python 3" in problem
+    assert advice.startswith("Omit PYTHON, or install a fitting one: ")
 
 
 @pytest.mark.parametrize(
@@ -154,15 +154,16 @@ def test_a_wanted_one_that_does_not_start_is_named(machine):
         ("arch", NEW, "uv python install 3.13"),
     ],
 )
-def test_the_command_is_that_of_the_distribution(
+def test_the_command_is_the_one_of_the_distribution(
     machine, monkeypatch, tmp_path, name, system, command
 ):
     release(monkeypatch, tmp_path, RELEASES[name])
     assert command in refusal(system)[1]
 
 
-def test_a_machine_that_no_lock_fits_is_told_where_one_does(machine):
+def test_a_machine_without_a_lock_file_gets_advice(machine):
     machine("python3.13", "3.13")
-    found, way_out = refusal(MUSL)
-    assert "no libraries exist for this machine: of glibc-2.28.txt, it needs glibc 2.28" in found
-    assert "such as Debian 12" in way_out
+    problem, advice = refusal(MUSL)
+    reason = "this machine cannot use the libraries of glibc-2.28.txt: it needs glibc 2.28"
+    assert reason in problem
+    assert "such as Debian 12" in advice

@@ -1,4 +1,4 @@
-"""Tests for the choice between the locks, and for what an environment says of its own."""
+"""The choice between the lock files, and the record of an environment."""
 
 import hashlib
 import re
@@ -17,7 +17,7 @@ ALL_SYMBOLS = NEWER.libstdcxx + OLDER.libstdcxx
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
 @pytest.mark.parametrize("glibc", [(2, 27), (2, 28), (2, 36), (2, 39), (2, 41), (3, 0)])
 @pytest.mark.parametrize("missing", [(), NEW_SYMBOLS, NEW_SYMBOLS[:1], ALL_SYMBOLS])
-def test_the_newer_lock_where_it_fits_else_the_older_one(python, glibc, missing):
+def test_the_newer_lock_file_if_it_fits_else_the_older_one(python, glibc, missing):
     expected = None
     if glibc >= (2, 28) and python == "3.11" and missing != ALL_SYMBOLS:
         expected = OLDER
@@ -26,30 +26,28 @@ def test_the_newer_lock_where_it_fits_else_the_older_one(python, glibc, missing)
     assert packages.choose(System(LINUX, glibc, missing), python) == expected
 
 
-@pytest.mark.parametrize("python", ["3.11", "3.13"])
-def test_no_lock_for_another_c_library(python):
-    assert packages.choose(System(LINUX, None, ()), python) is None
-
-
 def test_a_mac_takes_the_newer_lock_whatever_its_c_library():
-    mac = System(MACOS, None, ())
-    assert [packages.choose(mac, f"3.{minor}") for minor in (10, 11, 12, 13, 14)] == [
-        None,
-        NEWER,
-        NEWER,
-        NEWER,
-        None,
-    ]
+    chosen = [packages.choose(System(MACOS, None, ()), f"3.{minor}") for minor in range(10, 15)]
+    assert chosen == [None, NEWER, NEWER, NEWER, None]
 
 
-@pytest.mark.parametrize("platform", ["Linux aarch64", "Darwin x86_64", "Windows AMD64"])
-def test_no_lock_for_another_platform(platform):
-    assert packages.choose(System(platform, (2, 41), ()), "3.13") is None
+@pytest.mark.parametrize("python", ["3.11", "3.13"])
+@pytest.mark.parametrize(
+    ("platform", "glibc"),
+    [
+        (LINUX, None),
+        ("Linux aarch64", (2, 41)),
+        ("Darwin x86_64", (2, 41)),
+        ("Windows AMD64", (2, 41)),
+    ],
+)
+def test_no_lock_for_another_platform_or_c_library(platform, glibc, python):
+    assert packages.choose(System(platform, glibc, ()), python) is None
 
 
-def test_all_obstacles_are_told():
-    told = packages.obstacles(NEWER, System(LINUX, (2, 36), NEW_SYMBOLS), "3.10")
-    assert told == [
+def test_all_obstacles_are_listed():
+    reasons = packages.obstacles(NEWER, System(LINUX, (2, 36), NEW_SYMBOLS), "3.10")
+    assert reasons == [
         "it is for Python 3.13, 3.12, 3.11, not 3.10",
         "it needs glibc 2.39, not 2.36",
         "the system's libstdc++ lacks GLIBCXX_3.4.32, CXXABI_1.3.15",
@@ -58,14 +56,14 @@ def test_all_obstacles_are_told():
 
 
 def test_this_machine_has_what_the_installed_libraries_need():
-    """They are loaded in these tests; so the lock they are of has to fit."""
+    """These tests load the libraries, so their lock file has to fit."""
     python = "{}.{}".format(*sys.version_info[:2])
     name = packages.installed().lock
     (lock,) = (lock for lock in packages.LOCKS if lock.name == name)
     assert packages.obstacles(lock, packages.read_system(), python) == []
 
 
-def test_a_library_that_nobody_has_lacks_all(monkeypatch):
+def test_a_system_without_libstdcxx_lacks_all_symbols(monkeypatch):
     def absent(name):
         raise OSError(f"{name}: cannot open shared object file")
 
@@ -89,14 +87,14 @@ def test_an_environment_says_which_lock_it_holds(tmp_path, monkeypatch):
     record = tmp_path / packages.RECORDS / NEWER.name
     record.parent.mkdir()
     record.write_bytes(b"what was installed\n")
-    found = packages.installed()
-    assert found.lock == NEWER.name
-    assert found.sha256 == hashlib.sha256(b"what was installed\n").hexdigest()
-    assert found.python == "{}.{}".format(*sys.version_info[:2])
+    libraries = packages.installed()
+    assert libraries.lock == NEWER.name
+    assert libraries.sha256 == hashlib.sha256(b"what was installed\n").hexdigest()
+    assert libraries.python == "{}.{}".format(*sys.version_info[:2])
 
 
-def test_an_environment_made_by_hand_goes_by_its_versions(tmp_path, monkeypatch):
-    """Another version of any library is another environment."""
+def test_an_environment_made_by_hand_is_identified_by_its_versions(tmp_path, monkeypatch):
+    """Another version of any library makes another environment."""
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     folder = tmp_path / "something-1.dist-info"
@@ -113,7 +111,7 @@ def test_an_environment_made_by_hand_goes_by_its_versions(tmp_path, monkeypatch)
     assert first.sha256 != other.sha256
 
 
-def test_an_unfinished_package_does_not_hinder(tmp_path, monkeypatch):
+def test_an_unfinished_package_is_ignored(tmp_path, monkeypatch):
     (tmp_path / "nameless-1.dist-info").mkdir()
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
@@ -127,7 +125,7 @@ def test_the_image_holds_the_newest():
 
 
 def pins(file, python):
-    """Version by name, of the lines of a file that count for a Python on Linux."""
+    """Returns versions by name, from the lines of a file that apply to a Python on Linux."""
     environment = {
         "python_full_version": f"{python}.1",
         "python_version": python,
@@ -147,15 +145,15 @@ def pins(file, python):
     [(lock, python) for lock in packages.LOCKS for python in lock.pythons],
     ids=lambda value: getattr(value, "name", value),
 )
-def test_what_is_installed_beside_a_lock_has_its_versions(file, lock, python):
-    """Else one installation would undo another."""
+def test_additional_packages_have_the_versions_of_the_lock_file(file, lock, python):
+    """Otherwise one installation would undo another."""
     locked, beside = pins(lock.file, python), pins(file, python)
     assert beside
     assert {name: locked.get(name, version) for name, version in beside.items()} == beside
 
 
-def test_both_locks_are_of_the_same_libraries():
-    """The older one may lack what the newer versions ask for, but nothing of what we import."""
+def test_both_lock_files_have_the_same_libraries():
+    """The older one may lack dependencies of newer versions, but no library that we import."""
     newer, older = (pins(lock.file, "3.11") for lock in (NEWER, OLDER))
     named = re.findall(r"^[a-z][\w-]*", (packages.FOLDER / "project.in").read_text(), re.MULTILINE)
     assert "tensorflow" in named

@@ -8,7 +8,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components.robustness import corruptions
 from pipeline import gates
-from pipeline.records.robustness_evaluation import read_robustness
+from pipeline.records.evaluation import read_robustness
 
 CLASSES = ("Shirt", "Bag", "Boot", "Hat")
 # Of each corruption and strength; no image is a hat.
@@ -62,5 +62,5 @@ def test_accuracy_and_recall_are_the_shares_that_counting_finds(scores, counted)
         assert list(corrupted.per_class) == list(CLASSES)
         for label, found in enumerate(corrupted.per_class.values()):
             of_class = rows["right"][rows["label"] == label]
-            assert found["support"] == len(of_class)
-            assert found["recall"] == pytest.approx(of_class.mean() if len(of_class) else 0)
+            assert found.support == len(of_class)
+            assert found.recall == pytest.approx(of_class.mean() if len(of_class) else 0)

@@ -6,10 +6,9 @@ import json
 import pytest
 
 from components.image_schema import ImageSchema
-from operations import resume, verify
-from operations import run as running
+from operations import resume
 from pipeline.errors import ServedModelError
-from pipeline.records import metadata, served_version
+from pipeline.records import served_version
 
 PIPELINE = "fashion-mnist-sample-smoke"
 SCHEMA = ImageSchema(28, 28, 1, ("[bold]x", "Boot"))
@@ -20,7 +19,7 @@ OTHER = dataclasses.replace(SCHEMA, class_names=("Bag", "Boot"))
 def pushed(past):
     """Pushes a model of these weights; returns its version."""
     days = iter(range(1, 28))
-    return lambda model: past.run(f"202601{next(days):02d}-120000", model)["pushed_version"]
+    return lambda model: past.run(f"202601{next(days):02d}-120000", model).pushed_version
 
 
 def damage(locations, version):
@@ -92,42 +91,20 @@ def test_the_only_version_may_be_removed(pushed, locations):
         served_version.version_to_compare(locations, SCHEMA, new_line=False)
 
 
-def test_resume_asks_for_a_new_line_again(receipt, request_, prepared, locations):
-    folder = locations.runs / receipt["run_id"]
-    folder.mkdir(parents=True)
-    asked = {**receipt["request"], "new_line": True}
-    metadata.write_receipt(folder, {**receipt, "request": asked})
-    assert resume.request_of("latest", locations.root.parent, False).new_line
+def test_resume_asks_for_a_new_line_again(receipt, keep_receipt, locations, output_dir):
+    keep_receipt(receipt, request=receipt.request.model_copy(update={"new_line": True}))
+    assert resume.request_of("latest", output_dir, False).new_line
     # Where it was cut off after its push, the line has begun.
     (locations.serving / "17").mkdir(parents=True)
-    assert not resume.request_of("latest", locations.root.parent, False).new_line
-
-
-def test_verify_runs_it_again_where_nothing_is_served(
-    pushed_receipt, locations, monkeypatch, progress
-):
-    """So there is no line of models to leave."""
-    asked = []
-
-    def run(request, *_):
-        asked.append(request)
-        return pushed_receipt
-
-    monkeypatch.setattr(running, "run", run)
-    pushed_receipt["request"]["new_line"] = True
-    folder = locations.runs / pushed_receipt["run_id"]
-    folder.mkdir(parents=True)
-    metadata.write_receipt(folder, pushed_receipt)
-    verify.main("latest", locations.root.parent, True, progress)
-    assert [request.new_line for request in asked] == [False]
+    assert not resume.request_of("latest", output_dir, False).new_line
 
 
 @pytest.fixture
 def serve(tmp_path):
     """Serves a model that somebody put there by hand, of these classes; returns the folder."""
 
-    def put(names, output_dir=tmp_path / "outputs"):
-        export = output_dir / PIPELINE / "serving" / "17"
+    def put(names):
+        export = tmp_path / "outputs" / PIPELINE / "serving" / "17"
         (export / "assets.extra").mkdir(parents=True)
         (export / "saved_model.pb").write_text("model")
         described = {"image_shape": [28, 28, 1], "class_names": names}

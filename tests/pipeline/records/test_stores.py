@@ -1,4 +1,4 @@
-"""A metadata store that cannot be used: told in a sentence with a way out, within seconds."""
+"""A metadata store that cannot be used is reported within seconds, with a fix."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from cli import doctor
 from pipeline.errors import StoreError, StoreLockedError
 from pipeline.records import metadata, stores
 
-# Holds a lock, or is killed in the middle of a transaction that has reached the file.
+# A process that holds a lock, or is killed during a transaction that has reached the file.
 LOCK = """
 import sqlite3, sys, time
 store = sqlite3.connect(sys.argv[1], isolation_level=None)
@@ -99,44 +99,43 @@ VERSIONS = {
 
 def test_the_version_is_that_of_the_installed_ml_metadata(store):
     with contextlib.closing(sqlite3.connect(store)) as connection:
-        assert connection.execute("SELECT schema_version FROM MLMDEnv").fetchall() == [
-            (stores.STORE_VERSION,)
-        ]
+        (version,) = connection.execute("SELECT schema_version FROM MLMDEnv").fetchone()
+    assert version == stores.STORE_VERSION
     metadata.check_store(store, writing=True)
 
 
 @pytest.mark.parametrize("how", SPOILED)
-def test_a_damaged_store_is_told_with_a_way_out(store, how):
+def test_a_damaged_store_is_reported_with_a_fix(store, how):
     SPOILED[how](store)
     with pytest.raises(StoreError) as caught:
         metadata.open_store(store)
-    told = str(caught.value)
-    assert told.startswith(f"{store} is damaged (")
+    message = str(caught.value)
+    assert message.startswith(f"{store} is damaged (")
     repair = f"repair --pipeline clothes --output-dir {store.parents[1]}"
-    assert told.endswith(f"with: python3 pipeline_runner.py {repair}")
-    assert "\n" not in told
+    assert message.endswith(f"with: python3 pipeline_runner.py {repair}")
+    assert "\n" not in message
     assert caught.value.exit_code == 2
 
 
 @pytest.mark.parametrize("how", VERSIONS)
 def test_a_store_of_another_version_says_which_and_what_to_do(store, how):
-    statement, told = VERSIONS[how]
+    statement, words = VERSIONS[how]
     write(store, statement)
-    with pytest.raises(StoreError, match=f"{told}; expected version 10, which this"):
+    with pytest.raises(StoreError, match=f"{words}; expected version 10, the one"):
         metadata.open_store(store)
 
 
-def test_a_locked_store_is_told_within_seconds(store, monkeypatch):
+def test_a_locked_store_is_reported_within_seconds(store, monkeypatch):
     monkeypatch.setattr(stores, "_PATIENCE_SECONDS", 0.05)
     with held(store, "BEGIN EXCLUSIVE"):
         with pytest.raises(StoreLockedError, match="is locked by another process") as caught:
             metadata.open_store(store)
-        # So that a schedule tries again.
+        # With this code, a schedule tries again.
         assert caught.value.exit_code == 1
     metadata.open_store(store)
 
 
-def test_a_store_that_another_process_writes_to_is_read(store, monkeypatch):
+def test_a_store_can_be_read_while_another_process_writes(store, monkeypatch):
     monkeypatch.setattr(stores, "_PATIENCE_SECONDS", 0.05)
     with held(store, "BEGIN IMMEDIATE"):
         assert len(metadata.open_store(store).get_artifacts()) == 300
@@ -151,7 +150,7 @@ def test_a_transaction_that_was_killed_is_rolled_back(store):
     assert len(metadata.open_store(store).get_artifacts()) == 300
 
 
-def test_what_holds_nothing_yet_is_a_new_store(store):
+def test_an_empty_or_missing_file_is_a_new_store(store):
     store.write_bytes(b"")
     assert metadata.open_store(store).get_artifacts() == []
     store.unlink()
@@ -159,7 +158,7 @@ def test_what_holds_nothing_yet_is_a_new_store(store):
     assert not store.exists()
 
 
-def test_damage_that_comes_later_is_told_as_well(store):
+def test_later_damage_is_reported_too(store):
     opened = metadata.open_store(store)
     truncated(0.5)(store)
     with pytest.raises(StoreError, match="is damaged"):
@@ -168,23 +167,23 @@ def test_damage_that_comes_later_is_told_as_well(store):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
 @pytest.mark.parametrize(("mode", "writing"), [(0o000, False), (0o444, True)])
-def test_a_store_that_may_not_be_used_is_told(store, mode, writing):
+def test_a_store_without_permission_is_reported(store, mode, writing):
     store.chmod(mode)
     with pytest.raises(StoreError, match=r"cannot be used .* permission"):
         metadata.check_store(store, writing)
 
 
-def test_the_doctor_asks_each_store(store):
+def test_the_doctor_checks_each_store(store):
     folder = store.parents[1]
     assert doctor.check_stores(folder).status == "ok"
     os.truncate(store, 5_000)
     finding = doctor.check_stores(folder)
     assert finding.status == "fail"
     assert str(store) in finding.found
-    assert "repair --pipeline clothes" in finding.mend
+    assert "repair --pipeline clothes" in finding.fix
 
 
-def test_to_the_doctor_a_locked_store_is_a_warning(store, monkeypatch):
+def test_the_doctor_warns_of_a_locked_store(store, monkeypatch):
     monkeypatch.setattr(stores, "_PATIENCE_SECONDS", 0.05)
     with held(store, "BEGIN EXCLUSIVE"):
         assert doctor.check_stores(store.parents[1]).status == "warn"

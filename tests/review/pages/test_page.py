@@ -13,6 +13,7 @@ from pathlib import Path
 import lxml.html
 import pytest
 
+from pipeline.records.outcomes import Status, Verdict
 from review import figures, page, summary
 
 _SECTIONS = {
@@ -149,21 +150,22 @@ def test_the_text_of_a_number_is_the_number_rounded(kind, document):
             assert abs(shown - value * scale) <= 0.5000001 * 10**-digits, (path, text)
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0.0, "0.0 s"),
-        (59.94, "59.9 s"),
-        (60, "1 min 0 s"),
-        (771.4, "12 min 51 s"),
-        (3599.7, "1 h 0 min"),
-        (7380, "2 h 3 min"),
-    ],
-)
-def test_durations_are_in_words(seconds, text, full):
-    review = full.model_copy(update={"run": full.run.model_copy(update={"seconds": seconds})})
-    found = {path: shown for path, _, shown in numbers(parse(rendered(review)))}
-    assert found["run.seconds"] == text
+def test_durations_are_in_words(review_of):
+    words = {
+        0.0: "0.0 s",
+        59.94: "59.9 s",
+        60.0: "1 min 0 s",
+        771.4: "12 min 51 s",
+        3599.7: "1 h 0 min",
+        7380.0: "2 h 3 min",
+    }
+    review = review_of("stopped")
+    nodes = [review.run.nodes[0].model_copy(update={"seconds": seconds}) for seconds in words]
+    run = review.run.model_copy(update={"nodes": nodes})
+    document = parse(rendered(review.model_copy(update={"run": run})))
+    found = {path: shown for path, _, shown in numbers(document)}
+    shown = [found[f"run.nodes.{number}.seconds"] for number in range(len(words))]
+    assert shown == list(words.values())
 
 
 def test_what_is_nearly_certain_is_not_written_as_certain(full):
@@ -226,15 +228,16 @@ def test_a_failure_stands_in_the_verdict_as_it_was_written(page_of):
 @pytest.mark.parametrize(
     ("changes", "word"),
     [
-        ({"verdict": "pushed"}, "✓ Pushed"),
-        ({"verdict": "refused"}, "✗ Refused"),
-        ({"verdict": "stopped"}, "■ Stopped"),
-        ({"verdict": "none", "status": "failed"}, "! Failed"),
-        ({"verdict": "none", "status": "interrupted"}, "‖ Interrupted"),
+        ({"verdict": Verdict.PUSHED}, "✓ Pushed"),
+        ({"verdict": Verdict.REFUSED}, "✗ Refused"),
+        ({"verdict": Verdict.STOPPED}, "■ Stopped"),
+        ({"verdict": Verdict.NONE, "status": Status.FAILED}, "! Failed"),
+        ({"verdict": Verdict.NONE, "status": Status.INTERRUPTED}, "‖ Interrupted"),
     ],
 )
-def test_the_verdict_has_a_word_and_a_symbol(changes, word, full):
-    review = full.model_copy(update={"run": full.run.model_copy(update=changes)})
+def test_the_verdict_has_a_word_and_a_symbol(changes, word, review_of):
+    review = review_of("killed")
+    review = review.model_copy(update={"run": review.run.model_copy(update=changes)})
     (found,) = parse(rendered(review)).find_class("word")
     assert text_of(found) == word
 
@@ -275,11 +278,18 @@ def test_every_suspect_is_listed_and_its_image_shown_once(page_of, full):
     assert [text_of(row[0]) for row in table.find("tbody")] == [
         error.example_id for error in full.suspects.label_errors
     ]
-    assert "with a probability of more than 0.90." in text_of(section)
-    assert "The surest" in text_of(section)
+    assert "with a probability of more than 0.95." in text_of(section)
+    assert "All as a list" in text_of(section)
     assert not section.xpath(".//*[contains(@class, 'sheet-images')]")
     (link,) = section.xpath(".//a/@href")
     assert document.get_element_by_id(link.removeprefix("#")).text == "Most confident errors"
+
+
+def test_of_many_suspects_the_surest_are_listed(full):
+    count = len(full.suspects.label_errors)
+    suspects = full.suspects.model_copy(update={"label_error_count": count + 1})
+    document = parse(rendered(full.model_copy(update={"suspects": suspects})))
+    assert f"The surest {count} as a list" in text_of(document.get_element_by_id("suspects"))
 
 
 def test_without_suspects_the_page_says_so(full):
@@ -325,7 +335,7 @@ def test_galleries_show_right_and_wrong_in_words(page_of, full):
 
 def test_every_feature_map_is_shown_in_its_own_sheet(page_of, full):
     figures = parse(page_of("full")).find_class("map")
-    assert len(figures) == len(full.inside.feature_maps) == 3
+    assert len(figures) == len(full.inside.feature_maps) == 10
     for number, (maps, figure) in enumerate(zip(full.inside.feature_maps, figures, strict=True)):
         assert maps.example_id in text_of(figure)
         tiles = figure.find_class("tile")
@@ -515,9 +525,10 @@ def test_the_numbers_of_a_comparison_are_those_of_its_summary(comparison):
 def test_a_comparison_says_what_differs(comparison):
     document = parse(page.render_comparison(comparison))
     rows = document.get_element_by_id("differences").findall(".//tbody/tr")
+    differing = {**comparison.parameters, **comparison.facts}
+    assert {"training.epochs", "revision"} <= set(differing)
     assert [[text_of(cell) for cell in row] for row in rows] == [
-        ["training.epochs", "20", "26"],
-        ["revision", "1157f0d2", "f0f2b11d"],
+        [name, *values] for name, values in differing.items()
     ]
     shots = document.get_element_by_id("images").find_class("shot")
     galleries = (comparison.comparison.newly_broken, comparison.comparison.newly_fixed)
@@ -552,4 +563,4 @@ def test_a_comparison_without_the_same_images_says_why(comparison):
 
 def test_a_comparison_without_images_says_so(comparison):
     text = page.render_comparison(comparison.model_copy(update={"sheet": None, "images": []}))
-    assert "none of the images is at hand" in text_of(parse(text).get_element_by_id("images"))
+    assert "the images are not available" in text_of(parse(text).get_element_by_id("images"))

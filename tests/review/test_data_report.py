@@ -8,19 +8,19 @@ import pytest
 from components import features
 
 
-def test_the_counts_are_those_of_the_statistics(made_run, making):
+def test_the_counts_are_those_of_the_statistics(made_run):
     found = made_run.collect().data
     assert [split.name for split in found.splits] == ["train", "val", "test"]
     assert [split.count for split in found.splits] == [5000, 500, 400]
-    assert list(found.splits[0].classes) == list(making.classes)
+    assert list(found.splits[0].classes) == list(made_run.classes)
     assert set(found.splits[2].classes.values()) == {40}
     assert found.findings[0].check == "duplicates"
     assert found.drifts[0].threshold == 0.02
 
 
-def test_a_class_that_a_split_lacks_counts_nothing_and_an_unknown_label_is_named(made_run, making):
+def test_a_class_that_a_split_lacks_counts_nothing_and_an_unknown_label_is_named(made_run):
     counts = {"train": {0: 5, 12: 1}, "val": {1: 2}, "test": {2: 3}}
-    making.write_statistics(made_run.file("StatisticsGen.statistics"), counts)
+    made_run.write_statistics(counts)
     train, val, _ = made_run.collect().data.splits
     assert train.classes["T-shirt/top"] == 5
     assert train.classes["Trouser"] == 0
@@ -35,7 +35,7 @@ def test_the_first_run_has_none_before(made_run):
 
 
 @pytest.fixture
-def second_run(make_run, making):
+def second_run(make_run):
     """A run after one whose training split had more shirts."""
     first = make_run()
     counts = {
@@ -43,7 +43,7 @@ def second_run(make_run, making):
         "val": {0: 1},
         "test": {0: 1},
     }
-    making.write_statistics(first.file("StatisticsGen.statistics"), counts)
+    first.write_statistics(counts)
     first.keep()
     second = make_run(run_id="20260102-000000", seed=2)
     second.others = [first.receipt]
@@ -70,7 +70,7 @@ def test_the_nearest_of_several_runs_before_is_the_one(second_run, make_run):
 
 
 def test_other_files_are_told(second_run):
-    second_run.receipt["data"]["sha256"]["train-labels"] = "d" * 64
+    second_run.change(data={"sha256": {"train-labels": "d" * 64}})
     assert second_run.collect().data.same_files is False
 
 
@@ -94,7 +94,7 @@ def test_a_review_that_has_no_data_is_passed_over(second_run, make_run):
 
 
 def test_runs_of_other_pipelines_and_later_ones_do_not_come_before(second_run, make_run):
-    other = {**second_run.others[0], "pipeline": "shoes", "run_id": "20260101-200000"}
+    other = second_run.others[0].changed(pipeline="shoes", run_id="20260101-200000")
     later = make_run(run_id="20260103-000000")
     later.keep()
     second_run.others += [other, later.receipt]
@@ -104,8 +104,8 @@ def test_runs_of_other_pipelines_and_later_ones_do_not_come_before(second_run, m
 
 
 def test_what_stopped_a_run_is_read_from_its_message(made_run):
-    made_run.end_in("DataGate", "drift: feature label drifted: by 0.3\nsomething else")
-    made_run.receipt["verdict"] = "stopped"
+    message = "drift: feature label drifted: by 0.3\nsomething else"
+    made_run.end_in("DataGate", message, verdict="stopped")
     found = made_run.collect().data
     assert [(f.check, f.line) for f in found.findings] == [
         ("drift", "feature label drifted: by 0.3"),
@@ -122,13 +122,7 @@ def test_findings_that_are_gone_are_not_taken_for_none(made_run):
     assert "report.json is not there" in summary.missing["data"]
 
 
-def test_a_report_from_before_distances_were_kept_is_read(made_run):
-    path = made_run.file("DataGate.report", features.DATA_GATE_REPORT_FILE)
-    path.write_text(json.dumps({"findings": [], "compared_with": None}))
-    assert made_run.collect().data.drifts == []
-
-
-def test_label_errors_are_those_that_the_model_contradicts_with_confidence(made_run, making):
+def test_label_errors_are_those_that_the_model_contradicts_with_confidence(made_run):
     summary = made_run.collect()
     confidence = made_run.candidate.astype(np.float64).max(axis=1)
     contradicted = (made_run.choices != made_run.labels) & (confidence > 0.95)
@@ -137,8 +131,8 @@ def test_label_errors_are_those_that_the_model_contradicts_with_confidence(made_
     assert {(error.example_id, error.label, error.predicted) for error in found} == {
         (
             made_run.ids[place],
-            making.classes[made_run.labels[place]],
-            making.classes[made_run.choices[place]],
+            made_run.classes[made_run.labels[place]],
+            made_run.classes[made_run.choices[place]],
         )
         for place in np.flatnonzero(contradicted)
     }
@@ -149,7 +143,7 @@ def test_label_errors_are_those_that_the_model_contradicts_with_confidence(made_
     assert [image.example_id for image in shown] == [error.example_id for error in found]
 
 
-def test_similar_images_come_with_their_names(made_run, making):
+def test_similar_images_come_with_their_names(made_run, pixels):
     found = made_run.collect().suspects
     assert [pair.distance for pair in found.similar_pairs] == [0.0, 2.5]
     assert (found.similar_pairs[0].first_label, found.similar_pairs[0].second_label) == (
@@ -162,7 +156,7 @@ def test_similar_images_come_with_their_names(made_run, making):
     # The first of each pair are the images 0 and 1, the second the images 2 and 3.
     for position, place in enumerate([0, 2, 1, 3]):
         np.testing.assert_array_equal(
-            making.pixels(found.similar_images, position), made_run.images[place, :, :, 0]
+            pixels(found.similar_images, position), made_run.images[place, :, :, 0]
         )
 
 

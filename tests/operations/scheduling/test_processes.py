@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from operations.scheduling.child import ProcessGroup
+from operations.scheduling.processes import ProcessGroup
 
 PATIENCE_SECONDS = 60
 # Starts a process of its own, says which, and goes on as it is told.

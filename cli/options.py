@@ -1,0 +1,52 @@
+"""Options that several commands share, and the values that they take."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli import command_line
+from pipeline import paths
+from pipeline.locations import DEFAULT_OUTPUT_DIR
+
+DEFAULT_OUTPUT = DEFAULT_OUTPUT_DIR
+OUTPUT_HELP = "Output folder, with one subfolder per pipeline."
+SEED_HELP = "Random seed."
+SET_HELP = "Override a configuration key; repeatable. `keys` lists them."
+
+
+class Runner(StrEnum):
+    """What runs the graph."""
+
+    local = "local"
+    beam = "beam"
+
+
+OutputDir = Annotated[
+    Path, typer.Option("--output-dir", callback=paths.output_folder, help=OUTPUT_HELP)
+]
+NotifyFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="File with Apprise URLs to notify at the end of a run, one per line, mode 600. Adds "
+        "to IMAGE_PIPELINE_NOTIFY.",
+        callback=command_line.option_path("--notify-file"),
+    ),
+]
+RunId = Annotated[
+    str, typer.Argument(metavar="ID|latest", help="Run id or the start of one, or latest.")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", help="Print the log to the terminal instead of log.txt.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PipelineName = Annotated[
+    str | None, typer.Option("--pipeline", help="Pipeline name; required if several match.")
+]
+OnlyPipeline = Annotated[str | None, typer.Option("--pipeline", help="Only this pipeline.")]
+Assignments = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help=SET_HELP)]
+Seed = Annotated[int | None, typer.Option(min=0, help=SEED_HELP)]

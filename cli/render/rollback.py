@@ -1,0 +1,79 @@
+"""Prints rollbacks, and the versions that can be served again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+
+from rich.markup import escape
+
+from cli.render.tables import make_console, plain_table
+from components.pusher.served import ServedModel
+from operations.rollback import Rollback, Version
+from pipeline.locations import Locations
+
+
+def print_rollback(locations: Locations, done: Rollback, as_json: bool) -> None:
+    """Prints a rollback of a pipeline, as text or as JSON."""
+    if as_json:
+        _print_json(locations, dataclasses.asdict(done), dry_run=False)
+        return
+    print(
+        f"Served    {locations.serving / str(done.new_version)}: version {done.rolled_back_to} "
+        f"again, instead of {done.rolled_back_from}"
+    )
+
+
+def print_check(locations: Locations, target: ServedModel, as_json: bool) -> None:
+    """Prints that a version of a pipeline is sound, as text or as JSON."""
+    if as_json:
+        _print_json(locations, {"version": target.version}, dry_run=True)
+        return
+    print(
+        f"Version {target.version} is sound: it answers its reference images as before. "
+        "Nothing changed."
+    )
+
+
+def _print_json(locations: Locations, values: dict[str, int | str], dry_run: bool) -> None:
+    document = {"pipeline": locations.root.name, **values, "dry_run": dry_run}
+    print(json.dumps(document, indent=1))
+
+
+def print_versions(known: Sequence[Version], as_json: bool) -> None:
+    """Prints the versions of a pipeline, newest first, as text or as JSON.
+
+    Args:
+      known: Its versions, lowest first.
+      as_json: Whether to print one JSON document.
+    """
+    newest_first = known[::-1]
+    if as_json:
+        print(json.dumps([_document(version) for version in newest_first], indent=1))
+        return
+    table = plain_table("version", "run", "published", "accuracy", "rollback")
+    # Only the last column wraps on a narrow terminal.
+    for column in table.columns[:-1]:
+        column.no_wrap = True
+    for version in newest_first:
+        table.add_row(
+            str(version.number),
+            version.run.run_id if version.run else "",
+            version.published or "",
+            "" if version.accuracy is None else f"{version.accuracy:.4f}",
+            escape(f"no: {version.obstacle}" if version.obstacle else "yes"),
+        )
+    make_console().print(table)
+
+
+def _document(version: Version) -> dict[str, int | str | float | None]:
+    return {
+        "version": version.number,
+        "run_id": version.run.run_id if version.run else None,
+        "published": version.published,
+        "accuracy": version.accuracy,
+        "digest": version.digest,
+        "can_be_rolled_back_to": version.obstacle is None,
+        "obstacle": version.obstacle,
+    }

@@ -1,0 +1,39 @@
+"""Tables and the console that they go to."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+# Width where no terminal sets one: programs cut lines themselves.
+_UNLIMITED = 200
+
+
+def make_console() -> Console:
+    """A console as wide as the terminal, or wide enough for whole lines where there is none."""
+    # No emoji: a colon in a path or in the name of a class begins none.
+    return Console(width=None if sys.stdout.isatty() else _UNLIMITED, emoji=False)
+
+
+def plain_table(
+    *columns: str, right: tuple[str, ...] = (), no_wrap: bool = False, fold: bool = False
+) -> Table:
+    """A table without lines around its cells.
+
+    Args:
+      columns: Headings.
+      right: Headings of the columns that are aligned to the right.
+      no_wrap: Whether each cell stays on one line.
+      fold: Whether long words are broken instead of cut.
+    """
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in columns:
+        table.add_column(
+            heading,
+            justify="right" if heading in right else "left",
+            no_wrap=no_wrap,
+            overflow="fold" if fold else "ellipsis",
+        )
+    return table

@@ -1,0 +1,51 @@
+"""Prints whether a run was reproduced."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from rich.console import Console
+
+from cli.render.tables import make_console, plain_table
+from operations.verify import Verification
+
+_UNEXPLAINED = "nothing that the receipts know of differs: that would be a fault of the pipeline"
+
+
+def print_verification(found: Verification, as_json: bool) -> None:
+    """Prints what a verification found, as text or as JSON."""
+    if as_json:
+        print(json.dumps(_document(found), indent=1))
+        return
+    console = make_console()
+    table = plain_table("artifact", "")
+    for name, same in found.artifacts.items():
+        table.add_row(name, "identical" if same else "[bold red]differs[/]")
+    console.print(table)
+    if not found.identical:
+        console.print(
+            f"\n[bold red]Run {found.run_id} is not reproduced: {found.first_difference} is the "
+            "first artifact that differs.[/]"
+        )
+        _print_indented(console, found.reasons or (_UNEXPLAINED,))
+        return
+    console.print(f"\n[bold green]Run {found.run_id} is reproduced, to the bit.[/]")
+    if found.reasons:
+        console.print("What differs between the runs changed nothing:")
+        _print_indented(console, found.reasons)
+
+
+def _document(found: Verification) -> dict[str, object]:
+    return {
+        "run_id": found.run_id,
+        "identical": found.identical,
+        "first_difference": found.first_difference,
+        "artifacts": found.artifacts,
+        "reasons": found.reasons,
+    }
+
+
+def _print_indented(console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
+        console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)

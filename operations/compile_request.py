@@ -1,0 +1,296 @@
+"""What `compile` is asked for, and the checks before anything heavy is imported."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from components.image_schema import ImageSchema
+from operations.targets import Target
+from pipeline import paths
+from pipeline.config import Config, SpansConfig, load_config, nearest, pipeline_name
+from pipeline.datasets import AUTO, SAMPLE
+from pipeline.datasets.dataset import RemoteData
+from pipeline.datasets.find import find_source
+from pipeline.datasets.reading import read_dataset
+from pipeline.datasets.schema_file import read_schema
+from pipeline.errors import ConfigurationError, DataError, OutputError
+from pipeline.locations import RemoteLocations
+from pipeline.nodes import expected_nodes
+from pipeline.runners.resources import QuantityError, Resources
+
+# The Containerfile puts the schema there.
+SCHEMA_IN_IMAGE = "/pipeline/schema/schema.pbtxt"
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_IMAGE = re.compile(r"[a-z0-9]\S*")
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+Value = TypeVar("Value")
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What the caller asks for.
+
+    Attributes:
+      target: What will run the file.
+      output: File to write.
+      image: Image of all containers.
+      pipeline_root: URI below which the cluster keeps the artifacts.
+      data: Folder of the four IDX files, as the nodes see it.
+      data_digest: Digest of the data; None computes it here.
+      serving_dir: Folder of the served versions, as the nodes see it.
+      profile: Name of a profile.
+      assignments: Values to set, `key=value` each.
+      seed: Random seed; None leaves the configuration's.
+      default_resources: CPU and memory of nodes without resources of their own.
+      resources: Resources of single nodes, `NODE=CPU,MEMORY` each.
+      volumes: Volume claims to mount, `CLAIM=PATH` each.
+    """
+
+    target: Target
+    output: pathlib.Path
+    image: str
+    pipeline_root: str
+    data: str
+    data_digest: str | None
+    serving_dir: str
+    profile: str
+    assignments: tuple[str, ...]
+    seed: int | None
+    default_resources: tuple[str, str]
+    resources: tuple[str, ...]
+    volumes: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A sound request.
+
+    Attributes:
+      config: Configuration, with the schema of the image.
+      schema: What the images are.
+      data: Data as the nodes see it.
+      locations: Where artifacts and served versions go.
+      resources: Resources by node.
+      volumes: The claim of each volume, by its mount path.
+    """
+
+    config: Config
+    schema: ImageSchema
+    data: RemoteData
+    locations: RemoteLocations
+    resources: dict[str, Resources]
+    volumes: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """Name of the pipeline."""
+        return pipeline_name(self.config, sample=False)
+
+    @property
+    def precision(self) -> str:
+        """Precision of the training; nothing is known here of the cluster's processors."""
+        asked = self.config.training.precision
+        return "float32" if asked == "auto" else asked
+
+
+def prepare(request: Request, notify: Callable[[str], None]) -> Prepared:
+    """Checks the request; imports nothing heavy.
+
+    Args:
+      request: What the caller asks for.
+      notify: Shows a line about what takes time or is unusual.
+
+    Raises:
+      UsageError: The request is not sound.
+    """
+    config = load_config(request.profile, request.assignments, seed=request.seed)
+    _check_config(config)
+    _check_output(request)
+    _check_places(request)
+    schema, schema_sha256 = read_schema(str(_ROOT / config.schema_file))
+    volumes = _each_once("--volume", map(_volume, request.volumes))
+    _warn_of_unmounted(request, volumes, notify)
+    resources = _resources(request, config)
+    # Last: it may read all the data.
+    digest = _digest(request, schema, schema_sha256, notify)
+    return Prepared(
+        config=config.model_copy(update={"schema_file": SCHEMA_IN_IMAGE}),
+        schema=schema,
+        data=RemoteData(request.data, digest, schema_sha256),
+        locations=RemoteLocations(request.pipeline_root.rstrip("/"), request.serving_dir),
+        resources=resources,
+        volumes=volumes,
+    )
+
+
+def _check_config(config: Config) -> None:
+    """Refuses what has no meaning on a cluster."""
+    if config.schema_file != Config.model_fields["schema_file"].default:
+        raise ConfigurationError(
+            f"--set schema_file={config.schema_file}: the nodes read the schema of their image; "
+            "expected schema/schema.pbtxt. Change that file and build the image again."
+        )
+    if config.spans != SpansConfig():
+        raise ConfigurationError(
+            "--set spans: spans are settled where `run` reads them; expected none of these keys. "
+            "On a cluster, give the folder of one data set as --data and as data_location."
+        )
+
+
+def _check_output(request: Request) -> None:
+    suffix = request.target.suffix
+    if request.output.suffix != suffix:
+        raise ConfigurationError(
+            f"-o {request.output}: {request.target} takes a {suffix} file; expected a name that "
+            f"ends so, such as {request.output.with_suffix(suffix)}."
+        )
+    if not request.output.parent.is_dir():
+        raise OutputError(
+            f"-o {request.output}: {request.output.parent} is no folder; expected one that is "
+            "there. Make it, or name another."
+        )
+
+
+def _check_places(request: Request) -> None:
+    if not _IMAGE.fullmatch(request.image):
+        raise ConfigurationError(
+            f"--image {request.image!r}: expected the name of an image, such as "
+            "registry.example.org/image-pipeline:1.0. The Containerfile builds it."
+        )
+    if not request.pipeline_root.startswith(request.target.roots):
+        raise ConfigurationError(
+            f"--pipeline-root {request.pipeline_root}: {request.target} keeps artifacts in a "
+            f"bucket; expected a URI that begins with {' or '.join(request.target.roots)}."
+        )
+    # Beam and TensorFlow would expand patterns in both.
+    for option, place in (
+        ("--pipeline-root", request.pipeline_root),
+        ("--serving-dir", request.serving_dir),
+    ):
+        paths.refuse_untold(place, option)
+        paths.refuse_patterns(place, option)
+    if not request.serving_dir.startswith("/"):
+        raise ConfigurationError(
+            f"--serving-dir {request.serving_dir}: versions are published by renaming a folder; "
+            "expected the absolute path of a folder on a volume that every node mounts."
+        )
+    if request.target == Target.VERTEX and request.volumes:
+        raise ConfigurationError(
+            "--volume: Vertex AI mounts no volume claims; expected none. Buckets are mounted "
+            "below /gcs there."
+        )
+
+
+def _warn_of_unmounted(
+    request: Request, volumes: dict[str, str], notify: Callable[[str], None]
+) -> None:
+    mounted = ["/gcs"] if request.target == Target.VERTEX else list(volumes)
+    for option, place in (("--data", request.data), ("--serving-dir", request.serving_dir)):
+        path = pathlib.PurePosixPath(place)
+        if path.is_absolute() and not any(path.is_relative_to(each) for each in mounted):
+            notify(
+                f"{option} {place} lies below none of {', '.join(mounted) or 'the volumes'}: the "
+                "nodes see it only where the cluster itself mounts it. --volume mounts a claim."
+            )
+
+
+def _digest(
+    request: Request,
+    schema: ImageSchema,
+    schema_sha256: str,
+    notify: Callable[[str], None],
+) -> str:
+    if request.data in (AUTO, SAMPLE):
+        raise DataError(
+            f"--data {request.data}: a cluster learns from data of its own, and nothing falls "
+            "back to the sample; expected the folder of the four IDX files, as the nodes see it."
+        )
+    if not request.data.startswith(("/", "gs://")):
+        raise DataError(
+            f"--data {request.data}: expected where the nodes find the folder of the four IDX "
+            "files: the absolute path on a volume that they mount, or a URI that begins with gs://."
+        )
+    paths.refuse_untold(request.data, "--data")
+    if request.data_digest is not None:
+        return _checked(request.data_digest)
+    if not pathlib.Path(request.data).is_dir():
+        raise DataError(
+            f"--data {request.data} cannot be read here, so its digest is not known; expected "
+            "--data-digest beside it. docs/kubeflow.md says how to get it."
+        )
+    notify(f"Reading {request.data} for its digest ...")
+    source = find_source(request.data, notify)
+    if source.window:
+        raise DataError(
+            f"--data {request.data} holds spans; expected the folder of the four IDX files, since "
+            "spans are settled where `run` reads them. Name one of the spans that has all four."
+        )
+    return read_dataset(source, schema, schema_sha256).digest
+
+
+def _checked(digest: str) -> str:
+    if _DIGEST.fullmatch(digest):
+        return digest
+    raise ConfigurationError(
+        f"--data-digest {digest!r}: expected a SHA-256, 64 hexadecimal digits in lower case. "
+        "docs/kubeflow.md says how to get it."
+    )
+
+
+def _resources(request: Request, config: Config) -> dict[str, Resources]:
+    nodes = expected_nodes(config.tuner.enabled, config.robustness.enabled)
+    cpu, memory = request.default_resources
+    default = _quantities(cpu, memory, f"--cpu {cpu} --memory {memory}")
+    given = (_own_resources(text, nodes) for text in request.resources)
+    own = _each_once("--resources", given)
+    return {node: own.get(node, default) for node in nodes}
+
+
+def _each_once(option: str, given: Iterable[tuple[str, Value]]) -> dict[str, Value]:
+    values: dict[str, Value] = {}
+    for key, value in given:
+        if key in values:
+            raise ConfigurationError(
+                f"{option} is given twice for {key}; expected once. Leave one of them out."
+            )
+        values[key] = value
+    return values
+
+
+def _own_resources(text: str, nodes: tuple[str, ...]) -> tuple[str, Resources]:
+    matched = re.fullmatch(r"([^=]+)=([^,]+),([^,]+)", text)
+    if not matched:
+        raise ConfigurationError(
+            f"--resources {text}: expected NODE=CPU,MEMORY, such as Trainer=8,16Gi."
+        )
+    node, cpu, memory = matched.groups()
+    if node not in nodes:
+        raise ConfigurationError(
+            f"--resources {text}: this graph has no node {node!r}"
+            f"{nearest(node, nodes)}; expected one of {', '.join(nodes)}."
+        )
+    return node, _quantities(cpu, memory, f"--resources {text}")
+
+
+def _quantities(cpu: str, memory: str, option: str) -> Resources:
+    try:
+        return Resources(cpu, memory)
+    except QuantityError as error:
+        raise ConfigurationError(f"{option}: {error}.") from error
+
+
+def _volume(text: str) -> tuple[str, str]:
+    """The mount path of a volume, and its claim."""
+    matched = re.fullmatch(r"([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)=(/[^=]+)", text)
+    if not matched:
+        raise ConfigurationError(
+            f"--volume {text}: expected CLAIM=PATH, the name of a volume claim and the absolute "
+            "path to mount it at, such as fashion-mnist=/mnt/fashion-mnist."
+        )
+    claim, path = matched.groups()
+    return path.rstrip("/"), claim

@@ -1,0 +1,166 @@
+"""The request for a run, and the checks before anything heavy is imported."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import pathlib
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+
+from components.image_schema import ImageSchema
+from pipeline import lock, machine, paths, precision
+from pipeline.config import Config, load_config, pipeline_name
+from pipeline.datasets import AUTO
+from pipeline.datasets.dataset import DataSet
+from pipeline.datasets.find import find_source
+from pipeline.datasets.reading import check_split, read_dataset
+from pipeline.datasets.schema_file import read_schema
+from pipeline.errors import OutputError
+from pipeline.locations import LOCK_FILE, Locations
+from pipeline.records import metadata, served_version
+
+_ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The request for a run.
+
+    Attributes:
+      profile: Name of a profile; None takes `default`, or `smoke` for the sample.
+      data: `auto`, `sample` or a folder.
+      runner: `local` or `beam`.
+      assignments: `key=value` each.
+      seed: Random seed; None leaves the one of the configuration.
+      use_cache: Whether nodes may take their outputs from the cache.
+      force: Whether to run the graph even if nothing changed.
+      output_dir: Folder of all pipelines.
+      new_line: Whether to replace a served model for other images or classes, uncompared.
+      verbose: Whether to show the log on the terminal.
+      command: Command that started the run.
+    """
+
+    profile: str | None
+    data: str
+    runner: str
+    assignments: tuple[str, ...]
+    seed: int | None
+    use_cache: bool
+    force: bool
+    output_dir: pathlib.Path
+    new_line: bool
+    verbose: bool
+    command: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """A run whose input has been found sound.
+
+    Attributes:
+      name: Name of the pipeline.
+      config: Configuration of the run.
+      data: Images and labels.
+      schema: Shape of the images, and names of the classes.
+      locations: Paths of the pipeline.
+      precision: `float32` or `bfloat16`.
+      served_version: Version that the new model is compared with; None where nothing is served, or
+        a new line of models begins.
+    """
+
+    name: str
+    config: Config
+    data: DataSet
+    schema: ImageSchema
+    locations: Locations
+    precision: str
+    served_version: int | None
+
+
+class Progress(logging.Handler):
+    """Shows how far a run is, from its log; this one only prints what it is told."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Takes a log record of the run."""
+
+    def notify(self, line: str) -> None:
+        """Shows a line."""
+        print(line, file=sys.stderr)
+
+    @contextlib.contextmanager
+    def showing(self, nodes: Sequence[str]) -> Iterator[None]:
+        """Shows the progress of `nodes` until the block ends."""
+        yield
+
+
+def prepare(request: Request, progress: Progress) -> Prepared:
+    """Checks everything that can be checked before anything heavy is imported.
+
+    Raises:
+      UsageError: where input or configuration is bad.
+      LockHeldError: where another run of the same pipeline is at work.
+      StoreLockedError: where another process has locked ML Metadata.
+    """
+    # The configuration first: a mistyped key should not wait for a download.
+    config, chosen = _configured(request, sample=False)
+    source = find_source(request.data, progress.notify, config.spans)
+    if source.sample:
+        if request.data == AUTO:
+            progress.notify(_SAMPLE_NOTICE)
+        config, chosen = _configured(request, sample=True)
+    name = pipeline_name(config, source.sample)
+    # Before the data is read: that takes as long as all the rest together.
+    lock.check_free(request.output_dir / name / LOCK_FILE)
+    metadata.check_store(Locations(request.output_dir / name).metadata, writing=True)
+    schema, schema_sha256 = read_schema(config.schema_file)
+    data = read_dataset(source, schema, schema_sha256)
+    check_split(data, schema.class_names, config.split.validation_per_class)
+    # Last, so that bad input leaves no folder behind.
+    locations = Locations(writable(request.output_dir / name))
+    served = served_version.version_to_compare(locations, schema, request.new_line)
+    return Prepared(name, config, data, schema, locations, chosen, served)
+
+
+def _configured(request: Request, sample: bool) -> tuple[Config, str]:
+    """The configuration of a run, with the full path of its schema; and its precision."""
+    profile = request.profile or ("smoke" if sample else "default")
+    config = load_config(profile, request.assignments, sample=sample, seed=request.seed)
+    chosen = precision.resolve(config.training.precision, machine.cpu_features())
+    schema_file = str(_schema_path(config.schema_file))
+    return config.model_copy(update={"schema_file": schema_file}), chosen
+
+
+_SAMPLE_NOTICE = """
+*******************************************************************************
+  NO DATA FOUND: this run uses the built-in sample of drawn images instead.
+  Its results say nothing about real images. To use your data, set the variable
+  FASHION_MNIST_DIR to the folder of the four IDX files, or give --data FOLDER.
+*******************************************************************************
+"""
+
+
+def _schema_path(path: str) -> pathlib.Path:
+    """The full path of a schema, which is relative to the working folder or to the project."""
+    here = paths.expanded(pathlib.Path(path), "schema_file")
+    given = paths.resolved(here, "schema_file")
+    return given if given.exists() else paths.resolved(_ROOT / here, "schema_file")
+
+
+def writable(root: pathlib.Path) -> pathlib.Path:
+    """Makes a folder if it is missing, and returns its full path.
+
+    Raises:
+      OutputError: where nothing can be written to it.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            return root.resolve()
+    except OSError as error:
+        raise OutputError(
+            f"{root} cannot be written to ({error.strerror}); expected a folder for the results. "
+            "Choose another with --output-dir."
+        ) from error

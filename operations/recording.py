@@ -1,0 +1,374 @@
+"""Records a run: its receipt when it begins, and its results when it ends."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import pathlib
+import re
+import socket
+from collections.abc import Iterator, Mapping
+
+import pydantic
+
+from components import features, quality_gates
+from components.pusher import versions
+from operations.preparation import Prepared, Request
+from pipeline import machine
+from pipeline.datasets import AUTO, SAMPLE
+from pipeline.datasets.dataset import DataSet
+from pipeline.nodes import (
+    BLESSING,
+    DATA_GATE,
+    EVALUATOR,
+    PREDICTIONS,
+    PUSHER,
+    ROBUSTNESS_EVALUATOR,
+    TRAINER,
+)
+from pipeline.records import digests, evaluation, provenance, receipt
+from pipeline.records.executions import NodeExecution
+from pipeline.records.outcomes import NodeStatus, Status, Verdict
+from pipeline.records.receipt import (
+    Calibration,
+    DataRecord,
+    Failure,
+    Receipt,
+    WarmStart,
+    escaped,
+    faults_of,
+)
+
+# Tells a scheduler which run it started.
+ATTEMPT_VARIABLE = "IMAGE_PIPELINE_ATTEMPT"
+
+_EXPORT_FOLDER = "Format-Serving"
+# Nodes and outputs that have nothing to compare.
+_WITHOUT_DIGEST = ("Resolver", "evaluation", "blessing", "model_blessing", "pushed_model")
+# How the system, and SQLite, say that a disk is full.
+_NO_ROOM = ("No space left on device", "Disk quota exceeded", "disk is full")
+
+_CHANGE = re.compile("[^=]+=.")
+
+Executions = Mapping[str, NodeExecution]
+
+
+def begun(
+    run_id: str,
+    sequence: int,
+    began: datetime.datetime,
+    prepared: Prepared,
+    request: Request,
+    input_digest: str,
+) -> Receipt:
+    """The receipt of a run that begins; until its end the run counts as interrupted."""
+    return Receipt(
+        run_id=run_id,
+        sequence=sequence,
+        pipeline=prepared.name,
+        command=request.command,
+        request=_request(request, prepared.config.schema_file),
+        attempt=os.environ.get(ATTEMPT_VARIABLE),
+        input_digest=input_digest,
+        host=socket.gethostname(),
+        user=machine.user(),
+        began=began.replace(microsecond=0),
+        data=_data(prepared.data),
+        config=prepared.config.model_dump(mode="json"),
+        precision=prepared.precision,
+        environment=provenance.environment(),
+        served_before=_served(prepared),
+        code=provenance.code(),
+    )
+
+
+def _data(data: DataSet) -> DataRecord:
+    window = data.window
+    return DataRecord(
+        name=data.name,
+        sha256=data.sha256s,
+        schema_sha256=data.schema_sha256,
+        spans=tuple(span.number for span in window.train) if window else (),
+        reference_span=window.reference.number if window else None,
+    )
+
+
+def _request(request: Request, schema_file: str) -> receipt.Request:
+    """The request with full paths, so that `resume` works in any folder."""
+    key = "schema_file="
+    folder = request.data not in (AUTO, SAMPLE)
+    return receipt.Request(
+        profile=request.profile,
+        data=str(pathlib.Path(request.data).absolute()) if folder else request.data,
+        runner=request.runner,
+        assignments=tuple(
+            key + schema_file if each.startswith(key) else each for each in request.assignments
+        ),
+        seed=request.seed,
+        new_line=request.new_line,
+    )
+
+
+def ended(run: Receipt, nodes: Executions, error: BaseException | None) -> Receipt:
+    """The receipt with how each node and the run as a whole ended.
+
+    A run counts as completed only where ML Metadata says of each node that it ended well: an
+    error that a runner swallowed is an error all the same.
+    """
+    run = run.changed(nodes=_records(nodes), failure=None)
+    ill = [name for name, node in nodes.items() if not node.ended_well]
+    if isinstance(error, KeyboardInterrupt):
+        return _interrupted(run)
+    if error or ill or not nodes:
+        ran = any(node.status != NodeStatus.NOT_RUN for node in nodes.values())
+        return failed(run, error, _failed_node(nodes) if ran else None)
+    version = _pushed_version(nodes)
+    return run.changed(
+        status=Status.COMPLETED,
+        verdict=Verdict.PUSHED if version else Verdict.REFUSED,
+        pushed_version=version,
+    )
+
+
+def failed(run: Receipt, error: BaseException | None, node: str | None = None) -> Receipt:
+    """The receipt with a failure: of a node, or of the run outside its nodes."""
+    message = _message(error) if error else "the node did not end well; the log says more"
+    if any(words in message for words in _NO_ROOM):
+        message += ". The disk is full: free some room for the results, then go on"
+    # Stopped is what the gate decides; where it breaks, nothing was decided.
+    stopped = type(error).__name__ == "DataGateStop"
+    failure = Failure(node=DATA_GATE if stopped else node, message=message, changes=_changes(error))
+    verdict = Verdict.STOPPED if stopped else Verdict.NONE
+    return run.changed(status=Status.FAILED, verdict=verdict, failure=failure)
+
+
+def failed_to_conclude(
+    run: Receipt, error: BaseException | None, concluding: BaseException
+) -> Receipt:
+    """The receipt of a run whose results cannot be read; an earlier failure comes first.
+
+    Args:
+      run: its receipt, after `ended`.
+      error: Error of the run itself, if any.
+      concluding: Error of reading its results.
+    """
+    if isinstance(concluding, KeyboardInterrupt):
+        return _interrupted(run)
+    if error is None:
+        return failed(run, concluding)
+    return _also(run, f"Besides, its results cannot be read: {_message(concluding)}")
+
+
+def with_published(run: Receipt) -> Receipt:
+    """The receipt; the failure, if any, also says that a version was published before it."""
+    version = run.served_version
+    if version in (None, run.served_before):
+        return run
+    return _also(run, f"Version {version} was published by then, and is served")
+
+
+def _also(run: Receipt, sentence: str) -> Receipt:
+    """The receipt with one more sentence in its failure, if it has one."""
+    if run.failure is None:
+        return run
+    failure = run.failure
+    message = f"{failure.message}. {sentence}"
+    longer = Failure(node=failure.node, message=message, changes=failure.changes)
+    return run.changed(failure=longer)
+
+
+def ended_unfinished(run: Receipt, nodes: Executions) -> Receipt:
+    """The receipt of a run that ended without saying how, as far as that is known.
+
+    It was killed, or could not write its receipt: from outside, these look the same. So it counts
+    as failed if one of its nodes did, and else as interrupted. Its measurements are not known;
+    `resume` takes complete nodes from the cache and measures again.
+
+    Args:
+      run: Receipt from when the run began.
+      nodes: Executions in ML Metadata; empty where it cannot be read.
+    """
+    run = run.changed(nodes=_records(nodes))
+    if PUSHER in nodes and nodes[PUSHER].ended_well:
+        run = run.changed(pushed_version=_pushed_version(nodes))
+    ran = any(node.status != NodeStatus.NOT_RUN for node in nodes.values())
+    node = _failed_node(nodes) if ran else None
+    if node and nodes[node].status == NodeStatus.FAILED:
+        message = "the node failed, and the run ended without its receipt; the log says more"
+        return run.changed(status=Status.FAILED, failure=Failure(node=node, message=message))
+    if ran and node is None:
+        message = "every node is complete, but the run ended without its receipt"
+    else:
+        message = "the run was cut off: it ended without its receipt"
+    return run.changed(failure=Failure(node=node, message=message))
+
+
+def _interrupted(run: Receipt) -> Receipt:
+    failure = Failure(node=None, message="the run was interrupted")
+    return run.changed(status=Status.INTERRUPTED, verdict=Verdict.NONE, failure=failure)
+
+
+def _records(nodes: Executions) -> dict[str, receipt.NodeRecord]:
+    return {name: node.record for name, node in nodes.items()}
+
+
+def results(run: Receipt, nodes: Executions, prepared: Prepared) -> Iterator[Receipt]:
+    """Adds what the run made and measured, as far as it got.
+
+    Yields:
+      The receipt after each addition, so that an error in one loses none before it.
+    """
+    yield (run := _with_artifacts(run, nodes))
+    yield (run := _with_training(run, nodes, prepared))
+    yield (run := _with_gates(run, nodes))
+    yield (run := _with_evaluation(run, nodes, prepared))
+    yield (run := _with_calibration(run, nodes))
+    yield _with_robustness(run, nodes, prepared)
+
+
+def with_served(run: Receipt, prepared: Prepared) -> Receipt:
+    """The receipt with the version that is served now."""
+    return run.changed(served_version=_served(prepared))
+
+
+def _with_artifacts(run: Receipt, nodes: Executions) -> Receipt:
+    """The receipt with digests of the artifacts; those of evaluations come with their figures."""
+    found = dict(run.digests)
+    for name, node in nodes.items():
+        # The resolver's output belongs to another run; the verdict covers push and blessing.
+        known = node.ended_well and name not in _WITHOUT_DIGEST
+        for key in sorted(node.outputs) if known else []:
+            folder = pathlib.Path(node.outputs[key][0].uri)
+            if folder.is_dir() and key not in _WITHOUT_DIGEST:
+                found[f"{name}.{key}"] = digests.artifact_digest(key, folder)
+    run = run.changed(digests=found)
+    model = _output(nodes, TRAINER, "model")
+    if model is None:
+        return run
+    return run.changed(
+        model_digest=digests.model_digest(model),
+        export_digest=versions.content_digest(model / _EXPORT_FOLDER),
+    )
+
+
+def _with_training(run: Receipt, nodes: Executions, prepared: Prepared) -> Receipt:
+    """The receipt with calibration, warm start and tuned values, as the training reports them."""
+    folder = _output(nodes, TRAINER, "model_run")
+    if folder is None:
+        return run
+    report = json.loads((folder / features.TRAINING_REPORT_FILE).read_text(encoding="utf-8"))
+    return run.changed(
+        calibration=Calibration(
+            temperature=report["calibration"]["temperature"],
+            label_smoothing=report["calibration"]["label_smoothing"],
+        ),
+        hyperparameters=report["hyperparameters"],
+        warm_start_from=_warm_start(report["warm_start_from"], prepared),
+    )
+
+
+def _warm_start(uri: str | None, prepared: Prepared) -> WarmStart | None:
+    if uri is None:
+        return None
+    model, serving = pathlib.Path(uri), prepared.locations.serving
+    export_digest = versions.content_digest(model / _EXPORT_FOLDER)
+    same = [
+        version
+        for version in versions.served_versions(serving)
+        if versions.content_digest(serving / str(version)) == export_digest
+    ]
+    return WarmStart(digest=digests.model_digest(model), version=max(same, default=None))
+
+
+def _with_gates(run: Receipt, nodes: Executions) -> Receipt:
+    """The receipt with how each gate was judged: Pusher went by that."""
+    folder = _output(nodes, BLESSING, "blessing")
+    if folder is None:
+        return run
+    text = (folder / features.GATES_FILE).read_text(encoding="utf-8")
+    return run.changed(gates=tuple(quality_gates.judged_from_json(text)))
+
+
+def _with_evaluation(run: Receipt, nodes: Executions, prepared: Prepared) -> Receipt:
+    folder = _output(nodes, EVALUATOR, "evaluation")
+    if folder is None:
+        return run
+    measured = evaluation.read_evaluation(str(folder), prepared.schema.class_names)
+    digest = digests.figures_digest(measured.model_dump(mode="json"))
+    named = {**run.digests, f"{EVALUATOR}.evaluation": digest}
+    return run.changed(evaluation=measured, digests=named)
+
+
+def _with_calibration(run: Receipt, nodes: Executions) -> Receipt:
+    """The receipt with the calibration errors of the test split; call it after `_with_training`."""
+    folder = _output(nodes, PREDICTIONS, "predictions")
+    if folder is None:
+        return run
+    # Here and not above: they import SciPy and pyarrow.
+    from review import reliability
+    from review.answers import read_answers
+
+    labels, answers = read_answers(folder / features.PREDICTIONS_FILE)
+    return run.changed(calibration=reliability.with_errors(run.calibration, answers, labels))
+
+
+def _with_robustness(run: Receipt, nodes: Executions, prepared: Prepared) -> Receipt:
+    """The receipt with what was measured on corrupted images, if anything."""
+    folder = _output(nodes, ROBUSTNESS_EVALUATOR, "evaluation")
+    if folder is None:
+        return run
+    # Here and not above: it imports SciPy.
+    from components.robustness import corruptions
+
+    names = prepared.schema.class_names
+    scores = tuple(evaluation.read_robustness(str(folder), names, corruptions.amounts()))
+    digest = digests.figures_digest([each.model_dump(mode="json") for each in scores])
+    named = {**run.digests, f"{ROBUSTNESS_EVALUATOR}.evaluation": digest}
+    return run.changed(robustness=scores, digests=named)
+
+
+def _output(nodes: Executions, name: str, key: str) -> pathlib.Path | None:
+    """Folder of an output of a node that ended well; None where there is none."""
+    node = nodes.get(name)
+    artifact = node.output(key) if node and node.ended_well else None
+    return pathlib.Path(artifact.uri) if artifact else None
+
+
+def _served(prepared: Prepared) -> int | None:
+    return max(versions.served_versions(prepared.locations.serving), default=None)
+
+
+def _failed_node(nodes: Executions) -> str | None:
+    failures = [name for name, node in nodes.items() if node.status == NodeStatus.FAILED]
+    left = [name for name, node in nodes.items() if not node.ended_well]
+    return next(iter(failures + left), None)
+
+
+def _pushed_version(nodes: Executions) -> int | None:
+    pushed = nodes[PUSHER].output("pushed_model")
+    if pushed is None or not pushed.properties.get("pushed"):
+        return None
+    return int(pushed.properties["pushed_version"])
+
+
+def _changes(error: BaseException | None) -> tuple[str, ...]:
+    """Changes of the configuration without which an error would come again.
+
+    Our own errors name them; an error of a library may have another attribute of that name.
+    """
+    changes = getattr(error, "changes", ())
+    if not isinstance(changes, list | tuple):
+        return ()
+    return tuple(each for each in changes if isinstance(each, str) and _CHANGE.match(each))
+
+
+def _message(error: BaseException) -> str:
+    """The message of an error; of one that Beam handed on as a traceback, its last line."""
+    if isinstance(error, pydantic.ValidationError):
+        return f"a result does not fit into the receipt ({faults_of(error)})"
+    message = str(escaped(str(error))) or type(error).__name__
+    if "Traceback (most recent call last)" not in message:
+        return message
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[-1].partition(" [while running")[0]

@@ -1,0 +1,106 @@
+"""Which artifacts of a pipeline are still needed, and why; `clean` may remove the others."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Iterable
+
+from ml_metadata.proto import metadata_store_pb2 as mlmd
+
+from pipeline.locations import Locations
+from pipeline.records import baseline, metadata
+
+_STAYING_RUNS = "artifacts of kept runs"
+_PUSHED = "records of the pushes of served versions"
+_COMPARED = "the model to compare with"
+_ELSEWHERE = "artifacts in other folders"
+
+
+class Artifacts:
+    """The artifacts of a pipeline that were not removed, and why some of them must stay.
+
+    Their folders tell them apart, not their ids: a folder may be registered several times.
+
+    Attributes:
+      outdated: Artifacts that nothing needs.
+    """
+
+    def __init__(self, locations: Locations, staying: list[str], served: list[int]):
+        self._root = locations.artifacts
+        self._live: list[mlmd.Artifact] = []
+        self._needed: dict[str, str] = {}
+        if locations.metadata.exists():
+            store = metadata.open_store(locations.metadata)
+            self._live = [a for a in store.get_artifacts() if a.state == mlmd.Artifact.LIVE]
+            self._need(_of_runs(store, staying), _STAYING_RUNS)
+            self._need(_compared_with(store, locations.root.name), _COMPARED)
+        self._need(_pushes(self._live, served), _PUSHED)
+        uris = (artifact.uri for artifact in self._live)
+        self._need((u for u in uris if not pathlib.Path(u).is_relative_to(self._root)), _ELSEWHERE)
+        self.outdated = [a for a in self._live if a.uri not in self._needed]
+
+    def removed(self) -> dict[str, list[pathlib.Path]]:
+        """The folders of outdated artifacts, by the node that made them."""
+        folders: dict[str, list[pathlib.Path]] = {}
+        for path in _existing(artifact.uri for artifact in self.outdated):
+            node = path.relative_to(self._root).parts[0]
+            folders.setdefault(f"artifacts of {node}", []).append(path)
+        return dict(sorted(folders.items()))
+
+    def kept(self) -> dict[str, list[pathlib.Path]]:
+        """The folders of all other artifacts, by the reason why they stay."""
+        return {
+            reason: _existing(uri for uri, why in self._needed.items() if why == reason)
+            for reason in dict.fromkeys(self._needed.values())
+        }
+
+    def unknown(self) -> list[pathlib.Path]:
+        """Output folders that ML Metadata does not know, or knows as deleted."""
+        # Compared by the end of the path: the whole output folder may have been moved.
+        known = {pathlib.Path(artifact.uri).parts[-3:] for artifact in self._live}
+        return [
+            path
+            for path in sorted(self._root.glob("*/*/*"))
+            if (path.name.isdigit() or path.parts[-3] == baseline.SERVED_FOLDER)
+            and path.parts[-3:] not in known
+            and str(path) not in self._needed
+        ]
+
+    def _need(self, uris: Iterable[str], reason: str) -> None:
+        for uri in uris:
+            self._needed.setdefault(uri, reason)
+
+
+def _existing(uris: Iterable[str]) -> list[pathlib.Path]:
+    return [path for path in map(pathlib.Path, dict.fromkeys(uris)) if path.exists()]
+
+
+def _of_runs(store: metadata.Store, run_ids: list[str]) -> list[str]:
+    """All inputs and outputs of these runs: what their cache entries need."""
+    contexts = [store.get_context_by_type_and_name("pipeline_run", run) for run in run_ids]
+    executions = [
+        execution.id
+        for context in contexts
+        if context is not None
+        for execution in store.get_executions_by_context(context.id)
+    ]
+    events = store.get_events_by_execution_ids(executions) if executions else []
+    artifacts = store.get_artifacts_by_id(sorted({event.artifact_id for event in events}))
+    return [artifact.uri for artifact in artifacts]
+
+
+def _compared_with(store: metadata.Store, pipeline: str) -> list[str]:
+    """The model that the next run will be compared with, and its blessings."""
+    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    if context is None:
+        return []
+    seen = baseline.blessed_models(store, context.id)
+    latest = seen.latest()
+    return [artifact.uri for artifact in [latest, *seen.of(latest)]] if latest else []
+
+
+def _pushes(live: list[mlmd.Artifact], served: list[int]) -> list[str]:
+    """The artifacts that record the pushes of these versions."""
+    names = {str(version) for version in served}
+    noted = ((a.uri, a.custom_properties.get("pushed_version")) for a in live)
+    return [uri for uri, value in noted if value and value.string_value in names]

@@ -1,0 +1,105 @@
+"""The processes of a scheduled run, each with all that it starts in turn."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+
+import pydantic
+
+from operations.recording import ATTEMPT_VARIABLE
+from operations.scheduling.plan import Target
+
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Not by PYTHONPATH, which a colon in the name of the checkout would split.
+_LOOK = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from operations.scheduling import look; sys.exit(look.main())"
+)
+
+
+class ProcessGroup:
+    """A process in a session of its own: neither crash nor leak nor Ctrl-C is shared with it."""
+
+    def __init__(self, command: Sequence[str], log: pathlib.Path, environment: Mapping[str, str]):
+        """Starts the process.
+
+        Args:
+          command: Program and arguments.
+          log: File to which its output is added.
+          environment: Variables beside those of this process.
+
+        Raises:
+          OSError: where it cannot be started, or the log cannot be written.
+        """
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+                start_new_session=True,
+            )
+
+    def poll(self) -> int | None:
+        """Exit code, negative after a signal; None while the process is at work.
+
+        When the process has ended, everything that it started ends as well.
+        """
+        if self._process.returncode is None and self._has_ended():
+            # Before its number is given back, so that no other process can have it.
+            self.kill()
+            self._process.wait()
+        return self._process.returncode
+
+    def terminate(self) -> None:
+        """Asks the process to end; it ends what it started itself."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """Ends the process and everything that it started."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _has_ended(self) -> bool:
+        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        return os.waitid(os.P_PID, self._process.pid, flags) is not None
+
+
+class Commands:
+    """Starts looks and runs with the code of this checkout."""
+
+    def __init__(self, target: Target):
+        """Takes what to run."""
+        self._target = target
+
+    def look(self, answer: pathlib.Path, log: pathlib.Path) -> ProcessGroup:
+        """Starts a look at the input, which writes what it saw (`Seen`) to the file `answer`.
+
+        Raises:
+          OSError: where it cannot be started, or the log cannot be written.
+        """
+        target = pydantic.TypeAdapter(Target).dump_json(self._target).decode()
+        # -P: the folder that the scheduler was started in holds no modules of ours.
+        command = [sys.executable, "-P", "-c", _LOOK, str(_ROOT), target, str(answer)]
+        return ProcessGroup(command, log, {})
+
+    def run(self, data: str, force: bool, log: pathlib.Path, attempt: str) -> ProcessGroup:
+        """Starts the run.
+
+        Args:
+          data: Data of the run.
+          force: Whether it runs where nothing changed, too.
+          log: File to which its output is added.
+          attempt: Name by which its receipt is found.
+
+        Raises:
+          OSError: where it cannot be started, or the log cannot be written.
+        """
+        command = [sys.executable, str(_ROOT / "pipeline_runner.py"), "run"]
+        command += self._target.arguments(data) + (["--force"] if force else [])
+        return ProcessGroup(command, log, {ATTEMPT_VARIABLE: attempt})

@@ -1,0 +1,124 @@
+"""What the results of a run come from beside its data: code, libraries and machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+
+from pipeline import machine
+from pipeline.installation import packages
+from pipeline.records.receipt import Code, Environment, Machine
+
+_ROOT = packages.PROJECT
+# Sources that decide what a graph computes: what runs in its nodes, and what builds it.
+_CODE = (
+    "components",
+    "pipeline/config.py",
+    "pipeline/dag.py",
+    "pipeline/datasets",
+    "pipeline/fingerprint.py",
+    "pipeline/gates.py",
+    "pipeline/nodes.py",
+    "pipeline/precision.py",
+    "pipeline/runners",
+)
+# Sources that decide what a receipt says: also those that set a run up and digest it.
+_SOURCES = ("cli", "components", "operations", "pipeline", "review", "pipeline_runner.py")
+# Hexadecimal digits that tell two versions of a file apart.
+_SHORT_DIGEST = 12
+_VERSIONS = (
+    "tensorflow",
+    "keras",
+    "tfx",
+    "apache-beam",
+    "tensorflow-model-analysis",
+    "tensorflow-data-validation",
+    "tensorflow-transform",
+    "ml-metadata",
+    "numpy",
+)
+
+
+def environment() -> Environment:
+    """Libraries, arithmetic and machine of this process."""
+    libraries = packages.installed()
+    return Environment(
+        lock=libraries.lock,
+        lock_sha256=libraries.sha256,
+        versions=versions(),
+        machine=Machine(
+            processor=machine.processor(),
+            cores=machine.cores(),
+            memory_gib=machine.memory_gib(),
+            system=platform.platform(),
+        ),
+        **dataclasses.asdict(machine.arithmetic()),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of glibc where the system has it, and of the libraries that compute."""
+    glibc = packages.glibc()
+    system = {"glibc": packages.dotted(glibc)} if glibc else {}
+    libraries = {name: importlib.metadata.version(name) for name in _VERSIONS}
+    return {"python": platform.python_version(), **system, **libraries}
+
+
+def code() -> Code:
+    """The code of this checkout."""
+    revision, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "-unormal")
+    return Code(
+        revision=revision,
+        dirty=None if changes is None else bool(changes),
+        sha256=source_digest(),
+        files=source_files(),
+    )
+
+
+def source_digest() -> str:
+    """SHA-256 over the code that decides what a graph computes.
+
+    Coarser than the fingerprints of the nodes, which need TFX.
+    """
+    digest = hashlib.sha256()
+    for path in _python_files(_CODE):
+        content = path.read_bytes()
+        digest.update(f"{path.relative_to(_ROOT)}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
+
+
+def source_files() -> dict[str, str]:
+    """First digits of the SHA-256 of each source file, by its path in the project."""
+    contents = {path: path.read_bytes() for path in _python_files(_SOURCES)}
+    return {
+        path.relative_to(_ROOT).as_posix(): hashlib.sha256(content).hexdigest()[:_SHORT_DIGEST]
+        for path, content in contents.items()
+    }
+
+
+def _python_files(places: tuple[str, ...]) -> list[pathlib.Path]:
+    """The source files in folders of the project, and those named directly."""
+    paths = [_ROOT / place for place in places]
+    files = [path for path in paths if path.is_file()]
+    return sorted([*files, *(found for path in paths for found in path.rglob("*.py"))])
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        ended = subprocess.run(
+            ["git", "-C", str(_ROOT), *arguments],
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            timeout=20,
+            # A hook of git names another repository in them.
+            env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return ended.stdout.strip() if ended.returncode == 0 else None
