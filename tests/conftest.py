@@ -32,10 +32,17 @@ from components import environment
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 environment.enter(log_level="2")
 
+import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
 pytest_plugins = ["tests.made_runs"]
+
+# On a busy machine an example of a property test may take its time.
+hypothesis.settings.register_profile(
+    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("patient")
 
 PROJECT = Path(__file__).resolve().parents[1]
 RUNNER = PROJECT / "pipeline_runner.py"

@@ -299,7 +299,7 @@ def executions():
     )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     message=strategies.text(strategies.characters(exclude_categories=[])),
     changes=strategies.one_of(
