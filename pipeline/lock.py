@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime
 import fcntl
+import functools
 import json
 import os
 import pathlib
@@ -58,7 +59,6 @@ class Holder:
 
 
 _UNSIGNED = Holder()
-_HOLDER = pydantic.TypeAdapter(Holder)
 
 
 class Held:
@@ -197,9 +197,15 @@ def _take_back_signature(file: IO[str]) -> None:
         file.truncate(0)
 
 
+@functools.cache
+def _form() -> pydantic.TypeAdapter[Holder]:
+    # Built when a holder is read: most commands that start never do.
+    return pydantic.TypeAdapter(Holder)
+
+
 def _signature(file: IO[str]) -> Holder:
     try:
-        return _HOLDER.validate_json(file.read())
+        return _form().validate_json(file.read())
     # The second: the file is not text.
     except (pydantic.ValidationError, UnicodeDecodeError):
         # It was taken a moment ago, or by somebody who could not sign.
