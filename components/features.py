@@ -28,6 +28,12 @@ SERVING_DEFAULT = "serving_default"
 PREDICT_PIXELS = "predict_pixels"
 PREDICT_IMAGE_BYTES = "predict_image_bytes"
 
+# File of an artifact of examples, with a `components.reading_report.ReadingReport`.
+READING_REPORT_FILE = "reading.json"
+# File of an artifact of examples with the further columns of the data (Parquet), and EXAMPLE_ID; it
+# also has rows of images that were left out.
+COLUMNS_FILE = "columns.parquet"
+
 # Files of a model artifact, next to the serving export in TFX's folder `Format-Serving`.
 KERAS_MODEL_FILE = "model.keras"
 REFERENCE_STATISTICS_FILE = "reference_statistics.binpb"
