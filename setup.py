@@ -22,6 +22,7 @@ setup(
         "components.data_gate",
         "components.evaluator",
         "components.example_gen",
+        "components.example_gen.readers",
         "components.kubeflow",
         "components.predictions",
         "components.pusher",

@@ -24,7 +24,6 @@ from benchmarks.trainings import HARDEST_CLASS
 from cli import command_line
 from components import features
 from pipeline import config as configurations
-from pipeline.datasets.reading import check_split
 
 NAME = "ablation"
 REFERENCE = "reference"
@@ -123,8 +122,7 @@ def main(
             name: trainings.configuration(inputs, profile, *each) for name, each in assigned.items()
         }
         if validation_per_class:
-            names = inputs.schema.class_names
-            check_split(inputs.data, names, validation_per_class)
+            trainings.check_split(inputs, trained[REFERENCE])
         configuration = {
             "short": short,
             "profile": profile,
@@ -161,7 +159,7 @@ def _base(
     if widths:
         assignments.append(f"training.widths={command.numbers(widths, '--widths', 1)}")
     if validation_per_class:
-        assignments.append(f"split.validation_per_class={validation_per_class}")
+        assignments.append(f"split.validation={validation_per_class}")
     return tuple(assignments)
 
 

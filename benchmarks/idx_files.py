@@ -10,13 +10,35 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
+from pipeline.errors import DataError
+
 TRAIN, TEST = "train", "t10k"
 
 
 def paths(folder: pathlib.Path, half: str) -> tuple[pathlib.Path, pathlib.Path]:
-    """The images file and the labels file of a half of the data, gzipped or not."""
-    images, labels = sorted(folder.glob(f"{half}-*-ubyte*"))
-    return images, labels
+    """The images file and the labels file of a half of the data, gzipped or not.
+
+    Raises:
+      DataError: The folder has others, or more of them.
+    """
+    found = sorted(folder.glob(f"{half}-*-ubyte*"))
+    if len(found) != 2:
+        raise DataError(
+            f"{folder} has {len(found)} files called {half}-*-ubyte*; expected one of images and "
+            "one of labels. Name a folder of the four IDX files with --data."
+        )
+    return found[0], found[1]
+
+
+def count(folder: pathlib.Path, half: str) -> int:
+    """The number of images of a half of the data."""
+    return shape(paths(folder, half)[0])[0]
+
+
+def read_pair(folder: pathlib.Path, half: str) -> tuple[np.ndarray, np.ndarray]:
+    """All images and labels of a half of the data, uint8 [count, ...] and [count]."""
+    images, labels = paths(folder, half)
+    return read(images), read(labels)
 
 
 def read(path: pathlib.Path | str) -> np.ndarray:

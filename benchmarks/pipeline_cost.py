@@ -47,6 +47,7 @@ from benchmarks.session import Session
 from benchmarks.spread import grouped
 from benchmarks.tables import Table
 from cli import command_line
+from components import features
 from pipeline import config as configurations
 from pipeline.datasets import SAMPLE
 from pipeline.datasets.dataset import DataSet
@@ -149,7 +150,7 @@ def main(
         for task in tasks:
             repeat = {"round": number, **measure(task, found)}
             session.add(repeat, _line(repeat))
-    raw_bytes = (found.train_count + found.test.count) * schema.bytes_per_image
+    raw_bytes = sum(map(found.count, features.SPLITS)) * schema.bytes_per_image
     answer = figures(session.repeats, _named(compared), _named(smoke_run), raw_bytes)
     session.end(answer, tables(answer), as_json)
 
@@ -232,7 +233,7 @@ def _command(task: Task, data: DataSet, outputs: pathlib.Path) -> list[str]:
         # The sample has values of its own, of which the other two know nothing.
         "training.epochs": task.config.training.epochs,
         "training.batch_size": task.config.training.batch_size,
-        "split.validation_per_class": task.config.split.validation_per_class,
+        "split.validation": task.config.split.validation,
         **(_NO_GATES if ours else {}),
     }
     return [

@@ -45,7 +45,10 @@ def main(
     keras.utils.set_random_seed(settings.seed)
     images, labels = load(data, idx_files.TRAIN)
     test_images, test_labels = load(data, idx_files.TEST)
-    held_out = config.split.validation_per_class * labels.shape[1]
+    # A number per class, or a share.
+    validation = config.split.validation
+    per = labels.shape[1] if isinstance(validation, int) else len(images)
+    held_out = int(validation * per)
     _, height, width, channels = images.shape
     network = compiled_network((height, width, channels), labels.shape[1], settings)
     if settings.whitening:

@@ -21,7 +21,8 @@ import numpy as np
 
 from benchmarks import processes
 from components import features
-from components.example_gen import idx, split
+from components.example_gen import collection
+from components.example_gen.readers.base import Item, Reader, ReadingError
 from components.image_schema import ImageSchema
 from pipeline import config as configurations
 from pipeline import machine, precision
@@ -29,7 +30,7 @@ from pipeline.config import Config
 from pipeline.datasets import SAMPLE
 from pipeline.datasets.dataset import DataSet
 from pipeline.datasets.find import DIRECTORY_VARIABLE, find_source
-from pipeline.datasets.reading import read_dataset
+from pipeline.datasets.reading import read_dataset, split_settings
 from pipeline.datasets.schema_file import read_schema
 from pipeline.errors import DataError
 
@@ -49,7 +50,6 @@ HARDEST_CLASS = "Shirt"
 LEARNT_FROM = (features.TRAIN_SPLIT, features.VALIDATION_SPLIT)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-_READ_AT_ONCE = 8192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,7 +110,9 @@ def checked(data_argument: str, sample_serves: bool = False) -> tuple[DataSet, I
         )
     schema_file = ROOT / configurations.load_config("default").schema_file
     schema, schema_sha256 = read_schema(str(schema_file))
-    data = read_dataset(source, schema, schema_sha256)
+    # A benchmark divides the images itself. Here few of them will do.
+    config = configurations.load_config("default", ["split.validation=1"], sample=source.sample)
+    data = read_dataset(source, schema, schema_sha256, config)
     processes.notify(f"Images: {data.name}")
     return data, schema
 
@@ -160,33 +162,52 @@ def read_splits(inputs: Inputs, config: Config, names: Collection[str]) -> dict[
     """
     from components.examples import joined
 
-    splits = {}
-    if not {features.TRAIN_SPLIT, features.VALIDATION_SPLIT}.isdisjoint(names):
-        whole = joined([_read_pair(pair, inputs.schema) for pair in inputs.data.train])
-        whole = whole.at(np.argsort(whole.ids, kind="stable"))
-        ids = [name.decode() for name in whole.ids]
-        chosen = split.choose_validation(
-            ids, whole.labels, config.split.validation_per_class, config.seed
-        )
-        splits = {
-            features.TRAIN_SPLIT: whole.at(~chosen),
-            features.VALIDATION_SPLIT: whole.at(chosen),
-        }
-    if features.TEST_SPLIT in names:
-        splits[features.TEST_SPLIT] = _read_pair(inputs.data.test, inputs.schema)
-    return splits
+    readers, listing = _listed(inputs, config)
+    wanted = [features.SPLITS.index(name) for name in names]
+    works = [work for work in listing.work if np.isin(work.splits, wanted).any()]
+    whole = joined([_read(readers[work.part], work) for work in works])
+    splits = np.concatenate([work.splits for work in works])
+    order = np.argsort(whole.ids, kind="stable")
+    return {
+        name: whole.at(order[splits[order] == number])
+        for name, number in zip(names, wanted, strict=True)
+    }
 
 
-def _read_pair(pair: idx.IdxPair, schema: ImageSchema) -> Split:
+def check_split(inputs: Inputs, config: Config) -> None:
+    """Checks that every class has images in each split.
+
+    Raises:
+      DataError: where a class has too few.
+    """
+    try:
+        _listed(inputs, config)
+    except ReadingError as error:
+        raise DataError(str(error)) from error
+
+
+def _listed(inputs: Inputs, config: Config) -> tuple[list[Reader], collection.Listing]:
+    request = dataclasses.replace(inputs.data.request, split=split_settings(config))
+    readers = collection.open_parts(inputs.data.location, request)
+    contents = request.contents or collection.hashed(readers)
+    return readers, collection.listing(request, readers, contents, config.seed)
+
+
+def _read(reader: Reader, work: collection.Work) -> Split:
     from components.examples import Split
 
-    images = np.concatenate(
-        list(idx.image_reader(pair.images, schema.shape).batches(_READ_AT_ONCE))
+    images = np.stack([_pixels(item) for item in reader.read(work.shard, work.contents)])
+    ids = np.array([name.encode() for name in work.ids], dtype=object)
+    return Split(images.reshape(len(images), -1), work.labels.astype(np.int64), ids)
+
+
+def _pixels(item: Item) -> np.ndarray:
+    if isinstance(item, np.ndarray):
+        return item
+    raise DataError(
+        f"{item.name} is an image file; expected IDX files, arrays or a pixel table, which a "
+        "measurement reads without decoding. Name such data with --data."
     )
-    labels, _ = idx.read_labels(pair.labels, len(schema.class_names))
-    names = [name.encode() for name in split.example_ids(pair.name, pair.count)]
-    ids = np.array(names, dtype=object)
-    return Split(images.reshape(len(images), -1), labels.astype(np.int64), ids)
 
 
 def configuration(

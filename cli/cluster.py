@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from cli import command_line
-from cli.options import AsJson, Assignments, Seed
+from cli.options import AsJson, Assignments, ConfigFile, Profile, Seed
 from operations.targets import Target
+from pipeline.errors import ConfigurationError
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -31,6 +32,9 @@ _COMPILE_EXAMPLES = """Examples:
 
 `compile --target vertex -o fashion.json ... --resources Trainer=8,16Gi --set training.epochs=30`
 
+`compile -o flowers.yaml ... --config flowers/pipeline.toml --data /mnt/flowers/data
+--schema-location /mnt/flowers/schema.pbtxt` takes your own schema, of which the nodes read a copy.
+
 The file is for one profile. Each run of it can override data_location, data_digest and seed; their
 defaults are the values given here. docs/kubeflow.md explains every step."""
 
@@ -49,16 +53,33 @@ def compile_graph(
         str, typer.Option(help="Container image of all nodes, built from the Containerfile.")
     ],
     pipeline_root: Annotated[str, typer.Option(help="Root URI of the artifacts.")],
-    data: Annotated[str, typer.Option(help="Folder of the IDX files inside the containers.")],
     serving_dir: Annotated[
         str, typer.Option(help="Folder of the served versions inside the containers.")
     ],
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Path or gs:// URI of the data inside the containers; by default that of --config."
+        ),
+    ] = None,
     data_digest: Annotated[
         str | None,
-        typer.Option(help="Digest of the data; by default computed from --data on this machine."),
+        typer.Option(
+            help="Digest of the data, as `digest` prints it; by default computed from --data on "
+            "this machine."
+        ),
     ] = None,
+    schema_location: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Path or gs:// URI inside the containers of a copy of your own schema; without "
+            "it, the nodes read the schema in the image.",
+        ),
+    ] = None,
+    config: ConfigFile = None,
     target: Annotated[Target, typer.Option(help="Target platform.")] = Target.KUBEFLOW,
-    profile: Annotated[str, typer.Option(help="Profile: smoke, default or best.")] = "default",
+    profile: Profile = None,
     assignments: Assignments = None,
     seed: Seed = None,
     volumes: Annotated[
@@ -77,19 +98,29 @@ def compile_graph(
     from cli.render import compiled
     from operations.compile import compile_graph
     from operations.compile_request import Request
+    from pipeline.config_file import combine
 
     command_line.acts()
+    settings = combine(
+        config, profile=profile, data=data, seed=seed, assignments=tuple(assignments or ())
+    )
+    if settings.data is None:
+        raise ConfigurationError(
+            "--data is missing; expected the path of the data as the nodes see it. Give --data, or "
+            "`data` in the file of --config."
+        )
     request = Request(
         target=target,
         output=output,
         image=image,
         pipeline_root=pipeline_root,
-        data=data,
+        data=settings.data,
         data_digest=data_digest,
         serving_dir=serving_dir,
-        profile=profile,
-        assignments=tuple(assignments or ()),
-        seed=seed,
+        schema_location=schema_location,
+        profile=settings.profile or "default",
+        assignments=settings.assignments,
+        seed=settings.seed,
         default_resources=(cpu, memory),
         resources=tuple(resources or ()),
         volumes=tuple(volumes or ()),

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from pipeline import paths
 from pipeline.errors import PathError
@@ -43,6 +44,9 @@ TEST_FILES = ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 DATA_FILES = TRAIN_FILES + TEST_FILES
 COMPONENTS = ("StatisticsGen", "Transform", "Trainer", "Evaluator", "Pusher")
 DEEP_LIMIT_SECONDS = 300
+DATA_LIMIT_SECONDS = 300
+# How the last line of a command begins where libraries are missing.
+NO_LIBRARIES = ("The environment is missing", "ModuleNotFoundError: ")
 COLOURS = {"ok": "32", "warn": "33", "fail": "31"}
 
 # tfx.components replaces a component that it cannot import by None, so its own import always works.
@@ -96,14 +100,27 @@ class Environment:
         return packages.minor(self.version)
 
 
-def main(deep: bool, as_json: bool, data: str | None, output_dir: Path, dropped: list[str]) -> int:
+def main(
+    deep: bool,
+    as_json: bool,
+    data: str | None,
+    output_dir: Path,
+    dropped: list[str],
+    config: Path | None = None,
+) -> int:
     """Print the findings; return 1 if a problem prevents a run, else 0."""
-    findings = examine(deep, data, output_dir, dropped)
+    findings = examine(deep, data, output_dir, dropped, config)
     print(as_json_text(findings) if as_json else as_text(findings, wants_colour()))
     return 0 if is_ready(findings) else 1
 
 
-def examine(deep: bool, data: str | None, output_dir: Path, dropped: list[str]) -> list[Finding]:
+def examine(
+    deep: bool,
+    data: str | None,
+    output_dir: Path,
+    dropped: list[str],
+    config: Path | None = None,
+) -> list[Finding]:
     """Check everything a run needs; `deep` also imports all libraries, which takes a while."""
     # `Path.expanduser` raises an error if the home folder is unknown; this function does not.
     output_dir = Path(os.path.expanduser(output_dir))  # noqa: PTH111
@@ -117,7 +134,7 @@ def examine(deep: bool, data: str | None, output_dir: Path, dropped: list[str]) 
         check_cores(),
         check_memory(),
         check_disk(output_dir),
-        check_data(data),
+        check_data(data, config, environment),
         check_output(output_dir),
         check_stores(output_dir),
     ]
@@ -383,33 +400,105 @@ def check_disk(output_dir: Path) -> Finding:
     return Finding("disk", "warn", found, fix)
 
 
-def check_data(data: str | None) -> Finding:
-    """Check whether the data that a run would use is there."""
+def check_data(data: str | None, config: Path | None, environment: Environment | None) -> Finding:
+    """Check whether the data that a run would use is there and can be used."""
     if data == "sample":
         return Finding("data", "ok", "built-in sample")
     try:
         if data not in (None, "auto"):
-            return judge_named(data, "--data")
+            return judge_named(data, "--data", config, environment)
+        if config is not None:
+            return judge_configured(config, environment)
         if os.environ.get("FASHION_MNIST_DIR"):
-            return judge_named(os.environ["FASHION_MNIST_DIR"], "FASHION_MNIST_DIR")
+            name = os.environ["FASHION_MNIST_DIR"]
+            return judge_named(name, "FASHION_MNIST_DIR", None, environment)
         return judge_cache(data_cache())
     except PathError as error:
         return Finding("data", "fail", str(error), "use the full path of another folder")
 
 
-def judge_named(name: str, origin: str) -> Finding:
-    """Check that a folder which the user chose has all the files that a run reads.
+def judge_named(
+    name: str, origin: str, config: Path | None, environment: Environment | None
+) -> Finding:
+    """Check data that the user chose as a run does; without libraries, only the names of its files.
 
     Raises:
-      PathError: If a run cannot use a folder with this path.
+      PathError: If a run cannot use data with this path.
     """
-    folder = paths.resolved(Path(name), origin)
-    missing = missing_data(folder)
+    place = paths.resolved(Path(name), origin)
+    options = ["--data", str(place), *(["--config", str(config)] if config else [])]
+    read = read_data(options, environment)
+    if read is not None:
+        return read
+    if not is_there(place):
+        return Finding("data", "fail", f"{place} ({origin}) does not exist", f"change {origin}")
+    if not holds_idx_files(place):
+        return unread(f"{place} ({origin})")
+    missing = missing_data(place)
     if not missing:
-        return Finding("data", "ok", f"{folder} ({origin})")
-    found = shorten(f"{folder} ({origin}) lacks", missing)
+        return Finding("data", "ok", f"{place} ({origin})")
+    found = shorten(f"{place} ({origin}) lacks", missing)
     fix = f"put these files there, gzipped or not, or change {origin}"
     return Finding("data", "fail", found, fix)
+
+
+def judge_configured(config: Path, environment: Environment | None) -> Finding:
+    """Check the data that a configuration file names."""
+    return read_data(["--config", str(config)], environment) or unread(f"the data of {config}")
+
+
+def unread(name: str) -> Finding:
+    """Return the finding for data that cannot be checked without the libraries."""
+    found = f"{name} is not checked: that needs the libraries"
+    return Finding("data", "warn", found, "make setup, then run the doctor again")
+
+
+def read_data(options: list[str], environment: Environment | None) -> Finding | None:
+    """Read data to its end and check it as a run does; None if the libraries are missing."""
+    if environment is None:
+        return None
+    command = ["pipeline_runner.py", "digest", "--json", *options]
+    try:
+        process = subprocess.run(
+            [str(environment.python), str(PROJECT / command[0]), *command[1:]],
+            capture_output=True,
+            text=True,
+            errors="backslashreplace",
+            timeout=DATA_LIMIT_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        found = f"not read to its end within {DATA_LIMIT_SECONDS} s"
+        return Finding("data", "warn", found, "copy it to a faster disk, or just start the run")
+    except OSError:
+        return None
+    if process.returncode == 0:
+        return Finding("data", "ok", name_data(json.loads(process.stdout)))
+    lines = process.stderr.strip().splitlines()
+    refusals = [line for line in lines if line.startswith("error: ")]
+    if refusals:
+        found, _, expected = refusals[-1][len("error: ") :].partition("; expected ")
+        fix = f"expected {expected}" if expected else "change the data"
+        return Finding("data", "fail", found, fix)
+    last = lines[-1] if lines else "no message"
+    if process.returncode == 1 and last.startswith(NO_LIBRARIES):
+        return None
+    # A crash says nothing about the data, but a run would reach the same place.
+    found = f"reading it ended unexpectedly, with exit code {process.returncode}: {last}"
+    fix = f"see the whole message: {shlex.join(['python3', *command])}"
+    return Finding("data", "fail", found, fix)
+
+
+def name_data(answer: dict[str, Any]) -> str:
+    """Return a phrase about data that was read."""
+    splits = ("train", "val", "test")
+    counts = {split: sum(each[split] for each in answer["classes"]) for split in splits}
+    images = ", ".join(f"{count} {split}" for split, count in counts.items())
+    return f"{answer['data']}: {answer['summary']}; {len(answer['classes'])} classes, {images}"
+
+
+def holds_idx_files(folder: Path) -> bool:
+    """Return whether a folder holds IDX files or spans."""
+    return bool(find_spans(folder)) or any(is_data(folder / name) for name in DATA_FILES)
 
 
 def judge_cache(folder: Path) -> Finding:

@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from cli import cluster, command_line, past, running, schedule, serving, upkeep, version
+from cli import (
+    cluster,
+    command_line,
+    past,
+    running,
+    schedule,
+    serving,
+    setting_up,
+    upkeep,
+    version,
+)
 
 app = typer.Typer(
     cls=command_line.Commands,
@@ -15,9 +25,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Start with `run`; `runs show latest` then shows the result.",
+    epilog="Start with `init` for images of your own, else with `run`; `runs show latest` then "
+    "shows the result.",
 )
-for module in (running, schedule, past, serving, upkeep, cluster):
+for module in (setting_up, running, schedule, past, serving, upkeep, cluster):
     module.add_commands(app)
 
 

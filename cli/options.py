@@ -15,6 +15,11 @@ from pipeline.locations import DEFAULT_OUTPUT_DIR
 DEFAULT_OUTPUT = DEFAULT_OUTPUT_DIR
 OUTPUT_HELP = "Output folder, with one subfolder per pipeline."
 SEED_HELP = "Random seed."
+CONFIG_HELP = "Configuration file in TOML, which --set and other options override."
+DATA_HELP = (
+    "Data: a folder per class, a manifest, a CSV of pixels, Parquet, .npz or IDX files, or spans "
+    "(docs/your-data.md); auto; or sample. If unset: that of --config, else auto."
+)
 SET_HELP = "Override a configuration key; repeatable. `keys` lists them."
 
 
@@ -36,6 +41,19 @@ NotifyFile = Annotated[
         "to IMAGE_PIPELINE_NOTIFY.",
         callback=command_line.option_path("--notify-file"),
     ),
+]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help=CONFIG_HELP,
+        callback=command_line.option_path("--config"),
+    ),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(help="Profile: smoke, default or best. If unset: that of --config, else default."),
 ]
 RunId = Annotated[
     str, typer.Argument(metavar="ID|latest", help="Run id or the start of one, or latest.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -11,9 +12,11 @@ import typer
 
 from cli import command_line
 from cli.options import (
+    DATA_HELP,
     DEFAULT_OUTPUT,
     AsJson,
     Assignments,
+    ConfigFile,
     NotifyFile,
     OutputDir,
     RunId,
@@ -40,6 +43,11 @@ _RUN_EXAMPLES = """Examples:
 built-in sample.
 
 `run --data ~/fashion-mnist --profile smoke` checks the whole pipeline in two minutes.
+
+`run --config flowers/pipeline.toml` runs as the file says that `init` wrote; --set and other
+options override it.
+
+`run --data ~/photos --set schema_file=photos.pbtxt --set name=photos` runs on a folder per class.
 
 `run --set training.epochs=30 --set gates.accuracy=0.93` overrides two keys.
 
@@ -81,31 +89,28 @@ _KEYS_EXAMPLES = """Examples:
 
 
 def run(
+    config: ConfigFile = None,
     profile: Annotated[
         str | None,
         typer.Option(
-            help="Profile: smoke, default or best. If unset: smoke for the sample, default for "
-            "other data."
+            help="Profile: smoke, default or best. If unset: that of --config, else smoke for the "
+            "sample, default for other data."
         ),
     ] = None,
-    data: Annotated[
-        str,
-        typer.Option(
-            help="Data: auto, sample, a folder of IDX files, or a folder with span-N subfolders."
-        ),
-    ] = "auto",
+    data: Annotated[str | None, typer.Option(help=DATA_HELP)] = None,
     runner: Annotated[
         Runner, typer.Option(help="Runner: local (TFX's LocalDagRunner) or beam.")
     ] = Runner.local,
     assignments: Assignments = None,
     seed: Seed = None,
     deterministic: Annotated[
-        bool,
+        bool | None,
         typer.Option(
             "--deterministic/--no-deterministic",
-            help="Train bit-identically each time; sets training.deterministic.",
+            help="Train bit-identically each time; sets training.deterministic, which is true by "
+            "default.",
         ),
-    ] = True,
+    ] = None,
     cache: Annotated[
         bool, typer.Option("--cache/--no-cache", help="Reuse cached outputs of nodes.")
     ] = True,
@@ -125,16 +130,29 @@ def run(
 ) -> None:
     """Run the pipeline: data, training, evaluation, gates, push."""
     from operations.preparation import Request
+    from pipeline.config_file import combine
+    from pipeline.datasets import AUTO
 
-    request = Request(
+    settings = combine(
+        config,
         profile=profile,
         data=data,
-        runner=runner.value,
+        seed=seed,
         assignments=(
-            *(() if deterministic else ("training.deterministic=false",)),
+            *(
+                ()
+                if deterministic is None
+                else (f"training.deterministic={json.dumps(deterministic)}",)
+            ),
             *(assignments or ()),
         ),
-        seed=seed,
+    )
+    request = Request(
+        profile=settings.profile,
+        data=settings.data or AUTO,
+        runner=runner.value,
+        assignments=settings.assignments,
+        seed=settings.seed,
         use_cache=cache,
         force=force,
         output_dir=output_dir,

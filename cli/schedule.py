@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from cli import command_line
-from cli.options import DEFAULT_OUTPUT, SEED_HELP, SET_HELP, OutputDir, Runner
+from cli.options import CONFIG_HELP, DEFAULT_OUTPUT, SEED_HELP, SET_HELP, OutputDir, Runner
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -44,6 +44,9 @@ or configuration changed.
 
 `schedule --cron '*/30 * * * mon-fri' --data ~/spans --data-due 24 --retries 3 --time-limit 90`
 raises an alarm if no new data came for a day, and retries failed runs after 1, 2 and 4 minutes.
+
+`schedule --cron '0 3 * * *' --config flowers/pipeline.toml` trains as a configuration file says,
+which each run reads anew.
 
 `schedule --cron '0 3 * * *' --install-unit` writes a systemd unit for the scheduler.
 
@@ -125,17 +128,27 @@ def schedule(
             "--next", help="Print the next five run times and exit.", rich_help_panel=_WHEN
         ),
     ] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help=f"{CONFIG_HELP} Each run reads it anew.",
+            rich_help_panel=_WHAT,
+            callback=command_line.option_path("--config"),
+        ),
+    ] = None,
     profile: Annotated[
         str | None,
         typer.Option(help="Profile: smoke, default or best.", rich_help_panel=_WHAT),
     ] = None,
     data: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Data: auto, sample or a folder. With auto, missing data raises an alarm.",
+            help="Data: a folder or file, auto or sample; by default that of --config, else auto. "
+            "With auto, missing data raises an alarm.",
             rich_help_panel=_WHAT,
         ),
-    ] = "auto",
+    ] = None,
     runner: Annotated[
         Runner, typer.Option(help="Runner: local or beam.", rich_help_panel=_WHAT)
     ] = (Runner.local),
@@ -262,6 +275,7 @@ def schedule(
     from operations.scheduling import plan
 
     target = plan.Target(
+        config_file=config.absolute() if config else None,
         profile=profile,
         data=data,
         runner=runner.value,

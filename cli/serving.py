@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cli import command_line
-from cli.options import DEFAULT_OUTPUT, AsJson, OutputDir, PipelineName
+from cli.options import DEFAULT_OUTPUT, AsJson, ConfigFile, OutputDir, PipelineName
+from pipeline.errors import ExitCode
+
+
+class Inverting(StrEnum):
+    """Values of --invert, as in `operations.questions`, which takes long to import."""
+
+    AUTO = "auto"
+    ALWAYS = "always"
+    NEVER = "never"
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -34,9 +44,14 @@ _PREDICT_EXAMPLES = """Examples:
 
 `predict shirt.jpg` classifies a photo.
 
-`predict photos/*.png --pipeline my-pipeline` uses the model of another pipeline.
+`predict rose.jpg --config flowers/pipeline.toml` uses the model of a configuration file.
 
-`predict t10k-images-idx3-ubyte.gz --json` classifies all images of an IDX file."""
+`predict photos --pipeline my-pipeline` classifies all images of a folder with the model of another
+pipeline.
+
+`predict t10k-images-idx3-ubyte.gz --json` classifies all images of an IDX file.
+
+Exit codes: 0 done. 2 at least one file cannot be classified, or no model is served."""
 
 
 def rollback(
@@ -74,18 +89,38 @@ def rollback(
 
 
 def predict(
-    files: Annotated[list[Path], typer.Argument(help="PNG, JPEG or IDX files.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="PNG, JPEG, WebP, BMP, GIF, TIFF or IDX files, or folders of them."),
+    ],
+    config: ConfigFile = None,
     pipeline: Annotated[
         str | None,
         typer.Option(
-            "--pipeline", help="Pipeline name; by default the last one that pushed a model."
+            "--pipeline",
+            help="Pipeline name; by default that of --config, else the last one that pushed a "
+            "model.",
         ),
     ] = None,
+    invert: Annotated[
+        Inverting,
+        typer.Option(
+            help="Invert images: auto, if their border is bright and those of the training images "
+            "are dark, or the reverse."
+        ),
+    ] = Inverting.AUTO,
     output_dir: OutputDir = DEFAULT_OUTPUT,
     as_json: AsJson = False,
 ) -> None:
     """Classify images with the served model: the three likeliest classes of each."""
-    from cli.render.classified import print_classified
+    from cli.render.classified import print_classified, print_progress
     from operations.predict import predict
+    from operations.questions import Invert
+    from pipeline.config_file import combine
 
-    print_classified(predict(files, pipeline, output_dir), as_json)
+    if config and pipeline is None:
+        pipeline = combine(config).pipeline_name()
+    classified = predict(files, pipeline, output_dir, Invert(invert), print_progress)
+    print_classified(classified, as_json)
+    if classified.refused:
+        raise typer.Exit(ExitCode.BAD_INPUT)

@@ -51,7 +51,9 @@ _DOCTOR_EXAMPLES = """Examples:
 
 `doctor` checks the system, the libraries, the disk and the metadata stores in seconds.
 
-`doctor --deep --data ~/fashion-mnist` also imports all libraries and checks a data folder.
+`doctor --deep --data ~/fashion-mnist` also imports all libraries, and checks data as a run does.
+
+`doctor --config flowers/pipeline.toml` checks the data and the schema of a configuration file.
 
 Exit codes: 0 ready. 1 a check failed."""
 
@@ -106,7 +108,15 @@ def doctor(
     deep: Annotated[
         bool, typer.Option("--deep", help="Also import all libraries; slower.")
     ] = False,
-    data: Annotated[str | None, typer.Option(help="Folder of IDX files to check.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Data to check as `run` does: a folder or a file, auto or sample."),
+    ] = None,
+    # Checked like everything else, as is the output folder.
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", help="Configuration file of the run to check."),
+    ] = None,
     # Checked like everything else: a refused option would end the doctor.
     output_dir: Annotated[Path, typer.Option(help=OUTPUT_HELP)] = DEFAULT_OUTPUT,
     as_json: AsJson = False,
@@ -115,4 +125,4 @@ def doctor(
     from cli.doctor import main
     from components import environment
 
-    raise typer.Exit(main(deep, as_json, data, output_dir, environment.dropped()))
+    raise typer.Exit(main(deep, as_json, data, output_dir, environment.dropped(), config))

@@ -20,6 +20,8 @@ from components import features
 from components.tensor_data import without_autotuner
 
 _PARSE_BATCH = 4096
+# All examples of a split have about the size of the first.
+_MOST_BATCH_BYTES = 32 * 2**20
 _SPEC = {
     features.IMAGE: tf.io.FixedLenFeature([], tf.string),
     features.LABEL: tf.io.FixedLenFeature([], tf.int64),
@@ -114,13 +116,21 @@ def joined(parts: Sequence[Split]) -> Split:
 
 
 def serialized_batches(examples_uri: str, name: str, size: int) -> tf.data.Dataset:
-    """The serialized examples of a split, string [size] each, in the order of its files."""
+    """The serialized examples of a split, string [N] each, in the order of its files.
+
+    Args:
+      examples_uri: folder of the artifact.
+      name: name of the split.
+      size: maximum number of examples in a batch; of large images, fewer are taken at a time.
+    """
     # List the folder instead of matching a pattern: its name may contain pattern characters.
     folder = os.path.join(examples_uri, f"Split-{name}")
     names = sorted(each for each in fileio.listdir(folder) if not each.startswith("."))
     files = [os.path.join(folder, each) for each in names]
     compression = "GZIP" if files and files[0].endswith(".gz") else ""
-    return without_autotuner(tf.data.TFRecordDataset(files, compression).batch(size))
+    records = tf.data.TFRecordDataset(files, compression)
+    first = max((len(record) for record in records.take(1).as_numpy_iterator()), default=1)
+    return without_autotuner(records.batch(min(size, max(1, _MOST_BATCH_BYTES // first))))
 
 
 def record_batches(examples_uri: str, name: str, size: int) -> Iterator[pa.RecordBatch]:

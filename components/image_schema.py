@@ -9,8 +9,10 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components import features
+from components.class_names import is_showable
 
 SCHEMA_FILE = "schema.pbtxt"
+_LONGEST = 300
 _DECODED_GROUP = "decoded"
 
 
@@ -53,13 +55,17 @@ def parse_schema(text: str, source: str) -> ImageSchema:
       source: Name of the source of the text, for error messages.
 
     Raises:
-      SchemaError: If the text is not a schema, or lacks the decoded shape or the class names.
+      SchemaError: If the text is not a schema, or lacks the decoded shape or the class names, or a
+        name could command a terminal.
     """
     schema = schema_pb2.Schema()
     try:
         text_format.Parse(text, schema)
     except text_format.ParseError as error:
-        raise SchemaError(f"{source} is not a schema in text form: {error}") from error
+        raise SchemaError(
+            f"{source} is not a schema in text form ({str(error)!r}); expected a "
+            "tensorflow.metadata.v0.Schema. See schema/README.md for an example."
+        ) from error
     return from_proto(schema, source)
 
 
@@ -71,7 +77,8 @@ def from_proto(schema: schema_pb2.Schema, source: str) -> ImageSchema:
       source: Name of the source of the schema, for error messages.
 
     Raises:
-      SchemaError: If the decoded shape or the class names are missing or contradictory.
+      SchemaError: If the decoded shape or the class names are missing or contradictory, or a name
+        could command a terminal.
     """
     height, width, channels = _decoded_shape(schema, source)
     return ImageSchema(height, width, channels, _class_names(schema, source))
@@ -112,4 +119,10 @@ def _class_names(schema: schema_pb2.Schema, source: str) -> tuple[str, ...]:
             f'expected a string_domain "{features.LABEL}" with a distinct name for each label from '
             "0 to max of int_domain, and at least two. See schema/README.md for an example."
         )
+    for label, name in enumerate(names):
+        if not is_showable(name):
+            raise SchemaError(
+                f"{source} names class {label} {name[:_LONGEST]!r}, with control characters; "
+                "expected text in one line that is safe to show. Rename the class."
+            )
     return names

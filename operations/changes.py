@@ -26,7 +26,9 @@ def input_digest(prepared: Prepared) -> str:
     libraries = packages.installed()
     parts = [
         config,
-        prepared.data.sha256s,
+        prepared.data.digest,
+        # Of the same spans, another one may be the one to test on.
+        [(part.name, part.use) for part in prepared.data.request.parts],
         prepared.data.schema_sha256,
         prepared.precision,
         dataclasses.asdict(machine.arithmetic()),

@@ -23,7 +23,7 @@ class Parameters:
     """Default values of what each run of the compiled graph can set.
 
     Attributes:
-      data_location: Folder of the four IDX files, as the nodes see it.
+      data_location: Path or URI of the data, as the nodes see it.
       data_digest: Digest of the data.
       seed: Random seed.
     """
@@ -45,6 +45,7 @@ class Compiled:
       image: Image of all containers.
       pipeline_root: URI below which the cluster keeps the artifacts.
       serving_dir: Folder of the served versions, as the nodes see it.
+      schema: Path or URI of the schema, as the nodes see it.
       precision: Precision of the training.
       parameters: Default values of the parameters of each run.
       nodes: Resources by node.
@@ -58,6 +59,7 @@ class Compiled:
     image: str
     pipeline_root: str
     serving_dir: str
+    schema: str
     precision: str
     parameters: Parameters
     nodes: dict[str, Resources]
@@ -121,6 +123,7 @@ def _described(request: Request, prepared: Prepared) -> Compiled:
         image=request.image,
         pipeline_root=prepared.locations.artifacts,
         serving_dir=prepared.locations.serving,
+        schema=prepared.config.schema_file,
         precision=prepared.precision,
         parameters=Parameters(
             data_location=prepared.data.location,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pathlib
 import re
 from collections.abc import Callable, Iterable
@@ -15,8 +16,8 @@ from pipeline.config import Config, SpansConfig, load_config, nearest, pipeline_
 from pipeline.datasets import AUTO, SAMPLE
 from pipeline.datasets.dataset import RemoteData
 from pipeline.datasets.find import find_source
-from pipeline.datasets.reading import read_dataset
-from pipeline.datasets.schema_file import read_schema
+from pipeline.datasets.reading import WHOLE, asked_of, read_dataset
+from pipeline.datasets.schema_file import read_schema, schema_path
 from pipeline.errors import ConfigurationError, DataError, OutputError
 from pipeline.locations import RemoteLocations
 from pipeline.nodes import expected_nodes
@@ -40,9 +41,11 @@ class Request:
       output: File to write.
       image: Image of all containers.
       pipeline_root: URI below which the cluster keeps the artifacts.
-      data: Folder of the four IDX files, as the nodes see it.
+      data: Path or URI of the data, as the nodes see it.
       data_digest: Digest of the data; None computes it here.
       serving_dir: Folder of the served versions, as the nodes see it.
+      schema_location: Path or URI of the schema, as the nodes see it; None takes the one in the
+        image.
       profile: Name of a profile.
       assignments: Values to set, `key=value` each.
       seed: Random seed; None leaves the configuration's.
@@ -58,6 +61,7 @@ class Request:
     data: str
     data_digest: str | None
     serving_dir: str
+    schema_location: str | None
     profile: str
     assignments: tuple[str, ...]
     seed: int | None
@@ -71,7 +75,7 @@ class Prepared:
     """A sound request.
 
     Attributes:
-      config: Configuration, with the schema of the image.
+      config: Configuration, with the schema as the nodes see it.
       schema: What the images are.
       data: Data as the nodes see it.
       locations: Where artifacts and served versions go.
@@ -112,16 +116,17 @@ def prepare(request: Request, notify: Callable[[str], None]) -> Prepared:
     _check_config(config)
     _check_output(request)
     _check_places(request)
-    schema, schema_sha256 = read_schema(str(_ROOT / config.schema_file))
+    schema, schema_sha256 = read_schema(schema_path(config.schema_file))
+    location = _schema_location(request, config, schema_sha256)
     volumes = _each_once("--volume", map(_volume, request.volumes))
     _warn_of_unmounted(request, volumes, notify)
     resources = _resources(request, config)
     # Last: it may read all the data.
-    digest = _digest(request, schema, schema_sha256, notify)
+    digest = _digest(request, schema, schema_sha256, config, notify)
     return Prepared(
-        config=config.model_copy(update={"schema_file": SCHEMA_IN_IMAGE}),
+        config=config.model_copy(update={"schema_file": location}),
         schema=schema,
-        data=RemoteData(request.data, digest, schema_sha256),
+        data=RemoteData(request.data, digest, schema_sha256, asked_of(config, schema, [WHOLE])),
         locations=RemoteLocations(request.pipeline_root.rstrip("/"), request.serving_dir),
         resources=resources,
         volumes=volumes,
@@ -130,16 +135,33 @@ def prepare(request: Request, notify: Callable[[str], None]) -> Prepared:
 
 def _check_config(config: Config) -> None:
     """Refuses what has no meaning on a cluster."""
-    if config.schema_file != Config.model_fields["schema_file"].default:
-        raise ConfigurationError(
-            f"--set schema_file={config.schema_file}: the nodes read the schema of their image; "
-            "expected schema/schema.pbtxt. Change that file and build the image again."
-        )
     if config.spans != SpansConfig():
         raise ConfigurationError(
             "--set spans: spans are settled where `run` reads them; expected none of these keys. "
             "On a cluster, give the folder of one data set as --data and as data_location."
         )
+
+
+def _schema_location(request: Request, config: Config, schema_sha256: str) -> str:
+    """Where the nodes find the schema: in their image, if it is the one of this project."""
+    location, option = request.schema_location, "--schema-location"
+    if location is None:
+        in_image = hashlib.sha256((_ROOT / "schema" / "schema.pbtxt").read_bytes()).hexdigest()
+        if schema_sha256 == in_image:
+            return SCHEMA_IN_IMAGE
+        raise ConfigurationError(
+            f"schema_file {config.schema_file} differs from schema/schema.pbtxt, which is in the "
+            f"image; expected {option} beside it. Copy the schema to a volume or a bucket that the "
+            "nodes read, and name its place there."
+        )
+    paths.refuse_untold(location, option)
+    paths.refuse_patterns(location, option)
+    if not location.startswith(("/", "gs://")):
+        raise ConfigurationError(
+            f"{option} {location}: expected where the nodes find a copy of the schema. Give the "
+            "absolute path on a volume that they mount, or a URI that begins with gs://."
+        )
+    return location
 
 
 def _check_output(request: Request) -> None:
@@ -190,7 +212,10 @@ def _warn_of_unmounted(
     request: Request, volumes: dict[str, str], notify: Callable[[str], None]
 ) -> None:
     mounted = ["/gcs"] if request.target == Target.VERTEX else list(volumes)
-    for option, place in (("--data", request.data), ("--serving-dir", request.serving_dir)):
+    places = [("--data", request.data), ("--serving-dir", request.serving_dir)]
+    if request.schema_location is not None:
+        places.append(("--schema-location", request.schema_location))
+    for option, place in places:
         path = pathlib.PurePosixPath(place)
         if path.is_absolute() and not any(path.is_relative_to(each) for each in mounted):
             notify(
@@ -203,34 +228,35 @@ def _digest(
     request: Request,
     schema: ImageSchema,
     schema_sha256: str,
+    config: Config,
     notify: Callable[[str], None],
 ) -> str:
     if request.data in (AUTO, SAMPLE):
         raise DataError(
             f"--data {request.data}: a cluster learns from data of its own, and nothing falls "
-            "back to the sample; expected the folder of the four IDX files, as the nodes see it."
+            "back to the sample; expected the path of the data. Give it as the nodes see it."
         )
     if not request.data.startswith(("/", "gs://")):
         raise DataError(
-            f"--data {request.data}: expected where the nodes find the folder of the four IDX "
-            "files: the absolute path on a volume that they mount, or a URI that begins with gs://."
+            f"--data {request.data}: expected where the nodes find the data. Give the absolute "
+            "path on a volume that they mount, or a URI that begins with gs://."
         )
     paths.refuse_untold(request.data, "--data")
     if request.data_digest is not None:
         return _checked(request.data_digest)
-    if not pathlib.Path(request.data).is_dir():
+    if not pathlib.Path(request.data).exists():
         raise DataError(
             f"--data {request.data} cannot be read here, so its digest is not known; expected "
-            "--data-digest beside it. docs/kubeflow.md says how to get it."
+            "--data-digest beside it. `python3 pipeline_runner.py digest --data PATH` prints it."
         )
     notify(f"Reading {request.data} for its digest ...")
-    source = find_source(request.data, notify)
+    source = find_source(request.data, notify, data=config.data)
     if source.window:
         raise DataError(
-            f"--data {request.data} holds spans; expected the folder of the four IDX files, since "
-            "spans are settled where `run` reads them. Name one of the spans that has all four."
+            f"--data {request.data} holds spans; expected one data set, since spans are settled "
+            "where `run` reads them. Name one of the spans that has a test split."
         )
-    return read_dataset(source, schema, schema_sha256).digest
+    return read_dataset(source, schema, schema_sha256, config).digest
 
 
 def _checked(digest: str) -> str:
@@ -238,7 +264,7 @@ def _checked(digest: str) -> str:
         return digest
     raise ConfigurationError(
         f"--data-digest {digest!r}: expected a SHA-256, 64 hexadecimal digits in lower case. "
-        "docs/kubeflow.md says how to get it."
+        "`python3 pipeline_runner.py digest --data PATH` prints it."
     )
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
+import math
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+import sys
+import typing
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from components import features
-from operations.questions import Question, read_questions
-from pipeline import paths
-from pipeline.errors import DataError, UnknownRunError
+from components.example_gen.readers.messages import shown
+from components.images import Fit, Preparation
+from components.pusher.served import ServedModel, UnreadableModelError, read_version
+from components.reading_report import Border
+from operations.questions import Form, Ignored, Invert, Question, Refused, read_all
+from pipeline.errors import UnknownRunError, UnsoundVersionError
 from pipeline.locations import Locations
 from pipeline.records import history
 from pipeline.streams import output_to_log
@@ -21,7 +28,8 @@ from pipeline.streams import output_to_log
 _CHOICES = 3
 # On the reference data, most errors have a first choice below this.
 _LOW_CONFIDENCE = 0.6
-_BATCH_SIZE = 1000
+# Maximum number of images, and of their bytes, that are asked about at a time.
+_BATCH_SIZE, _BATCH_BYTES = 1000, 2**26
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,43 +71,85 @@ class Classified:
       pipeline: Name of its pipeline.
       version: Number of the version.
       answers: An answer for each image, in the order of the files.
+      refused: The files that could not be classified.
     """
 
     model: str
     pipeline: str
     version: int
     answers: tuple[Answer, ...]
+    refused: tuple[Refused, ...]
 
 
 def predict(
-    files: Sequence[pathlib.Path], pipeline: str | None, output_dir: pathlib.Path
+    files: Sequence[pathlib.Path],
+    pipeline: str | None,
+    output_dir: pathlib.Path,
+    invert: Invert,
+    report: Callable[[int], None],
 ) -> Classified:
     """Classifies all images of the files.
 
     Args:
-      files: PNG, JPEG or IDX files.
+      files: Image files, IDX files, and folders of images.
       pipeline: Name of the pipeline; None takes the one that pushed last, a sample only without
         another.
       output_dir: Folder of all pipelines.
+      invert: When images are inverted.
+      report: Called with the number of images so far, after each batch.
 
     Raises:
       UnknownRunError: No model has been pushed.
-      DataError: A file is not an image.
-      PathError: A file has a name that fits into no message.
+      UnsoundVersionError: The served model is damaged.
     """
     name, version = served_model(output_dir, pipeline)
-    for file in files:
-        if not paths.resolved(file, "predict").is_file():
-            raise DataError(f"{file} is not a file; expected a PNG, JPEG or IDX file.")
-    export = (Locations(output_dir / name).serving / str(version)).resolve()
-    described = json.loads((export / features.EXPORT_DESCRIPTION_FILE).read_text("utf-8"))
-    height, width, channels = described["image_shape"]
-    shape = (height, width, channels)
-    questions = [question for file in files for question in read_questions(file, shape)]
-    # TensorFlow reports on drivers and kernels, which would pass for faults of the images.
-    with output_to_log(pathlib.Path(os.devnull), verbose=False):
-        answers = tuple(_answers(export, described["class_names"], questions))
-    return Classified(str(export), name, version, answers)
+    model = _sound_model(Locations(output_dir / name).serving, version)
+    form = Form(*_training_images(model), invert)
+    refused: list[Refused] = []
+    questions = _good(read_all(files, form), refused)
+    answers = tuple(_answers(model, questions, report))
+    return Classified(str(model.export), name, version, answers, tuple(refused))
+
+
+def _sound_model(serving: pathlib.Path, version: int) -> ServedModel:
+    try:
+        return read_version(serving.resolve(), version)
+    except UnreadableModelError as error:
+        raise UnsoundVersionError(
+            f"served version {version} is damaged: {error}; expected the files that were "
+            "published. Serve another one with: python3 pipeline_runner.py rollback"
+        ) from error
+
+
+def _training_images(model: ServedModel) -> tuple[Preparation, Border]:
+    """Reads from an export how its training images were prepared, and how their borders are."""
+    described = json.loads((model.export / features.EXPORT_DESCRIPTION_FILE).read_text("utf-8"))
+    try:
+        height, width, channels = model.image_shape
+        fit, background, border = (described[key] for key in ("fit", "background", "border"))
+        if border not in typing.get_args(Border) or background not in range(256):
+            raise ValueError
+        return Preparation(height, width, channels, Fit(fit), background), border
+    except (KeyError, ValueError, TypeError) as error:
+        raise UnsoundVersionError(
+            f"served version {model.version} does not say how its images were prepared; expected "
+            f"fit, background and border in {features.EXPORT_DESCRIPTION_FILE}. Train it again "
+            "with: python3 pipeline_runner.py run"
+        ) from error
+
+
+def _good(
+    read: Iterable[Question | Refused | Ignored], refused: list[Refused]
+) -> Iterator[Question]:
+    """Passes the questions on, collects what was refused, and says what was ignored."""
+    for each in read:
+        match each:
+            case Refused():
+                refused.append(each)
+            case Ignored():
+                print(f"{shown(each.folder)}: ignored {each.kinds}", file=sys.stderr)
+            case Question():
+                yield each
 
 
 def served_model(output_dir: pathlib.Path, pipeline: str | None) -> tuple[str, int]:
@@ -120,7 +170,7 @@ def served_model(output_dir: pathlib.Path, pipeline: str | None) -> tuple[str, i
         where = output_dir if pipeline is None else output_dir / pipeline
         raise UnknownRunError(
             f"no model has been pushed below {where}; expected a served version. "
-            "Push one with: python3 pipeline_runner.py run"
+            "Push one with: python3 pipeline_runner.py run (and --config, if it has such a file)"
         )
     # The clock named the versions, and it may have been wrong: the order of the runs comes first.
     # A model of the sample knows nothing of real images: it is asked where there is no other.
@@ -134,20 +184,36 @@ def served_model(output_dir: pathlib.Path, pipeline: str | None) -> tuple[str, i
 
 
 def _answers(
-    export: pathlib.Path, class_names: Sequence[str], questions: Sequence[Question]
+    model: ServedModel, questions: Iterator[Question], report: Callable[[int], None]
 ) -> Iterator[Answer]:
-    # Imported here: a file that is not an image should not wait for TensorFlow.
-    import tensorflow as tf
-
-    # Kept in a variable: the signature holds the model's variables by weak references.
-    loaded = tf.saved_model.load(str(export))
-    predict_pixels = loaded.signatures[features.PREDICT_PIXELS]
-    for start in range(0, len(questions), _BATCH_SIZE):
-        batch = questions[start : start + _BATCH_SIZE]
-        pixels = tf.constant(np.stack([question.pixels for question in batch]))
-        rows = predict_pixels(pixels=pixels)[features.PROBABILITIES].numpy()
+    size = max(1, min(_BATCH_SIZE, _BATCH_BYTES // math.prod(model.image_shape)))
+    ask: Callable[[np.ndarray], np.ndarray] | None = None
+    count = 0
+    while batch := list(itertools.islice(questions, size)):
+        # Loaded here: files that are no images should not wait for TensorFlow.
+        ask = ask or _load(model.export)
+        rows = ask(np.stack([question.pixels for question in batch]))
         for question, row in zip(batch, rows, strict=True):
-            yield _answer(question, row, class_names)
+            yield _answer(question, row, model.class_names)
+        count += len(batch)
+        report(count)
+
+
+def _load(export: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
+    # TensorFlow reports on drivers and kernels, which would pass for faults of the images.
+    with output_to_log(pathlib.Path(os.devnull), verbose=False):
+        import tensorflow as tf
+
+        loaded = tf.saved_model.load(str(export))
+
+    def ask(pixels: np.ndarray) -> np.ndarray:
+        with output_to_log(pathlib.Path(os.devnull), verbose=False):
+            # By way of `loaded`: the signature holds the model's variables by weak references.
+            answer = loaded.signatures[features.PREDICT_PIXELS](pixels=tf.constant(pixels))
+            rows: np.ndarray = answer[features.PROBABILITIES].numpy()
+        return rows
+
+    return ask
 
 
 def _answer(question: Question, row: np.ndarray, class_names: Sequence[str]) -> Answer:

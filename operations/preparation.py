@@ -11,18 +11,16 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from components.image_schema import ImageSchema
-from pipeline import lock, machine, paths, precision
+from pipeline import lock, machine, precision
 from pipeline.config import Config, load_config, pipeline_name
 from pipeline.datasets import AUTO
 from pipeline.datasets.dataset import DataSet
 from pipeline.datasets.find import find_source
-from pipeline.datasets.reading import check_split, read_dataset
-from pipeline.datasets.schema_file import read_schema
+from pipeline.datasets.reading import read_dataset
+from pipeline.datasets.schema_file import read_schema, schema_path
 from pipeline.errors import OutputError
 from pipeline.locations import LOCK_FILE, Locations
 from pipeline.records import metadata, served_version
-
-_ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Request:
 
     Attributes:
       profile: Name of a profile; None takes `default`, or `smoke` for the sample.
-      data: `auto`, `sample` or a folder.
+      data: `auto`, `sample`, a folder or a file.
       runner: `local` or `beam`.
       assignments: `key=value` each.
       seed: Random seed; None leaves the one of the configuration.
@@ -106,7 +104,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     """
     # The configuration first: a mistyped key should not wait for a download.
     config, chosen = _configured(request, sample=False)
-    source = find_source(request.data, progress.notify, config.spans)
+    source = find_source(request.data, progress.notify, config.spans, config.data)
     if source.sample:
         if request.data == AUTO:
             progress.notify(_SAMPLE_NOTICE)
@@ -116,8 +114,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     lock.check_free(request.output_dir / name / LOCK_FILE)
     metadata.check_store(Locations(request.output_dir / name).metadata, writing=True)
     schema, schema_sha256 = read_schema(config.schema_file)
-    data = read_dataset(source, schema, schema_sha256)
-    check_split(data, schema.class_names, config.split.validation_per_class)
+    data = read_dataset(source, schema, schema_sha256, config, trust_time_stamps=not request.force)
     # Last, so that bad input leaves no folder behind.
     locations = Locations(writable(request.output_dir / name))
     served = served_version.version_to_compare(locations, schema, request.new_line)
@@ -129,7 +126,7 @@ def _configured(request: Request, sample: bool) -> tuple[Config, str]:
     profile = request.profile or ("smoke" if sample else "default")
     config = load_config(profile, request.assignments, sample=sample, seed=request.seed)
     chosen = precision.resolve(config.training.precision, machine.cpu_features())
-    schema_file = str(_schema_path(config.schema_file))
+    schema_file = schema_path(config.schema_file)
     return config.model_copy(update={"schema_file": schema_file}), chosen
 
 
@@ -140,13 +137,6 @@ _SAMPLE_NOTICE = """
   FASHION_MNIST_DIR to the folder of the four IDX files, or give --data FOLDER.
 *******************************************************************************
 """
-
-
-def _schema_path(path: str) -> pathlib.Path:
-    """The full path of a schema, which is relative to the working folder or to the project."""
-    here = paths.expanded(pathlib.Path(path), "schema_file")
-    given = paths.resolved(here, "schema_file")
-    return given if given.exists() else paths.resolved(_ROOT / here, "schema_file")
 
 
 def writable(root: pathlib.Path) -> pathlib.Path:

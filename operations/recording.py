@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 import pydantic
 
-from components import features, quality_gates
+from components import features, quality_gates, reading_report
 from components.pusher import versions
 from operations.preparation import Prepared, Request
 from pipeline import machine
@@ -22,6 +22,7 @@ from pipeline.nodes import (
     BLESSING,
     DATA_GATE,
     EVALUATOR,
+    EXAMPLE_GEN,
     PREDICTIONS,
     PUSHER,
     ROBUSTNESS_EVALUATOR,
@@ -34,7 +35,9 @@ from pipeline.records.receipt import (
     Calibration,
     DataRecord,
     Failure,
+    Reading,
     Receipt,
+    Skipped,
     WarmStart,
     escaped,
     faults_of,
@@ -44,6 +47,8 @@ from pipeline.records.receipt import (
 ATTEMPT_VARIABLE = "IMAGE_PIPELINE_ATTEMPT"
 
 _EXPORT_FOLDER = "Format-Serving"
+# Number of images left out that the receipt names; the log names more of them.
+_RECORDED_SKIPPED = 100
 # Nodes and outputs that have nothing to compare.
 _WITHOUT_DIGEST = ("Resolver", "evaluation", "blessing", "model_blessing", "pushed_model")
 # How the system, and SQLite, say that a disk is full.
@@ -220,6 +225,7 @@ def results(run: Receipt, nodes: Executions, prepared: Prepared) -> Iterator[Rec
       The receipt after each addition, so that an error in one loses none before it.
     """
     yield (run := _with_artifacts(run, nodes))
+    yield (run := _with_reading(run, nodes))
     yield (run := _with_training(run, nodes, prepared))
     yield (run := _with_gates(run, nodes))
     yield (run := _with_evaluation(run, nodes, prepared))
@@ -249,6 +255,29 @@ def _with_artifacts(run: Receipt, nodes: Executions) -> Receipt:
     return run.changed(
         model_digest=digests.model_digest(model),
         export_digest=versions.content_digest(model / _EXPORT_FOLDER),
+    )
+
+
+def _with_reading(run: Receipt, nodes: Executions) -> Receipt:
+    """The receipt with what ExampleGen reports."""
+    folder = _output(nodes, EXAMPLE_GEN, "examples")
+    if folder is None:
+        return run
+    report = reading_report.parse((folder / features.READING_REPORT_FILE).read_text("utf-8"))
+    return run.changed(
+        reading=Reading(
+            form=report.form,
+            summary=report.summary,
+            fit=report.fit,
+            background=report.background,
+            border=report.border,
+            border_brightness=report.border_brightness,
+            skipped=tuple(
+                Skipped(name=file.name, reason=file.reason)
+                for file in report.skipped[:_RECORDED_SKIPPED]
+            ),
+            skipped_count=report.skipped_count,
+        )
     )
 
 

@@ -143,7 +143,7 @@ def unknown_version(
     if not known:
         return UnknownRunError(
             f"no model has been pushed below {where}; expected a served version. "
-            "Push one with: python3 pipeline_runner.py run"
+            "Push one with: python3 pipeline_runner.py run (and --config, if it has such a file)"
         )
     newest = ", ".join(map(str, sorted(known, reverse=True)[:_NAMED_VERSIONS]))
     return UnknownRunError(

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING
 
 import absl.logging
 
-from components import environment
+from components import environment, features
+from components.example_gen.readers.base import Form
 from components.pusher import versions
 from components.serving_check.check import standing_by
 from operations import changes, garbage, numbering, recording, temporary, unfinished
@@ -221,9 +222,14 @@ class _Run:
         data, prepared = self._prepared.data, self._prepared
         self._progress.notify(
             f"Run {self._id} of {prepared.name}: profile {prepared.config.profile}, "
-            f"{data.train_count:,} training and {data.test.count:,} test images of "
-            f"{data.description}"
+            f"{data.count(features.TRAIN_SPLIT):,} training, "
+            f"{data.count(features.VALIDATION_SPLIT):,} validation and "
+            f"{data.count(features.TEST_SPLIT):,} test images of {data.description}"
         )
+        if data.form != Form.IDX:
+            self._progress.notify(f"Recognised {data.summary}.")
+        for line in data.ignored:
+            self._progress.notify(f"Ignored {line}")
         if self._request.new_line:
             self._progress.notify("A new line of models: the served model is not compared with.")
         self._progress.notify("Loading TensorFlow and TFX, about ten seconds ...")
@@ -352,6 +358,9 @@ def _interruption_in(error: BaseException | None) -> KeyboardInterrupt | None:
     while error is not None and id(error) not in seen:
         if isinstance(error, KeyboardInterrupt):
             return error
+        # Beam hands on the errors of its workers as text.
+        if str(error).rpartition("\n")[2].startswith(KeyboardInterrupt.__name__):
+            return KeyboardInterrupt()
         seen.add(id(error))
         error = error.__cause__ or error.__context__
     return None

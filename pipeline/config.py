@@ -1,17 +1,22 @@
 """The one configuration of a run: typed, validated, frozen.
 
-A profile changes some defaults, `--set key=value` changes single ones; nothing else does.
+A profile changes some defaults, a configuration file or `--set key=value` changes single ones;
+nothing else does.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import json
+import operator
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import pydantic
+from pydantic import JsonValue
 
+from components.reading_report import FitName
 from pipeline.errors import ConfigurationError
 
 
@@ -29,7 +34,20 @@ Gate = Annotated[float, pydantic.Field(ge=0, le=1, strict=True)] | None
 # Strict: `true` is no count.
 Count = Annotated[int, pydantic.Field(ge=1, strict=True)]
 SpanNumber = Annotated[int, pydantic.Field(ge=0, strict=True)] | None
+# Neither nothing nor everything.
+OpenShare = Annotated[float, pydantic.Field(gt=0, lt=1, strict=True)]
+
+
+def _count_or_share(value: object) -> object:
+    is_count = type(value) is int and value >= 1
+    if not is_count and not (type(value) is float and 0 < value < 1):
+        raise ValueError("a whole number from 1, or a share between 0 and 1")
+    return value
+
+
+CountOrShare = Annotated[int | float, pydantic.BeforeValidator(_count_or_share)]
 Severity = Literal["stop", "warn"]
+BadFiles = Literal["stop", "skip"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -37,12 +55,75 @@ class _Section(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class SplitConfig(_Section):
-    """How the training files are split."""
+class DataConfig(_Section):
+    """How data is read."""
 
-    validation_per_class: Count = pydantic.Field(
-        500, description="validation images per class, from which the best epoch is chosen"
+    bad_files: BadFiles = pydantic.Field(
+        "stop", description="stop on images that cannot be used, or skip and report them"
     )
+    max_bad_share: Share = pydantic.Field(
+        0.01, description="maximum share of images that data.bad_files=skip may leave out"
+    )
+    outside_files: bool = pydantic.Field(
+        False, description="whether paths and links may lead out of the data folder"
+    )
+    path_column: str | None = pydantic.Field(
+        None, description="manifest column with the path; null: found by the usual names"
+    )
+    label_column: str | None = pydantic.Field(
+        None, description="manifest column with the label; null: found by the usual names"
+    )
+    id_column: str | None = pydantic.Field(
+        None, description="manifest column with the id; null: found by the usual names"
+    )
+    split_column: str | None = pydantic.Field(
+        None, description="manifest column with the split; null: found by the usual names"
+    )
+
+
+class ImagesConfig(_Section):
+    """How an image file becomes an image of the schema's size."""
+
+    fit: FitName = pydantic.Field(
+        "pad", description="pad, crop or stretch images of another size than the schema's"
+    )
+    background: int = pydantic.Field(
+        0,
+        ge=0,
+        le=255,
+        strict=True,
+        description="brightness of padding and of transparent pixels, 0 (black) to 255 (white)",
+    )
+
+
+class SplitConfig(_Section):
+    """How images are divided into train, val and test, where the data does not say."""
+
+    group: str | None = pydantic.Field(
+        None,
+        description="what keeps pictures of one object in one split: a manifest column, or a "
+        "regular expression on the id (relative path); needs a share as split.validation; null: "
+        "nothing",
+    )
+    test_share: OpenShare = pydantic.Field(
+        0.15, description="share of images for the test split, if the data has none"
+    )
+    validation: CountOrShare = pydantic.Field(
+        500,
+        validate_default=True,
+        description="validation images, from which the best epoch is chosen: a number per class, "
+        "or a share of all below 1",
+    )
+
+    @pydantic.field_validator("validation")
+    @classmethod
+    def _keeps_groups(cls, validation: float, found: pydantic.ValidationInfo) -> float:
+        if isinstance(validation, int) and found.data.get("group") is not None:
+            raise ValueError(
+                "a share such as 0.1 beside split.group, as a number of images of "
+                "each class would tear groups apart"
+            )
+        return validation
 
 
 class SpansConfig(_Section):
@@ -68,6 +149,12 @@ class DataGateConfig(_Section):
     )
     duplicates: Severity = pydantic.Field(
         "stop", description="stop or warn on test images that are also trained on"
+    )
+    validation_duplicates: Severity = pydantic.Field(
+        "warn", description="stop or warn on validation images that are also in train"
+    )
+    conflicting_labels: Severity = pydantic.Field(
+        "stop", description="stop or warn on identical images with different labels"
     )
     equal_images: Severity = pydantic.Field(
         "stop", description="stop or warn on training images that are all identical"
@@ -228,7 +315,7 @@ class RobustnessConfig(_Section):
 
 
 # What pipeline_name adds for runs that are not for production.
-_RESERVED_ENDINGS = ("-sample", "-smoke")
+RESERVED_ENDINGS = ("-sample", "-smoke")
 
 
 class Config(_Section):
@@ -249,6 +336,8 @@ class Config(_Section):
         1, ge=0, lt=2**31, description="random seed of split, weights, shuffling and augmentation"
     )
     spans: SpansConfig = SpansConfig()
+    data: DataConfig = DataConfig()
+    images: ImagesConfig = ImagesConfig()
     split: SplitConfig = SplitConfig()
     data_gate: DataGateConfig = DataGateConfig()
     training: TrainingConfig = TrainingConfig()
@@ -260,8 +349,8 @@ class Config(_Section):
     @classmethod
     def _keeps_apart(cls, name: str) -> str:
         # Such a name could be that of another pipeline's smoke run, or of its run on the sample.
-        if name.endswith(_RESERVED_ENDINGS):
-            raise ValueError(f"a name that does not end in {' or '.join(_RESERVED_ENDINGS)}")
+        if name.endswith(RESERVED_ENDINGS):
+            raise ValueError(f"a name that does not end in {' or '.join(RESERVED_ENDINGS)}")
         return name
 
 
@@ -320,7 +409,7 @@ PROFILES = {"smoke": smoke, "default": default, "best": best}
 
 # The built-in sample is too small for what the real data can spare, and its epochs are short: the
 # smoke profile takes one more of them.
-_SAMPLE_SPLIT: dict[str, Any] = {"split": {"validation_per_class": 100}}
+_SAMPLE_SPLIT: dict[str, Any] = {"split": {"validation": 100}}
 _SAMPLE_VALUES = {
     "smoke": {**_SAMPLE_SPLIT, "training": {"epochs": 3, "batch_size": 100}},
     "default": _SAMPLE_SPLIT,
@@ -349,7 +438,47 @@ def load_config(
     try:
         return Config(profile=profile, **values)
     except pydantic.ValidationError as error:
-        raise ConfigurationError(_explained(error)) from error
+        key, problem = refused_value(error)
+        raise ConfigurationError(f"{problem} Set it with --set {key}=VALUE.") from error
+
+
+def profile_keys(profile: str) -> frozenset[str]:
+    """The keys that a profile gives values of its own.
+
+    Raises:
+      ConfigurationError: where there is no such profile.
+    """
+    return frozenset(_flat(_profile_values(profile), ""))
+
+
+def sample_keys(profile: str) -> frozenset[str]:
+    """The keys that the built-in sample gives values of its own, in a profile that exists."""
+    return frozenset(_flat(_SAMPLE_VALUES[profile], ""))
+
+
+def assigned_key(assignment: str) -> str:
+    """The key of a `key=value`.
+
+    Raises:
+      ConfigurationError: where it has no value, or the key is not known.
+    """
+    key, separator, _ = assignment.partition("=")
+    key = present_key(key)
+    if not separator:
+        raise ConfigurationError(
+            f"--set {assignment}: no value; expected key=value, such as training.epochs=3."
+        )
+    if key not in known_keys():
+        raise ConfigurationError(
+            f"--set {assignment}: unknown key {key!r}{nearest(key, known_keys())}; "
+            "expected one that `python3 pipeline_runner.py keys` lists."
+        )
+    return key
+
+
+def present_key(key: str) -> str:
+    """The present name of a key that had another one; of any other, as it is."""
+    return _OTHER_NAMES.get(key, key)
 
 
 def pipeline_name(config: Config, sample: bool) -> str:
@@ -371,6 +500,12 @@ def known_keys() -> dict[str, str]:
     return dict(_keys(Config, ""))
 
 
+def values_by_key(config: Config) -> dict[str, JsonValue]:
+    """The value of every key that `--set` takes, as JSON has it."""
+    values = config.model_dump(mode="json")
+    return {key: functools.reduce(operator.getitem, key.split("."), values) for key in known_keys()}
+
+
 def _keys(section: type[pydantic.BaseModel], prefix: str) -> Iterator[tuple[str, str]]:
     for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, pydantic.BaseModel):
@@ -388,17 +523,12 @@ def _profile_values(profile: str) -> dict[str, Any]:
     return PROFILES[profile]()
 
 
+# The name of the key while it was always a count.
+_OTHER_NAMES = {"split.validation_per_class": "split.validation"}
+
+
 def _assigned(assignment: str) -> dict[str, Any]:
-    key, separator, text = assignment.partition("=")
-    if not separator:
-        raise ConfigurationError(
-            f"--set {assignment}: no value; expected key=value, such as training.epochs=3."
-        )
-    if key not in known_keys():
-        raise ConfigurationError(
-            f"--set {assignment}: unknown key {key!r}{nearest(key, known_keys())}; "
-            "expected one that `python3 pipeline_runner.py keys` lists."
-        )
+    key, text = assigned_key(assignment), assignment.partition("=")[2]
     *sections, name = key.split(".")
     nested: dict[str, Any] = {name: _parsed(text)}
     for section in reversed(sections):
@@ -433,10 +563,19 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explained(error: pydantic.ValidationError) -> str:
+def _flat(values: dict[str, Any], prefix: str) -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def refused_value(error: pydantic.ValidationError) -> tuple[str, str]:
+    """The key of a value that was refused, and what was found and expected there."""
     place = [str(part) for part in error.errors()[0]["loc"]]
     key = ".".join(part for part in place if not part.isdigit())
-    return f"{'.'.join(place)}: {found_and_expected(error)} Set it with --set {key}=VALUE."
+    return key, f"{'.'.join(place)}: {found_and_expected(error)}"
 
 
 def found_and_expected(error: pydantic.ValidationError) -> str:

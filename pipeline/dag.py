@@ -22,7 +22,7 @@ from components.blessing.component import Blessing
 from components.data_gate import checks
 from components.data_gate.component import DataGate
 from components.evaluator.component import AnswersEvaluator
-from components.example_gen.component import IdxExampleGen
+from components.example_gen.component import ImageExampleGen
 from components.image_schema import ImageSchema
 from components.kubeflow.component import ServedModel
 from components.predictions.component import Predictions
@@ -83,17 +83,10 @@ def create_pipeline(
     # The data contract is an artifact, imported from the schema file.
     schema_gen = CheckedSchemaGen(config.schema_file, data.schema_sha256).with_id("ImportSchemaGen")
 
-    # The IDX files become examples in three splits. If the data has spans, the node reads the
-    # training files of each span in the window, and the test files of the reference span.
-    example_gen = IdxExampleGen(
-        train=data.train,
-        test=data.test,
-        image_shape=schema.shape,
-        class_count=len(schema.class_names),
-        validation_per_class=config.split.validation_per_class,
-        seed=config.seed,
-        location=data.location,
-        data_digest=data.digest,
+    # Labelled images of any form become examples in three splits. If the data has spans, the node
+    # reads the training images of each span in the window, and the test images of the reference.
+    example_gen = ImageExampleGen(
+        data.request, location=data.location, data_digest=data.digest, seed=config.seed
     ).with_id("ExampleGen")
     examples = example_gen.outputs["examples"]
 
@@ -313,5 +306,7 @@ def _training_settings(
     settings = config.training.model_dump()
     modules = ("components.trainer.training", *_CODE_BEFORE_TRAINING)
     code = fingerprint.fingerprint(modules, libraries)
-    identity = fingerprint.combined(code, config.split.validation_per_class, _parts(arithmetic))
+    # What the training images are, beside the data.
+    read = [section.model_dump() for section in (config.data, config.images, config.split)]
+    identity = fingerprint.combined(code, read, _parts(arithmetic))
     return {**settings, "precision": precision, "identity": identity}

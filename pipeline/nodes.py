@@ -1,5 +1,6 @@
 """The names of the nodes, in the order in which they run."""
 
+EXAMPLE_GEN = "ExampleGen"
 DATA_GATE = "DataGate"
 TUNER = "Tuner"
 TRAINER = "Trainer"
@@ -14,7 +15,7 @@ CODE_FINGERPRINT = "code_fingerprint"
 
 NODES = (
     "ImportSchemaGen",
-    "ExampleGen",
+    EXAMPLE_GEN,
     "StatisticsGen",
     "ExampleValidator",
     "Resolver",

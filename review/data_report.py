@@ -30,9 +30,11 @@ from review.summary import (
     Drift,
     Finding,
     LabelError,
+    ReadData,
     Sheet,
     SimilarCount,
     SimilarPair,
+    SkippedImage,
     SplitCounts,
     Suspects,
     stored_summary,
@@ -91,6 +93,7 @@ def data(run: FinishedRun, earlier: Sequence[Receipt], runs_folder: pathlib.Path
     last, before = _run_before(earlier, runs_folder)
     findings, drifts = _gate_report(run)
     return Data(
+        reading=_reading(run.receipt),
         splits=[
             SplitCounts(name=split, count=sum(now.values()), classes=now, before=before.get(split))
             for split, now in counts.items()
@@ -100,6 +103,20 @@ def data(run: FinishedRun, earlier: Sequence[Receipt], runs_folder: pathlib.Path
         same_files=last.data.sha256 == run.receipt.data.sha256 if last else None,
         findings=findings,
         drifts=drifts,
+    )
+
+
+def _reading(receipt: Receipt) -> ReadData | None:
+    reading = receipt.reading
+    if reading is None:
+        return None
+    return ReadData(
+        summary=reading.summary,
+        border=reading.border,
+        border_brightness=reading.border_brightness,
+        fit=reading.fit,
+        skipped=[SkippedImage(name=file.name, reason=file.reason) for file in reading.skipped],
+        skipped_count=reading.skipped_count,
     )
 
 

@@ -73,7 +73,30 @@ def _flat(values: dict[str, JsonValue], prefix: str) -> Iterator[tuple[str, str]
 def _commands(receipt: Receipt) -> list[str]:
     revision = receipt.code.revision
     checkout = [f"git checkout {revision}"] if revision else []
-    return [*checkout, "make setup", _with_data(receipt.command, receipt.data)]
+    return [*checkout, "make setup", _with_data(_with_values(receipt), receipt.data)]
+
+
+def _with_values(receipt: Receipt) -> str:
+    """The command with the values of its configuration file, which may change or be lost."""
+    words = shlex.split(receipt.command)
+    kept, had_file, skips = [], False, False
+    for word in words:
+        option, _, value = word.partition("=")
+        if skips:
+            skips = False
+        elif option in ("--config", "--set"):
+            had_file |= option == "--config"
+            skips = not value
+        else:
+            kept.append(word)
+    if not had_file:
+        return receipt.command
+    asked = receipt.request
+    if asked.profile and "--profile" not in kept:
+        kept += ["--profile", asked.profile]
+    for assignment in asked.assignments:
+        kept += ["--set", assignment]
+    return shlex.join(kept)
 
 
 def _with_data(command: str, data: DataRecord) -> str:

@@ -15,7 +15,7 @@ import pydantic
 from pipeline.records.files import write_whole
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
-SCHEMA_VERSION: Literal[4] = 4
+SCHEMA_VERSION: Literal[5] = 5
 REVIEW_FILE = "review.json"
 # Level of every interval, two-sided.
 CONFIDENCE = 0.95
@@ -469,10 +469,43 @@ class Drift(Part):
     threshold: float
 
 
+class SkippedImage(Part):
+    """An image that was left out of the data.
+
+    Attributes:
+      name: Relative path, or source and row.
+      reason: What is wrong with it.
+    """
+
+    name: str
+    reason: str
+
+
+class ReadData(Part):
+    """What ExampleGen read.
+
+    Attributes:
+      summary: What was recognised, in words.
+      border: Border of the training images: dark, bright or mixed.
+      border_brightness: Mean brightness of their borders, 0 to 255.
+      fit: How images of another size were fitted: pad, crop or stretch.
+      skipped: Images that were left out, as many as are named.
+      skipped_count: Number of all images that were left out.
+    """
+
+    summary: str
+    border: str
+    border_brightness: float
+    fit: str
+    skipped: list[SkippedImage]
+    skipped_count: int
+
+
 class Data(Part):
     """The data of the run.
 
     Attributes:
+      reading: What was read; None in the record of a run that did not get there.
       splits: Splits in the order train, val, test.
       run_before: Id of the run that the data is compared with; None where there is none.
       class_distance: Total variation distance between the class shares of the training split in
@@ -482,6 +515,7 @@ class Data(Part):
       drifts: Drift of the training split since the served model; empty where none is served.
     """
 
+    reading: ReadData | None
     splits: list[SplitCounts]
     run_before: str | None
     class_distance: float | None
@@ -691,7 +725,7 @@ class Summary(Part):
         such as `training.augmented`; why no images are shown, by `sheet`.
     """
 
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     run: Run
     class_names: list[str]
     sheet: Sheet | None
@@ -728,7 +762,7 @@ class RunComparison(Part):
       images: Descriptions of these images.
     """
 
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     first: Run
     second: Run
     comparison: Comparison | None

@@ -123,7 +123,7 @@ def _advice_for(failed: list[Gate]) -> str:
     if any(gate.value is None for gate in failed):
         return (
             "A gate that was not measured does not pass. Give the test split images of every "
-            "class, and look in the log of the run for why a figure is missing. The served model "
+            "class, and look in the log of the run for why a figure is missing. What is served "
             "stays as it was."
         )
     clear = [gate for gate in failed if not gate.noise]
@@ -145,7 +145,7 @@ def _advice_for(failed: list[Gate]) -> str:
         )
     return (
         "Look at the images behind the confusion matrix to see whether the model or the labels "
-        "are wrong, and fix them. The served model stays as it was."
+        "are wrong, and fix them. What is served stays as it was."
     )
 
 

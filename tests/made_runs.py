@@ -12,16 +12,15 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from cli.render.progress import LiveProgress
-from components.example_gen.idx import IdxPair
 from components.image_schema import ImageSchema
 from components.pusher import versions
 from components.quality_gates import JudgedGate
 from operations import recording, rollback
 from operations.preparation import Prepared, Request
 from pipeline import config
-from pipeline.datasets.dataset import DataSet
 from pipeline.locations import Locations
 from pipeline.records import metadata
+from tests.made_data import made_dataset
 
 CLASSES = ("[bold]x", "Boot")
 
@@ -59,21 +58,9 @@ def sound_versions(monkeypatch):
 @pytest.fixture
 def prepared(locations):
     """A run that is about to begin; a class name of it looks like markup."""
-    train, test = (
-        IdxPair(name, f"/data/{name}-images.gz", f"/data/{name}-labels.gz", "a" * 64, "b" * 64, 9)
-        for name in ("train", "t10k")
-    )
-    data = DataSet(
-        "/data",
-        False,
-        (train,),
-        test,
-        schema_sha256="c" * 64,
-        train_per_class=(3, 3, 3),
-        test_per_class=(3, 3, 3),
-    )
     schema = ImageSchema(28, 28, 1, CLASSES)
     configured = config.load_config("default", ["seed=7"])
+    data = made_dataset(configured, schema)
     return Prepared("clothes", configured, data, schema, locations, "float32", served_version=0)
 
 

@@ -4,20 +4,44 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 
 from cli.render.tables import make_console
 from operations.predict import Answer, Classified
 
+# From so many images on, people want to see that something happens.
+_MANY = 500
+
+
+def print_progress(count: int) -> None:
+    """Prints to stderr how many images are classified, if they are many."""
+    if count > _MANY:
+        print(f"{count:,} images classified", file=sys.stderr)
+
 
 def print_classified(classified: Classified, as_json: bool) -> None:
-    """Prints which model answered, and a line for each image; or all of it as JSON."""
+    """Prints which model answered, and a line for each image; or all of it as JSON.
+
+    The refused files go to stderr, and into the JSON.
+    """
+    for refused in classified.refused:
+        print(_printable(f"error: {refused.file}: {refused.reason}"), file=sys.stderr)
     if as_json:
         print(json.dumps(dataclasses.asdict(classified), indent=1))
+        return
+    if not classified.answers:
         return
     console = make_console()
     model = f"Model version {classified.version} of {classified.pipeline} ({classified.model})"
     for line in (model, *map(_line, classified.answers)):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(_printable(line), soft_wrap=True, highlight=False, markup=False)
+
+
+def _printable(text: str) -> str:
+    """Escapes control characters: names of files and classes could command the terminal."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
+    )
 
 
 def _line(answer: Answer) -> str:

@@ -29,6 +29,7 @@ def _lines(compiled: Compiled) -> list[str]:
         f"\nPipeline    {compiled.pipeline}, profile {compiled.profile}, "
         f"trained in {compiled.precision}",
         f"Image       {compiled.image}",
+        f"Schema      {compiled.schema}",
         *(f"Parameter   {name} = {value}" for name, value in parameters.items()),
         f"File        {compiled.file}",
         f"Submit with {compiled.submit}",

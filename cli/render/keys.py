@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 
-from pydantic import JsonValue
-
 from cli.render.tables import make_console, plain_table
 from pipeline import config
 
@@ -16,8 +14,8 @@ def print_keys(profile: str, as_json: bool) -> None:
     Raises:
       ConfigurationError: where there is no such profile.
     """
-    defaults = config.load_config(profile).model_dump(mode="json")
-    keys = {key: (_value(defaults, key), about) for key, about in config.known_keys().items()}
+    defaults = config.values_by_key(config.load_config(profile))
+    keys = {key: (defaults[key], about) for key, about in config.known_keys().items()}
     if as_json:
         values = {key: {"default": value, "about": about} for key, (value, about) in keys.items()}
         print(json.dumps(values, indent=1))
@@ -26,9 +24,3 @@ def print_keys(profile: str, as_json: bool) -> None:
     for key, (value, about) in keys.items():
         table.add_row(key, json.dumps(value), about)
     make_console().print(table)
-
-
-def _value(values: JsonValue, key: str) -> JsonValue:
-    for part in key.split("."):
-        values = values[part] if isinstance(values, dict) else None
-    return values

@@ -25,6 +25,8 @@ from review.summary import (
     stored_summary,
 )
 
+# Number of images left out that are named on the terminal.
+_SHOWN_SKIPPED = 5
 _STYLES = {
     Verdict.PUSHED: "bold green",
     Verdict.REFUSED: "bold yellow",
@@ -226,7 +228,7 @@ def _node_table(receipt: Receipt) -> Table:
 def _print_places(console: Console, receipt: Receipt, output_dir: pathlib.Path) -> None:
     locations = Locations(output_dir / receipt.pipeline)
     folder = locations.runs / receipt.run_id
-    lines = [_summary_line(receipt), f"Results   {folder}"]
+    lines = [_summary_line(receipt), *_data_lines(receipt), f"Results   {folder}"]
     if (folder / REVIEW_PAGE).exists():
         lines.append(f"Review    {folder / REVIEW_PAGE}")
     if receipt.verdict == Verdict.PUSHED and receipt.pushed_version:
@@ -237,6 +239,25 @@ def _print_places(console: Console, receipt: Receipt, output_dir: pathlib.Path) 
             f"Go on     {receipt.command_to_go_on(output_dir)} (what is complete is not run again)"
         )
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+
+
+def _data_lines(receipt: Receipt) -> list[str]:
+    """What was read, and what was left out of it."""
+    reading = receipt.reading
+    if reading is None:
+        return [f"Data      {receipt.data.description}"]
+    lines = [
+        f"Data      {receipt.data.description}: {reading.summary}; {reading.border} "
+        f"borders (mean brightness {reading.border_brightness:.0f} of 255)"
+    ]
+    if reading.skipped_count:
+        images = "image" if reading.skipped_count == 1 else "images"
+        lines.append(f"Left out  {reading.skipped_count:,} {images} that cannot be used:")
+        shown = reading.skipped[:_SHOWN_SKIPPED]
+        lines += [f"          {file.name}: {file.reason}" for file in shown]
+        if reading.skipped_count > len(shown):
+            lines.append("          ... (log.txt of the run names them)")
+    return lines
 
 
 def _summary_line(receipt: Receipt) -> str:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
+from collections.abc import Iterator
 
 import numpy as np
 
 from components import examples, features
+from components.data_gate import thumbnails
 
 # Bytes of a digest: enough that two different images never share one.
 _DIGEST_SIZE = 16
+# Maximum number of images in a batch, and of their bytes: memory holds a few times as much.
+_BATCH, _BATCH_BYTES = 4_096, 2**24
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +24,7 @@ class Catalogue:
 
     Attributes:
       uri: folder of the artifact.
+      shape: height, width and channels of the images.
       split: position of each example's split in `features.SPLITS`, int8 [count].
       labels: int64 [count].
       ids: bytes [count].
@@ -28,6 +34,7 @@ class Catalogue:
     """
 
     uri: str
+    shape: thumbnails.Shape
     split: np.ndarray
     labels: np.ndarray
     ids: np.ndarray
@@ -47,45 +54,82 @@ class Catalogue:
         first[order] = order[begins][np.cumsum(begins) - 1]
         return first
 
+    @property
+    def bytes_per_image(self) -> int:
+        """Size of an image, a byte per pixel and channel."""
+        return math.prod(self.shape)
+
+    def id_at(self, position: int) -> str:
+        """The id of an example; what is not UTF-8 in it, as a file's name can be, is escaped."""
+        return self.ids[position].decode(errors="backslashreplace")
+
     def images_at(self, positions: np.ndarray) -> np.ndarray:
         """Reads some of the images.
 
         Args:
-          positions: int64 [N].
+          positions: distinct positions, int64 [N].
 
         Returns:
           uint8 [N, bytes per image], in the order of `positions`.
         """
-        wanted, places = np.unique(positions, return_inverse=True)
-        row = np.full(len(self.ids), -1)
-        row[wanted] = np.arange(len(wanted))
-        images, start = np.empty((len(wanted), 0), np.uint8), 0
+        images = np.empty((len(positions), self.bytes_per_image), np.uint8)
+        for rows, batch in self._batches_at(positions):
+            images[rows] = batch
+        return images
+
+    def thumbnails_at(self, positions: np.ndarray) -> np.ndarray:
+        """Reads some of the images batch by batch, and makes their small copies.
+
+        Args:
+          positions: distinct positions, int64 [N].
+
+        Returns:
+          uint8 [N, values per copy], in the order of `positions`.
+        """
+        copies = np.empty((len(positions), thumbnails.size(self.shape)), np.uint8)
+        for rows, batch in self._batches_at(positions):
+            copies[rows] = thumbnails.made(batch, self.shape)
+        return copies
+
+    def _batches_at(self, positions: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Places in `positions`, and the images there."""
+        if not len(positions):
+            return
+        row, start = np.full(len(self.ids), -1), 0
+        row[positions] = np.arange(len(positions))
         for name in features.SPLITS:
-            for batch in examples.read_batches(self.uri, name):
-                if not images.size:
-                    images = np.empty((len(wanted), batch.images.shape[1]), np.uint8)
+            for batch in _batches(self.uri, name, self.bytes_per_image):
                 rows = row[self.file_order[start : start + len(batch.ids)]]
-                images[rows[rows >= 0]] = batch.images[rows >= 0]
+                yield rows[rows >= 0], batch.images[rows >= 0]
                 start += len(batch.ids)
-        # Usually the positions are in this order, and no copy is needed.
-        return images if np.array_equal(wanted, positions) else images[places]
 
 
-def read(uri: str) -> Catalogue:
-    """Reads the examples at `uri` once, batch by batch."""
+def read(uri: str, shape: thumbnails.Shape) -> Catalogue:
+    """Reads the examples at `uri` once, batch by batch.
+
+    Args:
+      uri: folder of the artifact.
+      shape: height, width and channels of the images.
+    """
     split, labels, ids, digests, brightness = [], [], [], [], []
     for number, name in enumerate(features.SPLITS):
-        for batch in examples.read_batches(uri, name):
+        for batch in _batches(uri, name, math.prod(shape)):
             split.append(np.full(len(batch.ids), number, np.int8))
             labels.append(batch.labels)
             ids.append(batch.ids)
             digests.append(_digests(batch.images))
             brightness.append(batch.images.mean(axis=1))
-    return _ordered(uri, *map(np.concatenate, (split, labels, ids, digests, brightness)))
+    return _ordered(uri, shape, *map(np.concatenate, (split, labels, ids, digests, brightness)))
+
+
+def _batches(uri: str, name: str, bytes_per_image: int) -> Iterator[examples.Split]:
+    size = min(max(_BATCH_BYTES // bytes_per_image, 1), _BATCH)
+    return map(examples.parse, examples.serialized_batches(uri, name, size))
 
 
 def _ordered(
     uri: str,
+    shape: thumbnails.Shape,
     split: np.ndarray,
     labels: np.ndarray,
     ids: np.ndarray,
@@ -97,6 +141,7 @@ def _ordered(
     file_order[order] = np.arange(len(order))
     return Catalogue(
         uri,
+        shape,
         split[order],
         labels[order],
         ids[order],

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2
@@ -14,10 +15,21 @@ from components.data_gate.catalogue import Catalogue
 ANOMALIES = "anomalies"
 DRIFT = "drift"
 DUPLICATES = "duplicates"
+VALIDATION_DUPLICATES = "validation_duplicates"
+CONFLICTING_LABELS = "conflicting_labels"
 EQUAL_IMAGES = "equal_images"
 CONSTANT_CLASS = "constant_class"
 BRIGHTNESS = "brightness"
-CHECKS = (ANOMALIES, DRIFT, DUPLICATES, EQUAL_IMAGES, CONSTANT_CLASS, BRIGHTNESS)
+CHECKS = (
+    ANOMALIES,
+    DRIFT,
+    DUPLICATES,
+    VALIDATION_DUPLICATES,
+    CONFLICTING_LABELS,
+    EQUAL_IMAGES,
+    CONSTANT_CLASS,
+    BRIGHTNESS,
+)
 
 _DRIFT_REASONS = {
     anomalies_pb2.AnomalyInfo.COMPARATOR_L_INFTY_HIGH,
@@ -30,7 +42,7 @@ _MEASURES = {
     _MEASUREMENT.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon divergence",
     _MEASUREMENT.NORMALIZED_ABSOLUTE_DIFFERENCE: "normalised absolute difference",
 }
-_SHOWN_DUPLICATES = 3
+_SHOWN_PAIRS = 3
 _SHOWN_CLASSES = 10
 # Brightness differs grossly if the means differ by a quarter of the range, as with inverted images,
 # or by a factor of two, as with images scaled to 0 to 1. Chance must also be ruled out.
@@ -141,18 +153,77 @@ def duplicate_findings(catalogue: Catalogue, first_equal: np.ndarray, bound: int
     found = np.flatnonzero(trained)
     if len(found) <= bound:
         return []
+    pairs = _pairs(first_equal, found, functools.partial(_id, catalogue))
+    line = (
+        f"{len(found)} test images are also in train or val ({pairs}); expected at most {bound}. "
+        "Remove them from one side, or set data_gate.max_duplicates."
+    )
+    return [Finding(DUPLICATES, line)]
+
+
+def validation_duplicate_findings(catalogue: Catalogue, first_equal: np.ndarray) -> list[Finding]:
+    """At most one finding: validation images also occur in the training split, byte by byte.
+
+    Args:
+      catalogue: all examples.
+      first_equal: result of `Catalogue.first_equal`, int64 [count].
+    """
+    train, validation = (
+        features.SPLITS.index(name) for name in (features.TRAIN_SPLIT, features.VALIDATION_SPLIT)
+    )
+    # The training split comes first, so an equal image there is the first of its kind.
+    trained = (catalogue.split == validation) & (catalogue.split[first_equal] == train)
+    found = np.flatnonzero(trained)
+    if not len(found):
+        return []
+    pairs = _pairs(first_equal, found, functools.partial(_id, catalogue))
+    line = (
+        f"{len(found)} validation images are also in train ({pairs}); expected none: the best "
+        "epoch would be chosen on images that the model knows. Remove them from one side, or set "
+        "data_gate.validation_duplicates=warn."
+    )
+    return [Finding(VALIDATION_DUPLICATES, line)]
+
+
+def conflicting_label_findings(
+    catalogue: Catalogue, first_equal: np.ndarray, class_names: Sequence[str]
+) -> list[Finding]:
+    """At most one finding: equal images have different labels.
+
+    Args:
+      catalogue: all examples.
+      first_equal: result of `Catalogue.first_equal`, int64 [count].
+      class_names: names of the classes, in label order.
+    """
+    found = np.flatnonzero(catalogue.labels != catalogue.labels[first_equal])
+    if not len(found):
+        return []
+    kinds = len(np.unique(first_equal[found]))
+    pairs = _pairs(
+        first_equal,
+        found,
+        lambda place: f"{_id(catalogue, place)} ({class_names[catalogue.labels[place]]})",
+    )
+    line = (
+        f"{kinds:,} images have copies with another label, {len(found):,} in all ({pairs}); "
+        "expected one label for equal images, byte by byte. Correct the labels or remove the "
+        "copies, or set data_gate.conflicting_labels=warn."
+    )
+    return [Finding(CONFLICTING_LABELS, line)]
+
+
+def _pairs(first_equal: np.ndarray, found: np.ndarray, described: Callable[[int], str]) -> str:
+    """The first few of the found images, each with the first image that equals it."""
     pairs = [
-        f"{catalogue.ids[first_equal[place]].decode()} = {catalogue.ids[place].decode()}"
-        for place in found[:_SHOWN_DUPLICATES]
+        f"{described(first_equal[place])} = {described(place)}" for place in found[:_SHOWN_PAIRS]
     ]
-    return [
-        Finding(
-            DUPLICATES,
-            f"{len(found)} test images are also in train or val ({', '.join(pairs)}"
-            f"{', ...' if len(found) > _SHOWN_DUPLICATES else ''}); expected at most {bound}. "
-            "Remove them from one side, or set data_gate.max_duplicates.",
-        )
-    ]
+    return ", ".join(pairs) + (", ..." if len(found) > _SHOWN_PAIRS else "")
+
+
+def _id(catalogue: Catalogue, place: int) -> str:
+    # An id may be the name of a file, which can hold what a terminal takes for a command.
+    name = catalogue.id_at(place)
+    return name if name.isprintable() else ascii(name)
 
 
 def constancy_findings(

@@ -24,7 +24,8 @@ from components.data_gate import catalogue, checks, similarity
 import tensorflow_data_validation as tfdv  # isort: skip
 
 STOP = "stop"
-_SHOWN_PAIRS = 24
+# Maximum number of pairs in the report, and of bytes of their images: the page shows them.
+_SHOWN_PAIRS, _SHOWN_BYTES = 24, 2**26
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class Executor(base_executor.BaseExecutor):
         uris = {key: found[0].uri for key, found in input_dict.items() if found}
         severities = json.loads(exec_properties["severities"])
         schema = image_schema.read_artifact(uris["schema"])
-        all_examples = catalogue.read(uris["examples"])
+        all_examples = catalogue.read(uris["examples"], schema.shape)
         first_equal = all_examples.first_equal()
         reference = _reference(uris)
         drift = _drift(uris, reference) if reference else anomalies_pb2.Anomalies()
@@ -62,6 +63,8 @@ class Executor(base_executor.BaseExecutor):
             + checks.duplicate_findings(
                 all_examples, first_equal, exec_properties["max_duplicates"]
             )
+            + checks.validation_duplicate_findings(all_examples, first_equal)
+            + checks.conflicting_label_findings(all_examples, first_equal, schema.class_names)
             + checks.constancy_findings(all_examples, first_equal, schema.class_names)
             + checks.brightness_findings(all_examples)
         )
@@ -72,7 +75,8 @@ class Executor(base_executor.BaseExecutor):
             raise DataGateStop("\n".join(stopping))
         folder = artifact_utils.get_single_uri(output_dict["report"])
         _write_report(folder, findings, checks.drifts(drift), uris.get("baseline_model"))
-        _write_similar(folder, *similarity.report(all_examples, first_equal, _SHOWN_PAIRS))
+        shown = min(_SHOWN_PAIRS, max(_SHOWN_BYTES // (2 * schema.bytes_per_image), 1))
+        _write_similar(folder, *similarity.report(all_examples, first_equal, shown))
 
 
 def _anomaly_findings(uri: str) -> list[checks.Finding]:

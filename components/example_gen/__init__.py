@@ -1,1 +1,1 @@
-"""ExampleGen for IDX files."""
+"""ExampleGen for labelled images: class folders, tables, arrays, IDX files."""

@@ -1,55 +1,41 @@
-"""Turns IDX files into TensorFlow examples, pair by pair, in Beam."""
+"""Turns labelled images of any form into TensorFlow examples, shard by shard, in Beam."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
+import io
+import logging
 import os
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pyarrow.parquet as pq
 import tensorflow as tf
-from google.protobuf import wrappers_pb2
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
-from tfx.proto import example_gen_pb2
-from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import proto_utils
+from tfx.types import artifact_utils
 
-from components import examples, features
-from components.example_gen import idx, split
+from components import examples, features, images, reading_report
+from components.example_gen import collection, request, shard_report
+from components.example_gen.collection import Work
+from components.example_gen.decoding import Decoded, Decoder, File
+from components.example_gen.readers.base import Bad, Item, Reader, ReadingError
+from components.example_gen.request import Request
+from components.example_gen.shard_report import ShardReport
+from components.example_gen.split import NOT_TAKEN
 
-_BATCH_SIZE = 2048
+logger = logging.getLogger(__name__)
+
+_BATCH_SIZE = 1024
+_BATCH_BYTES = 16 * 2**20
 _FILE_PREFIX = "data_tfrecord"
-
-# A pair of files and its labels, uint8 [count], so that each labels file is read once.
-LabelledPair = tuple[idx.IdxPair, np.ndarray]
-Shape = tuple[int, int, int]
-
-
-@dataclasses.dataclass(frozen=True)
-class Request:
-    """What the node is asked for, with the files that it found sound.
-
-    Attributes:
-      train: Files that `train` and `val` are drawn from.
-      test: Files of the test split.
-      image_shape: Height, width and channels of the images.
-      class_count: Number of classes.
-      validation_per_class: Number of examples of each class in `val`.
-      seed: Random seed of the draw.
-    """
-
-    train: tuple[LabelledPair, ...]
-    test: LabelledPair
-    image_shape: Shape
-    class_count: int
-    validation_per_class: int
-    seed: int
+# Folders of what each shard is and of what became of it, until all are done.
+_PLANS = "shard-plans"
+_REPORTS = "shard-reports"
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -57,7 +43,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
     TFX's own executor shuffles the serialized images, which Beam's local runner holds in memory,
     and handles each image by itself. Here the order of examples has no meaning: Beam distributes
-    pairs of files, and each worker writes the examples of its pair.
+    shards, and each worker writes the examples of its shard.
     """
 
     def Do(
@@ -66,127 +52,186 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes TFRecord files below the examples artifact, one for each pair and split."""
+        """Writes TFRecord files below the examples artifact, one for each shard and split.
+
+        Raises:
+          ReadingError: The data cannot be used.
+        """
         self._log_startup(input_dict, output_dict, exec_properties)
-        request = _request(exec_properties)
-        assigned = _assigned(request)
-        examples = artifact_utils.get_single_instance(
-            output_dict[standard_component_specs.EXAMPLES_KEY]
-        )
-        examples.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
+        location = exec_properties["location"]
+        asked = request.from_json(exec_properties["request"])
+        readers = collection.open_parts(location, asked)
+        contents = asked.contents or collection.hashed(readers)
+        digest = collection.digest(asked.parts, readers, contents)
+        collection.check_digest(digest, exec_properties["data_digest"], location)
+        listing = collection.listing(asked, readers, contents, exec_properties["seed"])
+        output = artifact_utils.get_single_instance(output_dict["examples"])
+        output.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         for name in features.SPLITS:
-            fileio.makedirs(artifact_utils.get_split_uri([examples], name))
+            fileio.makedirs(artifact_utils.get_split_uri([output], name))
+        _write_plans(output.uri, listing.work)
         with self._make_beam_pipeline() as pipeline:
-            write = beam.ParDo(_WritePair(request.image_shape, examples.uri))
-            _ = pipeline | "Files" >> beam.Create(assigned) | "Write" >> write
+            names = [work.name for work in listing.work]
+            write = beam.ParDo(_WriteShard(location, asked, output.uri, len(listing.ids)))
+            _ = pipeline | "Shards" >> beam.Create(names) | "Write" >> write
+        reports = _shard_reports(output.uri, listing.work)
+        report = shard_report.joined(reports, readers, asked)
+        for file in report.skipped:
+            logger.warning("Cannot use %s: %s", file.name, file.reason)
+        shard_report.check(reports, asked)
+        reading_report.write(report, output.uri)
+        _write_columns(listing, output.uri)
 
 
-def _request(exec_properties: Mapping[str, Any]) -> Request:
-    config = example_gen_pb2.CustomConfig()
-    proto_utils.json_to_proto(exec_properties[standard_component_specs.CUSTOM_CONFIG_KEY], config)
-    packed = wrappers_pb2.StringValue()
-    config.custom_config.Unpack(packed)
-    parameters = json.loads(packed.value)
-    height, width, channels = parameters["image_shape"]
-    shape, class_count = (height, width, channels), parameters["class_count"]
-    base = exec_properties[standard_component_specs.INPUT_BASE_KEY]
-    named = [_labelled(base, idx.IdxPair(**entry), class_count) for entry in parameters["pairs"]]
-    *train, test = named or _found(base, shape, class_count)
-    _check_digest(base, [pair for pair, _ in (*train, test)], exec_properties["data_digest"])
-    return Request(
-        train=tuple(train),
-        test=test,
-        image_shape=shape,
-        class_count=class_count,
-        validation_per_class=parameters["validation_per_class"],
-        seed=exec_properties["seed"],
-    )
+def _write_plans(examples_uri: str, work: Sequence[Work]) -> None:
+    """Writes what each shard is to a file: Beam copies and compresses its elements many times."""
+    for folder in (_PLANS, _REPORTS):
+        fileio.makedirs(os.path.join(examples_uri, folder))
+    for each in work:
+        with fileio.open(os.path.join(examples_uri, _PLANS, each.name), "w") as file:
+            file.write(collection.work_to_json(each))
 
 
-def _labelled(base: str, relative: idx.IdxPair, class_count: int) -> LabelledPair:
-    """A pair that the preparation has checked, with its labels."""
-    images, labels = (os.path.join(base, path) for path in (relative.images, relative.labels))
-    pair = dataclasses.replace(relative, images=images, labels=labels)
-    values, sha256 = idx.read_labels(labels, class_count, fileio.open)
-    _check_unchanged(pair, sha256 == pair.labels_sha256)
-    return pair, values
+def _shard_reports(examples_uri: str, work: Sequence[Work]) -> list[ShardReport]:
+    """Reads the reports of all shards, and removes what was only needed on the way."""
+    reports = []
+    for each in work:
+        with fileio.open(os.path.join(examples_uri, _REPORTS, each.name), "r") as file:
+            reports.append(shard_report.parse(file.read()))
+    for folder in (_PLANS, _REPORTS):
+        fileio.rmtree(os.path.join(examples_uri, folder))
+    return reports
 
 
-def _found(base: str, shape: Shape, class_count: int) -> list[LabelledPair]:
-    """The two pairs in a folder, read to their ends and checked."""
-    return [
-        idx.read_pair(
-            half, _file(base, images), _file(base, labels), shape, class_count, fileio.open
-        )
-        for half, (images, labels) in idx.FILES.items()
-    ]
+def _write_columns(listing: collection.Listing, examples_uri: str) -> None:
+    """Writes the further columns of the data, also of images that were left out, with ids."""
+    if listing.columns is None:
+        return
+    table = listing.columns.append_column(features.EXAMPLE_ID, [list(listing.ids)])
+    content = io.BytesIO()
+    pq.write_table(table, content)
+    with fileio.open(os.path.join(examples_uri, features.COLUMNS_FILE), "wb") as file:
+        file.write(content.getvalue())
 
 
-def _file(base: str, name: str) -> str:
-    candidates = [os.path.join(base, found) for found in (name, f"{name}.gz")]
-    for path in candidates:
-        if fileio.exists(path):
-            return path
-    raise idx.IdxError(
-        f"{base} holds neither {name} nor {name}.gz; expected all four IDX files. Name their "
-        "folder as data_location."
-    )
+class _WriteShard(beam.DoFn):
+    """Writes the examples of a shard: one file in each split that has some of them."""
 
-
-def _check_digest(base: str, pairs: Sequence[idx.IdxPair], expected: str) -> None:
-    found = idx.data_digest(pairs)
-    if found != expected:
-        raise idx.IdxError(
-            f"the files in {base} have the digest {found}; expected {expected}, as the run was "
-            "asked for. Give the digest of these files as data_digest, or the folder of the others."
-        )
-
-
-def _assigned(request: Request) -> list[tuple[idx.IdxPair, np.ndarray, np.ndarray]]:
-    """Assigns each example to a split; validation examples are chosen over all pairs together.
-
-    Returns:
-      Each pair with its labels, uint8 [count], and with the position in `features.SPLITS` of the
-      split of each example, int8 [count].
-    """
-    train, (test, test_labels) = request.train, request.test
-    ids = [name for pair, _ in train for name in split.example_ids(pair.name, pair.count)]
-    labels = np.concatenate([values for _, values in train])
-    split.check_classes(
-        split.class_counts(labels, request.class_count),
-        split.class_counts(test_labels, request.class_count),
-        request.validation_per_class,
-        # The node does not know the names, so that a new name changes no example.
-        [str(number) for number in range(request.class_count)],
-    )
-    chosen = split.choose_validation(ids, labels, request.validation_per_class, request.seed)
-    trained, validated, tested = (
-        features.SPLITS.index(name)
-        for name in (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, features.TEST_SPLIT)
-    )
-    # One byte each, because Beam copies and compresses its elements several times.
-    numbers = np.where(chosen, validated, trained).astype(np.int8)
-    parts = np.split(numbers, np.cumsum([pair.count for pair, _ in train])[:-1])
-    return [
-        *((pair, values, part) for (pair, values), part in zip(train, parts, strict=True)),
-        (test, test_labels, np.full(test.count, tested, np.int8)),
-    ]
-
-
-class _WritePair(beam.DoFn):
-    """Writes the examples of a pair: one file in each split that has some of them."""
-
-    def __init__(self, image_shape: Shape, examples_uri: str):
-        self._image_shape = image_shape
+    def __init__(self, location: str, asked: Request, examples_uri: str, count: int):
+        self._count = count
+        self._location = location
+        self._asked = asked
         self._examples_uri = examples_uri
+        height, width, channels = asked.shape
+        fit = images.Fit(asked.fit)
+        self._preparation = images.Preparation(height, width, channels, fit, asked.background)
+        # Of the part that was opened last.
+        self._reader: tuple[int, Reader] | None = None
+        self._decoder: Decoder | None = None
 
-    def process(self, element: tuple[idx.IdxPair, np.ndarray, np.ndarray]) -> None:
-        pair, labels, numbers = element
-        names = [features.SPLITS[number] for number in np.unique(numbers)]
-        with _writers(self._examples_uri, names, f"{_FILE_PREFIX}-{pair.name}") as writers:
-            records = _records(pair, labels, self._image_shape)
-            for number, record in zip(numbers.tolist(), records, strict=True):
-                writers[features.SPLITS[number]].write(record)
+    def setup(self) -> None:
+        """Prepares a worker; it starts processes when it needs them."""
+        self._decoder = Decoder(self._preparation, self._count)
+
+    def teardown(self) -> None:
+        """Ends the processes of a worker."""
+        if self._decoder is not None:
+            self._decoder.close()
+
+    def process(self, element: str) -> None:
+        """Writes the files of the shard with this name, and its report."""
+        with fileio.open(os.path.join(self._examples_uri, _PLANS, element), "r") as file:
+            self._write(collection.work_from_json(file.read()))
+
+    def _write(self, element: Work) -> None:
+        names = [features.SPLITS[n] for n in np.unique(element.splits) if n != NOT_TAKEN]
+        report = shard_report.Counter()
+        with _writers(self._examples_uri, names, f"{_FILE_PREFIX}-{element.name}") as writers:
+            for batch in _batches(self._decoded(element), element, report):
+                for split, record in zip(batch.splits, _encode(batch), strict=True):
+                    writers[features.SPLITS[split]].write(record)
+        with fileio.open(os.path.join(self._examples_uri, _REPORTS, element.name), "w") as file:
+            file.write(shard_report.to_json(report.report()))
+
+    def _decoded(self, element: Work) -> Iterator[Decoded]:
+        """Each image of a shard, in order."""
+        if self._decoder is None:
+            self._decoder = Decoder(self._preparation, self._count)
+        items = self._opened(element.part).read(element.shard, element.contents)
+        return self._decoder.decode(_waiting(items))
+
+    def _opened(self, number: int) -> Reader:
+        if self._reader is None or self._reader[0] != number:
+            part = self._asked.parts[number]
+            reader = collection.open_part(self._location, part, self._asked)
+            self._reader = (number, reader)
+        return self._reader[1]
+
+
+@dataclasses.dataclass
+class _Batch:
+    """Images that can be used, with what is known of each."""
+
+    pixels: list[bytes] = dataclasses.field(default_factory=list)
+    labels: list[int] = dataclasses.field(default_factory=list)
+    ids: list[str] = dataclasses.field(default_factory=list)
+    splits: list[int] = dataclasses.field(default_factory=list)
+
+
+def _waiting(items: Iterable[Item]) -> Iterator[File | Decoded]:
+    """What the decoder takes: files as they are, and pixels as if they had been decoded."""
+    pixels: list[np.ndarray] = []
+    for item in items:
+        if isinstance(item, np.ndarray) and len(pixels) < _BATCH_SIZE:
+            pixels.append(item)
+            if len(pixels) * item.nbytes > _BATCH_BYTES:
+                yield from _as_decoded(pixels)
+                pixels = []
+            continue
+        yield from _as_decoded(pixels)
+        pixels = []
+        if isinstance(item, np.ndarray):
+            pixels = [item]
+        elif isinstance(item, Bad):
+            yield Decoded(b"", 0.0, item.name, item.reason, changed=False)
+        else:
+            yield File(item.name, item.path, item.content, item.sha256)
+    yield from _as_decoded(pixels)
+
+
+def _as_decoded(pixels: list[np.ndarray]) -> Iterator[Decoded]:
+    if pixels:
+        for image, border in zip(pixels, images.borders(np.stack(pixels)), strict=True):
+            yield Decoded(image.tobytes(), float(border), "", "", changed=False)
+
+
+def _batches(
+    decoded: Iterable[Decoded], element: Work, report: shard_report.Counter
+) -> Iterator[_Batch]:
+    """The images of a shard that can be used; the report counts them, and names the others."""
+    batch = _Batch()
+    known = zip(element.ids, element.labels.tolist(), element.splits.tolist(), strict=True)
+    for image, (name, label, split) in zip(decoded, known, strict=True):
+        if image.changed:
+            raise ReadingError(
+                f"{image.name} changed while the run was reading it; expected the content that was "
+                "checked when the run began. Run again when the files are at rest."
+            )
+        if split == NOT_TAKEN:
+            continue
+        if image.reason:
+            report.skip(image.name, image.reason)
+            continue
+        report.count(features.SPLITS[split], label, image.border)
+        batch.pixels.append(image.pixels)
+        batch.labels.append(label)
+        batch.ids.append(name)
+        batch.splits.append(split)
+        if len(batch.ids) == _BATCH_SIZE or len(batch.ids) * len(image.pixels) > _BATCH_BYTES:
+            yield batch
+            batch = _Batch()
+    if batch.ids:
+        yield batch
 
 
 @contextlib.contextmanager
@@ -195,7 +240,7 @@ def _writers(
 ) -> Iterator[dict[str, tf.io.TFRecordWriter]]:
     """Opens a file for each split, and renames all of them into place when they are complete.
 
-    Beam may process a pair again; the second time replaces the files with equal ones.
+    Beam may process a shard again; the second time replaces the files with equal ones.
     """
     unfinished = os.path.join(examples_uri, f"unfinished-{uuid.uuid4().hex}")
     fileio.makedirs(unfinished)
@@ -212,33 +257,12 @@ def _writers(
         fileio.rmtree(unfinished)
 
 
-def _records(pair: idx.IdxPair, labels: np.ndarray, image_shape: Shape) -> Iterator[bytes]:
-    """Each example of a pair, serialized."""
-    ids = split.example_ids(pair.name, pair.count)
-    reader = idx.image_reader(pair.images, image_shape, fileio.open)
-    _check_unchanged(pair, reader.count == pair.count)
-    start = 0
-    for images in reader.batches(_BATCH_SIZE):
-        part = slice(start, start + len(images))
-        yield from _encode(images, labels[part], ids[part])
-        start += len(images)
-    _check_unchanged(pair, reader.sha256 == pair.images_sha256)
-
-
-def _encode(images: np.ndarray, labels: np.ndarray, ids: list[str]) -> list[bytes]:
-    """Serializes a batch of examples (images uint8 [N, ...], labels [N])."""
+def _encode(batch: _Batch) -> list[bytes]:
+    """Serializes a batch of examples."""
     return examples.serialize(
         {
-            features.IMAGE: [image.tobytes() for image in images],
-            features.LABEL: labels.tolist(),
-            features.EXAMPLE_ID: [name.encode() for name in ids],
+            features.IMAGE: batch.pixels,
+            features.LABEL: batch.labels,
+            features.EXAMPLE_ID: [name.encode(errors="surrogateescape") for name in batch.ids],
         }
     )
-
-
-def _check_unchanged(pair: idx.IdxPair, unchanged: bool) -> None:
-    if not unchanged:
-        raise idx.IdxError(
-            f"{pair.images} or {pair.labels} changed while the run was reading it; expected the "
-            "content that was checked when the run began. Run again when the files are at rest."
-        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable
 
@@ -13,10 +14,18 @@ from tfx.dsl.io import fileio
 
 from components import features
 from components.image_schema import ImageSchema
+from components.images import Preparation
+from components.reading_report import Border
+from components.trainer import decoding
 
 
 def export_model(
-    model: keras.Model, transform: tft.TFTransformOutput, schema: ImageSchema, folder: str
+    model: keras.Model,
+    transform: tft.TFTransformOutput,
+    schema: ImageSchema,
+    preparation: Preparation,
+    border: Border,
+    folder: str,
 ) -> None:
     """Writes the SavedModel.
 
@@ -27,16 +36,18 @@ def export_model(
       model: Trained classifier.
       transform: Output of Transform; its graph becomes part of the export.
       schema: Shape of the images and class names.
+      preparation: How image files become images of that shape, as for the training data.
+      border: Border of the training images.
       folder: Folder for the SavedModel.
     """
     layer = transform.transform_features_layer()
-    classify = _classifier(model, layer, schema.class_names)
+    classify = _classifier(model, layer, schema)
     # Do not track the model: the archive finds the variables of its endpoints itself, and would
     # save those of a tracked model twice. Only lookup tables need tracking; Transform has none.
     archive = keras.export.ExportArchive()
     archive.add_endpoint(
         features.SERVING_DEFAULT,
-        _serving_default(classify),
+        _serving_default(classify, schema),
         input_signature=[tf.TensorSpec([None], tf.string, name="examples")],
     )
     archive.add_endpoint(
@@ -46,27 +57,33 @@ def export_model(
     )
     archive.add_endpoint(
         features.PREDICT_IMAGE_BYTES,
-        _predict_image_bytes(classify, schema),
+        _predict_image_bytes(classify, preparation),
         input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")],
     )
     archive.write_out(folder, verbose=False)
-    _describe(schema, folder)
+    _describe(schema, preparation, border, folder)
 
 
-def _describe(schema: ImageSchema, folder: str) -> None:
+def _describe(schema: ImageSchema, preparation: Preparation, border: Border, folder: str) -> None:
     """Writes a description of the inputs and outputs, for users who have only the export.
 
     `assets.extra` is the folder of a SavedModel for files that its graph does not read.
     """
-    described = {"image_shape": schema.shape, "class_names": schema.class_names}
+    described = {
+        "image_shape": schema.shape,
+        "class_names": schema.class_names,
+        "fit": preparation.fit,
+        "background": preparation.background,
+        "border": border,
+    }
     path = os.path.join(folder, features.EXPORT_DESCRIPTION_FILE)
     fileio.makedirs(os.path.dirname(path))
     with fileio.open(path, "w") as file:
         file.write(json.dumps(described))
 
 
-def _classifier(model, layer, class_names: tuple[str, ...]) -> Callable[[tf.Tensor], dict]:
-    names = tf.constant(class_names)
+def _classifier(model, layer, schema: ImageSchema) -> Callable[[tf.Tensor], dict]:
+    names = tf.constant(schema.class_names)
 
     # All endpoints call this function, so that the network is traced and saved once. AutoGraph
     # would spend seconds on rewriting the code of TFT, without any effect.
@@ -74,8 +91,10 @@ def _classifier(model, layer, class_names: tuple[str, ...]) -> Callable[[tf.Tens
     @tf.autograph.experimental.do_not_convert
     def classify(raw: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies raw images, string [N]."""
-        images = layer({features.IMAGE: tf.reshape(raw, [-1, 1])})[features.IMAGE]
-        probabilities = model(images, training=False)
+        count = tf.shape(raw)[0]
+        filled = _filled(raw, count, schema.bytes_per_image)
+        images = layer({features.IMAGE: tf.reshape(filled, [-1, 1])})[features.IMAGE]
+        probabilities = model(images, training=False)[:count]
         class_id = tf.argmax(probabilities, axis=-1)
         return {
             features.PROBABILITIES: probabilities,
@@ -86,12 +105,19 @@ def _classifier(model, layer, class_names: tuple[str, ...]) -> Callable[[tf.Tens
     return classify
 
 
-def _serving_default(classify: Callable) -> Callable:
+def _filled(raw: tf.Tensor, count: tf.Tensor, size: int) -> tf.Tensor:
+    """Puts one black image into an empty batch, on which TensorFlow's layers fail."""
+    black = tf.strings.reduce_join(tf.fill([size], b"\0"))
+    return tf.concat([raw, tf.repeat(black, tf.cast(tf.equal(count, 0), tf.int32))], axis=0)
+
+
+def _serving_default(classify: Callable, schema: ImageSchema) -> Callable:
     spec = {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
 
     def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies serialized tf.train.Examples; it reads only the image of each."""
-        return classify(tf.io.parse_example(examples, spec)[features.IMAGE])
+        raw = tf.io.parse_example(examples, spec)[features.IMAGE]
+        return classify(_checked_bytes(raw, schema))
 
     return serving_default
 
@@ -99,39 +125,38 @@ def _serving_default(classify: Callable) -> Callable:
 def _predict_pixels(classify: Callable, schema: ImageSchema) -> Callable:
     def predict_pixels(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies uint8 [N, height, width] (grayscale) or [N, height, width, channels]."""
-        return classify(_raw_bytes(_checked(pixels, schema), schema))
+        return classify(_raw_bytes(_checked(pixels, schema)))
 
     return predict_pixels
 
 
-def _predict_image_bytes(classify: Callable, schema: ImageSchema) -> Callable:
-    def decode(image_bytes: tf.Tensor) -> tf.Tensor:
-        image = tf.io.decode_image(image_bytes, channels=schema.channels, expand_animations=False)
-        image.set_shape([None, None, schema.channels])
-        return tf.cast(tf.clip_by_value(tf.round(_fitted(image, schema)), 0, 255), tf.uint8)
-
+def _predict_image_bytes(classify: Callable, preparation: Preparation) -> Callable:
+    @tf.autograph.experimental.do_not_convert
     def predict_image_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Classifies PNG, JPEG, BMP or GIF files (their first frame) of any size."""
-        signature = tf.TensorSpec(schema.shape, tf.uint8)
-        pixels = tf.map_fn(decode, image_bytes, fn_output_signature=signature)
-        return classify(_raw_bytes(pixels, schema))
+        """Classifies PNG and JPEG files of any size; a file that it refuses fails the request."""
+        pixels = tf.map_fn(
+            lambda file: decoding.decode(file[0], file[1], preparation),
+            (image_bytes, tf.range(tf.size(image_bytes))),
+            fn_output_signature=tf.TensorSpec(preparation.shape, tf.uint8),
+        )
+        return classify(_raw_bytes(pixels))
 
     return predict_image_bytes
 
 
-def _fitted(image: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
-    """Resizes an image with its aspect ratio, and pads it with black, as in the training images.
-
-    An image of the right size stays unchanged. The sizes are computed with integers: the float32
-    division of `tf.image.resize_with_pad` may scale a side of 84 pixels to 27 instead of 28.
-    """
-    given = tf.cast(tf.shape(image)[:2], tf.int64)
-    target = tf.constant([schema.height, schema.width], tf.int64)
-    # The limiting side gets its target size, the other follows; each has at least one pixel.
-    size = tf.maximum(tf.minimum(target, given * target[::-1] // given[::-1]), 1)
-    resized = tf.image.resize(image, tf.cast(size, tf.int32), antialias=True)
-    top, left = tf.unstack(tf.cast((target - size) // 2, tf.int32))
-    return tf.image.pad_to_bounding_box(resized, top, left, schema.height, schema.width)
+def _checked_bytes(raw: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
+    """Checks the sizes: Transform's graph would make two images of one with twice the bytes."""
+    sizes = tf.strings.length(raw)
+    message = (
+        f"an example has an image of another size; expected {schema.bytes_per_image} bytes, the "
+        f"raw pixels of {' x '.join(map(str, schema.shape))}. Send each image as its own example, "
+        "not as an image file. Sizes:"
+    )
+    same = tf.debugging.Assert(
+        tf.reduce_all(tf.equal(sizes, schema.bytes_per_image)), [message, sizes]
+    )
+    with tf.control_dependencies([same]):
+        return tf.identity(raw)
 
 
 def _checked(pixels: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
@@ -147,10 +172,11 @@ def _checked(pixels: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
     with tf.control_dependencies([same_rank]):
         same = tf.debugging.Assert(tf.reduce_all(tf.equal(given, expected)), [message, given])
     with tf.control_dependencies([same]):
-        return tf.reshape(pixels, [-1, *schema.shape])
+        # Not -1 for the number: TensorFlow could not compute it for an empty batch.
+        return tf.reshape(pixels, [tf.shape(pixels)[0], *schema.shape])
 
 
-def _raw_bytes(pixels: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
+def _raw_bytes(pixels: tf.Tensor) -> tf.Tensor:
     """Packs uint8 [N, height, width, channels] into string [N], the input of Transform's graph.
 
     TensorFlow has no operation that converts numbers to bytes. So this function looks up each value
@@ -158,4 +184,6 @@ def _raw_bytes(pixels: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
     """
     table = tf.constant([bytes([value]) for value in range(256)])
     values = tf.gather(table, tf.cast(pixels, tf.int32))
-    return tf.strings.reduce_join(tf.reshape(values, [-1, schema.bytes_per_image]), axis=1)
+    # Joined over one axis: over several of them at a time, TensorFlow mixes up the order.
+    rows = tf.reshape(values, [tf.shape(pixels)[0], math.prod(pixels.shape[1:])])
+    return tf.strings.reduce_join(rows, axis=1)

@@ -19,8 +19,9 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
-from components import examples, features, image_schema
+from components import examples, features, image_schema, reading_report
 from components.arrays import write_arrays
+from components.images import Fit, Preparation
 from components.tensor_data import without_autotuner
 from components.trainer import (
     batches,
@@ -90,7 +91,11 @@ def run_fn(fn_args: FnArgs) -> None:
     _write_model_run(report, backup_dir, fn_args.model_run_dir)
     _write_inspection(classifier, settings, schema, transform, splits, fn_args.model_run_dir)
     model_dir = os.path.dirname(fn_args.serving_model_dir)
-    export.export_model(classifier, transform, schema, fn_args.serving_model_dir)
+    reading = reading_report.read(folders[features.EXAMPLES_FOLDER])
+    preparation = Preparation(*schema.shape, Fit(reading.fit), reading.background)
+    export.export_model(
+        classifier, transform, schema, preparation, reading.border, fn_args.serving_model_dir
+    )
     _save_keras_model(classifier, model_dir)
     _copy_statistics(folders[features.STATISTICS_FOLDER], model_dir)
     golden = inspection.first_of_each_class(splits[features.TEST_SPLIT], _GOLDEN_PER_CLASS)

@@ -59,16 +59,16 @@ def serve(options: Options) -> None:
 def _scheduler(options: Options, zone: zoneinfo.ZoneInfo) -> Iterator[tuple[Runs, Clock, Report]]:
     """The parts of a scheduler, which is the only one of its pipeline until the block ends."""
     target, policy = options.target, options.policy
-    name = target.pipeline_name()
+    name = target.settings().pipeline_name()
     locations = Locations((target.output_dir / name).resolve())
     file = locations.root / "schedule" / "state.json"
     clock = Clock()
     metrics, notifier = _metrics(options, name), Notifier.from_options(target.notify_file)
     report = Report(name, zone, clock, metrics, notifier)
-    seen = None if file.exists() else _first_look(target)
+    seen = None if file.exists() else _first_look(target, name)
     writable(file.parent)
     with exclusive(locations.root / "schedule.lock", "schedule"), clock.listening():
-        work = Work(Commands(target), policy, locations, clock, report)
+        work = Work(Commands(target, name), policy, locations, clock, report)
         runs = Runs(work, policy, file, clock, report)
         if seen:
             runs.data.note(seen)
@@ -83,12 +83,12 @@ def _metrics(options: Options, pipeline: str) -> Metrics:
     return metrics
 
 
-def _first_look(target: Target) -> Seen | None:
+def _first_look(target: Target, pipeline: str) -> Seen | None:
     """Looks at the input for the first time: what is not sound is refused.
 
     Later, when nobody is there to be told, it is an alarm.
     """
     # A run by hand may be at work, or somebody reads; the schedule begins all the same.
     with contextlib.suppress(LockHeldError, StoreLockedError):
-        return look(target)
+        return look(target, pipeline)
     return None

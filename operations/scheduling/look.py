@@ -1,14 +1,12 @@
 """Looks at the data ahead of a run: a process of its own, which needs neither TensorFlow nor TFX.
 
-The arguments of the process are what to run (`Target`, as JSON), and the file for the answer
-(`Seen`). Exit codes are those of `run`: 0 where the input is sound, 2 where it is not, 4 where
-another run holds the pipeline.
+The arguments of the process are what to run (`Target`, as JSON), the name of the pipeline, and the
+file for the answer (`Seen`). Exit codes are those of `run`: 0 where the input is sound, 2 where it
+is not, 4 where another run holds the pipeline.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import pathlib
 import sys
 from collections.abc import Callable
@@ -17,9 +15,10 @@ import pydantic
 
 from operations.scheduling.plan import Target
 from pipeline import streams
+from pipeline.config_file import Settings
 from pipeline.datasets import AUTO
 from pipeline.datasets.find import DIRECTORY_VARIABLE, find_source
-from pipeline.errors import DataError, ExitCode, PipelineError
+from pipeline.errors import ConfigurationError, DataError, ExitCode, PipelineError
 from pipeline.records.files import write_whole
 
 
@@ -27,7 +26,7 @@ class Seen(pydantic.BaseModel):
     """What a look at sound input saw.
 
     Attributes:
-      data: Data for `run --data`: `sample` or a folder, never `auto`.
+      data: Data for `run --data`: `sample`, a folder or a file, never `auto`.
       data_digest: SHA-256 of the data; it changes when new data comes.
       standing_run: Completed run since which nothing changed; None where a run is due.
       exit_code: Exit code of that run.
@@ -39,8 +38,12 @@ class Seen(pydantic.BaseModel):
     exit_code: ExitCode = ExitCode.PUSHED
 
 
-def look(target: Target) -> Seen:
+def look(target: Target, pipeline: str) -> Seen:
     """Reads the input of a run and says whether anything changed.
+
+    Args:
+      target: What to run.
+      pipeline: Name of the pipeline when the schedule began.
 
     Raises:
       UsageError: where input or configuration is bad.
@@ -52,13 +55,15 @@ def look(target: Target) -> Seen:
     from operations.preparation import Progress, Request, prepare
 
     progress = Progress()
-    folder = _found(target.data, progress.notify)
+    settings = target.settings()
+    _check_name(settings, pipeline)
+    folder = _found(settings, progress.notify)
     request = Request(
-        profile=target.profile,
+        profile=settings.profile,
         data=folder,
         runner=target.runner,
-        assignments=target.assignments,
-        seed=target.seed,
+        assignments=settings.assignments,
+        seed=settings.seed,
         use_cache=True,
         force=False,
         output_dir=target.output_dir,
@@ -67,8 +72,7 @@ def look(target: Target) -> Seen:
         command="",
     )
     prepared = prepare(request, progress)
-    digest = hashlib.sha256(json.dumps(prepared.data.sha256s, sort_keys=True).encode())
-    seen = Seen(data=folder, data_digest=digest.hexdigest())
+    seen = Seen(data=folder, data_digest=prepared.data.digest)
     standing = changes.standing_run(prepared)
     if standing is None:
         return seen
@@ -77,25 +81,41 @@ def look(target: Target) -> Seen:
     )
 
 
-def _found(data: str, notify: Callable[[str], None]) -> str:
+def _check_name(settings: Settings, pipeline: str) -> None:
+    """Refuses a configuration file that was changed to name another pipeline.
+
+    The lock, the state and the metrics of the schedule are those of the first.
+    """
+    name = settings.pipeline_name()
+    if name != pipeline:
+        raise ConfigurationError(
+            f"the configuration names the pipeline {name}, and this schedule began with "
+            f"{pipeline}; expected the same name and profile. Change them back, or start the "
+            "schedule again."
+        )
+
+
+def _found(settings: Settings, notify: Callable[[str], None]) -> str:
     """The data that is there; on a schedule, the sample never takes its place."""
+    data = settings.data or AUTO
     if data != AUTO:
         return data
-    source = find_source(data, notify)
+    config = settings.config()
+    source = find_source(data, notify, config.spans, config.data)
     if source.sample:
         raise DataError(
             "no data found, and on a schedule the sample never takes its place; expected a folder "
             f"named by {DIRECTORY_VARIABLE} or --data, or one that can be downloaded."
         )
-    return str(source.folder)
+    return str(source.place)
 
 
 def main() -> int:
     """Looks, writes the answer, and returns the exit code."""
     streams.prepare()
-    target, answer = sys.argv[1:]
+    target, pipeline, answer = sys.argv[1:]
     try:
-        seen = look(pydantic.TypeAdapter(Target).validate_json(target))
+        seen = look(pydantic.TypeAdapter(Target).validate_json(target), pipeline)
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -8,8 +8,7 @@ import pathlib
 
 from operations.scheduling.clock import duration
 from operations.scheduling.timetable import Timetable
-from pipeline import config
-from pipeline.datasets import SAMPLE
+from pipeline.config_file import Settings, combine
 from pipeline.errors import ConfigurationError
 
 _SHOWN_TIMES = 5
@@ -20,8 +19,9 @@ class Target:
     """What to run, in options of `run`.
 
     Attributes:
-      profile: Name of a profile; None takes `default`, or `smoke` for the sample.
-      data: `auto`, `sample` or a folder.
+      config_file: Configuration file, which each run reads anew; None for no file.
+      profile: Name of a profile; None leaves it to the file, else to the data.
+      data: `auto`, `sample` or a path; None leaves it to the file, else `auto`.
       runner: `local` or `beam`.
       assignments: `key=value` each.
       seed: Random seed; None leaves the one of the configuration.
@@ -29,24 +29,29 @@ class Target:
       notify_file: File of the addresses to notify; None for no file.
     """
 
+    config_file: pathlib.Path | None
     profile: str | None
-    data: str
+    data: str | None
     runner: str
     assignments: tuple[str, ...]
     seed: int | None
     output_dir: pathlib.Path
     notify_file: pathlib.Path | None
 
-    def pipeline_name(self) -> str:
-        """Name of the pipeline; that of the sample only where the sample is asked for.
+    def settings(self) -> Settings:
+        """What the options ask for, with the configuration file as it is now.
 
         Raises:
-          ConfigurationError: where the profile, a key or a value is unknown or out of range.
+          ConfigurationError: where the file cannot be read, or a key or a value in it is bad.
+          PathError: where its path, or one that it holds, cannot be used.
         """
-        sample = self.data == SAMPLE
-        profile = self.profile or ("smoke" if sample else "default")
-        found = config.load_config(profile, self.assignments, sample=sample, seed=self.seed)
-        return config.pipeline_name(found, sample)
+        return combine(
+            self.config_file,
+            profile=self.profile,
+            data=self.data,
+            seed=self.seed,
+            assignments=self.assignments,
+        )
 
     def arguments(self, folder: str) -> list[str]:
         """The arguments of `run`.
@@ -54,7 +59,8 @@ class Target:
         Args:
           folder: Data that was found; it replaces `auto`, which may find the sample.
         """
-        options: dict[str, object] = {"--profile": self.profile, "--data": folder}
+        options: dict[str, object] = {"--config": self.config_file, "--profile": self.profile}
+        options |= {"--data": folder}
         options |= {"--runner": self.runner, "--seed": self.seed}
         options |= {"--output-dir": self.output_dir, "--notify-file": self.notify_file}
         given = [(name, str(value)) for name, value in options.items() if value is not None]

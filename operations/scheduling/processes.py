@@ -73,9 +73,10 @@ class ProcessGroup:
 class Commands:
     """Starts looks and runs with the code of this checkout."""
 
-    def __init__(self, target: Target):
-        """Takes what to run."""
+    def __init__(self, target: Target, pipeline: str):
+        """Takes what to run, and the name of the pipeline."""
         self._target = target
+        self._pipeline = pipeline
 
     def look(self, answer: pathlib.Path, log: pathlib.Path) -> ProcessGroup:
         """Starts a look at the input, which writes what it saw (`Seen`) to the file `answer`.
@@ -85,7 +86,8 @@ class Commands:
         """
         target = pydantic.TypeAdapter(Target).dump_json(self._target).decode()
         # -P: the folder that the scheduler was started in holds no modules of ours.
-        command = [sys.executable, "-P", "-c", _LOOK, str(_ROOT), target, str(answer)]
+        command = [sys.executable, "-P", "-c", _LOOK, str(_ROOT), target]
+        command += [self._pipeline, str(answer)]
         return ProcessGroup(command, log, {})
 
     def run(self, data: str, force: bool, log: pathlib.Path, attempt: str) -> ProcessGroup:

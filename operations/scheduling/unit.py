@@ -14,7 +14,6 @@ from operations.notifications.metrics import ADDRESS_VARIABLE
 from operations.notifications.notifying import ADDRESSES_VARIABLE, REVIEW_URL_VARIABLE, Notifier
 from operations.scheduling.plan import Options
 from pipeline import paths
-from pipeline.config import load_config
 from pipeline.datasets import AUTO, SAMPLE
 from pipeline.datasets.find import DIRECTORY_VARIABLE, find_source
 from pipeline.errors import ConfigurationError, OutputError
@@ -127,8 +126,8 @@ def install_unit(
     """
     _check_unit(options, arguments, notify)
     unit = Unit(
-        options.target.pipeline_name(),
-        [sys.executable, str(_PROGRAM), *_without_unit(arguments)],
+        options.target.settings().pipeline_name(),
+        [sys.executable, str(_PROGRAM), *_with_full_config(_without_unit(arguments))],
         pathlib.Path.cwd(),
         options.policy.stop_seconds,
     )
@@ -154,9 +153,10 @@ def _check_unit(options: Options, arguments: Sequence[str], notify: Callable[[st
     target = options.target
     if target.notify_file:
         Notifier.from_options(target.notify_file)
-    if target.data not in (AUTO, SAMPLE):
-        asked = load_config(target.profile or "default", target.assignments)
-        find_source(target.data, notify, asked.spans)
+    settings = target.settings()
+    if settings.data not in (None, AUTO, SAMPLE):
+        config = settings.config()
+        find_source(settings.data, notify, config.spans, config.data)
 
 
 def _check_working_folder(folder: pathlib.Path) -> None:
@@ -177,6 +177,21 @@ def _without_unit(arguments: Sequence[str]) -> list[str]:
             left.append(argument)
         skip = argument == "--unit-file"
     return left
+
+
+def _with_full_config(arguments: Sequence[str]) -> list[str]:
+    """A command line with the full path of the configuration file: a unit is read on its own."""
+    option, full = "--config", list(arguments)
+    for position, argument in enumerate(arguments):
+        if argument.startswith(f"{option}="):
+            full[position] = f"{option}={_full(argument.removeprefix(f'{option}='))}"
+        elif position and arguments[position - 1] == option:
+            full[position] = _full(argument)
+    return full
+
+
+def _full(path: str) -> str:
+    return str(paths.expanded(pathlib.Path(path), "--config").absolute())
 
 
 def _user_folder() -> pathlib.Path:

@@ -1,36 +1,45 @@
-"""The data of a run: the folder it was found in, and its files once they are read."""
+"""The data of a run: the folder it was found in, and what is known once it was read."""
 
 from __future__ import annotations
 
 import dataclasses
 import pathlib
 
-from components.example_gen import idx
+from components.example_gen.request import Request
 from pipeline.datasets import spans
 
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-    """The files of a run, after they were read and checked.
+    """The data of a run, after it was read and checked.
 
     Attributes:
-      name: the folder, or `sample`.
+      name: the folder or file, or `sample`.
       sample: whether this is the built-in sample.
-      train: the files for `train` and `val`: one pair, or one per span.
-      test: the files for `test`.
+      location: full path of the folder or file.
+      request: what ExampleGen is asked for.
+      digest: SHA-256 over the content of all files.
+      sha256s: SHA-256 by file name (`span-1/...` if there are spans); one over all where there are
+        many files.
       schema_sha256: SHA-256 of the schema file.
-      train_per_class: number of images of each class for `train` and `val`, in label order.
-      test_per_class: number of test images of each class, in label order.
+      form: form of the data, as `readers.base.Form` names it.
+      summary: what was recognised, in words.
+      ignored: what lies there and is not read, a line each.
+      counts: number of images of each class in label order, by split.
       window: the spans in use; None if the folder has no spans.
     """
 
     name: str
     sample: bool
-    train: tuple[idx.IdxPair, ...]
-    test: idx.IdxPair
+    location: str
+    request: Request
+    digest: str
+    sha256s: dict[str, str]
     schema_sha256: str
-    train_per_class: tuple[int, ...]
-    test_per_class: tuple[int, ...]
+    form: str
+    summary: str
+    ignored: tuple[str, ...]
+    counts: dict[str, tuple[int, ...]]
     window: spans.Window | None = None
 
     @property
@@ -38,36 +47,9 @@ class DataSet:
         """Name and, if any, spans."""
         return f"{self.name} ({self.window.description})" if self.window else self.name
 
-    @property
-    def train_count(self) -> int:
-        """Number of examples for `train` and `val` together."""
-        return sum(pair.count for pair in self.train)
-
-    @property
-    def sha256s(self) -> dict[str, str]:
-        """SHA-256 of the uncompressed content, by file name (`span-1/...` if there are spans)."""
-        return {
-            self._key(path): digest
-            for pair in (*self.train, self.test)
-            for path, digest in (
-                (pair.images, pair.images_sha256),
-                (pair.labels, pair.labels_sha256),
-            )
-        }
-
-    @property
-    def location(self) -> str:
-        """Common folder of all files."""
-        return idx.common_folder([*self.train, self.test])
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 over the content of all files."""
-        return idx.data_digest([*self.train, self.test])
-
-    def _key(self, path: str) -> str:
-        span = f"{pathlib.Path(path).parent.name}/" if self.window else ""
-        return f"{span}{idx.file_name(path)}"
+    def count(self, split: str) -> int:
+        """Number of images of a split."""
+        return sum(self.counts[split])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,30 +57,28 @@ class RemoteData:
     """Data that the nodes of a cluster will read: its location and its digest.
 
     Attributes:
-      location: folder of the four IDX files, as the nodes see it.
-      digest: `DataSet.digest` of the same files.
+      location: folder or file of the data, as the nodes see it.
+      digest: `DataSet.digest` of the same data.
       schema_sha256: SHA-256 of the schema file.
-      train: empty, because the nodes find the files themselves.
-      test: None, for the same reason.
+      request: what ExampleGen is asked for.
     """
 
     location: str
     digest: str
     schema_sha256: str
-    train: tuple[()] = ()
-    test: None = None
+    request: Request
 
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A folder with data, not read yet.
+    """A folder or file with data, not read yet.
 
     Attributes:
-      folder: folder of IDX files or of spans.
+      place: folder or file of images, or folder of spans.
       sample: whether this is the built-in sample.
       window: the spans to read; None if the folder has no spans.
     """
 
-    folder: pathlib.Path
+    place: pathlib.Path
     sample: bool
     window: spans.Window | None = None

@@ -8,9 +8,8 @@ import os
 import pathlib
 from collections.abc import Callable
 
-from components.example_gen import idx
 from pipeline import paths
-from pipeline.config import SpansConfig
+from pipeline.config import DataConfig, SpansConfig
 from pipeline.datasets import AUTO, SAMPLE, download, spans
 from pipeline.datasets.dataset import Source
 from pipeline.errors import DataError
@@ -18,23 +17,28 @@ from pipeline.errors import DataError
 DIRECTORY_VARIABLE = "FASHION_MNIST_DIR"
 
 _NEWEST_SPAN = SpansConfig()
+_USUAL_DATA = DataConfig()
 
 
 def find_source(
-    argument: str, notify: Callable[[str], None], asked: SpansConfig = _NEWEST_SPAN
+    argument: str,
+    notify: Callable[[str], None],
+    asked: SpansConfig = _NEWEST_SPAN,
+    data: DataConfig = _USUAL_DATA,
 ) -> Source:
-    """Finds the folder of a run's data and picks its spans.
+    """Finds the folder or file of a run's data and picks its spans.
 
     Args:
-      argument: `auto`, `sample` or a folder.
+      argument: `auto`, `sample`, a folder or a file.
       notify: receives one line for each download and each surprise about the spans.
       asked: the spans to take.
+      data: the part of the configuration that says how data is read.
 
     Raises:
-      DataError: the named folder or one of the spans does not exist.
+      DataError: the named folder or file, or one of the spans, does not exist.
     """
     source = _located(argument, notify)
-    return dataclasses.replace(source, window=spans.resolve(source.folder, asked, notify))
+    return dataclasses.replace(source, window=spans.resolve(source.place, asked, data, notify))
 
 
 def _located(argument: str, notify: Callable[[str], None]) -> Source:
@@ -43,8 +47,8 @@ def _located(argument: str, notify: Callable[[str], None]) -> Source:
     if argument != AUTO:
         return Source(_existing(argument, "--data"), sample=False)
     if os.environ.get(DIRECTORY_VARIABLE):
-        folder = _existing(os.environ[DIRECTORY_VARIABLE], DIRECTORY_VARIABLE)
-        return Source(folder, sample=False)
+        place = _existing(os.environ[DIRECTORY_VARIABLE], DIRECTORY_VARIABLE)
+        return Source(place, sample=False)
     cache = cache_folder() / "fashion-mnist"
     if download.is_complete(cache) or download.fetch_missing(cache, notify):
         return Source(cache, sample=False)
@@ -62,12 +66,14 @@ def _sample_folder() -> pathlib.Path:
     return cache_folder() / f"sample-{drawing.hexdigest()[:12]}"
 
 
-def _existing(folder: str, origin: str) -> pathlib.Path:
-    path = paths.resolved(pathlib.Path(folder), origin)
-    if path.is_dir():
+def _existing(place: str, origin: str) -> pathlib.Path:
+    path = paths.resolved(pathlib.Path(place), origin)
+    if path.is_dir() or path.is_file():
         return path
+    if path.exists():
+        paths.refuse_endless(path)
     raise DataError(
-        f"{origin}: {folder} is no folder; expected a folder with the four IDX files "
-        f"({', '.join(name for pair in idx.FILES.values() for name in pair)}, gzipped or not), or "
-        "with folders called span-N that hold them. Give its path, or --data sample."
+        f"{origin}: {place} does not exist; expected a folder with a folder of images per class, a "
+        "CSV, TSV or Parquet file, an .npz file, a folder of IDX files, or a folder of spans "
+        "(span-N). Give its path, or --data sample."
     )

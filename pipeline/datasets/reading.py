@@ -1,78 +1,224 @@
-"""Reads the files of a run to the end and checks them."""
+"""Reads the data of a run and checks it."""
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import hashlib
+import os
 import pathlib
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping, Sequence
 
-from components.example_gen import idx, split
+from components import features
+from components.example_gen import collection, split
+from components.example_gen.readers.base import Reader, ReadingError
+from components.example_gen.request import Part, Request
 from components.image_schema import ImageSchema
-from pipeline import paths
-from pipeline.datasets import SAMPLE
+from pipeline.config import Config
+from pipeline.datasets import SAMPLE, find
 from pipeline.datasets.dataset import DataSet, Source
+from pipeline.datasets.digest_cache import DigestCache, State
+from pipeline.datasets.options import reading_options as reading_options
 from pipeline.errors import DataError
 
+# Above this number, files are summed up.
+_MOST_FILES = 24
 
-def read_dataset(source: Source, schema: ImageSchema, schema_sha256: str) -> DataSet:
-    """Reads all files of a run to the end, in bounded memory, and checks them.
+
+def read_dataset(
+    source: Source,
+    schema: ImageSchema,
+    schema_sha256: str,
+    config: Config,
+    *,
+    trust_time_stamps: bool = True,
+) -> DataSet:
+    """Reads and checks all files of a run, except that it decodes no image file.
 
     Draws the sample first if the run uses it.
 
     Args:
-      source: the folder and its spans.
+      source: the folder or file, and its spans.
       schema: image shape and class names.
       schema_sha256: SHA-256 of the schema file.
+      config: how to read and to divide the data.
+      trust_time_stamps: whether files that have not changed since an earlier run count as read.
 
     Raises:
-      DataError: a file is missing, contradicts the schema, or changed meanwhile.
+      DataError: the data cannot be used, contradicts the schema, or changed meanwhile.
     """
     if source.sample:
-        _draw_sample(source.folder)
-    files = list(_files_of(source))
-    before = _stamps(files)
-    try:
-        *train, (test, test_per_class) = [_read_pair(*names, schema) for names in files]
-    except idx.IdxError as error:
-        # Of a file that is still being copied, this is what is wrong, whatever was read of it.
-        _check_at_rest(before, _stamps(files))
-        raise DataError(str(error)) from error
-    _check_at_rest(before, _stamps(files))
-    name = SAMPLE if source.sample else str(source.folder)
-    train_per_class = map(sum, zip(*(counts for _, counts in train), strict=True))
+        _draw_sample(source.place)
+    asked = asked_of(config, schema, _parts(source))
+    location = str(source.place)
+    with _as_data_error(location, in_spans=source.window is not None):
+        readers = collection.open_parts(location, asked)
+        contents = _contents(location, asked.parts, readers, trust_time_stamps)
+        digest = collection.digest(asked.parts, readers, contents)
+        listing = collection.listing(asked, readers, contents, config.seed)
+    counts = {
+        name: tuple(
+            split.class_counts(listing.labels[listing.splits == number], len(schema.class_names))
+        )
+        for number, name in enumerate(features.SPLITS)
+    }
     return DataSet(
-        name,
-        source.sample,
-        tuple(pair for pair, _ in train),
-        test,
-        schema_sha256,
-        tuple(train_per_class),
-        tuple(test_per_class),
-        source.window,
+        name=SAMPLE if source.sample else location,
+        sample=source.sample,
+        location=location,
+        request=_settled(asked, contents, listing.by_number),
+        digest=digest,
+        sha256s=_sha256s(asked.parts, contents, digest),
+        schema_sha256=schema_sha256,
+        form=readers[-1].form,
+        summary=collection.summary(readers),
+        ignored=tuple(line for reader in readers for line in reader.ignored),
+        counts=counts,
+        window=source.window,
     )
 
 
-def _read_pair(
-    name: str, images: str, labels: str, schema: ImageSchema
-) -> tuple[idx.IdxPair, list[int]]:
-    """Checks a pair; returns it with its number of images of each class."""
-    classes = len(schema.class_names)
-    pair, values = idx.read_pair(name, images, labels, schema.shape, classes)
-    return pair, split.class_counts(values, classes)
+def asked_of(config: Config, schema: ImageSchema, parts: Sequence[Part]) -> Request:
+    """What ExampleGen is asked for."""
+    return Request(
+        parts=tuple(parts),
+        shape=schema.shape,
+        class_count=len(schema.class_names),
+        class_names=schema.class_names,
+        options=reading_options(config.data),
+        fit=config.images.fit,
+        background=config.images.background,
+        bad_files=config.data.bad_files,
+        max_bad_share=config.data.max_bad_share,
+        split=split_settings(config),
+    )
 
 
-def check_split(data: DataSet, class_names: tuple[str, ...], validation_per_class: int) -> None:
-    """Checks that each class has images to train on, to validate on and to test on.
+def split_settings(config: Config) -> split.Settings:
+    """How examples are divided."""
+    return split.Settings(config.split.validation, config.split.test_share, config.split.group)
 
-    Raises:
-      DataError: a class has too few images.
-    """
-    try:
-        split.check_classes(
-            data.train_per_class, data.test_per_class, validation_per_class, class_names
+
+# The whole of data that does not come in spans.
+WHOLE = Part("", "", "all")
+
+
+def _parts(source: Source) -> list[Part]:
+    """The parts to read: spans to train on, newest last, and the one to test on."""
+    window = source.window
+    if window is None:
+        return [WHOLE]
+    spans = [*window.train, *([] if window.reference in window.train else [window.reference])]
+    return [
+        Part(
+            span.name,
+            span.folder.name,
+            "test" if span not in window.train else "all" if span == window.reference else "train",
         )
+        for span in spans
+    ]
+
+
+def _contents(
+    location: str, parts: Sequence[Part], readers: Sequence[Reader], trusted: bool
+) -> list[collection.Contents]:
+    """The SHA-256 of every source of every part."""
+    name = hashlib.sha256(os.fsencode(location)).hexdigest()[:16]
+    file = find.cache_folder() / "digests" / f"{name}.sqlite"
+    cache = DigestCache(file, location, trusted=trusted)
+    found: list[collection.Contents] = [
+        {path: _digest(_File(location, part, reader, path), cache) for path in reader.sources()}
+        for part, reader in zip(parts, readers, strict=True)
+    ]
+    cache.save()
+    return found
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """A source of a part of the data."""
+
+    location: str
+    part: Part
+    reader: Reader
+    path: str
+
+    @property
+    def key(self) -> str:
+        """What a digest is kept under: IDX files have digests of what they hold uncompressed."""
+        return f"{self.reader.form} {self.part.path} {self.path}"
+
+    def state(self) -> State | None:
+        """Its state; None where it is gone or unknown."""
+        try:
+            return self.reader.state(self.path)
+        except OSError:
+            return None
+
+    def check_at_rest(self, before: State | None) -> None:
+        """Refuses a file that changed while it was read.
+
+        The age of a file says nothing: one that was written a second ago can be whole, one whose
+        copy stalled an hour ago is not, and the clock of a file server is not ours. That a file is
+        not whole shows in its content; what changes later still, ExampleGen finds by the SHA-256.
+        """
+        if before != self.state():
+            raise DataError(
+                f"{pathlib.Path(self.location, self.part.path, self.path)} changed while it was "
+                "read; expected files at rest. Where it is still being copied, run again when it "
+                "is whole; to avoid this, copy under another name and rename at the end."
+            )
+
+
+def _digest(file: _File, cache: DigestCache) -> str:
+    before, began = file.state(), time.time_ns()
+    if before and (kept := cache.find(file.key, before)):
+        return kept
+    try:
+        digest = file.reader.hash_source(file.path)
+    finally:
+        # Of a file that is still being copied, this is what is wrong, whatever was read of it.
+        file.check_at_rest(before)
+    if before and digest:
+        cache.keep(file.key, before, digest, began)
+    return digest
+
+
+def _settled(asked: Request, contents: Sequence[collection.Contents], by_number: bool) -> Request:
+    """The request with what is known by now."""
+    few = sum(map(len, contents)) <= _MOST_FILES
+    return dataclasses.replace(
+        asked,
+        class_names=() if by_number else asked.class_names,
+        contents=tuple(dict(known) for known in contents) if few else (),
+    )
+
+
+def _sha256s(
+    parts: Sequence[Part], contents: Sequence[Mapping[str, str]], digest: str
+) -> dict[str, str]:
+    count = sum(map(len, contents))
+    if count > _MOST_FILES:
+        return {f"{count:,} files": digest}
+    return {
+        f"{part.path}/{path}".removeprefix("/").removesuffix(".gz"): sha256
+        for part, known in zip(parts, contents, strict=True)
+        for path, sha256 in known.items()
+        if sha256
+    }
+
+
+@contextlib.contextmanager
+def _as_data_error(location: str, in_spans: bool) -> Iterator[None]:
+    try:
+        yield
     except split.SplitError as error:
-        more = " Or take more spans, with spans.window." if data.window else ""
+        more = " Or take more spans, with spans.window." if in_spans else ""
         raise DataError(f"{error}{more}") from error
+    except ReadingError as error:
+        place = "" if location in str(error) else f"{location}: "
+        raise DataError(f"{place}{error}") from error
 
 
 def _draw_sample(folder: pathlib.Path) -> None:
@@ -86,65 +232,3 @@ def _draw_sample(folder: pathlib.Path) -> None:
             f"the sample cannot be written to {folder} ({error.strerror}); expected a folder that "
             "can be written to. Set XDG_CACHE_HOME to one."
         ) from error
-
-
-def _files_of(source: Source) -> Iterator[tuple[str, str, str]]:
-    """Name, images and labels of each pair: those that are trained on, then that of the test."""
-    window = source.window
-    if window is None:
-        expected = "all four IDX files, or folders called span-N"
-        for half in idx.FILES:
-            yield half, *_pair_paths(source.folder, half, expected)
-        return
-    for span in window.train:
-        yield f"{span.name}-{idx.TRAIN}", *_pair_paths(span.folder, idx.TRAIN, "a whole span")
-    span = window.reference
-    yield f"{span.name}-{idx.TEST}", *_pair_paths(span.folder, idx.TEST, "a whole span")
-
-
-def _pair_paths(folder: pathlib.Path, half: str, expected: str) -> tuple[str, str]:
-    images, labels = (_file(folder, file, expected) for file in idx.FILES[half])
-    return images, labels
-
-
-def _file(folder: pathlib.Path, name: str, expected: str) -> str:
-    for candidate in (folder / name, folder / f"{name}.gz"):
-        if candidate.exists():
-            paths.refuse_endless(candidate)
-            return str(candidate)
-    raise DataError(
-        f"{folder} holds neither {name} nor {name}.gz; expected {expected}. "
-        "Copy the missing one there; where it is still being copied, run again when all is there."
-    )
-
-
-# Size, time of the last change in nanoseconds, and number of a file; None of one that is gone.
-_Stamp = tuple[int, int, int] | None
-
-
-def _stamps(files: list[tuple[str, str, str]]) -> dict[str, _Stamp]:
-    return {path: _stamp(path) for _, *paths in files for path in paths}
-
-
-def _stamp(path: str) -> _Stamp:
-    try:
-        found = pathlib.Path(path).stat()
-    except OSError:
-        return None
-    return found.st_size, found.st_mtime_ns, found.st_ino
-
-
-def _check_at_rest(before: dict[str, _Stamp], after: dict[str, _Stamp]) -> None:
-    """Refuses files that changed while the whole of them was read.
-
-    The age of a file says nothing: one that was written a second ago can be whole, one whose copy
-    stalled an hour ago is not, and the clock of a file server is not ours. That a file is not whole
-    shows in its content; what changes later still, ExampleGen finds by the SHA-256.
-    """
-    changed = [path for path, stamp in before.items() if after[path] != stamp]
-    if changed:
-        raise DataError(
-            f"{changed[0]} changed while it was read; expected files at rest. Where it is still "
-            "being copied, run again when it is whole; to avoid this, copy under another name and "
-            "rename at the end."
-        )

@@ -9,6 +9,19 @@ from components.image_schema import ImageSchema, SchemaError, parse_schema
 from pipeline import paths
 from pipeline.errors import ConfigurationError
 
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def schema_path(path: str) -> str:
+    """The full path of a schema, which is relative to the working folder or to the project.
+
+    Raises:
+      PathError: the path cannot be used.
+    """
+    here = paths.expanded(pathlib.Path(path), "schema_file")
+    given = paths.resolved(here, "schema_file")
+    return str(given if given.exists() else paths.resolved(_ROOT / here, "schema_file"))
+
 
 def read_schema(path: str) -> tuple[ImageSchema, str]:
     """Reads the schema file.

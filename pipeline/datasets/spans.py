@@ -1,9 +1,9 @@
 """Data that comes in spans: which folders `span-N` a run takes.
 
-A folder of spans holds no IDX files itself:
+A folder of spans holds no images itself; each span has them in any form:
 
-    clothes/span-1/     four files: images and labels to train on, and to test on
-    clothes/span-2/     new examples alone: images and labels to train on
+    clothes/span-1/     images to train on, and to test on
+    clothes/span-2/     new examples alone, to train on
     clothes/span-10/    numbers order the spans, not texts
 
 A run trains on a window of the newest spans. It is tested on one reference span, which stays the
@@ -21,19 +21,21 @@ import dataclasses
 import itertools
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from pipeline.datasets import span_numbers
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
-    from pipeline.config import SpansConfig
+    from pipeline.config import DataConfig, SpansConfig
 
 _NAME = re.compile(r"span-([0-9]+)")
 # Such as Span_4, span-4b or span-new: it may be meant as a span, and must not be overlooked.
 _MEANT = re.compile(r"span([^a-z]|$)", re.IGNORECASE)
 _IDX_FILES = "*-ubyte*"
-_TEST_FILES = "t10k-*-ubyte*"
+# Files of IDX images and labels to test on, as `readers.idx_files` names them.
+_TEST_FILES = re.compile(r"(.*[-_])?(t10k|test)[-_](images|labels)[-.]idx[0-9].*")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,10 +55,36 @@ class Span:
         """Begins the ids of its examples, whether the folder is called span-3 or span-03."""
         return f"span-{self.number}"
 
+    def has_test_images(self, data: DataConfig) -> bool:
+        """Whether its data names images to test on.
+
+        Args:
+          data: the part of the configuration that says how data is read.
+
+        Raises:
+          DataError: where the data cannot be used: to pass the span over would change what models
+            are tested on, in silence.
+        """
+        # Imported here: receipts need this module too, and no reader.
+        from components.example_gen.readers.base import ReadingError
+        from components.example_gen.readers.opening import open_data
+        from components.example_gen.split import TEST
+        from pipeline.datasets.options import reading_options
+
+        if any(_TEST_FILES.fullmatch(path.name) for path in self.folder.iterdir()):
+            return True
+        if self.has_idx_files:
+            return False
+        try:
+            reader = open_data(str(self.folder), reading_options(data), is_span=True)
+        except ReadingError as error:
+            raise DataError(str(error)) from error
+        return TEST in reader.splits
+
     @property
-    def has_test_files(self) -> bool:
-        """Whether it holds images or labels to test on."""
-        return any(self.folder.glob(_TEST_FILES))
+    def has_idx_files(self) -> bool:
+        """Whether it holds IDX files, which always name what is to test on."""
+        return any(self.folder.glob(_IDX_FILES))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,29 +101,19 @@ class Window:
 
     @property
     def description(self) -> str:
-        """What `describe` says of it."""
-        return describe([span.number for span in self.train], self.reference.number)
-
-
-def describe(numbers: Sequence[int], reference: int) -> str:
-    """Says in words which spans are trained and tested on."""
-    spans = "span" if len(numbers) == 1 else "spans"
-    return f"{spans} {', '.join(map(str, numbers))}; tested on span {reference}"
-
-
-def assignments(numbers: Sequence[int], reference: int) -> list[str]:
-    """What `run --set` takes for the same spans again when newer ones have come."""
-    return [f"spans.newest={max(numbers)}", f"spans.reference={reference}"]
+        """What `span_numbers.describe` says of it."""
+        return span_numbers.describe([span.number for span in self.train], self.reference.number)
 
 
 def resolve(
-    folder: pathlib.Path, asked: SpansConfig, notify: Callable[[str], None]
+    folder: pathlib.Path, asked: SpansConfig, data: DataConfig, notify: Callable[[str], None]
 ) -> Window | None:
     """Settles which spans of a folder a run takes; None where it is no folder of spans.
 
     Args:
-      folder: of spans, or of IDX files.
+      folder: of spans, or of images; or a file.
       asked: the part of the configuration that is about spans.
+      data: the part that says how data is read.
       notify: is told, in one line, of what may not be as expected.
 
     Raises:
@@ -107,13 +125,13 @@ def resolve(
         return None
     newest = found[-1] if asked.newest is None else _numbered(found, "newest", asked.newest)
     present = [span for span in found if span.number <= newest.number]
-    window = Window(tuple(present[-asked.window :]), _reference(found, asked.reference))
+    window = Window(tuple(present[-asked.window :]), _reference(found, asked.reference, data))
     if len(window.train) < asked.window:
         notify(
             f"{folder} holds {len(present)} of the {asked.window} spans that spans.window asks "
             "for: all of them are taken"
         )
-    _tell_of_unused_tests(window, notify)
+    _tell_of_unused_tests(window, data, notify)
     return window
 
 
@@ -125,7 +143,7 @@ def find_spans(folder: pathlib.Path) -> list[Span]:
     """
     try:
         # The folder of the sample is made when it is first read.
-        paths = _meant(folder) if folder.exists() else []
+        paths = _meant(folder) if folder.is_dir() else []
         found = sorted((_span(path) for path in paths), key=lambda span: span.number)
     except OSError as error:
         raise DataError(
@@ -191,23 +209,26 @@ def _numbered(found: list[Span], key: str, number: int) -> Span:
     )
 
 
-def _reference(found: list[Span], number: int | None) -> Span:
+def _reference(found: list[Span], number: int | None, data: DataConfig) -> Span:
     if number is not None:
         return _numbered(found, "reference", number)
     for span in found:
-        if span.has_test_files:
+        if span.has_test_images(data):
             return span
+    if not found[0].has_idx_files:
+        # Its test split is drawn.
+        return found[0]
     raise DataError(
-        f"no span of {found[0].folder.parent} has test files ({_TEST_FILES}); expected them in at "
+        f"no span of {found[0].folder.parent} has test files (t10k-*-ubyte); expected them in at "
         "least one, the reference span. Copy the images and labels to test on into one of them."
     )
 
 
-def _tell_of_unused_tests(window: Window, notify: Callable[[str], None]) -> None:
+def _tell_of_unused_tests(window: Window, data: DataConfig, notify: Callable[[str], None]) -> None:
     unused = [
         str(span.number)
         for span in window.train
-        if span != window.reference and span.has_test_files
+        if span != window.reference and span.has_test_images(data)
     ]
     if unused:
         notify(

@@ -19,6 +19,7 @@ _ROOT = packages.PROJECT
 _CODE = (
     "components",
     "pipeline/config.py",
+    "pipeline/config_file.py",
     "pipeline/dag.py",
     "pipeline/datasets",
     "pipeline/fingerprint.py",

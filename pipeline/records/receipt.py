@@ -15,14 +15,14 @@ import pydantic
 from pydantic import Field, JsonValue
 
 from components.quality_gates import JudgedGate
-from pipeline.datasets import SAMPLE, spans
+from pipeline.datasets import SAMPLE, span_numbers
 from pipeline.errors import ExitCode
 from pipeline.locations import DEFAULT_OUTPUT_DIR, RECEIPT_FILE
 from pipeline.records.files import write_whole
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
 SCHEMA_FILE = pathlib.Path(__file__).with_name("receipt.schema.json")
-SCHEMA_VERSION: Literal[4] = 4
+SCHEMA_VERSION: Literal[5] = 5
 # A damaged receipt may have a fault in every field.
 _MOST_FAULTS = 3
 
@@ -133,19 +133,48 @@ class DataRecord(Part):
         """Name and spans, for people."""
         if self.reference_span is None:
             return self.name
-        return f"{self.name} ({spans.describe(self.spans, self.reference_span)})"
+        return f"{self.name} ({span_numbers.describe(self.spans, self.reference_span)})"
 
     @property
     def span_assignments(self) -> list[str]:
         """`key=value` each: what makes a run take the same spans again."""
         if self.reference_span is None:
             return []
-        return spans.assignments(self.spans, self.reference_span)
+        return span_numbers.assignments(self.spans, self.reference_span)
 
     @property
     def is_sample(self) -> bool:
         """Whether it is the built-in sample."""
         return self.name == SAMPLE
+
+
+class Skipped(Part):
+    """An image that was left out."""
+
+    name: Text
+    """Relative path, or source and row."""
+    reason: Text
+
+
+class Reading(Part):
+    """What ExampleGen reports of the images that it read."""
+
+    form: str
+    """Form of the data, such as `class folders`."""
+    summary: Text
+    """What was recognised, in words."""
+    fit: Literal["pad", "crop", "stretch"]
+    """How images of another size than the schema's were fitted."""
+    background: Annotated[int, Field(ge=0, le=255)]
+    """Brightness of padding and of what is transparent."""
+    border: Literal["dark", "bright", "mixed"]
+    """Border of the training images; `predict` inverts by it."""
+    border_brightness: Annotated[float, Field(ge=0, le=255)]
+    """Mean brightness of the borders of the training images."""
+    skipped: tuple[Skipped, ...]
+    """Images that were left out, as many as are named."""
+    skipped_count: Count
+    """Number of all images that were left out."""
 
 
 class Code(Part):
@@ -279,7 +308,7 @@ class CorruptionScores(Part):
 class Receipt(Part):
     """The record of a run."""
 
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[5] = SCHEMA_VERSION
     run_id: Annotated[str, Field(pattern="^[0-9]{8}-[0-9]{6}$")]
     sequence: Annotated[int, Field(ge=1)]
     """Position among all runs, whatever the clock said."""
@@ -309,6 +338,8 @@ class Receipt(Part):
     warm_start_from: WarmStart | None = None
     hyperparameters: dict[str, float] | None = None
     """Values that the Tuner chose in place of the configuration; null where none ran."""
+    reading: Reading | None = None
+    """Null where no images were read."""
     evaluation: Evaluation | None = None
     """Null where nothing was evaluated."""
     calibration: Calibration = Calibration()

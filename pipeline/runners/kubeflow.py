@@ -24,7 +24,7 @@ from pipeline.runners.resources import Resources
 _COMMAND = ["python", "-m", "components.kubeflow.entrypoint"]
 # Runtime parameters of a compiled graph, by the names of the nodes' parameters.
 _RUNTIME_PARAMETERS = {
-    "input_base": "data_location",
+    "location": "data_location",
     "data_digest": "data_digest",
     "seed": "seed",
 }

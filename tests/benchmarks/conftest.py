@@ -27,13 +27,14 @@ def inputs(folder_of_images):
     """Those images as a benchmark has them; Transform's graph is not there."""
     schema, digest = read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
     source = Source(folder_of_images, sample=False)
-    return trainings.Inputs(read_dataset(source, schema, digest), schema, "nowhere")
+    loaded = configurations.load_config("smoke", ["split.validation=3"])
+    return trainings.Inputs(read_dataset(source, schema, digest, loaded), schema, "nowhere")
 
 
 @pytest.fixture(scope="session")
 def small_config():
     """The smoke profile on so few images."""
-    return configurations.load_config("smoke", ["split.validation_per_class=3"])
+    return configurations.load_config("smoke", ["split.validation=3"])
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from benchmarks import (
     ablation,
     accuracy,
+    ingest,
     pipeline_cost,
     processes,
     record,
@@ -20,13 +21,22 @@ from benchmarks import (
     training_speed,
 )
 from benchmarks.pace import Pace
+from components import features
 from pipeline import config
 from pipeline.errors import OutputError, UsageError
 
 PROJECT = Path(__file__).resolve().parents[2]
 BENCHMARKS = {
     module.NAME: module
-    for module in (ablation, accuracy, pipeline_cost, scale, time_to_accuracy, training_speed)
+    for module in (
+        ablation,
+        accuracy,
+        ingest,
+        pipeline_cost,
+        scale,
+        time_to_accuracy,
+        training_speed,
+    )
 }
 HEAVY = ("apache_beam", "keras", "tensorflow", "tfx")
 SPEEDS = {"ours": 300, "stock": 100, "convolutions": 600, "stock_batch_64": 50, "ours_float32": 150}
@@ -35,6 +45,7 @@ LOOKS = [{"seconds": 30.0, "accuracy": 0.885}, {"seconds": 60.0, "accuracy": 0.9
 # What the three cost beside a training, by their names.
 RESTS = {"ours": 30.0, "stock_tfx": 70.0, "plain_script": 10.0}
 SIZES = (10_100, 20_200)
+INGESTED = {ingest.PHOTOGRAPHS: 20, ingest.SMALL_FILES: 100}
 
 
 def scores(value):
@@ -64,9 +75,18 @@ def made_up(function, *arguments):
             return {"looks": LOOKS, **ended}
         case "measure_our_pace" | "measure_notebook_convolutions", _:
             return Pace(1_000, 1.0)
+        case "prepare", [files, *_]:
+            return files.name, 1.5
+        case "measure_node", [str(), _]:
+            return {"seconds": 4.0, "peak_memory": 2**30}
+        case "measure_loop", [files, _]:
+            assert len([path for path in files.folder.rglob("*.*") if path.suffix != ".toml"]) in (
+                INGESTED.values()
+            )
+            return {"seconds": 3.0}
         case "measure_node", [case, str(node)]:
-            images = case.data.train_count + case.data.test.count
-            memory = 10**9 + 784 * images * (node == "DataGate")
+            images = sum(map(case.data.count, features.SPLITS))
+            memory = 10**9 + case.schema.bytes_per_image * images * (node == "DataGate")
             return {"seconds": images / 1_000, "peak_memory": memory}
     raise AssertionError(f"nobody expected {function.__qualname__}{arguments}")
 
@@ -91,6 +111,8 @@ def run(monkeypatch, folder_of_images, tmp_path):
     monkeypatch.setattr(pipeline_cost, "measure", made_up_cost)
     monkeypatch.setattr(pipeline_cost, "warm_up", lambda sides: None)
     monkeypatch.setattr(scale, "SIZES", ",".join(map(str, SIZES)))
+    monkeypatch.setattr(ingest, "COUNTS", INGESTED)
+    monkeypatch.setattr(scale, "SHAPES", "10x10x1,9x20x3")
 
     def ran(name, *arguments):
         path = tmp_path / "record.json"
@@ -199,7 +221,7 @@ def test_every_variant_changes_the_profile(name, run, check_record):
 def test_ablation_validates_on_as_many_images_as_asked_for(run, check_record):
     _, path = run("ablation", "--variant", "no flip", "--validation-per-class", "5")
     for trained in check_record(path)["configuration"]["trained"].values():
-        assert trained["split"]["validation_per_class"] == 5
+        assert trained["split"]["validation"] == 5
 
 
 def test_ablation_takes_another_profile_for_its_reference(run, check_record):
@@ -254,6 +276,30 @@ def test_scale_divides_largest_by_smallest(run):
     assert figures["time_growth"]["ExampleGen"] == pytest.approx(SIZES[1] / SIZES[0])
     assert figures["memory_per_added_byte"]["ExampleGen"] == 0
     assert figures["memory_per_added_byte"]["DataGate"] == pytest.approx(1)
+
+
+def test_scale_measures_the_data_nodes_on_images_of_several_shapes(run, check_record):
+    lines, path = run("scale", "--json", "--sizes", "none")
+    figures = json.loads(lines[-1])
+    assert list(figures) == ["shapes"]
+    shaped = figures["shapes"]
+    assert shaped["images"] == scale.SHAPED_IMAGES
+    assert list(shaped["time_growth"]) == list(scale.DATA_NODES)
+    assert list(shaped["seconds"]["DataGate"]) == ["10x10x1", "9x20x3"]
+    assert shaped["memory_per_added_byte"]["DataGate"] == pytest.approx(1)
+    assert shaped["time_growth"]["ExampleGen"] == pytest.approx(1)
+    assert len(check_record(path)["repeats"]) == 2 * len(scale.DATA_NODES)
+
+
+def test_ingest_divides_the_seconds_of_the_loop_by_ours(run, check_record):
+    lines, path = run("ingest", "--json", "--repeats", "2")
+    figures = json.loads(lines[-1])
+    assert figures["ratio_to_loop"] == dict.fromkeys(INGESTED, 0.75)
+    assert figures["images"] == INGESTED
+    assert figures["preparation_seconds"] == dict.fromkeys(INGESTED, 1.5)
+    order = [(run["files"], run["side"]) for run in check_record(path)["repeats"]]
+    sides = (ingest.OURS, ingest.LOOP)
+    assert order == [(name, side) for name in INGESTED for side in sides] * 2
 
 
 def test_every_plan_is_one_that_the_configuration_takes(inputs):

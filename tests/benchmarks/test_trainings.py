@@ -8,6 +8,7 @@ import sklearn.metrics
 
 from benchmarks import accuracy, processes, trainings
 from components import features
+from components.example_gen.readers.idx_files import IdxFiles
 from pipeline import config as configurations
 from pipeline.datasets.dataset import Source
 from pipeline.errors import DataError
@@ -37,12 +38,18 @@ def test_the_seed_decides_the_split(inputs, small_config):
     assert first != second
 
 
-def test_who_does_not_ask_for_the_test_split_does_not_open_it(inputs, small_config):
-    gone = dataclasses.replace(inputs.data.test, images="gone", labels="gone")
-    data = dataclasses.replace(inputs.data, test=gone)
-    without = dataclasses.replace(inputs, data=data)
-    splits = trainings.read_splits(without, small_config, trainings.LEARNT_FROM)
+def test_who_does_not_ask_for_the_test_split_does_not_read_it(inputs, small_config, monkeypatch):
+    names = []
+    read = IdxFiles.read
+
+    def noted(self, shard, contents):
+        names.append(shard.name)
+        return read(self, shard, contents)
+
+    monkeypatch.setattr(IdxFiles, "read", noted)
+    splits = trainings.read_splits(inputs, small_config, trainings.LEARNT_FROM)
     assert set(splits) == {"train", "val"}
+    assert names == ["train"]
 
 
 def test_the_settings_are_those_of_the_configuration():

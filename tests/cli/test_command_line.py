@@ -52,6 +52,9 @@ def ask(python, tmp_path):
         (("runs",), "No runs below outputs yet"),
         (("runs", "--json"), "[]"),
         (("keys",), "training.epochs"),
+        (("config", "show"), "training.epochs"),
+        (("config", "show", "--json"), '"from": "default"'),
+        (("init", "--help"), "--size"),
         (("doctor", "--json"), '"findings"'),
     ],
 )
@@ -69,10 +72,25 @@ def test_the_version_is_printed_alone_also_where_nothing_is_installed(ask, proje
     assert (bare.stdout, bare.stderr) == (printed, "")
 
 
+# What `compile` cannot do without.
+PLACES = ("--image", "a", "--pipeline-root", "s3://a", "--serving-dir", "/a")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (("run", "--set", "nonsense=1"), "unknown key 'nonsense'"),
+        (("run", "--config", "absent.toml"), "--config absent.toml does not exist"),
+        (("predict", "a.png", "--config", "absent.toml"), "absent.toml does not exist"),
+        (("compile", "-o", "a.yaml", "--config", "absent.toml", *PLACES), "does not exist"),
+        (("compile", "-o", "a.yaml", *PLACES), "--data is missing"),
+        (("config", "show", "--config", "/dev/zero"), "is a pipe or a device"),
+        (("config", "show", "--profile", "somke"), "the nearest is 'smoke'"),
+        (("digest", "--data", "absent"), "absent does not exist"),
+        (("init", "flowers", "--data", "absent"), "--data absent cannot be read"),
+        (("init", "flowers", "--data", "/dev/zero"), "is a pipe or a device"),
+        (("init", "flowers", "--data", ".", "--channels", "4"), "--channels: found '4'; expected"),
+        (("init", "flowers", "--data", ".", "--size", "big"), "--size: found 'big'; expected"),
         (("runs", "show", "latest"), "no run below outputs yet"),
         (("predict", "absent.png"), "no model has been pushed"),
         (("predict", "absent.png", "--pipeline", "shoes"), "below outputs/shoes"),
@@ -111,6 +129,24 @@ def test_bad_input_is_refused_before_anything_heavy_is_imported(ask, arguments, 
     assert line.startswith("error: ")
     assert expected in text
     assert "Traceback" not in text
+
+
+def test_a_set_value_wins_over_a_configuration_file(ask, tmp_path):
+    (tmp_path / "pipeline.toml").write_text("[training]\nepochs = 30\nbatch_size = 16\n")
+    code, printed = ask(
+        "config", "show", "--config", "pipeline.toml", "--set", "training.epochs=2", "--json"
+    )
+    assert code == 0
+    values = json.loads(printed)
+    assert values["training.epochs"] == {"value": 2, "from": "--set"}
+    assert values["training.batch_size"] == {"value": 16, "from": "pipeline.toml"}
+
+
+def test_predict_takes_the_name_of_a_configuration_file(ask, tmp_path):
+    (tmp_path / "pipeline.toml").write_text('name = "flowers"\n')
+    assert "flowers" in ask("predict", "a.png", "--config", "pipeline.toml")[1]
+    other = ask("predict", "a.png", "--config", "pipeline.toml", "--pipeline", "shoes")[1]
+    assert "shoes" in other and "flowers" not in other
 
 
 FORBIDDEN = """

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cli import doctor
@@ -390,6 +391,85 @@ def test_little_memory_and_a_full_disk_warn(tmp_path, monkeypatch):
     assert (disk.status, disk.found) == ("warn", f"1.0 GB free at {tmp_path}")
 
 
+@pytest.fixture
+def nothing_installed(monkeypatch):
+    """A machine on which only the names of the files can be checked."""
+    monkeypatch.setattr(doctor, "find_environment", lambda: None)
+
+
+@pytest.fixture
+def sound_data(tmp_path, as_idx):
+    """IDX files of the shape and the classes of the project's schema."""
+    for half in ("train", "t10k"):
+        count = 6000 if half == "train" else 10
+        write_bytes(tmp_path / f"sound/{half}-images-idx3-ubyte", as_idx(np.zeros((count, 28, 28))))
+        write_bytes(tmp_path / f"sound/{half}-labels-idx1-ubyte", as_idx(np.arange(count) % 10))
+    return tmp_path / "sound"
+
+
+def write_bytes(file, content):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+
+
+def test_data_is_checked_as_a_run_does(tmp_path, sound_data):
+    finding = examine(tmp_path, data=str(sound_data))["data"]
+    assert finding.status == "ok"
+    assert finding.found.endswith("10 classes, 1000 train, 5000 val, 10 test")
+    labels = sound_data / "t10k-labels-idx1-ubyte"
+    labels.write_bytes(labels.read_bytes()[:-1])
+    finding = examine(tmp_path, data=str(sound_data))["data"]
+    assert finding.status == "fail"
+    assert str(labels) in finding.found
+    assert finding.fix.startswith("expected ")
+
+
+@pytest.mark.parametrize(
+    ("program", "status", "told"),
+    [
+        ("raise MemoryError('all is used')", "fail", "exit code 1: MemoryError: all is used"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "fail", "-9: no message"),
+        ("import sys; sys.exit(2)", "fail", "exit code 2: no message"),
+        ("import sys; sys.exit('error: x is 1; expected 2')", "fail", "x is 1"),
+        # Files with the right names are all that can be seen without libraries.
+        ("import no_such_library", "ok", "sound"),
+        ("import sys; sys.exit('The environment is missing: typer')", "ok", "sound"),
+    ],
+)
+def test_data_whose_reading_crashes_is_no_sound_data(
+    tmp_path, sound_data, monkeypatch, program, status, told
+):
+    write(tmp_path / "project" / "pipeline_runner.py", program)
+    monkeypatch.setattr(doctor, "PROJECT", tmp_path / "project")
+    finding = examine(tmp_path, data=str(sound_data))["data"]
+    assert finding.status == status
+    assert told in finding.found
+
+
+def test_the_data_of_a_configuration_file_is_checked(tmp_path, sound_data):
+    file = write(tmp_path / "pipeline.toml", 'data = "sound"\n')
+    (finding,) = [
+        each
+        for each in doctor.examine(False, None, tmp_path / "outputs", [], file)
+        if each.name == "data"
+    ]
+    assert (finding.status, str(sound_data) in finding.found) == ("ok", True)
+    write(file, "epochs = 3")
+    finding = doctor.check_data(None, file, environment_in(tmp_path))
+    assert finding.status == "fail"
+    assert "unknown key 'epochs'" in finding.found
+
+
+@pytest.mark.usefixtures("nothing_installed")
+def test_other_data_is_not_checked_where_nothing_is_installed(tmp_path):
+    write(tmp_path / "photos" / "rose" / "a.png", "")
+    finding = examine(tmp_path, data=str(tmp_path / "photos"))["data"]
+    assert (finding.status, finding.fix[:10]) == ("warn", "make setup")
+    file = write(tmp_path / "pipeline.toml", "")
+    assert doctor.check_data(None, file, None).status == "warn"
+
+
+@pytest.mark.usefixtures("nothing_installed")
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_data_named_by_the_environment_unless_an_option_names_other(tmp_path, monkeypatch, ending):
     folder = write_data(tmp_path / "data", ending=ending)
@@ -398,6 +478,7 @@ def test_data_named_by_the_environment_unless_an_option_names_other(tmp_path, mo
     assert examine(tmp_path, data=str(tmp_path / "absent"))["data"].status == "fail"
 
 
+@pytest.mark.usefixtures("nothing_installed")
 def test_a_named_folder_that_lacks_files_fails(tmp_path, monkeypatch):
     folder = write_data(tmp_path / "data", names=doctor.DATA_FILES[:3])
     monkeypatch.setenv("FASHION_MNIST_DIR", str(folder))
@@ -416,11 +497,13 @@ def write_spans(folder, tested, names=doctor.TRAIN_FILES):
     return folder
 
 
+@pytest.mark.usefixtures("nothing_installed")
 def test_a_folder_of_spans_is_data(tmp_path):
     folder = write_spans(tmp_path / "spans", {9: doctor.TEST_FILES})
     assert examine(tmp_path, data=str(folder))["data"].status == "ok"
 
 
+@pytest.mark.usefixtures("nothing_installed")
 @pytest.mark.parametrize(
     ("tested", "names", "missing"),
     [

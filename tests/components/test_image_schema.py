@@ -90,6 +90,30 @@ def test_a_schema_whose_classes_do_not_fit_is_refused(pattern, replacement, word
         parse(replaced(pattern, replacement))
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (r"\033[2J", r"\x1b[2J"),
+        (r"a\nb", r"a\nb"),
+        (r"\302\233m", r"\x9bm"),
+        (r"\342\200\256gab", r"\u202egab"),
+        (r"\342\200\250", r"\u2028"),
+    ],
+)
+def test_names_that_could_command_a_terminal_are_refused(name, told):
+    with pytest.raises(image_schema.SchemaError) as caught:
+        parse(CURATED.replace('value: "Bag"', f'value: "{name}"'))
+    assert str(caught.value) == (
+        f"a.pbtxt names class 8 '{told}', with control characters; expected text in one line that "
+        "is safe to show. Rename the class."
+    )
+
+
+@pytest.mark.parametrize("name", ["Café", "ملابس", "パンツ", "Ankle boot/bag", "می‌خواهم"])
+def test_names_of_any_language_are_read(name):
+    assert parse(CURATED.replace('value: "Bag"', f'value: "{name}"')).class_names[8] == name
+
+
 def test_a_single_class_is_refused():
     text = replaced(r'(  value: "(?!Bag)[^"]*"\n)', "").replace("max: 9", "max: 0")
     with pytest.raises(image_schema.SchemaError, match="names 1 classes"):

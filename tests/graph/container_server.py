@@ -18,6 +18,9 @@ sys.path.insert(0, sys.argv[1])
 from kfp.dsl.types import artifact_types
 
 entrypoint = importlib.import_module("components.kubeflow.entrypoint")
+# Imported once, and not by each child.
+importlib.import_module("components.environment").enter()
+importlib.import_module("components.kubeflow.adapter")
 
 
 def run(request):

@@ -18,16 +18,15 @@ from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
-from components.example_gen.idx import IdxPair
 from operations.compile_request import SCHEMA_IN_IMAGE
 from pipeline import config, dag
-from pipeline.datasets.dataset import DataSet, RemoteData
 from pipeline.datasets.schema_file import read_schema
 from pipeline.installation import packages
 from pipeline.locations import Locations, RemoteLocations
 from pipeline.nodes import expected_nodes
 from pipeline.runners import dag_runners, kubeflow
 from pipeline.runners.resources import Resources
+from tests.made_data import made_dataset, made_remote_data
 
 PROJECT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).with_name("golden")
@@ -45,14 +44,13 @@ WHOLE = ["tuner.enabled=true", "robustness.enabled=true", "robustness.accuracy_1
 
 # Where the graph for a cluster differs from that for one machine, and why; `*` is any name.
 AT_EACH_RUN = "a compiled graph takes it anew with each run"
-FOUND = "the nodes of a cluster find the files, which one machine lists before the graph starts"
+FOUND = "one machine knows the labels before the graph starts, and here they are numbers"
 SERVED = "a cluster's metadata cannot be asked for the served model, so the node asks the folder"
 DIFFERENCES = {
-    "ExampleGen.parameters.input_base": AT_EACH_RUN,
+    "ExampleGen.parameters.location": AT_EACH_RUN,
     "*.parameters.data_digest": AT_EACH_RUN,
     "*.parameters.seed": AT_EACH_RUN,
-    "ExampleGen.parameters.input_config.splits": FOUND,
-    "ExampleGen.parameters.custom_config.custom_config": FOUND,
+    "ExampleGen.parameters.request.class_names": FOUND,
     "ImportSchemaGen.parameters.schema_file": "the schema of a cluster's nodes is in their image",
     "Resolver.*": SERVED,
     "Pusher.parameters.push_destination.filesystem": "the folder lies on a volume of the cluster",
@@ -70,22 +68,15 @@ def compiled(configured):
 
 def local_graph(configured):
     """The graph of a configuration for data and folders that do not exist."""
-    train, test = (
-        IdxPair(
-            name,
-            *(f"/data/{name}-images-idx3-ubyte", f"/data/{name}-labels-idx1-ubyte"),
-            *(f"images of {name}", f"labels of {name}", count),
-        )
-        for name, count in (("train", 60000), ("t10k", 10000))
-    )
-    counts = {"train_per_class": (6000,) * 10, "test_per_class": (1000,) * 10}
-    found = DataSet("data", False, (train,), test, "the schema's content", **counts)
+    schema, _ = read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
+    found = made_dataset(configured, schema, schema_sha256="the schema's content")
     return create_graph(configured, found, Locations(Path("/outputs")))
 
 
 def job_for_a_cluster(configured):
     """What a cluster is given for the same configuration, with data and folders of its own."""
-    found = RemoteData("/mnt/data", "digest of the data", "the schema's content")
+    schema, _ = read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
+    found = made_remote_data(configured, schema)
     in_image = configured.model_copy(update={"schema_file": SCHEMA_IN_IMAGE})
     graph = create_graph(in_image, found, RemoteLocations("s3://artifacts", "/mnt/serving"))
     resources = {node.id: Resources("2", "4Gi") for node in graph.components}

@@ -1,6 +1,7 @@
 """The file that `compile` writes: Kubeflow and Vertex AI take it, and what it says can be run."""
 
 import ast
+import hashlib
 import json
 import re
 import shlex
@@ -18,7 +19,6 @@ from google.protobuf import json_format
 from kfp.local import graph_utils
 from kfp.pipeline_spec import pipeline_spec_pb2
 
-from components.example_gen import idx
 from components.pusher import versions
 from operations import compile as compiling
 from operations.compile_request import SCHEMA_IN_IMAGE, Request
@@ -26,6 +26,7 @@ from operations.targets import Target
 from pipeline import config
 from pipeline.installation import package_installers, packages
 from pipeline.nodes import expected_nodes
+from tests.components.example_gen.readers import made
 
 PROJECT = Path(__file__).resolve().parents[2]
 SERVER = Path(__file__).with_name("container_server.py")
@@ -80,6 +81,7 @@ def asked(set_values):
             data="/mnt/clothes/data",
             data_digest=DIGEST,
             serving_dir="/mnt/clothes/serving",
+            schema_location=None,
             profile="default",
             assignments=tuple(set_values(**WHOLE)[1::2]),
             seed=7,
@@ -222,27 +224,43 @@ def test_what_was_there_stays_where_nothing_can_be_compiled(compile_graph, tmp_p
     assert list(tmp_path.iterdir()) == [path]
 
 
+def digest_of(folder):
+    """The digest of a data set, from its lines."""
+    reader = made.opened(folder)
+    lines = reader.digest_lines(made.hashed(reader))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def test_the_digest_is_read_where_the_data_can_be(compile_graph, few_images, tmp_path):
     folder = few_images.write(tmp_path / "data")
-    outcome = compile_graph(tmp_path / "clothes.yaml", "--json", data=folder)
-    pairs = [
-        idx.read_pair(half, *(f"{folder}/{name}.gz" for name in names), (28, 28, 1), 10)[0]
-        for half, names in idx.FILES.items()
-    ]
-    assert outcome.json["parameters"]["data_digest"] == idx.data_digest(pairs)
+    few = ("--set", "split.validation=1")
+    outcome = compile_graph(tmp_path / "clothes.yaml", *few, "--json", data=folder)
+    assert outcome.json["parameters"]["data_digest"] == digest_of(folder)
 
 
-def test_the_digest_is_what_the_documented_commands_make_of_the_files(few_images, tmp_path):
-    text = (PROJECT / "docs" / "kubeflow.md").read_text(encoding="utf-8")
-    (commands,) = re.findall(r"```bash\n(digest\(\) .*?)```", text, re.DOTALL)
+def test_the_digest_is_what_the_command_prints(quick_command, few_images, tmp_path):
     folder = few_images.write(tmp_path / "data")
-    asked = f"{commands}\ndigest {shlex.quote(str(folder))}"
-    ended = subprocess.run(["bash", "-c", asked], capture_output=True, text=True, check=True)
-    pairs = [
-        idx.read_pair(half, *(f"{folder}/{name}.gz" for name in names), (28, 28, 1), 10)[0]
-        for half, names in idx.FILES.items()
-    ]
-    assert ended.stdout.strip() == idx.data_digest(pairs)
+    few = ("--set", "split.validation=1")
+    outcome = quick_command("digest", "--data", folder, *few, "--json")
+    assert outcome.json["digest"] == digest_of(folder)
+
+
+def test_a_schema_of_ones_own_is_read_where_it_was_put(compile_graph, tmp_path):
+    schema = tmp_path / "schema.pbtxt"
+    text = (PROJECT / "schema" / "schema.pbtxt").read_text("utf-8")
+    schema.write_text(text.replace('"Coat"', '"Parka"'), encoding="utf-8")
+    (tmp_path / "pipeline.toml").write_text(
+        'data = "here"\nschema_file = "schema.pbtxt"\nname = "parkas"\n', encoding="utf-8"
+    )
+    path, place = tmp_path / "clothes.yaml", "/mnt/clothes/schema.pbtxt"
+    options = ("--config", tmp_path / "pipeline.toml", "--schema-location", place)
+    outcome = compile_graph(path, "--data-digest", DIGEST, *options, "--json")
+    assert outcome.code == 0, outcome.errors
+    assert (outcome.json["pipeline"], outcome.json["schema"]) == ("parkas", place)
+    compiled = path.read_text("utf-8")
+    assert place in compiled and SCHEMA_IN_IMAGE not in compiled
+    assert hashlib.sha256(schema.read_bytes()).hexdigest() in compiled
+    assert "Parka" in compiled
 
 
 def test_the_documented_command_compiles(quick_command, tmp_path):
@@ -251,7 +269,7 @@ def test_the_documented_command_compiles(quick_command, tmp_path):
         r"^    \S*python3? pipeline_runner.py (compile (?:.*\\\n)*.*)", text, re.M
     )
     path = tmp_path / "fashion.yaml"
-    asked = re.sub(r'"\$\(digest .*?\)"', DIGEST, command.replace("\\\n", ""))
+    asked = command.replace("\\\n", "").replace("4f0c...", DIGEST)
     arguments = [str(path) if part == path.name else part for part in shlex.split(asked)]
     outcome = quick_command(*arguments)
     assert outcome.code == 0, outcome.errors

@@ -74,11 +74,30 @@ def test_a_person_reads_a_line_per_image(predict, png, idx_file, expected):
 
 
 def test_a_photograph_on_white_is_inverted_and_said_so(predict, sample_images, expected, tmp_path):
+    """Unless it has the size of the training images: then it counts as one of them."""
     path = tmp_path / "on_white.png"
-    Image.fromarray(255 - sample_images.test_images[0]).save(path)
+    image = Image.fromarray(255 - sample_images.test_images[0])
+    image.save(path)
     (answer,) = json.loads(predict(path, "--json").output)["answers"]
+    assert answer["notes"] == []
+    (answer,) = json.loads(predict(path, "--json", "--invert", "always").output)["answers"]
     assert answer["choices"] == expected[0]
+    image.resize((56, 56)).save(path)
+    (answer,) = json.loads(predict(path, "--json").output)["answers"]
     assert any("inverted" in note for note in answer["notes"])
+
+
+def test_a_folder_is_answered_but_for_its_bad_files(predict, png, expected):
+    (png.parent / "bad\x1b.png").write_bytes(b"no image")
+    answered = predict(png.parent)
+    assert answered.code == 2
+    _, line = answered.output.splitlines()
+    assert line.startswith(f"{png}: {expected[0][0]['class_name']} ")
+    assert "\x1b" not in answered.errors and r"bad\x1b.png" in answered.errors
+    answered = predict(png.parent, "--json")
+    assert answered.code == 2
+    assert [each["file"] for each in answered.json["answers"]] == [str(png)]
+    assert [each["file"] for each in answered.json["refused"]] == [f"{png.parent}/bad\x1b.png"]
 
 
 def test_the_model_of_a_named_pipeline_is_asked(predict, png, sample_run):

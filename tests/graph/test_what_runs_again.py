@@ -19,14 +19,13 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from components.example_gen.idx import IdxPair
 from components.image_schema import ImageSchema
 from pipeline import config, dag, fingerprint
-from pipeline.datasets.dataset import DataSet, RemoteData
 from pipeline.installation.packages import Packages
 from pipeline.locations import Locations, RemoteLocations
 from pipeline.machine import Arithmetic
 from pipeline.nodes import expected_nodes
+from tests.made_data import made_dataset, made_remote_data
 
 PROJECT = Path(__file__).resolve().parents[2]
 FILES = sorted(
@@ -35,10 +34,6 @@ FILES = sorted(
 WHOLE = ("tuner.enabled=true", "robustness.enabled=true")
 # The Resolver computes nothing, and asks anew in every run.
 NODES = set(expected_nodes(tuner=True, robustness=True)) - {"Resolver"}
-PAIRS = tuple(
-    IdxPair(name, f"/data/{name}-images", f"/data/{name}-labels", name, f"{name}'s labels", count)
-    for name, count in (("train", 60_000), ("t10k", 10_000))
-)
 SCHEMA = ImageSchema(28, 28, 1, ("shirt", "boot"))
 ARITHMETIC = Arithmetic(threads=2, cpu_features=("avx2",), onednn=True)
 LIBRARIES = Packages("3.12", "glibc-2.39.txt", "a" * 64)
@@ -50,14 +45,19 @@ PATIENT = hypothesis.settings(
 )
 # What starts a node on a cluster, as TFX does on one machine: no result depends on either.
 # What a process starts with, before any node: it takes settings away and computes nothing.
-OF_NO_NODE = {"components/environment.py", "components/kubeflow/entrypoint.py"}
+OF_NO_NODE = {
+    "components/environment.py",
+    "components/kubeflow/entrypoint.py",
+    "components/kubeflow/adapter.py",
+}
 
 pytestmark = pytest.mark.usefixtures("no_folder_is_made")
 
 
 def graph(
     assignments=WHOLE,
-    pairs=PAIRS,
+    digest="d" * 64,
+    location="/data",
     schema=SCHEMA,
     schema_sha256="the schema's content",
     output_dir="/outputs",
@@ -68,8 +68,9 @@ def graph(
     """The graph for data and folders that do not exist."""
     configured = config.load_config("default", assignments)
     name = config.pipeline_name(configured, sample=False)
-    counts = {"train_per_class": (pairs[0].count,), "test_per_class": (pairs[1].count,)}
-    found = DataSet("data", False, pairs[:1], pairs[1], schema_sha256, **counts)
+    found = made_dataset(
+        configured, schema, digest=digest, location=location, schema_sha256=schema_sha256
+    )
     places, engine = Locations(Path(output_dir)), ["--runner=SomeEngine"]
     return dag.create_pipeline(
         name, configured, found, schema, places, precision, arithmetic, libraries, engine
@@ -78,9 +79,9 @@ def graph(
 
 def cluster_graph(libraries=LIBRARIES):
     """The graph that is compiled for a cluster, with nodes of its own."""
-    found = RemoteData("/mnt/data", "digest", "the schema's content")
     places = RemoteLocations("s3://artifacts", "/mnt/serving")
     configured = config.load_config("default", WHOLE)
+    found = made_remote_data(configured, SCHEMA)
     return dag.create_pipeline(
         "clothes", configured, found, SCHEMA, places, "float32", {}, libraries, []
     )
@@ -278,7 +279,10 @@ TOLD = {
     "schema_file": {"ImportSchemaGen"},
     "seed": {"ExampleGen", "Corruption", *LEARNING},
     "spans.*": set(),
-    "split.validation_per_class": {"ExampleGen", *LEARNING},
+    # Which images are read, how they look, and which of them are trained on.
+    "data.*": {"ExampleGen", *LEARNING},
+    "images.*": {"ExampleGen", *LEARNING},
+    "split.*": {"ExampleGen", *LEARNING},
     "data_gate.*": {"DataGate"},
     "training.precision": set(),
     **{f"training.{key}": {"Trainer"} for key in OF_TRAINER},
@@ -298,6 +302,12 @@ def told_of(key):
 
 
 SWITCHES = {"tuner.enabled", "robustness.enabled"}
+# What must be set beside a key.
+NEEDED = {"split.group": ("split.validation=0.5",)}
+NEEDED |= {f"robustness.accuracy_{strength}": WHOLE for strength in (1, 2, 3)}
+# Values of which the form of the configuration does not say enough.
+SHARES = strategies.floats(0, 1, exclude_min=True, exclude_max=True)
+VALUES = {"split.validation": strategies.integers(1, 10**6) | SHARES}
 CONFIG_SCHEMA = config.Config.model_json_schema()
 
 
@@ -347,6 +357,11 @@ def values(form):
     raise AssertionError(f"a form unknown here: {form}")
 
 
+def values_of(key):
+    """Draws what a key takes."""
+    return VALUES[key] if key in VALUES else values(form_of(key))
+
+
 def value_of(assignments, key):
     found = config.load_config("default", assignments)
     return functools.reduce(getattr, key.split("."), found)
@@ -374,18 +389,17 @@ def check_configuration(base, drawn):
 @hypothesis.settings(PATIENT, max_examples=2)
 @hypothesis.given(drawn=strategies.data())
 def test_another_value_concerns_the_nodes_that_are_told_of_it(key, drawn):
-    judged = key.startswith("robustness.accuracy")
-    base = WHOLE if judged else drawn.draw(strategies.sampled_from([(), WHOLE]))
-    check_configuration(base, {key: drawn.draw(values(form_of(key)))})
+    base = NEEDED.get(key) or drawn.draw(strategies.sampled_from([(), WHOLE]))
+    check_configuration(base, {key: drawn.draw(values_of(key))})
 
 
 @hypothesis.settings(PATIENT, max_examples=10)
 @hypothesis.given(drawn=strategies.data())
 def test_several_values_concern_the_nodes_that_each_of_them_does(drawn):
-    keys = strategies.sampled_from(sorted(config.known_keys().keys() - SWITCHES))
+    keys = strategies.sampled_from(sorted(config.known_keys().keys() - SWITCHES - {"split.group"}))
     some = strategies.sets(keys, min_size=2)
     keys = sorted(drawn.draw(some))
-    check_configuration(WHOLE, {key: drawn.draw(values(form_of(key))) for key in keys})
+    check_configuration(WHOLE, {key: drawn.draw(values_of(key)) for key in keys})
 
 
 def test_what_takes_a_result_runs_again_with_the_node_that_made_it():
@@ -406,15 +420,9 @@ def test_what_takes_a_result_runs_again_with_the_node_that_made_it():
 
 
 @hypothesis.settings(PATIENT, max_examples=10)
-@hypothesis.given(
-    number=strategies.integers(0, 1),
-    half=strategies.sampled_from(["images_sha256", "labels_sha256"]),
-    digest=strategies.text("0123456789abcdef", min_size=64, max_size=64),
-)
-def test_other_data_concerns_what_reads_it_and_what_goes_by_its_digest(number, half, digest):
-    pairs = list(PAIRS)
-    pairs[number] = dataclasses.replace(pairs[number], **{half: digest})
-    after = compared(graph(pairs=tuple(pairs)))
+@hypothesis.given(digest=strategies.text("0123456789abc", min_size=64, max_size=64))
+def test_other_data_concerns_what_reads_it_and_what_goes_by_its_digest(digest):
+    after = compared(graph(digest=digest))
     assert concerned(as_it_is(), after) == {"ExampleGen", *LEARNING}
 
 
@@ -444,11 +452,7 @@ def test_another_shape_or_other_classes_also_concern_what_goes_by_them(schema, t
 
 def test_other_folders_concern_whoever_is_told_of_them():
     """TFX has both as parameters: data that moved is read again, and a model pushed there anew."""
-    moved = tuple(
-        dataclasses.replace(pair, images=f"/moved/{pair.name}", labels=f"/moved/{pair.name}-labels")
-        for pair in PAIRS
-    )
-    assert concerned(as_it_is(), compared(graph(pairs=moved))) == {"ExampleGen"}
+    assert concerned(as_it_is(), compared(graph(location="/moved"))) == {"ExampleGen"}
     assert concerned(as_it_is(), compared(graph(output_dir="/elsewhere"))) == {"Pusher"}
 
 

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from components.example_gen.request import Part
 from components.pusher import versions
 from operations import changes
 from pipeline import config
@@ -106,8 +107,14 @@ def test_runs_of_another_pipeline_do_not_count(pushed, prepared):
 
 
 def changed_data(prepared):
-    test = dataclasses.replace(prepared.data.test, images_sha256="f" * 64)
-    return {"data": dataclasses.replace(prepared.data, test=test)}
+    return {"data": dataclasses.replace(prepared.data, digest="f" * 64)}
+
+
+def other_reference(prepared):
+    """The same spans, of which another one is tested on."""
+    parts = (Part("span-1", "span-1", "train"), Part("span-2", "span-2", "all"))
+    request = dataclasses.replace(prepared.data.request, parts=parts)
+    return {"data": dataclasses.replace(prepared.data, request=request)}
 
 
 @pytest.mark.parametrize(
@@ -119,10 +126,11 @@ def changed_data(prepared):
             "config": config.load_config("default", ["seed=7", "gates.accuracy=0.91"])
         },
         changed_data,
+        other_reference,
         lambda prepared: {"data": dataclasses.replace(prepared.data, schema_sha256="f" * 64)},
         lambda prepared: {"precision": "bfloat16"},
     ],
-    ids=["seed", "profile", "gate", "data", "schema", "precision"],
+    ids=["seed", "profile", "gate", "data", "reference span", "schema", "precision"],
 )
 def test_each_input_counts(change, pushed, prepared):
     assert changes.standing_run(dataclasses.replace(prepared, **change(prepared))) is None

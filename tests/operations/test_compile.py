@@ -1,12 +1,16 @@
 """What `compile` refuses, before anything heavy is imported: in words, and with nothing written."""
 
+import hashlib
+import shutil
+
 import pytest
 
 from components.example_gen import idx
 from operations.compile import compile_graph
-from operations.compile_request import Request
+from operations.compile_request import SCHEMA_IN_IMAGE, Request, prepare
 from operations.targets import Target
 from pipeline.errors import PipelineError, UsageError
+from pipeline.installation import packages
 
 DIGEST = "0a" * 32
 
@@ -24,6 +28,7 @@ def request_for(tmp_path):
             "data": "/mnt/clothes/data",
             "data_digest": DIGEST,
             "serving_dir": "/mnt/clothes/serving",
+            "schema_location": None,
             "profile": "smoke",
             "assignments": (),
             "seed": None,
@@ -64,7 +69,14 @@ REFUSED = {
     "a volume at a relative place": ({"volumes": ("claim=mnt",)}, "CLAIM=PATH"),
     "a node twice": ({"resources": ("Trainer=1,1Gi", "Trainer=2,1Gi")}, "twice for Trainer"),
     "a place twice": ({"volumes": ("one=/mnt", "other=/mnt/")}, "twice for /mnt"),
-    "another schema": ({"assignments": ("schema_file=other.pbtxt",)}, "build the image again"),
+    "a schema that is not there": ({"assignments": ("schema_file=other.pbtxt",)}, "cannot be read"),
+    "a schema here, not there": ({"schema_location": "schema.pbtxt"}, "--schema-location"),
+    "a schema in a bucket that nodes cannot read": (
+        {"schema_location": "s3://b/schema.pbtxt"},
+        "gs://",
+    ),
+    "a schema below a pattern": ({"schema_location": "/mnt/[1]/schema.pbtxt"}, r"contains \["),
+    "a schema in two lines": ({"schema_location": "/mnt/a\nb"}, "contains a line break"),
     "artifacts below a pattern": ({"pipeline_root": "s3://a/run[1]"}, r"contains \["),
     "versions below a pattern": ({"serving_dir": "/mnt/run?"}, r"contains \?"),
     "data in two lines": ({"data": "/mnt/a\nb"}, "contains a line break"),
@@ -103,6 +115,10 @@ def test_vertex_takes_less(changes, fragment, request_for, tmp_path):
         ({}, ["--data", "--serving-dir"]),
         ({"volumes": ("claim=/mnt",)}, []),
         ({"volumes": ("claim=/mnt/clothes/serving",)}, ["--data"]),
+        (
+            {"volumes": ("claim=/mnt/clothes",), "schema_location": "/mnt/schema.pbtxt"},
+            ["--schema-location"],
+        ),
         ({"volumes": ("claim=/mnt/clo",), "data": "gs://b/data"}, ["--serving-dir"]),
     ],
 )
@@ -114,6 +130,34 @@ def test_it_says_what_lies_on_no_volume(changes, told, request_for):
         request = request_for(**changes, resources=("Trainer=0,8Gi",))
         compile_graph(request, lines.append)
     assert [line.split()[0] for line in lines] == told
+
+
+@pytest.fixture
+def own_schema(tmp_path_factory):
+    """A schema that is not the one in the image."""
+    path = tmp_path_factory.mktemp("own") / "schema.pbtxt"
+    text = (packages.PROJECT / "schema" / "schema.pbtxt").read_text()
+    path.write_text(text.replace('"Coat"', '"Parka"'))
+    return path
+
+
+def test_a_schema_of_ones_own_needs_a_place_where_the_nodes_find_it(request_for, own_schema):
+    assignments = (f"schema_file={own_schema}",)
+    with pytest.raises(UsageError, match="--schema-location beside it"):
+        compile_graph(request_for(assignments=assignments), print)
+    place = "gs://clothes/schema.pbtxt"
+    prepared = prepare(request_for(assignments=assignments, schema_location=place), print)
+    assert prepared.config.schema_file == place
+    assert "Parka" in prepared.schema.class_names
+    digest = hashlib.sha256(own_schema.read_bytes()).hexdigest()
+    assert prepared.data.schema_sha256 == digest
+
+
+def test_a_copy_of_the_projects_schema_is_in_the_image(request_for, tmp_path_factory):
+    copy = tmp_path_factory.mktemp("copy") / "mine.pbtxt"
+    shutil.copy(packages.PROJECT / "schema" / "schema.pbtxt", copy)
+    prepared = prepare(request_for(assignments=(f"schema_file={copy}",)), print)
+    assert prepared.config.schema_file == SCHEMA_IN_IMAGE
 
 
 def test_a_folder_that_is_not_there_is_not_made(request_for, tmp_path):
@@ -129,15 +173,3 @@ def test_spans_are_no_data_set(request_for, tmp_path):
         (spans / "span-1" / name).touch()
     with pytest.raises(UsageError, match="holds spans"):
         compile_graph(request_for(data=str(spans), data_digest=None), print)
-
-
-def test_the_digest_is_that_of_content_and_names_alone():
-    def pairs(folder, labels="b"):
-        return [
-            idx.IdxPair(half, f"{folder}/{half}-images", f"{folder}/{half}.gz", "a", labels, 3)
-            for half in idx.FILES
-        ]
-
-    assert idx.data_digest(pairs("/here")) == idx.data_digest(pairs("gs://there"))
-    assert idx.data_digest(pairs("/here")) != idx.data_digest(pairs("/here", labels="c"))
-    assert idx.data_digest(pairs("/here")) != idx.data_digest(pairs("/here")[::-1])

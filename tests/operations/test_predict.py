@@ -1,9 +1,23 @@
 """Which model `predict` asks, and what it refuses before the model is loaded."""
 
+import functools
+import json
+
 import pytest
 
+from components import features
 from operations import predict
-from pipeline.errors import DataError, PathError, UnknownRunError
+from operations.questions import Invert
+from pipeline.errors import UnknownRunError, UnsoundVersionError
+
+ask = functools.partial(predict.predict, invert=Invert.AUTO, report=lambda count: None)
+DESCRIPTION = {
+    "image_shape": [28, 28, 1],
+    "class_names": ["bag", "shirt"],
+    "fit": "pad",
+    "background": 0,
+    "border": "dark",
+}
 
 
 @pytest.fixture
@@ -13,6 +27,10 @@ def served(tmp_path):
     def made(pipeline, version):
         folder = tmp_path / pipeline / "serving" / str(version)
         folder.mkdir(parents=True)
+        (folder / "saved_model.pb").write_bytes(b"graph")
+        described = folder / features.EXPORT_DESCRIPTION_FILE
+        described.parent.mkdir()
+        described.write_text(json.dumps(DESCRIPTION))
         return folder
 
     return made
@@ -60,20 +78,46 @@ def test_a_model_of_the_sample_is_asked_only_where_there_is_no_other(pushed, tmp
 @pytest.mark.parametrize("name", [None, "shoes", "../shoes", "*", "s" * 256])
 def test_without_a_pushed_model_there_is_nothing_to_ask(tmp_path, name):
     with pytest.raises(UnknownRunError) as caught:
-        predict.predict([], name, tmp_path)
+        ask([], name, tmp_path)
     assert "no model has been pushed below" in str(caught.value)
     assert "pipeline_runner.py run" in str(caught.value)
 
 
-def test_a_file_that_is_missing_is_refused_before_the_model_is_loaded(served, tmp_path):
-    served("clothes", 1)
-    with pytest.raises(DataError, match=r"absent\.png is not a file"):
-        predict.predict([tmp_path / "absent.png"], None, tmp_path)
-
-
-@pytest.mark.parametrize("name", ["loop", "d" * 256, "a\nb"])
-def test_a_file_that_nothing_can_be_said_of_is_refused(name, served, tmp_path):
+@pytest.mark.parametrize("name", ["absent.png", "loop", "d" * 256, "a\nb", "\udcff.png"])
+def test_a_file_that_cannot_be_read_is_named_without_loading_the_model(name, served, tmp_path):
+    """The model of this test cannot be loaded."""
     served("clothes", 1)
     (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(PathError, match="expected"):
-        predict.predict([tmp_path / name], None, tmp_path)
+    answer = ask([tmp_path / name], None, tmp_path)
+    assert answer.answers == ()
+    (refused,) = answer.refused
+    assert refused.file == str(tmp_path / name)
+    assert "expected" in refused.reason
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("saved_model.pb", ""),
+        (features.EXPORT_DESCRIPTION_FILE, "{}"),
+        (features.EXPORT_DESCRIPTION_FILE, json.dumps({**DESCRIPTION, "fit": "bend"})),
+        (features.EXPORT_DESCRIPTION_FILE, json.dumps({**DESCRIPTION, "background": 256})),
+        (features.EXPORT_DESCRIPTION_FILE, json.dumps({**DESCRIPTION, "border": []})),
+        (features.EXPORT_DESCRIPTION_FILE, json.dumps({"image_shape": [1], "class_names": ["a"]})),
+    ],
+)
+def test_a_damaged_model_is_not_asked(served, tmp_path, file, content):
+    (served("clothes", 1) / file).write_text(content)
+    with pytest.raises(UnsoundVersionError, match="expected"):
+        ask([tmp_path], None, tmp_path)
+
+
+def test_what_a_folder_holds_besides_images_is_told(served, tmp_path, capsys):
+    served("clothes", 1)
+    folder = tmp_path / "asked\x1b[31m"
+    folder.mkdir()
+    for name in ("broken.png", "a.txt", "b.txt", "photo"):
+        (folder / name).write_text("text")
+    assert len(ask([folder], None, tmp_path).refused) == 1
+    told = capsys.readouterr().err
+    assert told == f"{tmp_path}/asked\\x1b[31m: ignored 2 .txt, 1 without a suffix\n"

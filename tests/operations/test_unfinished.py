@@ -179,3 +179,9 @@ def test_an_error_whose_chain_is_a_circle_ends_the_run_as_any_other(run_with, lo
 
     receipt = run_with(graph)
     assert (receipt.exit_code, receipt.failure.message) == (1, "one")
+
+
+def test_an_interruption_that_beam_hands_on_as_text_is_one():
+    text = "Traceback (most recent call last):\n  ...\nKeyboardInterrupt [while running 'Write']"
+    assert run._interruption_in(RuntimeError(text)) is not None
+    assert run._interruption_in(RuntimeError("a KeyboardInterrupt was mentioned")) is None

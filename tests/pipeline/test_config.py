@@ -16,11 +16,19 @@ OTHER_VALUES = {
     "schema_file": "other.pbtxt",
     "spans.newest": 5,
     "spans.reference": 0,
+    "data.bad_files": "skip",
+    "data.path_column": "photo",
+    "data.label_column": "kind",
+    "data.id_column": "number",
+    "data.split_column": "part",
+    "images.fit": "crop",
+    "split.group": "plant",
     "training.precision": "float32",
     "training.widths": [7, 11],
 }
 # What must be set beside a key.
 NEEDED = {f"robustness.accuracy_{strength}": ["robustness.enabled=true"] for strength in (1, 2, 3)}
+NEEDED["split.group"] = ["split.validation=0.1"]
 
 
 def value_of(loaded, key):
@@ -37,8 +45,10 @@ def other_value(key):
             return not default
         case int(default):
             return default + 1
-        case "stop":
+        case "stop" if key not in OTHER_VALUES:
             return "warn"
+        case "warn":
+            return "stop"
         case float() | None if key not in OTHER_VALUES:
             return 0.0123
     return OTHER_VALUES[key]
@@ -106,16 +116,14 @@ def test_the_docstring_of_a_profile_gives_its_command(profile):
 @pytest.mark.parametrize("profile", config.PROFILES)
 def test_the_sample_spares_fewer_images_for_validation(profile):
     full, sample = config.load_config(profile), config.load_config(profile, sample=True)
-    assert sample.split.validation_per_class < full.split.validation_per_class
+    assert sample.split.validation < full.split.validation
     assert sample.training.epochs >= full.training.epochs
     assert sample.model_copy(update={"split": full.split, "training": full.training}) == full
 
 
 def test_an_assignment_wins_over_the_sample_and_over_the_seed():
-    loaded = config.load_config(
-        "smoke", ["split.validation_per_class=7", "seed=8"], sample=True, seed=9
-    )
-    assert (loaded.split.validation_per_class, loaded.seed) == (7, 8)
+    loaded = config.load_config("smoke", ["split.validation=7", "seed=8"], sample=True, seed=9)
+    assert (loaded.split.validation, loaded.seed) == (7, 8)
 
 
 def test_a_seed_of_its_own_is_taken():
@@ -218,7 +226,22 @@ def test_an_unknown_profile_is_refused_with_the_nearest():
         ("robustness.accuracy_3=0.5", "null, or robustness.enabled=true beside it"),
         ("data_gate.drift=ignore", "'stop' or 'warn'"),
         ("data_gate.max_duplicates=-1", "greater than or equal to 0"),
-        ("split.validation_per_class=0", "greater than or equal to 1"),
+        ("split.validation=0", "a whole number from 1, or a share between 0 and 1"),
+        ("split.validation=1.0", "a whole number from 1, or a share between 0 and 1"),
+        ("split.validation=-0.1", "a whole number from 1, or a share between 0 and 1"),
+        ("split.validation=true", "a whole number from 1, or a share between 0 and 1"),
+        ("split.validation=few", "a whole number from 1, or a share between 0 and 1"),
+        ("split.test_share=0", "greater than 0"),
+        ("split.test_share=1", "less than 1"),
+        ("split.test_share=0.2x", "a valid number"),
+        ("data.bad_files=ignore", "'stop' or 'skip'"),
+        ("data.max_bad_share=2", "less than or equal to 1"),
+        ("data.outside_files=perhaps", "a valid boolean"),
+        ("data.label_column=5", "a valid string"),
+        ("images.fit=zoom", "'pad', 'crop' or 'stretch'"),
+        ("images.background=256", "less than or equal to 255"),
+        ("images.background=-1", "greater than or equal to 0"),
+        ("images.background=1.5", "a valid integer"),
         ("seed=-1", "greater than or equal to 0"),
         ("seed=2147483648", "less than"),
         pytest.param(f"seed=1{'0' * 5000}", "integer", id="a number of 5001 digits"),
@@ -232,6 +255,12 @@ def test_a_value_out_of_range_is_refused(assignment, expected):
     assert message.startswith(key)
     assert f"; expected {expected}" in message or expected in message.partition("; expected ")[2]
     assert message.endswith(f"Set it with --set {key}=VALUE.")
+
+
+def test_groups_need_a_share_of_validation_images():
+    message = refusal("split.group=plant")
+    assert "found 500; expected a share such as 0.1 beside split.group" in message
+    assert message.endswith("Set it with --set split.validation=VALUE.")
 
 
 def test_the_thresholds_of_robustness_are_those_that_are_set():

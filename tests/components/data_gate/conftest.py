@@ -8,27 +8,34 @@ from components import examples, features
 from components.data_gate import catalogue
 
 
+def records_of(images, labels, ids):
+    return examples.serialize(
+        {
+            features.IMAGE: [image.tobytes() for image in images],
+            features.LABEL: [int(label) for label in labels],
+            features.EXAMPLE_ID: list(ids),
+        }
+    )
+
+
 @pytest.fixture
 def catalogue_of(tmp_path):
-    """Writes images [N, bytes] with labels and ids by split, and reads their catalogue."""
+    """Writes images [N, ...] with labels and ids by split, and reads their catalogue.
+
+    Images without rows and columns are a single row of one channel.
+    """
 
     def write(**splits):
         for name in features.SPLITS:
-            images, labels, ids = splits.get(name, (np.empty((0, 4), np.uint8), [], []))
-            records = examples.serialize(
-                {
-                    features.IMAGE: [image.tobytes() for image in images],
-                    features.LABEL: [int(label) for label in labels],
-                    features.EXAMPLE_ID: list(ids),
-                }
-            )
+            records = records_of(*splits[name]) if name in splits else []
             folder = tmp_path / f"Split-{name}"
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
             order = np.random.default_rng(len(records)).permutation(len(records))
             for number, part in enumerate(np.array_split(order, 2)):
                 with tf.io.TFRecordWriter(str(folder / f"data-{number}")) as writer:
                     for place in part:
                         writer.write(records[place])
-        return catalogue.read(str(tmp_path))
+        shape = splits[features.TRAIN_SPLIT][0].shape[1:]
+        return catalogue.read(str(tmp_path), shape if len(shape) == 3 else (1, *shape, 1))
 
     return write

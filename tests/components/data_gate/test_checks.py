@@ -93,6 +93,94 @@ def test_of_many_duplicates_the_first_three_are_shown(duplicates):
     assert ", ...)" in found.line
 
 
+@pytest.fixture
+def validation_duplicates(unlabelled):
+    """What is found in images by split."""
+
+    def find(**splits):
+        found = unlabelled(**splits)
+        return checks.validation_duplicate_findings(found, found.first_equal())
+
+    return find
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        (images(1, 2), images(3, 4), images(5)),
+        (images(1, 1), images(3, 3), images(5)),
+        (images(1), images(3), images(3, 1)),
+    ],
+    ids=["different", "within a split", "in the test split"],
+)
+def test_validation_images_that_are_not_trained_on_pass(validation_duplicates, train, val, test):
+    assert validation_duplicates(train=train, val=val, test=test) == []
+
+
+def test_validation_images_that_are_also_trained_on_are_found(validation_duplicates):
+    (found,) = validation_duplicates(train=images(1, 2, 2), val=images(2, 9, 1), test=images(5))
+    assert found.check == checks.VALIDATION_DUPLICATES
+    assert found.line.startswith(
+        "2 validation images are also in train (train-0001 = val-0000, train-0000 = val-0002); "
+        "expected none"
+    )
+    assert "data_gate.validation_duplicates=warn" in found.line
+
+
+@pytest.fixture
+def conflicts(catalogue_of):
+    """What is found in training images with labels, of the classes bag, boot and hat."""
+
+    def find(labels, values, ids=None, test=(0, 99)):
+        names = ids or [f"train-{n:02d}".encode() for n in range(len(labels))]
+        found = catalogue_of(
+            train=(values, labels, names), test=(images(test[1]), [test[0]], [b"test-00"])
+        )
+        return checks.conflicting_label_findings(found, found.first_equal(), ("bag", "boot", "hat"))
+
+    return find
+
+
+def test_equal_images_of_one_class_and_different_images_of_several_pass(conflicts):
+    assert conflicts([0, 0, 1, 2], images(5, 5, 6, 7)) == []
+
+
+def test_equal_images_of_different_classes_are_found_with_the_names_of_both(conflicts):
+    (found,) = conflicts([0, 1, 0, 2], images(5, 5, 5, 7))
+    assert found.check == checks.CONFLICTING_LABELS
+    assert found.line.startswith(
+        "1 images have copies with another label, 1 in all (train-00 (bag) = train-01 (boot)); "
+        "expected one label"
+    )
+    assert "data_gate.conflicting_labels=warn" in found.line
+
+
+def test_a_label_that_differs_across_splits_is_found(conflicts):
+    (found,) = conflicts([0, 1], images(5, 6), test=(2, 6))
+    assert "train-01 (boot) = test-00 (hat)" in found.line
+
+
+def test_of_many_conflicts_all_are_counted_and_three_are_named(conflicts):
+    (found,) = conflicts([0, 1, 2, 0, 1, 0, 1], images(5, 5, 5, 6, 6, 7, 7))
+    assert found.line.startswith("3 images have copies with another label, 4 in all (")
+    assert found.line.count(" = ") == 3
+    assert ", ...)" in found.line
+
+
+def test_an_id_cannot_command_a_terminal(conflicts):
+    name = "\x1b]0;owned\x07\n.png"
+    (found,) = conflicts([0, 1], images(5, 5), [name.encode(), "ähre.png".encode()])
+    assert found.line.isprintable()
+    assert "owned" in found.line
+    assert "= ähre.png (boot)" in found.line
+
+
+def test_an_id_that_is_not_utf_8_is_escaped(conflicts):
+    (found,) = conflicts([0, 1], images(5, 5), [b"caf\xe9.png", b"cafe.png"])
+    assert "cafe.png (boot)" in found.line
+    assert "caf\\xe9.png (bag)" in found.line
+
+
 def anomalies_of(**described):
     found = anomalies_pb2.Anomalies()
     for name, description in described.items():

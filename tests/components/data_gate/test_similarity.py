@@ -5,59 +5,31 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.data_gate import similarity
 
-BYTES = 36
+# Images that are searched as they are, and images that are searched as small copies.
+SMALL, LARGE = (6, 6, 1), (40, 33, 3)
 
 
-def noise(count, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (count, BYTES)).astype(np.uint8)
+def noise(count, seed=0, shape=SMALL):
+    return np.random.default_rng(seed).integers(0, 256, (count, *shape)).astype(np.uint8)
 
 
-def found(images):
-    pairs = similarity.near_pairs(images)
-    numbers = zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)
-    return dict(zip(numbers, pairs.distance.tolist(), strict=True))
+def flat(images):
+    return images.reshape(len(images), -1)
 
 
 def by_looking_at_all(images):
     """Pairs of different images that are alike, by comparing each image with each other."""
-    values = images.astype(float)
+    values = flat(images).astype(float)
     distances = {
         (one, other): np.sqrt(np.mean((values[one] - values[other]) ** 2))
         for one, other in itertools.combinations(range(len(images)), 2)
     }
-    return {pair: d for pair, d in distances.items() if d <= similarity.BOUND}
-
-
-def test_noise_is_unlike():
-    assert found(noise(200)) == {}
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    amount=st.integers(1, 20),
-    copies=st.integers(1, 6),
-    count=st.integers(2, 40),
-)
-def test_all_pairs_are_found_that_a_look_at_each_finds(seed, amount, copies, count):
-    random = np.random.default_rng(seed)
-    originals = noise(count, seed)
-    changed = originals[random.integers(0, count, copies)].astype(int)
-    changed += random.integers(-amount, amount + 1, changed.shape)
-    images = np.unique(
-        np.concatenate([originals, np.clip(changed, 0, 255).astype(np.uint8)]), axis=0
-    )
-    assert found(images) == pytest.approx(by_looking_at_all(images))
-
-
-@pytest.mark.parametrize("count", [0, 1])
-def test_too_few_images_have_no_pairs(count):
-    assert found(noise(count)) == {}
+    return {pair: d for pair, d in distances.items() if 0 < d <= similarity.BOUND}
 
 
 @pytest.fixture
@@ -80,6 +52,83 @@ def pairs_in(report):
     return {(pair["first"], pair["second"]): pair["distance"] for pair in report["pairs"]}
 
 
+@pytest.fixture
+def found_in(report_of):
+    """Finds the pairs among training images, as positions."""
+
+    def find(images):
+        report, _, _ = report_of(1000, train=(images, [0] * len(images)))
+        return {
+            (int(first[-2:]), int(second[-2:])): distance
+            for (first, second), distance in pairs_in(report).items()
+        }
+
+    return find
+
+
+@pytest.mark.parametrize("shape", [SMALL, LARGE])
+def test_noise_is_unlike(shape, found_in):
+    assert found_in(noise(90, shape=shape)) == {}
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    shape=st.sampled_from([SMALL, LARGE]),
+    seed=st.integers(0, 2**32 - 1),
+    amount=st.integers(1, 20),
+    copies=st.integers(1, 6),
+    count=st.integers(2, 40),
+)
+def test_all_pairs_are_found_that_a_look_at_each_finds(
+    shape, seed, amount, copies, count, found_in
+):
+    random = np.random.default_rng(seed)
+    originals = noise(count, seed, shape)
+    changed = originals[random.integers(0, count, copies)].astype(int)
+    changed += random.integers(-amount, amount + 1, changed.shape)
+    images = np.concatenate([originals, np.clip(changed, 0, 255).astype(np.uint8)])
+    images = images[np.sort(np.unique(images, axis=0, return_index=True)[1])]
+    assert found_in(images) == pytest.approx(by_looking_at_all(images))
+
+
+@pytest.mark.parametrize("shape", [SMALL, LARGE])
+def test_a_single_image_has_no_pairs(shape, found_in):
+    assert found_in(noise(1, shape=shape)) == {}
+
+
+def test_images_that_are_alike_only_when_small_are_no_pair(found_in):
+    """Their colours differ, or their details: the brightness of each area does not."""
+    red, blue = np.zeros((2, *LARGE), np.uint8)
+    red[:, :, 0] = blue[:, :, 2] = 120
+    stripes = np.zeros((2, 280, 280, 1), np.uint8)
+    stripes[0, ::2] = stripes[1, 1::2] = 90
+    assert found_in(np.stack([red, blue])) == {}
+    assert found_in(stripes) == {}
+
+
+@pytest.fixture
+def much_alike():
+    """Thirty large images, each much like the others."""
+    change = np.random.default_rng(1).integers(0, 9, (30, *LARGE))
+    return (noise(1, shape=LARGE) // 2 + change).astype(np.uint8)
+
+
+def test_where_much_is_alike_fewer_are_searched_so_that_memory_is_bounded(
+    much_alike, report_of, monkeypatch
+):
+    splits = {"train": (much_alike, [0] * 30)}
+    whole, _, _ = report_of(1000, **splits)
+    assert (whole["searched"], whole["images"]) == (30, 30)
+    assert len(whole["pairs"]) == 30 * 29 / 2
+    monkeypatch.setattr(similarity, "COMPARED_BYTES", 10 * much_alike[0].nbytes)
+    part, first, _ = report_of(1000, **splits)
+    assert (part["searched"], part["images"]) == (10, 30)
+    assert len(part["pairs"]) == len(first) == 10 * 9 / 2
+    assert pairs_in(part).items() <= pairs_in(whole).items()
+    again, _, _ = report_of(1000, **splits)
+    assert again == part
+
+
 def test_equal_images_are_paired_with_the_first_of_their_kind(report_of):
     images = noise(5)
     images[3] = images[4] = images[1]
@@ -87,14 +136,14 @@ def test_equal_images_are_paired_with_the_first_of_their_kind(report_of):
         train=(images, [0] * 5), val=(noise(1, 1), [0]), test=(noise(1, 2), [0])
     )
     assert pairs_in(report) == {("train-01", "train-03"): 0.0, ("train-01", "train-04"): 0.0}
-    assert np.array_equal(first, images[[1, 1]])
-    assert np.array_equal(second, images[[1, 1]])
+    assert np.array_equal(first, flat(images)[[1, 1]])
+    assert np.array_equal(second, flat(images)[[1, 1]])
 
 
 def test_the_report_counts_by_splits_and_shows_other_labels_first(report_of):
     images = noise(4)
     near = images[2].copy()
-    near[0] ^= 1
+    near[0, 0, 0] ^= 1
     report, first, second = report_of(
         train=(images, [0, 1, 2, 0]),
         val=(noise(1, 7), [0]),
@@ -110,15 +159,15 @@ def test_the_report_counts_by_splits_and_shows_other_labels_first(report_of):
     assert (other["first_label"], other["second_label"]) == (2, 1)
     assert 0 < other["distance"] < 1
     assert (same["first_split"], same["second_split"], same["distance"]) == ("train", "test", 0.0)
-    assert np.array_equal(first, images[[2, 0]])
-    assert np.array_equal(second, np.stack([near, images[0]]))
+    assert np.array_equal(first, flat(images)[[2, 0]])
+    assert np.array_equal(second, flat(np.stack([near, images[0]])))
     assert (report["searched"], report["images"]) == (6, 6)
 
 
 def test_the_report_shows_no_more_pairs_than_asked_but_counts_all(report_of):
     report, first, second = report_of(
         3,
-        train=(np.zeros((9, BYTES), np.uint8), [0] * 9),
+        train=(np.zeros((9, *SMALL), np.uint8), [0] * 9),
         val=(noise(1, 1), [0]),
         test=(noise(1, 2), [0]),
     )
@@ -135,5 +184,5 @@ def test_of_very_many_images_some_are_searched_and_equal_ones_are_found_all(repo
     )
     assert (report["searched"], report["images"]) == (4, 17)
     assert set(pairs_in(report)) == {(f"train-{n:02d}", f"train-{15 + n}") for n in range(5)}
-    assert np.array_equal(first, images[:5])
-    assert np.array_equal(second, images[:5])
+    assert np.array_equal(first, flat(images)[:5])
+    assert np.array_equal(second, flat(images)[:5])

@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as arrays
 from components.example_gen import idx
 
 CLASSES = 10
-FIXES = ("again", "Rename", "Add", "Fix", "Use", "Get", "Check", "swapped")
+FIXES = ("again", "Rename", "Add", "Fix", "Use", "Get", "Check", "swapped", "convert", "change")
 
 
 def idx_bytes(values):
@@ -78,7 +78,7 @@ def refused_images(path, shape=(28, 28, 1)):
 
 
 def refused_labels(path):
-    return refusal(path, lambda: idx.read_labels(path, CLASSES))
+    return refusal(path, lambda: idx.read_any_labels(path))
 
 
 IMAGES = arrays.arrays(
@@ -108,35 +108,20 @@ def test_labels_come_out_as_they_went_in(tmp_path_factory, values, zipped):
     path = tmp_path_factory.mktemp("idx") / ("labels.gz" if zipped else "labels")
     content = idx_bytes(np.array(values, np.uint8))
     path.write_bytes(gzip.compress(content) if zipped else content)
-    found, digest = idx.read_labels(str(path), CLASSES)
+    found, digest = idx.read_any_labels(str(path))
     assert found.tolist() == values
     assert digest == hashlib.sha256(content).hexdigest()
 
 
 def test_more_labels_than_a_batch_come_out_in_order(write):
     values = (np.arange(70_000) % CLASSES).astype(np.uint8)
-    found, _ = idx.read_labels(write("labels", idx_bytes(values)), CLASSES)
+    found, _ = idx.read_any_labels(write("labels", idx_bytes(values)))
     np.testing.assert_array_equal(found, values)
 
 
 def test_a_batch_is_never_larger_than_asked_for(write):
     reader = idx.image_reader(write("images", idx_bytes(some_images())), (28, 28, 1))
     assert [len(batch) for batch in reader.batches(4)] == [4, 4, 2]
-
-
-def test_a_pair_holds_the_digests_of_the_uncompressed_files(write):
-    images, labels = idx_bytes(some_images()), idx_bytes(some_labels())
-    image_path, label_path = write("images.gz", images), write("labels", labels)
-    pair, values = idx.read_pair("train", image_path, label_path, (28, 28, 1), CLASSES)
-    assert values.tolist() == some_labels().tolist()
-    assert pair == idx.IdxPair(
-        "train",
-        image_path,
-        label_path,
-        hashlib.sha256(images).hexdigest(),
-        hashlib.sha256(labels).hexdigest(),
-        10,
-    )
 
 
 def test_reading_leaves_no_file_open(write):
@@ -159,7 +144,7 @@ def test_any_bytes_are_read_or_refused_in_words(tmp_path_factory, name, content)
     path.write_bytes(content)
     for action in (
         lambda: read_images(str(path), (1, 1, 1)),
-        lambda: idx.read_labels(str(path), 9),
+        lambda: idx.read_any_labels(str(path)),
     ):
         try:
             action()
@@ -267,14 +252,6 @@ def test_a_wrong_magic_number_is_refused(refused, magic):
     assert "swapped" not in message
 
 
-def test_swapped_files_are_refused_with_a_hint(write):
-    images = write("images", idx_bytes(some_images()))
-    labels = write("labels", idx_bytes(some_labels()))
-    message = refusal(labels, lambda: idx.read_pair("train", labels, images, (28, 28, 1), CLASSES))
-    assert "Are the images and the labels swapped?" in message
-    assert "swapped?" in refused_labels(images)
-
-
 @pytest.mark.parametrize(
     ("found", "channels", "told"),
     [
@@ -294,24 +271,6 @@ def test_images_of_another_form_are_refused(write, name, found, channels, told):
 def test_zero_labels_are_refused(write):
     path = write("labels", idx_bytes(some_labels(0)))
     assert "expected at least one record of labels" in refused_labels(path)
-
-
-@pytest.mark.parametrize(("images", "labels"), [(10, 9), (9, 10), (1, 100)])
-def test_as_many_labels_as_images_are_expected(write, images, labels):
-    image_path = write("images.gz", idx_bytes(some_images(images, 28, 28)))
-    label_path = write("labels.gz", idx_bytes(some_labels(labels)))
-    message = refusal(
-        image_path, lambda: idx.read_pair("t", image_path, label_path, (28, 28, 1), CLASSES)
-    )
-    assert f"{images} images and {label_path} {labels} labels" in message
-    assert "one label for each image" in message
-
-
-def test_a_label_of_no_class_is_refused_with_its_position(write):
-    values = some_labels(10)
-    values[[6, 8]] = 10, 255
-    message = refused_labels(write("labels", idx_bytes(values)))
-    assert "label 10 at position 6 (2 such labels in all); expected labels from 0 to 9" in message
 
 
 def test_a_gzip_bomb_is_refused_unread(tmp_path):
@@ -345,7 +304,7 @@ def test_a_gzip_bomb_is_refused_unread(tmp_path):
     assert peak < 2_000_000
 
 
-@pytest.mark.parametrize("count", [2**32 - 1, 2**31 - 1, 10**9])
+@pytest.mark.parametrize("count", [2**32 - 1, 2**31 - 1, 10**9, 10**7])
 def test_a_header_that_announces_billions_is_refused_in_little_memory(write, count):
     header = struct.pack(">BBBBIII", 0, 0, 8, 3, count, 28, 28)
     path = write("images", header + bytes(784))
@@ -355,7 +314,7 @@ def test_a_header_that_announces_billions_is_refused_in_little_memory(write, cou
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert re.search(str(count) if count > 2**31 else str(count * 784), message)
+    assert str(count if count > 10**7 else count * 784) in message
     assert peak < 2_000_000
 
 
@@ -370,10 +329,3 @@ def test_a_header_that_announces_billions_of_labels_is_refused(write):
 )
 def test_a_folder_and_a_missing_file_are_refused(tmp_path, name, told):
     assert told in refused_images(str(tmp_path / name))
-
-
-@pytest.mark.parametrize(
-    ("path", "name"), [("a/b/t10k.gz", "t10k"), ("t10k", "t10k"), ("/x.gz/train", "train")]
-)
-def test_the_name_of_a_file_is_without_folder_and_gz(path, name):
-    assert idx.file_name(path) == name

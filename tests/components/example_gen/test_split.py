@@ -1,11 +1,16 @@
-"""The validation split: exact, stratified, repeatable, each class on its own."""
+"""The splits: given ones are kept, others drawn so that further examples move none."""
+
+import dataclasses
 
 import hypothesis
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import strategies
 
 from components.example_gen import split
+from components.example_gen.example_ids import example_ids
+from components.example_gen.readers.base import UNDECIDED
 
 LABELS = strategies.lists(strategies.integers(0, 3), min_size=1, max_size=120).map(
     lambda labels: np.array(sorted({0, 1, 2, 3}) * 4 + labels)
@@ -15,7 +20,7 @@ SEEDS = strategies.integers(0, 2**31 - 1)
 
 
 def chosen(labels, per_class, seed=1, name="train"):
-    return split.choose_validation(split.example_ids(name, len(labels)), labels, per_class, seed)
+    return split.choose_validation(example_ids(name, len(labels)), labels, per_class, seed)
 
 
 @hypothesis.given(LABELS, PER_CLASS, SEEDS)
@@ -54,7 +59,7 @@ def test_further_examples_of_other_classes_move_none(labels, per_class, seed, fu
 
 @hypothesis.given(LABELS, PER_CLASS, strategies.randoms())
 def test_the_order_of_the_examples_does_not_matter(labels, per_class, random):
-    ids = split.example_ids("train", len(labels))
+    ids = example_ids("train", len(labels))
     order = list(range(len(labels)))
     random.shuffle(order)
     mixed = split.choose_validation([ids[i] for i in order], labels[order], per_class, 1)
@@ -67,7 +72,7 @@ SPANS = strategies.dictionaries(strategies.integers(0, 30), LABELS, min_size=1, 
 def window_of(spans):
     """Ids and labels of the examples of all spans together; LABELS has four of each class."""
     names = {number: f"span-{number}-train" for number in spans}
-    ids = [name for n, labels in spans.items() for name in split.example_ids(names[n], len(labels))]
+    ids = [name for n, labels in spans.items() for name in example_ids(names[n], len(labels))]
     return ids, np.concatenate(list(spans.values()))
 
 
@@ -93,13 +98,41 @@ CLASS_COUNT = 4
 COUNTS = strategies.lists(strategies.integers(0, 6), min_size=CLASS_COUNT, max_size=CLASS_COUNT)
 
 
+def settings(validation=0.2, test_share=0.3, group=None):
+    return split.Settings(validation, test_share, group)
+
+
+def examples(ids, labels=None, given=None, contents=None, columns=None, use="all"):
+    count = len(ids)
+    return split.Examples(
+        ids=ids,
+        labels=np.zeros(count, int) if labels is None else np.asarray(labels),
+        given=np.full(count, UNDECIDED, np.int8) if given is None else np.asarray(given, np.int8),
+        trains=np.full(count, use != "test"),
+        tests=np.full(count, use != "train"),
+        contents=contents,
+        columns=columns,
+    )
+
+
+def assigned(ids, how=None, seed=1, **known):
+    """The split of each example, by id."""
+    splits = split.assign(examples(ids, **known), how or settings(), seed)
+    return dict(zip(ids, splits.tolist(), strict=True))
+
+
 @hypothesis.given(COUNTS, COUNTS, strategies.integers(1, 4))
 def test_every_class_must_have_images_in_every_split(trained, tested, per_class):
     """Whatever is absent is refused by name; what passes is in `train`, `val` and `test`."""
-    train, test = (np.repeat(np.arange(CLASS_COUNT), counts) for counts in (trained, tested))
+    labels = np.concatenate([np.repeat(np.arange(CLASS_COUNT), each) for each in (trained, tested)])
+    given = np.repeat([UNDECIDED, split.TEST], [sum(trained), sum(tested)])
     names = ("alpha", "beta", "gamma", "delta")
+    how = settings(per_class)
+    found = examples([f"{number}" for number in range(len(labels))], labels, given)
+    hypothesis.assume(sum(tested))
+    splits = split.assign(found, how, 1)
     try:
-        split.check_classes(trained, tested, per_class, names)
+        split.check_classes(splits, labels, how, names)
     except split.SplitError as error:
         faulty = {
             name
@@ -109,29 +142,166 @@ def test_every_class_must_have_images_in_every_split(trained, tested, per_class)
         assert any(f"{name} (label {names.index(name)})" in str(error) for name in faulty)
         assert not any(name in str(error) for name in set(names) - faulty)
         return
-    validation = chosen(train, per_class)
-    for part in (train[validation], train[~validation], test):
-        assert set(part) == set(range(CLASS_COUNT))
+    for number in (split.TRAIN, split.VALIDATION, split.TEST):
+        assert set(labels[splits == number]) == set(range(CLASS_COUNT))
 
 
 @pytest.mark.parametrize("per_class", [3, 4])
 def test_a_class_that_would_have_no_training_image_is_refused(per_class):
+    labels = np.array([0] * 9 + [1] * 3 + [0, 1])
+    given = [UNDECIDED] * 12 + [split.TEST] * 2
+    how = settings(per_class)
+    splits = split.assign(examples([f"{n}" for n in range(14)], labels, given), how, 1)
     told = r"class hat \(label 1\) has 3 training images.*Set a smaller"
     with pytest.raises(split.SplitError, match=told) as caught:
-        split.check_classes([9, 3], [9, 3], per_class, ("bag", "hat"))
-    assert f"split.validation_per_class={per_class}" in str(caught.value)
+        split.check_classes(splits, labels, how, ("bag", "hat"))
+    assert f"split.validation={per_class}" in str(caught.value)
 
 
 def test_many_absent_classes_are_counted_and_some_are_named():
     names = tuple(f"class{number}" for number in range(40))
+    splits = np.repeat([split.TRAIN, split.VALIDATION, split.TEST], 3)
     with pytest.raises(split.SplitError) as caught:
-        split.check_classes([9] + [0] * 39, [9] + [0] * 39, 1, names)
+        split.check_classes(splits, np.zeros(9, int), settings(), names)
     assert "39 classes have too few training images: class1 (label 1) 0" in str(caught.value)
     assert "class11 " not in str(caught.value)
 
 
+def test_data_without_any_validation_image_is_refused():
+    splits = np.repeat([split.TRAIN, split.TEST], 2)
+    with pytest.raises(split.SplitError, match="no image is a validation image"):
+        split.check_classes(splits, np.array([0, 1, 0, 1]), settings(), ("a", "b"))
+
+
+IDS = strategies.sets(strategies.text("abc/123.", min_size=1, max_size=8), max_size=60).map(sorted)
+
+
+@hypothesis.given(IDS, IDS, SEEDS)
+def test_further_examples_move_none_between_drawn_splits(ids, further, seed):
+    before = assigned(ids, seed=seed)
+    after = assigned(sorted({*ids, *further}), seed=seed)
+    assert {name: after[name] for name in ids} == before
+
+
+@hypothesis.given(IDS, SEEDS, SEEDS)
+def test_the_drawn_test_split_does_not_depend_on_the_seed(ids, one, other):
+    tests = [
+        {name for name, number in assigned(ids, seed=seed).items() if number == split.TEST}
+        for seed in (one, other)
+    ]
+    assert tests[0] == tests[1]
+
+
+def test_shares_are_about_what_was_asked_for():
+    found = assigned([f"photos/{number}.jpg" for number in range(4000)], settings(0.25, 0.1))
+    counts = np.bincount(list(found.values()), minlength=3) / 4000
+    assert abs(counts[split.TEST] - 0.1) < 0.02
+    assert abs(counts[split.VALIDATION] - 0.9 * 0.25) < 0.03
+
+
+@hypothesis.given(
+    strategies.lists(strategies.integers(0, 9), min_size=1, max_size=50),
+    SEEDS,
+    strategies.sampled_from([0.3, 2]),
+)
+def test_equal_files_stay_together(contents, seed, validation):
+    ids = [f"{number}.png" for number in range(len(contents))]
+    found = assigned(
+        ids, settings(validation), seed, contents=[f"sha{content}" for content in contents]
+    )
+    for content in set(contents):
+        splits = {found[name] for name, each in zip(ids, contents, strict=True) if each == content}
+        assert len(splits) == 1
+
+
+@hypothesis.given(strategies.lists(strategies.integers(0, 9), min_size=1, max_size=50), SEEDS)
+def test_a_group_stays_together_whether_a_column_or_a_pattern_names_it(objects, seed):
+    ids = [f"object{each}/{number}.png" for number, each in enumerate(objects)]
+    columns = pa.table({"object": objects})
+    by_column = assigned(ids, settings(group="object"), seed, columns=columns)
+    by_pattern = assigned(ids, settings(group=r"object(\d+)/"), seed)
+    assert by_column == by_pattern
+    for each in set(objects):
+        assert len({found for name, found in by_column.items() if f"object{each}/" in name}) == 1
+
+
+def test_a_group_that_given_splits_tear_apart_is_refused():
+    ids = ["patient1/a.png", "patient2/b.png", "patient1/c.png"]
+    given = [split.TRAIN, split.TRAIN, split.TEST]
+    with pytest.raises(split.SplitError, match=r"patient1/a.png into train and patient1/c.png"):
+        assigned(ids, settings(group=r"(patient\d)"), given=given)
+
+
+def test_files_that_cannot_be_read_are_not_equal():
+    ids = [f"{number}" for number in range(100)]
+    assert assigned(ids, contents=[""] * 100) == assigned(ids)
+
+
+def test_groups_that_share_a_file_are_one_group():
+    ids = [f"{number}" for number in range(40)]
+    contents = [f"sha{number // 2}" for number in range(40)]
+    # Neighbours share a group or a file, so that all are in one chain.
+    columns = pa.table({"group": [str((number + 1) // 2) for number in range(40)]})
+    found = assigned(ids, settings(group="group"), contents=contents, columns=columns)
+    assert len(set(found.values())) == 1
+
+
+@pytest.mark.parametrize(
+    ("group", "told"),
+    [
+        ("[", "neither a column nor a regular expression"),
+        ("nowhere", "fits no part of a/1.png; .*The columns are object"),
+        ("object", "example b/1.png has no value in this column"),
+    ],
+)
+def test_a_group_that_does_not_fit_is_refused(group, told):
+    columns = pa.table({"object": ["one", None]})
+    with pytest.raises(split.SplitError, match=told):
+        assigned(["a/1.png", "b/1.png"], settings(group=group), columns=columns)
+
+
+HOSTILE = "a\x1b[2J.png"
+
+
+@pytest.mark.parametrize("group", ["nowhere", "object", "x\x1b[", "(?\x1b)"])
+def test_ids_and_columns_cannot_command_the_terminal(group):
+    columns = pa.table({"object": [None], "\x1b[31m": ["one"]})
+    with pytest.raises(split.SplitError) as caught:
+        assigned([HOSTILE], settings(group=group), columns=columns)
+    assert str(caught.value).isprintable()
+    assert "\\x1b[" in str(caught.value)
+
+
+def test_names_of_classes_cannot_command_the_terminal():
+    with pytest.raises(split.SplitError) as caught:
+        split.check_classes(np.array([0, 1, 2]), np.zeros(3, int), settings(), ["a", HOSTILE])
+    assert r"class a\x1b[2J.png (label 1)" in str(caught.value)
+
+
+def test_given_splits_stay_and_only_the_missing_ones_are_drawn():
+    ids = [f"{number:03d}" for number in range(300)]
+    given = np.repeat([split.TRAIN, split.VALIDATION], 150)
+    found = assigned(ids, given=given)
+    assert {found[name] for name in ids[150:]} == {split.VALIDATION}
+    assert {found[name] for name in ids[:150]} == {split.TRAIN, split.TEST}
+    given = np.repeat([split.TRAIN, split.TEST], 150)
+    found = assigned(ids, given=given)
+    assert {found[name] for name in ids[150:]} == {split.TEST}
+    assert {found[name] for name in ids[:150]} == {split.TRAIN, split.VALIDATION}
+
+
+def test_new_examples_that_are_only_trained_on_are_not_tested_on():
+    """As those of a newer span: the test split stays that of the reference."""
+    reference, newer = ([f"{span}-{n}" for n in range(100)] for span in (1, 2))
+    both = examples([*reference, *newer])
+    both = dataclasses.replace(both, trains=np.arange(200) >= 100, tests=np.arange(200) < 100)
+    splits = split.assign(both, settings(), 1)
+    assert set(splits[:100]) == {split.TEST, split.NOT_TAKEN}
+    assert set(splits[100:]) == {split.TRAIN, split.VALIDATION}
+
+
 def test_ids_are_names_with_positions_and_sort_in_their_order():
-    ids = split.example_ids("t10k", 12)
+    ids = example_ids("t10k", 12)
     assert ids[0] == "t10k-00000000"
     assert sorted(ids) == ids
     assert len(set(ids)) == 12

@@ -14,6 +14,7 @@ import pytest
 import tensorflow as tf
 
 from components import examples, features, image_schema
+from components.images import Fit, Preparation
 from components.trainer import export, training
 from components.trainer.callbacks import TrainingDiverged
 
@@ -48,7 +49,8 @@ def test_the_state_of_metrics_begins_empty(network):
 
 def test_an_export_holds_each_weight_once(network, settings, schema, transform_output, tmp_path):
     classifier = training.build_classifier(network, settings, schema)
-    export.export_model(classifier, transform_output, schema, str(tmp_path))
+    preparation = Preparation(*schema.shape, Fit.PAD, background=0)
+    export.export_model(classifier, transform_output, schema, preparation, "dark", str(tmp_path))
     saved = tf.train.list_variables(str(tmp_path / "variables" / "variables"))
     numbers = sum(math.prod(shape) for name, shape in saved if "OBJECT_GRAPH" not in name)
     assert numbers == sum(math.prod(weight.shape) for weight in classifier.weights)

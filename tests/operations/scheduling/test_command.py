@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 
 import pipeline_runner
+from operations.scheduling.look import look
+from operations.scheduling.plan import Target
+from pipeline.errors import ConfigurationError
 from pipeline.lock import exclusive
 
 RUNNER = Path(pipeline_runner.__file__)
@@ -41,7 +44,7 @@ def schedule(command, tripwires, tmp_path):
         ((*NIGHTLY, "--timezone", "Europe/Berln"), "the nearest is 'Europe/Berlin'"),
         ((*NIGHTLY, "--end", "2020-01-01"), "--end 2020-01-01 leaves no time"),
         ((*NIGHTLY, "--set", "nonsense=1"), "unknown key 'nonsense'"),
-        ((*NIGHTLY, "--data", "absent"), "absent is no folder"),
+        ((*NIGHTLY, "--data", "absent"), "absent does not exist"),
         ((*NIGHTLY, "--data", "auto"), "on a schedule the sample never takes its place"),
         (("--once", "--data", "auto"), "on a schedule the sample never takes its place"),
         ((*NIGHTLY, "--notify-file", "/absent"), "/absent cannot be read"),
@@ -49,7 +52,9 @@ def schedule(command, tripwires, tmp_path):
         ((*NIGHTLY, "--install-unit", "--once"), "--once beside --install-unit"),
         ((*NIGHTLY, "--unit-file", "-", "--next", "--json"), "--next, --json beside"),
         ((*NIGHTLY, "--unit-file", "-", "--notify-file", "/absent"), "/absent cannot be read"),
-        ((*NIGHTLY, "--unit-file", "-", "--data", "absent"), "absent is no folder"),
+        ((*NIGHTLY, "--unit-file", "-", "--data", "absent"), "absent does not exist"),
+        ((*NIGHTLY, "--config", "absent.toml"), "absent.toml does not exist"),
+        ((*NIGHTLY, "--config", "absent.toml", "--unit-file", "-"), "does not exist"),
         (("--once", "--cron", "daily"), "has 1 fields"),
         (("--once", "--start", "soon"), "'soon' is no date or time"),
         (("--once", "--start", "2030-01-02", "--end", "2030-01-01"), "lies before --start"),
@@ -147,6 +152,59 @@ def test_a_unit_holds_no_secrets_and_says_so(schedule):
     outcome = schedule(*NIGHTLY, "--unit-file", "-", **secret)
     assert "secret@" not in outcome.output
     assert "IMAGE_PIPELINE_NOTIFY holds secrets and is not part of the unit" in outcome.errors
+
+
+@pytest.fixture
+def config_file(tmp_path_factory):
+    """A configuration file of the sample."""
+    path = tmp_path_factory.mktemp("flowers") / "pipeline.toml"
+    path.write_text('name = "flowers"\ndata = "sample"\n')
+    return path
+
+
+@pytest.mark.parametrize("form", ["--config {}", "--config={}"])
+def test_a_unit_has_the_full_path_of_a_configuration_file(
+    command, tripwires, config_file, monkeypatch, form
+):
+    monkeypatch.chdir(config_file.parent)
+    option = form.format(config_file.name).split()
+    outcome = command("schedule", *NIGHTLY, *option, "--unit-file", "-", PYTHONPATH=tripwires)
+    assert outcome.code == 0, outcome.errors
+    assert form.format(config_file) in outcome.output
+    assert "Description" in outcome.output and "flowers-sample-smoke" in outcome.output
+
+
+def test_a_configuration_file_names_the_pipeline(schedule, config_file, tmp_path):
+    folder = tmp_path / "outputs" / "flowers-sample-smoke"
+    folder.mkdir(parents=True)
+    with exclusive(folder / "lock", "run"):
+        outcome = schedule("--once", "--config", config_file)
+    assert outcome.code == 4
+    assert "skipped: flowers-sample-smoke is in use" in outcome.output
+
+
+def test_a_configuration_file_is_read_anew_by_each_look(config_file, tmp_path):
+    target = Target(config_file, None, None, "local", (), None, tmp_path / "outputs", None)
+    first = look(target, "flowers-sample-smoke")
+    assert first.data == "sample"
+    config_file.write_text('name = "roses"\ndata = "sample"\n')
+    with pytest.raises(ConfigurationError, match="names the pipeline roses-sample-smoke"):
+        look(target, "flowers-sample-smoke")
+    config_file.write_text("epochs = 3")
+    with pytest.raises(ConfigurationError, match=r"training\.epochs"):
+        look(target, "flowers-sample-smoke")
+
+
+def test_a_run_is_given_the_file_and_what_the_command_line_adds(config_file, tmp_path):
+    target = Target(config_file, "best", None, "local", ("seed=3",), None, tmp_path, None)
+    arguments = target.arguments("/data/span")
+    for option, value in [
+        ("--config", str(config_file)),
+        ("--profile", "best"),
+        ("--data", "/data/span"),
+        ("--set", "seed=3"),
+    ]:
+        assert arguments[arguments.index(option) + 1] == value
 
 
 def test_a_unit_lands_in_the_folder_of_the_user(schedule, tmp_path):

@@ -48,7 +48,7 @@ def unreachable(monkeypatch):
 
 
 def is_sample(found, cache):
-    return found.sample and found.folder.parent == cache and found.folder.name.startswith("sample")
+    return found.sample and found.place.parent == cache and found.place.name.startswith("sample")
 
 
 def test_a_folder_that_is_given_is_taken(tmp_path, lines, write):
@@ -58,21 +58,21 @@ def test_a_folder_that_is_given_is_taken(tmp_path, lines, write):
 
 def test_a_given_folder_goes_before_the_variable(tmp_path, monkeypatch, lines, write):
     monkeypatch.setenv(DIRECTORY_VARIABLE, str(write(tmp_path / "variable")))
-    assert find_source(str(write(tmp_path / "mine")), lines.append).folder == tmp_path / "mine"
+    assert find_source(str(write(tmp_path / "mine")), lines.append).place == tmp_path / "mine"
 
 
 def test_a_folder_may_be_given_relative_to_the_home(tmp_path, monkeypatch, lines, write):
     monkeypatch.setenv("HOME", str(tmp_path))
     write(tmp_path / "mine")
-    assert find_source("~/mine", lines.append).folder == tmp_path / "mine"
+    assert find_source("~/mine", lines.append).place == tmp_path / "mine"
 
 
 def test_a_given_folder_that_is_missing_is_refused(tmp_path, lines):
     with pytest.raises(DataError) as caught:
         find_source(str(tmp_path / "absent"), lines.append)
     message = str(caught.value)
-    assert message.startswith(f"--data: {tmp_path / 'absent'} is no folder; expected")
-    assert all(name in message for name in NAMES)
+    assert message.startswith(f"--data: {tmp_path / 'absent'} does not exist; expected")
+    assert all(form in message for form in ("per class", "CSV", "Parquet", ".npz", "IDX", "span-N"))
 
 
 def test_auto_takes_the_folder_that_the_variable_names(
@@ -87,7 +87,7 @@ def test_auto_takes_the_folder_that_the_variable_names(
 def test_auto_refuses_a_variable_that_names_no_folder(tmp_path, monkeypatch, lines, unreachable):
     """Someone named data: taking other data instead would go unnoticed."""
     monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path / "absent"))
-    with pytest.raises(DataError, match=f"^{DIRECTORY_VARIABLE}: .* is no folder"):
+    with pytest.raises(DataError, match=f"^{DIRECTORY_VARIABLE}: .* does not exist"):
         find_source("auto", lines.append)
 
 
@@ -100,7 +100,7 @@ def test_auto_takes_what_the_cache_holds_and_asks_nobody(cache, lines, server, w
 def test_auto_downloads_once_and_keeps_it(cache, lines, server):
     found = find_source("auto", lines.append)
     assert found == Source(cache / "fashion-mnist", sample=False)
-    assert {path.name for path in found.folder.iterdir()} == {f"{name}.gz" for name in NAMES}
+    assert {path.name for path in found.place.iterdir()} == {f"{name}.gz" for name in NAMES}
     assert "Downloading" in lines[0]
     count = len(server["asked"])
     assert find_source("auto", lines.append) == found

@@ -8,28 +8,34 @@ import os
 import pytest
 
 from components.example_gen import idx
+from components.example_gen.readers.class_folders import ClassFolders
+from components.example_gen.readers.idx_files import IdxFiles
 from components.image_schema import ImageSchema
-from pipeline.config import SpansConfig
-from pipeline.datasets import sample
+from pipeline.config import load_config
+from pipeline.datasets import digest_cache, sample
 from pipeline.datasets.dataset import Source
 from pipeline.datasets.find import find_source
-from pipeline.datasets.reading import check_split, read_dataset
+from pipeline.datasets.reading import read_dataset
 from pipeline.errors import DataError
 
 SCHEMA = ImageSchema(4, 4, 1, ("a", "b"))
 NAMES = [name for half in idx.FILES.values() for name in half]
 
 
-def read(folder, sample=False):
-    return read_dataset(Source(folder, sample), SCHEMA, "5" * 64)
+ONE = "split.validation=1"
+
+
+def read(folder, *assignments, sample=False, **options):
+    config = load_config("default", [ONE, *assignments])
+    return read_dataset(Source(folder, sample), SCHEMA, "5" * 64, config, **options)
 
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_plain_and_gzipped_files_are_read_alike(tmp_path, ending, write, contents):
     found = read(write(tmp_path / "mine", ending))
-    assert (found.train_count, found.test.count) == (6, 2)
-    assert (found.train_per_class, found.test_per_class) == ((3, 3), (1, 1))
-    assert [pair.name for pair in (*found.train, found.test)] == ["train", "t10k"]
+    assert found.counts == {"train": (2, 2), "val": (1, 1), "test": (1, 1)}
+    assert found.count("train") == 4
+    assert (found.form, found.ignored) == ("IDX", ())
     assert found.sha256s == {
         name: hashlib.sha256(content).hexdigest() for name, content in contents.items()
     }
@@ -42,7 +48,7 @@ def test_plain_and_gzipped_files_may_be_mixed(tmp_path, write):
     plain = folder / NAMES[0]
     (folder / f"{NAMES[0]}.gz").write_bytes(gzip.compress(plain.read_bytes()))
     plain.unlink()
-    assert read(folder).train_count == 6
+    assert read(folder).counts["train"] == (2, 2)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -65,9 +71,10 @@ def test_the_sample_is_drawn_when_it_is_read(cache, lines, monkeypatch):
     small = functools.partial(sample.write_sample, train_per_class=3, test_per_class=2)
     monkeypatch.setattr(sample, "write_sample", small)
     schema = ImageSchema(28, 28, 1, tuple("abcdefghij"))
-    found = read_dataset(find_source("sample", lines.append), schema, "5" * 64)
+    source = find_source("sample", lines.append)
+    found = read_dataset(source, schema, "5" * 64, load_config("default", [ONE]))
     assert (found.name, found.sample) == ("sample", True)
-    assert (found.train_count, found.test.count) == (30, 20)
+    assert [found.count(name) for name in ("train", "val", "test")] == [20, 10, 20]
 
 
 def test_a_sample_that_cannot_be_written_is_told_in_words(cache):
@@ -77,9 +84,11 @@ def test_a_sample_that_cannot_be_written_is_told_in_words(cache):
         read(cache / "sample", sample=True)
 
 
-def read_spans(folder, **asked):
-    source = find_source(str(folder), [].append, SpansConfig(**asked))
-    return read_dataset(source, SCHEMA, "5" * 64)
+def read_spans(folder, validation=1, **asked):
+    assignments = [f"spans.{key}={value}" for key, value in asked.items()]
+    config = load_config("default", [f"split.validation={validation}", *assignments])
+    source = find_source(str(folder), [].append, config.spans)
+    return read_dataset(source, SCHEMA, "5" * 64, config)
 
 
 def refusal(folder, **asked):
@@ -91,12 +100,9 @@ def refusal(folder, **asked):
 
 def test_of_spans_the_newest_is_read_and_the_reference_is_tested_on(spans):
     found = read_spans(spans)
-    assert [pair.name for pair in found.train] == ["span-10-train"]
-    assert found.train[0].images == str(spans / "span-10" / NAMES[0])
-    assert (found.test.name, found.test.images) == (
-        "span-1-t10k",
-        str(spans / "span-1" / NAMES[2]),
-    )
+    parts = [(part.name, part.path, part.use) for part in found.request.parts]
+    assert parts == [("span-10", "span-10", "train"), ("span-1", "span-1", "test")]
+    assert found.location == str(spans)
     assert found.name == str(spans)
     assert found.description == f"{spans} (span 10; tested on span 1)"
 
@@ -104,14 +110,13 @@ def test_of_spans_the_newest_is_read_and_the_reference_is_tested_on(spans):
 def test_a_window_of_spans_is_read_with_a_digest_for_each_file(spans):
     (spans / "span-10").rename(spans / "span-010")
     found = read_spans(spans, window=2)
-    assert [pair.name for pair in found.train] == ["span-2-train", "span-10-train"]
-    assert found.train_count == 12
-    assert found.train_per_class == (6, 6)
+    assert [part.name for part in found.request.parts] == ["span-2", "span-10", "span-1"]
+    assert found.counts["train"] == (5, 5)
     assert found.sha256s == {
         f"{file.parent.name}/{file.name}": hashlib.sha256(file.read_bytes()).hexdigest()
         for file in (
             *(spans / span / name for span in ("span-2", "span-010") for name in NAMES[:2]),
-            *(spans / "span-1" / name for name in NAMES[2:]),
+            *(spans / "span-1" / name for name in NAMES),
         )
     }
 
@@ -134,7 +139,7 @@ def test_a_reference_span_that_is_incomplete_is_refused(spans, name):
 
 def test_a_span_outside_of_the_window_may_be_incomplete(spans):
     (spans / "span-2" / NAMES[1]).unlink()
-    assert read_spans(spans).train_count == 6
+    assert read_spans(spans).count("train") == 4
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole", "half of it there"])
@@ -147,17 +152,16 @@ def test_a_file_that_changes_while_it_is_read_is_refused(spans, monkeypatch, cha
         path.write_bytes(content[:-1])
     # Long ago: the clock of a file system may not tell two changes in quick succession apart.
     os.utime(path, (1e9, 1e9))
-    read_pair = idx.read_pair
+    hash_source = IdxFiles.hash_source
 
-    def slowly(name, *rest):
-        if name == "span-10-train":
-            try:
-                return read_pair(name, *rest)
-            finally:
+    def slowly(self, name):
+        try:
+            return hash_source(self, name)
+        finally:
+            if name == path.name and "span-10" in self._files.shown(""):
                 change_file(path, change)
-        return read_pair(name, *rest)
 
-    monkeypatch.setattr(idx, "read_pair", slowly)
+    monkeypatch.setattr(IdxFiles, "hash_source", slowly)
     message = refusal(spans)
     assert message.startswith(f"{path} changed while it was read; expected files at rest")
     assert "still being copied" in message
@@ -192,16 +196,140 @@ def test_spans_that_are_asked_for_of_a_folder_without_any_are_refused(tmp_path, 
 
 def test_each_class_keeps_images_to_train_on_beside_those_of_validation(tmp_path, write):
     """Labels alternate: three images of each class."""
-    found = read(write(tmp_path / "mine"))
-    check_split(found, SCHEMA.class_names, 2)
+    folder = write(tmp_path / "mine")
+    read(folder, "split.validation=2")
     with pytest.raises(DataError) as caught:
-        check_split(found, SCHEMA.class_names, 3)
+        read(folder, "split.validation=3")
     message = str(caught.value)
     assert message.startswith("2 classes have too few training images: a (label 0) 3, b (label 1)")
-    assert str(caught.value).endswith("Set a smaller split.validation_per_class.")
+    assert str(caught.value).endswith("Set a smaller split.validation.")
 
 
 def test_the_images_of_all_spans_of_a_window_count(spans):
-    check_split(read_spans(spans, window=2), SCHEMA.class_names, 5)
+    read_spans(spans, window=2, validation=5)
     with pytest.raises(DataError, match=r"Or take more spans, with spans\.window"):
-        check_split(read_spans(spans), SCHEMA.class_names, 5)
+        read_spans(spans, validation=5)
+
+
+def write_folders(folder, count=40):
+    for number in range(count):
+        path = folder / "ab"[number % 2] / f"{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"image %d" % number)
+    return folder
+
+
+def test_many_files_have_one_digest_in_the_record(tmp_path):
+    found = read(write_folders(tmp_path / "photos"), "split.validation=0.3")
+    assert found.sha256s == {"40 files": found.digest}
+    assert (found.form, found.summary) == ("class folders", "class folders with 2 classes")
+    assert sum(map(found.count, found.counts)) == 40
+    # Too many for a parameter of the node.
+    assert found.request.contents == ()
+
+
+def test_spans_may_be_class_folders(tmp_path):
+    spans = tmp_path / "spans"
+    for number in (1, 2):
+        write_folders(spans / f"span-{number}", 60)
+    for path in (spans / "span-2").rglob("*.png"):
+        path.write_bytes(path.read_bytes() + b", again")
+    found = read_spans(spans, validation=2)
+    assert found.window.reference.number == 1
+    # The whole newer span is trained on, and the drawn test split is that of the older one.
+    assert found.count("train") + found.count("val") == 60
+    alone = read(spans / "span-1", "split.validation=2")
+    assert found.count("test") > 0
+    assert alone.count("test") > 0
+
+
+@pytest.fixture
+def hashed(monkeypatch):
+    """The names of the class folders' files that are read for their digest."""
+    names = []
+    hash_source = ClassFolders.hash_source
+
+    def counted(self, path):
+        names.append(path)
+        return hash_source(self, path)
+
+    monkeypatch.setattr(ClassFolders, "hash_source", counted)
+    return names
+
+
+def aged(folder):
+    """Class folders whose files were written long ago, as far as anybody can tell."""
+    write_folders(folder)
+    for path in folder.rglob("*.png"):
+        os.utime(path, (1e9, 1e9))
+    return folder
+
+
+@pytest.fixture
+def later(monkeypatch):
+    """Any change is long ago."""
+    monkeypatch.setattr(digest_cache, "_RACY_NANOSECONDS", -1)
+
+
+@pytest.mark.usefixtures("later")
+def test_files_that_have_not_changed_are_not_read_again(tmp_path, hashed):
+    folder = aged(tmp_path / "photos")
+    first = read(folder, "split.validation=0.3")
+    assert len(hashed) == 40
+    hashed.clear()
+    assert read(folder, "split.validation=0.3").digest == first.digest
+    assert hashed == []
+    again = read(folder, "split.validation=0.3", trust_time_stamps=False)
+    assert (len(hashed), again.digest) == (40, first.digest)
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize("change", ["grows", "is written anew", "is replaced"])
+def test_a_file_that_may_have_changed_is_read_again(tmp_path, hashed, change):
+    folder = aged(tmp_path / "photos")
+    read(folder, "split.validation=0.3")
+    hashed.clear()
+    path = folder / "a" / "00.png"
+    change_file(path, change)
+    # Whoever sets the old time back changes the time of the inode.
+    os.utime(path, (1e9, 1e9))
+    read(folder, "split.validation=0.3")
+    assert hashed == ["a/00.png"]
+
+
+def test_a_digest_is_not_kept_of_a_file_that_was_changed_just_now(tmp_path, hashed):
+    """A second change within the resolution of its time stamp would go unseen."""
+    folder = write_folders(tmp_path / "photos")
+    read(folder, "split.validation=0.3")
+    hashed.clear()
+    read(folder, "split.validation=0.3")
+    assert len(hashed) == 40
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize("kind", ["nfs4", "cifs", "fuse.sshfs", "9p", "unheard-of"])
+def test_nothing_is_kept_of_file_systems_that_are_not_of_this_machine(
+    tmp_path, hashed, monkeypatch, kind
+):
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "1 0 0:1 / / rw - ext4 /dev/sda rw\n"
+        f"2 1 0:2 / {tmp_path}/photos rw shared:1 - {kind} server:/ rw\n"
+    )
+    monkeypatch.setattr(digest_cache, "_MOUNTS", mounts)
+    folder = aged(tmp_path / "photos")
+    for _ in range(2):
+        hashed.clear()
+        read(folder, "split.validation=0.3")
+        assert len(hashed) == 40
+
+
+@pytest.mark.usefixtures("later")
+def test_a_cache_that_cannot_be_used_only_costs_time(tmp_path, hashed, cache):
+    folder = aged(tmp_path / "photos")
+    first = read(folder, "split.validation=0.3")
+    for file in (cache / "digests").iterdir():
+        file.write_bytes(b"no database")
+    hashed.clear()
+    assert read(folder, "split.validation=0.3").digest == first.digest
+    assert len(hashed) == 40

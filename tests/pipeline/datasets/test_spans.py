@@ -1,12 +1,16 @@
 """Which spans a run takes, and that none is overlooked."""
 
+import pathlib
+
 import hypothesis
+import numpy as np
 import pytest
 from hypothesis import strategies
 
-from pipeline.config import SpansConfig
+from pipeline.config import DataConfig, SpansConfig
 from pipeline.datasets import spans
 from pipeline.errors import DataError
+from tests.components.example_gen.readers import made
 
 TRAIN = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 TEST = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
@@ -23,9 +27,9 @@ def deliver(folder, *numbers, tested=()):
     return folder
 
 
-def resolve(folder, notices=None, **asked):
+def resolve(folder, notices=None, data=None, **asked):
     notify = [].append if notices is None else notices.append
-    return spans.resolve(folder, SpansConfig(**asked), notify)
+    return spans.resolve(folder, SpansConfig(**asked), data or DataConfig(), notify)
 
 
 def numbers_of(window):
@@ -188,6 +192,53 @@ def test_spans_that_are_asked_for_must_be_there(asked, tmp_path):
     assert f"holds no spans, but spans.{key}={value} asks for them" in message
 
 
-def test_a_folder_that_cannot_be_listed_is_told_in_words(tmp_path):
-    (tmp_path / "file").touch()
-    assert "cannot be listed (Not a directory)" in refusal(tmp_path / "file")
+def test_a_folder_that_cannot_be_listed_is_told_in_words(tmp_path, monkeypatch):
+    def refuse(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", refuse)
+    assert "cannot be listed (Permission denied)" in refusal(tmp_path)
+
+
+WRITERS = {
+    "arrays": made.write_arrays,
+    "pixel table": made.write_pixel_table,
+    "Parquet": made.write_parquet,
+    "class folders": made.write_class_folders,
+    "manifest": made.write_manifest,
+    "IDX": made.write_idx,
+}
+
+
+def deliver_form(folder, form, number, *splits):
+    """A span of another form than files that tell the splits by their names alone."""
+    images = np.arange(4 * 16, dtype=np.uint8).reshape(4, 4, 4, 1)
+    parts = [made.Part(split, images, ["0", "1", "0", "1"]) for split in splits]
+    WRITERS[form](folder / f"span-{number}", parts)
+
+
+@pytest.mark.parametrize("form", WRITERS)
+def test_the_oldest_span_whose_data_gives_a_test_split_is_the_reference(tmp_path, form):
+    deliver_form(tmp_path, form, 1, "train")
+    deliver_form(tmp_path, form, 2, "train", "test")
+    deliver_form(tmp_path, form, 3, "train")
+    assert resolve(tmp_path).reference.number == 2
+
+
+def test_the_splits_of_a_span_are_found_as_the_configuration_says(tmp_path):
+    deliver_form(tmp_path, "manifest", 1, "train")
+    deliver_form(tmp_path, "manifest", 2, "train", "test")
+    for table in tmp_path.glob("span-*/labels.csv"):
+        table.write_text(table.read_text("utf-8").replace("split", "fold"), "utf-8")
+    assert resolve(tmp_path).reference.number == 1
+    assert resolve(tmp_path, data=DataConfig(split_column="fold")).reference.number == 2
+
+
+def test_a_damaged_span_is_not_passed_over(tmp_path):
+    """Another test split would be taken in silence, and accuracies would no longer compare."""
+    deliver_form(tmp_path, "arrays", 1, "train", "test")
+    deliver_form(tmp_path, "arrays", 2, "train", "test")
+    damaged = tmp_path / "span-1" / "arrays.npz"
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    assert "span-1/arrays.npz cannot be read" in refusal(tmp_path)
+    assert resolve(tmp_path, reference=2).reference.number == 2

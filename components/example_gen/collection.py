@@ -1,0 +1,301 @@
+"""The data of a run: its parts, opened, with their digest and the split of each example."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from components import features
+from components.example_gen import labels, split
+from components.example_gen.readers.base import Index, Reader, ReadingError, Shard
+from components.example_gen.readers.opening import open_data
+from components.example_gen.request import Part, Request, names_of
+from components.example_gen.split import NOT_TAKEN
+
+# Name of a column that only counts rows.
+_ROWS = "rows of a part without further columns"
+# SHA-256 of every source of a part, by path.
+Contents = Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """A shard with what the graph needs of its examples.
+
+    Attributes:
+      part: Number of the part.
+      name: Name of the shard, which is distinct among all parts.
+      shard: What to read.
+      ids: Id of each example.
+      labels: Label of each example, int32 [count].
+      splits: Position of its split in `features.SPLITS`, or `NOT_TAKEN`; int8 [count].
+      contents: SHA-256 of the sources of the shard, by path.
+    """
+
+    part: int
+    name: str
+    shard: Shard
+    ids: tuple[str, ...]
+    labels: np.ndarray
+    splits: np.ndarray
+    contents: Contents
+
+
+def work_to_json(work: Work) -> str:
+    """The work as text."""
+    values = dataclasses.asdict(work)
+    arrays = {key: values[key].tolist() for key in ("labels", "splits")}
+    return json.dumps({**values, **arrays})
+
+
+def work_from_json(text: str) -> Work:
+    """Reads work from its text."""
+    values = json.loads(text)
+    shard = values.pop("shard")
+    return Work(
+        part=values["part"],
+        name=values["name"],
+        shard=Shard(**{**shard, "files": tuple(shard["files"])}),
+        ids=tuple(values["ids"]),
+        labels=np.array(values["labels"], np.int32),
+        splits=np.array(values["splits"], np.int8),
+        contents=values["contents"],
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Listing:
+    """All examples of a run that some split takes.
+
+    Attributes:
+      ids: Distinct ids.
+      labels: Labels, int32 [count].
+      splits: Position of each example's split in `features.SPLITS`, int8 [count].
+      columns: Further columns of the data, a row per example; None without any.
+      by_number: Whether the data has the numbers of the classes instead of their names.
+      work: All shards.
+    """
+
+    ids: Sequence[str]
+    labels: np.ndarray
+    splits: np.ndarray
+    columns: pa.Table | None
+    by_number: bool
+    work: Sequence[Work]
+
+
+def open_part(location: str, part: Part, request: Request) -> Reader:
+    """Opens a part of the data.
+
+    Args:
+      location: Folder or file of the data.
+      part: The part.
+      request: What to read.
+
+    Raises:
+      ReadingError: It holds no images in a known form.
+    """
+    path = os.path.join(location, part.path) if part.path else location
+    return open_data(
+        path,
+        request.options,
+        shape=request.shape,
+        remote="://" in location,
+        is_span=bool(part.name),
+    )
+
+
+def open_parts(location: str, request: Request) -> list[Reader]:
+    """Opens all parts of the data.
+
+    Raises:
+      ReadingError: One of them holds no images in a known form.
+    """
+    return [open_part(location, part, request) for part in request.parts]
+
+
+def summary(readers: Sequence[Reader]) -> str:
+    """What was recognised in all parts, in words."""
+    return "; ".join(dict.fromkeys(reader.summary for reader in readers))
+
+
+def hashed(readers: Sequence[Reader]) -> list[Contents]:
+    """The SHA-256 of every source of every part."""
+    return [{path: reader.hash_source(path) for path in reader.sources()} for reader in readers]
+
+
+def digest(parts: Sequence[Part], readers: Sequence[Reader], contents: Sequence[Contents]) -> str:
+    """SHA-256, hexadecimal, of the content of all parts and of what decides the ids.
+
+    The hashed text has the lines of each part (`Reader.digest_lines`) with its name before them.
+    """
+    found = hashlib.sha256()
+    for part, reader, known in zip(parts, readers, contents, strict=True):
+        for line in reader.digest_lines(known):
+            found.update(f"{_prefix(part)}{line}".encode(errors="surrogateescape"))
+    return found.hexdigest()
+
+
+def listing(
+    request: Request, readers: Sequence[Reader], contents: Sequence[Contents], seed: int
+) -> Listing:
+    """Lists all examples, resolves their labels, and divides them.
+
+    Args:
+      request: What to read.
+      readers: Opened parts.
+      contents: SHA-256 of the sources of each part.
+      seed: Random seed of the validation split.
+
+    Raises:
+      ReadingError: Ids or labels are unknown, or a class has too few examples.
+    """
+    indexes = [reader.index(known) for reader, known in zip(readers, contents, strict=True)]
+    numbers = _resolved(indexes, request)
+    ids = [
+        f"{_prefix(part)}{name}"
+        for part, index in zip(request.parts, indexes, strict=True)
+        for name in index.ids
+    ]
+    classes = np.concatenate(
+        [
+            np.array([numbers[value] for value in index.values], np.int32)[index.labels]
+            for index in indexes
+        ]
+    )
+    columns = _columns(indexes)
+    splits = _divided(request, indexes, ids, classes, columns, seed)
+    taken = splits != NOT_TAKEN
+    split.check_classes(splits[taken], classes[taken], request.split, names_of(request))
+    work = list(_work(request, readers, contents, indexes, ids, classes, splits))
+    return Listing(
+        ids=[name for name, one in zip(ids, taken, strict=True) if one],
+        labels=classes[taken],
+        splits=splits[taken],
+        columns=None if columns is None else columns.filter(pa.array(taken)),
+        by_number=_is_by_number(numbers, request),
+        work=work,
+    )
+
+
+def _prefix(part: Part) -> str:
+    return f"{part.name}-" if part.name else ""
+
+
+def _resolved(indexes: Sequence[Index], request: Request) -> dict[str, int]:
+    """The number of each label of the data, over all parts together."""
+    values = list(dict.fromkeys(value for index in indexes for value in index.values))
+    if request.class_names:
+        return labels.resolve(values, request.class_names)
+    return labels.by_number(values, request.class_count)
+
+
+def _is_by_number(numbers: Mapping[str, int], request: Request) -> bool:
+    return all(value == str(number) for value, number in numbers.items()) and not (
+        set(numbers) & set(request.class_names)
+    )
+
+
+def _columns(indexes: Sequence[Index]) -> pa.Table | None:
+    """The further columns of all parts; nulls where a part lacks one."""
+    if all(index.columns is None for index in indexes):
+        return None
+    tables = [
+        # A table without columns has no rows either.
+        pa.table({_ROWS: pa.nulls(len(index.ids))}) if index.columns is None else index.columns
+        for index in indexes
+    ]
+    try:
+        joined = pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise ReadingError(
+            f"the further columns of the spans do not fit together ({error}); expected columns of "
+            "the same name to hold the same kind of values. Mend or rename one of them."
+        ) from error
+    if features.EXAMPLE_ID in joined.column_names:
+        raise ReadingError(
+            f"the data has a further column called {features.EXAMPLE_ID}, beside the ids; expected "
+            "another name, since the ids are kept under this one. Rename the column."
+        )
+    return joined.drop_columns([_ROWS]) if _ROWS in joined.column_names else joined
+
+
+def _divided(
+    request: Request,
+    indexes: Sequence[Index],
+    ids: Sequence[str],
+    classes: np.ndarray,
+    columns: pa.Table | None,
+    seed: int,
+) -> np.ndarray:
+    """The split of each example, or `NOT_TAKEN`; int8 [count]."""
+    uses = np.repeat([part.use for part in request.parts], [len(index.ids) for index in indexes])
+    has_contents = all(index.contents is not None for index in indexes)
+    examples = split.Examples(
+        ids=ids,
+        labels=classes,
+        given=np.concatenate([index.splits for index in indexes]),
+        trains=uses != "test",
+        tests=uses != "train",
+        contents=[sha for index in indexes for sha in index.contents or ()]
+        if has_contents
+        else None,
+        columns=columns,
+    )
+    return split.assign(examples, request.split, seed)
+
+
+def _work(
+    request: Request,
+    readers: Sequence[Reader],
+    contents: Sequence[Contents],
+    indexes: Sequence[Index],
+    ids: Sequence[str],
+    classes: np.ndarray,
+    splits: np.ndarray,
+) -> Iterator[Work]:
+    start = 0
+    for number, (part, reader, index) in enumerate(
+        zip(request.parts, readers, indexes, strict=True)
+    ):
+        for shard in reader.shards(index):
+            rows = slice(start + shard.first, start + shard.first + shard.count)
+            if (splits[rows] == NOT_TAKEN).all():
+                continue
+            yield Work(
+                part=number,
+                name=f"{_prefix(part)}{shard.name}",
+                shard=shard,
+                ids=tuple(ids[rows]),
+                labels=classes[rows],
+                splits=splits[rows],
+                contents=_of_shard(shard, contents[number]),
+            )
+        start += len(index.ids)
+
+
+def _of_shard(shard: Shard, contents: Contents) -> Contents:
+    if not shard.files:
+        # Few files, which a shard may read several of.
+        return contents
+    return {path: contents[path] for path in shard.files if path in contents}
+
+
+def check_digest(found: str, expected: str, location: str) -> None:
+    """Checks that the data is the one that the run was asked for.
+
+    Raises:
+      ReadingError: It is another.
+    """
+    if found != expected:
+        raise ReadingError(
+            f"the data in {location} has the digest {found}; expected {expected}, as the run was "
+            "asked for. Where it changed meanwhile, run again when it is at rest; on a cluster, "
+            "give the digest of this data as data_digest, or the location of the other."
+        )

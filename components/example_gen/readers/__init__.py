@@ -1,0 +1,1 @@
+"""Readers of the forms that labelled images come in, a module each."""

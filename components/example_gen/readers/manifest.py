@@ -1,0 +1,399 @@
+"""A manifest: a table (CSV, TSV or Parquet) with the path and the label of each image file."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import functools
+import posixpath
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from components.example_gen.readers import base, image_files, leftovers, split_names, tables
+from components.example_gen.readers.files import Files, changed, hash_file, suffix
+from components.example_gen.readers.folder import Folder
+from components.example_gen.readers.messages import counted, listed, shown
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+# Some files may be missing; if none of the first ones is there, the table is about something else.
+_TRIED = 100
+_OTHER_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Columns:
+    """Names of the columns of a manifest; the last two may be missing."""
+
+    path: str
+    label: str
+    id: str | None
+    split: str | None
+
+    @property
+    def used(self) -> set[str | None]:
+        """Those that are read; the others are carried along."""
+        return {self.path, self.label, self.id, self.split}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Manifest:
+    """A manifest that was read.
+
+    Attributes:
+      source: Relative path of the manifest.
+      sha256: SHA-256 of what was read.
+      columns: Names of the columns that have a meaning.
+      paths: Relative path of each image.
+      labels: Label of each image.
+      ids: Id of each image.
+      splits: Split of each image.
+      further: The further columns.
+    """
+
+    source: str
+    sha256: str
+    columns: _Columns
+    paths: list[str]
+    labels: list[str]
+    ids: list[str]
+    splits: list[int]
+    further: pa.Table
+
+
+def recognise(folder: Folder) -> Manifest | None:
+    """Opens the manifests of a folder; None where there is none whose images are there.
+
+    Raises:
+      ReadingError: A manifest is unsound, or there are several that are not one for each split.
+    """
+    files = folder.files
+    usable = [
+        (path, columns)
+        for path in tables.candidates(folder.listing, SUFFIXES)
+        if (columns := folder.attempted(path, functools.partial(_columns, folder, path)))
+        and folder.attempted(path, functools.partial(_has_images, folder, path, columns))
+    ]
+    if not usable:
+        return None
+    tables.refuse_broken(folder, SUFFIXES)
+    usable.sort(key=lambda each: split_names.of_file(each[0]))
+    _check_one_each(files, [path for path, _ in usable])
+    by_file = len(usable) > 1
+    read = [_read(files, path, columns, by_file) for path, columns in usable]
+    return Manifest(folder, read)
+
+
+def _columns(folder: Folder, path: str) -> _Columns | None:
+    files, options = folder.files, folder.options
+    names = _names(files, path)
+    image = tables.find_column(names, options.path_column, tables.PATH_NAMES)
+    label = tables.find_column(
+        [name for name in names if name != image], options.label_column, tables.LABEL_NAMES
+    )
+    if image is None or label is None:
+        asked = [name for name in (options.path_column, options.label_column) if name is not None]
+        if asked:
+            folder.missed[path] = (
+                f"no columns for path and label with the names that are set ({listed(asked)}); "
+                f"expected them among {listed(names[:_TRIED])}. Set data.path_column and "
+                "data.label_column to columns of the table."
+            )
+        elif hint := _misread(files, path, names):
+            folder.missed[path] = hint
+        else:
+            folder.no_manifests[path] = _without_columns(names)
+        return None
+    left = [name for name in names if name not in (image, label)]
+    return _Columns(
+        image,
+        label,
+        _optional(files, path, left, options.id_column, tables.ID_NAMES),
+        _optional(files, path, left, options.split_column, tables.SPLIT_NAMES),
+    )
+
+
+def _misread(files: Files, path: str, names: Sequence[str]) -> str | None:
+    """Why the columns of a table of text were not seen, though they are there."""
+    if suffix(path) not in tables.DELIMITERS:
+        return None
+    if not names:
+        with tables.opened(files, path) as stream:
+            is_empty = not stream.read(1)
+        if is_empty:
+            return None
+        return (
+            "the first row is blank; expected the names of the columns. Remove the blank row, and "
+            "write the names, such as path and label, if they are missing."
+        )
+    for delimiter, word in _OTHER_DELIMITERS.items():
+        columns = [name.strip(' "') for name in names[0].split(delimiter)]
+        image = tables.find_column(columns, None, tables.PATH_NAMES)
+        if len(names) == 1 and image and tables.find_column(columns, None, tables.LABEL_NAMES):
+            usual = _OTHER_DELIMITERS[tables.DELIMITERS[suffix(path)]]
+            return (
+                f"the columns are separated by {word}; expected {usual} in a {suffix(path)} file. "
+                "Save it with commas as .csv, or with tabs as .tsv."
+            )
+    return None
+
+
+def _without_columns(names: Sequence[str]) -> str:
+    held = f"its first row is {listed(names)}" if names else "it is empty"
+    return (
+        f"{held}; expected the names of the columns, with one for the path and one for the label "
+        f"of each image, such as {tables.PATH_NAMES[0]} and {tables.LABEL_NAMES[0]}. Fix the first "
+        "row, or set data.path_column and data.label_column."
+    )
+
+
+def _optional(
+    files: Files, path: str, names: Sequence[str], asked: str | None, usual: Sequence[str]
+) -> str | None:
+    column = tables.find_column(names, asked, usual)
+    if asked is not None and column is None:
+        raise base.ReadingError(
+            f"{files.shown(path)} has no further column {shown(asked)}; expected it, as the "
+            "section data of the configuration names it. Leave the setting out, or name one of: "
+            f"{listed(names) or 'there are no others'}."
+        )
+    return column
+
+
+def _names(files: Files, path: str) -> Sequence[str]:
+    if suffix(path) != ".parquet":
+        return tables.read_header(files, path).columns
+    return tables.parquet_schema(files, path).names
+
+
+def _has_images(folder: Folder, path: str, columns: _Columns) -> bool:
+    """Whether one of the first images of a table is there."""
+    files = folder.files
+    if suffix(path) == ".parquet":
+        names = tables.first_parquet_texts(files, path, columns.path)
+    else:
+        header = tables.read_header(files, path)
+        names = tables.first_rows(files, header)[columns.path].to_pylist()
+    if any(
+        isinstance(name, str) and files.why_unusable(_relative(path, name)) is None
+        for name in names[:_TRIED]
+    ):
+        return True
+    first = f"no image that is there (the first is {shown(str(names[0]))})" if names else "no image"
+    is_outside = any(
+        isinstance(name, str) and (name.startswith("/") or ".." in name.split("/"))
+        for name in names[:_TRIED]
+    )
+    leave = ", or set data.outside_files=true to read images elsewhere"
+    allow = leave if is_outside and not folder.options.outside_files else ""
+    folder.missed[path] = (
+        f"the column {shown(columns.path)} names {first}; expected paths that count from "
+        f"the folder of the manifest. Fix the paths, or copy the images there{allow}."
+    )
+    return False
+
+
+def _relative(manifest: str, name: str) -> str:
+    """A path in a manifest as a path that counts from the data folder."""
+    joined = posixpath.join(tables.folder_of(manifest), name)
+    # With `..` this would change the meaning where links are on the way.
+    return joined if ".." in joined.split("/") else posixpath.normpath(joined)
+
+
+def _check_one_each(files: Files, paths: Sequence[str]) -> None:
+    splits = [split_names.of_file(path) for path in paths]
+    if len(paths) > 1 and (base.UNDECIDED in splits or len(set(splits)) < len(splits)):
+        raise base.ReadingError(
+            f"{files.shown('')} holds several manifests ({listed(paths)}); expected one, or one "
+            "each for train, val and test, called like that. Remove or rename the others."
+        )
+
+
+def _read(files: Files, path: str, columns: _Columns, by_file: bool) -> _Manifest:
+    table, sha256 = _table(files, path)
+    texts = {
+        name: tables.as_text(files, path, name, table[name])
+        for name in (columns.path, columns.label, columns.id)
+        if name is not None
+    }
+    for name in texts:
+        _refuse_empty(files, path, name, texts[name])
+    paths = [_relative(path, name) for name in texts[columns.path]]
+    _refuse_twice(files, path, columns.path, paths)
+    if columns.id is not None:
+        _refuse_twice(files, path, columns.id, texts[columns.id])
+    split = split_names.of_file(path) if by_file else base.UNDECIDED
+    further = [name for name in table.column_names if name not in columns.used]
+    return _Manifest(
+        source=path,
+        sha256=sha256,
+        columns=columns,
+        paths=paths,
+        labels=[label.strip() for label in texts[columns.label]],
+        ids=texts[columns.id] if columns.id is not None else image_files.ids(paths),
+        splits=_splits(files, path, columns.split, table) or [split] * len(paths),
+        further=table.select(further),
+    )
+
+
+def _table(files: Files, path: str) -> tuple[pa.Table, str]:
+    if suffix(path) != ".parquet":
+        table, sha256 = tables.read_text(files, tables.read_header(files, path))
+    else:
+        table, sha256 = tables.read_parquet(files, path)
+    if not table.num_rows:
+        raise base.ReadingError(
+            f"{files.shown(path)} has no rows; expected one for each image. Add them, or remove "
+            "the file."
+        )
+    return table, sha256
+
+
+def _refuse_empty(files: Files, path: str, name: str, texts: Sequence[str]) -> None:
+    empty = [row for row, text in enumerate(texts) if not text.strip()]
+    tables.refuse_rows(files, path, f"no {shown(name)}", "a value in each row", empty)
+    broken = [row for row, text in enumerate(texts) if "\n" in text or "\r" in text]
+    tables.refuse_rows(files, path, f"a line break in {shown(name)}", "a single line", broken)
+
+
+def _refuse_twice(files: Files, path: str, name: str, texts: Sequence[str]) -> None:
+    if len(set(texts)) == len(texts):
+        return
+    counts = collections.Counter(texts)
+    rows = [row for row, text in enumerate(texts) if counts[text] > 1]
+    twice = next(text for text in texts if counts[text] > 1)
+    fault = f"the same {shown(name)} ({shown(twice)}, say)"
+    tables.refuse_rows(files, path, fault, "each of them once", rows)
+
+
+def _splits(files: Files, path: str, column: str | None, table: pa.Table) -> list[int] | None:
+    """The split of each image; an empty value leaves it undecided."""
+    if column is None:
+        return None
+    values = table[column]
+    if pa.types.is_null(values.type):
+        return None
+    if pa.types.is_string(values.type):
+        values = values.fill_null("")
+    texts = tables.as_text(files, path, column, values)
+    known = {text: split_names.of_name(text) for text in set(texts)}
+    unknown = [row for row, text in enumerate(texts) if text.strip() and known[text] is None]
+    if unknown:
+        value = shown(texts[unknown[0]])
+        fault = f"an unknown {shown(column)} ({value}, say)"
+        tables.refuse_rows(files, path, fault, split_names.EXPECTED, unknown)
+    splits = [known[text] for text in texts]
+    return [base.UNDECIDED if split is None else split for split in splits]
+
+
+class Manifest:
+    """Images that a manifest names, or one manifest for each split."""
+
+    form = base.Form.MANIFEST
+
+    def __init__(self, folder: Folder, manifests: Sequence[_Manifest]):
+        """Joins the manifests.
+
+        Raises:
+          ReadingError: They contradict one another.
+        """
+        files, listing = folder.files, folder.listing
+        self._files = files
+        self._manifests = manifests
+        self._paths = [path for manifest in manifests for path in manifest.paths]
+        self._ids = [name for manifest in manifests for name in manifest.ids]
+        self.splits = split_names.known(
+            split for manifest in manifests for split in manifest.splits
+        )
+        self._refuse_shared()
+        self._listing = listing
+        sources = [manifest.source for manifest in manifests]
+        columns = manifests[0].columns
+        named = [columns.path, columns.label, *filter(None, (columns.id, columns.split))]
+        self.summary = (
+            f"{listed(sources)} with {counted(len(self._paths), 'image')}, in the columns "
+            f"{listed(named)}"
+        )
+        self.ignored = leftovers.lines(
+            folder,
+            {*self._paths, *sources}.__contains__,
+            f"{listed(sources)} does not name them",
+        )
+
+    @functools.cached_property
+    def _unusable(self) -> set[str]:
+        """The images that cannot be opened; found when asked for, since workers need it not."""
+        known = set(self._listing.paths) - self._listing.doubtful
+        doubtful = (path for path in self._paths if path not in known)
+        return {path for path in doubtful if self._files.why_unusable(path) is not None}
+
+    def _refuse_shared(self) -> None:
+        for what, names in (("path", self._paths), ("id", self._ids)):
+            if len(set(names)) < len(names):
+                counts = collections.Counter(names)
+                twice = [name for name, count in counts.items() if count > 1]
+                sources = listed([manifest.source for manifest in self._manifests])
+                raise base.ReadingError(
+                    f"{sources}: the same {what} in several of them ({listed(twice)}); expected "
+                    "each image in one split alone. Remove it from the others."
+                )
+
+    def sources(self) -> list[str]:
+        """The manifests, then the images that can be opened."""
+        manifests = [manifest.source for manifest in self._manifests]
+        return [*manifests, *(path for path in self._paths if path not in self._unusable)]
+
+    def state(self, path: str) -> tuple[int, ...] | None:
+        """What changes when a source does; None where that is unknown."""
+        return self._files.state(path)
+
+    def hash_source(self, path: str) -> str:
+        """SHA-256 of the file; empty for an image that cannot be read."""
+        if any(path == manifest.source for manifest in self._manifests):
+            return hash_file(self._files, path)
+        return image_files.hash_image(self._files, path)
+
+    def digest_lines(self, contents: Mapping[str, str]) -> list[str]:
+        """Path and digest of each file."""
+        paths = [*(manifest.source for manifest in self._manifests), *self._paths]
+        return [image_files.digest_line(path, contents.get(path, "")) for path in paths]
+
+    def index(self, contents: Mapping[str, str]) -> base.Index:
+        """Lists all examples in the order of the manifest."""
+        stale = [each.source for each in self._manifests if contents[each.source] != each.sha256]
+        if stale:
+            raise changed(self._files, stale)
+        values, labels = tables.encoded(
+            [label for manifest in self._manifests for label in manifest.labels]
+        )
+        splits = [split for manifest in self._manifests for split in manifest.splits]
+        return base.Index(
+            ids=self._ids,
+            values=values,
+            labels=labels,
+            splits=np.array(splits, np.int8),
+            contents=[contents.get(path, "") for path in self._paths],
+            columns=self._further(),
+        )
+
+    def _further(self) -> pa.Table | None:
+        further = [manifest.further for manifest in self._manifests]
+        if not any(table.num_columns for table in further):
+            return None
+        try:
+            return pa.concat_tables(further, promote_options="default")
+        except pa.ArrowException as error:
+            sources = listed([manifest.source for manifest in self._manifests])
+            raise base.ReadingError(
+                f"{sources} have columns of one name but different types ({shown(str(error))}); "
+                "expected the same columns. Convert those of one of them."
+            ) from error
+
+    def shards(self, index: base.Index) -> list[base.Shard]:
+        """Consecutive files."""
+        return image_files.shards(self._paths)
+
+    def read(self, shard: base.Shard, contents: Mapping[str, str]) -> Iterator[base.Item]:
+        """Yields the files, yet to be decoded."""
+        return image_files.read(self._files, shard.files, contents)

@@ -1,0 +1,58 @@
+"""Parts of messages: names are escaped and cut, so that data cannot break a terminal or a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+_LONGEST_NAME = 300
+_MOST_NAMES = 10
+
+
+def shown(name: str) -> str:
+    """A name as a message may show it.
+
+    Control characters, line breaks, characters that change the direction of the text and bytes
+    that are not UTF-8 are escaped; the middle of a very long name is left out.
+    """
+    text = name if name.isprintable() else "".join(map(_escaped, name))
+    if len(text) <= _LONGEST_NAME:
+        return text
+    half = _LONGEST_NAME // 2
+    return f"{text[:half]}[...]{text[-half:]}"
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return character
+    # Python stands such characters in for bytes that are not UTF-8.
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first names, escaped, and how many more there are."""
+    more = len(names) - _MOST_NAMES
+    text = ", ".join(shown(name) for name in names[:_MOST_NAMES])
+    return f"{text} and {more} more" if more > 0 else text
+
+
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: "1 image", "2 images", "2 classes"."""
+    if count == 1:
+        return f"1 {noun}"
+    return f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def by(sizes: Sequence[int]) -> str:
+    """Sizes as 28x28x1."""
+    return "x".join(map(str, sizes))
+
+
+def is_utf8(name: str) -> bool:
+    """Whether a name can be written as UTF-8."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

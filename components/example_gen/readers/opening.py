@@ -1,0 +1,179 @@
+"""Recognises the form of a data set."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from components.example_gen.readers import (
+    arrays,
+    base,
+    class_folders,
+    idx_files,
+    manifest,
+    parquet_images,
+    pixel_table,
+)
+from components.example_gen.readers.files import Files, Listing, LocalFiles, RemoteFiles, suffix
+from components.example_gen.readers.folder import Folder, Shape
+from components.example_gen.readers.messages import counted, listed, shown
+from components.images import SUFFIXES
+
+# Names of columns in the configuration that a form can use.
+_USED_COLUMNS = {
+    base.Form.MANIFEST: ("path_column", "label_column", "id_column", "split_column"),
+    base.Form.PARQUET_IMAGES: ("path_column", "label_column"),
+    base.Form.PIXEL_TABLE: ("label_column", "id_column"),
+}
+_SINGLE_FILES = (".csv", ".tsv", ".parquet", ".npz")
+_VIDEOS = frozenset([".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"])
+_ARCHIVES = frozenset([".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst"])
+_FORMS = (
+    "expected class folders, a manifest, a pixel table, Parquet, .npz or IDX files. "
+    "docs/your-data.md shows each form."
+)
+
+
+def open_data(
+    path: str,
+    options: base.Options,
+    remote: bool = False,
+    shape: Shape | None = None,
+    is_span: bool = False,
+) -> base.Reader:
+    """Opens a data set of any form; looks at names and headers alone.
+
+    Args:
+      path: A folder, or a single .csv, .tsv, .parquet or .npz file.
+      options: What the configuration says about reading.
+      remote: Whether TFX's file access has to be used, as for gs://bucket/folder.
+      shape: Height, width and channels that the schema gives; None if there is no schema yet.
+      is_span: Whether the data is one span of several: it may lack training or test files, or
+        hold one class alone.
+
+    Raises:
+      ReadingError: There is no data of a known form.
+    """
+    files, listing = _listed(path, options, remote)
+    folder = Folder(files, listing, options, shape, is_span)
+    reader: base.Reader | None = (
+        idx_files.recognise(folder)
+        or arrays.recognise(folder)
+        or parquet_images.recognise(folder)
+        or manifest.recognise(folder)
+        or pixel_table.recognise(folder)
+        or _class_folders(folder)
+    )
+    if reader is None:
+        raise base.ReadingError(f"{_nothing(files, listing)}{_no_manifest(folder)}")
+    _refuse_unused(reader, options)
+    return reader
+
+
+def _class_folders(folder: Folder) -> base.Reader | None:
+    """Class folders; where there are none, what looked like data says more of what is wrong."""
+    try:
+        reader = class_folders.recognise(folder)
+    except base.ReadingError as refusal:
+        if not folder.missed:
+            raise base.ReadingError(f"{refusal}{_no_manifest(folder)}") from refusal
+        reader = None
+    if reader is None and folder.missed:
+        path, reason = next(iter(folder.missed.items()))
+        error = folder.broken.get(path)
+        raise error or base.ReadingError(f"{folder.files.shown(path)}: {reason}")
+    return reader
+
+
+def _no_manifest(folder: Folder) -> str:
+    """Why a table in the folder is no manifest, as a further sentence; empty without a table."""
+    if not folder.no_manifests:
+        return ""
+    path, reason = next(iter(folder.no_manifests.items()))
+    return f" The table {shown(path)} is no manifest: {reason}"
+
+
+def _refuse_unused(reader: base.Reader, options: base.Options) -> None:
+    """Refuses names of columns that the data has no use for: they are a mistake."""
+    asked = {
+        name: value
+        for name, value in dataclasses.asdict(options).items()
+        if name.endswith("_column") and value is not None
+    }
+    unused = [name for name in asked if name not in _USED_COLUMNS.get(reader.form, ())]
+    if unused:
+        settings = ", ".join(f"data.{name}={shown(asked[name])}" for name in unused)
+        raise base.ReadingError(
+            f"{settings}, but the data was recognised as {reader.summary}; expected a form with "
+            "such a column. Leave the setting out, or name the file with the column as the data."
+        )
+
+
+def _listed(path: str, options: base.Options, remote: bool) -> tuple[Files, Listing]:
+    """Access to the folder, or to the folder of a single file, with what is to be read there."""
+    name = os.path.basename(path)
+    if suffix(name) in _SINGLE_FILES and not (not remote and os.path.isdir(path)):
+        files = _files(os.path.dirname(path) or ".", options, remote)
+        if reason := files.why_unusable(name):
+            raise base.ReadingError(f"{shown(path)}: {reason}")
+        return files, Listing((name,), (), frozenset(), 0, ())
+    if not remote and not os.path.isdir(path):
+        raise _no_folder(path)
+    files = _files(path, options, remote)
+    return files, files.walk()
+
+
+def _files(root: str, options: base.Options, remote: bool) -> Files:
+    return RemoteFiles(root) if remote else LocalFiles(root, options.outside_files)
+
+
+def _no_folder(path: str) -> base.ReadingError:
+    if not os.path.lexists(path):
+        return base.ReadingError(
+            f"{shown(path)} does not exist; expected a folder with data. Check the path."
+        )
+    ending = suffix(path)
+    if idx_files.is_named(os.path.basename(path)):
+        hint = "is one IDX file; expected the folder of all four. Give the folder."
+    elif not os.path.isfile(path):
+        hint = "is a pipe or a device; expected a folder with data. Copy its content to a file."
+    elif ending in _ARCHIVES:
+        hint = "is an archive; expected a folder with data. Unpack it, and give the folder."
+    elif ending in SUFFIXES:
+        hint = (
+            "is a single image; expected a data set with labels. Give the folder of the classes; "
+            "to classify one image, use predict."
+        )
+    elif ending in _VIDEOS:
+        hint = "is a video; expected images. Extract frames into a folder for each class."
+    else:
+        hint = f"is a file of another kind; {_FORMS}"
+    return base.ReadingError(f"{shown(path)} {hint}")
+
+
+def _nothing(files: Files, listing: Listing) -> base.ReadingError:
+    """The refusal of a folder without data of a known form."""
+    folder = files.shown("")
+    if not listing.paths:
+        junk = f" but {listing.junk} hidden or temporary files" if listing.junk else ""
+        below = " but empty folders" if listing.folders else ""
+        return base.ReadingError(f"{folder} holds nothing{junk or below}; {_FORMS}")
+    videos = len(listing.with_suffix(_VIDEOS))
+    archives = listing.with_suffix(_ARCHIVES)
+    if videos:
+        return base.ReadingError(
+            f"{folder} holds {counted(videos, 'video')} and no images; expected images. Extract "
+            "frames into a folder for each class."
+        )
+    if archives:
+        return base.ReadingError(
+            f"{folder} holds no data but archives ({listed(archives)}); expected unpacked data. "
+            "Unpack them there."
+        )
+    kinds = ", ".join(
+        f"{len(paths)} {shown(ending) or 'without a suffix'}"
+        for ending, paths in sorted(listing.by_suffix.items(), key=lambda item: -len(item[1]))[:5]
+    )
+    return base.ReadingError(
+        f"{folder} holds {counted(len(listing.paths), 'file')} of no known form ({kinds}); {_FORMS}"
+    )

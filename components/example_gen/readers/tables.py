@@ -1,0 +1,477 @@
+"""Tables of text (CSV, TSV): their headers, their rows, and the columns that are looked for."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import io
+import os
+import posixpath
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from components.example_gen.example_ids import MOST_EXAMPLES
+from components.example_gen.readers import base, lookalikes, split_names
+from components.example_gen.readers.files import (
+    Files,
+    Listing,
+    require_usable,
+    suffix,
+    unreadable,
+)
+from components.example_gen.readers.folder import Folder
+from components.example_gen.readers.messages import listed, shown
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+PATH_NAMES = ("path", "file", "file_name", "filename", "filepath", "image", "image_path", "img")
+LABEL_NAMES = ("label", "class", "category", "target", "class_name")
+ID_NAMES = ("id", "image_id", "example_id")
+SPLIT_NAMES = ("split", "set", "subset", "partition")
+# A row has to fit into a block; this one takes 1024 x 1024 pixels of three channels.
+_BLOCK_BYTES = 2**24
+# What is read of a table to recognise it: more than the first row, up to the end of a row.
+_FIRST_BYTES, _MOST_FIRST_BYTES = 2**20, 2**26
+# A value that stands once in a Parquet file can be that of every row.
+_MOST_TEXT_BYTES = 2**30
+
+
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """The first row of a table of text.
+
+    Attributes:
+      path: Relative path of the file.
+      columns: Names of the columns.
+      delimiter: What stands between two values.
+    """
+
+    path: str
+    columns: tuple[str, ...]
+    delimiter: str
+
+
+def candidates(listing: Listing, suffixes: Sequence[str]) -> list[str]:
+    """Files with these suffixes in the folder itself, or else in the folders directly in it."""
+    matching = listing.with_suffix(suffixes)
+    direct = [path for path in matching if "/" not in path]
+    return direct or [path for path in matching if path.count("/") == 1]
+
+
+def refuse_broken(folder: Folder, suffixes: Sequence[str]) -> None:
+    """Refuses unreadable files beside sound ones if their names say that they hold a split.
+
+    Raises:
+      ReadingError: There is such a file.
+    """
+    for path in candidates(folder.listing, suffixes):
+        if path in folder.broken and split_names.of_file(path) != base.UNDECIDED:
+            raise folder.broken[path]
+
+
+def find_column(columns: Sequence[str], asked: str | None, usual: Sequence[str]) -> str | None:
+    """The column that the configuration names, or else the first that has a usual name.
+
+    Args:
+      columns: Names of the columns.
+      asked: Name in the configuration, which counts exactly.
+      usual: Usual names, in lower case, the most usual first.
+    """
+    if asked is not None:
+        return asked if asked in columns else None
+    by_name = {column.strip().lower(): column for column in reversed(columns)}
+    return next((by_name[name] for name in usual if name in by_name), None)
+
+
+def read_header(files: Files, path: str) -> Header:
+    """Reads the first row; of an empty file it has no columns.
+
+    Raises:
+      ReadingError: It is no row of names in UTF-8.
+    """
+    require_usable(files, path)
+    try:
+        with files.open(path) as stream:
+            line = stream.readline(_BLOCK_BYTES)
+    except OSError as error:
+        raise unreadable(files, path, error) from error
+    try:
+        text = line.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(files, path) from error
+    delimiter = DELIMITERS[suffix(path)]
+    # Spreadsheets in countries with a decimal comma write semicolons.
+    if delimiter == "," and ";" in text and "," not in text:
+        delimiter = ";"
+    columns = _header_columns(files, path, text, delimiter)
+    return Header(path, columns, delimiter)
+
+
+def _header_columns(files: Files, path: str, text: str, delimiter: str) -> tuple[str, ...]:
+    try:
+        columns = next(csv.reader([text], delimiter=delimiter, strict=True), [])
+    except csv.Error as error:
+        raise base.ReadingError(
+            f"{files.shown(path)}: the first row cannot be read ({error}); expected the names of "
+            "the columns in one line. Fix the row."
+        ) from error
+    return tuple(columns)
+
+
+def _not_utf8(files: Files, path: str) -> base.ReadingError:
+    return base.ReadingError(
+        f"{files.shown(path)} is not UTF-8 text; expected UTF-8, with or without a byte order "
+        "mark. Save it as UTF-8, or convert it: iconv -t UTF-8 -f ITS-ENCODING."
+    )
+
+
+def refuse_equal_names(files: Files, path: str, columns: Sequence[str]) -> None:
+    """Refuses a table with several columns of one name.
+
+    Raises:
+      ReadingError: There are such columns.
+    """
+    counts = collections.Counter(columns)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        raise base.ReadingError(
+            f"{files.shown(path)} has several columns called {listed(twice)}; expected a name of "
+            "its own for each column. Rename them."
+        )
+
+
+def first_rows(files: Files, header: Header) -> pa.Table:
+    """The first rows, as text.
+
+    Raises:
+      ReadingError: They cannot be read.
+    """
+    refuse_equal_names(files, header.path, header.columns)
+    with opened(files, header.path) as stream:
+        begin = in_memory(_first_lines(stream))
+    batches = batches_of(files, begin, header, header.columns, {})
+    first = next(batches, None)
+    return pa.Table.from_batches([first]) if first is not None else _no_rows(header)
+
+
+def _first_lines(stream: BinaryIO) -> bytes:
+    """The names of the columns, the first row and some more, none of them cut off."""
+    parts = [stream.readline(_BLOCK_BYTES), stream.readline(_BLOCK_BYTES)]
+    parts += [stream.read(_FIRST_BYTES), stream.readline(_BLOCK_BYTES)]
+    quotes, size = sum(part.count(b'"') for part in parts), sum(map(len, parts))
+    # Within quotation marks, the end of a line is none of a row.
+    while quotes % 2 and size < _MOST_FIRST_BYTES and (line := stream.readline(_BLOCK_BYTES)):
+        parts.append(line)
+        quotes, size = quotes + line.count(b'"'), size + len(line)
+    return b"".join(parts)
+
+
+def _no_rows(header: Header) -> pa.Table:
+    return pa.table({name: pa.array([], pa.string()) for name in header.columns})
+
+
+def read_text(files: Files, header: Header) -> tuple[pa.Table, str]:
+    """Reads a whole table as text.
+
+    Returns:
+      The table, and the SHA-256 of the file that it was read from.
+
+    Raises:
+      ReadingError: It cannot be read.
+    """
+    content = read_bytes(files, header.path)
+    batches = list(batches_of(files, in_memory(content), header, header.columns, {}))
+    table = pa.Table.from_batches(batches) if batches else _no_rows(header)
+    # A quotation mark that is not closed makes one value of all the rows behind it.
+    if content.count(b'"') % 2 and any("\n" in value for value in _last_row(table)):
+        raise base.ReadingError(
+            f"{files.shown(header.path)}: a quotation mark is not closed in row "
+            f"{table.num_rows + 1}; expected a closing one. Add it, or remove the first."
+        )
+    return table, hashlib.sha256(content).hexdigest()
+
+
+def _last_row(table: pa.Table) -> list[str]:
+    return [value for row in table[-1:].to_pylist() for value in row.values()]
+
+
+def read_bytes(files: Files, path: str) -> bytes:
+    """The whole content of a file.
+
+    Raises:
+      ReadingError: It cannot be read.
+    """
+    with opened(files, path) as stream:
+        return stream.read()
+
+
+@contextlib.contextmanager
+def opened(files: Files, path: str) -> Iterator[BinaryIO]:
+    """Opens a file; errors while it is open become those of readers.
+
+    Raises:
+      ReadingError: It cannot be opened or read.
+    """
+    require_usable(files, path)
+    try:
+        with files.open(path) as stream:
+            yield stream
+    except OSError as error:
+        raise unreadable(files, path, error) from error
+
+
+def in_memory(content: bytes) -> pa.NativeFile:
+    """A copy of bytes that pyarrow reads without Python.
+
+    Threads of pyarrow that let go of Python's objects while the program ends would abort it.
+    """
+    copied = pa.BufferOutputStream()
+    copied.write(content)
+    return pa.BufferReader(copied.getvalue())
+
+
+@contextlib.contextmanager
+def opened_natively(files: Files, path: str) -> Iterator[pa.NativeFile]:
+    """Opens a file that pyarrow reads without Python, as `in_memory` does.
+
+    Raises:
+      ReadingError: It cannot be opened or read.
+    """
+    local = files.local(path)
+    with opened(files, path) as stream:
+        if local is not None:
+            with pa.OSFile(os.fsencode(local)) as native:
+                yield native
+            return
+        with tempfile.NamedTemporaryFile() as copied:
+            shutil.copyfileobj(stream, copied)
+            copied.flush()
+            with pa.OSFile(copied.name) as native:
+                yield native
+
+
+def batches_of(
+    files: Files,
+    stream: pa.NativeFile,
+    header: Header,
+    columns: Sequence[str],
+    types: Mapping[str, pa.DataType],
+) -> Iterator[pa.RecordBatch]:
+    """Yields the rows in batches; what has no type in `types` is text.
+
+    Raises:
+      ReadingError: A row is ragged, a value is not of its type, or the text is not UTF-8.
+    """
+    try:
+        reader = pa_csv.open_csv(
+            stream,
+            # One thread: only then do errors name the row.
+            pa_csv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
+            pa_csv.ParseOptions(delimiter=header.delimiter, newlines_in_values=True),
+            pa_csv.ConvertOptions(
+                column_types={name: types.get(name, pa.string()) for name in columns},
+                include_columns=list(columns),
+                # A class may be called NA, and an empty value is told by what reads it.
+                null_values=[],
+                strings_can_be_null=False,
+            ),
+        )
+        yield from reader
+    except pa.ArrowException as error:
+        raise _malformed(files, header, error) from error
+
+
+def _malformed(files: Files, header: Header, error: Exception) -> base.ReadingError:
+    reason = str(error)
+    if "UTF8" in reason:
+        return _not_utf8(files, header.path)
+    if "straddling" in reason:
+        reason = "a row is longer than 16 MiB, or a quotation mark is not closed"
+    if "Empty CSV" in reason:
+        reason = "there are no rows"
+    expected = f"{len(header.columns)} values in each row, as in the first one"
+    if "conversion error" in reason:
+        expected = "whole numbers from 0 to 255 in the columns of pixels"
+    return base.ReadingError(
+        f"{files.shown(header.path)} cannot be read as a table ({shown(reason)}); expected "
+        f"{expected}. Fix the row."
+    )
+
+
+def as_text(files: Files, path: str, name: str, column: pa.ChunkedArray) -> list[str]:
+    """The values of a column as text.
+
+    Raises:
+      ReadingError: The column holds neither text nor whole numbers, or a value is missing.
+    """
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    if pa.types.is_null(kind) or not (
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_integer(kind)
+    ):
+        raise base.ReadingError(
+            f"{files.shown(path)}: the column {shown(name)} is of type {shown(str(column.type))}; "
+            "expected text or whole numbers. Convert the column, or name another one in the "
+            "section data of the configuration."
+        )
+    texts = shared_texts(column)
+    missing = [row for row, text in enumerate(texts) if text is None]
+    refuse_rows(files, path, f"no {shown(name)}", "a value in each row", missing)
+    return [text for text in texts if text is not None]
+
+
+def shared_texts(column: pa.ChunkedArray) -> list[str | None]:
+    """The values as text; equal ones of a chunk are one object, however many rows have them."""
+    encoded_column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    texts: list[str | None] = []
+    for chunk in encoded_column.chunks:
+        values = chunk.dictionary.cast(pa.string()).to_pylist()
+        texts += [None if place is None else values[place] for place in chunk.indices.to_pylist()]
+    return texts
+
+
+def refuse_rows(files: Files, path: str, fault: str, expected: str, rows: Sequence[int]) -> None:
+    """Refuses a table for some of its rows.
+
+    Args:
+      files: Access to the folder.
+      path: Relative path of the table.
+      fault: What is wrong with them: "no label".
+      expected: What should stand there.
+      rows: Positions of the rows; none: nothing is refused.
+
+    Raises:
+      ReadingError: There are such rows.
+    """
+    if not rows:
+        return
+    # As an editor counts text, with the names of the columns in row 1; as programs count Parquet.
+    first = 2 if suffix(path) in DELIMITERS else 0
+    numbers = listed([str(row + first) for row in rows])
+    noun = "row" if len(rows) == 1 else "rows"
+    raise base.ReadingError(
+        f"{files.shown(path)}: {fault} in {noun} {numbers}; expected {expected}. Fix or "
+        "remove the rows."
+    )
+
+
+def encoded(texts: Sequence[str]) -> tuple[tuple[str, ...], np.ndarray]:
+    """The distinct labels in a fixed order, and the position of each label, int32 [count].
+
+    Whole numbers are ordered as numbers, all else as text.
+
+    Raises:
+      ReadingError: Labels look equal, but are not.
+    """
+    distinct = list(dict.fromkeys(texts))
+    lookalikes.refuse_alike(distinct)
+    numeric = all(text.isascii() and text.isdigit() and len(text) < 10 for text in distinct)
+    order: Any = (lambda text: (int(text), text)) if numeric else None
+    values = sorted(distinct, key=order)
+    positions = {value: position for position, value in enumerate(values)}
+    return tuple(values), np.fromiter((positions[text] for text in texts), np.int32, len(texts))
+
+
+def folder_of(path: str) -> str:
+    """The folder of a table, which the paths in it count from."""
+    return posixpath.dirname(path)
+
+
+def parsed(files: Files, path: str, action: Callable[[], Any]) -> Any:
+    """What an action makes of a Parquet file.
+
+    Raises:
+      ReadingError: The file is no Parquet file, or is damaged.
+    """
+    try:
+        return action()
+    # KeyError: the two schemas in the file contradict each other.
+    except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
+        raise base.ReadingError(
+            f"{files.shown(path)} cannot be read as Parquet ({shown(str(error))}); expected a "
+            "whole Parquet file. Write it or copy it again."
+        ) from error
+
+
+def parquet_schema(files: Files, path: str) -> pa.Schema:
+    """The schema of a Parquet file.
+
+    Raises:
+      ReadingError: It is no Parquet file.
+    """
+    with opened(files, path) as stream:
+        schema = parsed(files, path, lambda: pq.read_schema(stream))
+    refuse_equal_names(files, path, schema.names)
+    return schema
+
+
+def first_parquet_texts(files: Files, path: str, column: str) -> list[str | None]:
+    """The first values of one column of a Parquet file; none if they are no text.
+
+    Raises:
+      ReadingError: It cannot be read.
+    """
+    with opened(files, path) as stream:
+        return parsed(files, path, lambda: _first_texts(stream, column))
+
+
+def _first_texts(stream: BinaryIO, column: str) -> list[str | None]:
+    if not _is_text(pq.read_schema(stream).field(column).type):
+        return []
+    batches = pq.ParquetFile(stream, read_dictionary=[column]).iter_batches(
+        batch_size=1000, columns=[column]
+    )
+    first = next(batches, None)
+    return [] if first is None else shared_texts(pa.chunked_array([first.column(0)]))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(value) or pa.types.is_large_string(value)
+
+
+def read_parquet(files: Files, path: str) -> tuple[pa.Table, str]:
+    """Reads a whole Parquet file that holds no images.
+
+    Returns:
+      The table, and the SHA-256 of the file that it was read from.
+
+    Raises:
+      ReadingError: It cannot be read, or it holds too much.
+    """
+    content = read_bytes(files, path)
+    schema = parsed(files, path, lambda: pq.read_schema(io.BytesIO(content)))
+    rows = parsed(files, path, lambda: pq.read_metadata(io.BytesIO(content)).num_rows)
+    if rows > MOST_EXAMPLES:
+        raise _too_much(files, path, f"{rows:,} rows", f"at most {MOST_EXAMPLES:,}")
+    texts = [field.name for field in schema if _is_text(field.type)]
+    table = parsed(files, path, lambda: pq.read_table(io.BytesIO(content), read_dictionary=texts))
+    size = parsed(files, path, lambda: sum(_text_bytes(table[name]) for name in texts))
+    if size > _MOST_TEXT_BYTES:
+        raise _too_much(files, path, f"{size:,} bytes of text", f"at most {_MOST_TEXT_BYTES:,}")
+    plain = parsed(files, path, lambda: table.cast(schema))
+    return plain, hashlib.sha256(content).hexdigest()
+
+
+def _text_bytes(column: pa.ChunkedArray) -> int:
+    """Number of bytes of all values of a dictionary-encoded column, each written out."""
+    total = 0
+    for chunk in column.chunks:
+        lengths = pc.binary_length(chunk.dictionary)
+        total += pc.sum(pc.cast(pc.take(lengths, chunk.indices), pa.int64())).as_py() or 0
+    return total
+
+
+def _too_much(files: Files, path: str, held: str, expected: str) -> base.ReadingError:
+    return base.ReadingError(
+        f"{files.shown(path)} holds {held}; expected {expected}. Use a smaller table."
+    )

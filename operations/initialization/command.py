@@ -1,0 +1,127 @@
+"""The `init` command: looks at data, suggests, and writes."""
+
+from __future__ import annotations
+
+import dataclasses
+import pathlib
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+
+from operations.initialization import texts, writing
+from operations.initialization.look import Look, look
+from operations.initialization.suggestion import Setting, Suggestion, suggest
+from pipeline import paths
+from pipeline.config import RESERVED_ENDINGS, Config, assigned_key, load_config, values_by_key
+from pipeline.errors import ConfigurationError, OutputError
+
+_SIZE = re.compile(r"([1-9][0-9]{0,3})[xX]([1-9][0-9]{0,3})")
+# A larger image would fill the memory; photographs are classified well at far smaller sizes.
+_MOST_SIDE = 1024
+_LONGEST_NAME = 50
+_NO_NAME = "images"
+# What `init` itself writes, or what the command line has an option for.
+_NOT_SET = ("name", "schema_file")
+
+
+@dataclasses.dataclass(frozen=True)
+class Initialized:
+    """What `init` wrote.
+
+    Attributes:
+      folder: The folder, as the user wrote it.
+      pipeline: Name of the pipeline.
+      look: What is known of the data.
+      suggestion: What was written.
+    """
+
+    folder: pathlib.Path
+    pipeline: str
+    look: Look
+    suggestion: Suggestion
+
+
+def initialize(
+    name: str,
+    data: str,
+    size: str | None,
+    channels: int | None,
+    assignments: Sequence[str],
+    notify: Callable[[str], None],
+) -> Initialized:
+    """Looks at data, and writes a schema, a configuration file and a README for it.
+
+    Args:
+      name: Path of the folder to write to; its last part names the pipeline.
+      data: Path of the data.
+      size: Height and width as HxW; None suggests them.
+      channels: 1 or 3; None suggests them.
+      assignments: `key=value` each, which are written to the configuration file.
+      notify: Shows a line about what takes time or is unusual.
+
+    Raises:
+      UsageError: An option or the data is bad, or a file is there; nothing was written.
+    """
+    asked = load_config("default", assignments)
+    sides = _sides(size) if size is not None else None
+    if channels not in (None, 1, 3):
+        raise ConfigurationError(
+            f"--channels: found {channels}; expected 1 for gray or 3 for colour. Set it with "
+            "--channels 1."
+        )
+    if not name:
+        raise ConfigurationError("NAME is empty; expected the name of a new folder. Give one.")
+    folder = paths.resolved(pathlib.Path(name), "NAME")
+    writing.refuse_existing(folder, texts.FILES)
+    seen = look(data, asked.data, notify)
+    if seen.data.resolve() in (folder, *folder.parents):
+        raise OutputError(
+            f"{folder} is in the data folder, and would become part of the data; expected another "
+            "folder. Choose another NAME."
+        )
+    suggestion = _with_assigned(suggest(seen, sides, channels), assignments, asked)
+    pipeline = pipeline_name(folder.name)
+    shown = pathlib.Path(name)
+    writing.write_all(
+        folder,
+        {
+            texts.SCHEMA: texts.schema(seen.class_names, suggestion.shape),
+            texts.CONFIGURATION: texts.configuration(pipeline, str(shown), seen, suggestion),
+            texts.README: texts.readme(pipeline, str(shown), seen, suggestion),
+        },
+    )
+    return Initialized(shown, pipeline, seen, suggestion)
+
+
+def pipeline_name(folder: str) -> str:
+    """The name of a folder as the name of a pipeline: lower-case letters, digits and dashes."""
+    plain = unicodedata.normalize("NFKD", folder).encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_LONGEST_NAME].strip("-")
+    while name.endswith(RESERVED_ENDINGS):
+        name = name.rpartition("-")[0]
+    return name or _NO_NAME
+
+
+def _sides(size: str) -> tuple[int, int]:
+    matched = _SIZE.fullmatch(size)
+    height, width = map(int, matched.groups()) if matched else (0, 0)
+    if not 1 <= min(height, width) <= max(height, width) <= _MOST_SIDE:
+        raise ConfigurationError(
+            f"--size: found {size!r}; expected height and width in pixels, up to {_MOST_SIDE}, "
+            "such as 64x48. Set it with --size HxW."
+        )
+    return height, width
+
+
+def _with_assigned(suggestion: Suggestion, assignments: Sequence[str], asked: Config) -> Suggestion:
+    """What is asked for takes the place of what is suggested."""
+    values = values_by_key(asked)
+    settings = {setting.key: setting for setting in suggestion.settings}
+    for key in map(assigned_key, assignments):
+        if key in _NOT_SET or values[key] is None:
+            raise ConfigurationError(
+                f"--set {key}: expected a key and a value that `init` does not write itself. "
+                "Change it in pipeline.toml afterwards."
+            )
+        settings[key] = Setting(key, values[key], "As --set asks for.")
+    return dataclasses.replace(suggestion, settings=tuple(settings.values()))

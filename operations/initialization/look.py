@@ -1,0 +1,479 @@
+"""A look at data that takes seconds: all names and labels, and the pixels of a sample."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from components import features, images
+from components.class_names import is_showable
+from components.example_gen.readers import opening
+from components.example_gen.readers.base import (
+    UNDECIDED,
+    Bad,
+    Encoded,
+    Form,
+    Index,
+    Item,
+    Reader,
+    ReadingError,
+)
+from components.example_gen.readers.messages import shown
+from components.reading_report import Border
+from pipeline import paths
+from pipeline.config import DataConfig
+from pipeline.datasets import spans
+from pipeline.datasets.reading import reading_options
+from pipeline.errors import DataError
+
+# The sample, whatever the size of the data.
+_MOST_IMAGES = 500
+# Bytes of undecoded images that are held, and pixels that are decoded: some seconds of work.
+_MOST_BYTES = 2**27
+_MOST_PIXELS = 2**29
+_MOST_PIECES = 8
+_SEED = 1
+# The review shows a cell for each pair of classes.
+_MOST_CLASSES = 1000
+# To read a file of this size takes seconds.
+_LARGE_MEGABYTES = 20
+# Share of images with transparent parts from which these decide the background.
+_MANY_TRANSPARENT = 0.1
+# How many times the contrast on the worst background that on the best has to be.
+_CLEARLY = 1.1
+# Brightness of what may be behind transparent parts, the usual first.
+BACKGROUNDS = (0, 255, 128)
+_JPEG = b"\xff\xd8"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """The images that were decoded.
+
+    Attributes:
+      tried: Number of images that were tried.
+      heights: Height of each image, upright, int64 [N].
+      widths: Width of each image, upright, int64 [N].
+      gray: Number of images without colours.
+      border: Kind of their borders; transparent parts as on `best_background`.
+      contrasts: Standard deviation of the brightness of each image with transparent parts, on each
+        of `BACKGROUNDS`, float64 [T, 3].
+      pixel_shape: Height, width and channels where the data holds pixels, not image files.
+      bad: Images that cannot be used.
+    """
+
+    tried: int
+    heights: np.ndarray
+    widths: np.ndarray
+    gray: int
+    border: Border
+    contrasts: np.ndarray
+    pixel_shape: tuple[int, int, int] | None
+    bad: tuple[Bad, ...]
+
+    @property
+    def short_sides(self) -> np.ndarray:
+        """The shorter side of each image, int64 [N]."""
+        shorter: np.ndarray = np.minimum(self.heights, self.widths)
+        return shorter
+
+    @property
+    def best_background(self) -> int | None:
+        """The ground that images with transparent parts show best on; None if it matters little."""
+        return _best_background(self.contrasts, len(self.heights))
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What is known of data after a look.
+
+    Attributes:
+      data: Full path of the data.
+      form: Form of the data.
+      summary: What was recognised, in words.
+      ignored: What lies there and is not read, a line each.
+      class_names: Names of the classes in label order.
+      counts: Number of images of each class in label order, by split; `UNDECIDED_SPLIT` where the
+        data does not say.
+      sample: The images that were decoded.
+    """
+
+    data: pathlib.Path
+    form: Form
+    summary: str
+    ignored: tuple[str, ...]
+    class_names: tuple[str, ...]
+    counts: Mapping[str, tuple[int, ...]]
+    sample: Sample
+
+    @property
+    def pixel_shape(self) -> tuple[int, int, int] | None:
+        """Height, width and channels where the data holds pixels, not image files."""
+        return self.sample.pixel_shape
+
+    @property
+    def per_class(self) -> tuple[int, ...]:
+        """Number of images of each class in label order."""
+        return tuple(map(sum, zip(*self.counts.values(), strict=True)))
+
+    @property
+    def has_test(self) -> bool:
+        """Whether the data names its test images."""
+        return sum(self.counts[features.TEST_SPLIT]) > 0
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether the data names its validation images."""
+        return sum(self.counts[features.VALIDATION_SPLIT]) > 0
+
+
+UNDECIDED_SPLIT = "undecided"
+
+
+def look(data: str, asked: DataConfig, notify: Callable[[str], None]) -> Look:
+    """Looks at data.
+
+    Args:
+      data: Path of a folder or a file.
+      asked: The part of the configuration that says how data is read.
+      notify: Shows a line about what takes time or is unusual.
+
+    Raises:
+      DataError: The data cannot be used; the message says why.
+      PathError: The path cannot be used.
+    """
+    place = _existing(data)
+    folder = _span(paths.resolved(place, "--data"), notify)
+    try:
+        reader = opening.open_data(str(folder), reading_options(asked))
+        contents = _Contents(reader, notify)
+        index = reader.index(contents)
+        order = label_order(index.values, keep=reader.form == Form.PARQUET_IMAGES)
+        _check_classes(index, place)
+        sample = _sample(_thinned(_chosen_items(reader, index, contents)))
+    except ReadingError as error:
+        raise DataError(str(error)) from error
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or folder} cannot be read ({error.strerror}); expected readable "
+            "files. Check their permissions."
+        ) from error
+    if not len(sample.heights):
+        first = sample.bad[0]
+        raise DataError(
+            f"none of {sample.tried} images of {place} can be used, the first of them "
+            f"{shown(first.name)}: {first.reason}"
+        )
+    return Look(
+        data=place,
+        form=reader.form,
+        summary=reader.summary,
+        ignored=tuple(reader.ignored),
+        class_names=tuple(index.values[position] for position in order),
+        counts=_counts(index, order),
+        sample=sample,
+    )
+
+
+def label_order(values: Sequence[str], keep: bool) -> list[int]:
+    """The order of classes: by number, or as people sort names; `keep` leaves names as they are.
+
+    Returns:
+      Positions in `values`.
+    """
+    if all(re.fullmatch(r"[0-9]+", value) for value in values):
+        return sorted(range(len(values)), key=lambda position: int(values[position]))
+    if keep:
+        return list(range(len(values)))
+    return sorted(range(len(values)), key=lambda position: _natural(values[position]))
+
+
+def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
+    """A key by which `class 2` comes before `class 10`."""
+    parts = re.findall(r"[0-9]+|[^0-9]+", name.casefold())
+    # Digits of other scripts are text here.
+    return [(0, int(part), "") if part[0] in "0123456789" else (1, 0, part) for part in parts], name
+
+
+def _existing(data: str) -> pathlib.Path:
+    """The full path of the data, with its links: what they lead to may change from run to run."""
+    real = paths.resolved(pathlib.Path(data), "--data")
+    try:
+        paths.refuse_endless(real)
+    except OSError as error:
+        raise DataError(
+            f"--data {data} cannot be read ({error.strerror}); expected a folder or a file with "
+            "labelled images. Check the path."
+        ) from error
+    plain = pathlib.Path(os.path.normpath(paths.expanded(pathlib.Path(data), "--data").absolute()))
+    # Behind a link, `..` is another folder.
+    return plain if plain.resolve() == real else real
+
+
+def _span(place: pathlib.Path, notify: Callable[[str], None]) -> pathlib.Path:
+    """The newest span, if the data comes in spans."""
+    found = spans.find_spans(place) if place.is_dir() else []
+    if not found:
+        return place
+    notify(f"{place} holds {len(found)} spans: looking at the newest, {found[-1].folder.name}")
+    return found[-1].folder
+
+
+class _Contents(Mapping[str, str]):
+    """SHA-256 of each source that is asked for; not of image files, which nobody has to read."""
+
+    def __init__(self, reader: Reader, notify: Callable[[str], None]):
+        self._reader = reader
+        self._notify = notify
+        self._hashed: dict[str, str] = {}
+        self._sources = frozenset(reader.sources())
+
+    def __getitem__(self, path: str) -> str:
+        if path not in self._sources:
+            raise KeyError(path)
+        if _is_image(path):
+            # Of all of them, only those of the sample are read.
+            return ""
+        if path not in self._hashed:
+            state = self._reader.state(path)
+            megabytes = state[2] / 10**6 if state else 0.0
+            if megabytes >= _LARGE_MEGABYTES:
+                self._notify(f"reading {shown(path)} ({megabytes:,.0f} MB) to its end ...")
+            self._hashed[path] = self._reader.hash_source(path)
+        return self._hashed[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._sources)
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+
+def _is_image(path: str) -> bool:
+    return pathlib.PurePosixPath(path).suffix.lower() in images.SUFFIXES
+
+
+def _check_classes(index: Index, place: pathlib.Path) -> None:
+    names = index.values
+    if len(names) < 2:
+        only = f"only one class, {shown(names[0])}," if names else "no labelled images"
+        raise DataError(
+            f"{place} has {only}; expected images of at least two classes. Add a folder or rows of "
+            "another class."
+        )
+    if len(names) > _MOST_CLASSES:
+        median = int(np.median(np.bincount(index.labels, minlength=len(names))))
+        raise DataError(
+            f"{place} has {len(names):,} classes, with {median:,} images in the median class; "
+            f"expected at most {_MOST_CLASSES:,}. Check that the labels are classes, not names of "
+            "objects or measured values, and merge or leave out small classes."
+        )
+    for name in names:
+        if not is_showable(name):
+            raise DataError(
+                f"{place} has a class called {shown(name)}; expected names without control "
+                "characters and line breaks. Rename the class in the data."
+            )
+
+
+def _counts(index: Index, order: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    positions = {**dict(enumerate(features.SPLITS)), UNDECIDED: UNDECIDED_SPLIT}
+    counts = {}
+    for position, split in positions.items():
+        labels = index.labels[index.splits == position]
+        per_value = np.bincount(labels, minlength=len(index.values))
+        counts[split] = tuple(int(per_value[each]) for each in order)
+    return counts
+
+
+def _chosen_items(reader: Reader, index: Index, contents: Mapping[str, str]) -> Iterator[Item]:
+    """The images of the sample, in the order of the data."""
+    random = np.random.default_rng(_SEED)
+    shards = list(reader.shards(index))
+    if any(shard.files for shard in shards):
+        total = sum(shard.count for shard in shards)
+        chosen = set(random.permutation(total)[:_MOST_IMAGES].tolist())
+    else:
+        # To read a row is to read the piece that it is in.
+        pieces = sorted(random.permutation(len(shards))[:_MOST_PIECES])
+        shards = [shards[piece] for piece in pieces]
+        rows = np.concatenate([np.arange(s.first, s.first + s.count) for s in shards])
+        chosen = set(random.permutation(rows)[:_MOST_IMAGES].tolist())
+    for shard in shards:
+        wanted = [row for row in range(shard.count) if shard.first + row in chosen]
+        if shard.files:
+            files = tuple(shard.files[row] for row in wanted)
+            part = dataclasses.replace(shard, count=len(files), files=files)
+            hashed = {path: reader.hash_source(path) for path in files}
+            yield from reader.read(part, hashed)
+        else:
+            yield from _rows(reader.read(shard, contents), wanted)
+
+
+def _rows(items: Iterator[Item], wanted: Sequence[int]) -> Iterator[Item]:
+    if not wanted:
+        return
+    rows = set(wanted)
+    for row, item in enumerate(items):
+        if row in rows:
+            yield item
+        if row >= wanted[-1]:
+            return
+
+
+def _thinned(items: Iterable[Item]) -> list[Item]:
+    """All items; or every second, every fourth ..., if they would take too much memory."""
+    held: list[Item] = []
+    stride = 1
+    for position, item in enumerate(items):
+        if position % stride == 0:
+            held.append(item)
+        if sum(map(_bytes, held)) > _MOST_BYTES and len(held) > 1:
+            held, stride = held[::2], 2 * stride
+    return held
+
+
+def _bytes(item: Item) -> int:
+    match item:
+        case Encoded():
+            return len(item.content)
+        case Bad():
+            return 0
+    return item.nbytes
+
+
+@dataclasses.dataclass(frozen=True)
+class _Measured:
+    """What is measured of an image.
+
+    Attributes:
+      size: Height and width.
+      gray: Whether it is without colours.
+      borders: Mean brightness of its border on each of `BACKGROUNDS`, float64 [3].
+      contrasts: Standard deviation of its brightness on each of them, float64 [3]; None for an
+        image without transparent parts.
+    """
+
+    size: tuple[int, int]
+    gray: bool
+    borders: np.ndarray
+    contrasts: np.ndarray | None
+
+
+def _sample(items: Sequence[Item]) -> Sample:
+    """Decodes the images, in a fixed random order until they are many pixels."""
+    measured, bad = [], []
+    tried, decoded = 0, 0
+    shape = None
+    for position in np.random.default_rng(_SEED).permutation(len(items)):
+        if decoded >= _MOST_PIXELS:
+            break
+        item = items[position]
+        tried += 1
+        try:
+            each = _measured(item)
+        except images.ImageError as error:
+            bad.append(Bad(_name(item), str(error)))
+            continue
+        decoded += math.prod(each.size)
+        if isinstance(item, np.ndarray):
+            shape = item.shape
+        measured.append(each)
+    heights, widths = np.array([each.size for each in measured], np.int64).reshape(-1, 2).T
+    contrasts = np.array([each.contrasts for each in measured if each.contrasts is not None])
+    contrasts = contrasts.reshape(-1, len(BACKGROUNDS))
+    background = _best_background(contrasts, len(measured)) or 0
+    borders = np.array([each.borders for each in measured]).reshape(-1, len(BACKGROUNDS))
+    return Sample(
+        tried=tried,
+        heights=heights,
+        widths=widths,
+        gray=sum(each.gray for each in measured),
+        border=images.border_kind(borders[:, BACKGROUNDS.index(background)]),
+        contrasts=contrasts,
+        pixel_shape=shape,
+        bad=tuple(sorted(bad, key=lambda each: each.name)),
+    )
+
+
+def _best_background(contrasts: np.ndarray, decoded: int) -> int | None:
+    if not len(contrasts) or len(contrasts) < _MANY_TRANSPARENT * decoded:
+        return None
+    # Not the mean: a few images that stand out strongly would hide those that vanish.
+    low = low_contrasts(contrasts)
+    # A few transparent pixels at the rim say nothing.
+    return None if low.max() < _CLEARLY * low.min() else BACKGROUNDS[int(np.argmax(low))]
+
+
+def low_contrasts(contrasts: np.ndarray) -> np.ndarray:
+    """The contrast that nine of ten images exceed.
+
+    Args:
+      contrasts: Contrast of each image on each background, float64 [T, 3].
+
+    Returns:
+      float64 [3].
+    """
+    low: np.ndarray = np.percentile(contrasts, 10, axis=0)
+    return low
+
+
+def _measured(item: Item) -> _Measured:
+    on_black, on_white = _on_black_and_white(item)
+    gray = bool((on_black == on_black[..., :1]).all())
+    size = (on_black.shape[0], on_black.shape[1])
+    variants = [on_black]
+    if not np.array_equal(on_black, on_white):
+        # Half of each is what shows on gray.
+        on_gray = ((on_black.astype(np.uint16) + on_white) // 2).astype(np.uint8)
+        variants = [on_black, on_white, on_gray]
+    borders = np.array([images.borders(each[None])[0] for each in variants])
+    if len(variants) == 1:
+        return _Measured(size, gray, borders.repeat(len(BACKGROUNDS)), None)
+    contrasts = np.array([each.mean(axis=-1).std() for each in variants])
+    return _Measured(size, gray, borders, contrasts)
+
+
+def _on_black_and_white(item: Item) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels of an image on each ground, uint8 [height, width, channels].
+
+    Raises:
+      ImageError: The image cannot be used.
+    """
+    match item:
+        case Bad():
+            raise images.ImageError(item.reason)
+        case Encoded():
+            content = _content(item)
+            on_black = np.asarray(images.decode(content, 3, 0))
+            # JPEG has no transparency: a photograph is decoded but once.
+            if content.startswith(_JPEG):
+                return on_black, on_black
+            return on_black, np.asarray(images.decode(content, 3, 255))
+    return item, item
+
+
+def _content(item: Encoded) -> bytes:
+    try:
+        return item.content or pathlib.Path(item.path).read_bytes()
+    except OSError as error:
+        raise images.ImageError(
+            f"the file cannot be read ({error.strerror}); expected a readable file. Check its "
+            "permissions."
+        ) from error
+
+
+def _name(item: Item) -> str:
+    return "" if isinstance(item, np.ndarray) else item.name
+
+
+def percentiles(values: np.ndarray) -> tuple[int, int, int]:
+    """The 5th, 50th and 95th percentile, as whole pixels."""
+    low, middle, high = (math.floor(each) for each in np.percentile(values, (5, 50, 95)))
+    return low, middle, high

@@ -1,0 +1,425 @@
+"""What `init` suggests, with the reason of each value."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from components import features
+from components.example_gen.readers.messages import counted, listed, shown
+from operations.initialization.look import (
+    BACKGROUNDS,
+    UNDECIDED_SPLIT,
+    Look,
+    Sample,
+    low_contrasts,
+    percentiles,
+)
+from pipeline.config import Config
+from pipeline.errors import ConfigurationError
+
+# Sides of square images, up to what two cores train in minutes.
+_SIDES = (28, 32, 48, 64, 96, 128)
+_COLOURS = {0: "black", 128: "gray", 255: "white"}
+_BATCHES = (250, 128, 64, 32, 16)
+_FEWEST_STEPS = 30
+_WANTED_STEPS = 1000
+_MOST_EPOCHS = 60
+# Share of all steps that the moving average of the weights reaches back, and its least reach.
+_AVERAGED_SHARE = 0.05
+_FEWEST_AVERAGED = 5
+# Of the default network: 15 epochs of 55,000 images of 28x28 pixels in 520 s, on two cores.
+_PIXELS_PER_SECOND = 1.2e6
+# A number per class is taken where it leaves at least four fifths of each class to train on.
+_SMALLEST_FOR_COUNT = 5
+_FEW_IMAGES = 50
+_TEST_SHARE = Config.model_fields["split"].default.test_share
+_FEWEST_IN_CLASS = 20
+# How many times the smallest class the largest is where classes are uneven.
+_UNEVEN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """A value of the configuration file.
+
+    Attributes:
+      key: Dotted key.
+      value: Value, as JSON has it.
+      reason: Why this value, a sentence or two.
+    """
+
+    key: str
+    value: Any
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Suggestion:
+    """What `init` writes.
+
+    Attributes:
+      shape: Height, width and channels of an image.
+      size_reason: Why this height and width.
+      channels_reason: Why this number of channels.
+      settings: Further keys.
+      warnings: What a person should look at before the first run, a sentence each.
+      training_images: About the number of images to train on.
+    """
+
+    shape: tuple[int, int, int]
+    size_reason: str
+    channels_reason: str
+    settings: tuple[Setting, ...]
+    warnings: tuple[str, ...]
+    training_images: int
+
+    def value(self, key: str, default: Any) -> Any:
+        """The value of a key, which has this default where it is left out."""
+        return next((each.value for each in self.settings if each.key == key), default)
+
+    @property
+    def epochs(self) -> int:
+        """Maximum number of epochs."""
+        epochs: int = self.value("training.epochs", Config.model_fields["training"].default.epochs)
+        return epochs
+
+    @property
+    def training_seconds(self) -> float:
+        """A rough estimate of the time that training takes on two cores."""
+        height, width, _ = self.shape
+        return self.epochs * self.training_images * height * width / _PIXELS_PER_SECOND
+
+
+def suggest(look: Look, size: tuple[int, int] | None, channels: int | None) -> Suggestion:
+    """Suggests size, channels and settings.
+
+    Args:
+      look: What is known of the data.
+      size: Height and width that are asked for; None suggests them.
+      channels: Channels that are asked for; None suggests them.
+
+    Raises:
+      ConfigurationError: The data has pixels of another size than the one that is asked for.
+    """
+    if look.pixel_shape:
+        _check_pixels(look.pixel_shape, size, channels)
+    (height, width), size_reason = _size(look, size)
+    chosen, channels_reason = _channels(look, channels)
+    settings = (*_image_settings(look), *_split_settings(look), *_training(look), *_gates(look))
+    return Suggestion(
+        shape=(height, width, chosen),
+        size_reason=size_reason,
+        channels_reason=channels_reason,
+        settings=settings,
+        warnings=tuple(_warnings(look)),
+        training_images=_training_images(look),
+    )
+
+
+def _check_pixels(
+    shape: tuple[int, int, int], size: tuple[int, int] | None, channels: int | None
+) -> None:
+    height, width, depth = shape
+    if size not in (None, (height, width)) or channels not in (None, depth):
+        raise ConfigurationError(
+            f"the data holds pixels of {height}x{width}x{depth}, and --size or --channels asks for "
+            "others; expected the same. Leave the option out."
+        )
+
+
+def _size(look: Look, asked: tuple[int, int] | None) -> tuple[tuple[int, int], str]:
+    if asked:
+        return asked, "as --size asks for"
+    sample = look.sample
+    sizes = set(zip(sample.heights.tolist(), sample.widths.tolist(), strict=True))
+    largest = _SIDES[-1]
+    common = next(iter(sizes))
+    if len(sizes) == 1 and (look.pixel_shape or max(common) <= largest):
+        return common, "all images that were looked at have this size"
+    low, middle, high = percentiles(sample.short_sides)
+    side = max((side for side in _SIDES if side <= middle), default=_SIDES[0])
+    return (side, side), (
+        f"the short side of the median image is {middle:,} pixels (5th percentile {low:,}, 95th "
+        f"{high:,}); a smaller size trains faster, a larger one shows more detail"
+    )
+
+
+def _channels(look: Look, asked: int | None) -> tuple[int, str]:
+    if look.pixel_shape:
+        return look.pixel_shape[2], "as the data has it"
+    if asked:
+        return asked, "as --channels asks for"
+    sample = look.sample
+    decoded = len(sample.heights)
+    if sample.gray == decoded:
+        return 1, f"none of {decoded} images has colours"
+    return 3, f"{decoded - sample.gray} of {decoded} images have colours"
+
+
+def _image_settings(look: Look) -> list[Setting]:
+    if look.pixel_shape:
+        return []
+    fit = Setting(
+        "images.fit",
+        "pad",
+        "How images become the size above. pad keeps the whole image and its proportions, and "
+        "fills up with the background; crop cuts off what is too long; stretch distorts.",
+    )
+    return [fit, _background(look.sample)]
+
+
+def _background(sample: Sample) -> Setting:
+    key = "images.background"
+    best = sample.best_background
+    if best is not None:
+        contrasts = low_contrasts(sample.contrasts)
+        parts = [
+            f"{contrast:.0f} on {_COLOURS[background]}"
+            for background, contrast in zip(BACKGROUNDS, contrasts, strict=True)
+        ]
+        return Setting(
+            key,
+            best,
+            f"{len(sample.contrasts)} of {len(sample.heights)} images have transparent parts. Nine "
+            f"of ten of them have a contrast of at least {', '.join(parts)} (standard deviation of "
+            f"the brightness): they stand out best from {_COLOURS[best]}. Padding gets the same "
+            "colour.",
+        )
+    bright = sample.border == "bright"
+    return Setting(
+        key,
+        255 if bright else 0,
+        f"The borders of the images are {sample.border}: padding and transparent pixels become "
+        f"{_COLOURS[255 if bright else 0]}.",
+    )
+
+
+def _split_settings(look: Look) -> list[Setting]:
+    settings = []
+    if not look.has_test:
+        settings.append(
+            Setting(
+                "split.test_share",
+                _TEST_SHARE,
+                "The data has no test images of its own: this share of the images is drawn. An "
+                "image stays in its split when you add others.",
+            )
+        )
+    if not look.has_validation:
+        settings.append(_validation(look))
+    return settings
+
+
+def _validation(look: Look) -> Setting:
+    count = Config.model_fields["split"].default.validation
+    smallest = min(_trained(look))
+    if smallest >= _SMALLEST_FOR_COUNT * count:
+        return Setting(
+            "split.validation", count, f"A number per class: the smallest has {smallest:,} images."
+        )
+    share = 0.1 if smallest >= _FEW_IMAGES else 0.2
+    return Setting(
+        "split.validation",
+        share,
+        f"A share of all, since the smallest class has {smallest:,} images to train on.",
+    )
+
+
+def _training(look: Look) -> list[Setting]:
+    """Batches small enough, and epochs enough, for the steps that a training needs."""
+    total = _training_images(look)
+    default = Config.model_fields["training"].default
+    batch = next((each for each in _BATCHES if total >= _FEWEST_STEPS * each), _BATCHES[-1])
+    steps = max(math.ceil(total / batch), 1)
+    epochs = min(max(math.ceil(_WANTED_STEPS / steps), default.epochs), _MOST_EPOCHS)
+    settings = []
+    if batch != default.batch_size:
+        settings.append(
+            Setting(
+                "training.batch_size",
+                batch,
+                f"Smaller than the default of {default.batch_size}, with which an epoch of about "
+                f"{total:,} images would have few steps.",
+            )
+        )
+    if epochs != default.epochs:
+        settings += [
+            Setting(
+                "training.epochs",
+                epochs,
+                f"An epoch has about {counted(steps, 'step')}, and a network needs hundreds to "
+                f"learn: the default of {default.epochs} epochs would be too few. Training ends "
+                "sooner where it makes no more progress.",
+            ),
+            *_patience(epochs),
+        ]
+    average = _average(steps * epochs, default.ema_momentum)
+    settings += [average] if average.value != default.ema_momentum else []
+    flip = (
+        "Training also shows mirror images. Set it to false where left and right matter, as with "
+        "letters and digits."
+    )
+    return [*settings, Setting("training.augmentation.flip", True, flip)]
+
+
+def _patience(epochs: int) -> list[Setting]:
+    return [
+        Setting(
+            "training.plateau_patience",
+            math.ceil(epochs / 4),
+            "A quarter of the epochs: after so many without progress, the learning rate is cut. "
+            "With few images, single epochs are better or worse by chance.",
+        ),
+        Setting(
+            "training.early_stopping_patience",
+            math.ceil(epochs / 2),
+            "Half of the epochs: after so many without progress, training ends.",
+        ),
+    ]
+
+
+def _average(steps: int, default: float) -> Setting:
+    """The momentum of the moving average of the weights, which must not lag behind for long."""
+    key = "training.ema_momentum"
+    averaged = _AVERAGED_SHARE * steps
+    if averaged < _FEWEST_AVERAGED:
+        return Setting(key, 0.0, f"No moving average of the weights: {steps} steps are too few.")
+    momentum = min(round(1 - 1 / averaged, 2), default)
+    return Setting(
+        key,
+        momentum,
+        f"Weights are averaged over about {1 / (1 - momentum):.0f} steps, a twentieth of all. The "
+        f"default of {default} would average over {1 / (1 - default):.0f}, and lag behind.",
+    )
+
+
+def _training_images(look: Look) -> int:
+    """About the number of images to train on."""
+    if look.has_validation:
+        drawn = 1.0 if look.has_test else 1 - _TEST_SHARE
+        undecided = sum(look.counts[UNDECIDED_SPLIT])
+        return sum(look.counts[features.TRAIN_SPLIT]) + math.floor(drawn * undecided)
+    validation: float = _validation(look).value
+    trained = _trained(look)
+    left_out = validation * len(trained) if validation >= 1 else validation * sum(trained)
+    return sum(trained) - math.ceil(left_out)
+
+
+def _gates(look: Look) -> list[Setting]:
+    accuracy, reason = _least_accuracy(look)
+    drop, drop_reason = _most_drop(look)
+    return [
+        Setting(
+            "gates.accuracy",
+            accuracy,
+            f"{reason} After the first run, set it a little below the accuracy that the run "
+            "reached.",
+        ),
+        Setting(
+            "gates.class_recall",
+            0.0,
+            "No gate yet. After the first run, set it a little below the recall of the weakest "
+            "class.",
+        ),
+        Setting(
+            "gates.accuracy_drop",
+            drop,
+            f"How much worse than the served model a new one may be. {drop_reason}",
+        ),
+    ]
+
+
+def _most_drop(look: Look) -> tuple[float, str]:
+    """A drop in accuracy that chance alone may cause, and why."""
+    count = max(_test_images(look), 1.0)
+    # The standard deviation of an accuracy of 0.9.
+    chance = math.ceil(1000 * math.sqrt(0.9 * 0.1 / count)) / 1000
+    default: float = Config.model_fields["gates"].default.accuracy_drop
+    if chance <= default:
+        return default, f"On {count:,.0f} test images, accuracy varies less than that by chance."
+    return chance, (
+        f"On about {counted(round(count), 'test image')}, accuracy varies as much by chance. With "
+        "more of them, set it lower."
+    )
+
+
+def _test_images(look: Look) -> float:
+    """Number of test images, or what the draw is expected to take."""
+    if look.has_test:
+        return sum(look.counts[features.TEST_SPLIT])
+    return float(_TEST_SHARE * sum(look.per_class))
+
+
+def _least_accuracy(look: Look) -> tuple[float, str]:
+    """An accuracy that no model reaches which always gives the same answer, and why."""
+    tested = look.counts[features.TEST_SPLIT] if look.has_test else look.per_class
+    share = max(tested) / sum(tested)
+    name = shown(look.class_names[tested.index(max(tested))])
+    # A twentieth of the way from there to 1.
+    margin = 0.05 * (1 - share)
+    reason = (
+        f"Above {share:.3f}, the share of the largest class ({name}), so that a model which always "
+        "answers with it is refused."
+    )
+    if not look.has_test:
+        drawn = max(1.0, _test_images(look))
+        # Twice the standard deviation, up to half of the way to 1.
+        chance = 2 * math.sqrt(share * (1 - share) / drawn)
+        margin = min(max(margin, chance), (1 - share) / 2)
+        reason += f" On about {drawn:,.0f} test images, that share varies by chance."
+    return min(math.ceil(1000 * (share + margin)) / 1000, 0.999), reason
+
+
+def _trained(look: Look) -> list[int]:
+    """Number of images of each class for train and val, as far as it is known before the split."""
+    drawn = 1.0 if look.has_test else 1 - _TEST_SHARE
+    splits = (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, UNDECIDED_SPLIT)
+    per_class = zip(*(look.counts[split] for split in splits), strict=True)
+    return [math.floor(drawn * sum(counts)) for counts in per_class]
+
+
+def _warnings(look: Look) -> Iterator[str]:
+    yield from _small_classes(look)
+    yield from _missing_in_splits(look)
+    yield from _bad_images(look)
+
+
+def _small_classes(look: Look) -> Iterator[str]:
+    counts = look.per_class
+    smallest, largest = min(counts), max(counts)
+    small, large = (shown(look.class_names[counts.index(each)]) for each in (smallest, largest))
+    if smallest < _FEWEST_IN_CLASS:
+        yield (
+            f"Class {small} has {counted(smallest, 'image')}; each class needs images in train, "
+            f"val and test, and a model learns little from fewer than {_FEWEST_IN_CLASS}. Add "
+            "images, or leave the class out."
+        )
+    if largest >= _UNEVEN * smallest:
+        yield (
+            f"Class {large} has {largest / smallest:.0f} times the images of class {small} "
+            f"({largest:,} and {smallest:,}). Accuracy says little then: look at the recall of "
+            "each class."
+        )
+
+
+def _missing_in_splits(look: Look) -> Iterator[str]:
+    for split, counts in look.counts.items():
+        missing = [name for name, count in zip(look.class_names, counts, strict=True) if not count]
+        if sum(counts) and missing and split != UNDECIDED_SPLIT:
+            yield (
+                f"Split {split} of the data has no images of {listed(missing)}; each class needs "
+                "some. Add images, or leave out the class."
+            )
+
+
+def _bad_images(look: Look) -> Iterator[str]:
+    bad = look.sample.bad
+    if bad:
+        yield (
+            f"{len(bad)} of {counted(look.sample.tried, 'image')} that were looked at cannot be "
+            "used. A run stops at such images, unless data.bad_files is skip: repair or remove "
+            "them, or see [data] in pipeline.toml."
+        )

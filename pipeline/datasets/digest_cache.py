@@ -1,0 +1,132 @@
+"""Remembers the SHA-256 of unchanged files, so that an unchanged run need not read them.
+
+A digest is kept under the path, device, inode, size and times of its file. Like Git, nothing is
+trusted that could have changed within the resolution of its time stamp: a digest is kept only of a
+file that was last changed a while before it was read. On a network file system, nothing is kept,
+since its clock and its caches are not ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import re
+import sqlite3
+from collections.abc import Iterator
+
+# Of file systems on a disk or in the memory of this machine.
+_LOCAL_FILE_SYSTEMS = frozenset(
+    ("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs")
+)
+_OCTAL = re.compile(r"\\([0-7]{3})")
+_MOUNTS = pathlib.Path("/proc/self/mountinfo")
+# Longer than the resolution of the time stamps of any of them.
+_RACY_NANOSECONDS = 3_000_000_000
+
+# Device, inode, size, and times of the last changes of content and of inode in nanoseconds.
+State = tuple[int, ...]
+
+
+class DigestCache:
+    """Digests of the files of one data folder."""
+
+    def __init__(self, file: pathlib.Path, root: str, *, trusted: bool):
+        """Reads what is kept.
+
+        Args:
+          file: Database of the digests.
+          root: Folder of the data.
+          trusted: Whether to use what is kept; it is replaced in any case.
+        """
+        self._file = file
+        self._is_local = is_local(root)
+        # A folder or a link below it may lead to another file system.
+        self._device = pathlib.Path(root).stat().st_dev if self._is_local else None
+        self._known = self._read() if trusted and self._is_local else {}
+        self._current: dict[bytes, bytes] = {}
+
+    def find(self, path: str, state: State) -> str | None:
+        """The digest of a file as it is kept, in hexadecimal form; None if it is not.
+
+        Args:
+          path: Path of the file, with what the digest is of.
+          state: State of the file.
+        """
+        key = _key(path, state)
+        kept = self._known.get(key)
+        if kept is None:
+            return None
+        self._current[key] = kept
+        return kept.hex()
+
+    def keep(self, path: str, state: State, digest: str, began: int) -> None:
+        """Keeps the digest of a file, unless it was changed shortly before it was read.
+
+        Args:
+          path: Path of the file, with what the digest is of.
+          state: State of the file.
+          digest: The digest, in hexadecimal form.
+          began: Time when the reading began, in nanoseconds.
+        """
+        if state[0] == self._device and began - max(state[-2:]) > _RACY_NANOSECONDS:
+            self._current[_key(path, state)] = bytes.fromhex(digest)
+
+    def save(self) -> None:
+        """Keeps the digests of this time; without room or permission, the next run reads anew."""
+        if not self._is_local or self._current == self._known:
+            return
+        with contextlib.suppress(OSError, sqlite3.Error):
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            with self._database() as database:
+                database.execute("DELETE FROM digests")
+                database.executemany("INSERT INTO digests VALUES (?, ?)", self._current.items())
+
+    def _read(self) -> dict[bytes, bytes]:
+        with contextlib.suppress(OSError, sqlite3.Error):
+            if self._file.exists():
+                with self._database() as database:
+                    return dict(database.execute("SELECT key, sha256 FROM digests"))
+        return {}
+
+    @contextlib.contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        with contextlib.closing(sqlite3.connect(self._file, timeout=5)) as database, database:
+            database.execute(
+                "CREATE TABLE IF NOT EXISTS digests (key BLOB PRIMARY KEY, sha256 BLOB) "
+                "WITHOUT ROWID"
+            )
+            yield database
+
+
+def _key(path: str, state: State) -> bytes:
+    text = repr((path, state)).encode(errors="surrogateescape")
+    return hashlib.blake2b(text, digest_size=16).digest()
+
+
+def is_local(root: str) -> bool:
+    """Whether a folder is known to be on this machine."""
+    try:
+        lines = _MOUNTS.read_text("utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        # Not Linux: nothing is known.
+        return False
+    real = os.path.realpath(root)
+    mounts = [_mount(line) for line in lines]
+    # A later mount covers an earlier one.
+    over = [(len(point), number) for number, (point, _) in enumerate(mounts) if _holds(point, real)]
+    return bool(over) and mounts[max(over)[1]][1] in _LOCAL_FILE_SYSTEMS
+
+
+def _mount(line: str) -> tuple[str, str]:
+    """Mount point and type of a line of mountinfo (proc_pid_mountinfo(5))."""
+    fields, _, rest = line.partition(" - ")
+    point = fields.split(" ")[4]
+    # Spaces and the like are octal there.
+    unescaped = _OCTAL.sub(lambda found: chr(int(found[1], 8)), point)
+    return unescaped, rest.split(" ")[0]
+
+
+def _holds(point: str, path: str) -> bool:
+    return path == point or path.startswith(f"{point.rstrip('/')}/")

@@ -1,0 +1,74 @@
+"""What `init` prints."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cli.render.initialized import print_initialized
+from components.example_gen.readers.base import Bad, Form
+from operations.initialization.command import Initialized
+from operations.initialization.look import Look, Sample
+from operations.initialization.suggestion import Suggestion
+
+
+@pytest.fixture
+def made():
+    """A result with an odd name of a class and bad images."""
+    bad = tuple(Bad(f"{number}\x1b[1m.png", "damaged") for number in range(12))
+    sides = np.array([100, 200, 300])
+    look = Look(
+        data=Path("/photos"),
+        form=Form.CLASS_FOLDERS,
+        summary="class folders with 40 classes",
+        ignored=("notes.txt: not part of the data",),
+        class_names=("[bold]rose", *(f"class {number}" for number in range(2, 41))),
+        counts={
+            "train": (0,) * 40,
+            "val": (0,) * 40,
+            "test": (0,) * 40,
+            "undecided": (1000, *(20,) * 39),
+        },
+        sample=Sample(15, sides, sides, 0, "dark", np.zeros((0, 3)), None, bad),
+    )
+    suggestion = Suggestion((96, 96, 3), "the median", "colours", (), ("Look at this.",), 1000)
+    return Initialized(Path("my flowers"), "my-flowers", look, suggestion)
+
+
+@pytest.fixture
+def printed(made, capsys):
+    print_initialized(made)
+    return capsys.readouterr().out
+
+
+def test_counts_and_suggestions_are_shown(printed):
+    for text in (
+        "Data        /photos: class folders with 40 classes",
+        "Ignored     notes.txt: not part of the data",
+        "Split       train, val and test are drawn, since the data names no test images",
+        "Sizes       height 110, 200, 290; width 110, 200, 290 (5th, 50th, 95th percentile of 3",
+        "Image size  96x96: the median",
+        "Channels    3: colours",
+        "Borders     dark",
+        "Balance     20 to 1,000 images per class, 50.0 to 1",
+        "Training    at most 15 epochs of about 1,000 images, roughly 2 minutes on two cores",
+        "Warning     Look at this.",
+    ):
+        assert text in printed
+
+
+def test_many_classes_and_bad_images_are_cut(printed):
+    assert "and 10 more classes" in printed
+    assert printed.count("Bad         ") == 11
+    assert "Bad         and 2 more" in printed
+
+
+def test_names_reach_the_terminal_escaped(printed):
+    assert "\x1b" not in printed
+    assert "[bold]rose" in printed
+
+
+def test_the_next_command_is_last(printed):
+    assert printed.endswith(
+        "  python3 pipeline_runner.py run --config 'my flowers/pipeline.toml'\n"
+    )

@@ -1,0 +1,333 @@
+"""Manifests: columns, paths, splits, and what is refused with its rows."""
+
+import re
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from components.example_gen.readers import base
+from tests.components.example_gen.readers import made
+
+IMAGES = ("i/1.png", "i/2.png", "i/3.png")
+SOUND = ("path,label", "i/1.png,a", "i/2.png,b", "i/3.png,a")
+
+
+@pytest.fixture
+def images(data):
+    return made.write(data, *IMAGES)
+
+
+def found(data, **arguments):
+    read = made.read(data, **arguments)
+    assert read.reader.form == base.Form.MANIFEST
+    return read
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.tsv"])
+@pytest.mark.parametrize("is_file", [False, True])
+def test_text_is_read_from_a_folder_or_a_file(images, name, is_file):
+    delimiter = "," if name.endswith("csv") else "\t"
+    made.text(images, name, *(line.replace(",", delimiter) for line in SOUND))
+    read = found(images / name if is_file else images)
+    assert read.labels == ["a", "b", "a"]
+    assert list(read.index.ids) == list(IMAGES)
+    assert read.index.splits.tolist() == [-1, -1, -1]
+    assert read.index.columns is None
+    assert read.index.contents == [read.contents[path] for path in IMAGES]
+    assert "labels." in read.reader.summary
+
+
+def test_parquet_is_read(images):
+    table = pa.table({"path": IMAGES, "label": [3, 4, 3], "age": [1.5, None, 2.5]})
+    pq.write_table(table, images / "labels.parquet")
+    read = found(images)
+    assert read.labels == ["3", "4", "3"]
+    assert read.index.columns.to_pydict() == {"age": [1.5, None, 2.5]}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("\ufeff" + "\n".join(SOUND), id="byte order mark, no end of line"),
+        pytest.param("\r\n".join(SOUND) + "\r\n", id="Windows"),
+        pytest.param("\n".join(SOUND).replace(",", ";"), id="semicolons"),
+        pytest.param("\n".join(SOUND).replace("i/1.png", '"./i//1.png"'), id="quoted"),
+        pytest.param("\n".join(SOUND).replace("path,label", "FileName, Class"), id="other names"),
+        pytest.param("\n".join(SOUND).replace(",a", ", a "), id="spaces"),
+    ],
+)
+def test_the_same_table_in_other_words(images, content):
+    made.write(images, "labels.csv", content=content.encode())
+    read = found(images)
+    assert (read.labels, list(read.index.ids)) == (["a", "b", "a"], list(IMAGES))
+
+
+def test_columns_are_what_they_are_set_to(images):
+    made.text(images, "x.csv", "path,p,l,label,i,s", "x,i/1.png,NA,no,7,Dev", "y,i/2.png,,no,8,")
+    names = {"path_column": "p", "label_column": "l", "id_column": "i", "split_column": "s"}
+    with pytest.raises(base.ReadingError, match="no l in row 3"):
+        found(images, **names)
+    made.text(images, "x.csv", "path,p,l,label,i,s", "x,i/1.png,NA,no,7,Dev", "y,i/2.png,1,no,8,")
+    read = found(images, **names)
+    assert (read.labels, list(read.index.ids)) == (["NA", "1"], ["7", "8"])
+    assert read.index.splits.tolist() == [1, -1]
+    assert read.index.columns.to_pydict() == {"path": ["x", "y"], "label": ["no", "no"]}
+
+
+def test_further_columns_are_carried_along_as_they_are(images):
+    made.text(images, "x.csv", 'path,label,age,"a, b"', "i/1.png,a,01,NA", 'i/2.png,b,,"x\ny"')
+    columns = found(images).index.columns
+    assert columns.to_pydict() == {"age": ["01", ""], "a, b": ["NA", "x\ny"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "split"),
+    [("train", 0), ("Training", 0), ("VAL", 1), ("valid", 1), ("dev", 1), ("t10k", 2), ("", -1)],
+)
+def test_splits_go_by_many_names(images, value, split):
+    made.text(images, "x.csv", "path,label,subset", f"i/1.png,a,{value}", "i/2.png,b,test")
+    assert found(images).index.splits.tolist() == [split, 2]
+
+
+def test_a_manifest_wins_over_class_folders(data):
+    made.write(data, "a/1.png", "b/1.png", "b/2.png")
+    made.text(data, "x.csv", "file,class", "a/1.png,x", "b/1.png,y")
+    read = found(data)
+    assert read.labels == ["x", "y"]
+    assert read.reader.ignored == ("1 image (b/2.png): x.csv does not name them",)
+
+
+def test_a_table_about_other_files_is_no_manifest(data, refusal):
+    made.write(data, "a/1.png", "b/1.png")
+    made.text(data, "x.csv", "path,label", "c/1.png,x")
+    read = made.read(data)
+    assert read.reader.form == base.Form.CLASS_FOLDERS
+    assert read.reader.ignored[0].startswith("x.csv: the column path names no image that is there")
+    (data / "a" / "1.png").unlink()
+    assert "x.csv: the column path names no image that is there (the first is c/1.png)" in refusal()
+
+
+def test_one_manifest_for_each_split(data):
+    made.write(data, "i/1.png", "i/2.png")
+    made.text(data, "test.csv", "path,label", "i/2.png,b")
+    made.text(data, "train.csv", "path,label", "i/1.png,a")
+    read = found(data)
+    assert (read.labels, read.index.splits.tolist()) == (["a", "b"], [0, 2])
+
+
+def test_manifests_inside_the_folders_of_splits(data):
+    made.write(data, "train/1.png", "test/1.png")
+    made.text(data, "train/metadata.csv", "file_name,label", "1.png,a")
+    made.text(data, "test/metadata.csv", "file_name,label", "1.png,b")
+    read = found(data)
+    assert list(read.index.ids) == ["train/1.png", "test/1.png"]
+    assert read.index.splits.tolist() == [0, 2]
+
+
+def test_missing_images_are_bad(images):
+    made.text(images, "x.csv", *SOUND, "i/4.png,a", "i\\1.png,b")
+    read = found(images)
+    assert list(read.bad) == ["i/4.png", "i\\1.png"]
+    assert "there is no such file; expected one" in read.bad["i/4.png"]
+    assert "Write / instead of \\" in read.bad["i\\1.png"]
+    assert "i/4.png" not in read.reader.sources()
+    assert read.index.contents[3:] == ["", ""]
+
+
+@pytest.mark.parametrize(
+    "path", ["../secret.png", "/etc/passwd", "i/../../secret.png", "i/../i/1.png"]
+)
+def test_paths_that_leave_the_folder_are_bad(images, path):
+    made.write(images.parent, "secret.png")
+    made.text(images, "x.csv", *SOUND, f"{path},a")
+    read = found(images)
+    assert list(read.bad) == [path]
+    assert "data.outside_files=true" in read.bad[path]
+    allowed = found(images, outside_files=True)
+    assert not allowed.bad
+    assert len(allowed.bytes) == 4
+
+
+def test_paths_may_be_hostile(images):
+    long, odd = "x" * 1_000_000, "i/\x1b[31m\x00<b>.png"
+    made.text(images, "x.csv", *SOUND, f"{long},a", f"{odd},=cmd()", "http://host/1.png,<script>")
+    read = found(images)
+    assert len(read.bad) == 3
+    assert all(name.isprintable() and len(name) < 400 for name in read.bad)
+    assert all(reason.isprintable() and len(reason) < 400 for reason in read.bad.values())
+    assert read.labels[3:] == ["a", "=cmd()", "<script>"]
+
+
+REFUSED = {
+    "a path twice": ([*SOUND, "./i//1.png,a"], "the same path (i/1.png, say) in rows 2, 5; "),
+    "an id twice": (
+        ["path,label,id", "i/1.png,a,7", "i/2.png,b,7"],
+        "the same id (7, say) in",
+    ),
+    "no label": ([*SOUND, "i/4.png,"], "no label in row 5; expected a value in each row"),
+    "a blank label": ([*SOUND, "i/4.png,  "], "no label in row 5; "),
+    "no path": ([*SOUND, ",a"], "no path in row 5; "),
+    "no id": (["path,label,id", "i/1.png,a,"], "no id in row 2; "),
+    "a value short": ([*SOUND, "i/4.png"], "Row #5: Expected 2 columns, got 1"),
+    "a value more": ([*SOUND, "i/4.png,a,b"], "Row #5: Expected 2 columns, got 3"),
+    "an unknown split": (
+        ["path,label,split", "i/1.png,a,foo"],
+        "an unknown split (foo, say)",
+    ),
+    "an open quotation mark": (
+        [*SOUND, 'i/4.png,"a', "i/5.png,b"],
+        "mark is not closed",
+    ),
+    "a line break in a label": ([*SOUND, 'i/4.png,"a\nb"'], "a line break in label in row 5"),
+    "two columns of a name": (["path,path,label", "i/1.png,a,b"], "several columns called path"),
+    "a very long row": ([*SOUND, "x" * 4 * 10**7 + ",a"], "a row is longer than 16 MiB"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_unsound_rows_are_refused_with_their_number(images, refusal, case):
+    lines, told = REFUSED[case]
+    made.text(images, "labels.csv", *lines)
+    message = refusal()
+    assert "labels.csv" in message
+    assert told in message
+
+
+@pytest.mark.parametrize(
+    "content", [b"path,label\ni/1.png,caf\xe9\n", b"caf\xe9,path,label\n1,i/1.png,a\n"]
+)
+def test_text_that_is_not_utf8_is_refused(images, refusal, content):
+    made.write(images, "x.csv", content=content)
+    assert "x.csv is not UTF-8 text; expected UTF-8" in refusal()
+
+
+def test_utf16_is_refused(images, refusal):
+    made.write(images, "x.csv", content="\n".join(SOUND).encode("utf-16"))
+    assert "x.csv is not UTF-8 text" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("columns", "told"),
+    [
+        ({"path": IMAGES, "label": [1.0, 2.0, 3.0]}, "the column label is of type double"),
+        ({"path": IMAGES, "label": [[1], [2], [3]]}, "the column label is of type list"),
+        ({"path": IMAGES, "label": ["a", None, "b"]}, "no label in row 1; "),
+        ({"path": ["i/1.png", None, "i/2.png"], "label": [1, 2, 3]}, "no path in row 1; "),
+    ],
+)
+def test_parquet_of_other_types_is_refused(images, refusal, columns, told):
+    pq.write_table(pa.table(columns), images / "x.parquet")
+    assert told in refusal()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ("a.csv", "b.csv", r"several manifests \(a.csv, b.csv\)"),
+        ("a.csv", "train.csv", r"several manifests \(a.csv, train.csv\)"),
+        ("test.csv", "train.csv", r"the same path in several of them \(i/1.png\)"),
+    ],
+)
+def test_several_manifests_that_contradict_are_refused(images, refusal, first, second, told):
+    for name in (first, second):
+        made.text(images, name, "path,label", "i/1.png,a")
+    assert re.search(told, refusal())
+
+
+def test_columns_that_are_set_but_not_there_are_refused(images, refusal):
+    made.text(images, "x.csv", *SOUND)
+    assert "names that are set (p)" in refusal(path_column="p")
+    assert "has no further column p" in refusal(id_column="p")
+
+
+def test_a_manifest_that_changes_after_it_was_opened_is_refused(images):
+    made.text(images, "x.csv", *SOUND)
+    reader = made.opened(images)
+    made.text(images, "x.csv", *reversed(SOUND[1:]))
+    with pytest.raises(base.ReadingError, match="changed while the run was reading it"):
+        reader.index(made.hashed(reader))
+
+
+def test_text_that_would_fill_the_memory_is_refused(data, refusal):
+    """A dictionary holds it once, and each row again if it were written out."""
+    made.write(data, "1.png")
+    table = {"path": "1.png", "label": "a", "note": "a" * 500_000}
+    made.write_repeated(data / "x.parquet", table, 10_000)
+    assert "holds 5,000,060,000 bytes of text; expected at most 1,073,741,824" in refusal()
+
+
+READS = """
+import sys
+from components.example_gen.readers import base, opening
+try:
+    opening.open_data(sys.argv[1], base.Options())
+except base.ReadingError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (b"i/2.png,caf\xe9", "is not UTF-8 text; expected UTF-8"),
+        (b"i/2.png," + b"x" * 5 * 10**7, "a row is longer than 16 MiB"),
+    ],
+)
+def test_a_refusal_does_not_abort_the_program(images, row, told):
+    """Threads of pyarrow may outlive the refusal."""
+    made.write(images, "x.csv", content=b"path,label\ni/1.png,a\n" + row + b"\n")
+    command = [sys.executable, "-c", READS, str(images)]
+    for _ in range(2):
+        finished = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert told in finished.stdout
+        assert not finished.stderr
+
+
+def test_a_cell_of_ten_megabytes_is_read(images):
+    made.text(images, "x.csv", "path,label,note", f"i/1.png,a,{'x' * 10**7}", "i/2.png,b,")
+    assert found(images).labels == ["a", "b"]
+
+
+def test_a_table_may_have_line_breaks_in_quotes_wherever_its_beginning_ends(images):
+    note = '"' + "line\n" * 10_000 + '"'
+    rows = [f"i/{number}.png,a,{note}" for number in range(2, 60)]
+    made.text(images, "x.csv", "path,label,note", f"i/1.png,b,{note}", *rows)
+    assert len(found(images).labels) == 59
+
+
+def test_labels_that_look_equal_are_refused(images, refusal):
+    made.text(images, "x.csv", "path,label", "i/1.png,caf\u00e9", "i/2.png,cafe\u0301")
+    assert "several classes look alike (" in refusal()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("x.csv", "path\tlabel\ni/1.png\ta\n", "separated by tabs; expected commas in a .csv"),
+        ("x.tsv", "path,label\ni/1.png,a\n", "separated by commas; expected tabs in a .tsv"),
+        ("x.csv", "path|label\ni/1.png|a\n", "separated by bars; expected commas"),
+        ("x.csv", "\npath,label\ni/1.png,a\n", "x.csv: the first row is blank; expected the"),
+        ("x.csv", "", "The table x.csv is no manifest: it is empty; expected the names of"),
+        ("x.csv", "i/1.png,a\n", "x.csv is no manifest: its first row is i/1.png, a; expected"),
+        ("x.csv", "photo,kind\ni/1.png,a\n", "first row is photo, kind; expected the names"),
+    ],
+)
+def test_a_table_that_is_no_manifest_is_named_with_the_reason(images, refusal, name, content, told):
+    made.write(images, name, content=content.encode())
+    assert told in refusal()
+    made.write(images, "j/1.png")
+    read = made.read(images)
+    assert read.reader.form == base.Form.CLASS_FOLDERS
+    assert any(line.startswith(f"{name}: ") for line in read.reader.ignored)
+
+
+@pytest.mark.parametrize("path", ["/etc/a.png", "../a.png"])
+def test_a_manifest_of_images_elsewhere_names_the_setting_that_allows_it(images, refusal, path):
+    made.text(images, "x.csv", "path,label", f"{path},a")
+    assert "or set data.outside_files=true to read images elsewhere" in refusal()
+    assert "outside_files" not in refusal(outside_files=True)
+    made.text(images, "x.csv", "path,label", "a.png,a")
+    assert "outside_files" not in refusal()

@@ -1,0 +1,190 @@
+"""What is no data set: each has a clear answer."""
+
+import os
+
+import numpy as np
+import pytest
+
+from components.example_gen.readers import base
+from tests.components.example_gen.readers import made
+
+FILES = {
+    "an archive": ("a.zip", "is an archive; expected a folder with data. Unpack it"),
+    "a compressed archive": ("a.tar.gz", "is an archive"),
+    "an image": ("a.PNG", "is a single image; expected a data set with labels"),
+    "a video": ("a.mp4", "is a video; expected images. Extract frames"),
+    "a text": ("a.txt", "is a file of another kind; expected class folders"),
+    "nothing": ("a", "is a file of another kind"),
+}
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_a_single_file_is_refused_with_what_it_is(data, refusal, case):
+    name, told = FILES[case]
+    made.write(data, name)
+    assert told in refusal(name)
+
+
+@pytest.mark.parametrize("name", ["nothing", "nothing.csv", "nothing.parquet", "a\x1bb"])
+def test_what_is_not_there_is_refused(refusal, name):
+    message = refusal(name)
+    assert "does not exist" in message or "there is no such file" in message
+
+
+FOLDERS = {
+    "empty": ([], "holds nothing; expected class folders"),
+    "hidden files": ([".DS_Store", ".git/x"], "holds nothing but 2 hidden or temporary files"),
+    "videos": (["a/1.mp4", "b/2.MOV"], "holds 2 videos and no images; expected images"),
+    "archives": (
+        ["a.zip", "b.tgz"],
+        "holds no data but archives (a.zip, b.tgz); expected",
+    ),
+    "texts": (["a.txt", "b/c.txt", "LICENSE"], "3 files of no known form (2 .txt, 1 without a su"),
+}
+
+
+@pytest.mark.parametrize("case", FOLDERS)
+def test_a_folder_without_data_is_refused_with_what_it_holds(data, refusal, case):
+    paths, told = FOLDERS[case]
+    made.write(data, *paths)
+    assert told in refusal()
+
+
+def test_empty_folders_are_no_data(data, refusal):
+    (data / "cat").mkdir()
+    assert "holds nothing but empty folders" in refusal()
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.npz", "x.parquet", "x"])
+def test_a_pipe_is_never_opened(data, refusal, name):
+    os.mkfifo(data / name)
+    message = refusal(name)
+    assert "named pipe" in message or "is a pipe or a device" in message
+
+
+def test_a_pipe_beside_the_data_is_ignored(data):
+    made.write(data, "a/1.png", "b/1.png")
+    os.mkfifo(data / "notes.txt")
+    assert made.read(data).reader.ignored == ("notes.txt: not part of the data",)
+    os.mkfifo(data / "labels.csv")
+    told = made.read(data).reader.ignored
+    assert told[1].startswith("labels.csv: it is a named pipe; expected a regular file")
+
+
+LATIN = "caf\xe9,label\n".encode("latin-1")
+STRAY = {
+    "notes.csv": (LATIN, "it is not UTF-8 text; expected UTF-8"),
+    "a/notes.tsv": (LATIN, "it is not UTF-8 text"),
+    "rows.csv": (b'"path,label\n1', "the first row cannot be read"),
+    "broken.parquet": (b"PAR1", "it cannot be read as Parquet"),
+    "a/b/broken.PARQUET": (b"PAR1", "it cannot be read as Parquet"),
+    "broken.npz": (b"PK", "it cannot be read (File is not a zip file)"),
+}
+SOUND = {
+    "class folders": made.write_class_folders,
+    "manifest": made.write_manifest,
+    "pixel table": made.write_pixel_table,
+    "Parquet of images": made.write_parquet,
+    "IDX": made.write_idx,
+}
+
+
+def write_sound(data, form):
+    images = np.arange(4 * 16, dtype=np.uint8).reshape(4, 4, 4, 1)
+    parts = [made.Part(split, images, ["0", "1", "0", "1"]) for split in ("train", "test")]
+    SOUND[form](data, parts)
+
+
+@pytest.mark.parametrize("name", STRAY)
+@pytest.mark.parametrize("form", SOUND)
+def test_an_unreadable_file_beside_sound_data_is_ignored(data, form, name):
+    content, reason = STRAY[name]
+    write_sound(data, form)
+    made.write(data, name, content=content)
+    reader = made.read(data).reader
+    assert reader.form == form
+    (line,) = [line for line in reader.ignored if line.startswith(name)]
+    assert reason in line or line == f"{name}: not part of the data"
+
+
+@pytest.mark.parametrize("name", STRAY)
+def test_an_unreadable_file_alone_is_refused(data, refusal, name):
+    content, reason = STRAY[name]
+    made.write(data, name, content=content)
+    message = refusal()
+    assert reason.removeprefix("it ") in message
+    assert message.startswith(str(data / name))
+
+
+LOST = {
+    "a table of the test split": ("pixel table", "made_test.csv", LATIN),
+    "a manifest of the test split": ("manifest", "test.csv", LATIN),
+    "Parquet of the test split": ("Parquet of images", "data/test-00000-of-00001.parquet", b"P"),
+}
+
+
+@pytest.mark.parametrize("case", LOST)
+def test_an_unreadable_part_of_the_data_is_refused(data, refusal, case):
+    """To leave it out would leave out the test split."""
+    form, name, content = LOST[case]
+    write_sound(data, form)
+    made.write(data, name, content=content)
+    assert refusal().startswith(str(data / name))
+
+
+def test_an_unreadable_file_of_arrays_beside_another_is_refused(data, refusal):
+    made.write_arrays(data, [made.Part("data", np.zeros((2, 4, 4, 1), np.uint8), ["1", "2"])])
+    made.write(data, "x.npz", content=b"PK")
+    assert "x.npz cannot be read" in refusal()
+
+
+@pytest.mark.parametrize("option", ["path_column", "label_column", "id_column", "split_column"])
+def test_columns_of_data_without_columns_are_refused(data, refusal, option):
+    made.write(data, "a/1.png", "b/1.png")
+    assert f"data.{option}=x, but the data was recognised as class folders" in refusal(
+        **{option: "x"}
+    )
+
+
+def test_a_folder_may_be_called_like_a_file(tmp_path):
+    folder = tmp_path / "data.csv"
+    assert made.read(made.write(folder, "a/1.png", "b/1.png")).labels == ["a", "b"]
+
+
+def test_paths_may_be_relative(data, monkeypatch):
+    made.write(data, "a/1.png", "b/1.png")
+    made.text(data, "x.csv", "path,label", "a/1.png,x")
+    monkeypatch.chdir(data)
+    assert made.read(".").labels == ["x"]
+    assert made.read("x.csv").bytes == [made.PNG]
+    monkeypatch.chdir(data.parent)
+    assert made.read("data/x.csv").bytes == [made.PNG]
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(data, refusal, monkeypatch):
+    made.write(data, "a/1.png", "b/1.png")
+
+    def denied(place):
+        if str(place).rstrip("/").endswith("/b"):
+            raise PermissionError(13, "Permission denied")
+        return original(place)
+
+    original = os.scandir
+    monkeypatch.setattr(os, "scandir", denied)
+    assert "b/ cannot be listed (Permission denied); expected a readable folder" in refusal()
+
+
+def test_opening_loads_neither_tensorflow_nor_tfx(python, data):
+    made.write(data, "a/1.png", "b/1.png")
+    code = (
+        "import sys; from components.example_gen.readers import base, opening; "
+        f"opening.open_data({str(data)!r}, base.Options()); "
+        "print([name for name in ('tensorflow', 'tfx', 'apache_beam') if name in sys.modules])"
+    )
+    assert python("-c", code).stdout == "[]\n"
+
+
+def test_errors_are_of_one_kind():
+    from components.example_gen import idx
+
+    assert issubclass(idx.IdxError, base.ReadingError)

@@ -1,0 +1,692 @@
+"""`init`: what it finds, suggests and writes, and what it refuses without a trace."""
+
+import gzip
+import io
+import itertools
+import json
+import os
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pyarrow
+import pytest
+from google.protobuf import text_format
+from PIL import Image
+from pyarrow import parquet
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from components.image_schema import parse_schema
+from operations.digest import digest
+from operations.initialization.command import initialize, pipeline_name
+from pipeline import config_file
+from pipeline.errors import UsageError
+from pipeline.installation import packages
+
+FILES = {"schema.pbtxt", "pipeline.toml", "README.md"}
+
+
+def picture(height=40, width=40, colours=True, border=128, seed=0):
+    """A PNG with noise inside a border of one brightness."""
+    random = np.random.default_rng(seed)
+    pixels = np.full((height, width, 3), border, np.uint8)
+    inside = random.integers(0, 256, (height - 8, width - 8, 3))
+    pixels[4:-4, 4:-4] = inside if colours else inside[..., :1]
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Writes class folders: the number of images of each class, and how they look."""
+
+    def make(counts, folder="photos", **look):
+        for name, count in counts.items():
+            place = tmp_path / folder / name
+            place.mkdir(parents=True)
+            for number in range(count):
+                (place / f"{number}.png").write_bytes(picture(seed=number, **look))
+        return tmp_path / folder
+
+    return make
+
+
+@pytest.fixture
+def init(tmp_path, monkeypatch):
+    """Runs `init` in an empty folder."""
+    place = tmp_path / "work"
+    place.mkdir()
+    monkeypatch.chdir(place)
+
+    def run(data, name="flowers", size=None, channels=None, assignments=(), notify=str):
+        return initialize(name, str(data), size, channels, assignments, notify)
+
+    return run
+
+
+@pytest.fixture
+def refusal(init, tmp_path):
+    """Runs `init`, which is to refuse and to write nothing; returns what it says."""
+
+    def of(*arguments, **options):
+        with pytest.raises(UsageError) as caught:
+            init(*arguments, **options)
+        message = str(caught.value)
+        assert "\n" not in message and "expected" in message, message
+        assert list((tmp_path / "work").iterdir()) == []
+        return message
+
+    return of
+
+
+def settings(name="flowers"):
+    """The values of the configuration file that was written."""
+    return tomllib.loads(Path(name, "pipeline.toml").read_text(encoding="utf-8"))
+
+
+def test_what_it_writes_is_a_sound_configuration(init, photos, tmp_path):
+    data = photos({"rose": 30, "tulip": 20})
+    made = init(data)
+    folder = tmp_path / "work" / "flowers"
+    assert {path.name for path in folder.iterdir()} == FILES
+    read = config_file.combine(folder / "pipeline.toml")
+    assert read.data == str(data)
+    loaded = read.config()
+    assert loaded.name == made.pipeline == "flowers"
+    assert loaded.schema_file == str(folder / "schema.pbtxt")
+    schema = parse_schema((folder / "schema.pbtxt").read_text(), "it")
+    assert schema.class_names == ("rose", "tulip")
+    assert schema.shape == made.suggestion.shape == (40, 40, 3)
+    assert "rose" in (folder / "README.md").read_text()
+
+
+def test_the_schema_has_the_parts_of_that_of_the_project(init, photos):
+    def parts(path):
+        schema = schema_pb2.Schema()
+        text_format.Parse(path.read_text(), schema)
+        for feature in schema.feature:
+            feature.int_domain.max = 0
+            feature.drift_comparator.infinity_norm.threshold = 0
+        del schema.string_domain[0].value[:]
+        tensor = schema.tensor_representation_group["decoded"].tensor_representation["image"]
+        for dimension in tensor.dense_tensor.shape.dim:
+            dimension.size = 0
+        return schema
+
+    made = init(photos({"a": 3, "b": 3}))
+    own = packages.PROJECT / "schema" / "schema.pbtxt"
+    assert parts(made.folder / "schema.pbtxt") == parts(own)
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["10", "9", "1"], ["1", "9", "10"]),
+        (["class 10", "class 2", "Class 3"], ["class 2", "Class 3", "class 10"]),
+        (["b", "A", "c"], ["A", "b", "c"]),
+        (["10", "x"], ["10", "x"]),
+    ],
+)
+def test_classes_are_in_the_order_that_people_expect(init, photos, names, order):
+    assert list(init(photos(dict.fromkeys(names, 2))).look.class_names) == order
+
+
+def test_any_name_of_a_class_can_be_written(init, photos, tmp_path):
+    names = ['a"b', "back\\slash", "ü", "\U0001f339", "{}$last|#"]
+    init(photos(dict.fromkeys(names, 2)))
+    text = (tmp_path / "work" / "flowers" / "schema.pbtxt").read_text()
+    assert set(parse_schema(text, "it").class_names) == set(names)
+    assert config_file.combine(tmp_path / "work" / "flowers" / "pipeline.toml").data
+
+
+@pytest.mark.parametrize(
+    ("look", "shape"),
+    [
+        ({"height": 40, "width": 64}, (40, 64, 3)),
+        ({"height": 28, "width": 28, "colours": False}, (28, 28, 1)),
+        ({"height": 128, "width": 128}, (128, 128, 3)),
+        ({"height": 150, "width": 300}, (128, 128, 3)),
+        ({"height": 300, "width": 70}, (64, 64, 3)),
+        ({"height": 12, "width": 200}, (28, 28, 3)),
+    ],
+)
+def test_size_and_channels_are_those_of_the_images_or_near(init, photos, look, shape):
+    assert init(photos({"a": 3, "b": 3}, **look)).suggestion.shape == shape
+
+
+def test_images_of_mixed_sizes_become_squares_of_the_median_side(init, photos):
+    photos({"a": 5}, height=100, width=90)
+    data = photos({"b": 4}, height=400, width=500)
+    made = init(data)
+    assert made.suggestion.shape == (64, 64, 3)
+    assert "90 pixels (5th percentile 90, 95th 400)" in made.suggestion.size_reason
+
+
+def test_size_and_channels_can_be_asked_for(init, photos):
+    assert init(photos({"a": 3, "b": 3}), size="24x48", channels=1).suggestion.shape == (24, 48, 1)
+
+
+@pytest.mark.parametrize(
+    ("border", "background"), [(0, 0), (255, 255), (200, 255), (128, 0), (60, 0)]
+)
+def test_a_bright_border_asks_for_a_bright_background(init, photos, border, background):
+    init(photos({"a": 3, "b": 3}, colours=False, border=border))
+    assert settings()["images"]["background"] == background
+
+
+def icon(brightness):
+    """A PNG with a square of one brightness before a transparent ground."""
+    pixels = np.zeros((40, 40, 4), np.uint8)
+    pixels[10:30, 10:30] = (brightness, brightness, brightness, 255)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("icons", "photographs", "background", "border"),
+    [
+        ([0], 0, 255, "bright"),
+        ([255], 0, 0, "dark"),
+        # On either, half of them would vanish.
+        ([0, 255], 0, 128, "mixed"),
+        ([0], 20, 255, "mixed"),
+        # One in a hundred decides nothing.
+        ([0], 800, 0, "mixed"),
+    ],
+)
+def test_what_is_transparent_gets_a_ground_that_the_images_stand_out_from(
+    init, photos, icons, photographs, background, border
+):
+    data = photos({"a": photographs // 2, "b": photographs // 2})
+    for number in range(8):
+        for name in ("a", "b"):
+            (data / name / f"icon{number}.png").write_bytes(icon(icons[number % len(icons)]))
+    made = init(data)
+    assert settings()["images"]["background"] == background
+    assert made.look.sample.border == border
+
+
+def test_a_few_transparent_pixels_decide_nothing(init, photos):
+    data = photos({"a": 3, "b": 3}, border=255)
+    for path in data.glob("*/*.png"):
+        image = Image.open(path).convert("RGBA")
+        image.putpixel((20, 20), (0, 0, 0, 0))
+        image.save(path)
+    assert len(init(data).look.sample.contrasts) == 6
+    assert settings()["images"]["background"] == 255
+
+
+def test_reading_a_large_file_is_told(init, tmp_path, monkeypatch):
+    monkeypatch.setattr("operations.initialization.look._LARGE_MEGABYTES", 0)
+    write_arrays(tmp_path)
+    lines = []
+    init(tmp_path / "all.npz", notify=lines.append)
+    assert lines == ["reading all.npz (0 MB) to its end ..."]
+
+
+def test_a_split_of_the_data_is_taken(init, photos, tmp_path):
+    photos({"a": 8, "b": 8}, folder="photos/train")
+    data = tmp_path / "photos"
+    photos({"a": 2, "b": 6}, folder="photos/test")
+    made = init(data)
+    assert made.look.has_test and not made.look.has_validation
+    assert made.look.counts["test"] == (2, 6)
+    assert "test_share" not in settings()["split"]
+    # The majority class of the test images, not of all.
+    assert settings()["gates"]["accuracy"] == 0.763
+
+
+def test_without_one_a_share_is_drawn(init, photos):
+    made = init(photos({"a": 8, "b": 8}))
+    assert not made.look.has_test
+    assert settings()["split"]["test_share"] == 0.15
+    assert settings()["split"]["validation"] == 0.2
+    # Of two or three test images, anything may be right by chance.
+    assert settings()["gates"]["accuracy"] == 0.75
+
+
+@pytest.mark.parametrize(
+    ("per_class", "batch", "epochs", "momentum"),
+    [
+        # An average over more steps than there are would hold what the network knew at first.
+        (2, 16, 60, 0.0),
+        (80, 16, 60, 0.96),
+        (500, 16, 21, 0.98),
+        (6000, 250, 28, 0.98),
+    ],
+)
+def test_little_data_is_trained_on_in_small_batches_and_long(
+    init, tmp_path, per_class, batch, epochs, momentum
+):
+    pixels = np.zeros((2 * per_class, 8, 8), np.uint8)
+    np.savez(tmp_path / "all.npz", images=pixels, labels=np.arange(2 * per_class) % 2)
+    init(tmp_path / "all.npz")
+    training = settings()["training"]
+    assert training.get("batch_size", 250) == batch
+    assert training["epochs"] == epochs
+    assert training["ema_momentum"] == momentum
+    assert training["plateau_patience"] < training["early_stopping_patience"] < epochs
+
+
+def test_much_data_is_trained_on_as_by_default(init, tmp_path):
+    pixels = np.zeros((40_000, 5, 5), np.uint8)
+    np.savez(tmp_path / "all.npz", images=pixels, labels=np.arange(40_000) % 4)
+    init(tmp_path / "all.npz")
+    assert settings()["training"] == {"augmentation": {"flip": True}}
+
+
+def test_few_test_images_leave_the_next_model_room(init, photos):
+    init(photos({"a": 30, "b": 30}))
+    # 9 test images.
+    assert settings()["gates"]["accuracy_drop"] == 0.1
+
+
+def test_every_value_has_its_reason_above_it(init, photos):
+    init(photos({"a": 8, "b": 8}))
+    lines = Path("flowers/pipeline.toml").read_text(encoding="utf-8").splitlines()
+    for before, line in itertools.pairwise(lines):
+        if " = " in line and not line.startswith("#") and not line.startswith("version"):
+            assert before.startswith("# "), line
+    assert max(map(len, lines)) <= 100
+
+
+def test_uneven_and_small_classes_are_told(init, photos):
+    warnings = " ".join(init(photos({"rose": 40, "tulip": 2})).suggestion.warnings)
+    assert "Class tulip has 2 images" in warnings
+    assert "20 times the images of class tulip" in warnings
+
+
+def test_a_class_that_a_split_lacks_is_told(init, photos, tmp_path):
+    photos({"a": 8, "b": 8}, folder="photos/train")
+    photos({"a": 2}, folder="photos/test")
+    warnings = " ".join(init(tmp_path / "photos").suggestion.warnings)
+    assert "Split test of the data has no images of b" in warnings
+
+
+def test_bad_images_are_told_with_their_reasons(init, photos):
+    data = photos({"a": 8, "b": 8})
+    (data / "a" / "bad.png").write_bytes(picture()[:100])
+    (data / "a" / "empty.png").touch()
+    made = init(data)
+    assert [each.name for each in made.look.sample.bad] == ["a/bad.png", "a/empty.png"]
+    assert "damaged" in made.look.sample.bad[0].reason
+    assert "2 of 18 images that were looked at cannot be used" in " ".join(made.suggestion.warnings)
+
+
+def test_a_run_can_skip_bad_images_with_what_the_file_holds_as_a_comment(init, photos):
+    data = photos({"a": 8, "b": 8})
+    (data / "a" / "bad.png").write_bytes(picture()[:100])
+    init(data)
+    file = Path("flowers/pipeline.toml")
+    text = file.read_text(encoding="utf-8")
+    assert "a/bad.png" in text
+    assert config_file.combine(file).config().data.bad_files == "stop"
+    file.write_text(text.replace("# bad_files", "bad_files").replace("# max_bad", "max_bad"))
+    changed = config_file.combine(file).config().data
+    assert (changed.bad_files, changed.max_bad_share) == ("skip", 0.12)
+    init(data, name="asked", assignments=["data.bad_files=skip"])
+    assert "# bad_files" not in Path("asked/pipeline.toml").read_text(encoding="utf-8")
+
+
+def test_what_is_ignored_is_told(init, photos):
+    data = photos({"a": 8, "b": 8})
+    (data / "notes.txt").touch()
+    assert any("notes.txt" in line for line in init(data).look.ignored)
+
+
+def test_of_many_images_a_sample_is_decoded_which_is_the_same_each_time(init, photos):
+    data = photos({"a": 400, "b": 300}, height=12, width=12)
+    first, again = init(data), init(data, name="again")
+    assert first.look.sample.tried == 500
+    assert sum(first.look.per_class) == 700
+    assert first.look.sample.gray == again.look.sample.gray
+    assert (first.look.sample.heights == again.look.sample.heights).all()
+
+
+def test_of_large_images_fewer_are_held_and_decoded(init, tmp_path, monkeypatch):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_parquet(folder)
+    content = len(picture())
+    monkeypatch.setattr("operations.initialization.look._MOST_BYTES", 7 * content)
+    assert init(folder, name="bytes").look.sample.tried == 6
+    monkeypatch.setattr("operations.initialization.look._MOST_PIXELS", 3 * 40 * 40)
+    assert init(folder, name="pixels").look.sample.tried == 3
+
+
+@pytest.fixture
+def idx_folder(tmp_path, as_idx):
+    def make(height=9, width=5):
+        random = np.random.default_rng(1)
+        folder = tmp_path / "idx"
+        folder.mkdir()
+        for half in ("train", "t10k"):
+            pixels, labels = random.integers(0, 256, (30, height, width)), np.arange(30) % 11
+            for name, array in (("images-idx3", pixels), ("labels-idx1", labels)):
+                path = folder / f"{half}-{name}-ubyte.gz"
+                path.write_bytes(gzip.compress(as_idx(array)))
+        return folder
+
+    return make
+
+
+def test_pixels_keep_their_size_and_classes_are_numbers(init, idx_folder):
+    made = init(idx_folder())
+    assert made.suggestion.shape == (9, 5, 1)
+    assert made.look.class_names == tuple(map(str, range(11)))
+    assert made.look.has_test
+    assert "images" not in settings()
+
+
+def test_numbers_may_get_names(init, idx_folder):
+    made = init(idx_folder())
+    path = made.folder / "schema.pbtxt"
+    text = path.read_text()
+    assert "you may write names in their" in text
+    path.write_text(text.replace('value: "3"', 'value: "three"'))
+    few = ["split.validation=1"]
+    found = digest(config_file.combine(made.folder / "pipeline.toml", assignments=few), print)
+    assert (found.classes[3].name, found.classes[3].test) == ("three", 3)
+
+
+def test_pixels_of_more_than_128_keep_their_size(init, idx_folder):
+    assert init(idx_folder(height=140, width=130)).suggestion.shape == (140, 130, 1)
+
+
+def test_another_size_than_that_of_the_pixels_is_refused(refusal, idx_folder):
+    folder = idx_folder()
+    assert "pixels of 9x5x1" in refusal(folder, size="8x8")
+    assert "pixels of 9x5x1" in refusal(folder, channels=3)
+
+
+@pytest.mark.parametrize("folder", ['my "photos"', "ü \U0001f339", "back\\slash", "#{x}", "'"])
+def test_data_with_any_name_can_be_named(init, photos, folder):
+    data = photos({"a": 8, "b": 8}, folder=folder)
+    made = init(data)
+    assert config_file.combine(made.folder / "pipeline.toml").data == str(data)
+
+
+def test_a_link_to_the_data_stays_a_link(init, photos, tmp_path):
+    """What it leads to may change from run to run."""
+    photos({"a": 8, "b": 8}, folder="version 1")
+    (tmp_path / "newest").symlink_to("version 1")
+    init("../newest")
+    assert settings()["data"]["path"] == str(tmp_path / "newest")
+    (tmp_path / "version 1" / "deep").symlink_to(tmp_path / "newest")
+    # Behind the link, `..` is the folder around `version 1`.
+    init("../newest/deep/../newest", name="again")
+    assert settings("again")["data"]["path"] == str(tmp_path / "version 1")
+
+
+def test_data_in_spans_is_looked_at_by_its_newest(init, photos, tmp_path):
+    photos({"a": 8, "b": 8}, folder="spans/span-2")
+    photos({"a": 3, "b": 3}, folder="spans/span-10")
+    made = init(tmp_path / "spans")
+    assert sum(made.look.per_class) == 6
+    assert settings()["data"]["path"] == str(tmp_path / "spans")
+
+
+def test_values_can_be_set_at_once(init, photos):
+    init(
+        photos({"a": 8, "b": 8}),
+        assignments=["data.bad_files=skip", "seed=3", "gates.accuracy=0.7"],
+    )
+    assert settings()["data"]["bad_files"] == "skip"
+    assert settings()["seed"] == 3
+    assert settings()["gates"]["accuracy"] == 0.7
+
+
+@pytest.mark.parametrize("assignment", ["name=x", "schema_file=x", "data.label_column=null"])
+def test_what_init_writes_itself_is_not_set(refusal, photos, assignment):
+    assert assignment.partition("=")[0] in refusal(
+        photos({"a": 2, "b": 2}), assignments=[assignment]
+    )
+
+
+@pytest.mark.parametrize("size", ["", "64", "0x5", "64x", "axb", "64x-1", "5000x5", "64x64x3"])
+def test_a_size_that_is_none_is_refused(refusal, photos, size):
+    assert "--size" in refusal(photos({"a": 2, "b": 2}), size=size)
+
+
+def test_two_channels_are_refused(refusal, photos):
+    assert "--channels" in refusal(photos({"a": 2, "b": 2}), channels=2)
+
+
+class TestRefusedData:
+    """Each kind of data that is none has an answer of its own."""
+
+    def test_an_empty_folder(self, refusal, tmp_path):
+        (tmp_path / "empty").mkdir()
+        assert "holds nothing" in refusal(tmp_path / "empty")
+
+    def test_nothing_at_all(self, refusal, tmp_path):
+        assert "--data" in refusal(tmp_path / "absent")
+
+    def test_one_class(self, refusal, photos):
+        message = refusal(photos({"rose": 5}))
+        assert "one class" in message or "1 class" in message
+
+    def test_images_without_labels(self, refusal, tmp_path):
+        (tmp_path / "plain").mkdir()
+        (tmp_path / "plain" / "a.png").write_bytes(picture())
+        refusal(tmp_path / "plain")
+
+    def test_videos(self, refusal, tmp_path):
+        (tmp_path / "films" / "a").mkdir(parents=True)
+        (tmp_path / "films" / "a" / "x.mp4").touch()
+        assert "video" in refusal(tmp_path / "films")
+
+    def test_a_single_image(self, refusal, tmp_path):
+        (tmp_path / "one.png").write_bytes(picture())
+        assert "single image" in refusal(tmp_path / "one.png")
+
+    def test_a_pipe(self, refusal, tmp_path):
+        os.mkfifo(tmp_path / "pipe")
+        assert "pipe" in refusal(tmp_path / "pipe")
+
+    def test_thousands_of_classes(self, refusal, tmp_path):
+        content = picture(12, 12)
+        for number in range(1001):
+            place = tmp_path / "many" / f"object {number}"
+            place.mkdir(parents=True)
+            (place / "a.png").write_bytes(content)
+        message = refusal(tmp_path / "many")
+        assert "1,001 classes, with 1 images in the median class" in message
+
+    def test_images_none_of_which_can_be_used(self, refusal, photos, tmp_path):
+        data = photos({"a": 2, "b": 2})
+        for path in data.glob("*/*.png"):
+            path.write_bytes(b"no image")
+        assert "none of 4 images" in refusal(data)
+
+
+class TestFolder:
+    """Where it writes, and that it writes all or nothing."""
+
+    @pytest.mark.parametrize("name", sorted(FILES))
+    def test_nothing_is_overwritten(self, init, photos, tmp_path, name):
+        data = photos({"a": 2, "b": 2})
+        folder = tmp_path / "work" / "flowers"
+        folder.mkdir()
+        (folder / name).write_text("mine")
+        with pytest.raises(UsageError, match=f"already has {name}"):
+            init(data)
+        assert [path.name for path in folder.iterdir()] == [name]
+        assert (folder / name).read_text() == "mine"
+
+    def test_a_link_to_nothing_is_not_written_through(self, init, photos, tmp_path):
+        data = photos({"a": 2, "b": 2})
+        folder = tmp_path / "work" / "flowers"
+        folder.mkdir()
+        (folder / "pipeline.toml").symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(UsageError, match=r"already has pipeline\.toml"):
+            init(data)
+        assert not (tmp_path / "elsewhere").exists()
+
+    def test_other_files_stay(self, init, photos, tmp_path):
+        folder = tmp_path / "work" / "flowers"
+        folder.mkdir()
+        (folder / "notes.txt").write_text("mine")
+        init(photos({"a": 2, "b": 2}))
+        assert {path.name for path in folder.iterdir()} == {*FILES, "notes.txt"}
+
+    def test_a_file_is_no_folder(self, init, photos, tmp_path):
+        (tmp_path / "work" / "flowers").touch()
+        with pytest.raises(UsageError, match="is no folder"):
+            init(photos({"a": 2, "b": 2}))
+
+    def test_a_folder_below_a_file_is_refused(self, init, photos, tmp_path):
+        (tmp_path / "work" / "file").touch()
+        with pytest.raises(UsageError, match="cannot be written"):
+            init(photos({"a": 2, "b": 2}), name="file/flowers")
+        assert [path.name for path in (tmp_path / "work").iterdir()] == ["file"]
+
+    def test_folders_on_the_way_are_made(self, init, photos, tmp_path):
+        made = init(photos({"a": 2, "b": 2}), name="a/b/My Flowers")
+        assert made.pipeline == "my-flowers"
+        assert {path.name for path in (tmp_path / "work/a/b/My Flowers").iterdir()} == FILES
+
+    def test_a_disk_without_room_leaves_nothing(self, refusal, photos, monkeypatch):
+        def fsync(_):
+            raise OSError(28, "No space left on device")
+
+        data = photos({"a": 2, "b": 2})
+        monkeypatch.setattr(os, "fsync", fsync)
+        assert "No space left" in refusal(data, name="a/b/flowers")
+
+    def test_an_interruption_leaves_nothing(self, init, photos, monkeypatch, tmp_path):
+        calls = []
+
+        def fsync(_):
+            calls.append(1)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+
+        data = photos({"a": 2, "b": 2})
+        monkeypatch.setattr(os, "fsync", fsync)
+        for folder in ("new", "there"):
+            calls.clear()
+            (tmp_path / "work" / "there").mkdir(exist_ok=True)
+            with pytest.raises(KeyboardInterrupt):
+                init(data, name=folder)
+            assert [path.name for path in (tmp_path / "work").iterdir()] == ["there"]
+            assert list((tmp_path / "work" / "there").iterdir()) == []
+
+    @pytest.mark.parametrize("name", ["photos", "photos/mine", "photos/a/mine"])
+    def test_a_folder_in_the_data_is_refused(self, init, photos, tmp_path, monkeypatch, name):
+        data = photos({"a": 2, "b": 2})
+        monkeypatch.chdir(tmp_path)
+        before = sorted(data.rglob("*"))
+        with pytest.raises(UsageError, match="in the data folder"):
+            init(data, name=name)
+        assert sorted(data.rglob("*")) == before
+
+    def test_no_name_is_refused(self, refusal, photos):
+        assert "NAME is empty" in refusal(photos({"a": 2, "b": 2}), name="")
+
+    @pytest.mark.parametrize("name", ["a\nb", "a\x1b[1m", "x" * 300])
+    def test_a_name_that_cannot_be_printed_is_refused(self, refusal, photos, name):
+        refusal(photos({"a": 2, "b": 2}), name=name)
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("flowers", "flowers"),
+        ("My Flowers!", "my-flowers"),
+        ("Blümchen", "blumchen"),
+        ("花", "images"),
+        ("--", "images"),
+        ("a" * 80, "a" * 50),
+        ("x" * 49 + "-y", "x" * 49),
+        ("my-sample", "my"),
+        ("my-sample-smoke", "my"),
+        ("sample", "sample"),
+    ],
+)
+def test_a_pipeline_is_called_after_its_folder(folder, name):
+    assert pipeline_name(folder) == name
+
+
+def small(seed=0):
+    """An image of 6 x 6 pixels, uint8."""
+    return np.random.default_rng(seed).integers(0, 256, (6, 6), np.uint8)
+
+
+def write_arrays(folder):
+    pixels = np.stack([small(seed) for seed in range(12)])
+    labels = np.arange(12, dtype=np.uint8) % 3
+    np.savez(folder / "all.npz", x_train=pixels, y_train=labels, x_test=pixels, y_test=labels)
+
+
+def write_pixel_table(folder):
+    heading = ",".join(["label", *(f"pixel{number}" for number in range(1, 37))])
+    rows = [",".join([str(row % 3), *map(str, small(row).ravel())]) for row in range(12)]
+    for half in ("train", "test"):
+        (folder / f"small_{half}.csv").write_text("\n".join([heading, *rows, ""]))
+
+
+def write_manifest(folder):
+    for number in range(90):
+        (folder / f"{number}.png").write_bytes(picture(seed=number))
+    rows = [f"{number}.png,{'cba'[number % 3]},{number}" for number in range(90)]
+    (folder / "labels.csv").write_text("\n".join(["path,label,weight", *rows, ""]))
+
+
+def write_parquet(folder):
+    image = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    features = {
+        "image": {"_type": "Image"},
+        "label": {"names": ["c", "a", "b"], "_type": "ClassLabel"},
+    }
+    kinds = pyarrow.schema(
+        [("image", image), ("label", pyarrow.int64())],
+        metadata={"huggingface": json.dumps({"info": {"features": features}})},
+    )
+    images = [{"bytes": picture(seed=number), "path": None} for number in range(12)]
+    table = pyarrow.table({"image": images, "label": [n % 3 for n in range(12)]}, schema=kinds)
+    for half in ("train", "test"):
+        parquet.write_table(table, folder / f"{half}-00000-of-00001.parquet")
+
+
+# Who writes each form, and the shape, the classes and the file in the folder, if it is one file.
+FORMS = {
+    "arrays": (write_arrays, (6, 6, 1), ("0", "1", "2")),
+    "pixel table": (write_pixel_table, (6, 6, 1), ("0", "1", "2")),
+    "manifest": (write_manifest, (40, 40, 3), ("a", "b", "c")),
+    "Parquet of images": (write_parquet, (40, 40, 3), ("c", "a", "b")),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_each_form_is_looked_at(init, tmp_path, form):
+    write, shape, names = FORMS[form]
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write(folder)
+    made = init(folder)
+    assert made.look.form == form
+    assert made.suggestion.shape == shape
+    assert made.look.class_names == names
+    assert made.look.per_class == ((30, 30, 30) if form == "manifest" else (8, 8, 8))
+    # The run reads it as init did.
+    run = digest(config_file.combine(made.folder / "pipeline.toml"), print)
+    assert [each.name for each in run.classes] == list(names)
+
+
+def test_a_single_file_is_looked_at(init, tmp_path):
+    write_arrays(tmp_path)
+    assert init(tmp_path / "all.npz").suggestion.shape == (6, 6, 1)
+    assert settings()["data"]["path"] == str(tmp_path / "all.npz")
+
+
+def test_columns_of_other_names_can_be_given(init, tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_manifest(folder)
+    table = folder / "labels.csv"
+    table.write_text(table.read_text().replace("path,label", "photo,kind"))
+    init(folder, assignments=["data.path_column=photo", "data.label_column=kind"])
+    assert settings()["data"]["label_column"] == "kind"
