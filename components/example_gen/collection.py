@@ -137,8 +137,9 @@ def digest(parts: Sequence[Part], readers: Sequence[Reader], contents: Sequence[
     """
     found = hashlib.sha256()
     for part, reader, known in zip(parts, readers, contents, strict=True):
-        for line in reader.digest_lines(known):
-            found.update(f"{_prefix(part)}{line}".encode(errors="surrogateescape"))
+        prefix = _prefix(part)
+        lines = "".join([f"{prefix}{line}" for line in reader.digest_lines(known)])
+        found.update(lines.encode(errors="surrogateescape"))
     return found.hexdigest()
 
 

@@ -9,11 +9,11 @@ since its clock and its caches are not ours.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import pathlib
 import re
 import sqlite3
+import struct
 from collections.abc import Iterator
 
 # Of file systems on a disk or in the memory of this machine.
@@ -27,6 +27,9 @@ _RACY_NANOSECONDS = 3_000_000_000
 
 # Device, inode, size, and times of the last changes of content and of inode in nanoseconds.
 State = tuple[int, ...]
+_STATE = struct.Struct("<QQqqq")
+# Path, packed state and SHA-256 of a file.
+_Row = tuple[bytes, bytes, bytes]
 
 
 class DigestCache:
@@ -45,7 +48,7 @@ class DigestCache:
         # A folder or a link below it may lead to another file system.
         self._device = pathlib.Path(root).stat().st_dev if self._is_local else None
         self._known = self._read() if trusted and self._is_local else {}
-        self._current: dict[bytes, bytes] = {}
+        self._current: dict[bytes, _Row] = {}
 
     def find(self, path: str, state: State) -> str | None:
         """The digest of a file as it is kept, in hexadecimal form; None if it is not.
@@ -54,12 +57,12 @@ class DigestCache:
           path: Path of the file, with what the digest is of.
           state: State of the file.
         """
-        key = _key(path, state)
+        key = path.encode(errors="surrogateescape")
         kept = self._known.get(key)
-        if kept is None:
+        if kept is None or kept[1] != _STATE.pack(*state):
             return None
         self._current[key] = kept
-        return kept.hex()
+        return kept[2].hex()
 
     def keep(self, path: str, state: State, digest: str, began: int) -> None:
         """Keeps the digest of a file, unless it was changed shortly before it was read.
@@ -71,7 +74,8 @@ class DigestCache:
           began: Time when the reading began, in nanoseconds.
         """
         if state[0] == self._device and began - max(state[-2:]) > _RACY_NANOSECONDS:
-            self._current[_key(path, state)] = bytes.fromhex(digest)
+            key = path.encode(errors="surrogateescape")
+            self._current[key] = (key, _STATE.pack(*state), bytes.fromhex(digest))
 
     def save(self) -> None:
         """Keeps the digests of this time; without room or permission, the next run reads anew."""
@@ -80,29 +84,25 @@ class DigestCache:
         with contextlib.suppress(OSError, sqlite3.Error):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._database() as database:
-                database.execute("DELETE FROM digests")
-                database.executemany("INSERT INTO digests VALUES (?, ?)", self._current.items())
+                database.execute("DELETE FROM files")
+                database.executemany("INSERT INTO files VALUES (?, ?, ?)", self._current.values())
 
-    def _read(self) -> dict[bytes, bytes]:
+    def _read(self) -> dict[bytes, _Row]:
         with contextlib.suppress(OSError, sqlite3.Error):
             if self._file.exists():
                 with self._database() as database:
-                    return dict(database.execute("SELECT key, sha256 FROM digests"))
+                    rows = database.execute("SELECT path, state, sha256 FROM files")
+                    return {row[0]: row for row in rows}
         return {}
 
     @contextlib.contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
         with contextlib.closing(sqlite3.connect(self._file, timeout=5)) as database, database:
             database.execute(
-                "CREATE TABLE IF NOT EXISTS digests (key BLOB PRIMARY KEY, sha256 BLOB) "
-                "WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS files "
+                "(path BLOB PRIMARY KEY, state BLOB, sha256 BLOB) WITHOUT ROWID"
             )
             yield database
-
-
-def _key(path: str, state: State) -> bytes:
-    text = repr((path, state)).encode(errors="surrogateescape")
-    return hashlib.blake2b(text, digest_size=16).digest()
 
 
 def is_local(root: str) -> bool:

@@ -127,62 +127,57 @@ def _contents(
     name = hashlib.sha256(os.fsencode(location)).hexdigest()[:16]
     file = find.cache_folder() / "digests" / f"{name}.sqlite"
     cache = DigestCache(file, location, trusted=trusted)
-    found: list[collection.Contents] = [
-        {path: _digest(_File(location, part, reader, path), cache) for path in reader.sources()}
+    found = [
+        _part_contents(location, part, reader, cache)
         for part, reader in zip(parts, readers, strict=True)
     ]
     cache.save()
     return found
 
 
-@dataclasses.dataclass(frozen=True)
-class _File:
-    """A source of a part of the data."""
-
-    location: str
-    part: Part
-    reader: Reader
-    path: str
-
-    @property
-    def key(self) -> str:
-        """What a digest is kept under: IDX files have digests of what they hold uncompressed."""
-        return f"{self.reader.form} {self.part.path} {self.path}"
-
-    def state(self) -> State | None:
-        """Its state; None where it is gone or unknown."""
-        try:
-            return self.reader.state(self.path)
-        except OSError:
-            return None
-
-    def check_at_rest(self, before: State | None) -> None:
-        """Refuses a file that changed while it was read.
-
-        The age of a file says nothing: one that was written a second ago can be whole, one whose
-        copy stalled an hour ago is not, and the clock of a file server is not ours. That a file is
-        not whole shows in its content; what changes later still, ExampleGen finds by the SHA-256.
-        """
-        if before != self.state():
-            raise DataError(
-                f"{pathlib.Path(self.location, self.part.path, self.path)} changed while it was "
-                "read; expected files at rest. Where it is still being copied, run again when it "
-                "is whole; to avoid this, copy under another name and rename at the end."
-            )
+def _part_contents(
+    location: str, part: Part, reader: Reader, cache: DigestCache
+) -> collection.Contents:
+    # IDX files have digests of what they hold uncompressed.
+    kind = f"{reader.form} {part.path} "
+    found = {}
+    for path in reader.sources():
+        state = _state(reader, path)
+        digest = cache.find(f"{kind}{path}", state) if state else None
+        if digest is None:
+            began = time.time_ns()
+            digest = _hashed(location, part, reader, path, state)
+            if state and digest:
+                cache.keep(f"{kind}{path}", state, digest, began)
+        found[path] = digest
+    return found
 
 
-def _digest(file: _File, cache: DigestCache) -> str:
-    before, began = file.state(), time.time_ns()
-    if before and (kept := cache.find(file.key, before)):
-        return kept
+def _state(reader: Reader, path: str) -> State | None:
+    """The state of a file; None where it is gone or unknown."""
     try:
-        digest = file.reader.hash_source(file.path)
+        return reader.state(path)
+    except OSError:
+        return None
+
+
+def _hashed(location: str, part: Part, reader: Reader, path: str, before: State | None) -> str:
+    """The SHA-256 of a file that does not change while it is read.
+
+    The age of a file says nothing: one that was written a second ago can be whole, one whose copy
+    stalled an hour ago is not, and the clock of a file server is not ours. That a file is not whole
+    shows in its content; what changes later still, ExampleGen finds by the SHA-256.
+    """
+    try:
+        return reader.hash_source(path)
     finally:
         # Of a file that is still being copied, this is what is wrong, whatever was read of it.
-        file.check_at_rest(before)
-    if before and digest:
-        cache.keep(file.key, before, digest, began)
-    return digest
+        if before != _state(reader, path):
+            raise DataError(
+                f"{pathlib.Path(location, part.path, path)} changed while it was read; expected "
+                "files at rest. Where it is still being copied, run again when it is whole; to "
+                "avoid this, copy under another name and rename at the end."
+            )
 
 
 def _settled(asked: Request, contents: Sequence[collection.Contents], by_number: bool) -> Request:

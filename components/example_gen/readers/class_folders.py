@@ -10,7 +10,7 @@ import collections
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 import numpy as np
 
@@ -67,7 +67,7 @@ def recognise(folder: Folder) -> ClassFolders | None:
     layout = _layout(files, images, "", folder.is_span)
     reader = ClassFolders(folder, images, layout)
     if len(reader.folder_names) == 1 and not folder.is_span:
-        raise _one_class(files, listing, layout, reader.folder_names[0])
+        raise _one_class(files, listing, layout, reader)
     return reader
 
 
@@ -174,8 +174,11 @@ def _unlabelled(
     )
 
 
-def _one_class(files: Files, listing: Listing, layout: _Layout, name: str) -> base.ReadingError:
-    empty = _empty_folders(listing, layout)
+def _one_class(
+    files: Files, listing: Listing, layout: _Layout, reader: ClassFolders
+) -> base.ReadingError:
+    (name,) = reader.folder_names
+    empty = _empty_folders(listing, layout, reader.filled)
     without = f" ({_folders(empty)}: no images)" if empty else ""
     return base.ReadingError(
         f"{files.shown(layout.wrapper)} holds images of one class, {shown(name)}{without}; "
@@ -188,12 +191,8 @@ def _folders(names: Sequence[str] | Mapping[str, object]) -> str:
     return listed([f"{name}/" for name in names])
 
 
-def _empty_folders(listing: Listing, layout: _Layout) -> list[str]:
-    """Class folders, with their splits, that hold no image at any depth."""
-    filled = set()
-    for path in listing.with_suffix(SUFFIXES):
-        if place := layout.class_folder(path):
-            filled.add(place)
+def _empty_folders(listing: Listing, layout: _Layout, filled: Set[tuple[str, str]]) -> list[str]:
+    """Class folders, with their splits, that are not among those that hold images."""
     inner = [f"{path}/" for path in listing.folders]
     level = {
         place
@@ -225,8 +224,12 @@ class ClassFolders:
         self._layout = layout
         places = [layout.class_folder(path) for path in images]
         self._paths = [path for path, place in zip(images, places, strict=True) if place]
+        # Folder of the split and name of the class folder of each of them.
+        self._places = [place for place in places if place]
         outside = [path for path, place in zip(images, places, strict=True) if not place]
-        self.folder_names = sorted({place[1] for place in places if place})
+        # Those of all images together, each once.
+        self.filled = frozenset(self._places)
+        self.folder_names = sorted({name for _, name in self.filled})
         self._unusable = {
             path
             for path in self._paths
@@ -280,7 +283,7 @@ class ClassFolders:
         return names | mapped
 
     def _ignored(self, folder: Folder, outside: Sequence[str]) -> tuple[str, ...]:
-        empty = _empty_folders(folder.listing, self._layout)
+        empty = _empty_folders(folder.listing, self._layout, self.filled)
         return (
             *leftovers.capped(_without_class(outside)),
             *((f"{_folders(empty)}: no images",) if empty else ()),
@@ -314,8 +317,7 @@ class ClassFolders:
         numbers = {name: values.index(value) for name, value in self._names.items()}
         labels = np.empty(len(self._paths), np.int32)
         splits = np.empty(len(self._paths), np.int8)
-        for position, path in enumerate(self._paths):
-            folder, name = self._layout.class_folder(path) or ("", "")
+        for position, (folder, name) in enumerate(self._places):
             labels[position] = numbers[name]
             splits[position] = self._layout.splits[folder]
         return base.Index(

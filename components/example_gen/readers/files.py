@@ -200,7 +200,10 @@ class LocalFiles:
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
     def _full(self, path: str) -> str:
-        return os.path.join(self._root, path) if path else self._root
+        # Nearly all paths are relative, and then this is what os.path.join gives.
+        if path and path[0] != "/":
+            return f"{self._root}/{path}"
+        return path or self._root
 
     @property
     def outside_files(self) -> bool:
