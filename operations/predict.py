@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from components import features
-from components.example_gen.readers.messages import shown
 from components.images import Fit, Preparation
+from components.messages import shown
 from components.pusher.served import ServedModel, UnreadableModelError, read_version
 from components.reading_report import Border
 from operations.questions import Form, Ignored, Invert, Question, Refused, read_all

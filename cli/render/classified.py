@@ -7,6 +7,7 @@ import json
 import sys
 
 from cli.render.tables import make_console
+from components.messages import escaped
 from operations.predict import Answer, Classified
 
 # From so many images on, people want to see that something happens.
@@ -25,7 +26,7 @@ def print_classified(classified: Classified, as_json: bool) -> None:
     The refused files go to stderr, and into the JSON.
     """
     for refused in classified.refused:
-        print(_printable(f"error: {refused.file}: {refused.reason}"), file=sys.stderr)
+        print(escaped(f"error: {refused.file}: {refused.reason}"), file=sys.stderr)
     if as_json:
         print(json.dumps(dataclasses.asdict(classified), indent=1))
         return
@@ -34,14 +35,7 @@ def print_classified(classified: Classified, as_json: bool) -> None:
     console = make_console()
     model = f"Model version {classified.version} of {classified.pipeline} ({classified.model})"
     for line in (model, *map(_line, classified.answers)):
-        console.print(_printable(line), soft_wrap=True, highlight=False, markup=False)
-
-
-def _printable(text: str) -> str:
-    """Escapes control characters: names of files and classes could command the terminal."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in text
-    )
+        console.print(escaped(line), soft_wrap=True, highlight=False, markup=False)
 
 
 def _line(answer: Answer) -> str:

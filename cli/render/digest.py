@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from cli.render.tables import make_console, plain_table
 from components import features
-from components.example_gen.readers.messages import shown
+from components.messages import shown
 from operations.digest import DataDigest
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 
 from cli.render.tables import make_console, plain_table
-from components.example_gen.readers.messages import counted, shown
+from components.messages import counted, shown
 from operations.initialization import texts
 from operations.initialization.command import Initialized
 from operations.initialization.look import UNDECIDED_SPLIT, Look, percentiles

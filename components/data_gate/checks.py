@@ -11,6 +11,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components import features
 from components.data_gate.catalogue import Catalogue
+from components.messages import shown
 
 ANOMALIES = "anomalies"
 DRIFT = "drift"
@@ -222,8 +223,7 @@ def _pairs(first_equal: np.ndarray, found: np.ndarray, described: Callable[[int]
 
 def _id(catalogue: Catalogue, place: int) -> str:
     # An id may be the name of a file, which can hold what a terminal takes for a command.
-    name = catalogue.id_at(place)
-    return name if name.isprintable() else ascii(name)
+    return shown(catalogue.id_at(place))
 
 
 def constancy_findings(

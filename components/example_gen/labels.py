@@ -7,8 +7,8 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 
-from components.example_gen.readers.messages import listed, shown
 from components.example_gen.reading_error import ReadingError
+from components.messages import listed, shown
 
 # Longer numbers are no labels, and `int` refuses very long ones.
 _NUMBER = re.compile(r"[0-9]{1,9}")

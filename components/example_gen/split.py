@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from components import features
 from components.example_gen.readers.base import UNDECIDED, ReadingError
-from components.example_gen.readers.messages import listed, shown
+from components.messages import listed, shown
 
 TRAIN, VALIDATION, TEST = map(
     features.SPLITS.index, (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, features.TEST_SPLIT)

@@ -24,7 +24,7 @@ from components.example_gen.readers.base import (
     Reader,
     ReadingError,
 )
-from components.example_gen.readers.messages import shown
+from components.messages import shown
 from components.reading_report import Border
 from pipeline import paths
 from pipeline.config import DataConfig

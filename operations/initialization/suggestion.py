@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from components import features
-from components.example_gen.readers.messages import counted, listed, shown
+from components.messages import counted, listed, shown
 from operations.initialization.look import (
     BACKGROUNDS,
     UNDECIDED_SPLIT,

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from google.protobuf import text_encoding
 
-from components.example_gen.readers.messages import counted, listed, shown
+from components.messages import counted, listed, shown
 from operations.initialization.look import UNDECIDED_SPLIT, Look
 from operations.initialization.suggestion import Setting, Suggestion
 from pipeline.config import Config

@@ -19,8 +19,8 @@ from components.example_gen.example_ids import MOST_EXAMPLES, example_ids
 from components.example_gen.readers import base, image_files, leftovers, split_names, tables
 from components.example_gen.readers.files import Files, Unchanged, changed, hash_file
 from components.example_gen.readers.folder import Folder, Shape
-from components.example_gen.readers.messages import by, listed, shown
 from components.images import MOST_PIXELS
+from components.messages import by, listed, shown
 
 SUFFIX = ".npz"
 _IMAGES = frozenset(["x", "image", "images", "img", "imgs"])

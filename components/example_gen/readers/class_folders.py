@@ -19,8 +19,8 @@ from components.class_names import is_showable
 from components.example_gen.readers import base, image_files, leftovers, lookalikes, split_names
 from components.example_gen.readers.files import Files, Listing, hash_file, require_usable
 from components.example_gen.readers.folder import Folder
-from components.example_gen.readers.messages import counted, is_utf8, listed, shown
 from components.images import SUFFIXES
+from components.messages import counted, is_utf8, listed, shown
 
 NAMES_FILE = "classes.toml"
 

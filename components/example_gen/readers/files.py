@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, BinaryIO, Protocol, cast
 
 from components.example_gen.readers import base
-from components.example_gen.readers.messages import is_utf8, shown
+from components.messages import is_utf8, shown
 
 _JUNK_NAMES = frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"])
 _JUNK_SUFFIX = ".partial"

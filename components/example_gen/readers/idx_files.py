@@ -18,7 +18,7 @@ from components.example_gen.example_ids import example_ids
 from components.example_gen.readers import base, leftovers, split_names
 from components.example_gen.readers.files import Files, Listing, changed, require_usable
 from components.example_gen.readers.folder import Folder
-from components.example_gen.readers.messages import listed, shown
+from components.messages import listed, shown
 
 # As in train-images-idx3-ubyte, emnist-letters-test-labels.idx1-ubyte.gz, qmnist-...-idx2-int.
 _NAME = re.compile(

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from components.example_gen.readers import base
 from components.example_gen.readers.files import Files, hash_file, require_usable, unreadable
-from components.example_gen.readers.messages import shown
+from components.messages import shown
 
 # Many enough for work on several processes, few enough for files of a useful size.
 _SHARDS = 32

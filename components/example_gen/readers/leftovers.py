@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from components.example_gen.readers.files import Listing
 from components.example_gen.readers.folder import Folder
-from components.example_gen.readers.messages import counted, listed, shown
 from components.images import SUFFIXES
+from components.messages import counted, listed, shown
 
 _MOST_LINES = 20
 # Images in formats that are not read.

@@ -14,7 +14,7 @@ import pyarrow as pa
 from components.example_gen.readers import base, image_files, leftovers, split_names, tables
 from components.example_gen.readers.files import Files, changed, hash_file, suffix
 from components.example_gen.readers.folder import Folder
-from components.example_gen.readers.messages import counted, listed, shown
+from components.messages import counted, listed, shown
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 # Some files may be missing; if none of the first ones is there, the table is about something else.

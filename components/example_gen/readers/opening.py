@@ -16,8 +16,8 @@ from components.example_gen.readers import (
 )
 from components.example_gen.readers.files import Files, Listing, LocalFiles, RemoteFiles, suffix
 from components.example_gen.readers.folder import Folder, Shape
-from components.example_gen.readers.messages import counted, listed, shown
 from components.images import SUFFIXES
+from components.messages import counted, listed, shown
 
 # Names of columns in the configuration that a form can use.
 _USED_COLUMNS = {

@@ -30,7 +30,7 @@ from components.example_gen.readers import (
 )
 from components.example_gen.readers.files import Files, Unchanged, changed, hash_file, suffix
 from components.example_gen.readers.folder import Folder
-from components.example_gen.readers.messages import counted, listed, shown
+from components.messages import counted, listed, shown
 
 SUFFIX = ".parquet"
 _BYTES = "bytes"

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from components.example_gen.readers.folder import Shape
-from components.example_gen.readers.messages import by, shown
+from components.messages import by, shown
 
 # Longer numbers count nothing.
 _NUMBER = re.compile("[0-9]{1,9}")

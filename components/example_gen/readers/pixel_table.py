@@ -22,7 +22,7 @@ from components.example_gen.readers import (
 )
 from components.example_gen.readers.files import Unchanged, changed, hash_file
 from components.example_gen.readers.folder import Folder, Shape
-from components.example_gen.readers.messages import by, listed, shown
+from components.messages import by, listed, shown
 
 _SUFFIXES = (".csv", ".tsv")
 # With fewer columns a table is about something else.

@@ -31,7 +31,7 @@ from components.example_gen.readers.files import (
     unreadable,
 )
 from components.example_gen.readers.folder import Folder
-from components.example_gen.readers.messages import listed, shown
+from components.messages import listed, shown
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 PATH_NAMES = ("path", "file", "file_name", "filename", "filepath", "image", "image_path", "img")

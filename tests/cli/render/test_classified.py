@@ -58,7 +58,7 @@ def test_names_cannot_command_the_terminal(capsys):
     classified.print_classified(Classified(*MODEL, (answer,), (refused,)), as_json=False)
     printed = capsys.readouterr()
     assert printed.out.splitlines()[1:] == [r"\x1b[2Ja.png: \x1b]0;title\x07 0.500"]
-    assert printed.err == "error: b\\n\\x1b[31m\\udcff.png: is empty\n"
+    assert printed.err == "error: b\\n\\x1b[31m\\xff.png: is empty\n"
 
 
 def test_programs_read_what_was_refused(capsys):

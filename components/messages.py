@@ -8,13 +8,18 @@ _LONGEST_NAME = 300
 _MOST_NAMES = 10
 
 
-def shown(name: str) -> str:
-    """A name as a message may show it.
+def escaped(text: str) -> str:
+    """A text that cannot break a terminal or a page.
 
     Control characters, line breaks, characters that change the direction of the text and bytes
-    that are not UTF-8 are escaped; the middle of a very long name is left out.
+    that are not UTF-8 are escaped.
     """
-    text = name if name.isprintable() else "".join(map(_escaped, name))
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def shown(name: str) -> str:
+    """A name as a message may show it: escaped, and without the middle if it is very long."""
+    text = escaped(name)
     if len(text) <= _LONGEST_NAME:
         return text
     half = _LONGEST_NAME // 2
