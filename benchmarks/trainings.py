@@ -162,9 +162,9 @@ def read_splits(inputs: Inputs, config: Config, names: Collection[str]) -> dict[
     """
     from components.examples import joined
 
-    readers, listing = _listed(inputs, config)
+    readers, all_work = _listed(inputs, config)
     wanted = [features.SPLITS.index(name) for name in names]
-    works = [work for work in listing.work if np.isin(work.splits, wanted).any()]
+    works = [work for work in all_work if np.isin(work.splits, wanted).any()]
     whole = joined([_read(readers[work.part], work) for work in works])
     splits = np.concatenate([work.splits for work in works])
     order = np.argsort(whole.ids, kind="stable")
@@ -186,11 +186,12 @@ def check_split(inputs: Inputs, config: Config) -> None:
         raise DataError(str(error)) from error
 
 
-def _listed(inputs: Inputs, config: Config) -> tuple[list[Reader], collection.Listing]:
+def _listed(inputs: Inputs, config: Config) -> tuple[list[Reader], list[collection.Work]]:
     request = dataclasses.replace(inputs.data.request, split=split_settings(config))
     readers = collection.open_parts(inputs.data.location, request)
     contents = request.contents or collection.hashed(readers)
-    return readers, collection.listing(request, readers, contents, config.seed)
+    listing = collection.listing(request, readers, contents, config.seed)
+    return readers, list(collection.work_of(listing, request, readers, contents))
 
 
 def _read(reader: Reader, work: collection.Work) -> Split:

@@ -71,23 +71,23 @@ def work_from_json(text: str) -> Work:
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """All examples of a run that some split takes.
+    """All examples of a run, part after part.
 
     Attributes:
+      indexes: Index of each part.
       ids: Distinct ids.
       labels: Labels, int32 [count].
-      splits: Position of each example's split in `features.SPLITS`, int8 [count].
+      splits: Position of each example's split in `features.SPLITS`, or `NOT_TAKEN`; int8 [count].
       columns: Further columns of the data, a row per example; None without any.
       by_number: Whether the data has the numbers of the classes instead of their names.
-      work: All shards.
     """
 
+    indexes: Sequence[Index]
     ids: Sequence[str]
     labels: np.ndarray
     splits: np.ndarray
     columns: pa.Table | None
     by_number: bool
-    work: Sequence[Work]
 
 
 def open_part(location: str, part: Part, request: Request) -> Reader:
@@ -174,15 +174,7 @@ def listing(
     splits = _divided(request, indexes, ids, classes, columns, seed)
     taken = splits != NOT_TAKEN
     split.check_classes(splits[taken], classes[taken], request.split, names_of(request))
-    work = list(_work(request, readers, contents, indexes, ids, classes, splits))
-    return Listing(
-        ids=[name for name, one in zip(ids, taken, strict=True) if one],
-        labels=classes[taken],
-        splits=splits[taken],
-        columns=None if columns is None else columns.filter(pa.array(taken)),
-        by_number=_is_by_number(numbers, request),
-        work=work,
-    )
+    return Listing(indexes, ids, classes, splits, columns, _is_by_number(numbers, request))
 
 
 def _prefix(part: Part) -> str:
@@ -252,30 +244,32 @@ def _divided(
     return split.assign(examples, request.split, seed)
 
 
-def _work(
-    request: Request,
-    readers: Sequence[Reader],
-    contents: Sequence[Contents],
-    indexes: Sequence[Index],
-    ids: Sequence[str],
-    classes: np.ndarray,
-    splits: np.ndarray,
+def work_of(
+    listed: Listing, request: Request, readers: Sequence[Reader], contents: Sequence[Contents]
 ) -> Iterator[Work]:
+    """Divides the reading of all examples that some split takes.
+
+    Args:
+      listed: All examples.
+      request: What to read.
+      readers: Opened parts.
+      contents: SHA-256 of the sources of each part.
+    """
     start = 0
     for number, (part, reader, index) in enumerate(
-        zip(request.parts, readers, indexes, strict=True)
+        zip(request.parts, readers, listed.indexes, strict=True)
     ):
         for shard in reader.shards(index):
             rows = slice(start + shard.first, start + shard.first + shard.count)
-            if (splits[rows] == NOT_TAKEN).all():
+            if (listed.splits[rows] == NOT_TAKEN).all():
                 continue
             yield Work(
                 part=number,
                 name=f"{_prefix(part)}{shard.name}",
                 shard=shard,
-                ids=tuple(ids[rows]),
-                labels=classes[rows],
-                splits=splits[rows],
+                ids=tuple(listed.ids[rows]),
+                labels=listed.labels[rows],
+                splits=listed.splits[rows],
                 contents=_of_shard(shard, contents[number]),
             )
         start += len(index.ids)

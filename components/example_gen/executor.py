@@ -13,6 +13,7 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 from tfx.dsl.components.base import base_beam_executor
@@ -69,12 +70,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         for name in features.SPLITS:
             fileio.makedirs(artifact_utils.get_split_uri([output], name))
-        _write_plans(output.uri, listing.work)
+        work = list(collection.work_of(listing, asked, readers, contents))
+        _write_plans(output.uri, work)
         with self._make_beam_pipeline() as pipeline:
-            names = [work.name for work in listing.work]
+            names = [each.name for each in work]
             write = beam.ParDo(_WriteShard(location, asked, output.uri, len(listing.ids)))
             _ = pipeline | "Shards" >> beam.Create(names) | "Write" >> write
-        reports = _shard_reports(output.uri, listing.work)
+        reports = _shard_reports(output.uri, work)
         report = shard_report.joined(reports, readers, asked)
         for file in report.skipped:
             logger.warning("Cannot use %s: %s", file.name, file.reason)
@@ -108,6 +110,7 @@ def _write_columns(listing: collection.Listing, examples_uri: str) -> None:
     if listing.columns is None:
         return
     table = listing.columns.append_column(features.EXAMPLE_ID, [list(listing.ids)])
+    table = table.filter(pa.array(listing.splits != NOT_TAKEN))
     content = io.BytesIO()
     pq.write_table(table, content)
     with fileio.open(os.path.join(examples_uri, features.COLUMNS_FILE), "wb") as file:
