@@ -28,6 +28,13 @@ SERVING_DEFAULT = "serving_default"
 PREDICT_PIXELS = "predict_pixels"
 PREDICT_IMAGE_BYTES = "predict_image_bytes"
 
+# How files are called that hold images which can be read, and the maximum number of pixels of an
+# image, 8192 x 8192: a larger one may be made to exhaust the memory.
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+)
+MOST_IMAGE_PIXELS = 2**26
+
 # File of an artifact of examples, with a `components.reading_report.ReadingReport`.
 READING_REPORT_FILE = "reading.json"
 # File of an artifact of examples with the further columns of the data (Parquet), and EXAMPLE_ID; it

@@ -19,16 +19,11 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from components.features import MOST_IMAGE_PIXELS
 from components.reading_report import Border
 
 # The only formats that are tried: Pillow would start Ghostscript for an EPS file.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-# How the files of these formats are called.
-SUFFIXES = frozenset(
-    {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-)
-# Maximum number of pixels of an image: 8192 x 8192. A larger one may be made to exhaust the memory.
-MOST_PIXELS = 2**26
 # Mean brightness of a dark border at most, and of a bright border at least.
 DARK_BORDER, BRIGHT_BORDER = 64, 191
 
@@ -279,14 +274,14 @@ def _silent() -> Iterator[None]:
 def _opened(content: bytes) -> Image.Image:
     """Reads the header alone."""
     image = Image.open(io.BytesIO(content), formats=list(FORMATS))
-    if image.width * image.height > MOST_PIXELS:
+    if image.width * image.height > MOST_IMAGE_PIXELS:
         raise _too_large(f"{image.width} x {image.height} pixels")
     return image
 
 
 def _too_large(size: str) -> ImageError:
     return ImageError(
-        f"the image has {size}; expected at most {MOST_PIXELS:,} pixels. Make it smaller."
+        f"the image has {size}; expected at most {MOST_IMAGE_PIXELS:,} pixels. Make it smaller."
     )
 
 

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from components import images
 from components.example_gen import idx
 from components.example_gen.readers.files import is_junk, suffix
+from components.features import IMAGE_SUFFIXES
 from components.images import Fit, ImageError, Preparation
 from components.reading_report import Border
 from pipeline import paths
@@ -158,7 +159,7 @@ def _of_folder(
         others = f" but {kinds}" if kinds else ""
         raise DataError(
             f"the folder has no image files{others}; expected IDX files of images, or names that "
-            f"end in {', '.join(sorted(images.SUFFIXES))}. Name another folder, or the files "
+            f"end in {', '.join(sorted(IMAGE_SUFFIXES))}. Name another folder, or the files "
             "themselves."
         )
     if kinds:
@@ -209,7 +210,7 @@ def _kind_ignored(file: pathlib.Path) -> str | None:
     """The kind of a file that is not read; None for images and for IDX files of images."""
     ending = suffix(file.name)
     is_copy = ending == ".gz" and file.with_suffix("").exists()
-    if ending in images.SUFFIXES or (_IDX_IMAGES.search(file.name) and not is_copy):
+    if ending in IMAGE_SUFFIXES or (_IDX_IMAGES.search(file.name) and not is_copy):
         return None
     return ascii(ending)[1:-1] or "without a suffix"
 

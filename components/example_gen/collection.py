@@ -7,9 +7,9 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from components import features
 from components.example_gen import labels, split
@@ -17,6 +17,9 @@ from components.example_gen.readers.base import Index, Reader, ReadingError, Sha
 from components.example_gen.readers.opening import open_data
 from components.example_gen.request import Part, Request, names_of
 from components.example_gen.split import NOT_TAKEN
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Name of a column that only counts rows.
 _ROWS = "rows of a part without further columns"
@@ -199,6 +202,9 @@ def _columns(indexes: Sequence[Index]) -> pa.Table | None:
     """The further columns of all parts; nulls where a part lacks one."""
     if all(index.columns is None for index in indexes):
         return None
+    # Imported here: most data has no further columns.
+    import pyarrow as pa
+
     tables = [
         # A table without columns has no rows either.
         pa.table({_ROWS: pa.nulls(len(index.ids))}) if index.columns is None else index.columns

@@ -24,7 +24,7 @@ import numpy as np
 
 from components.example_gen.example_ids import MOST_EXAMPLES
 from components.example_gen.reading_error import ReadingError
-from components.images import MOST_PIXELS
+from components.features import MOST_IMAGE_PIXELS
 
 _UNSIGNED_BYTE = 0x08
 _INTEGER = 0x0C
@@ -295,10 +295,10 @@ class IdxReader:
 
     def _check_sizes(self) -> None:
         pixels = math.prod(self.dimensions[1:3])
-        if pixels > MOST_PIXELS:
+        if pixels > MOST_IMAGE_PIXELS:
             raise IdxError(
                 f"{self.path}: the header announces images of {_by(self.dimensions[1:])}; expected "
-                f"at most {MOST_PIXELS:,} pixels. Use smaller images."
+                f"at most {MOST_IMAGE_PIXELS:,} pixels. Use smaller images."
             )
         if min(self.dimensions) > 0 and self.count <= MOST_EXAMPLES:
             return

@@ -11,13 +11,16 @@ import dataclasses
 import hashlib
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from components import features
 from components.example_gen.readers.base import UNDECIDED, ReadingError
 from components.messages import listed, shown
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 TRAIN, VALIDATION, TEST = map(
     features.SPLITS.index, (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, features.TEST_SPLIT)

@@ -11,7 +11,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from components import images
+from components.features import MOST_IMAGE_PIXELS
 from components.images import Fit, Preparation
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -37,7 +37,7 @@ _REASONS = (
     "",
     "this is neither a PNG nor a JPEG file; expected one of them. Convert the image.",
     "the file is damaged or in parts that are too many; expected a complete file. Save it again.",
-    f"the image has more than {images.MOST_PIXELS} pixels; expected fewer. Make it smaller.",
+    f"the image has more than {MOST_IMAGE_PIXELS} pixels; expected fewer. Make it smaller.",
     "the image is to be turned (orientation other than 1), or nobody can tell; expected an upright "
     "image. Turn its pixels, or remove its metadata.",
     "the image has several frames; expected a single image. Save the one you mean as PNG.",
@@ -132,7 +132,7 @@ def decode(content: tf.Tensor, position: tf.Tensor, preparation: Preparation) ->
     )
     reason = _first(
         (tf.greater(reason, _FINE), reason),
-        (tf.greater(height * width, images.MOST_PIXELS), _TOO_LARGE),
+        (tf.greater(height * width, MOST_IMAGE_PIXELS), _TOO_LARGE),
         (_is_narrow(height, width, preparation), _NARROW),
     )
     message = tf.gather(tf.constant(_REASONS), reason)

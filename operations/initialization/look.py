@@ -256,7 +256,7 @@ class _Contents(Mapping[str, str]):
 
 
 def _is_image(path: str) -> bool:
-    return pathlib.PurePosixPath(path).suffix.lower() in images.SUFFIXES
+    return pathlib.PurePosixPath(path).suffix.lower() in features.IMAGE_SUFFIXES
 
 
 def _check_classes(index: Index, place: pathlib.Path) -> None:

@@ -19,7 +19,7 @@ from components.example_gen.example_ids import MOST_EXAMPLES, example_ids
 from components.example_gen.readers import base, image_files, leftovers, split_names, tables
 from components.example_gen.readers.files import Files, Unchanged, changed, hash_file
 from components.example_gen.readers.folder import Folder, Shape
-from components.images import MOST_PIXELS
+from components.features import MOST_IMAGE_PIXELS
 from components.messages import by, listed, shown
 
 SUFFIX = ".npz"
@@ -269,10 +269,10 @@ class Arrays:
                 f"count x height x width x channels with 1 or 3 channels. {hint}"
             )
         height, width, *channels = sizes
-        if height * width > MOST_PIXELS:
+        if height * width > MOST_IMAGE_PIXELS:
             raise self._refused(
-                f"array {name} has images of {by(sizes)}; expected at most {MOST_PIXELS:,} pixels. "
-                "Use smaller images."
+                f"array {name} has images of {by(sizes)}; expected at most "
+                f"{MOST_IMAGE_PIXELS:,} pixels. Use smaller images."
             )
         if 0 in sizes or (shape is not None and (height, width, *(channels or [1])) != shape):
             expected = by(shape) if shape else "at least one pixel"

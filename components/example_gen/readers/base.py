@@ -10,12 +10,14 @@ from __future__ import annotations
 import dataclasses
 import enum
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import pyarrow as pa
 
 from components.example_gen.reading_error import ReadingError as ReadingError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 # Split of an example whose data does not say.
 UNDECIDED = -1

@@ -19,7 +19,7 @@ from components.class_names import is_showable
 from components.example_gen.readers import base, image_files, leftovers, lookalikes, split_names
 from components.example_gen.readers.files import Files, Listing, hash_file, require_usable
 from components.example_gen.readers.folder import Folder
-from components.images import SUFFIXES
+from components.features import IMAGE_SUFFIXES
 from components.messages import counted, is_utf8, listed, shown
 
 NAMES_FILE = "classes.toml"
@@ -61,7 +61,7 @@ def recognise(folder: Folder) -> ClassFolders | None:
       ReadingError: There are images, but not in a folder for each of at least two classes.
     """
     files, listing = folder.files, folder.listing
-    images = listing.with_suffix(SUFFIXES)
+    images = listing.with_suffix(IMAGE_SUFFIXES)
     if not images:
         return None
     layout = _layout(files, images, "", folder.is_span)

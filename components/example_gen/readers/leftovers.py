@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from components.example_gen.readers.files import Listing
 from components.example_gen.readers.folder import Folder
-from components.images import SUFFIXES
+from components.features import IMAGE_SUFFIXES
 from components.messages import counted, listed, shown
 
 _MOST_LINES = 20
@@ -30,11 +30,11 @@ def lines(
     others = {
         ending: [path for path in paths if path not in folder.missed and not is_read(path)]
         for ending, paths in folder.listing.by_suffix.items()
-        if images_reason is not None or ending not in SUFFIXES
+        if images_reason is not None or ending not in IMAGE_SUFFIXES
     }
     images: list[str] = []
     if images_reason:
-        images = sorted(path for ending in SUFFIXES for path in others.pop(ending, []))
+        images = sorted(path for ending in IMAGE_SUFFIXES for path in others.pop(ending, []))
     missed = ((path, why) for path, why in folder.missed.items() if not is_read(path))
     return (
         *_images(images, images_reason),

@@ -5,18 +5,10 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from components.example_gen.readers import (
-    arrays,
-    base,
-    class_folders,
-    idx_files,
-    manifest,
-    parquet_images,
-    pixel_table,
-)
+from components.example_gen.readers import base, class_folders, idx_files
 from components.example_gen.readers.files import Files, Listing, LocalFiles, RemoteFiles, suffix
 from components.example_gen.readers.folder import Folder, Shape
-from components.images import SUFFIXES
+from components.features import IMAGE_SUFFIXES
 from components.messages import counted, listed, shown
 
 # Names of columns in the configuration that a form can use.
@@ -57,17 +49,27 @@ def open_data(
     files, listing = _listed(path, options, remote)
     folder = Folder(files, listing, options, shape, is_span)
     reader: base.Reader | None = (
-        idx_files.recognise(folder)
-        or arrays.recognise(folder)
-        or parquet_images.recognise(folder)
-        or manifest.recognise(folder)
-        or pixel_table.recognise(folder)
-        or _class_folders(folder)
+        idx_files.recognise(folder) or _tables(folder) or _class_folders(folder)
     )
     if reader is None:
         raise base.ReadingError(f"{_nothing(files, listing)}{_no_manifest(folder)}")
     _refuse_unused(reader, options)
     return reader
+
+
+def _tables(folder: Folder) -> base.Reader | None:
+    """Arrays, Parquet and tables of text."""
+    if not folder.listing.with_suffix(_SINGLE_FILES):
+        return None
+    # Imported here: Arrow takes as long as all the rest of a look at other data.
+    from components.example_gen.readers import arrays, manifest, parquet_images, pixel_table
+
+    return (
+        arrays.recognise(folder)
+        or parquet_images.recognise(folder)
+        or manifest.recognise(folder)
+        or pixel_table.recognise(folder)
+    )
 
 
 def _class_folders(folder: Folder) -> base.Reader | None:
@@ -139,7 +141,7 @@ def _no_folder(path: str) -> base.ReadingError:
         hint = "is a pipe or a device; expected a folder with data. Copy its content to a file."
     elif ending in _ARCHIVES:
         hint = "is an archive; expected a folder with data. Unpack it, and give the folder."
-    elif ending in SUFFIXES:
+    elif ending in IMAGE_SUFFIXES:
         hint = (
             "is a single image; expected a data set with labels. Give the folder of the classes; "
             "to classify one image, use predict."
