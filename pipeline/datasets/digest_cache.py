@@ -9,19 +9,17 @@ since its clock and its caches are not ours.
 from __future__ import annotations
 
 import contextlib
-import os
 import pathlib
-import re
 import sqlite3
 import struct
+import subprocess
 from collections.abc import Iterator
 
-# Of file systems on a disk or in the memory of this machine.
+# Of file systems on a disk or in the memory of this machine, as stat(1) names them. The table of
+# mounts would not do: in a chroot, the mount that holds the files is not in it.
 _LOCAL_FILE_SYSTEMS = frozenset(
-    ("bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs")
+    ("bcachefs", "btrfs", "ext2/ext3", "f2fs", "overlayfs", "tmpfs", "xfs", "zfs")
 )
-_OCTAL = re.compile(r"\\([0-7]{3})")
-_MOUNTS = pathlib.Path("/proc/self/mountinfo")
 # Longer than the resolution of the time stamps of any of them.
 _RACY_NANOSECONDS = 3_000_000_000
 
@@ -107,26 +105,10 @@ class DigestCache:
 
 def is_local(root: str) -> bool:
     """Whether a folder is known to be on this machine."""
+    command = ["stat", "--file-system", "--format=%T", "--", root]
     try:
-        lines = _MOUNTS.read_text("utf-8", errors="surrogateescape").splitlines()
-    except OSError:
-        # Not Linux: nothing is known.
+        ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        # Not the stat of GNU: nothing is known.
         return False
-    real = os.path.realpath(root)
-    mounts = [_mount(line) for line in lines]
-    # A later mount covers an earlier one.
-    over = [(len(point), number) for number, (point, _) in enumerate(mounts) if _holds(point, real)]
-    return bool(over) and mounts[max(over)[1]][1] in _LOCAL_FILE_SYSTEMS
-
-
-def _mount(line: str) -> tuple[str, str]:
-    """Mount point and type of a line of mountinfo (proc_pid_mountinfo(5))."""
-    fields, _, rest = line.partition(" - ")
-    point = fields.split(" ")[4]
-    # Spaces and the like are octal there.
-    unescaped = _OCTAL.sub(lambda found: chr(int(found[1], 8)), point)
-    return unescaped, rest.split(" ")[0]
-
-
-def _holds(point: str, path: str) -> bool:
-    return path == point or path.startswith(f"{point.rstrip('/')}/")
+    return ended.stdout.strip() in _LOCAL_FILE_SYSTEMS
