@@ -52,9 +52,18 @@ class Work:
 
 def work_to_json(work: Work) -> str:
     """The work as text."""
-    values = dataclasses.asdict(work)
-    arrays = {key: values[key].tolist() for key in ("labels", "splits")}
-    return json.dumps({**values, **arrays})
+    # Not all of it through asdict, which copies each of thousands of texts.
+    return json.dumps(
+        {
+            "part": work.part,
+            "name": work.name,
+            "shard": vars(work.shard),
+            "ids": work.ids,
+            "labels": work.labels.tolist(),
+            "splits": work.splits.tolist(),
+            "contents": dict(work.contents),
+        }
+    )
 
 
 def work_from_json(text: str) -> Work:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import concurrent.futures
 import concurrent.futures.process
 import contextlib
+import errno
 import hashlib
 import multiprocessing
 import os
 import pathlib
 import signal
+import stat
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -148,10 +150,12 @@ def _decoded(file: File, preparation: images.Preparation) -> Decoded:
     try:
         content = file.content or _content(file.path)
     except OSError as error:
+        if file.sha256:
+            return Decoded(b"", 0.0, file.name, str(error.strerror), changed=True)
         reason = f"it cannot be read ({error.strerror}); expected a readable file. Check it."
-        return Decoded(b"", 0.0, file.name, reason, changed=bool(file.sha256))
+        return Decoded(b"", 0.0, file.name, reason, changed=False)
     if file.sha256 and hashlib.sha256(content).hexdigest() != file.sha256:
-        return Decoded(b"", 0.0, file.name, "it changed", changed=True)
+        return Decoded(b"", 0.0, file.name, "other content", changed=True)
     try:
         prepared = images.prepare(content, preparation)
     except images.ImageError as error:
@@ -160,7 +164,11 @@ def _decoded(file: File, preparation: images.Preparation) -> Decoded:
 
 
 def _content(path: str) -> bytes:
-    with open(path, "rb") as file:
+    # Should a pipe have taken the place of the file, nobody waits for its writer.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
         return file.read()
 
 

@@ -217,8 +217,8 @@ def _batches(
     for image, (name, label, split) in zip(decoded, known, strict=True):
         if image.changed:
             raise ReadingError(
-                f"{image.name} changed while the run was reading it; expected the content that was "
-                "checked when the run began. Run again when the files are at rest."
+                f"{image.name} changed while the run was reading it ({image.reason}); expected the "
+                "content that was checked when the run began. Run again when the files are at rest."
             )
         if split == NOT_TAKEN:
             continue

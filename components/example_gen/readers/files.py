@@ -118,6 +118,7 @@ class LocalFiles:
     def __init__(self, root: str, outside_files: bool):
         """Names the folder; `outside_files` allows paths and links that lead out of it."""
         self._root = root
+        self._absolute_root = os.path.join(os.getcwd(), root)
         self._outside_files = outside_files
         self._real_root = os.path.realpath(root)
         self._real = functools.lru_cache(maxsize=4096)(os.path.realpath)
@@ -192,7 +193,9 @@ class LocalFiles:
     def local(self, path: str) -> str | None:
         """The path of a file on this machine."""
         # Not abspath: it would take `..` behind a link out by itself.
-        return os.path.join(os.getcwd(), self._full(path))
+        if path.startswith("/"):
+            return path
+        return f"{self._absolute_root}/{path}" if path else self._absolute_root
 
     def state(self, path: str) -> tuple[int, ...]:
         """Device, inode, size, and the times of the last changes of content and of inode."""

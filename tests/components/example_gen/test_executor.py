@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import io
+import os
 
 import apache_beam as beam
 import numpy as np
@@ -332,14 +333,32 @@ def test_a_class_whose_images_are_all_bad_stops_the_run(folders, tmp_path):
         run_node(request, folders, tmp_path / "examples")
 
 
-def test_a_file_that_changes_while_it_is_read_stops_the_run(folders, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("becomes", "reason"),
+    [
+        (lambda path: path.write_bytes(picture((9, 9, 9))), "other content"),
+        (lambda path: path.write_bytes(b""), "other content"),
+        (lambda path: path.unlink(), "No such file or directory"),
+        (lambda path: (path.unlink(), path.mkdir()), "Is a directory"),
+        (lambda path: (path.unlink(), os.mkfifo(path)), "not a regular file"),
+    ],
+    ids=["another picture", "an empty file", "gone", "a folder", "a pipe"],
+)
+def test_a_file_that_changes_while_it_is_read_stops_the_run(
+    folders, tmp_path, monkeypatch, becomes, reason
+):
     request = asked(validation=0.3)
-    contents, digest = known(folders, request)
-    path = folders / "cat" / "02.png"
-    path.write_bytes(picture((9, 9, 9)))
-    monkeypatch.setattr(collection, "hashed", lambda readers: contents)
-    with pytest.raises(Exception, match=r"cat/02.png changed while the run was reading it"):
-        run_node(request, folders, tmp_path / "examples", digest)
+    work_of = collection.work_of
+
+    def planned(*arguments):
+        work = list(work_of(*arguments))
+        becomes(folders / "cat" / "02.png")
+        return work
+
+    monkeypatch.setattr(collection, "work_of", planned)
+    said = rf"cat/02.png changed while the run was reading it \({reason}\); expected"
+    with pytest.raises(Exception, match=said):
+        run_node(request, folders, tmp_path / "examples")
 
 
 def test_further_columns_are_carried_along(folders, tmp_path):
