@@ -211,16 +211,19 @@ def borders(images: np.ndarray) -> np.ndarray:
     Returns:
       float64 [N], 0 to 255.
     """
-    is_border = _is_border(*images.shape[1:3])
-    return _luma(images[:, is_border]).mean(axis=1, dtype=np.float64)
+    count, height, width, channels = images.shape
+    rows = images.reshape(count, height * width, channels)
+    brightness = _luma(rows.take(_border_positions(height, width), axis=1))
+    # Whole numbers: exact, and for a single small image faster than a mean.
+    return brightness.sum(axis=1, dtype=np.int64) / brightness.shape[1]
 
 
 @functools.cache
-def _is_border(height: int, width: int) -> np.ndarray:
-    """Which pixels of an image of this size are outermost ones, bool [height, width]."""
+def _border_positions(height: int, width: int) -> np.ndarray:
+    """Positions of the outermost pixels in the row of all pixels of an image, int64."""
     outermost = np.ones((height, width), bool)
     outermost[1:-1, 1:-1] = False
-    return outermost
+    return np.flatnonzero(outermost)
 
 
 def border_kind(borders: np.ndarray) -> Border:

@@ -26,6 +26,8 @@ from components.example_gen.reading_error import ReadingError
 # Below this number, the start of the workers takes longer than they save.
 _LEAST_FILES = 200
 _BATCH, _BATCH_BYTES = 32, 8 * 2**20
+# At the end of a shard, a process waits for the others, at most as long as they take for a batch.
+_BATCHES_PER_PROCESS = 8
 _BATCHES_AHEAD = 4
 _QUOTA_FILE = "/sys/fs/cgroup/cpu.max"
 
@@ -75,38 +77,38 @@ class Decoder:
           count: Number of all files, of which few are decoded in this process.
         """
         self._preparation = preparation
-        self._count = count
+        self._processes = 1 if count < _LEAST_FILES else processors()
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
 
-    def decode(self, files: Iterable[File | Decoded]) -> Iterator[Decoded]:
-        """Yields the image of each file, in order.
+    def decode(self, files: Iterable[File | Decoded], count: int) -> Iterator[Decoded]:
+        """Yields the image of each file of a shard, in order.
 
         Args:
           files: Files, which are taken a few batches ahead; what is decoded stays as it is.
+          count: Number of these files.
 
         Raises:
           ReadingError: A process was killed.
         """
         try:
-            yield from self._decoded(files)
+            yield from self._decoded(files, count)
         except concurrent.futures.process.BrokenProcessPool as error:
             self._pool = None
             raise ReadingError(
                 "a process that decodes images was killed; expected memory for an image of each "
-                f"of {processors()} processes. Free some memory, or look at the largest images."
+                f"of {self._processes} processes. Free some memory, or look at the largest images."
             ) from error
 
-    def _decoded(self, files: Iterable[File | Decoded]) -> Iterator[Decoded]:
-        batches = _batches(files)
-        alone = self._count < _LEAST_FILES or processors() < 2
+    def _decoded(self, files: Iterable[File | Decoded], count: int) -> Iterator[Decoded]:
+        batches = _batches(files, count // (_BATCHES_PER_PROCESS * self._processes))
         waiting: deque[concurrent.futures.Future[list[Decoded]]] = deque()
         for batch in batches:
-            if alone or all(isinstance(file, Decoded) for file in batch):
+            if self._processes == 1 or all(isinstance(file, Decoded) for file in batch):
                 yield from _results(waiting)
                 yield from decode_batch(batch, self._preparation)
                 continue
             waiting.append(self._started().submit(decode_batch, batch, self._preparation))
-            if len(waiting) > _BATCHES_AHEAD * processors():
+            if len(waiting) > _BATCHES_AHEAD * self._processes:
                 yield from waiting.popleft().result()
         yield from _results(waiting)
 
@@ -119,7 +121,7 @@ class Decoder:
     def _started(self) -> concurrent.futures.ProcessPoolExecutor:
         if self._pool is None:
             self._pool = concurrent.futures.ProcessPoolExecutor(
-                processors(), multiprocessing.get_context("spawn"), initializer=_begin_worker
+                self._processes, multiprocessing.get_context("spawn"), initializer=_begin_worker
             )
         return self._pool
 
@@ -172,13 +174,14 @@ def _content(path: str) -> bytes:
         return file.read()
 
 
-def _batches(files: Iterable[File | Decoded]) -> Iterator[list[File | Decoded]]:
+def _batches(files: Iterable[File | Decoded], most: int) -> Iterator[list[File | Decoded]]:
+    most = min(max(most, 1), _BATCH)
     batch: list[File | Decoded] = []
     size = 0
     for file in files:
         batch.append(file)
         size += len(file.content) if isinstance(file, File) else len(file.pixels)
-        if len(batch) == _BATCH or size > _BATCH_BYTES:
+        if len(batch) == most or size > _BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:

@@ -161,7 +161,7 @@ class _WriteShard(beam.DoFn):
         if self._decoder is None:
             self._decoder = Decoder(self._preparation, self._count)
         items = self._opened(element.part).read(element.shard, element.contents)
-        return self._decoder.decode(_waiting(items))
+        return self._decoder.decode(_waiting(items), element.shard.count)
 
     def _opened(self, number: int) -> Reader:
         if self._reader is None or self._reader[0] != number:

@@ -41,7 +41,7 @@ def decoder(request, monkeypatch):
 
 def test_the_order_of_the_files_is_kept(decoder):
     files = [File(str(n), "", content(n % 256), "") for n in range(300)]
-    found = list(decoder.decode(files))
+    found = list(decoder.decode(files, len(files)))
     assert [each.pixels for each in found] == [bytes([n % 256] * 4) for n in range(300)]
     assert [each.border for each in found] == [n % 256 for n in range(300)]
 
@@ -49,7 +49,8 @@ def test_the_order_of_the_files_is_kept(decoder):
 def test_what_is_decoded_already_keeps_its_place(decoder):
     ready = [Decoded(bytes([n] * 4), 0.0, "", "", changed=False) for n in range(200)]
     files = [each if n % 3 else File(str(n), "", content(n), "") for n, each in enumerate(ready)]
-    assert [each.pixels for each in decoder.decode(files)] == [each.pixels for each in ready]
+    found = decoder.decode(files, len(files))
+    assert [each.pixels for each in found] == [each.pixels for each in ready]
 
 
 def test_bad_and_changed_files_are_told_apart(decoder, tmp_path):
@@ -62,7 +63,7 @@ def test_bad_and_changed_files_are_told_apart(decoder, tmp_path):
         File("gone", str(tmp_path / "gone.png"), b"", right),
         File("bad", "", b"no image", ""),
     ]
-    good, changed, gone, bad = decoder.decode(files)
+    good, changed, gone, bad = decoder.decode(files, len(files))
     assert good.pixels == bytes([7] * 4) and not good.reason
     assert changed.changed and gone.changed
     assert not bad.changed and "expected" in bad.reason
@@ -76,7 +77,7 @@ def test_files_are_taken_only_a_few_batches_ahead(decoder):
             taken.append(number)
             yield File(str(number), "", content(0), "")
 
-    found = decoder.decode(files())
+    found = decoder.decode(files(), 5000)
     next(found)
     assert len(taken) < 1000
 
@@ -95,7 +96,7 @@ def test_the_bound_of_a_container_counts(bound, expected, tmp_path, monkeypatch)
 def test_a_worker_that_is_killed_is_told_in_words(monkeypatch):
     monkeypatch.setattr(decoding, "processors", lambda: 2)
     decoder = Decoder(PREPARATION, 1000)
-    decoded = decoder.decode(File(str(n), "", content(0), "") for n in range(2000))
+    decoded = decoder.decode((File(str(n), "", content(0), "") for n in range(2000)), 2000)
     next(decoded)
     for worker in list(decoder._pool._processes):
         os.kill(worker, signal.SIGKILL)
@@ -112,7 +113,7 @@ from components.example_gen.decoding import Decoder, File
 if __name__ == "__main__":
     decoding.processors = lambda: 2
     decoder = Decoder(images.Preparation(2, 2, 1, images.Fit.PAD, 0), 1000)
-    list(decoder.decode([File("", "", b"no image", "")] * 100))
+    list(decoder.decode([File("", "", b"no image", "")] * 100, 100))
     print(*(decoder._pool._processes), flush=True)
     sys.stdin.read()
 """
@@ -139,5 +140,5 @@ def test_pixels_are_those_of_the_module_that_decodes():
     pixels = np.arange(4, dtype=np.uint8).reshape(2, 2)
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
-    (found,) = Decoder(PREPARATION, 1).decode([File("", "", stream.getvalue(), "")])
+    (found,) = Decoder(PREPARATION, 1).decode([File("", "", stream.getvalue(), "")], 1)
     assert found.pixels == images.prepare(stream.getvalue(), PREPARATION).pixels.tobytes()
