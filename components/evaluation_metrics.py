@@ -1,15 +1,15 @@
-"""Precision, recall and F1 of every class, as a metric for TFMA.
+"""Precision, recall and F1 of every class, and balanced accuracy, as metrics for TFMA.
 
 TFMA's binarized metrics process all examples once per class; for ten classes this takes two thirds
-of the evaluation. This metric derives the same values from the confusion matrix, which TFMA
-computes anyway.
+of the evaluation. These metrics derive the same values from the confusion matrix, which TFMA
+computes anyway. TFMA's own `BalancedAccuracy` is one of two classes.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tensorflow_model_analysis.metrics import (
@@ -20,6 +20,7 @@ from tensorflow_model_analysis.metrics import (
 from tensorflow_model_analysis.proto import config_pb2
 
 PRECISION, RECALL, F1 = "precision", "recall", "f1"
+BALANCED_ACCURACY = "balanced_accuracy"
 _SCORES = (PRECISION, RECALL, F1)
 # Every prediction counts, however low its probability.
 _THRESHOLD = 0.0
@@ -37,13 +38,28 @@ class ClassificationReport(metric_types.Metric):
 
     def __init__(self, name: str = "classification_report"):
         """Creates the metric with its name in TFMA's configuration."""
-        super().__init__(metric_util.merge_per_key_computations(_computations), name=name)
+        super().__init__(metric_util.merge_per_key_computations(_report), name=name)
+
+
+class BalancedAccuracy(metric_types.Metric):
+    """Mean recall of the classes that occur as a label, as in scikit-learn's metric of this name.
+
+    It is a metric of its own, since TFMA puts a threshold on all values of a metric.
+    """
+
+    def __init__(self, name: str = BALANCED_ACCURACY):
+        """Creates the metric with its name in TFMA's configuration."""
+        super().__init__(metric_util.merge_per_key_computations(_balanced_accuracy), name=name)
 
 
 metric_types.register_metric(ClassificationReport)
+metric_types.register_metric(BalancedAccuracy)
+
+# Number of examples by (true class, predicted class).
+_Matrix = Mapping[tuple[int, int], float]
 
 
-def scores(matrix: Mapping[tuple[int, int], float]) -> dict[int, dict[str, float]]:
+def scores(matrix: _Matrix) -> dict[int, dict[str, float]]:
     """Returns precision, recall, F1 and support of each class.
 
     Args:
@@ -69,7 +85,7 @@ def _class_scores(right: float, support: float, predicted: float) -> dict[str, f
     }
 
 
-def _computations(
+def _report(
     name: str = "classification_report",
     eval_config: config_pb2.EvalConfig | None = None,
     model_name: str = "",
@@ -77,20 +93,51 @@ def _computations(
     example_weighted: bool = False,
 ) -> metric_types.MetricComputations:
     key_of = _KeyFactory(model_name, output_name, example_weighted)
+    # The classes are known only from the result. TFMA accepts keys that are not declared here.
+    keys = [key_of(score, aggregation=_MACRO) for score in _SCORES]
+    return _derived(eval_config, key_of, keys, lambda matrix: key_of.report(scores(matrix)))
+
+
+def _balanced_accuracy(
+    name: str = BALANCED_ACCURACY,
+    eval_config: config_pb2.EvalConfig | None = None,
+    model_name: str = "",
+    output_name: str = "",
+    example_weighted: bool = False,
+) -> metric_types.MetricComputations:
+    key_of = _KeyFactory(model_name, output_name, example_weighted)
+    key = key_of(name)
+    return _derived(eval_config, key_of, [key], lambda matrix: {key: balanced_accuracy(matrix)})
+
+
+def balanced_accuracy(matrix: _Matrix) -> float:
+    """Returns the mean recall of the classes that occur as a label; NaN without examples.
+
+    Args:
+      matrix: Number of examples by (true class, predicted class).
+    """
+    recalls = [own[RECALL] for own in scores(matrix).values() if own["support"]]
+    return math.fsum(recalls) / len(recalls) if recalls else math.nan
+
+
+def _derived(
+    eval_config: config_pb2.EvalConfig | None,
+    key_of: _KeyFactory,
+    keys: list[metric_types.MetricKey],
+    values: Callable[[_Matrix], dict[metric_types.MetricKey, float]],
+) -> metric_types.MetricComputations:
+    """Returns the computations of a metric that follows from the confusion matrix.
+
+    TFMA computes the matrix once, however many metrics need it.
+    """
     matrices = multi_class_confusion_matrix_metrics.multi_class_confusion_matrices(
-        thresholds=[_THRESHOLD],
-        eval_config=eval_config,
-        model_name=model_name,
-        output_name=output_name,
-        example_weighted=example_weighted,
+        thresholds=[_THRESHOLD], eval_config=eval_config, **key_of.common
     )
 
     def result(metrics: dict[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, float]:
-        matrix = {tuple(key): n for key, n in metrics[matrices[-1].keys[-1]][_THRESHOLD].items()}
-        return key_of.report(scores(matrix))
+        counts = metrics[matrices[-1].keys[-1]][_THRESHOLD]
+        return values({tuple(key): count for key, count in counts.items()})
 
-    # The classes are known only from the result. TFMA accepts keys that are not declared here.
-    keys = [key_of(score, aggregation=_MACRO) for score in _SCORES]
     return [*matrices, metric_types.DerivedMetricComputation(keys=keys, result=result)]
 
 
@@ -98,7 +145,7 @@ class _KeyFactory:
     """Makes TFMA's keys for values."""
 
     def __init__(self, model_name: str, output_name: str, example_weighted: bool):
-        self._common = {
+        self.common: dict[str, Any] = {
             "model_name": model_name,
             "output_name": output_name,
             "example_weighted": example_weighted,
@@ -112,7 +159,7 @@ class _KeyFactory:
     ) -> metric_types.MetricKey:
         sub_key = None if number is None else metric_types.SubKey(class_id=number)
         return metric_types.MetricKey(
-            name=score, sub_key=sub_key, aggregation_type=aggregation, **self._common
+            name=score, sub_key=sub_key, aggregation_type=aggregation, **self.common
         )
 
     def report(self, classes: dict[int, dict[str, float]]) -> dict[metric_types.MetricKey, float]:

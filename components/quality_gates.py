@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 # Metrics.
 ACCURACY = "accuracy"
+BALANCED_ACCURACY = "balanced accuracy"
 RECALL = "recall"
 CHANGE = "accuracy against the served model"
 CORRUPTION = "accuracy under corruption"
@@ -25,7 +26,7 @@ class Gate:
     """A threshold that a model must reach.
 
     Attributes:
-      metric: Metric: `ACCURACY`, `RECALL`, `CHANGE` or `CORRUPTION`.
+      metric: Metric: `ACCURACY`, `BALANCED_ACCURACY`, `RECALL`, `CHANGE` or `CORRUPTION`.
       slice: Name of the slice: `OVERALL`, a class name or a corruption.
       threshold: Lowest value that passes.
       features: Names and values of the features that select the slice; empty for all images.

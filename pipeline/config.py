@@ -45,6 +45,21 @@ def _count_or_share(value: object) -> object:
     return value
 
 
+def _class_weights(value: object) -> object:
+    if value in ("none", "balanced"):
+        return value
+    # Not isinstance: `true` is no weight.
+    weights = list(value.values()) if isinstance(value, dict) else []
+    if not weights or not all(type(weight) in (int, float) and weight > 0 for weight in weights):
+        raise ValueError(
+            'none, balanced, or a weight above 0 for each class by its name, such as {"Shirt": 2.5}'
+        )
+    return value
+
+
+ClassWeights = Annotated[
+    Literal["none", "balanced"] | dict[str, float], pydantic.BeforeValidator(_class_weights)
+]
 CountOrShare = Annotated[int | float, pydantic.BeforeValidator(_count_or_share)]
 Severity = Literal["stop", "warn"]
 BadFiles = Literal["stop", "skip"]
@@ -215,6 +230,11 @@ class TrainingConfig(_Section):
         lt=1,
         description="momentum of the weights' moving average; 0 switches it off",
     )
+    class_weights: ClassWeights = pydantic.Field(
+        "none",
+        description="weights of the classes in the loss: none; balanced, the same for each class "
+        "as a whole; or a table of weights by class name, in which other classes have 1",
+    )
     label_smoothing: Number = pydantic.Field(
         0.1, ge=0, lt=1, description="label smoothing: share of each label spread over all classes"
     )
@@ -276,6 +296,9 @@ class GatesConfig(_Section):
     """What a model must reach on the test split to be pushed."""
 
     accuracy: Share = pydantic.Field(0.90, description="minimum accuracy")
+    balanced_accuracy: Gate = pydantic.Field(
+        None, description="minimum balanced accuracy, the mean recall of the classes; null: no gate"
+    )
     class_recall: Share = pydantic.Field(0.60, description="minimum recall of every class")
     accuracy_drop: Share = pydantic.Field(
         0.005, description="maximum drop in accuracy against the served model"
@@ -556,11 +579,18 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in changes.items():
         old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
+        # A table that is itself a value is replaced whole.
+        if isinstance(old, dict) and isinstance(value, dict) and key in _sections():
             merged[key] = _merged(old, value)
         else:
             merged[key] = value
     return merged
+
+
+@functools.cache
+def _sections() -> frozenset[str]:
+    """Names of the tables of keys."""
+    return frozenset(name for key in known_keys() for name in key.split(".")[:-1])
 
 
 def _flat(values: dict[str, Any], prefix: str) -> Iterator[str]:

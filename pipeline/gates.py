@@ -8,9 +8,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from tensorflow_model_analysis.proto import config_pb2
 
 from components import features
-from components.quality_gates import ACCURACY, CHANGE, CORRUPTION, OVERALL, RECALL, Gate
+from components.quality_gates import (
+    ACCURACY,
+    BALANCED_ACCURACY,
+    CHANGE,
+    CORRUPTION,
+    OVERALL,
+    RECALL,
+    Gate,
+)
 from components.robustness import corruptions
 from pipeline.config import Config
+
+_OWN_METRICS = "components.evaluation_metrics"
 
 
 def declared(config: Config, class_names: Sequence[str]) -> list[Gate]:
@@ -22,6 +32,7 @@ def declared(config: Config, class_names: Sequence[str]) -> list[Gate]:
     """
     return [
         Gate(ACCURACY, OVERALL, config.gates.accuracy),
+        *_balanced(config.gates.balanced_accuracy),
         *(
             # The accuracy on the images of one class is the recall of this class.
             Gate(RECALL, name, config.gates.class_recall, ((features.LABEL, number),))
@@ -30,6 +41,10 @@ def declared(config: Config, class_names: Sequence[str]) -> list[Gate]:
         Gate(CHANGE, OVERALL, -config.gates.accuracy_drop),
         *_under_corruption(config.robustness.thresholds()),
     ]
+
+
+def _balanced(threshold: float | None) -> list[Gate]:
+    return [] if threshold is None else [Gate(BALANCED_ACCURACY, OVERALL, threshold)]
 
 
 def _under_corruption(thresholds: dict[int, float]) -> Iterator[Gate]:
@@ -45,7 +60,9 @@ def evaluation_config(gates: Iterable[Gate]) -> config_pb2.EvalConfig:
     Args:
       gates: All declared gates.
     """
-    on_clean_images = [gate for gate in gates if gate.metric != CORRUPTION]
+    gates = list(gates)
+    balanced = [gate for gate in gates if gate.metric == BALANCED_ACCURACY]
+    of_accuracy = [gate for gate in gates if gate.metric not in (BALANCED_ACCURACY, CORRUPTION)]
     return config_pb2.EvalConfig(
         model_specs=[_answered(features.CANDIDATE), _answered(features.BASELINE)],
         slicing_specs=[
@@ -53,7 +70,9 @@ def evaluation_config(gates: Iterable[Gate]) -> config_pb2.EvalConfig:
             config_pb2.SlicingSpec(feature_keys=[features.LABEL]),
         ],
         metrics_specs=[
-            config_pb2.MetricsSpec(metrics=[_accuracy(on_clean_images), *_overall_metrics()]),
+            config_pb2.MetricsSpec(
+                metrics=[_accuracy(of_accuracy), _balanced_accuracy(balanced), *_overall_metrics()]
+            ),
         ],
     )
 
@@ -100,14 +119,25 @@ def _asked() -> config_pb2.ModelSpec:
 
 def _accuracy(gates: Iterable[Gate]) -> config_pb2.MetricConfig:
     return config_pb2.MetricConfig(
-        class_name="SparseCategoricalAccuracy",
-        per_slice_thresholds=[
-            config_pb2.PerSliceMetricThreshold(
-                slicing_specs=[_slice_of(gate)], threshold=_threshold(gate)
-            )
-            for gate in gates
-        ],
+        class_name="SparseCategoricalAccuracy", per_slice_thresholds=_thresholds(gates)
     )
+
+
+def _balanced_accuracy(gates: Iterable[Gate]) -> config_pb2.MetricConfig:
+    return config_pb2.MetricConfig(
+        class_name="BalancedAccuracy",
+        module=_OWN_METRICS,
+        per_slice_thresholds=_thresholds(gates),
+    )
+
+
+def _thresholds(gates: Iterable[Gate]) -> list[config_pb2.PerSliceMetricThreshold]:
+    return [
+        config_pb2.PerSliceMetricThreshold(
+            slicing_specs=[_slice_of(gate)], threshold=_threshold(gate)
+        )
+        for gate in gates
+    ]
 
 
 def _slice_of(gate: Gate) -> config_pb2.SlicingSpec:
@@ -139,7 +169,5 @@ def _overall_metrics() -> list[config_pb2.MetricConfig]:
             class_name="MultiClassConfusionMatrixAtThresholds",
             config=json.dumps({"thresholds": [0.0], "name": "confusion_matrix"}),
         ),
-        config_pb2.MetricConfig(
-            class_name="ClassificationReport", module="components.evaluation_metrics"
-        ),
+        config_pb2.MetricConfig(class_name="ClassificationReport", module=_OWN_METRICS),
     ]

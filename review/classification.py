@@ -13,6 +13,7 @@ from review.summary import (
     Cell,
     ClassScores,
     Confusion,
+    Estimate,
     Gallery,
     Proportion,
     Report,
@@ -33,6 +34,13 @@ def recall(evaluation: Evaluation, number: int) -> Proportion:
     """Recall of the class with this label."""
     row = evaluation.confusion[number]
     return statistics.proportion(row[number], sum(row))
+
+
+def balanced_accuracy(evaluation: Evaluation) -> Estimate | None:
+    """Mean recall of the classes with test images; None without test images."""
+    recalls = [recall(evaluation, number) for number in range(len(evaluation.per_class))]
+    tested = [each for each in recalls if each.total]
+    return statistics.mean_share(tested) if tested else None
 
 
 def worst_class(receipt: Receipt) -> WorstClass | None:
@@ -60,6 +68,8 @@ def report(run: FinishedRun) -> Report:
     ]
     return Report(
         accuracy=_accuracy(evaluation),
+        # Where classes are even, it is the accuracy.
+        balanced_accuracy=balanced_accuracy(evaluation) if _is_uneven(evaluation) else None,
         top_2_accuracy=evaluation.top_2_accuracy,
         cross_entropy=evaluation.cross_entropy,
         classes=sorted(classes, key=lambda scores: scores.recall.value),
@@ -68,6 +78,10 @@ def report(run: FinishedRun) -> Report:
             _average("weighted", evaluation.weighted_avg),
         ],
     )
+
+
+def _is_uneven(evaluation: Evaluation) -> bool:
+    return len({scores.support for scores in evaluation.per_class.values()}) > 1
 
 
 def _average(name: str, scores: Scores) -> AverageScores:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
-from components.quality_gates import ACCURACY, CHANGE, CORRUPTION, RECALL, JudgedGate
+from components.quality_gates import (
+    ACCURACY,
+    BALANCED_ACCURACY,
+    CHANGE,
+    CORRUPTION,
+    RECALL,
+    JudgedGate,
+)
 from pipeline.nodes import BLESSING
 from pipeline.records import receipt
 from review import classification, statistics
@@ -16,6 +23,7 @@ _FEW_IMAGES = 1000
 # Beginnings of the sentences about gates without a value, up to the threshold.
 _NOT_MEASURED = {
     ACCURACY: "Accuracy was not measured: the test split has no images",
+    BALANCED_ACCURACY: "Balanced accuracy was not measured: the test split has no images",
     RECALL: "Recall of {} was not measured: the test split has no image of it",
     CHANGE: "The new model was not compared with the served one",
     CORRUPTION: "Accuracy under {} was not measured",
@@ -63,6 +71,10 @@ def _measured(run: FinishedRun, gate: JudgedGate, change: Estimate | None) -> _M
     if gate.metric == ACCURACY:
         hits = round(gate.value * evaluation.count)
         return _share("Accuracy is", statistics.proportion(hits, evaluation.count))
+    if gate.metric == BALANCED_ACCURACY:
+        balanced = classification.balanced_accuracy(evaluation)
+        interval = balanced.interval if balanced else None
+        return _Measured("Balanced accuracy is", interval, evaluation.count)
     if gate.metric == RECALL:
         number = list(evaluation.per_class).index(part)
         return _share(f"Recall of {part} is", classification.recall(evaluation, number))

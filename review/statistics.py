@@ -6,7 +6,7 @@ Random draws are seeded, so that the same run always has the same review.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import special, stats
@@ -36,6 +36,21 @@ def proportion(hits: int, total: int) -> Proportion:
     found = stats.binomtest(hits, total).proportion_ci(CONFIDENCE, method="wilson")
     interval = Interval(low=float(found.low), high=float(found.high))
     return Proportion(value=hits / total, hits=hits, total=total, interval=interval)
+
+
+def mean_share(shares: Sequence[Proportion]) -> Estimate:
+    """Plain mean of shares of different images, with its interval.
+
+    The interval combines those of the shares (the method MOVER: Zou and Donner 2008, Construction
+    of confidence limits about effect measures, Statistics in Medicine 27:1693-1702).
+
+    Args:
+      shares: Shares to average; at least one.
+    """
+    value = math.fsum(share.value for share in shares) / len(shares)
+    below = math.hypot(*map(_below, shares)) / len(shares)
+    above = math.hypot(*map(_above, shares)) / len(shares)
+    return Estimate(value=value, interval=Interval(low=value - below, high=value + above))
 
 
 def f1_score(true_positives: int, false_positives: int, false_negatives: int) -> Estimate:

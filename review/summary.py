@@ -320,6 +320,8 @@ class Report(Part):
 
     Attributes:
       accuracy: Accuracy on all images.
+      balanced_accuracy: Mean recall of the classes with test images; None where all classes have
+        the same number, so that it is the accuracy.
       top_2_accuracy: Share of images whose label is among the first two choices.
       cross_entropy: Mean negative log likelihood, in nats; None if it is not finite.
       classes: Scores of each class, lowest recall first.
@@ -327,6 +329,7 @@ class Report(Part):
     """
 
     accuracy: Proportion
+    balanced_accuracy: Estimate | None
     top_2_accuracy: float
     cross_entropy: float | None
     classes: list[ClassScores]

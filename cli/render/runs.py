@@ -163,6 +163,8 @@ def _class_table(report: Report) -> Table:
     for row in report.classes:
         values = (row.precision.value, row.recall.value, row.f1.value)
         table.add_row(escape(row.name), *(f"{value:.3f}" for value in values), f"{row.support:,}")
+    if report.balanced_accuracy is not None:
+        table.add_row("balanced", "", f"{report.balanced_accuracy.value:.3f}")
     for mean in report.averages:
         values = (mean.precision, mean.recall, mean.f1)
         table.add_row(escape(mean.name), *(f"{value:.3f}" for value in values), f"{mean.support:,}")

@@ -6,7 +6,14 @@ import math
 from collections.abc import Iterable
 
 from components.blessing.measurement import Measurement, Place, slice_of
-from components.quality_gates import CHANGE, CORRUPTION, Gate, JudgedGate
+from components.quality_gates import (
+    ACCURACY,
+    BALANCED_ACCURACY,
+    CHANGE,
+    CORRUPTION,
+    Gate,
+    JudgedGate,
+)
 
 
 class JudgementError(RuntimeError):
@@ -48,7 +55,7 @@ def _judged(gate: Gate, measured: Measurement | None) -> JudgedGate:
 
 
 def _value(gate: Gate, measured: Measurement | None) -> float | None:
-    value = measured.accuracies.get(_place(gate), math.nan) if measured else math.nan
+    value = measured.values.get(_place(gate), math.nan) if measured else math.nan
     return value if math.isfinite(value) else None
 
 
@@ -58,7 +65,9 @@ def _is_refused(gate: Gate, measured: Measurement | None) -> bool:
 
 
 def _place(gate: Gate) -> Place:
-    return Place(slice_of(gate.features), gate.metric == CHANGE)
+    # All other gates are about the accuracy of some images.
+    metric = BALANCED_ACCURACY if gate.metric == BALANCED_ACCURACY else ACCURACY
+    return Place(metric, slice_of(gate.features), gate.metric == CHANGE)
 
 
 def _reasons(refusing: list[Measurement]) -> str:

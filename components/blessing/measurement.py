@@ -9,9 +9,14 @@ from typing import Any, NamedTuple
 
 import tensorflow_model_analysis as tfma
 
-from components import features
+from components import evaluation_metrics, features
+from components.quality_gates import ACCURACY, BALANCED_ACCURACY
 
-_ACCURACY = "sparse_categorical_accuracy"
+# Metrics of gates, by TFMA's names.
+_METRICS = {
+    "sparse_categorical_accuracy": ACCURACY,
+    evaluation_metrics.BALANCED_ACCURACY: BALANCED_ACCURACY,
+}
 
 # Features and values that all images of a slice share, sorted by name.
 Slice = tuple[tuple[str, str], ...]
@@ -21,10 +26,12 @@ class Place(NamedTuple):
     """The place of a value in an evaluation.
 
     Attributes:
+      metric: Metric, `ACCURACY` or `BALANCED_ACCURACY`.
       slice: Slice of the images.
       change: Whether the value is the difference from the served model.
     """
 
+    metric: str
     slice: Slice
     change: bool
 
@@ -34,13 +41,13 @@ class Measurement:
     """The result of an evaluation by TFMA.
 
     Attributes:
-      accuracies: Accuracies of the new model, and their changes; NaN if they have no value.
+      values: Values of the new model, and their changes; NaN if they have no value.
       failed: Places with a failed threshold.
       missing: Slices that have a threshold but no images.
       holds: Whether all thresholds hold according to TFMA.
     """
 
-    accuracies: dict[Place, float]
+    values: dict[Place, float]
     failed: frozenset[Place]
     missing: frozenset[Slice]
     holds: bool
@@ -59,23 +66,29 @@ def read(uri: str) -> Measurement:
     """
     validation = tfma.load_validation_result(uri)
     failed = {
-        Place(_deserialized(of_slice.slice_key), failure.metric_key.is_diff)
+        _place(of_slice.slice_key, failure.metric_key)
         for of_slice in validation.metric_validations_per_slice
         for failure in of_slice.failures
     }
     missing = {slice_of(spec.feature_values.items()) for spec in validation.missing_slices}
     return Measurement(
-        _accuracies(uri), frozenset(failed), frozenset(missing), validation.validation_ok
+        _values(uri), frozenset(failed), frozenset(missing), validation.validation_ok
     )
 
 
-def _accuracies(uri: str) -> dict[Place, float]:
+def _values(uri: str) -> dict[Place, float]:
     return {
-        Place(_deserialized(metrics.slice_key), entry.key.is_diff): _number(entry.value)
+        _place(metrics.slice_key, entry.key): _number(entry.value)
         for metrics in tfma.load_metrics(uri)
         for entry in metrics.metric_keys_and_values
-        if entry.key.name == _ACCURACY and _is_of_candidate(entry.key)
+        if entry.key.name in _METRICS and _is_of_candidate(entry.key)
     }
+
+
+def _place(slice_key: Any, metric_key: Any) -> Place:
+    # A threshold on a metric that no gate knows must not pass unseen either.
+    metric = _METRICS.get(metric_key.name, metric_key.name)
+    return Place(metric, _deserialized(slice_key), metric_key.is_diff)
 
 
 def _number(value: Any) -> float:

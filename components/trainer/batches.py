@@ -16,7 +16,7 @@ _MOST_STEPS_AT_ONCE = 16
 
 
 class TrainingBatches:
-    """Batches of preprocessed images and one-hot labels, shuffled in each epoch.
+    """Batches of preprocessed images, one-hot labels and perhaps weights, shuffled in each epoch.
 
     The order of an epoch depends only on the seed and the number of the epoch, so a training may
     start at any epoch. Every batch is full. The images that are left over at the end of an epoch
@@ -24,9 +24,17 @@ class TrainingBatches:
 
     Attributes:
       steps: Number of batches in an epoch.
+      weights: Weight of an image of each class, float32 [classes]; None if all count alike.
     """
 
-    def __init__(self, split: Split, classes: int, batch_size: int, seed: int):
+    def __init__(
+        self,
+        split: Split,
+        classes: int,
+        batch_size: int,
+        seed: int,
+        weights: np.ndarray | None = None,
+    ):
         """Stores the images and labels to train on.
 
         Args:
@@ -34,12 +42,14 @@ class TrainingBatches:
           classes: Number of classes.
           batch_size: Number of images in a batch; a smaller split is a single batch.
           seed: Random seed of the order.
+          weights: Weight of an image of each class, float32 [classes]; None for no weights.
         """
         self._split = split
         self._classes = classes
         self._batch_size = min(batch_size, len(split.labels))
         self._seed = seed
         self.steps = len(split.labels) // self._batch_size
+        self.weights = weights
 
     def dataset(
         self, transform: tft.TFTransformOutput, first_epoch: int, epochs: int
@@ -60,7 +70,7 @@ class TrainingBatches:
             return tf.ensure_shape(raw, indices.shape), tf.gather(labels, indices)
 
         batches = tf.data.Dataset.range(first_epoch, epochs).flat_map(self._order)
-        return _prepared(batches.map(choose), transform, self._classes)
+        return _prepared(batches.map(choose), transform, self._classes, self.weights)
 
     def _strings(self, indices: np.ndarray) -> np.ndarray:
         return _raw_strings(self._split.images[indices])
@@ -81,11 +91,21 @@ class TrainingBatches:
 
 
 def labelled_batches(
-    split: Split, transform: tft.TFTransformOutput, classes: int
+    split: Split,
+    transform: tft.TFTransformOutput,
+    classes: int,
+    weights: np.ndarray | None = None,
 ) -> tf.data.Dataset:
-    """Returns batches of preprocessed images and one-hot labels, in the order of the split."""
+    """Returns batches of preprocessed images and one-hot labels, in the order of the split.
+
+    Args:
+      split: Raw images and labels.
+      transform: Output of Transform; its graph preprocesses every batch.
+      classes: Number of classes.
+      weights: Weight of an image of each class, float32 [classes]; None for no weights.
+    """
     data = tf.data.Dataset.from_tensor_slices((_raw_strings(split.images), split.labels))
-    return _prepared(data.batch(_VALIDATION_BATCH), transform, classes)
+    return _prepared(data.batch(_VALIDATION_BATCH), transform, classes, weights)
 
 
 def prepared_sample(split: Split, transform: tft.TFTransformOutput, count: int) -> np.ndarray:
@@ -120,15 +140,19 @@ def _raw_strings(images: np.ndarray) -> np.ndarray:
 
 
 def _prepared(
-    batches: tf.data.Dataset, transform: tft.TFTransformOutput, classes: int
+    batches: tf.data.Dataset,
+    transform: tft.TFTransformOutput,
+    classes: int,
+    weights: np.ndarray | None,
 ) -> tf.data.Dataset:
     layer = transform.transform_features_layer()
 
     # AutoGraph would spend seconds on rewriting the code of TFT, without any effect.
     @tf.autograph.experimental.do_not_convert
-    def prepare(raw: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def prepare(raw: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
         images = layer({features.IMAGE: tf.expand_dims(raw, 1)})[features.IMAGE]
-        return images, tf.one_hot(labels, classes)
+        labelled = (images, tf.one_hot(labels, classes))
+        return labelled if weights is None else (*labelled, tf.gather(weights, labels))
 
     prepared = batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(_PREFETCHED)
     return without_autotuner(prepared)

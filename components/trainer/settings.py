@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from components.trainer.class_weights import ClassWeights
+
 _INNER = "augmentation."
 
 
@@ -52,6 +54,7 @@ class Settings:
       warm_up: Share of the training in which the rate increases; after it, the rate decreases.
       ema_momentum: Momentum of the moving average of the weights, which is validated and kept; 0
         disables the average.
+      class_weights: Weights of the classes in the loss: `none`, `balanced`, or by class name.
       label_smoothing: Share of each label to spread over all classes.
       plateau_patience: Number of epochs without a lower validation loss before a cut of the rate.
       plateau_factor: Factor of such a cut.
@@ -78,6 +81,7 @@ class Settings:
     learning_rate: float
     warm_up: float
     ema_momentum: float
+    class_weights: ClassWeights
     label_smoothing: float
     plateau_patience: int
     plateau_factor: float

@@ -27,6 +27,7 @@ from components.trainer import (
     batches,
     calibration,
     callbacks,
+    class_weights,
     export,
     inspection,
     model,
@@ -136,9 +137,9 @@ def prepare(
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    data = batches.TrainingBatches(
-        split, len(schema.class_names), settings.batch_size, settings.seed
-    )
+    names = schema.class_names
+    weights = class_weights.by_label(settings.class_weights, split.labels, names)
+    data = batches.TrainingBatches(split, len(names), settings.batch_size, settings.seed, weights)
     return compiled_network(settings, schema, data.steps_at_once()), data
 
 
@@ -178,9 +179,11 @@ def _fit(
         return
     log_dir = os.path.join(backup_dir, _LOGS_FOLDER)
     os.makedirs(log_dir, exist_ok=True)
+    classes = network.output_shape[-1]
     network.fit(
         data.dataset(transform, progress.epochs, settings.epochs),
-        validation_data=batches.labelled_batches(validation, transform, network.output_shape[-1]),
+        # Weighted as well: the best epoch is that with the lowest loss there.
+        validation_data=batches.labelled_batches(validation, transform, classes, data.weights),
         initial_epoch=progress.epochs,
         epochs=settings.epochs,
         steps_per_epoch=data.steps,

@@ -20,7 +20,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
 from components import examples, features, image_schema
-from components.trainer import batches, training, whitening
+from components.trainer import batches, class_weights, training, whitening
 from components.trainer.callbacks import DivergenceWatch, averaging
 from components.trainer.resumption import EpochSeeds
 from components.trainer.schedule import WarmUpAndDecay
@@ -123,14 +123,15 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
         for name in (features.TRAIN_SPLIT, features.VALIDATION_SPLIT)
     )
     classes = len(schema.class_names)
-    data = batches.TrainingBatches(train, classes, settings.batch_size, settings.seed)
+    weights = class_weights.by_label(settings.class_weights, train.labels, schema.class_names)
+    data = batches.TrainingBatches(train, classes, settings.batch_size, settings.seed, weights)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     sample = batches.prepared_sample(train, transform, whitening.images_needed(schema.shape))
     trials = Trials(settings, schema, data, sample, Deadline(bounds.minutes))
     fit_arguments = {
         "x": data.dataset(transform, 0, settings.epochs),
-        "validation_data": batches.labelled_batches(validation, transform, classes),
+        "validation_data": batches.labelled_batches(validation, transform, classes, weights),
         "verbose": 0,
     }
     return TunerFnResult(Search(trials, bounds, fn_args.working_dir), fit_arguments)

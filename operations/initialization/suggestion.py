@@ -262,7 +262,8 @@ def _training(look: Look) -> list[Setting]:
         "Training also shows mirror images. Set it to false where left and right matter, as with "
         "letters and digits."
     )
-    return [*settings, Setting("training.augmentation.flip", True, flip)]
+    mirrored = Setting("training.augmentation.flip", True, flip)
+    return [*settings, *_class_weights(look), mirrored]
 
 
 def _patience(epochs: int) -> list[Setting]:
@@ -308,16 +309,14 @@ def _training_images(look: Look) -> int:
     return sum(trained) - math.ceil(left_out)
 
 
+def _is_uneven(look: Look) -> bool:
+    return max(look.per_class) >= _UNEVEN * min(look.per_class)
+
+
 def _gates(look: Look) -> list[Setting]:
-    accuracy, reason = _least_accuracy(look)
     drop, drop_reason = _most_drop(look)
     return [
-        Setting(
-            "gates.accuracy",
-            accuracy,
-            f"{reason} After the first run, set it a little below the accuracy that the run "
-            "reached.",
-        ),
+        *(_uneven_gates(look) if _is_uneven(look) else [_accuracy_gate(look)]),
         Setting(
             "gates.class_recall",
             0.0,
@@ -329,6 +328,53 @@ def _gates(look: Look) -> list[Setting]:
             drop,
             f"How much worse than the served model a new one may be. {drop_reason}",
         ),
+    ]
+
+
+def _accuracy_gate(look: Look) -> Setting:
+    accuracy, reason = _least_accuracy(look)
+    return Setting(
+        "gates.accuracy",
+        accuracy,
+        f"{reason} After the first run, set it a little below the accuracy that the run reached.",
+    )
+
+
+def _uneven_gates(look: Look) -> list[Setting]:
+    """A threshold that counts each class alike, in place of one on accuracy."""
+    counts = look.per_class
+    name, share = shown(look.class_names[counts.index(max(counts))]), max(counts) / sum(counts)
+    constant = 1 / len(counts)
+    # A twentieth of the way from there to 1.
+    least = math.ceil(1000 * (constant + 0.05 * (1 - constant))) / 1000
+    return [
+        Setting(
+            "gates.accuracy",
+            0.0,
+            f"No gate: a model that always answers {name} has an accuracy of about {share:.3f}, "
+            "and with class weights a good one may have less.",
+        ),
+        Setting(
+            "gates.balanced_accuracy",
+            least,
+            f"The mean recall of the classes: above {constant:.3f}, which a model reaches that "
+            "always gives the same answer. After the first run, set it a little below what the run "
+            "reached.",
+        ),
+    ]
+
+
+def _class_weights(look: Look) -> list[Setting]:
+    if not _is_uneven(look):
+        return []
+    counts = look.per_class
+    return [
+        Setting(
+            "training.class_weights",
+            "balanced",
+            f"The largest class has {max(counts) / min(counts):.0f} times the images of the "
+            "smallest: in training, each class counts alike.",
+        )
     ]
 
 
@@ -397,11 +443,11 @@ def _small_classes(look: Look) -> Iterator[str]:
             f"val and test, and a model learns little from fewer than {_FEWEST_IN_CLASS}. Add "
             "images, or leave the class out."
         )
-    if largest >= _UNEVEN * smallest:
+    if _is_uneven(look):
         yield (
             f"Class {large} has {largest / smallest:.0f} times the images of class {small} "
-            f"({largest:,} and {smallest:,}). Accuracy says little then: look at the recall of "
-            "each class."
+            f"({largest:,} and {smallest:,}). Accuracy says little then: look at balanced accuracy "
+            "and at the recall of each class."
         )
 
 

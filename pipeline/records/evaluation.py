@@ -37,6 +37,7 @@ def read_evaluation(uri: str, class_names: tuple[str, ...]) -> Evaluation:
     cross_entropy = metric_value(metrics["sparse_categorical_crossentropy"])
     return Evaluation(
         accuracy=metric_value(metrics[ACCURACY]),
+        balanced_accuracy=metric_value(metrics["balanced_accuracy"]),
         cross_entropy=cross_entropy if math.isfinite(cross_entropy) else None,
         top_2_accuracy=metric_value(metrics["top_2_accuracy"]),
         count=count,

@@ -253,6 +253,8 @@ class Evaluation(Part):
     """What TFMA measured on the test split."""
 
     accuracy: Share
+    balanced_accuracy: Share
+    """Mean recall of the classes with test images."""
     cross_entropy: Annotated[float, Field(ge=0)] | None
     """Mean negative log likelihood, in nats; null if it is not finite."""
     top_2_accuracy: Share

@@ -52,6 +52,15 @@ def test_the_averages_are_those_of_scikit_learn(pairs):
 
 
 @hypothesis.given(PAIRS)
+def test_balanced_accuracy_is_that_of_scikit_learn(pairs):
+    with warnings.catch_warnings():
+        # Of classes that are predicted only.
+        warnings.simplefilter("ignore")
+        expected = metrics.balanced_accuracy_score(*zip(*pairs, strict=True))
+    assert evaluation_metrics.balanced_accuracy(matrix_of(pairs)) == pytest.approx(expected)
+
+
+@hypothesis.given(PAIRS)
 def test_the_averages_are_rounded_once(pairs):
     """So they are identical to the bit, for any order and any version of Python."""
     factory = evaluation_metrics._KeyFactory("candidate", "", False)

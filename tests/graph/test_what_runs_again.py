@@ -307,7 +307,10 @@ NEEDED = {"split.group": ("split.validation=0.5",)}
 NEEDED |= {f"robustness.accuracy_{strength}": WHOLE for strength in (1, 2, 3)}
 # Values of which the form of the configuration does not say enough.
 SHARES = strategies.floats(0, 1, exclude_min=True, exclude_max=True)
-VALUES = {"split.validation": strategies.integers(1, 10**6) | SHARES}
+VALUES = {
+    "split.validation": strategies.integers(1, 10**6) | SHARES,
+    "training.class_weights": strategies.sampled_from(["none", "balanced"]),
+}
 CONFIG_SCHEMA = config.Config.model_json_schema()
 
 

@@ -24,6 +24,7 @@ OTHER_VALUES = {
     "images.fit": "crop",
     "split.group": "plant",
     "training.precision": "float32",
+    "training.class_weights": "balanced",
     "training.widths": [7, 11],
 }
 # What must be set beside a key.

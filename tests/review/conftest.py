@@ -130,6 +130,7 @@ class MadeRun:
             "accuracy": float(np.float32(metrics.accuracy_score(self.labels, choices))),
             "count": len(self.labels),
             "cross_entropy": metrics.log_loss(self.labels, self.candidate, labels=every),
+            "balanced_accuracy": metrics.balanced_accuracy_score(self.labels, choices),
             "top_2_accuracy": metrics.top_k_accuracy_score(
                 self.labels, self.candidate, k=2, labels=every
             ),

@@ -48,6 +48,28 @@ def test_of_no_images_every_share_is_possible():
     assert (found.value, found.interval.low, found.interval.high) == (0.0, 0.0, 1.0)
 
 
+@given(st.lists(st.tuples(st.integers(1, 500), st.floats(0, 1)), min_size=1, max_size=8))
+def test_a_mean_of_shares_lies_in_its_interval(drawn):
+    shares = [statistics.proportion(round(total * share), total) for total, share in drawn]
+    found = statistics.mean_share(shares)
+    assert found.value == pytest.approx(np.mean([share.value for share in shares]))
+    assert inside(found.interval, found.value, -1e-9, 1 + 1e-9)
+    if len(shares) == 1:
+        assert found.interval.low == pytest.approx(shares[0].interval.low)
+        assert found.interval.high == pytest.approx(shares[0].interval.high)
+
+
+@pytest.mark.parametrize("sizes", [(1000, 20), (200, 200, 200), (5000, 50, 10)])
+def test_the_interval_of_a_mean_of_shares_covers_the_truth_as_often_as_it_says(sizes):
+    random, truths = np.random.default_rng(4), np.linspace(0.6, 0.95, len(sizes))
+    covered = 0
+    for _ in range(1000):
+        drawn = random.binomial(sizes, truths)
+        found = statistics.mean_share([*map(statistics.proportion, map(int, drawn), sizes)])
+        covered += found.interval.low <= truths.mean() <= found.interval.high
+    assert 0.93 < covered / 1000 < 0.985
+
+
 @given(COUNTS, COUNTS, COUNTS)
 def test_f1_is_the_harmonic_mean_and_lies_in_its_interval(hits, false, missed):
     found = statistics.f1_score(hits, false, missed)

@@ -38,6 +38,7 @@ from pipeline.runners.engine import NODE_ARGUMENTS
 CLASSES = ("bag", "boot", "hat")
 ROBUST = ["robustness.enabled=true", "robustness.accuracy_1=0.4", "robustness.accuracy_3=0.2"]
 METRIC = "sparse_categorical_accuracy"
+BALANCED = "balanced_accuracy"
 # Possible results of TFMA for a slice: no result, no usable number, or a number.
 FIGURES = strategies.one_of(
     strategies.none(),
@@ -50,7 +51,7 @@ THRESHOLDS = strategies.sampled_from([0, 0.3, 0.5, 1])
 class Measured:
     """The result of TFMA for given accuracies, in the form that Blessing reads."""
 
-    def __init__(self, evaluation, figures, changes):
+    def __init__(self, evaluation, figures, changes, balanced=None):
         self._config = tfma.utils.update_eval_config_with_defaults(
             evaluation, has_baseline=bool(changes), rubber_stamp=True
         )
@@ -60,6 +61,12 @@ class Measured:
         self.slices = {}
         for place, value in figures.items():
             self.slices.setdefault(place, {})[key] = value
+        # TFMA measures it in each slice, though the gate covers only all images together.
+        of_slices = {place: 1.0 for place in figures if place}
+        overall = {} if balanced is None else {(): balanced}
+        for place, value in {**of_slices, **overall}.items():
+            balanced_key = metric_types.MetricKey(BALANCED, model_name=name)
+            self.slices.setdefault(place, {})[balanced_key] = value
         for place, value in changes.items():
             self.slices.setdefault(place, {})[change] = value
 
@@ -139,6 +146,8 @@ def evaluations(draw):
     """Declared gates and measurements: any slice may be absent or without a number."""
     asked = ROBUST if draw(strategies.booleans()) else []
     assignments = [f"gates.{key}={draw(THRESHOLDS)}" for key in ("accuracy", "class_recall")]
+    if draw(strategies.booleans()):
+        assignments.append(f"gates.balanced_accuracy={draw(THRESHOLDS)}")
     loaded = config.load_config("default", [*asked, *assignments])
     declared = gates.declared(loaded, CLASSES)
     # Half of them are good except for a few slices; otherwise all gates would hardly ever pass.
@@ -163,7 +172,10 @@ def test_pushed_means_that_every_declared_gate_was_measured_and_passed(
     alone = by_slice(figures, gate_types.ACCURACY, gate_types.RECALL)
     # TFMA compares the models on every slice, but the gate covers only all images together.
     changes = {place: 0.0 for place in alone if place} | by_slice(figures, gate_types.CHANGE)
-    clean = Measured(gates.evaluation_config(declared), alone, changes if compared else {})
+    balanced = by_slice(figures, gate_types.BALANCED_ACCURACY).get(())
+    clean = Measured(
+        gates.evaluation_config(declared), alone, changes if compared else {}, balanced
+    )
     robust = [gate for gate in declared if gate.metric == gate_types.CORRUPTION]
     corrupted = robust and Measured(
         gates.robustness_evaluation_config(declared), by_slice(figures, gate_types.CORRUPTION), {}
@@ -303,6 +315,17 @@ def test_a_model_worse_than_the_served_one_is_refused(answers, evaluate):
     pushed, judged = evaluate(labels, answered, True, lenient)
     assert not pushed
     assert missed(judged).keys() == {(gate_types.CHANGE, gate_types.OVERALL)}
+
+
+def test_a_model_that_always_gives_the_same_answer_fails_the_gate_on_balanced_accuracy(evaluate):
+    """However common its class is: accuracy alone would let it pass."""
+    labels = np.repeat([0, 1, 2], [100, 10, 10])
+    constant = np.tile(np.array([0.8, 0.1, 0.1], np.float32), (120, 1))
+    lenient = ["gates.accuracy=0.8", "gates.class_recall=0", "gates.balanced_accuracy=0.4"]
+    pushed, judged = evaluate(labels, {features.CANDIDATE: constant}, False, lenient)
+    assert not pushed
+    key = gate_types.BALANCED_ACCURACY, gate_types.OVERALL
+    assert missed(judged) == {key: pytest.approx(1 / 3)}
 
 
 @pytest.mark.parametrize("least", [0, 0.6])

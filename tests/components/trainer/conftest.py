@@ -35,6 +35,7 @@ def settings(no_augmentation):
         learning_rate=0.01,
         warm_up=0.2,
         ema_momentum=0.9,
+        class_weights="none",
         label_smoothing=0.05,
         plateau_patience=2,
         plateau_factor=0.3,

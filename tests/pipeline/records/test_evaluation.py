@@ -51,6 +51,8 @@ def test_the_overall_figures_are_those_of_scikit_learn(evaluation, answers):
     cross_entropy = metrics.log_loss(labels, probabilities, labels=every)
     top_2 = metrics.top_k_accuracy_score(labels, probabilities, k=2, labels=every)
     assert evaluation.accuracy == pytest.approx(accuracy)
+    balanced = metrics.balanced_accuracy_score(labels, probabilities.argmax(axis=1))
+    assert evaluation.balanced_accuracy == pytest.approx(balanced)
     assert evaluation.cross_entropy == pytest.approx(cross_entropy, rel=1e-4)
     assert evaluation.top_2_accuracy == pytest.approx(top_2)
 
