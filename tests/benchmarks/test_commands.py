@@ -6,6 +6,7 @@ The measurements are made up; what is done with them is not.
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -19,9 +20,11 @@ from benchmarks import (
     scale,
     time_to_accuracy,
     training_speed,
+    uneven_classes,
 )
 from benchmarks.pace import Pace
 from components import features
+from components.examples import Split
 from pipeline import config
 from pipeline.errors import OutputError, UsageError
 
@@ -36,6 +39,7 @@ BENCHMARKS = {
         scale,
         time_to_accuracy,
         training_speed,
+        uneven_classes,
     )
 }
 HEAVY = ("apache_beam", "keras", "tensorflow", "tfx")
@@ -64,6 +68,10 @@ def made_up(function, *arguments):
             errors = {"ece_before": 0.05, "ece_after": 0.01}
             found = {"profile": profile, "seed": seed, "seconds": 9.0, "temperature": 0.5}
             return {**found, **errors, **scores(0.9 + seed / 100)}
+        case "measure", [_, str(), str(weights), int(seed)]:
+            value = {"none": 0.4, "balanced": 0.6}[weights] + seed / 100
+            found = {"weights": weights, "seed": seed, "seconds": 9.0, "rare_images": 110}
+            return {**found, **dict.fromkeys(uneven_classes.FIGURES, value)}
         case "measure", [_, str(variant), _, _, int(seed)]:
             value = 0.9 + seed / 100 - (0.02 if variant == "no flip" else 0.0)
             return {"variant": variant, "seed": seed, "seconds": 9.0, **scores(value)}
@@ -192,6 +200,22 @@ def test_accuracy_has_mean_spread_and_every_seed(run):
     assert found["smoke"]["mean"] == pytest.approx(0.92)
     assert found["smoke"]["seeds"] == {"1": 0.91, "3": pytest.approx(0.93)}
     assert found["smoke"]["spread"]["min"] == 0.91
+
+
+def test_uneven_classes_has_mean_and_spread_with_and_without_weights(run):
+    lines, _ = run("uneven_classes", "--json", "--seeds", "1,3")
+    found = json.loads(lines[-1])
+    assert list(found) == ["none", "balanced"]
+    assert found["none"]["rare_recall"]["mean"] == pytest.approx(0.42)
+    assert found["balanced"]["rare_recall"]["max"] == pytest.approx(0.63)
+
+
+def test_of_the_rare_class_every_fiftieth_image_is_kept():
+    labels = np.array([0, 1] * 150)
+    split = Split(np.arange(300)[:, None], labels, np.arange(300))
+    found = uneven_classes.thinned(split, rare=1)
+    np.testing.assert_array_equal(found.ids[found.labels == 1], [1, 101, 201])
+    assert (found.labels == 0).sum() == 150
 
 
 def test_ablation_compares_with_the_reference_of_the_same_seed(run):
@@ -365,6 +389,7 @@ def test_a_value_out_of_range_is_told_as_all_other_bad_input(name, option, value
 def test_a_text_in_the_place_of_a_number_ends_in_one_line(name, python):
     """As a person sees it: every benchmark has the command line that the others have."""
     option = {"accuracy": "--seeds", "ablation": "--epochs", "time_to_accuracy": "--limit"}
+    option["uneven_classes"] = "--seeds"
     ended = python("-m", f"benchmarks.{name}", option.get(name, "--repeats"), "many")
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()

@@ -298,6 +298,20 @@ def test_uneven_and_small_classes_are_told(init, photos):
     assert "20 times the images of class tulip" in warnings
 
 
+def test_uneven_classes_are_weighted_and_judged_alike(init, photos):
+    init(photos({"rose": 40, "tulip": 5, "poppy": 20}))
+    assert settings()["training"]["class_weights"] == "balanced"
+    # Above a third, which any constant answer reaches.
+    assert settings()["gates"]["balanced_accuracy"] == 0.367
+    assert settings()["gates"]["accuracy"] == 0
+
+
+def test_classes_that_are_nearly_even_are_not_weighted(init, photos):
+    init(photos({"rose": 40, "tulip": 10}))
+    assert "class_weights" not in settings()["training"]
+    assert "balanced_accuracy" not in settings()["gates"]
+
+
 def test_a_class_that_a_split_lacks_is_told(init, photos, tmp_path):
     photos({"a": 8, "b": 8}, folder="photos/train")
     photos({"a": 2}, folder="photos/test")
