@@ -13,7 +13,7 @@ from review.summary import Slice, SlicedColumn
 
 
 def slices(run: FinishedRun) -> list[SlicedColumn] | None:
-    """The slices by column, worst first; None where the run was asked for none.
+    """The slices by column, those with gates first; None where the run was asked for none.
 
     Raises:
       AbsentError: where nothing was evaluated.
@@ -21,7 +21,9 @@ def slices(run: FinishedRun) -> list[SlicedColumn] | None:
     if not _is_asked_for(run.receipt):
         return None
     passed = {gate.slice: gate.passed for gate in run.receipt.gates if gate.metric == SLICE}
-    return [_column(name, column, passed) for name, column in sorted(run.evaluation.slices.items())]
+    found = sorted(run.evaluation.slices.items())
+    columns = [_column(name, column, passed) for name, column in found]
+    return sorted(columns, key=lambda column: column.threshold is None)
 
 
 def _is_asked_for(run: receipt.Receipt) -> bool:

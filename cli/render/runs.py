@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.render.tables import make_console, plain_table
+from components.messages import counted
 from components.pusher import versions
 from components.slices import name_of
 from pipeline.locations import LOG_FILE, REVIEW_PAGE, Locations
@@ -59,8 +60,8 @@ def print_run(receipt: Receipt, output_dir: pathlib.Path, as_json: bool) -> None
         for column in found.slices:
             left = len(column.slices) - _SHOWN_SLICES
             if left > 0:
-                more = f"{left:,} more slices by {column.name}"
-                line = f"{more}: the review page and receipt.json have them."
+                more = f"{counted(left, 'more slice')} by {column.name}"
+                line = f"{more}: see the review page or receipt.json."
                 console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(_node_table(receipt))
     _print_places(console, receipt, output_dir)
