@@ -1,12 +1,16 @@
-"""Reads the confusion matrix from TFMA's result."""
+"""Reads counts from TFMA's result: the confusion matrix, and hits in slices."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import tensorflow_model_analysis as tfma
 
 _OVERALL: tuple = ()
+_ACCURACY = "sparse_categorical_accuracy"
+# Numbers of images, in all and with a right answer.
+Hits = tuple[int, int]
 
 
 def load(uri: str, baseline: bool) -> tfma.EvalResult:
@@ -46,6 +50,29 @@ def read_confusion(uri: str, baseline: bool, class_count: int) -> list[list[int]
     result = load(uri, baseline)
     metrics = dict(result.slicing_metrics)[_OVERALL][""][""]
     return confusion(metrics["confusion_matrix"], class_count)
+
+
+def read_slices(uri: str, columns: Collection[str]) -> dict[tuple[str, str], Hits]:
+    """Returns what the new model gets right in the slices by columns of the data.
+
+    Args:
+      uri: Folder of the evaluation artifact.
+      columns: Names of the columns.
+
+    Returns:
+      Numbers of images, in all and with a right answer, by column and value (as stored).
+
+    Raises:
+      LookupError: If the model was not evaluated.
+    """
+    found = {}
+    for key, outputs in load(uri, baseline=False).slicing_metrics:
+        if len(key) == 1 and key[0][0] in columns:
+            metrics = outputs[""][""]
+            count = metrics["example_count"]["doubleValue"]
+            right = metrics[_ACCURACY]["doubleValue"] * count
+            found[key[0][0], str(key[0][1])] = (round(count), round(right))
+    return found
 
 
 def confusion(value: dict[str, Any], class_count: int) -> list[list[int]]:

@@ -67,7 +67,7 @@ FEATURE_MAPS_FILE = "feature_maps.npz"
 # (probabilities, a list with a float32 per class; BASELINE is null if no model is served). The
 # metadata of its schema has CLASS_NAMES and IMAGE_SHAPE as JSON. ANSWERS_FILE, in the folder of the
 # test split, is the input of TFMA. It has LABEL, CANDIDATE and, if a model is served, BASELINE, as
-# lists in the same order.
+# lists in the same order, and the columns of the data by which it slices (`components.slices`).
 PREDICTIONS_FILE = "predictions.parquet"
 ANSWERS_FILE = "answers.parquet"
 CANDIDATE = "candidate"

@@ -17,6 +17,8 @@ BALANCED_ACCURACY = "balanced accuracy"
 RECALL = "recall"
 CHANGE = "accuracy against the served model"
 CORRUPTION = "accuracy under corruption"
+# Of a slice by a column of the data, `components.slices`; which slices there are, the data says.
+SLICE = "slice accuracy"
 
 OVERALL = "overall"
 
@@ -44,8 +46,9 @@ class JudgedGate:
 
     Attributes:
       metric: Metric of the gate.
-      slice: Slice of the gate.
-      value: Measured value; None where nothing was measured, which never passes.
+      slice: Slice of the gate; `column=value` for `SLICE`.
+      value: Measured value; None where nothing was measured, or too few images for a required
+        slice. It never passes then.
       threshold: Least value that passes.
       passed: Whether the value was measured and reaches the threshold.
     """

@@ -323,7 +323,9 @@ def _with_evaluation(run: Receipt, nodes: Executions, prepared: Prepared) -> Rec
     folder = _output(nodes, EVALUATOR, "evaluation")
     if folder is None:
         return run
-    measured = evaluation.read_evaluation(str(folder), prepared.schema.class_names)
+    measured = evaluation.read_evaluation(
+        str(folder), prepared.schema.class_names, prepared.config.gates.slicings()
+    )
     digest = digests.figures_digest(measured.model_dump(mode="json"))
     named = {**run.digests, f"{EVALUATOR}.evaluation": digest}
     return run.changed(evaluation=measured, digests=named)

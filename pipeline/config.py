@@ -16,7 +16,9 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import JsonValue
 
+from components.messages import shown
 from components.reading_report import FitName
+from components.slices import RESERVED, Slicing, cleaned, is_column_name
 from pipeline.errors import ConfigurationError
 
 
@@ -292,6 +294,37 @@ class TunerConfig(_Section):
     )
 
 
+class SliceConfig(_Section):
+    """A column of the data, by whose values the test images are divided into slices."""
+
+    accuracy: Gate = pydantic.Field(None, description="minimum accuracy of each slice")
+    min_images: Count = pydantic.Field(50, description="minimum number of images for a gate")
+
+
+def _slices(value: object) -> object:
+    if not isinstance(value, dict) or not all(map(_is_slice, value.values())):
+        raise ValueError(
+            "a table with accuracy, min_images or neither for each column, such as "
+            '{"shop": {"accuracy": 0.8, "min_images": 50}}'
+        )
+    refused = [name for name in value if not is_column_name(name)]
+    if refused:
+        raise ValueError(
+            f"other names of columns than {refused[0]!r}: text in one line, without =, and none "
+            f"of the reserved names {', '.join(sorted(RESERVED))}"
+        )
+    return value
+
+
+def _is_slice(value: object) -> bool:
+    if isinstance(value, SliceConfig):
+        return True
+    return isinstance(value, dict) and value.keys() <= SliceConfig.model_fields.keys()
+
+
+Slices = Annotated[dict[str, SliceConfig], pydantic.BeforeValidator(_slices)]
+
+
 class GatesConfig(_Section):
     """What a model must reach on the test split to be pushed."""
 
@@ -303,6 +336,42 @@ class GatesConfig(_Section):
     accuracy_drop: Share = pydantic.Field(
         0.005, description="maximum drop in accuracy against the served model"
     )
+    slices: Slices = pydantic.Field(
+        {},
+        description="columns of a manifest that divide the test images into slices: a table by "
+        "column, with accuracy (minimum of each slice; null: no gate) and min_images (50; slices "
+        "with fewer test images are not judged)",
+    )
+    required_slices: tuple[str, ...] = pydantic.Field(
+        (), description="slices that must have enough test images to be judged, column=value each"
+    )
+
+    @pydantic.field_validator("required_slices", mode="before")
+    @classmethod
+    def _are_judged(cls, names: object, found: pydantic.ValidationInfo) -> object:
+        if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
+            raise ValueError('a list such as ["shop=north"]')
+        judged = found.data.get("slices", {})
+        for name in names:
+            column, _, value = name.partition("=")
+            if not value.strip() or column not in judged or judged[column].accuracy is None:
+                raise ValueError(
+                    f"column=value, of a column to which gates.slices gives an accuracy, instead "
+                    f"of {name!r}"
+                )
+        return names
+
+    def slicings(self) -> list[Slicing]:
+        """The gates on slices, by column."""
+        return [
+            Slicing(name, column.accuracy, column.min_images, self._required(name))
+            for name, column in self.slices.items()
+        ]
+
+    def _required(self, column: str) -> tuple[str, ...]:
+        named = [name.partition("=") for name in self.required_slices]
+        values = [cleaned(value) for name, _, value in named if name == column]
+        return tuple(dict.fromkeys(values))
 
 
 class RobustnessConfig(_Section):
@@ -604,8 +673,10 @@ def _flat(values: dict[str, Any], prefix: str) -> Iterator[str]:
 def refused_value(error: pydantic.ValidationError) -> tuple[str, str]:
     """The key of a value that was refused, and what was found and expected there."""
     place = [str(part) for part in error.errors()[0]["loc"]]
-    key = ".".join(part for part in place if not part.isdigit())
-    return key, f"{'.'.join(place)}: {found_and_expected(error)}"
+    # Without the positions and names within a value.
+    beginnings = (".".join(place[:count]) for count in range(1, len(place) + 1))
+    key = next((key for key in beginnings if key in known_keys()), place[0])
+    return key, f"{shown('.'.join(place))}: {found_and_expected(error)}"
 
 
 def found_and_expected(error: pydantic.ValidationError) -> str:

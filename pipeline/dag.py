@@ -82,6 +82,8 @@ def create_pipeline(
     """
     # The quality gates. Evaluator measures the metrics, Blessing decides.
     declared = gates.declared(config, schema.class_names)
+    slicings = config.gates.slicings()
+    columns = [slicing.column for slicing in slicings]
     class_weights.check(config.training.class_weights, schema.class_names)
 
     # The data contract is an artifact, imported from the schema file.
@@ -119,6 +121,7 @@ def create_pipeline(
         baseline_model=baseline.outputs["model"],
         severities={check: getattr(config.data_gate, check) for check in checks.CHECKS},
         max_duplicates=config.data_gate.max_duplicates,
+        min_images={slicing.column: slicing.min_images for slicing in slicings},
     )
 
     # Image preprocessing, as a graph that training and serving share.
@@ -163,16 +166,18 @@ def create_pipeline(
         model=model,
         baseline_model=baseline.outputs["model"],
         schema=schema_gen.outputs["schema"],
+        columns=columns,
     )
     predictions.add_upstream_node(serving_check)
 
-    # Metrics of these predictions: overall, per class, and compared with the served model.
+    # Metrics of these predictions: overall, per class, per value of the columns that divide them
+    # into slices, and compared with the served model.
     evaluator = AnswersEvaluator(
         examples=predictions.outputs["predictions"],
         model=model,
         baseline_model=baseline.outputs["model"],
         example_splits=[features.TEST_SPLIT],
-        eval_config=gates.evaluation_config(declared),
+        eval_config=gates.evaluation_config(declared, columns),
     ).with_id("Evaluator")
 
     # Optional: accuracy on corrupted test images. A separate node measures it, so that these images
@@ -204,6 +209,7 @@ def create_pipeline(
         evaluation=evaluator.outputs["evaluation"],
         robustness_evaluation=corrupted_evaluation,
         gates=declared,
+        slicings=slicings,
         is_served=is_served,
     )
     for node in robustness:

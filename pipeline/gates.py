@@ -54,11 +54,15 @@ def _under_corruption(thresholds: dict[int, float]) -> Iterator[Gate]:
             yield Gate(CORRUPTION, f"{name}, strength {strength}", thresholds[strength], images)
 
 
-def evaluation_config(gates: Iterable[Gate]) -> config_pb2.EvalConfig:
-    """Returns the evaluation of the test images: metrics, a slice per class, and thresholds.
+def evaluation_config(gates: Iterable[Gate], columns: Iterable[str]) -> config_pb2.EvalConfig:
+    """Returns the evaluation of the test images: metrics, slices, and thresholds.
+
+    There is a slice per class and per value of a column. Those of columns have no thresholds here:
+    Blessing judges only values with enough images, which TFMA cannot tell apart.
 
     Args:
       gates: All declared gates.
+      columns: Columns that divide the test images into slices.
     """
     gates = list(gates)
     balanced = [gate for gate in gates if gate.metric == BALANCED_ACCURACY]
@@ -68,6 +72,7 @@ def evaluation_config(gates: Iterable[Gate]) -> config_pb2.EvalConfig:
         slicing_specs=[
             config_pb2.SlicingSpec(),
             config_pb2.SlicingSpec(feature_keys=[features.LABEL]),
+            *(config_pb2.SlicingSpec(feature_keys=[column]) for column in columns),
         ],
         metrics_specs=[
             config_pb2.MetricsSpec(

@@ -19,6 +19,7 @@ from review import (
     origin,
     reliability,
     robustness,
+    slices,
     verdict,
 )
 from review.artifacts import FinishedRun, Gaps
@@ -62,6 +63,7 @@ def collect(
         gates=judged,
         comparison=compared,
         report=gaps.fill("report", lambda: classification.report(run)),
+        slices=gaps.fill("slices", lambda: slices.slices(run)),
         confusion=gaps.fill("confusion", lambda: classification.confusion(run, shown)),
         calibration=gaps.fill(
             "calibration", lambda: reliability.calibration(run, images().predictions)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 
+from components.messages import counted
 from components.quality_gates import (
     ACCURACY,
     BALANCED_ACCURACY,
     CHANGE,
     CORRUPTION,
     RECALL,
+    SLICE,
     JudgedGate,
 )
 from pipeline.nodes import BLESSING
@@ -65,6 +67,8 @@ def gates(run: FinishedRun, comparison: Comparison | None) -> list[Gate]:
 
 def _measured(run: FinishedRun, gate: JudgedGate, change: Estimate | None) -> _Measured:
     part = gate.slice
+    if gate.value is None and gate.metric == SLICE:
+        return _Measured(_too_few(run.evaluation, part), None, 0)
     if gate.value is None:
         return _Measured(_NOT_MEASURED[gate.metric].format(part), None, 0)
     evaluation = run.evaluation
@@ -78,6 +82,8 @@ def _measured(run: FinishedRun, gate: JudgedGate, change: Estimate | None) -> _M
     if gate.metric == RECALL:
         number = list(evaluation.per_class).index(part)
         return _share(f"Recall of {part} is", classification.recall(evaluation, number))
+    if gate.metric == SLICE:
+        return _share(f"Accuracy of {part} is", _accuracy_of_slice(evaluation, part))
     if gate.metric == CORRUPTION:
         return _share(f"Accuracy under {part}, is", measured_accuracy(_scores(run.receipt, part)))
     words = "Against the served model, the accuracy changed by"
@@ -86,6 +92,22 @@ def _measured(run: FinishedRun, gate: JudgedGate, change: Estimate | None) -> _M
 
 def _share(words: str, share: Proportion) -> _Measured:
     return _Measured(words, share.interval if share.total else None, share.total)
+
+
+def _too_few(evaluation: receipt.Evaluation, part: str) -> str:
+    name, _, value = part.partition("=")
+    column = evaluation.slices[name]
+    count = column.values[value].count if value in column.values else 0
+    return (
+        f"Accuracy of {part} was not judged: the test split has {counted(count, 'image')} of it, "
+        f"and the slice is required with {column.min_images} or more"
+    )
+
+
+def _accuracy_of_slice(evaluation: receipt.Evaluation, part: str) -> Proportion:
+    column, _, value = part.partition("=")
+    scores = evaluation.slices[column].values[value]
+    return statistics.proportion(round(scores.accuracy * scores.count), scores.count)
 
 
 def _scores(run: receipt.Receipt, part: str) -> receipt.CorruptionScores:

@@ -24,7 +24,7 @@ from markupsafe import Markup
 from pydantic import JsonValue
 
 from pipeline.records.outcomes import Status, Verdict
-from review import figures, summary
+from review import figures, summary, worst
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 # Approximate sizes of images in CSS pixels; each is shown in a whole multiple of its own size.
@@ -148,6 +148,13 @@ SECTIONS = (
         "report",
     ),
     Section(
+        "slices",
+        "Slices",
+        "How well the model does by what is known of an image, such as the shop, to find where it "
+        "is weak.",
+        "slices",
+    ),
+    Section(
         "confusion",
         "Confusion matrix",
         "Which classes the model confuses, to see whether the model or the data is wrong.",
@@ -224,16 +231,30 @@ def render(review: summary.Summary, charts: Mapping[str, ChartType]) -> str:
     Raises:
       ValueError: where an image sheet is not base64.
     """
+    sections = [part for part in SECTIONS if part.part != "slices" or _has_slices(review)]
     return fill(
         "review.html",
-        **_located(review),
-        sections=SECTIONS,
-        empty=[part for part in SECTIONS if part.part and getattr(review, part.part) is None],
+        **{**_located(review), "gates": _shown_gates(review)},
+        sections=sections,
+        empty=[part for part in sections if part.part and getattr(review, part.part) is None],
+        gates_in_slices=len(review.gates or []) - len(worst.positions(review.gates or [])),
         counted=_counted(review),
         charts={name: draw(chart) for name, chart in charts.items()},
         sheets=_sheets(review),
         matrix=_matrix(review),
     )
+
+
+def _has_slices(review: summary.Summary) -> bool:
+    return review.slices is not None or "slices" in review.missing
+
+
+def _shown_gates(review: summary.Summary) -> list[Located] | None:
+    """The gates of their section; others are in that of the slices."""
+    if review.gates is None:
+        return None
+    gates = [gate.model_dump(mode="json") for gate in review.gates]
+    return [locate(gates[number], f"gates.{number}") for number in worst.positions(review.gates)]
 
 
 def render_comparison(comparison: summary.RunComparison) -> str:
@@ -302,7 +323,8 @@ def charts_of(review: summary.Summary) -> dict[str, ChartType]:
     """Makes the charts of a summary's sections, by name."""
     drawn: dict[str, ChartType] = {}
     if review.gates:
-        drawn["gates"] = figures.gate_panels(review.gates)
+        shown = [review.gates[number] for number in worst.positions(review.gates)]
+        drawn["gates"] = figures.gate_panels(shown)
     if review.report:
         drawn["classes"] = figures.class_scores(review.report, review.gates or [])
     if review.calibration:

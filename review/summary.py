@@ -197,7 +197,7 @@ class Gate(Part):
 
     Attributes:
       metric: What is measured.
-      slice: `overall`, a class name, or a corruption.
+      slice: `overall`, a class name, a corruption, or `column=value`.
       value: Measured value; None where there is none, which never passes.
       interval: Interval of the value; None where it has none.
       threshold: Lowest value that passes.
@@ -334,6 +334,38 @@ class Report(Part):
     cross_entropy: float | None
     classes: list[ClassScores]
     averages: list[AverageScores]
+
+
+class Slice(Part):
+    """The test images with one value in a column of the data.
+
+    Attributes:
+      value: The value; `(missing)` for images without one.
+      accuracy: Accuracy on these images.
+      judged: Whether there was a gate on it.
+      passed: Whether it passed; None where it was not judged, and not required to be.
+    """
+
+    value: str
+    accuracy: Proportion
+    judged: bool
+    passed: bool | None
+
+
+class SlicedColumn(Part):
+    """A column of the data that divides the test images into slices.
+
+    Attributes:
+      name: Name of the column.
+      threshold: Lowest accuracy that passes; None where the slices have no gates.
+      min_images: Minimum number of images for a gate.
+      slices: What refused the model first, then the weakest, then those with fewer images.
+    """
+
+    name: str
+    threshold: float | None
+    min_images: int
+    slices: list[Slice]
 
 
 class Cell(Part):
@@ -724,6 +756,7 @@ class Summary(Part):
       sheet: The test images that galleries show; None without any.
       images: Descriptions of these images.
       history: The last hundred runs of the pipeline up to this one, oldest first.
+      slices: Slices by columns of the data; None also where the run was asked for none.
       missing: Reasons why a section is None, by its name; why a part of one is, by a dotted name
         such as `training.augmented`; why no images are shown, by `sheet`.
     """
@@ -737,6 +770,7 @@ class Summary(Part):
     gates: list[Gate] | None
     comparison: Comparison | None
     report: Report | None
+    slices: list[SlicedColumn] | None
     confusion: Confusion | None
     calibration: Calibration | None
     robustness: Robustness | None

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from components.quality_gates import CHANGE, CORRUPTION, OVERALL
+from components.quality_gates import CHANGE, CORRUPTION, OVERALL, SLICE
 from pipeline.records import receipt
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
-from review import classification
+from review import classification, worst
 from review.summary import Comparison, Conclusion, Gate
 
 _SIGNIFICANT = 0.05
+# Number of slices that the verdict names.
+_NAMED_SLICES = 10
 _CUT_OFF = "Its receipt was never finished: the run was cut off, or is still at work."
 _SAMPLE_ADVICE = "The run took the drawn sample: its results say nothing about real images."
 
@@ -63,7 +65,7 @@ def _pushed(run: Receipt, gates: list[Gate], comparison: Comparison | None) -> _
     )
     return _Words(
         f"{outcome} all {len(gates)} gates passed{within}.",
-        [gate.sentence for gate in narrow],
+        _sentences(narrow),
         _advice_after_push(run, gates, comparison),
     )
 
@@ -101,8 +103,18 @@ def _refused(gates: list[Gate]) -> _Words:
             "The log of the run says what Pusher found.",
         )
     what = _short(failed[0]) if len(failed) == 1 else f"{len(failed)} of {len(gates)} gates failed"
-    reasons = [gate.sentence for gate in failed]
-    return _Words(f"Refused: {what}. Nothing was pushed.", reasons, _advice_for(failed))
+    refusal = f"Refused: {what}. Nothing was pushed."
+    return _Words(refusal, _sentences(failed), _advice_for(failed))
+
+
+def _sentences(gates: list[Gate]) -> list[str]:
+    """A sentence for each gate, and one for all those on slices that are too many to name."""
+    named = [gate for gate in gates if gate.metric != SLICE]
+    of_slices = sorted((g for g in gates if g.metric == SLICE), key=worst.margin)
+    named += of_slices[:_NAMED_SLICES]
+    left = len(gates) - len(named)
+    more = [f"{left} more slices are in the same position: the section Slices shows them."]
+    return [*(gate.sentence for gate in named), *(more if left else [])]
 
 
 def _short(gate: Gate) -> str:
@@ -123,8 +135,8 @@ def _advice_for(failed: list[Gate]) -> str:
     if any(gate.value is None for gate in failed):
         return (
             "A gate that was not measured does not pass. Give the test split images of every "
-            "class, and look in the log of the run for why a figure is missing. What is served "
-            "stays as it was."
+            "class and of every required slice, and look in the log of the run for why a figure is "
+            "missing. What is served stays as it was."
         )
     clear = [gate for gate in failed if not gate.noise]
     if not clear:

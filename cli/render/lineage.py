@@ -15,6 +15,7 @@ from components.quality_gates import JudgedGate
 from operations.lineage import Artifact, Lineage
 from operations.rollback import Rollback
 from pipeline.records.receipt import Receipt
+from review.worst import positions
 
 # Fields of the receipt, by their place in the JSON document.
 _RUN = ("run_id", "command", "host", "user", "began", "seconds", "status", "verdict")
@@ -128,7 +129,7 @@ def _origin_lines(found: Lineage, run: Receipt) -> Lines:
 
 def _gate_table(gates: Sequence[JudgedGate]) -> Table:
     table = plain_table("gate", "slice", "value", "threshold", "", right=("value", "threshold"))
-    for gate in gates:
+    for gate in (gates[number] for number in positions(gates)):
         outcome = "passed" if gate.passed else "refused"
         values = (gate.measured, f"{gate.threshold:.4f}")
         table.add_row(gate.metric, escape(gate.slice), *values, outcome)

@@ -10,7 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.render.tables import make_console, plain_table
+from components.messages import counted
 from components.pusher import versions
+from components.slices import name_of
 from pipeline.locations import LOG_FILE, REVIEW_PAGE, Locations
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
@@ -21,12 +23,15 @@ from review.summary import (
     Interval,
     Report,
     RunComparison,
+    SlicedColumn,
     Summary,
     stored_summary,
 )
+from review.worst import positions
 
-# Number of images left out that are named on the terminal.
+# Number of images left out that are named on the terminal, and of slices by a column.
 _SHOWN_SKIPPED = 5
+_SHOWN_SLICES = 5
 _STYLES = {
     Verdict.PUSHED: "bold green",
     Verdict.REFUSED: "bold yellow",
@@ -50,6 +55,14 @@ def print_run(receipt: Receipt, output_dir: pathlib.Path, as_json: bool) -> None
         console.print(_gate_table(found.gates))
     if found.report:
         console.print(_class_table(found.report))
+    if found.slices:
+        console.print(_slice_table(found.slices))
+        for column in found.slices:
+            left = len(column.slices) - _SHOWN_SLICES
+            if left > 0:
+                more = f"{counted(left, 'more slice')} by {column.name}"
+                line = f"{more}: see the review page or receipt.json."
+                console.print(line, soft_wrap=True, highlight=False, markup=False)
     console.print(_node_table(receipt))
     _print_places(console, receipt, output_dir)
 
@@ -143,7 +156,8 @@ def _range(interval: Interval, decimals: int = 4) -> str:
 def _gate_table(gates: list[Gate]) -> Table:
     numbers = ("value", "95 % interval", "threshold", "margin")
     table = plain_table("gate", "slice", *numbers, "", right=numbers)
-    for gate in sorted(gates, key=lambda gate: gate.passed):
+    shown = [gates[number] for number in positions(gates)]
+    for gate in sorted(shown, key=lambda gate: gate.passed):
         outcome = "passed" if gate.passed else "[bold yellow]refused[/]"
         table.add_row(
             gate.metric,
@@ -168,6 +182,26 @@ def _class_table(report: Report) -> Table:
     for mean in report.averages:
         values = (mean.precision, mean.recall, mean.f1)
         table.add_row(escape(mean.name), *(f"{value:.3f}" for value in values), f"{mean.support:,}")
+    return table
+
+
+def _slice_table(columns: list[SlicedColumn]) -> Table:
+    """The first slices by each column: those that refused the model, then the weakest."""
+    numbers = ("accuracy", "95 % interval", "threshold", "images")
+    table = plain_table("slice", *numbers, "", right=numbers)
+    outcomes = {True: "passed", False: "[bold yellow]refused[/]", None: "not judged"}
+    for column in columns:
+        threshold = "" if column.threshold is None else f"{column.threshold:.4f}"
+        for row in column.slices[:_SHOWN_SLICES]:
+            accuracy = row.accuracy
+            table.add_row(
+                escape(name_of(column.name, row.value)),
+                f"{accuracy.value:.4f}" if accuracy.total else "",
+                _range(accuracy.interval) if accuracy.total else "",
+                threshold,
+                f"{accuracy.total:,}",
+                outcomes[row.passed],
+            )
     return table
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.types import Channel, component_spec, standard_artifacts
 
-from components import quality_gates
+from components import quality_gates, slices
 from components.blessing import executor
 
 
@@ -17,6 +17,7 @@ class BlessingSpec(component_spec.ComponentSpec):
 
     PARAMETERS = {
         "gates": component_spec.ExecutionParameter(type=str),
+        "slices": component_spec.ExecutionParameter(type=str),
         "is_served": component_spec.ExecutionParameter(type=int),
     }
     INPUTS = {
@@ -49,6 +50,7 @@ class Blessing(base_component.BaseComponent):
         evaluation: Any,
         robustness_evaluation: Any | None,
         gates: Iterable[quality_gates.Gate],
+        slicings: Iterable[slices.Slicing],
         is_served: bool,
     ):
         """Constructs the component.
@@ -59,6 +61,7 @@ class Blessing(base_component.BaseComponent):
           evaluation: Evaluation of the test images, from Evaluator.
           robustness_evaluation: Evaluation of corrupted test images; None if no gates need it.
           gates: All declared gates.
+          slicings: Columns that divide the test images into slices, with their gates.
           is_served: Whether a served model is known to exist. If `baseline_model` is absent
             nevertheless, the new model is refused.
         """
@@ -68,6 +71,7 @@ class Blessing(base_component.BaseComponent):
             evaluation=evaluation,
             robustness_evaluation=robustness_evaluation,
             gates=quality_gates.declared_to_json(gates),
+            slices=slices.slicings_to_json(slicings),
             is_served=int(is_served),
             blessing=Channel(type=standard_artifacts.ModelBlessing),
         )

@@ -10,7 +10,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.types import Artifact, artifact_utils
 from tfx.utils import io_utils
 
-from components import features, quality_gates
+from components import features, quality_gates, slices
 from components.blessing import judgement, measurement
 
 
@@ -26,7 +26,8 @@ class Executor(base_executor.BaseExecutor):
         """Writes the result of each gate, and whether the model is blessed.
 
         Raises:
-          JudgementError: If TFMA refuses the model although every gate passes.
+          JudgementError: If TFMA refuses the model although every gate passes, or did not measure
+            all slices.
         """
         measured = {
             key: measurement.read(artifact_utils.get_single_uri(input_dict[key]))
@@ -39,6 +40,7 @@ class Executor(base_executor.BaseExecutor):
             measured["evaluation"],
             measured.get("robustness_evaluation"),
             served,
+            slices.slicings_from_json(exec_properties["slices"]),
         )
         blessing = artifact_utils.get_single_instance(output_dict["blessing"])
         path = os.path.join(blessing.uri, features.GATES_FILE)

@@ -1,23 +1,30 @@
-"""Checks each declared gate once. A gate without a measurement never passes."""
+"""Checks each declared gate once. A gate without a measurement never passes.
+
+Slices by columns of the data are gates too: one for each value that has enough test images.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from components import slices
 from components.blessing.measurement import Measurement, Place, slice_of
+from components.messages import shown
 from components.quality_gates import (
     ACCURACY,
     BALANCED_ACCURACY,
     CHANGE,
     CORRUPTION,
+    SLICE,
     Gate,
     JudgedGate,
 )
+from components.slices import Slicing
 
 
 class JudgementError(RuntimeError):
-    """TFMA refuses a model that passes every gate, so the two disagree about a gate."""
+    """TFMA disagrees about a gate, or did not measure all slices."""
 
 
 def judge(
@@ -25,17 +32,20 @@ def judge(
     clean: Measurement,
     corrupted: Measurement | None,
     served: bool,
+    slicings: Sequence[Slicing],
 ) -> list[JudgedGate]:
-    """Returns the result of each gate that applies.
+    """Returns the result of each gate that applies, those on slices last.
 
     Args:
       declared: All declared gates of the run.
       clean: Measurement on the test images.
       corrupted: Measurement on corrupted test images; None if no gates need it.
       served: Whether a model is served, so that the new one has to be compared with it.
+      slicings: Columns that divide the test images into slices.
 
     Raises:
-      JudgementError: If TFMA refuses the model although every gate passes.
+      JudgementError: If TFMA refuses the model although every gate passes, or the slices of a
+        column do not hold all images.
     """
     applying = [gate for gate in declared if served or gate.metric != CHANGE]
     judged = [_judged(gate, corrupted if gate.metric == CORRUPTION else clean) for gate in applying]
@@ -45,7 +55,46 @@ def judge(
             f"TFMA refuses the model ({_reasons(refusing)}), but all {len(judged)} gates pass; "
             "expected the same verdict from both. Nothing was pushed. Run again with --no-cache."
         )
-    return judged
+    return [*judged, *(gate for slicing in slicings for gate in _of_slices(slicing, clean))]
+
+
+def _of_slices(slicing: Slicing, measured: Measurement) -> list[JudgedGate]:
+    """Returns the gate of each value with enough images, and of each required value."""
+    counts = _counts(slicing.column, measured)
+    if slicing.threshold is None:
+        return []
+    judged = [value for value in sorted(counts) if slicing.is_judged(counts[value])]
+    missed = [value for value in slicing.required if value not in judged]
+    return [
+        _judged(_gate(slicing.column, value, slicing.threshold), measured) for value in judged
+    ] + [
+        JudgedGate(
+            SLICE, slices.name_of(slicing.column, value), None, slicing.threshold, passed=False
+        )
+        for value in missed
+    ]
+
+
+def _counts(column: str, measured: Measurement) -> dict[str, int]:
+    """Returns the number of test images by value of a column."""
+    counts = {
+        slices.value_of(part[0][1]): count
+        for part, count in measured.counts.items()
+        if [name for name, _ in part] == [column]
+    }
+    total = measured.counts.get((), 0)
+    if sum(counts.values()) != total:
+        raise JudgementError(
+            f"TFMA counted {sum(counts.values()):,} images in the slices by {shown(column)}, and "
+            f"{total:,} in all; expected the same number. Nothing was pushed. Run again with "
+            "--no-cache."
+        )
+    return counts
+
+
+def _gate(column: str, value: str, threshold: float) -> Gate:
+    images = ((column, slices.stored(value)),)
+    return Gate(SLICE, slices.name_of(column, value), threshold, images)
 
 
 def _judged(gate: Gate, measured: Measurement | None) -> JudgedGate:

@@ -18,6 +18,8 @@ _METRICS = {
     evaluation_metrics.BALANCED_ACCURACY: BALANCED_ACCURACY,
 }
 
+_COUNT = "example_count"
+
 # Features and values that all images of a slice share, sorted by name.
 Slice = tuple[tuple[str, str], ...]
 
@@ -42,12 +44,14 @@ class Measurement:
 
     Attributes:
       values: Values of the new model, and their changes; NaN if they have no value.
+      counts: Number of images of each slice.
       failed: Places with a failed threshold.
       missing: Slices that have a threshold but no images.
       holds: Whether all thresholds hold according to TFMA.
     """
 
     values: dict[Place, float]
+    counts: dict[Slice, int]
     failed: frozenset[Place]
     missing: frozenset[Slice]
     holds: bool
@@ -71,18 +75,19 @@ def read(uri: str) -> Measurement:
         for failure in of_slice.failures
     }
     missing = {slice_of(spec.feature_values.items()) for spec in validation.missing_slices}
+    values: dict[Place, float] = {}
+    counts: dict[Slice, int] = {}
+    for metrics in tfma.load_metrics(uri):
+        for entry in metrics.metric_keys_and_values:
+            if not _is_of_candidate(entry.key):
+                continue
+            if entry.key.name in _METRICS:
+                values[_place(metrics.slice_key, entry.key)] = _number(entry.value)
+            elif entry.key.name == _COUNT and not entry.key.is_diff:
+                counts[_deserialized(metrics.slice_key)] = round(_number(entry.value))
     return Measurement(
-        _values(uri), frozenset(failed), frozenset(missing), validation.validation_ok
+        values, counts, frozenset(failed), frozenset(missing), validation.validation_ok
     )
-
-
-def _values(uri: str) -> dict[Place, float]:
-    return {
-        _place(metrics.slice_key, entry.key): _number(entry.value)
-        for metrics in tfma.load_metrics(uri)
-        for entry in metrics.metric_keys_and_values
-        if entry.key.name in _METRICS and _is_of_candidate(entry.key)
-    }
 
 
 def _place(slice_key: Any, metric_key: Any) -> Place:

@@ -24,6 +24,7 @@ class DataGateSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "severities": component_spec.ExecutionParameter(type=str),
         "max_duplicates": component_spec.ExecutionParameter(type=int),
+        "min_images": component_spec.ExecutionParameter(type=str),
     }
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
@@ -56,6 +57,7 @@ class DataGate(base_component.BaseComponent):
         baseline_model: Any,
         severities: dict[str, str],
         max_duplicates: int,
+        min_images: dict[str, int],
     ):
         """Constructs the component.
 
@@ -67,6 +69,8 @@ class DataGate(base_component.BaseComponent):
           baseline_model: the served model, if any, with its training statistics.
           severities: `stop` or `warn` for each of `checks.CHECKS`.
           max_duplicates: maximum number of test images that are also in train or val.
+          min_images: minimum number of test images for a gate on a slice, by the column of the data
+            that divides them into slices.
         """
         spec = DataGateSpec(
             examples=examples,
@@ -76,6 +80,7 @@ class DataGate(base_component.BaseComponent):
             baseline_model=baseline_model,
             severities=json.dumps(severities, sort_keys=True),
             max_duplicates=max_duplicates,
+            min_images=json.dumps(min_images, sort_keys=True),
             report=Channel(type=DataGateReport),
         )
         super().__init__(spec=spec)

@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components import features, image_schema
+from components import features, image_schema, reading_report, slices
 from components.arrays import write_arrays
 from components.data_gate import catalogue, checks, similarity
 
@@ -47,8 +49,10 @@ class Executor(base_executor.BaseExecutor):
 
         Raises:
           DataGateStop: a check of severity `stop` found something.
+          SliceError: the data has no such slices as the configuration asks for.
         """
         uris = {key: found[0].uri for key, found in input_dict.items() if found}
+        _check_slices(uris["examples"], json.loads(exec_properties["min_images"]))
         severities = json.loads(exec_properties["severities"])
         schema = image_schema.read_artifact(uris["schema"])
         all_examples = catalogue.read(uris["examples"], schema.shape)
@@ -77,6 +81,19 @@ class Executor(base_executor.BaseExecutor):
         _write_report(folder, findings, checks.drifts(drift), uris.get("baseline_model"))
         shown = min(_SHOWN_PAIRS, max(_SHOWN_BYTES // (2 * schema.bytes_per_image), 1))
         _write_similar(folder, *similarity.report(all_examples, first_equal, shown))
+
+
+def _check_slices(examples_uri: str, min_images: Mapping[str, int]) -> None:
+    # Before a run on one machine, the same was checked; on a cluster, this is the first to know.
+    if not min_images:
+        return
+    path = os.path.join(examples_uri, features.COLUMNS_FILE)
+    table = None
+    if fileio.exists(path):
+        with fileio.open(path, "rb") as file:
+            table = pq.read_table(pa.BufferReader(file.read()))
+    test_count = reading_report.read(examples_uri).examples[features.TEST_SPLIT]
+    slices.check(table, test_count, min_images)
 
 
 def _anomaly_findings(uri: str) -> list[checks.Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,10 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 from tfx.components.evaluator import executor
 from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
 
-from components import evaluation_results, features
+from components import evaluation_results, features, slices
+from components.messages import shown
 
 
 class DisagreementError(RuntimeError):
@@ -44,6 +47,11 @@ class Executor(executor.Executor):
                 uri, name == features.BASELINE, class_count=len(counts)
             )
             check_agreement(name, counts, counted)
+        folder = artifact_utils.get_split_uri(input_dict["examples"], features.TEST_SPLIT)
+        hits = hits_by_slice(os.path.join(folder, features.ANSWERS_FILE))
+        columns = {column for column, _ in hits}
+        if columns:
+            check_slices(hits, evaluation_results.read_slices(uri, columns))
 
 
 def confusions(path: str) -> dict[str, np.ndarray]:
@@ -66,6 +74,63 @@ def _confusion(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     classes = probabilities.shape[1]
     cells = labels * classes + probabilities.argmax(axis=1)
     return np.bincount(cells, minlength=classes * classes).reshape(classes, classes)
+
+
+def hits_by_slice(path: str) -> dict[tuple[str, str], evaluation_results.Hits]:
+    """Numbers of images, in all and with a right answer of the new model, by column and value.
+
+    Args:
+      path: path of the file for TFMA, which `components.features` describes.
+    """
+    with fileio.open(path, "rb") as file:
+        table = pq.read_table(pa.BufferReader(file.read()))
+    answered = {features.LABEL, features.CANDIDATE, features.BASELINE}
+    columns = [name for name in table.column_names if name not in answered]
+    if not columns:
+        return {}
+    labels = _flat(table, features.LABEL).to_numpy()
+    answers = _flat(table, features.CANDIDATE).to_numpy().reshape(len(labels), -1)
+    right = answers.argmax(axis=1) == labels
+    hits = {}
+    for column in columns:
+        encoded = _flat(table, column).dictionary_encode()
+        places = encoded.indices.to_numpy()
+        counts, rights = np.bincount(places), np.bincount(places, right)
+        for value, count, own in zip(encoded.dictionary.to_pylist(), counts, rights, strict=True):
+            hits[column, value] = (int(count), int(own))
+    return hits
+
+
+def _flat(table: pa.Table, name: str) -> pa.Array:
+    """The values of a column of lists, one after the other."""
+    return table[name].combine_chunks().flatten()
+
+
+def check_slices(
+    hits: Mapping[tuple[str, str], evaluation_results.Hits],
+    counted: Mapping[tuple[str, str], evaluation_results.Hits],
+) -> None:
+    """Checks that TFMA counted in each slice as the answers say.
+
+    Args:
+      hits: numbers of images, in all and with a right answer, by column and value.
+      counted: the same, counted by TFMA.
+
+    Raises:
+      DisagreementError: a slice differs, or only one of the two has it.
+    """
+    differing = sorted(
+        key for key in {*hits, *counted} if hits.get(key, (0, 0)) != counted.get(key, (0, 0))
+    )
+    if differing:
+        column, value = differing[0]
+        here, there = hits.get(differing[0], (0, 0)), counted.get(differing[0], (0, 0))
+        raise DisagreementError(
+            f"the answers differ from what TFMA counted in {len(differing)} slices; the first: "
+            f"{slices.name_of(shown(column), shown(slices.value_of(value)))}, {here[1]} of "
+            f"{here[0]} images right here and {there[1]} of {there[0]} there. Expected equal "
+            "counts: the answers changed in between. Run again with --no-cache."
+        )
 
 
 def check_agreement(name: str, counts: np.ndarray, counted: list[list[int]]) -> None:

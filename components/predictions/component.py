@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from tfx.dsl.components.base import base_component, executor_spec
@@ -13,7 +15,7 @@ from components.predictions import executor
 class PredictionsSpec(component_spec.ComponentSpec):
     """Inputs and output of Predictions."""
 
-    PARAMETERS: dict[str, Any] = {}
+    PARAMETERS = {"columns": component_spec.ExecutionParameter(type=str)}
     INPUTS = {
         "examples": component_spec.ChannelParameter(type=standard_artifacts.Examples),
         "model": component_spec.ChannelParameter(type=standard_artifacts.Model),
@@ -29,13 +31,15 @@ class Predictions(base_component.BaseComponent):
     """Keeps each answer: TFMA keeps sums, and BulkInferrer knows neither labels nor a baseline.
 
     The output is examples, so that Evaluator can read them: of each test image the label and the
-    answers.
+    answers, and of each column that divides them into slices the value.
     """
 
     SPEC_CLASS = PredictionsSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
 
-    def __init__(self, examples: Any, model: Any, baseline_model: Any, schema: Any):
+    def __init__(
+        self, examples: Any, model: Any, baseline_model: Any, schema: Any, columns: Sequence[str]
+    ):
         """Constructs the component from channels.
 
         Args:
@@ -43,12 +47,14 @@ class Predictions(base_component.BaseComponent):
           model: the new one.
           baseline_model: the model now served, if any.
           schema: the shape of the images and the class names.
+          columns: columns of the data that divide the images into slices.
         """
         spec = PredictionsSpec(
             examples=examples,
             model=model,
             baseline_model=baseline_model,
             schema=schema,
+            columns=json.dumps(columns),
             predictions=Channel(type=standard_artifacts.Examples),
         )
         super().__init__(spec=spec)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components import examples, features, image_schema
+from components import examples, features, image_schema, slices
 
 _BATCH = 1000
 
@@ -54,7 +55,8 @@ class Executor(base_executor.BaseExecutor):
         write(os.path.join(predictions.uri, features.PREDICTIONS_FILE), split, answers, schema)
         folder = artifact_utils.get_split_uri([predictions], features.TEST_SPLIT)
         fileio.makedirs(folder)
-        write_answers(os.path.join(folder, features.ANSWERS_FILE), split.labels, answers)
+        known = read_columns(uris["examples"], json.loads(exec_properties["columns"]), split.ids)
+        write_answers(os.path.join(folder, features.ANSWERS_FILE), split.labels, answers, known)
 
 
 def check_finite(probabilities: np.ndarray, ids: np.ndarray) -> None:
@@ -103,6 +105,28 @@ def ask(models: dict[str, str], examples_uri: str) -> tuple[examples.Split, dict
     return split.at(order), {name: np.concatenate(given)[order] for name, given in answers.items()}
 
 
+def read_columns(examples_uri: str, names: Sequence[str], ids: np.ndarray) -> dict[str, list[str]]:
+    """Reads the value of each image in further columns of the data, as people see it.
+
+    Args:
+      examples_uri: folder of the examples artifact.
+      names: names of the columns.
+      ids: ids of the images, bytes [count].
+
+    Returns:
+      The values in the order of the ids, by name of the column.
+    """
+    if not names:
+        return {}
+    path = os.path.join(examples_uri, features.COLUMNS_FILE)
+    with fileio.open(path, "rb") as file:
+        table = pq.read_table(pa.BufferReader(file.read()))
+    places = {name: place for place, name in enumerate(table[features.EXAMPLE_ID].to_pylist())}
+    rows = [places[name.decode()] for name in ids]
+    columns = {name: slices.values(name, table[name]) for name in names}
+    return {name: [column[row] for row in rows] for name, column in columns.items()}
+
+
 def write(
     path: str,
     split: examples.Split,
@@ -135,16 +159,27 @@ def write(
     _write_table(path, pa.table(columns, metadata=described))
 
 
-def write_answers(path: str, labels: np.ndarray, answers: dict[str, np.ndarray]) -> None:
+def write_answers(
+    path: str,
+    labels: np.ndarray,
+    answers: dict[str, np.ndarray],
+    columns: Mapping[str, Sequence[str]],
+) -> None:
     """Writes the file for TFMA, which expects a list of values in every column.
 
     Args:
       path: path of the file.
       labels: int64 [count].
       answers: probabilities, float32 [count, classes], by name of the model.
+      columns: value of each image in columns that divide them into slices, by name.
     """
-    columns = {features.LABEL: labels.reshape(-1, 1), **answers}
-    _write_table(path, pa.table({name: _lists(values) for name, values in columns.items()}))
+    numbers = {features.LABEL: labels.reshape(-1, 1), **answers}
+    texts = {
+        name: pa.array([[slices.stored(value)] for value in values], pa.list_(pa.string()))
+        for name, values in columns.items()
+    }
+    table = {**{name: _lists(values) for name, values in numbers.items()}, **texts}
+    _write_table(path, pa.table(table))
 
 
 def _lists(values: np.ndarray) -> pa.Array:

@@ -18,6 +18,8 @@ from pipeline.records.receipt import Receipt
 COMPLETED_CODES = (ExitCode.PUSHED, ExitCode.REFUSED)
 
 _TAIL_BYTES = 65_536
+# Number of failed gates that are named.
+_MOST_GATES = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +132,9 @@ def _verdict(receipt: Receipt) -> str:
     if receipt.pushed_version is not None:
         return f"{name} pushed version {receipt.pushed_version}"
     missed = [gate.standing for gate in receipt.gates if not gate.passed]
-    return f"{name} was refused ({'; '.join(missed)})"
+    left = len(missed) - _MOST_GATES
+    more = [f"and {left} more gates"] if left > 0 else []
+    return f"{name} was refused ({'; '.join([*missed[:_MOST_GATES], *more])})"
 
 
 def _failure(receipt: Receipt) -> str:

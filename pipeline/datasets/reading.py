@@ -10,7 +10,7 @@ import pathlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from components import features
+from components import features, slices
 from components.example_gen import collection, split
 from components.example_gen.readers.base import Reader, ReadingError
 from components.example_gen.request import Part, Request
@@ -57,6 +57,7 @@ def read_dataset(
         contents = _contents(location, asked.parts, readers, trust_time_stamps)
         digest = collection.digest(asked.parts, readers, contents)
         listing = collection.listing(asked, readers, contents, config.seed)
+        _check_slices(listing, config)
     counts = {
         name: tuple(
             split.class_counts(listing.labels[listing.splits == number], len(schema.class_names))
@@ -77,6 +78,18 @@ def read_dataset(
         counts=counts,
         window=source.window,
     )
+
+
+def _check_slices(listing: collection.Listing, config: Config) -> None:
+    """Checks the slices before anything starts; DataGate does where the data is not here."""
+    min_images = {slicing.column: slicing.min_images for slicing in config.gates.slicings()}
+    if not min_images:
+        return
+    columns = listing.columns
+    if columns is not None:
+        columns = columns.filter(listing.splits != split.NOT_TAKEN)
+    test_count = int((listing.splits == split.TEST).sum())
+    slices.check(columns, test_count, min_images)
 
 
 def asked_of(config: Config, schema: ImageSchema, parts: Sequence[Part]) -> Request:
@@ -208,6 +221,8 @@ def _sha256s(
 def _as_data_error(location: str, in_spans: bool) -> Iterator[None]:
     try:
         yield
+    except slices.SliceError as error:
+        raise DataError(f"{location}: {error}") from error
     except split.SplitError as error:
         more = " Or take more spans, with spans.window." if in_spans else ""
         raise DataError(f"{error}{more}") from error

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components import features
-from pipeline.records.receipt import CorruptionScores, Evaluation, Recall, Scores
+from components.slices import Slicing, value_of
+from pipeline.records.receipt import (
+    CorruptionScores,
+    Evaluation,
+    Recall,
+    Scores,
+    SlicedColumn,
+    SliceScores,
+)
 
 ACCURACY = "sparse_categorical_accuracy"
 _SliceKey = tuple[tuple[str, str | int], ...]
@@ -15,18 +24,22 @@ _OVERALL: _SliceKey = ()
 _SliceMetrics = dict[_SliceKey, dict[str, Any]]
 
 
-def read_evaluation(uri: str, class_names: tuple[str, ...]) -> Evaluation:
+def read_evaluation(
+    uri: str, class_names: tuple[str, ...], slicings: Sequence[Slicing]
+) -> Evaluation:
     """Reads the evaluation artifact at `uri`.
 
     Args:
       uri: folder of the artifact.
       class_names: in label order.
+      slicings: columns that divide the images into slices.
     """
     # Here and not above: it imports TensorFlow.
     from components import evaluation_results
 
     result = evaluation_results.load(uri, baseline=False)
-    overall = dict(result.slicing_metrics)[_OVERALL][""]
+    slices = {key: found[""] for key, found in result.slicing_metrics}
+    overall = slices[_OVERALL]
     metrics = overall[""]
     count = int(metric_value(metrics["example_count"]))
     confusion = evaluation_results.confusion(metrics["confusion_matrix"], len(class_names))
@@ -45,6 +58,24 @@ def read_evaluation(uri: str, class_names: tuple[str, ...]) -> Evaluation:
         macro_avg=_averages(metrics, "macro_average", count),
         weighted_avg=_averages(metrics, "weighted_macro_average", count),
         confusion=tuple(map(tuple, confusion)),
+        slices={slicing.column: _sliced(slicing, slices) for slicing in slicings},
+    )
+
+
+def _sliced(slicing: Slicing, slices: Mapping[_SliceKey, dict[str, Any]]) -> SlicedColumn:
+    values = {}
+    for key, metrics in slices.items():
+        if [name for name, _ in key] == [slicing.column]:
+            count = _count(metrics[""])
+            values[value_of(str(key[0][1]))] = SliceScores(
+                accuracy=metric_value(metrics[""][ACCURACY]),
+                count=count,
+                judged=slicing.is_judged(count),
+            )
+    return SlicedColumn(
+        threshold=slicing.threshold,
+        min_images=slicing.min_images,
+        values=dict(sorted(values.items())),
     )
 
 

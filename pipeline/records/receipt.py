@@ -249,6 +249,26 @@ class Scores(Part):
     support: Count
 
 
+class SliceScores(Part):
+    """Accuracy on the test images with one value in a column of the data."""
+
+    accuracy: Share
+    count: Count
+    """Number of images."""
+    judged: bool
+    """Whether there was a gate on it."""
+
+
+class SlicedColumn(Part):
+    """A column of the data that divides the test images into slices."""
+
+    threshold: Share | None
+    """Minimum accuracy; null where the slices have no gates."""
+    min_images: Count
+    """Minimum number of images for a gate."""
+    values: dict[Text, SliceScores]
+
+
 class Evaluation(Part):
     """What TFMA measured on the test split."""
 
@@ -268,6 +288,8 @@ class Evaluation(Part):
     """Means of the classes' scores, weighted by support."""
     confusion: tuple[tuple[Count, ...], ...]
     """Counts; a row per true class, a column per predicted one, in label order."""
+    slices: dict[Text, SlicedColumn] = {}
+    """Scores by column of the data; empty where the configuration names none."""
 
     @pydantic.model_validator(mode="after")
     def _check_confusion(self) -> Self:

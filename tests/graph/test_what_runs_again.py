@@ -290,6 +290,9 @@ TOLD = {
     # Trainer takes what Tuner found, or no longer does.
     "tuner.enabled": LEARNING,
     "tuner.*": {"Tuner"},
+    # DataGate looks for the columns, and Predictions writes them down.
+    "gates.slices": {"DataGate", "Predictions", "Evaluator", "Blessing"},
+    "gates.required_slices": {"Blessing"},
     "gates.*": {"Evaluator", "Blessing"},
     # Without a threshold, Blessing reads nothing of what is measured there.
     "robustness.enabled": {"Corruption", "RobustnessEvaluator"},
@@ -302,13 +305,18 @@ def told_of(key):
 
 
 SWITCHES = {"tuner.enabled", "robustness.enabled"}
+# What others would be refused beside, or without.
+ALONE = {"split.group", "gates.required_slices"}
 # What must be set beside a key.
 NEEDED = {"split.group": ("split.validation=0.5",)}
+NEEDED["gates.required_slices"] = ('gates.slices={"shop": {"accuracy": 0.5}}',)
 NEEDED |= {f"robustness.accuracy_{strength}": WHOLE for strength in (1, 2, 3)}
 # Values of which the form of the configuration does not say enough.
 SHARES = strategies.floats(0, 1, exclude_min=True, exclude_max=True)
 VALUES = {
     "split.validation": strategies.integers(1, 10**6) | SHARES,
+    "gates.slices": strategies.sampled_from([{"shop": {}}, {"a": {"accuracy": 0.5}, "b": {}}]),
+    "gates.required_slices": strategies.sampled_from([["shop=07"], ["shop=7", "shop=(missing)"]]),
     "training.class_weights": strategies.sampled_from(["none", "balanced"]),
 }
 CONFIG_SCHEMA = config.Config.model_json_schema()
@@ -399,7 +407,7 @@ def test_another_value_concerns_the_nodes_that_are_told_of_it(key, drawn):
 @hypothesis.settings(PATIENT, max_examples=10)
 @hypothesis.given(drawn=strategies.data())
 def test_several_values_concern_the_nodes_that_each_of_them_does(drawn):
-    keys = strategies.sampled_from(sorted(config.known_keys().keys() - SWITCHES - {"split.group"}))
+    keys = strategies.sampled_from(sorted(config.known_keys().keys() - SWITCHES - ALONE))
     some = strategies.sets(keys, min_size=2)
     keys = sorted(drawn.draw(some))
     check_configuration(WHOLE, {key: drawn.draw(values_of(key)) for key in keys})

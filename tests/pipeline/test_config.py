@@ -7,6 +7,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
+from components.slices import Slicing
 from pipeline import config
 from pipeline.errors import ConfigurationError
 
@@ -26,10 +27,13 @@ OTHER_VALUES = {
     "training.precision": "float32",
     "training.class_weights": "balanced",
     "training.widths": [7, 11],
+    "gates.slices": {"shop": {"accuracy": 0.5, "min_images": 7}},
+    "gates.required_slices": ["shop=north"],
 }
 # What must be set beside a key.
 NEEDED = {f"robustness.accuracy_{strength}": ["robustness.enabled=true"] for strength in (1, 2, 3)}
 NEEDED["split.group"] = ["split.validation=0.1"]
+NEEDED["gates.required_slices"] = ['gates.slices={"shop": {"accuracy": 0.5}}']
 
 
 def value_of(loaded, key):
@@ -243,6 +247,21 @@ def test_an_unknown_profile_is_refused_with_the_nearest():
         ("images.background=256", "less than or equal to 255"),
         ("images.background=-1", "greater than or equal to 0"),
         ("images.background=1.5", "a valid integer"),
+        ("gates.slices=shop", "a table with accuracy, min_images or neither for each column"),
+        ('gates.slices=["shop"]', "a table with accuracy"),
+        ('gates.slices={"shop": 0.8}', "a table with accuracy"),
+        ('gates.slices={"shop": {"recall": 0.8}}', "a table with accuracy"),
+        ('gates.slices={"shop": {"accuracy": 80}}', "less than or equal to 1"),
+        ('gates.slices={"shop": {"accuracy": true}}', "a valid number"),
+        ('gates.slices={"7": {"min_images": 0}}', "greater than or equal to 1"),
+        ('gates.slices={"label": {}}', "other names of columns than 'label'"),
+        ('gates.slices={"candidate": {}}', "other names of columns than 'candidate'"),
+        ('gates.slices={"": {}}', "other names of columns than ''"),
+        ('gates.slices={"a=b": {}}', "other names of columns than 'a=b'"),
+        ('gates.slices={"a\\u001bb": {}}', "other names of columns than 'a\\x1bb'"),
+        ("gates.required_slices=shop=north", 'a list such as ["shop=north"]'),
+        ("gates.required_slices=[7]", 'a list such as ["shop=north"]'),
+        ('gates.required_slices=["shop=north"]', "column=value, of a column to which gates.slices"),
         ("seed=-1", "greater than or equal to 0"),
         ("seed=2147483648", "less than"),
         pytest.param(f"seed=1{'0' * 5000}", "integer", id="a number of 5001 digits"),
@@ -256,6 +275,23 @@ def test_a_value_out_of_range_is_refused(assignment, expected):
     assert message.startswith(key)
     assert f"; expected {expected}" in message or expected in message.partition("; expected ")[2]
     assert message.endswith(f"Set it with --set {key}=VALUE.")
+
+
+@pytest.mark.parametrize("name", ["camera=x", "shop", "shop=", "north", "season=summer"])
+def test_a_required_slice_is_one_that_would_be_judged(name):
+    asked = 'gates.slices={"shop": {"accuracy": 0.5}, "season": {}}'
+    message = refusal(asked, f"gates.required_slices={json.dumps(['shop=north', name])}")
+    assert f"to which gates.slices gives an accuracy, instead of {name!r}." in message
+
+
+def test_the_slices_are_those_that_are_set():
+    assert config.load_config("default").gates.slicings() == []
+    asked = 'gates.slices={"shop": {"accuracy": 0.5}, "season": {"min_images": 9}}'
+    required = 'gates.required_slices=["shop=07", "shop= 07 ", "shop=a=b"]'
+    assert config.load_config("default", [asked, required]).gates.slicings() == [
+        Slicing("shop", 0.5, 50, ("07", "a=b")),
+        Slicing("season", None, 9),
+    ]
 
 
 def test_groups_need_a_share_of_validation_images():

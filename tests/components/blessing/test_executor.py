@@ -23,7 +23,7 @@ from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
 import components.evaluation_metrics  # noqa: F401  registers the metric that the gates name
-from components import features
+from components import features, slices
 from components import quality_gates as gate_types
 from components.blessing import measurement
 from components.blessing.executor import Executor
@@ -132,9 +132,13 @@ def artifact(kind, folder, number):
     return found
 
 
-def blessed(inputs, declared, is_served, folder):
+def blessed(inputs, declared, is_served, folder, slicings=()):
     blessing = artifact(standard_artifacts.ModelBlessing, folder / "blessing", 11)
-    parameters = {"gates": gate_types.declared_to_json(declared), "is_served": int(is_served)}
+    parameters = {
+        "gates": gate_types.declared_to_json(declared),
+        "slices": slices.slicings_to_json(slicings),
+        "is_served": int(is_served),
+    }
     Executor().Do(inputs, {"blessing": [blessing]}, parameters)
     text = Path(blessing.uri, features.GATES_FILE).read_text(encoding="utf-8")
     pushed = pusher_executor.Executor().CheckBlessing({"model_blessing": [blessing]})
@@ -174,7 +178,7 @@ def test_pushed_means_that_every_declared_gate_was_measured_and_passed(
     changes = {place: 0.0 for place in alone if place} | by_slice(figures, gate_types.CHANGE)
     balanced = by_slice(figures, gate_types.BALANCED_ACCURACY).get(())
     clean = Measured(
-        gates.evaluation_config(declared), alone, changes if compared else {}, balanced
+        gates.evaluation_config(declared, ()), alone, changes if compared else {}, balanced
     )
     robust = [gate for gate in declared if gate.metric == gate_types.CORRUPTION]
     corrupted = robust and Measured(
@@ -197,7 +201,7 @@ def test_pushed_means_that_every_declared_gate_was_measured_and_passed(
 
 def clean_measured(declared, **validation):
     figures = {gate.features: 1.0 for gate in declared if gate.metric != gate_types.CHANGE}
-    found = Measured(gates.evaluation_config(declared), figures, {})
+    found = Measured(gates.evaluation_config(declared, ()), figures, {})
     whole = found.validation()
     whole.MergeFrom(validation_result_pb2.ValidationResult(**validation))
     found.validation = lambda: whole
@@ -243,10 +247,12 @@ def answers():
 def evaluate(tmp_path):
     """Evaluator measures predictions, and Blessing checks the gates of a configuration."""
 
-    def run(labels, answered, is_served=False, assignments=()):
-        declared = gates.declared(config.load_config("default", assignments), CLASSES)
+    def run(labels, answered, is_served=False, assignments=(), columns=None):
+        configured = config.load_config("default", assignments)
+        declared = gates.declared(configured, CLASSES)
+        columns = columns or {}
         inputs = {
-            "examples": [predictions(tmp_path / "predictions", labels, answered)],
+            "examples": [predictions(tmp_path / "predictions", labels, answered, columns)],
             "model": [artifact(standard_artifacts.Model, tmp_path / "model", 8)],
         }
         if features.BASELINE in answered:
@@ -256,7 +262,7 @@ def evaluate(tmp_path):
         stock = artifact(standard_artifacts.ModelBlessing, tmp_path / "stock", 10)
         parameters = {
             "eval_config": json_format.MessageToJson(
-                gates.evaluation_config(declared), preserving_proto_field_name=True
+                gates.evaluation_config(declared, columns), preserving_proto_field_name=True
             ),
             "example_splits": json.dumps([features.TEST_SPLIT]),
         }
@@ -264,15 +270,15 @@ def evaluate(tmp_path):
             beam_pipeline_args=NODE_ARGUMENTS, tmp_dir=str(tmp_path / "tmp")
         )
         Evaluator(context).Do(inputs, {"evaluation": [evaluation], "blessing": [stock]}, parameters)
-        pushed, judged, _ = blessed(
-            {**inputs, "evaluation": [evaluation]}, declared, is_served, tmp_path
-        )
+        inputs["evaluation"] = [evaluation]
+        slicings = configured.gates.slicings()
+        pushed, judged, _ = blessed(inputs, declared, is_served, tmp_path, slicings)
         return pushed, {(gate.metric, gate.slice): gate for gate in judged}
 
     return run
 
 
-def predictions(folder, labels, answered):
+def predictions(folder, labels, answered, columns):
     """Writes an artifact like Predictions."""
     found = artifact(standard_artifacts.Examples, folder, 7)
     found.split_names = artifact_utils.encode_split_names([features.TEST_SPLIT])
@@ -283,7 +289,7 @@ def predictions(folder, labels, answered):
     ids = np.array([f"t10k-{n:08d}".encode() for n in range(len(labels))], dtype=object)
     split = Split(np.zeros((len(labels), 12), np.uint8), labels, ids)
     write(str(folder / features.PREDICTIONS_FILE), split, answered, ImageSchema(3, 4, 1, CLASSES))
-    write_answers(str(test / features.ANSWERS_FILE), labels, answered)
+    write_answers(str(test / features.ANSWERS_FILE), labels, answered, columns)
     return found
 
 
@@ -346,3 +352,91 @@ def test_a_served_model_that_was_not_compared_is_refused(answers, evaluate):
     pushed, judged = evaluate(labels, {features.CANDIDATE: right}, True)
     assert not pushed
     assert missed(judged) == {(gate_types.CHANGE, gate_types.OVERALL): None}
+
+
+# Slices by columns of the data.
+
+LENIENT = ("gates.accuracy=0", "gates.class_recall=0")
+
+
+@pytest.fixture
+def shops(answers, evaluate):
+    """Evaluates a model that is always wrong in some shops, and right elsewhere."""
+    labels, right, _ = answers
+    wrong = right[:, ::-1].copy()
+    wrong[labels == 1] = np.array([0.8, 0.1, 0.1], np.float32)
+
+    def run(sizes, weak, asked, required=(), column="shop", **more):
+        values = np.repeat(list(sizes), list(sizes.values()))
+        given = np.where(
+            np.isin(values, weak)[:, np.newaxis], wrong[: len(values)], right[: len(values)]
+        )
+        assignments = (
+            *LENIENT,
+            f"gates.slices={json.dumps({column: asked})}",
+            f"gates.required_slices={json.dumps([f'{column}={value}' for value in required])}",
+        )
+        columns = {column: values.tolist(), **more}
+        answered = {features.CANDIDATE: given}
+        pushed, judged = evaluate(labels[: len(values)], answered, False, assignments, columns)
+        of_slices = {
+            name.removeprefix(f"{column}="): gate
+            for (metric, name), gate in judged.items()
+            if metric == gate_types.SLICE
+        }
+        assert pushed == all(gate.passed for gate in judged.values())
+        return pushed, {value: (gate.value, gate.passed) for value, gate in of_slices.items()}
+
+    return run
+
+
+def test_a_model_that_is_weak_in_one_shop_is_refused(shops):
+    sizes = {"north": 60, "south": 60}
+    pushed, judged = shops(sizes, ["south"], {"accuracy": 0.5})
+    assert not pushed
+    assert judged == {"north": (1, True), "south": (0, False)}
+
+
+def test_shops_whose_names_are_the_same_number_are_two_slices(shops):
+    """Where TFMA compares such texts as numbers, the images of one are judged for the other."""
+    sizes = {"07": 20, "7": 20, "7.0": 20, "nan": 20, "1e3": 20, "1000": 20}
+    asked = {"accuracy": 0.5, "min_images": 20}
+    pushed, judged = shops(sizes, ["07", "1e3"], asked, required=["7"])
+    assert not pushed
+    assert judged == {
+        value: (value not in ("07", "1e3"), value not in ("07", "1e3")) for value in sizes
+    }
+
+
+def test_images_without_a_value_are_a_slice(shops):
+    sizes = {slices.MISSING: 60, "north": 60}
+    pushed, judged = shops(sizes, [slices.MISSING], {"accuracy": 0.5}, required=[slices.MISSING])
+    assert not pushed
+    assert judged == {"(missing)": (0, False), "north": (1, True)}
+
+
+def test_a_shop_with_three_images_is_not_judged(shops):
+    sizes = {"north": 60, "tiny": 3}
+    pushed, judged = shops(sizes, ["tiny"], {"accuracy": 0.5})
+    assert pushed
+    assert judged == {"north": (1, True)}
+
+
+@pytest.mark.parametrize("sizes", [{"north": 60, "tiny": 3}, {"north": 60}], ids=["few", "none"])
+def test_a_required_shop_without_enough_images_is_refused(sizes, shops):
+    pushed, judged = shops(sizes, [], {"accuracy": 0}, required=["north", "tiny"])
+    assert not pushed
+    assert judged == {"north": (1, True), "tiny": (None, False)}
+
+
+def test_slices_without_a_threshold_have_no_gates(shops):
+    assert shops({"north": 60, "south": 60}, ["south"], {}) == (True, {})
+
+
+@pytest.mark.parametrize(
+    "column", ["a.b", "shop name", "Größe", "__x__", "0", "متجر", "q\"'`/", "labels"]
+)
+def test_columns_may_have_any_name(column, shops):
+    pushed, judged = shops({"1": 60, "x": 60}, ["x"], {"accuracy": 0.5}, column=column)
+    assert not pushed
+    assert judged == {"1": (1, True), "x": (0, False)}

@@ -8,7 +8,7 @@ from components import features
 from components.evaluator import executor
 from components.examples import Split
 from components.image_schema import ImageSchema
-from components.predictions.executor import write
+from components.predictions.executor import write, write_answers
 
 COUNT, CLASSES = 60, ("bag", "shirt", "shoe")
 
@@ -67,3 +67,38 @@ def test_one_image_counted_elsewhere_is_refused_and_told(counted, cell):
     told = f"baseline model.*label {cell[0]}, choice {cell[1]}.*--no-cache"
     with pytest.raises(executor.DisagreementError, match=told):
         executor.check_agreement("baseline", counts, other.tolist())
+
+
+def test_slices_are_counted_by_their_values(labels, answers, tmp_path):
+    path = str(tmp_path / features.ANSWERS_FILE)
+    shops = np.array(["07", "7", "(missing)"])[np.arange(COUNT) % 3]
+    write_answers(path, labels, answers, {"shop": shops.tolist(), "year": ["2026"] * COUNT})
+    right = answers[features.CANDIDATE].argmax(axis=1) == labels
+    of_shops = {("shop", f"={shop}"): (20, right[shops == shop].sum()) for shop in set(shops)}
+    assert executor.hits_by_slice(path) == {**of_shops, ("year", "=2026"): (COUNT, right.sum())}
+
+
+def test_without_slices_none_are_counted(labels, answers, tmp_path):
+    path = str(tmp_path / features.ANSWERS_FILE)
+    write_answers(path, labels, answers, {})
+    assert executor.hits_by_slice(path) == {}
+
+
+HITS = {("shop", "=07"): (20, 3), ("shop", "=7"): (20, 20)}
+
+
+def test_slices_that_agree_pass():
+    executor.check_slices(HITS, dict(reversed(HITS.items())))
+
+
+@pytest.mark.parametrize(
+    ("counted", "told"),
+    [
+        ({("shop", "=7"): (40, 23)}, "shop=07, 3 of 20 images right here and 0 of 0 there"),
+        ({**HITS, ("shop", "=07"): (20, 4)}, "shop=07, 3 of 20 .* and 4 of 20 there"),
+        ({**HITS, ("shop", "=x"): (1, 0)}, "shop=x, 0 of 0 images right here and 0 of 1 there"),
+    ],
+)
+def test_a_slice_that_tfma_counted_otherwise_is_refused_and_told(counted, told):
+    with pytest.raises(executor.DisagreementError, match=f"{told}.*--no-cache"):
+        executor.check_slices(HITS, counted)

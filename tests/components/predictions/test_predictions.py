@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
@@ -69,9 +70,12 @@ def test_equal_answers_make_equal_bytes(split, answers, tmp_path):
 
 def test_tfma_is_given_labels_and_answers_as_lists(split, answers, tmp_path):
     path = tmp_path / features.ANSWERS_FILE
-    executor.write_answers(str(path), split.labels, {"candidate": answers})
+    shops = [f"{number % 3:02d}" for number in range(COUNT)]
+    executor.write_answers(str(path), split.labels, {"candidate": answers}, {"shop": shops})
     columns = pq.read_table(path).to_pydict()
-    assert list(columns) == ["label", "candidate"]
+    assert list(columns) == ["label", "candidate", "shop"]
+    # TFMA takes texts that are numbers for numbers.
+    assert columns["shop"] == [[f"={shop}"] for shop in shops]
     assert columns["label"] == [[label] for label in split.labels]
     assert np.array_equal(np.array(columns["candidate"], np.float32), answers)
 
@@ -129,3 +133,14 @@ def test_each_model_answers_for_every_image_in_the_order_of_the_ids(
     assert np.array_equal(asked.labels, split.labels)
     assert np.array_equal(answers["candidate"], split.images[:, [0, 1, 2]])
     assert np.array_equal(answers["baseline"], split.images[:, [5, 4]])
+
+
+def test_the_columns_of_the_data_are_found_by_the_ids(split, tmp_path):
+    """Also those of images that were left out are there, in the order of the data."""
+    names = [name.decode() for name in split.ids[::-1]]
+    shops = [f"{number:02d}" if number else "" for number in range(COUNT)]
+    table = pa.table({"a.b": [*shops, "left out"], features.EXAMPLE_ID: [*names, "bad"]})
+    pq.write_table(table, tmp_path / features.COLUMNS_FILE)
+    found = executor.read_columns(str(tmp_path), ["a.b"], split.ids)
+    assert found == {"a.b": [*shops[:0:-1], "(missing)"]}
+    assert executor.read_columns("/nowhere", [], split.ids) == {}

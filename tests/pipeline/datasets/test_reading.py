@@ -3,10 +3,13 @@
 import functools
 import gzip
 import hashlib
+import json
 import os
 
 import pytest
+from PIL import Image
 
+from components import slices
 from components.example_gen import idx
 from components.example_gen.readers.class_folders import ClassFolders
 from components.example_gen.readers.idx_files import IdxFiles
@@ -335,3 +338,55 @@ def test_a_cache_that_cannot_be_used_only_costs_time(tmp_path, hashed, cache):
     hashed.clear()
     assert read(folder, "split.validation=0.3").digest == first.digest
     assert len(hashed) == 40
+
+
+@pytest.fixture
+def shelf(tmp_path):
+    """A manifest with shops of twelve images, four of which are test images."""
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    rows = ["path,label,split,shop,camera"]
+    for number in range(12):
+        Image.new("L", (4, 4), number).save(folder / f"{number}.png")
+        split = "test" if number % 3 == 2 else ""
+        rows.append(f"{number}.png,{'ab'[number % 2]},{split},{number % 2:02d},cam{number}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    return folder
+
+
+def sliced(asked, *more):
+    return f"gates.slices={json.dumps(asked)}", *more
+
+
+def test_slices_that_the_data_has_change_nothing_of_it(shelf):
+    assert read(shelf, *sliced({"shop": {"min_images": 4}, "camera": {"min_images": 1}})) == read(
+        shelf
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "fragment"),
+    [
+        ({"town": {}}, "the column town, which the data does not have: its further columns are"),
+        # It is the split that the data gives.
+        ({"split": {}}, "the column split, which the data does not have"),
+        ({"shop": {"min_images": 5}}, "min_images=5 for the column shop, but the test split has 4"),
+        ({"shop": {}}, "expected at most that many. Lower min_images, or add test images."),
+    ],
+)
+def test_slices_that_the_data_does_not_have_are_refused(shelf, asked, fragment):
+    with pytest.raises(DataError) as caught:
+        read(shelf, *sliced(asked))
+    assert str(caught.value).startswith(f"{shelf}: gates.slices: found ")
+    assert fragment in str(caught.value)
+
+
+def test_a_column_with_a_value_for_each_image_is_refused(shelf, monkeypatch):
+    monkeypatch.setattr(slices, "MOST_VALUES", 11)
+    with pytest.raises(DataError, match="camera has 12 different values; expected at most 11"):
+        read(shelf, *sliced({"camera": {"min_images": 1}}))
+
+
+def test_data_without_a_manifest_has_no_slices(tmp_path, write):
+    with pytest.raises(DataError, match="it has no further columns; expected a column of a manif"):
+        read(write(tmp_path / "mine"), *sliced({"shop": {"min_images": 1}}))

@@ -8,11 +8,14 @@ from sklearn import metrics
 from tensorflow_model_analysis.proto import config_pb2
 
 import components.evaluation_metrics  # noqa: F401  registers the metric that the gates name
+from components.slices import Slicing, stored
 from pipeline import gates
 from pipeline.records.evaluation import read_evaluation
 
 CLASSES = ("Shirt", "Bag", "Boot", "Hat")
 COUNT = 300
+# Texts that are the same number.
+SHOPS = np.repeat(["07", "7", "(missing)"], [180, 100, 20])
 
 
 @pytest.fixture(scope="module")
@@ -32,15 +35,17 @@ def answers():
 def evaluation(answers, tmp_path_factory):
     """What is read of TFMA's evaluation of the answers."""
     labels, probabilities = answers
-    wanted = gates.evaluation_config([])
+    wanted = gates.evaluation_config([], ["shop"])
     del wanted.model_specs[1:]
     wanted.model_specs[0].CopyFrom(
         config_pb2.ModelSpec(label_key="label", prediction_key="probabilities")
     )
     uri = str(tmp_path_factory.mktemp("evaluation"))
-    frame = pd.DataFrame({"label": labels, "probabilities": list(probabilities)})
+    frame = pd.DataFrame(
+        {"label": labels, "probabilities": list(probabilities), "shop": list(map(stored, SHOPS))}
+    )
     tfma.analyze_raw_data(frame, wanted, output_path=uri)
-    return read_evaluation(uri, CLASSES)
+    return read_evaluation(uri, CLASSES, [Slicing("shop", 0.5, 100)])
 
 
 def test_the_overall_figures_are_those_of_scikit_learn(evaluation, answers):
@@ -55,6 +60,19 @@ def test_the_overall_figures_are_those_of_scikit_learn(evaluation, answers):
     assert evaluation.balanced_accuracy == pytest.approx(balanced)
     assert evaluation.cross_entropy == pytest.approx(cross_entropy, rel=1e-4)
     assert evaluation.top_2_accuracy == pytest.approx(top_2)
+
+
+def test_the_slices_are_those_of_the_values(evaluation, answers):
+    labels, probabilities = answers
+    right = probabilities.argmax(axis=1) == labels
+    shop = evaluation.slices["shop"]
+    assert (shop.threshold, shop.min_images) == (0.5, 100)
+    assert list(shop.values) == ["(missing)", "07", "7"]
+    for value, scores in shop.values.items():
+        of_value = value == SHOPS
+        assert scores.accuracy == pytest.approx(right[of_value].mean())
+        assert scores.count == of_value.sum()
+        assert scores.judged == (value != "(missing)")
 
 
 def test_the_confusion_has_a_row_for_each_true_class(evaluation, answers):

@@ -21,6 +21,7 @@ _SECTIONS = {
     "gates": "gates",
     "comparison": "comparison",
     "classes": "report",
+    "slices": "slices",
     "confusion": "confusion",
     "calibration": "calibration",
     "robustness": "robustness",
@@ -123,8 +124,20 @@ def test_every_number_is_that_at_its_place_in_the_summary(kind, document, review
         assert value_at(stored, path) == value, path
 
 
+def _of_slices_elsewhere(stored):
+    """Gates that only the section of the slices shows, and slices without images."""
+    for number, gate in enumerate(stored["gates"]):
+        if gate["metric"] == "slice accuracy" and gate["passed"]:
+            yield f"gates.{number}."
+    for number, column in enumerate(stored["slices"]):
+        for row, scores in enumerate(column["slices"]):
+            if not scores["accuracy"]["total"]:
+                yield f"slices.{number}.slices.{row}.accuracy."
+
+
 @pytest.mark.parametrize(
-    "part", ["gates", "comparison", "report", "confusion.rows", "calibration", "robustness"]
+    "part",
+    ["gates", "comparison", "report", "slices", "confusion.rows", "calibration", "robustness"],
 )
 def test_no_number_of_the_evaluation_is_left_out(part, page_of, review_of):
     stored = json.loads(review_of("full").model_dump_json())
@@ -132,7 +145,8 @@ def test_no_number_of_the_evaluation_is_left_out(part, page_of, review_of):
     paths = paths_below(value_at(stored, part), part)
     empty = {n for n, b in enumerate(stored["calibration"]["bins"]) if b["confidence"] is None}
     empty_bins = tuple(f"calibration.bins.{number}.accuracy." for number in empty)
-    wanted = {p for p in paths if not (_NOT_SHOWN.search(p) or p.startswith(empty_bins))}
+    left_out = (*empty_bins, *_of_slices_elsewhere(stored))
+    wanted = {p for p in paths if not (_NOT_SHOWN.search(p) or p.startswith(left_out))}
     assert wanted
     assert wanted <= shown
 
@@ -245,7 +259,8 @@ def test_the_verdict_has_a_word_and_a_symbol(changes, word, review_of):
 def test_gates_that_failed_stand_first(page_of):
     rows = parse(page_of("full")).get_element_by_id("gates").findall(".//tbody/tr")
     outcomes = [text_of(row[0]) for row in rows[:12]]
-    assert outcomes == ["✗ failed", *["✓ passed"] * 11]
+    # That of a class, and two on slices.
+    assert outcomes == ["✗ failed"] * 3 + ["✓ passed"] * 9
     assert "≈ noise" in text_of(rows[0])
 
 
