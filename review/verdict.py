@@ -9,9 +9,12 @@ from pipeline.records import receipt
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
 from review import classification
+from review.gate_table import urgency
 from review.summary import Comparison, Conclusion, Gate
 
 _SIGNIFICANT = 0.05
+# More of them hide what to do next.
+_MOST_REASONS = 10
 _CUT_OFF = "Its receipt was never finished: the run was cut off, or is still at work."
 _SAMPLE_ADVICE = "The run took the drawn sample: its results say nothing about real images."
 
@@ -63,7 +66,7 @@ def _pushed(run: Receipt, gates: list[Gate], comparison: Comparison | None) -> _
     )
     return _Words(
         f"{outcome} all {len(gates)} gates passed{within}.",
-        [gate.sentence for gate in narrow],
+        _sentences(narrow),
         _advice_after_push(run, gates, comparison),
     )
 
@@ -101,8 +104,16 @@ def _refused(gates: list[Gate]) -> _Words:
             "The log of the run says what Pusher found.",
         )
     what = _short(failed[0]) if len(failed) == 1 else f"{len(failed)} of {len(gates)} gates failed"
-    reasons = [gate.sentence for gate in failed]
-    return _Words(f"Refused: {what}. Nothing was pushed.", reasons, _advice_for(failed))
+    return _Words(f"Refused: {what}. Nothing was pushed.", _sentences(failed), _advice_for(failed))
+
+
+def _sentences(gates: list[Gate]) -> list[str]:
+    """What the gates say; of many, those of all images, and those with the lowest margin."""
+    if len(gates) <= _MOST_REASONS:
+        return [gate.sentence for gate in gates]
+    worst = sorted(gates, key=urgency)
+    more = f"So it is with {len(gates) - _MOST_REASONS:,} more; the page shows all of them."
+    return [*(gate.sentence for gate in worst[:_MOST_REASONS]), more]
 
 
 def _short(gate: Gate) -> str:
