@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import json
 import pathlib
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components import features
-from review.artifacts import ANSWERS, AbsentError, FinishedRun, read
+from review.artifacts import ANSWERS, AbsentError, FinishedRun, read_path
+
+# Images that are in memory at once while the file is searched for some of them.
+_BATCH = 1_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,23 +52,71 @@ class Predictions:
       class_names: Names of the classes, in label order.
       ids: Example ids.
       labels: int64 [N].
-      images: uint8 [N, height, width, channels].
+      image_shape: Height, width and channels of an image.
       candidate: Answers of the new model.
       baseline: Answers of the served model; None where none was served.
+      path: File with all of this, and with the images.
     """
 
     class_names: list[str]
     ids: list[str]
     labels: np.ndarray
-    images: np.ndarray
+    image_shape: tuple[int, ...]
     candidate: Answers
     baseline: Answers | None
+    path: pathlib.Path
 
     @functools.cached_property
     def right(self) -> np.ndarray:
         """Whether the new model's first choice is the label, bool [N]."""
         right: np.ndarray = self.candidate.choice == self.labels
         return right
+
+    def images(self, places: Sequence[int]) -> np.ndarray:
+        """Reads some of the images; all of them may be larger than the memory.
+
+        Args:
+          places: Places in the test split, in any order.
+
+        Returns:
+          uint8 [len(places), height, width, channels].
+
+        Raises:
+          AbsentError: where the file is gone or damaged.
+        """
+        return read_path(self.path, lambda _: self._images(np.asarray(places, np.int64)))
+
+    def _images(self, places: np.ndarray) -> np.ndarray:
+        wanted = np.unique(places)
+        found = np.empty((len(wanted), *self.image_shape), np.uint8)
+        begin = 0
+        for batch in self._batches():
+            first, last = np.searchsorted(wanted, [begin, begin + len(batch)])
+            for number in range(first, last):
+                pixels = batch[int(wanted[number]) - begin].as_buffer()
+                found[number] = np.frombuffer(pixels, np.uint8).reshape(self.image_shape)
+            begin += len(batch)
+        return found[np.searchsorted(wanted, places)]
+
+    def images_digest(self) -> str:
+        """SHA-256 of all images, in their order.
+
+        Raises:
+          AbsentError: where the file is gone or damaged.
+        """
+        return read_path(self.path, lambda _: self._digest())
+
+    def _digest(self) -> str:
+        digest = hashlib.sha256()
+        for batch in self._batches():
+            for image in batch:
+                digest.update(image.as_buffer())
+        return digest.hexdigest()
+
+    def _batches(self) -> Iterator[pa.Array]:
+        with pq.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(_BATCH, columns=[features.IMAGE]):
+                yield batch.column(0)
 
     def confusion(self) -> tuple[tuple[int, ...], ...]:
         """Numbers of images by label and by the new model's first choice."""
@@ -79,7 +132,7 @@ def read_predictions(run: FinishedRun) -> Predictions:
     Raises:
       AbsentError: where there are none, or where they are not those that were evaluated.
     """
-    predictions = read(run.path(ANSWERS, features.PREDICTIONS_FILE), _parse)
+    predictions = read_path(run.path(ANSWERS, features.PREDICTIONS_FILE), _parse)
     counted = run.evaluation.confusion
     if predictions.confusion() != counted:
         raise AbsentError(
@@ -110,20 +163,21 @@ def _hits(confusion: tuple[tuple[int, ...], ...]) -> int:
     return sum(row[number] for number, row in enumerate(confusion))
 
 
-def _parse(content: bytes) -> Predictions:
-    table = pq.read_table(pa.BufferReader(content))
+def _parse(path: pathlib.Path) -> Predictions:
+    # Everything but the images.
+    columns = [features.EXAMPLE_ID, features.LABEL, features.CANDIDATE, features.BASELINE]
+    table = pq.read_table(path, columns=columns)
     described = _described(table)
     names = described.class_names
     labels, candidate = _answered(table, len(names))
-    pixels = b"".join(table.column(features.IMAGE).to_pylist())
-    shape = (table.num_rows, *described.image_shape)
     return Predictions(
         class_names=names,
         ids=table.column(features.EXAMPLE_ID).to_pylist(),
         labels=labels,
-        images=np.frombuffer(pixels, np.uint8).reshape(shape),
+        image_shape=tuple(described.image_shape),
         candidate=candidate,
         baseline=_answers(table.column(features.BASELINE), len(names)),
+        path=path,
     )
 
 

@@ -146,16 +146,30 @@ def read(path: pathlib.Path, parse: Callable[[bytes], T]) -> T:
     Raises:
       AbsentError: where the file is gone, cannot be read, or is damaged.
     """
+    return read_path(path, lambda place: parse(place.read_bytes()))
+
+
+def read_path(path: pathlib.Path, parse: Callable[[pathlib.Path], T]) -> T:
+    """Parses a file that is too large to be read as a whole.
+
+    Args:
+      path: File to parse.
+      parse: Makes a value of the file; whatever it raises, except an OSError of the file itself,
+        means that the file is damaged.
+
+    Raises:
+      AbsentError: where the file is gone, cannot be read, or is damaged.
+    """
     try:
-        content = path.read_bytes()
+        with path.open("rb"):
+            pass
+        return parse(path)
     except FileNotFoundError as error:
         raise AbsentError(
             f"{path} is not there: it was removed. A new run with --no-cache makes it again."
         ) from error
     except OSError as error:
         raise AbsentError(f"{path} cannot be read: {error.strerror}.") from error
-    try:
-        return parse(content)
     # Parsers raise errors of many types.
     except Exception as error:
         raise AbsentError(

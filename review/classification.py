@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.cluster import hierarchy
+from scipy.spatial import distance
 
 from pipeline.records.receipt import Evaluation, Receipt, Scores
 from review import statistics
@@ -18,11 +20,14 @@ from review.summary import (
     Proportion,
     Report,
     WorstClass,
+    has_many,
 )
 
 _SHOWN_PER_CELL = 25
 _SHOWN_ERRORS = 50
-_PAIRS = 10
+_PAIRS, _PAIRS_OF_MANY_CLASSES = 10, 15
+# Of many classes: what each is most often taken for.
+_CONFUSIONS = 3
 
 
 def accuracy(receipt: Receipt) -> Proportion | None:
@@ -117,21 +122,68 @@ def confusion(run: FinishedRun, album: Album | None) -> Confusion:
       AbsentError: where nothing was evaluated.
     """
     counts, names = _counts(run.evaluation), list(run.evaluation.per_class)
+    many = has_many(names)
+    pairs = _most_confused(counts, _PAIRS_OF_MANY_CLASSES if many else _PAIRS)
+    shown = _cells_of_many(counts, pairs) if many else [list(range(len(names)))] * len(names)
+    # First: the others take what room is left.
+    errors = _confident_errors(counts, album)
+    galleries = _cell_galleries(counts, shown, album) if album else {}
     rows = [
-        [_cell(counts, label, choice, names, album) for choice in range(len(names))]
+        [_cell(counts, label, choice, names, galleries) for choice in range(len(names))]
         for label in range(len(names))
     ]
-    confused = [cell for row in rows for cell in row if cell.label != cell.predicted and cell.count]
     return Confusion(
         class_names=names,
+        order=_by_confusion(counts) if many else list(range(len(names))),
         rows=rows,
-        pairs=sorted(confused, key=lambda cell: -cell.count)[:_PAIRS],
-        confident_errors=_confident_errors(counts, album),
+        shown=shown,
+        pairs=[rows[label][choice] for label, choice in pairs],
+        confident_errors=errors,
     )
 
 
+def _most_confused(counts: np.ndarray, most: int) -> list[tuple[int, int]]:
+    """Label and predicted class of the cells off the diagonal with the most images."""
+    errors = counts - np.diag(counts.diagonal())
+    first = np.argsort(-errors, axis=None, kind="stable")[:most]
+    labels, choices = (numbers.tolist() for numbers in np.unravel_index(first, errors.shape))
+    return [pair for pair in zip(labels, choices, strict=True) if errors[pair]]
+
+
+def _cells_of_many(counts: np.ndarray, pairs: list[tuple[int, int]]) -> list[list[int]]:
+    """Predicted classes by label: itself, then what it is most often taken for."""
+    shown = []
+    for label, row in enumerate(counts):
+        errors = [int(c) for c in np.argsort(-row, kind="stable") if c != label and row[c]]
+        paired = {choice for first, choice in pairs if first == label}
+        kept = [c for rank, c in enumerate(errors) if rank < _CONFUSIONS or c in paired]
+        shown.append([label, *kept])
+    return shown
+
+
+def _by_confusion(counts: np.ndarray) -> list[int]:
+    """Labels in an order in which classes that are confused stand side by side.
+
+    It is the order of the leaves of a hierarchical clustering (average linkage, optimal order of
+    leaves). The distance of two classes falls with the mean share of images that are taken for the
+    other one.
+    """
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    apart = 1 - (shares + shares.T) / 2
+    np.fill_diagonal(apart, 0)
+    tree = hierarchy.linkage(
+        distance.squareform(apart, checks=False), "average", optimal_ordering=True
+    )
+    order: list[int] = hierarchy.leaves_list(tree).tolist()
+    return order
+
+
 def _cell(
-    counts: np.ndarray, label: int, choice: int, names: list[str], album: Album | None
+    counts: np.ndarray,
+    label: int,
+    choice: int,
+    names: list[str],
+    galleries: dict[tuple[int, int], Gallery],
 ) -> Cell:
     count, support = int(counts[label, choice]), int(counts[label].sum())
     return Cell(
@@ -139,16 +191,46 @@ def _cell(
         predicted=names[choice],
         count=count,
         share=count / support if support else 0.0,
-        gallery=_cell_gallery(label, choice, album) if album else Gallery(count=count, images=[]),
+        gallery=galleries.get((label, choice), Gallery(count=count, images=[])),
     )
 
 
-def _cell_gallery(label: int, choice: int, album: Album) -> Gallery:
-    """Errors with the most confident first, right answers with the least confident first."""
-    labels, answers = album.predictions.labels, album.predictions.candidate
-    members = np.flatnonzero((labels == label) & (answers.choice == choice))
-    rising = members[np.argsort(answers.confidence[members], kind="stable")]
-    return album.gallery(rising if label == choice else rising[::-1], _SHOWN_PER_CELL)
+def _cell_galleries(
+    counts: np.ndarray, shown: list[list[int]], album: Album
+) -> dict[tuple[int, int], Gallery]:
+    """Galleries of cells: the most confident errors first, the least confident right answers first.
+
+    The cells share the room of the page: each gets its first image before one gets its second.
+    """
+    cells = [(label, choice) for label, choices in enumerate(shown) for choice in choices]
+    sizes = _shared([int(counts[cell]) for cell in cells], album.room)
+    members = _members(len(counts), album)
+    return {
+        (label, choice): album.gallery(
+            members[label * len(counts) + choice][:: 1 if label == choice else -1], size
+        )
+        for (label, choice), size in zip(cells, sizes, strict=True)
+    }
+
+
+def _members(classes: int, album: Album) -> list[np.ndarray]:
+    """Places of the images of every cell, row by row, least confident first."""
+    answers = album.predictions.candidate
+    cells = album.predictions.labels * classes + answers.choice
+    order = np.lexsort((answers.confidence, cells))
+    ends = np.cumsum(np.bincount(cells, minlength=classes * classes))
+    return np.split(order, ends[:-1])
+
+
+def _shared(counts: list[int], room: int) -> list[int]:
+    """Numbers of images to show of cells, whose sum is at most the room."""
+    wanted = np.minimum(counts, _SHOWN_PER_CELL)
+    cells = np.repeat(np.arange(len(wanted)), wanted)
+    ranks = np.arange(len(cells)) - np.repeat(np.cumsum(wanted) - wanted, wanted)
+    # Of cells that would get the same number, those with the most images come first.
+    first = np.lexsort((-np.asarray(counts)[cells], ranks))[:room]
+    sizes: list[int] = np.bincount(cells[first], minlength=len(wanted)).tolist()
+    return sizes
 
 
 def _confident_errors(counts: np.ndarray, album: Album | None) -> Gallery:

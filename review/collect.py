@@ -76,8 +76,8 @@ def collect(
         history=origin.history([*earlier, receipt][-_PAST_RUNS:]),
         lineage=origin.lineage(receipt),
         # Last, when every section has put its images into the album.
-        sheet=shown.sheet() if shown else None,
-        images=shown.records() if shown else [],
+        sheet=(sheet := gaps.fill("sheet", shown.sheet) if shown else None),
+        images=shown.records() if shown and sheet else [],
         missing=gaps.reasons,
     )
 

@@ -43,9 +43,10 @@ from review.summary import (
 _STATISTICS_FILE = "FeatureStats.pb"
 _LABEL_ERROR_CONFIDENCE = 0.95
 # With more of them the model is wrong, not the labels; and the page stays small.
-_LISTED_LABEL_ERRORS = 1_000
+_LISTED_LABEL_ERRORS = 250
 # The two of a pair side by side.
 _PAIR_COLUMNS = 2
+_MOST_BYTES_OF_PAIRS = 80_000
 _Counts = dict[str, int]
 
 
@@ -181,10 +182,10 @@ def suspects(run: FinishedRun, album: Album, gaps: Gaps) -> Suspects:
       album: Has the test images and the answers to them.
       gaps: Keeps why similar images are missing.
     """
-    errors = _label_errors(album.predictions)
+    doubted = _doubted(album.predictions)
     contradicted = Suspects(
-        label_errors=errors[:_LISTED_LABEL_ERRORS],
-        label_error_count=len(errors),
+        label_errors=_label_errors(album.predictions, doubted[:_LISTED_LABEL_ERRORS]),
+        label_error_count=len(doubted),
         label_error_confidence=_LABEL_ERROR_CONFIDENCE,
         similar_counts=None,
         similar_pairs=[],
@@ -196,9 +197,15 @@ def suspects(run: FinishedRun, album: Album, gaps: Gaps) -> Suspects:
     return alike or contradicted
 
 
-def _label_errors(found: Predictions) -> list[LabelError]:
+def _doubted(found: Predictions) -> np.ndarray:
+    """Places of the images whose label the model contradicts, surest first."""
+    confidence = found.candidate.confidence
+    doubted = np.flatnonzero(~found.right & (confidence > _LABEL_ERROR_CONFIDENCE))
+    return doubted[np.argsort(-confidence[doubted], kind="stable")]
+
+
+def _label_errors(found: Predictions, places: np.ndarray) -> list[LabelError]:
     answers, names = found.candidate, found.class_names
-    doubted = np.flatnonzero(~found.right & (answers.confidence > _LABEL_ERROR_CONFIDENCE))
     return [
         LabelError(
             example_id=found.ids[place],
@@ -206,7 +213,7 @@ def _label_errors(found: Predictions) -> list[LabelError]:
             predicted=names[answers.choice[place]],
             probability=rounded(answers.confidence[place]),
         )
-        for place in doubted[np.argsort(-answers.confidence[doubted], kind="stable")]
+        for place in places
     ]
 
 
@@ -223,10 +230,10 @@ def _with_similar(suspects: Suspects, run: FinishedRun, album: Album) -> Suspect
 
 
 def _similar_images(run: FinishedRun, album: Album) -> Sheet:
-    shape = album.predictions.images.shape[1:]
+    shape = album.predictions.image_shape
     arrays = read_arrays(run.path(GATE_REPORT, features.SIMILAR_IMAGES_FILE))
     images = np.stack([arrays["first"], arrays["second"]], axis=1).reshape(-1, *shape)
-    return image_sheet(images, _PAIR_COLUMNS)
+    return image_sheet(images, _PAIR_COLUMNS, _MOST_BYTES_OF_PAIRS)
 
 
 def _named(pair: _Pair, names: list[str]) -> SimilarPair:

@@ -7,6 +7,7 @@ depends on colour alone: dashes, shapes and labels say the same.
 
 from __future__ import annotations
 
+import collections
 import datetime
 import json
 import re
@@ -39,6 +40,10 @@ _ROLES = {light: role for role, light in _LIGHT.items()}
 # Width of a chart in pixels: it fits a phone without becoming too small to read.
 WIDTH = 312
 _HEIGHT = 200
+# Of more classes or gates, a chart draws those that need a look.
+MOST_ROWS = 20
+# About as long as an axis has room for.
+_LONG_LABEL = 20
 # vl-convert carries the first of these with it: the text has the same width on every machine.
 _FONT = "Liberation Sans, Arial, sans-serif"
 _SVG = "http://www.w3.org/2000/svg"
@@ -178,23 +183,40 @@ def class_scores(report: summary.Report, gates: Sequence[summary.Gate]) -> Chart
       report: Classification report.
       gates: Gates of the run; those of the classes' recalls are drawn.
     """
+    many = summary.has_many(report.classes)
+    drawn = report.classes[:MOST_ROWS]
+    names = _labels([scores.name for scores in drawn])
     rows = [
-        {"class": scores.name, "lane": kind, "is": kind, **_with_interval(proportion)}
-        for scores in report.classes
+        {"class": names[scores.name], "lane": kind, "is": kind, **_with_interval(proportion)}
+        for scores in drawn
         for kind, proportion in (("recall", scores.recall), ("precision", scores.precision))
     ]
-    names = {scores.name for scores in report.classes}
     rows += [
-        {"class": gate.slice, "lane": "recall", "is": "gate", "value": gate.threshold}
+        {"class": names[gate.slice], "lane": "recall", "is": "gate", "value": gate.threshold}
         for gate in gates
         if gate.metric == "recall" and gate.slice in names
     ]
     return _finished(
         _sized(_class_scores(rows), height=26 * len(names) + 70),
-        "Recall and precision by class",
+        f"The {len(names)} classes of lowest recall" if many else "Recall and precision by class",
         "Recall and precision of each class with their intervals, the lowest recall first, and the "
         "gate that the recall has to reach.",
     )
+
+
+def shortened(name: str, most: int) -> str:
+    """The beginning and the end of a long name: many begin alike."""
+    if len(name) <= most:
+        return name
+    kept = (most - 1) // 2
+    return f"{name[:kept].rstrip()}\N{HORIZONTAL ELLIPSIS}{name[-kept:].lstrip()}"
+
+
+def _labels(names: Sequence[str]) -> dict[str, str]:
+    """Names as axes show them; whole where short ones would be equal."""
+    short = {name: shortened(name, _LONG_LABEL) for name in names}
+    counts = collections.Counter(short.values())
+    return {name: label if counts[label] == 1 else name for name, label in short.items()}
 
 
 def gate_panels(gates: Sequence[summary.Gate]) -> ChartType:
@@ -371,13 +393,14 @@ def _class_scores(rows: Rows) -> alt.LayerChart:
 
 
 def _gate_panel(metric: str, gates: Sequence[summary.Gate]) -> alt.LayerChart:
+    names = _labels([gate.slice for gate in gates])
     rows: Rows = []
     for gate in sorted(gates, key=lambda gate: gate.passed):
         outcome = "passed" if gate.passed else "failed"
         ends = {"low": gate.interval.low, "high": gate.interval.high} if gate.interval else {}
         if gate.value is not None:
-            rows.append({"slice": gate.slice, "is": outcome, "value": gate.value, **ends})
-        rows.append({"slice": gate.slice, "is": "threshold", "value": gate.threshold})
+            rows.append({"slice": names[gate.slice], "is": outcome, "value": gate.value, **ends})
+        rows.append({"slice": names[gate.slice], "is": "threshold", "value": gate.threshold})
     roles = {"passed": "good", "failed": "bad", "threshold": "ink"}
     base = _chart(rows).encode(
         y=alt.Y("slice:N", title=None, sort=None).axis(grid=False, minExtent=76),
@@ -386,7 +409,9 @@ def _gate_panel(metric: str, gates: Sequence[summary.Gate]) -> alt.LayerChart:
     return _layers(
         base.mark_rule(strokeWidth=1.5).encode(x="low:Q", x2="high:Q"),
         base.mark_point(filled=True, opacity=1, size=52).encode(
-            x=alt.X("value:Q", title=None).scale(zero=False, padding=8).axis(tickCount=4),
+            x=alt.X("value:Q", title=None)
+            .scale(zero=False, padding=8)
+            .axis(tickCount=4, labelOverlap="greedy", labelSeparation=4),
             shape=_shape("is", {"passed": "circle", "failed": "cross", "threshold": _BAR}),
         ),
     ).properties(

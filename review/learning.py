@@ -17,6 +17,9 @@ from review.summary import Epoch, FeatureMaps, Gallery, Inside, Sheet, Training
 
 _SAMPLES = 40
 _MAP_COLUMNS = 16
+# Augmented images and feature maps are of one image of each class. The rest say the same.
+_IMAGES = 10
+_MOST_BYTES_AUGMENTED, _MOST_BYTES_OF_MAPS = 120_000, 4_000
 _SEED = 1
 _INNER = "augmentation."
 # How much each augmentation changes an image, with a place for its setting.
@@ -99,8 +102,9 @@ def _seconds(run: FinishedRun) -> float | None:
 def _augmented(run: FinishedRun) -> Sheet:
     """A row per image: the original, then its augmented variants."""
     arrays = read_arrays(run.path(MODEL_RUN, features.AUGMENTED_FILE))
-    rows = np.concatenate([arrays["originals"][:, np.newaxis], arrays["augmented"]], axis=1)
-    return image_sheet(rows.reshape(-1, *rows.shape[2:]), rows.shape[1])
+    originals, augmented = (arrays[name][:_IMAGES] for name in ("originals", "augmented"))
+    rows = np.concatenate([originals[:, np.newaxis], augmented], axis=1)
+    return image_sheet(rows.reshape(-1, *rows.shape[2:]), rows.shape[1], _MOST_BYTES_AUGMENTED)
 
 
 def _augmentation(settings: _Settings, tuned: Mapping[str, float]) -> dict[str, str]:
@@ -154,11 +158,13 @@ def _feature_maps(run: FinishedRun, album: Album) -> list[FeatureMaps]:
         FeatureMaps(
             example_id=example_id,
             label=found.class_names[label_of[example_id]],
-            image=image_sheet(arrays["images"][number : number + 1], 1),
+            image=image_sheet(arrays["images"][number : number + 1], 1, _MOST_BYTES_OF_MAPS),
             blocks={
-                name: image_sheet(arrays[name][number][..., np.newaxis], _MAP_COLUMNS)
+                name: image_sheet(
+                    arrays[name][number][..., np.newaxis], _MAP_COLUMNS, _MOST_BYTES_OF_MAPS
+                )
                 for name in arrays["blocks"].tolist()
             },
         )
-        for number, example_id in enumerate(ids)
+        for number, example_id in enumerate(ids[:_IMAGES])
     ]

@@ -14,6 +14,7 @@ import functools
 import hashlib
 import json
 import pathlib
+import unicodedata
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict
@@ -23,8 +24,10 @@ from altair.typing import ChartType
 from markupsafe import Markup
 from pydantic import JsonValue
 
+from components.quality_gates import OVERALL
 from pipeline.records.outcomes import Status, Verdict
-from review import figures, summary, worst
+from review import figures, heatmap, summary, worst
+from review.gate_table import urgency
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 # Approximate sizes of images in CSS pixels; each is shown in a whole multiple of its own size.
@@ -32,6 +35,12 @@ _IMAGE_SIZE = 84
 _STRIP_SIZE = 42
 # Shares of its row from which a cell of the confusion matrix is a shade darker.
 _SHADES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+# Of names that are longer, captions have the beginning and the end, and tables several lines.
+_LONG_NAME = 40
+_WIDE_NAME = 24
+# Classes of characters that are written from right to left (Unicode, annex 9).
+_RIGHT_TO_LEFT = {"R", "AL", "RLE", "RLO", "RLI"}
+_ISOLATE, _END_OF_ISOLATE = "\N{FIRST STRONG ISOLATE}", "\N{POP DIRECTIONAL ISOLATE}"
 _MINUTE = 60
 _HOUR = 60 * _MINUTE
 
@@ -43,7 +52,7 @@ class Number:
     Attributes:
       value: The number.
       path: Keys and positions, such as `report.classes.3.recall.value`; a dot within a key has a
-        backslash before it.
+        backslash before it. A long key is told by its position in its object, such as `#12`.
     """
 
     value: int | float
@@ -95,15 +104,44 @@ class Tiles:
     count: int
 
 
+@dataclasses.dataclass(frozen=True)
+class GateGroup:
+    """Gates that stand in one table.
+
+    Attributes:
+      heading: What the fold says that hides them; None where they are open.
+      gates: Their positions in `Summary.gates`, in the order of the table.
+    """
+
+    heading: str | None
+    gates: list[int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """Rows and columns of the confusion matrix, in the order of the page.
+
+    Attributes:
+      order: Labels.
+      shown: Predicted classes by label.
+      picture: The matrix as a picture, for CSS; None where all of its cells are shown.
+    """
+
+    order: list[int]
+    shown: list[list[int]]
+    picture: Markup | None
+
+
 class _Image(TypedDict):
-    """An image behind the confusion matrix, as the script reads it."""
+    """An image behind the confusion matrix, as the script reads it.
+
+    Classes are positions in the list of names. Each choice has the class, its probability, and the
+    text of the probability.
+    """
 
     id: str
-    label: str
-    choice: str
-    probability: float
-    text: str
-    about: str
+    label: int
+    choices: list[tuple[int, float, str]]
 
 
 class _MatrixCell(TypedDict):
@@ -114,10 +152,18 @@ class _MatrixCell(TypedDict):
 
 
 class _Matrix(TypedDict):
-    """The images behind the confusion matrix, as the script reads them."""
+    """The images behind the confusion matrix, as the script reads them.
+
+    Attributes:
+      columns: Number of images in a row of the sheet.
+      names: Names of the classes, as captions show them.
+      cells: The cells with images, by label and predicted class, such as `3-0`.
+      images: The images of the sheet.
+    """
 
     columns: int
-    cells: list[list[_MatrixCell]]
+    names: list[str]
+    cells: dict[str, _MatrixCell]
     images: list[_Image]
 
 
@@ -234,10 +280,13 @@ def render(review: summary.Summary, charts: Mapping[str, ChartType]) -> str:
     sections = [part for part in SECTIONS if part.part != "slices" or _has_slices(review)]
     return fill(
         "review.html",
-        **{**_located(review), "gates": _shown_gates(review)},
+        **_located(review),
         sections=sections,
-        empty=[part for part in sections if part.part and getattr(review, part.part) is None],
+        gate_groups=_gate_groups(review.gates or []),
+        drawn_gates=_drawn_gates(review.gates or []),
         gates_in_slices=len(review.gates or []) - len(worst.positions(review.gates or [])),
+        listed=review.confusion and _listed(review.confusion),
+        empty=[part for part in sections if part.part and getattr(review, part.part) is None],
         counted=_counted(review),
         charts={name: draw(chart) for name, chart in charts.items()},
         sheets=_sheets(review),
@@ -247,14 +296,6 @@ def render(review: summary.Summary, charts: Mapping[str, ChartType]) -> str:
 
 def _has_slices(review: summary.Summary) -> bool:
     return review.slices is not None or "slices" in review.missing
-
-
-def _shown_gates(review: summary.Summary) -> list[Located] | None:
-    """The gates of their section; others are in that of the slices."""
-    if review.gates is None:
-        return None
-    gates = [gate.model_dump(mode="json") for gate in review.gates]
-    return [locate(gates[number], f"gates.{number}") for number in worst.positions(review.gates)]
 
 
 def render_comparison(comparison: summary.RunComparison) -> str:
@@ -298,7 +339,10 @@ def locate(value: JsonValue, path: str) -> Located:
       path: Place of the value itself.
     """
     if isinstance(value, dict):
-        return {key: locate(part, _join(path, key)) for key, part in value.items()}
+        return {
+            key: locate(part, _join(path, key if len(key) <= _LONG_NAME else f"#{number}"))
+            for number, (key, part) in enumerate(value.items())
+        }
     if isinstance(value, list):
         return [locate(part, _join(path, str(number))) for number, part in enumerate(value)]
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -323,8 +367,8 @@ def charts_of(review: summary.Summary) -> dict[str, ChartType]:
     """Makes the charts of a summary's sections, by name."""
     drawn: dict[str, ChartType] = {}
     if review.gates:
-        shown = [review.gates[number] for number in worst.positions(review.gates)]
-        drawn["gates"] = figures.gate_panels(shown)
+        chosen = [review.gates[number] for number in _drawn_gates(review.gates)]
+        drawn["gates"] = figures.gate_panels(chosen)
     if review.report:
         drawn["classes"] = figures.class_scores(review.report, review.gates or [])
     if review.calibration:
@@ -366,11 +410,11 @@ def _sheets(review: summary.Summary) -> dict[str, Tiles]:
 
 def _tiles(name: str, sheet: summary.Sheet, size: int) -> Tiles:
     # Decoded and encoded again: what is not base64 must not reach a style sheet.
-    png = base64.b64encode(base64.b64decode(sheet.png, validate=True)).decode()
+    picture = base64.b64encode(base64.b64decode(sheet.content, validate=True)).decode()
     scale = max(1, round(size / max(sheet.height, sheet.width)))
     rule = (
         f".sheet-{name}{{--width:{sheet.width};--height:{sheet.height};--columns:{sheet.columns};"
-        f'--scale:{scale};background-image:url("data:image/png;base64,{png}")}}'
+        f'--scale:{scale};background-image:url("data:image/{sheet.format};base64,{picture}")}}'
     )
     return Tiles(Markup(rule), sheet.columns, sheet.count)
 
@@ -378,31 +422,74 @@ def _tiles(name: str, sheet: summary.Sheet, size: int) -> Tiles:
 def _matrix(review: summary.Summary) -> _Matrix | None:
     if not (review.confusion and review.sheet):
         return None
+    numbers = {name: number for number, name in enumerate(review.confusion.class_names)}
     return {
         "columns": review.sheet.columns,
-        "cells": [
-            [{"count": cell.gallery.count, "images": cell.gallery.images} for cell in row]
-            for row in review.confusion.rows
-        ],
-        "images": [_image_data(record) for record in review.images],
+        "names": [_short(name) for name in review.confusion.class_names],
+        "cells": {
+            f"{label}-{choice}": {"count": cell.count, "images": cell.gallery.images}
+            for label, (row, shown) in enumerate(
+                zip(review.confusion.rows, review.confusion.shown, strict=True)
+            )
+            for choice, cell in enumerate(row)
+            if cell.count and choice in shown
+        },
+        "images": [_image_data(record, numbers) for record in review.images],
     }
 
 
-def _image_data(record: summary.ImageRecord) -> _Image:
-    first = record.choices[0]
+def _image_data(record: summary.ImageRecord, numbers: Mapping[str, int]) -> _Image:
     return {
         "id": record.example_id,
-        "label": record.label,
-        "choice": first.name,
-        "probability": first.probability,
-        "text": _probability_text(first.probability),
-        "about": _description(record.label, record.choices, record.example_id),
+        "label": numbers[record.label],
+        "choices": [
+            (numbers[choice.name], choice.probability, _probability_text(choice.probability))
+            for choice in record.choices
+        ],
     }
 
 
 def _description(label: str, choices: Sequence[summary.Choice], example_id: str) -> str:
-    answers = [f"{choice.name} {_probability_text(choice.probability)}" for choice in choices]
-    return f"true {label}, predicted {', then '.join(answers)}; example {example_id}"
+    answers = [
+        f"{_short(choice.name)} {_probability_text(choice.probability)}" for choice in choices
+    ]
+    return f"true {_short(label)}, predicted {', then '.join(answers)}; example {example_id}"
+
+
+# --- What is folded where there is much -----------------------------------------------------------
+
+
+def _listed(confusion: summary.Confusion) -> Listed:
+    many = summary.has_many(confusion.class_names)
+    picture = Markup(f"url('data:image/png;base64,{heatmap.picture(confusion)}')") if many else None
+    return Listed(confusion.order, confusion.shown, picture)
+
+
+def _gate_groups(gates: Sequence[summary.Gate]) -> list[GateGroup]:
+    """The gates to show, those that failed first; of many, those that passed clearly are folded."""
+    every = worst.positions(gates)
+    if not summary.has_many(every):
+        return [GateGroup(None, sorted(every, key=lambda number: gates[number].passed))]
+    clear = [number for number in every if _is_clear(gates[number])]
+    others = [number for number in every if not _is_clear(gates[number])]
+    others.sort(key=lambda number: urgency(gates[number]))
+    more = len(others) - figures.MOST_ROWS
+    groups = [
+        GateGroup(None, others[: figures.MOST_ROWS]),
+        GateGroup(f"The other {more:,} that failed or may be noise", others[figures.MOST_ROWS :]),
+        GateGroup(f"The {len(clear):,} that passed clearly", clear),
+    ]
+    return [group for group in groups if group.gates]
+
+
+def _is_clear(gate: summary.Gate) -> bool:
+    return gate.passed and gate.noise is False and gate.slice != OVERALL
+
+
+def _drawn_gates(gates: Sequence[summary.Gate]) -> list[int]:
+    """Positions of the gates in the chart."""
+    shown = worst.positions(gates)
+    return _gate_groups(gates)[0].gates if summary.has_many(shown) else shown
 
 
 # --- Forms of values ----------------------------------------------------------------------------
@@ -503,6 +590,25 @@ def _outcome(run: dict[str, Any]) -> Outcome:
     return _OUTCOMES.get(word, Outcome("\N{EN DASH}", word.capitalize(), "quiet"))
 
 
+def _short(name: str) -> str:
+    return _isolated(figures.shortened(name, _LONG_NAME))
+
+
+def _isolated(name: str) -> str:
+    """A name that leaves what stands beside it in its order, also where it runs to the left."""
+    runs_left = any(unicodedata.bidirectional(character) in _RIGHT_TO_LEFT for character in name)
+    return f"{_ISOLATE}{name}{_END_OF_ISOLATE}" if runs_left else name
+
+
+def _wrapped(name: str) -> Markup:
+    """A name for tables, in several lines where it is long."""
+    text = _isolated(name)
+    if len(name) <= _WIDE_NAME:
+        return Markup.escape(text)
+    kind = "wide" if len(name) <= _LONG_NAME else "long"
+    return Markup('<span class="{}">{}</span>').format(kind, text)
+
+
 def _image_description(record: dict[str, Any]) -> str:
     choices = [
         summary.Choice(name=choice["name"], probability=choice["probability"].value)
@@ -532,17 +638,22 @@ def _environment() -> jinja2.Environment:
         "duration": _duration,
         "general": _general,
         "interval": _interval,
+        "isolated": _isolated,
         "outcome": _outcome,
         "p_value": _p_value,
         "probability": _probability,
         "shade": _shade,
         "share": _share,
+        "short": _short,
         "signed": _signed,
         "signed_interval": _signed_interval,
         "time": _time,
         "whole": _whole,
+        "wrapped": _wrapped,
     }
     environment.globals["shades"] = [_share_text(step) for step in _SHADES]
+    environment.globals["most_rows"] = figures.MOST_ROWS
+    environment.tests["many"] = summary.has_many
     return environment
 
 

@@ -12,6 +12,7 @@ from review.gate_table import measured_accuracy
 from review.summary import CorruptionScores, Robustness, Sheet
 
 _COLUMNS = 11
+_MOST_BYTES = 60_000
 
 
 def robustness(run: FinishedRun, gaps: Gaps) -> Robustness:
@@ -59,4 +60,4 @@ def _scores(measured: receipt.CorruptionScores) -> CorruptionScores:
 
 def _examples(run: FinishedRun) -> tuple[Sheet, list[str]]:
     arrays = read_arrays(run.path(CORRUPTED_EXAMPLES, features.PREVIEW_FILE))
-    return image_sheet(arrays["images"], _COLUMNS), arrays["about"].tolist()
+    return image_sheet(arrays["images"], _COLUMNS, _MOST_BYTES), arrays["about"].tolist()

@@ -8,6 +8,7 @@ everything that the page shows; the page computes nothing. A section that is mis
 from __future__ import annotations
 
 import pathlib
+from collections.abc import Sized
 from typing import Literal
 
 import pydantic
@@ -15,10 +16,17 @@ import pydantic
 from pipeline.records.files import write_whole
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
-SCHEMA_VERSION: Literal[5] = 5
+SCHEMA_VERSION: Literal[6] = 6
 REVIEW_FILE = "review.json"
 # Level of every interval, two-sided.
 CONFIDENCE = 0.95
+# Of more classes, the page shows those that need a look; the others are folded.
+_MANY = 20
+
+
+def has_many(entries: Sized) -> bool:
+    """Whether classes, gates or rows are too many to show all of them side by side."""
+    return len(entries) > _MANY
 
 
 class Part(pydantic.BaseModel):
@@ -71,17 +79,19 @@ class Estimate(Part):
 
 
 class Sheet(Part):
-    """Images of one size in one PNG, row by row.
+    """Images of one size in one picture, row by row; large images are shown smaller.
 
     Attributes:
-      png: PNG file, base64.
-      height: Height of one image, in pixels.
-      width: Width of one image, in pixels.
+      format: Format of the picture.
+      content: File of the picture, base64.
+      height: Height of one image in the picture, in pixels.
+      width: Width of one image in the picture, in pixels.
       columns: Number of images in a row of the sheet.
       count: Number of images in the sheet.
     """
 
-    png: str
+    format: Literal["png", "jpeg"]
+    content: str
     height: int
     width: int
     columns: int
@@ -383,13 +393,19 @@ class Confusion(Part):
 
     Attributes:
       class_names: Names of rows and columns, in label order.
+      order: Labels in the order in which the page shows them: where there are many, classes that
+        are confused stand side by side.
       rows: Every cell, by label and then by predicted class.
-      pairs: At most ten cells off the diagonal with the most images, most first.
+      shown: Predicted classes whose cells the page shows, by label: of many, the label itself and
+        what it is most often taken for, most often first.
+      pairs: The cells off the diagonal with the most images, most first.
       confident_errors: Errors in which the model is surest of the wrong class.
     """
 
     class_names: list[str]
+    order: list[int]
     rows: list[list[Cell]]
+    shown: list[list[int]]
     pairs: list[Cell]
     confident_errors: Gallery
 
@@ -761,7 +777,7 @@ class Summary(Part):
         such as `training.augmented`; why no images are shown, by `sheet`.
     """
 
-    schema_version: Literal[5] = SCHEMA_VERSION
+    schema_version: Literal[6] = SCHEMA_VERSION
     run: Run
     class_names: list[str]
     sheet: Sheet | None
@@ -799,7 +815,7 @@ class RunComparison(Part):
       images: Descriptions of these images.
     """
 
-    schema_version: Literal[5] = SCHEMA_VERSION
+    schema_version: Literal[6] = SCHEMA_VERSION
     first: Run
     second: Run
     comparison: Comparison | None

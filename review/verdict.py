@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from components.quality_gates import CHANGE, CORRUPTION, OVERALL, SLICE
+from components.quality_gates import CHANGE, CORRUPTION, OVERALL
 from pipeline.records import receipt
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
-from review import classification, worst
+from review import classification
+from review.gate_table import urgency
 from review.summary import Comparison, Conclusion, Gate
 
 _SIGNIFICANT = 0.05
-# Number of slices that the verdict names.
-_NAMED_SLICES = 10
+# More of them hide what to do next.
+_MOST_REASONS = 10
 _CUT_OFF = "Its receipt was never finished: the run was cut off, or is still at work."
 _SAMPLE_ADVICE = "The run took the drawn sample: its results say nothing about real images."
 
@@ -103,18 +104,16 @@ def _refused(gates: list[Gate]) -> _Words:
             "The log of the run says what Pusher found.",
         )
     what = _short(failed[0]) if len(failed) == 1 else f"{len(failed)} of {len(gates)} gates failed"
-    refusal = f"Refused: {what}. Nothing was pushed."
-    return _Words(refusal, _sentences(failed), _advice_for(failed))
+    return _Words(f"Refused: {what}. Nothing was pushed.", _sentences(failed), _advice_for(failed))
 
 
 def _sentences(gates: list[Gate]) -> list[str]:
-    """A sentence for each gate, and one for all those on slices that are too many to name."""
-    named = [gate for gate in gates if gate.metric != SLICE]
-    of_slices = sorted((g for g in gates if g.metric == SLICE), key=worst.margin)
-    named += of_slices[:_NAMED_SLICES]
-    left = len(gates) - len(named)
-    more = [f"{left} more slices are in the same position: the section Slices shows them."]
-    return [*(gate.sentence for gate in named), *(more if left else [])]
+    """What the gates say; of many, those of all images, and those with the lowest margin."""
+    if len(gates) <= _MOST_REASONS:
+        return [gate.sentence for gate in gates]
+    worst = sorted(gates, key=urgency)
+    more = f"So it is with {len(gates) - _MOST_REASONS:,} more gates."
+    return [*(gate.sentence for gate in worst[:_MOST_REASONS]), more]
 
 
 def _short(gate: Gate) -> str:
@@ -123,7 +122,7 @@ def _short(gate: Gate) -> str:
         return f"the new model {compared} the served one"
     fault = "is too low" if gate.value is not None else "was not measured"
     if gate.slice == OVERALL:
-        return f"the accuracy {fault}"
+        return f"the {gate.metric} {fault}"
     return f"the {gate.metric.removesuffix(' under corruption')} {_of(gate)} {fault}"
 
 

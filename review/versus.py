@@ -13,7 +13,7 @@ from review.album import Album
 from review.answers import Predictions, read_predictions
 from review.artifacts import AbsentError, FinishedRun, Gaps
 from review.origin import lineage, run_of
-from review.summary import Comparison, Lineage, RunComparison
+from review.summary import Comparison, ImageRecord, Lineage, RunComparison, Sheet
 
 _NOT_KNOWN = "not known"
 _NO_LOCK = "none: installed by hand"
@@ -28,7 +28,7 @@ def compare(first: FinishedRun, second: FinishedRun) -> RunComparison:
     """
     gaps = Gaps()
     found = gaps.fill("comparison", lambda: _compared(first, second))
-    album, compared = found or (None, None)
+    compared, sheet, images = found or (None, None, [])
     one, other = lineage(first.receipt), lineage(second.receipt)
     return RunComparison(
         first=run_of(first.receipt),
@@ -41,18 +41,21 @@ def compare(first: FinishedRun, second: FinishedRun) -> RunComparison:
         ),
         parameters=_differing(_parameters(one), _parameters(other)),
         facts=_differing(_facts(first.receipt, one), _facts(second.receipt, other)),
-        sheet=album.sheet() if album else None,
-        images=album.records() if album else [],
+        sheet=sheet,
+        images=images,
     )
 
 
-def _compared(first: FinishedRun, second: FinishedRun) -> tuple[Album, Comparison]:
+def _compared(
+    first: FinishedRun, second: FinishedRun
+) -> tuple[Comparison, Sheet | None, list[ImageRecord]]:
     before, now = _predictions(first), _predictions(second)
     same = (
         before.class_names == now.class_names
         and before.ids == now.ids
         and np.array_equal(before.labels, now.labels)
-        and np.array_equal(before.images, now.images)
+        and before.image_shape == now.image_shape
+        and before.images_digest() == now.images_digest()
     )
     if not same:
         raise AbsentError(
@@ -60,9 +63,10 @@ def _compared(first: FinishedRun, second: FinishedRun) -> tuple[Album, Compariso
             "answers cannot be compared one by one. Run one of them again on the data of the other."
         )
     album = Album(dataclasses.replace(now, baseline=before.candidate))
-    return album, comparison.compare(
+    compared = comparison.compare(
         album, before.candidate, second.receipt.run_id, first.receipt.run_id
     )
+    return compared, album.sheet(), album.records()
 
 
 def _predictions(run: FinishedRun) -> Predictions:

@@ -144,7 +144,7 @@ function startMatrix() {
   };
 
   makeReachable(cells, cells[0]);
-  table.addEventListener("keydown", (event) => moveInMatrix(event, cells, matrix.cells.length));
+  table.addEventListener("keydown", (event) => moveInMatrix(event, cells, table));
   table.addEventListener("click", ({ target }) => {
     const cell = target.closest("button");
     if (cell) cell === selected ? clear() : select(cell);
@@ -174,29 +174,32 @@ function makeReachable(cells, cell) {
   for (const other of cells) other.tabIndex = other === cell ? 0 : -1;
 }
 
-function moveInMatrix(event, cells, columns) {
-  if (forBrowser(event)) return;
-  const at = cells.indexOf(event.target);
-  const column = at % columns;
+function moveInMatrix(event, cells, table) {
+  if (forBrowser(event) || !cells.includes(event.target)) return;
+  // Rows may differ in length.
+  const rows = [...table.tBodies[0].rows].map((row) => [...row.querySelectorAll("button")]);
+  const at = rows.findIndex((row) => row.includes(event.target));
+  const row = rows[at];
+  const column = row.indexOf(event.target);
+  const beside = (other) => other && other[Math.min(column, other.length - 1)];
   const next = {
-    ArrowLeft: column > 0 ? at - 1 : at,
-    ArrowRight: column < columns - 1 ? at + 1 : at,
-    ArrowUp: at - columns,
-    ArrowDown: at + columns,
-    Home: at - column,
-    End: at - column + columns - 1,
+    ArrowLeft: () => row[column - 1],
+    ArrowRight: () => row[column + 1],
+    ArrowUp: () => beside(rows[at - 1]),
+    ArrowDown: () => beside(rows[at + 1]),
+    Home: () => row[0],
+    End: () => row[row.length - 1],
   }[event.key];
-  if (next === undefined || at < 0) return;
+  if (!next) return;
   event.preventDefault();
-  const cell = cells[next];
+  const cell = next();
   if (!cell) return;
   makeReachable(cells, cell);
   cell.focus();
 }
 
 function fillGallery(region, cell, matrix) {
-  const [row, column] = cell.id.split("-").slice(1).map(Number);
-  const { count, images } = matrix.cells[row][column];
+  const { count, images } = matrix.cells[cell.id.slice("cell-".length)] ?? { count: 0, images: [] };
   region.querySelector("h3").textContent = cell.getAttribute("aria-label");
   document.getElementById("cell-shown").textContent = `Showing ${images.length} of ${count}.`;
   region.querySelector("ul").replaceChildren(...images.map((place) => shot(matrix, place)));
@@ -206,11 +209,12 @@ function shot(matrix, place) {
   const image = matrix.images[place];
   const tile = make("span", "tile sheet-images");
   tile.setAttribute("role", "img");
-  tile.setAttribute("aria-label", image.about);
+  tile.setAttribute("aria-label", about(matrix, image));
   tile.style.setProperty("--x", place % matrix.columns);
   tile.style.setProperty("--y", Math.floor(place / matrix.columns));
   const caption = make("figcaption");
-  caption.append(outcome(image), answer(image, place), make("span", "", `true: ${image.label}`), make("small", "", image.id));
+  const label = make("span", "", `true: ${matrix.names[image.label]}`);
+  caption.append(outcome(image), answer(matrix, image, place), label, make("small", "", image.id));
   const figure = make("figure", "shot");
   figure.append(tile, caption);
   const item = make("li");
@@ -218,8 +222,13 @@ function shot(matrix, place) {
   return item;
 }
 
+function about(matrix, image) {
+  const answers = image.choices.map(([choice, , text]) => `${matrix.names[choice]} ${text}`);
+  return `true ${matrix.names[image.label]}, predicted ${answers.join(", then ")}; example ${image.id}`;
+}
+
 function outcome(image) {
-  const right = image.choice === image.label;
+  const right = image.choices[0][0] === image.label;
   const symbol = make("span", "", right ? "✓" : "✗");
   symbol.setAttribute("aria-hidden", "true");
   const mark = make("b", right ? "good" : "bad");
@@ -227,11 +236,12 @@ function outcome(image) {
   return mark;
 }
 
-function answer(image, place) {
-  const number = make("span", "n", image.text);
-  number.dataset.value = image.probability;
+function answer(matrix, image, place) {
+  const [choice, probability, text] = image.choices[0];
+  const number = make("span", "n", text);
+  number.dataset.value = probability;
   number.dataset.path = `images.${place}.choices.0.probability`;
-  const line = make("span", "", `${image.choice} `);
+  const line = make("span", "", `${matrix.names[choice]} `);
   line.append(number);
   return line;
 }

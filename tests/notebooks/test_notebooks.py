@@ -1,5 +1,6 @@
 """The notebooks run from top to bottom: one with the project, one where TFX is not installed."""
 
+import json
 import os
 import re
 import shutil
@@ -8,7 +9,9 @@ import sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.installation import packages
 
@@ -67,6 +70,42 @@ def test_the_notebook_from_images_to_a_classifier_runs(tmp_path):
     text = shown(notebook)
     for expected in ("Pushed as version", "macro average", "weighted average", "block3", "vega"):
         assert expected in text, expected
+
+
+@pytest.fixture
+def own_images(tmp_path):
+    """Photographs of three classes, one of them named from right to left, in class folders."""
+    random = np.random.default_rng(1)
+    for channel, name in enumerate(
+        ("tulip", "Megalosaurus of the Taynton Limestone, Oxfordshire", "قميص")
+    ):
+        folder = tmp_path / "photos" / name
+        folder.mkdir(parents=True)
+        for number in range(40):
+            colours = random.integers(0, 256, (6, 6, 3), np.uint8)
+            colours[..., channel] = 255
+            photo = Image.fromarray(colours).resize((48 + number % 3 * 8, 40))
+            photo.save(folder / f"{number}.jpg")
+    return tmp_path / "photos"
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_on_a_configuration_of_ones_own(own_images, command, tmp_path):
+    init = ("init", tmp_path / "flowers", "--data", own_images, "--set", "training.epochs=1")
+    assert command(*init).code == 0
+    notebook = executed(
+        PROJECT / "notebooks" / "fashion_mnist.ipynb",
+        sys.executable,
+        PROJECT / "notebooks",
+        tmp_path / "executed.ipynb",
+        NOTEBOOK_CONFIG=str(tmp_path / "flowers" / "pipeline.toml"),
+        NOTEBOOK_OUTPUTS=str(tmp_path / "outputs"),
+    )
+    text = shown(notebook)
+    for expected in ("class folders with 3 classes", "قميص", "macro average", "block3", "vega"):
+        assert expected in text, expected
+    (receipt,) = (tmp_path / "outputs" / "flowers" / "runs").glob("*/receipt.json")
+    assert json.loads(receipt.read_text())["data"]["name"] == str(own_images)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -45,7 +45,6 @@ CLASSES = (
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
 FIRST_RUN = "20260101-000000"
-BLOCKS = {"block1": 14, "block2": 7}
 
 
 @dataclasses.dataclass
@@ -57,15 +56,14 @@ class MadeRun:
       runs_folder: Folder of the pipeline's runs.
       receipt: Receipt of the run.
       nodes: Executions in ML Metadata.
-      images: uint8 [N, 28, 28, 1], of the test split.
+      images: uint8 [N, height, width, channels], of the test split.
       labels: int64 [N].
       candidate: float32 [N, classes].
       baseline: float32 [N, classes]; None where no model was served.
+      classes: Names of the classes, in label order.
       others: Receipts of other runs.
       before: The run before it; None where there is none.
     """
-
-    classes: ClassVar[tuple[str, ...]] = CLASSES
 
     folder: Path
     runs_folder: Path
@@ -75,8 +73,15 @@ class MadeRun:
     labels: np.ndarray
     candidate: np.ndarray
     baseline: np.ndarray | None
+    classes: tuple[str, ...] = CLASSES
     others: list[Receipt] = dataclasses.field(default_factory=list)
     before: MadeRun | None = None
+
+    @property
+    def blocks(self) -> dict[str, int]:
+        """Sides of the feature maps, by the block of the network."""
+        side = self.images.shape[1]
+        return {f"block{number}": side // 2**number for number in (1, 2)}
 
     @property
     def ids(self) -> list[str]:
@@ -115,12 +120,12 @@ class MadeRun:
 
     def evaluate(self) -> None:
         """Enters into the receipt what Evaluator finds, as scikit-learn counts it."""
-        every, choices = range(len(CLASSES)), self.choices
+        every, choices = range(len(self.classes)), self.choices
         report = metrics.classification_report(
             self.labels,
             choices,
             labels=every,
-            target_names=CLASSES,
+            target_names=self.classes,
             output_dict=True,
             zero_division=0,
         )
@@ -131,9 +136,7 @@ class MadeRun:
             "count": len(self.labels),
             "cross_entropy": metrics.log_loss(self.labels, self.candidate, labels=every),
             "balanced_accuracy": metrics.balanced_accuracy_score(self.labels, choices),
-            "top_2_accuracy": metrics.top_k_accuracy_score(
-                self.labels, self.candidate, k=2, labels=every
-            ),
+            "top_2_accuracy": self._top_2_accuracy(),
             "confusion": metrics.confusion_matrix(self.labels, choices, labels=every).tolist(),
             "macro_avg": scores.pop("macro avg"),
             "weighted_avg": scores.pop("weighted avg"),
@@ -144,6 +147,15 @@ class MadeRun:
             calibration={"temperature": 0.8, "ece_before": 0.05, "ece_after": 0.01},
         )
         self.judge()
+
+    def _top_2_accuracy(self) -> float:
+        every = range(len(self.classes))
+        # scikit-learn wants one score of two classes.
+        return (
+            metrics.top_k_accuracy_score(self.labels, self.candidate, k=2, labels=every)
+            if len(every) > 2
+            else 1.0
+        )
 
     def judge(self, accuracy: float = 0.8, recall: float = 0.6, drop: float = 0.03) -> None:
         """Enters the gates, and whether they let the model pass."""
@@ -224,6 +236,7 @@ class MadeRun:
     def write_predictions(self) -> None:
         """The artifact of Predictions, as `components.features` describes it."""
         count, kind = len(self.labels), pa.list_(pa.float32())
+        ends = np.arange(count + 1, dtype=np.int32) * len(self.classes)
         columns = {
             "example_id": pa.array(self.ids),
             "label": pa.array(self.labels),
@@ -231,9 +244,9 @@ class MadeRun:
         }
         for name, values in (("candidate", self.candidate), ("baseline", self.baseline)):
             absent = values is None
-            columns[name] = pa.nulls(count, kind) if absent else pa.array(list(values), kind)
+            columns[name] = pa.nulls(count, kind) if absent else _lists(ends, values)
         described = {
-            "class_names": json.dumps(CLASSES),
+            "class_names": json.dumps(self.classes),
             "image_shape": json.dumps(self.images.shape[1:]),
         }
         path = self.file("Predictions.predictions", features.PREDICTIONS_FILE)
@@ -251,7 +264,7 @@ class MadeRun:
                 "accuracy": shares[strength],
                 "count": len(self.labels),
                 "per_class": {
-                    each: {"recall": shares[strength], "support": 40} for each in CLASSES
+                    each: {"recall": shares[strength], "support": 40} for each in self.classes
                 },
             }
             for (name, strength), amount in corruptions.amounts().items()
@@ -281,6 +294,10 @@ class MadeRun:
             path = folder / f"Split-{split}" / "FeatureStats.pb"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(found.SerializeToString())
+
+
+def _lists(ends: np.ndarray, values: np.ndarray) -> pa.ListArray:
+    return pa.ListArray.from_arrays(ends, values.astype(np.float32).ravel())
 
 
 def _merged(old: Any, new: Any) -> Any:
@@ -327,19 +344,20 @@ def _write_model_run(made: MadeRun, random: np.random.Generator) -> None:
         for number, loss in enumerate(losses, start=1)
     ]
     (folder / features.HISTORY_FILE).write_text(json.dumps(history))
-    shown = made.images[:10]
-    ids = np.array([name.encode() for name in made.ids[:10]])
-    noise = random.integers(0, 60, (10, 8, *shown.shape[1:]))
+    count = len(made.classes)
+    shown = made.images[:count]
+    ids = np.array([name.encode() for name in made.ids[:count]])
+    noise = random.integers(0, 60, (count, 8, *shown.shape[1:]))
     augmented = np.clip(shown[:, np.newaxis] + noise, 0, 255).astype(np.uint8)
     np.savez_compressed(
         folder / features.AUGMENTED_FILE, ids=ids, originals=shown, augmented=augmented
     )
     maps = {
-        name: random.integers(0, 256, (10, 16, side, side), np.uint8)
-        for name, side in BLOCKS.items()
+        name: random.integers(0, 256, (count, 16, side, side), np.uint8)
+        for name, side in made.blocks.items()
     }
     np.savez_compressed(
-        folder / features.FEATURE_MAPS_FILE, ids=ids, images=shown, blocks=list(BLOCKS), **maps
+        folder / features.FEATURE_MAPS_FILE, ids=ids, images=shown, blocks=list(made.blocks), **maps
     )
 
 
@@ -353,7 +371,8 @@ def _write_gate_report(made: MadeRun) -> None:
     }
     (folder / features.DATA_GATE_REPORT_FILE).write_text(json.dumps(report))
     splits = {"first_split": "train", "second_split": "test"}
-    pair = {**splits, "first_label": 3, "second_label": 4}
+    last = len(made.classes) - 1
+    pair = {**splits, "first_label": min(3, last), "second_label": min(4, last)}
     similar = {
         "counts": [{**splits, "exact": 1, "near": 1, "other_label": 2}],
         "pairs": [
@@ -428,33 +447,41 @@ def build_run(
     served: bool = True,
     seed: int = 1,
     surplus: float = 3.4,
+    classes: tuple[str, ...] = CLASSES,
+    pairs: bool = False,
 ) -> MadeRun:
     """Makes up a run in the folder of a pipeline.
 
     Args:
       folder: Folder of the pipeline.
-      images: uint8 [N, 28, 28], of the test split.
+      images: uint8 [N, height, width], or with a last axis of channels, of the test split.
       labels: int64 [N].
       run_id: Id of the run.
       served: Whether a model was served before, a little worse than the new one.
       seed: Random seed of the answers.
       surplus: Lead of the right class in the scores; the larger, the fewer errors.
+      classes: Names of the classes, in label order.
+      pairs: Whether each odd class is taken for the one before it, more than for others.
     """
     random = np.random.default_rng(seed)
-    scores = random.normal(size=(len(labels), len(CLASSES)))
+    scores = random.normal(size=(len(labels), len(classes)))
     scores[np.arange(len(labels)), labels] += surplus
     # Shirts are taken for T-shirts.
-    scores[labels == 6, 0] += 2.5
+    scores[labels == min(6, len(classes) - 1), 0] += 2.5
+    if pairs:
+        odd = np.flatnonzero(labels % 2)
+        scores[odd, labels[odd] - 1] += surplus - 2
     before = scores + random.normal(scale=0.5, size=scores.shape)
     made = MadeRun(
         folder / "artifacts" / run_id,
         Locations(folder).runs,
         _receipt(run_id),
         {name: _node(name, folder) for name in NODES},
-        images[..., np.newaxis],
+        images if images.ndim == 4 else images[..., np.newaxis],
         labels,
         softened(2 * scores),
         softened(2 * before) if served else None,
+        classes,
     )
     made.nodes |= {name: _node(name, made.folder, key) for name, key in _OUTPUTS.items()}
     made.evaluate()
@@ -462,8 +489,8 @@ def build_run(
     _write_schema(made)
     _write_gate_report(made)
     _write_model_run(made, random)
-    counts = {"train": 500, "val": 50, "test": len(labels) // len(CLASSES)}
-    splits = {split: dict.fromkeys(range(len(CLASSES)), n) for split, n in counts.items()}
+    counts = {"train": 500, "val": 50, "test": len(labels) // len(classes)}
+    splits = {split: dict.fromkeys(range(len(classes)), n) for split, n in counts.items()}
     made.write_statistics(splits)
     return made
 
@@ -549,12 +576,78 @@ def default_run(tmp_path_factory: pytest.TempPathFactory) -> Summary:
     return build_run(folder, images, labels, surplus=3.2).collect()
 
 
+# --- Any data: names, images and numbers of classes of every kind ---------------------------------
+
+_ARABIC = ("قميص", "فستان", "حذاء رياضي", "حقيبة", "معطف", "بنطلون", "سترة", "صندل", "قبعة", "وشاح")
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(f"Species {number:03d}" for number in range(count))
+
+
+def _long(words: str, count: int) -> tuple[str, ...]:
+    """Names of 200 characters that differ at their ends."""
+    filled = words * (200 // len(words) + 1)
+    return tuple(f"{filled[:196]}{number:04d}" for number in range(count))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wide:
+    """Data of one kind: names of the classes, number and shape of the test images."""
+
+    names: tuple[str, ...]
+    count: int
+    shape: tuple[int, ...]
+    uneven: bool = False
+
+
+_WIDE = {
+    "two": _Wide(_numbered(2), 50, (28, 28)),
+    "right to left": _Wide(_ARABIC, 400, (48, 64, 3)),
+    "long names": _Wide(_long("Megalosaurus of the Taynton Limestone ", 20), 400, (32, 32)),
+    "large colour": _Wide(_numbered(10), 300, (160, 160, 3)),
+    "uneven": _Wide(_numbered(50), 2_000, (28, 28), uneven=True),
+    "many": _Wide(_numbered(200), 12_000, (28, 28)),
+    "one each": _Wide(_numbered(200), 200, (160, 160, 3)),
+    "worst": _Wide(_long("قميص طويل من القطن ", 200), 2_000, (96, 96, 3)),
+    "markup": _Wide(
+        tuple(f"<b title='{number}'>{{{{ 7 }}}}&</script>\"" for number in range(30)), 300, (28, 28)
+    ),
+}
+
+
+@pytest.fixture(scope="session", params=_WIDE)
+def wide(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def wide_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], MadeRun]:
+    """Makes up a run on data of a kind; its images are of noise, which no format makes smaller."""
+
+    def build(kind: str) -> MadeRun:
+        data, random = _WIDE[kind], np.random.default_rng(3)
+        classes = len(data.names)
+        labels = np.arange(data.count) % classes
+        if data.uneven:
+            labels[classes:] = random.geometric(0.1, data.count - classes).clip(1, classes) - 1
+        images = random.integers(0, 256, (data.count, *data.shape), np.uint8)
+        folder = tmp_path_factory.mktemp("wide") / "clothes"
+        made = build_run(
+            folder, images, labels, run_id=FIRST_RUN, classes=data.names, surplus=6.0, pairs=True
+        )
+        made.add_robustness()
+        return made
+
+    return build
+
+
 @pytest.fixture(scope="session")
 def pixels() -> Callable[[Sheet, int], np.ndarray]:
     """Finds an image of a sheet: uint8 [height, width] or [height, width, 3]."""
 
     def found(sheet: Sheet, position: int) -> np.ndarray:
-        whole = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet.png))))
+        whole = np.asarray(Image.open(io.BytesIO(base64.b64decode(sheet.content))))
         top = position // sheet.columns * sheet.height
         left = position % sheet.columns * sheet.width
         return whole[top : top + sheet.height, left : left + sheet.width]

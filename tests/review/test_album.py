@@ -22,7 +22,7 @@ from review.answers import read_predictions
 def test_every_image_lies_where_the_sheet_says(pixels, count, columns, channels, seed):
     shape = (count, 4, 3, channels)
     images = np.random.default_rng(seed).integers(0, 256, shape, np.uint8)
-    sheet = image_sheet(images, columns)
+    sheet = image_sheet(images, columns, 10_000)
     assert (sheet.height, sheet.width, sheet.count) == (4, 3, count)
     for position in range(count):
         found = pixels(sheet, position).reshape(4, 3, channels)
@@ -31,8 +31,33 @@ def test_every_image_lies_where_the_sheet_says(pixels, count, columns, channels,
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB")])
 def test_the_mode_follows_the_channels(channels, mode):
-    sheet = image_sheet(np.zeros((2, 4, 4, channels), np.uint8), 2)
-    assert Image.open(io.BytesIO(base64.b64decode(sheet.png))).mode == mode
+    sheet = image_sheet(np.zeros((2, 4, 4, channels), np.uint8), 2, 10_000)
+    assert Image.open(io.BytesIO(base64.b64decode(sheet.content))).mode == mode
+
+
+@pytest.mark.parametrize(
+    ("shape", "shown"),
+    [((80, 80), (80, 80)), ((160, 160), (80, 80)), ((40, 160), (20, 80)), ((500, 1), (80, 1))],
+)
+def test_large_images_are_shown_smaller(shape, shown, pixels):
+    images = np.zeros((3, *shape, 3), np.uint8)
+    images[1] = (10, 200, 90)
+    sheet = image_sheet(images, 2, 100_000)
+    assert (sheet.height, sheet.width) == shown
+    assert (pixels(sheet, 1) == (10, 200, 90)).all()
+    assert not pixels(sheet, 2).any()
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_sheet_too_large_for_png_is_a_jpeg_that_fits(channels, pixels):
+    noise = np.random.default_rng(1).integers(0, 256, (100, 32, 32, channels), np.uint8)
+    sheet = image_sheet(noise, 10, 60_000)
+    content = base64.b64decode(sheet.content)
+    assert sheet.format == Image.open(io.BytesIO(content)).format.lower() == "jpeg"
+    assert len(content) <= 60_000
+    # Still the same images.
+    shown = pixels(sheet, 57).reshape(32, 32, channels).astype(float)
+    assert np.corrcoef(shown.ravel(), noise[57].ravel())[0, 1] > 0.5
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from components import features
+from review import answers
 from review.answers import read_answers, read_predictions
 from review.artifacts import AbsentError
 
@@ -20,7 +21,7 @@ def test_what_was_written_comes_back(made_run):
     found = read_predictions(made_run.finished)
     assert found.ids == made_run.ids
     np.testing.assert_array_equal(found.labels, made_run.labels)
-    np.testing.assert_array_equal(found.images, made_run.images)
+    np.testing.assert_array_equal(found.images(range(len(found.ids))), made_run.images)
     np.testing.assert_array_equal(found.candidate.probabilities, made_run.candidate)
     np.testing.assert_array_equal(found.baseline.probabilities, made_run.baseline)
     assert found.candidate.probabilities.dtype == np.float64
@@ -74,8 +75,32 @@ def test_an_image_too_few_is_damage(made_run):
     place = table.schema.get_field_index("image")
     table = table.set_column(place, "image", pa.array([*images[:-1], b""], pa.binary()))
     pq.write_table(table, path(made_run))
+    found = read_predictions(made_run.finished)
     with pytest.raises(AbsentError, match="is damaged"):
-        read_predictions(made_run.finished)
+        found.images([0, len(images) - 1])
+    table = table.set_column(place, "image", pa.array([b""] * len(images), pa.binary()))
+    pq.write_table(table, path(made_run))
+    summary = made_run.collect()
+    assert "is damaged" in summary.missing["sheet"]
+    assert (summary.sheet, summary.images) == (None, [])
+    # Answers need no images.
+    assert summary.confusion and summary.calibration
+
+
+def test_images_are_read_in_any_order_and_as_often_as_asked(made_run):
+    places = [399, 0, 7, 7, 201]
+    found = read_predictions(made_run.finished).images(places)
+    np.testing.assert_array_equal(found, made_run.images[places])
+
+
+def test_a_file_of_many_batches_has_the_same_images(made_run, monkeypatch):
+    monkeypatch.setattr(answers, "_BATCH", 17)
+    found = read_predictions(made_run.finished)
+    np.testing.assert_array_equal(
+        found.images([399, 16, 17, 34]), made_run.images[[399, 16, 17, 34]]
+    )
+    monkeypatch.undo()
+    assert found.images_digest() == read_predictions(made_run.finished).images_digest()
 
 
 def test_answers_that_were_not_evaluated_are_not_shown(made_run):

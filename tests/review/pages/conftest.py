@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import functools
+import io
 import json
 import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from components import features
 from pipeline.records.outcomes import NodeStatus
@@ -106,7 +110,7 @@ def _fields(model: type[summary.Part]) -> set[str]:
 
 _FIELDS = _fields(summary.Part)
 # Not free text, but base64, a time, and words of a few.
-_NOT_FREE = ("png", "began", "status", "verdict")
+_NOT_FREE = ("format", "content", "began", "status", "verdict")
 
 
 @pytest.fixture(scope="session")
@@ -141,6 +145,39 @@ def page_of(review_of) -> Callable[[str], str]:
 @pytest.fixture(scope="session", params=["full", *_KINDS, "hostile"])
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+# --- Any data -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def wide_review(wide_run) -> Callable[[str], summary.Summary]:
+    """The review of a run on data of a kind."""
+    return functools.cache(lambda kind: wide_run(kind).collect())
+
+
+@pytest.fixture(scope="session")
+def wide_page(wide_review) -> Callable[[str], str]:
+    """The page of a run on data of a kind."""
+
+    @functools.cache
+    def rendered(kind: str) -> str:
+        review = wide_review(kind)
+        return render(review, charts_of(review))
+
+    return rendered
+
+
+@pytest.fixture(scope="session")
+def drawn_picture() -> Callable[[Any], np.ndarray]:
+    """The picture of the matrix on a page: uint8 [classes, classes, 4]."""
+
+    def found(document: Any) -> np.ndarray:
+        (element,) = document.find_class("picture")
+        content = element.get("style").partition("base64,")[2].partition("'")[0]
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(content))))
+
+    return found
 
 
 @pytest.fixture(scope="session")

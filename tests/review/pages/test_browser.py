@@ -1,5 +1,6 @@
 """The pages in a real browser: opened from disk, without a network, by mouse and by keyboard."""
 
+import functools
 import os
 import shutil
 from pathlib import Path
@@ -15,6 +16,8 @@ _PHONE = {"width": 390, "height": 844}
 # 1280 pixels at 400 %, as WCAG 2.2 has it (1.4.10).
 _NARROW = {"width": 320, "height": 568}
 _SHIRT, _TOP = 6, 0
+# Kinds of data whose pages differ most from that of the reference.
+_WIDE = ("two", "right to left", "long names", "large colour", "many", "worst")
 
 # Elements that reach beyond the page, save in a container that scrolls, and text that is cut off.
 _CUT_OFF = """() => [...document.querySelectorAll("body *")].filter((element) => {
@@ -60,17 +63,19 @@ def browser(request):
 
 
 @pytest.fixture(scope="session")
-def files(tmp_path_factory, page_of, comparison, full):
+def files(tmp_path_factory, page_of, wide_page, comparison, full):
     """Pages on disk, by name."""
     folder = tmp_path_factory.mktemp("pages")
 
     def path(name):
         found = folder / f"{name.replace(' ', '-')}.html"
         if not found.exists():
-            found.write_text(made[name]() if name in made else page_of(name), encoding="utf-8")
+            text = made[name]() if name in made else page_of(name)
+            found.write_text(text, encoding="utf-8")
         return found
 
     made = {
+        **{f"wide {kind}": functools.partial(wide_page, kind) for kind in _WIDE},
         "comparison": lambda: page.render_comparison(comparison),
         "index": lambda: index.render_index("clothes", full.history, {full.history[0].id}),
     }
@@ -165,13 +170,23 @@ def test_nothing_keeps_anybody_out(name, scheme, visit):
     if name == "sample":
         cell(tab).click()
     open_details(tab)
+    assert grave_violations(tab) == {}
+
+
+def grave_violations(tab):
     found = Axe().run(tab).response["violations"]
-    grave = {
+    return {
         rule["id"]: [node["html"] for node in rule["nodes"]][:3]
         for rule in found
         if rule["impact"] in ("serious", "critical")
     }
-    assert grave == {}
+
+
+@pytest.mark.parametrize("kind", _WIDE)
+def test_no_data_keeps_anybody_out(kind, visit):
+    tab = visit(f"wide {kind}", bypass_csp=True)
+    cell(tab, 1, 1).click()
+    assert grave_violations(tab) == {}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -195,6 +210,30 @@ def test_only_tables_are_wider_than_a_small_screen(name, viewport, visit):
     open_details(tab)
     assert tab.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
     assert tab.evaluate(_CUT_OFF) == []
+
+
+@pytest.mark.parametrize("kind", _WIDE)
+def test_no_data_makes_the_page_wider_than_a_phone(kind, visit):
+    tab = visit(f"wide {kind}", viewport=_PHONE)
+    cell(tab, 1, 1).click()
+    open_details(tab)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= _PHONE["width"]
+    assert tab.evaluate(_CUT_OFF) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "tables"),
+    [
+        ("full", ["Gates", "Classification report", "Change of each class"]),
+        ("wide many", ["Gates", "Classification report", "Change of each class"]),
+        ("wide worst", ["Gates", "Classification report"]),
+    ],
+)
+def test_tables_fit_on_a_usual_screen(name, tables, visit):
+    tab = visit(name, viewport={"width": 1280, "height": 800})
+    for table in tables:
+        region = tab.locator(f".scroll[aria-label='{table}']")
+        assert region.evaluate("element => element.scrollWidth - element.clientWidth") <= 0, table
 
 
 def test_the_scores_under_corruptions_fit_on_a_usual_screen(visit):
@@ -438,6 +477,60 @@ def test_an_empty_cell_says_so(visit, full):
     cell(tab, row, column).click()
     expect(tab.locator("#cell-heading")).to_contain_text(": 0 images")
     expect(shown(tab)).to_have_count(0)
+
+
+# --- Of many classes ----------------------------------------------------------------------------
+
+
+def test_of_many_classes_each_confusion_shows_its_images(visit, wide_review):
+    tab, review = visit("wide many"), wide_review("many")
+    pair = review.confusion.pairs[0]
+    names = review.class_names
+    row, column = names.index(pair.label), names.index(pair.predicted)
+    tab.locator(".pairs a").first.click()
+    expect(cell(tab, row, column)).to_have_attribute("aria-pressed", "true")
+    expect(tab.locator("#cell-heading")).to_have_text(
+        cell(tab, row, column).get_attribute("aria-label")
+    )
+    images = pair.gallery.images
+    assert images
+    expect(shown(tab)).to_have_count(len(images))
+    label = shown(tab).first.locator(".tile").get_attribute("aria-label")
+    assert label.startswith(f"true {pair.label}, predicted {pair.predicted} ")
+    tab.keyboard.press("Escape")
+    expect(cell(tab, row, column)).to_be_focused()
+
+
+def test_arrows_move_between_rows_of_different_lengths(visit, wide_review):
+    tab, confusion = visit("wide many"), wide_review("many").confusion
+    rows = [(label, confusion.shown[label]) for label in confusion.order]
+    at = next(n for n in range(199) if len(rows[n][1]) > len(rows[n + 1][1]))
+    (label, choices), (below, others) = rows[at : at + 2]
+    cell(tab, label, choices[0]).focus()
+    for key, expected in [
+        ("End", (label, choices[-1])),
+        ("ArrowRight", (label, choices[-1])),
+        ("ArrowDown", (below, others[-1])),
+        ("Home", (below, below)),
+        ("ArrowUp", (label, label)),
+    ]:
+        tab.keyboard.press(key)
+        expect(cell(tab, *expected)).to_be_focused()
+
+
+@pytest.mark.parametrize("label", [0, 77, 199])
+def test_the_row_of_one_of_many_classes_is_found(label, visit):
+    tab = visit("wide many")
+    tab.locator(f"#classes a[href='#row-{label}']").click()
+    expect(tab.locator(f"#row-{label} th")).to_be_in_viewport(ratio=1)
+
+
+@pytest.mark.parametrize("kind", ["two", "large colour", "right to left"])
+def test_tiles_are_as_large_as_their_place(kind, visit):
+    tab = visit(f"wide {kind}")
+    for tile in tab.locator("#inside .gallery .tile").all()[:3]:
+        box = tile.bounding_box()
+        assert 40 <= max(box["width"], box["height"]) <= 100
 
 
 # --- Tools --------------------------------------------------------------------------------------
