@@ -19,6 +19,7 @@ from pydantic import JsonValue
 from components.messages import shown
 from components.reading_report import FitName
 from components.slices import RESERVED, Slicing, cleaned, is_column_name
+from components.trainer.fill import Fill
 from pipeline.errors import ConfigurationError
 
 
@@ -195,7 +196,28 @@ class AugmentationConfig(_Section):
     shift: Share = pydantic.Field(0.04, description="maximum shift, as a share of height and width")
     shear: Share = pydantic.Field(0.0, description="maximum shear, as a share of the width")
     zoom: Share = pydantic.Field(0.0, description="maximum zoom, as a share of the size")
+    crop: Number = pydantic.Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="maximum share of height and width to cut off; the rest is enlarged",
+    )
     flip: bool = pydantic.Field(True, description="mirror left to right")
+    flip_vertical: bool = pydantic.Field(False, description="mirror top to bottom")
+    fill: Fill = pydantic.Field(
+        "background",
+        description="what moves into the image: the brightness of images.background, the nearest "
+        "pixel (edge), or the mirrored image (reflect)",
+    )
+    brightness: Share = pydantic.Field(
+        0.0, description="maximum change of brightness, as a share of black to white"
+    )
+    contrast: Share = pydantic.Field(
+        0.0, description="maximum change of contrast, as a share of it"
+    )
+    colour: Share = pydantic.Field(
+        0.0, description="maximum change of saturation, as a share of it; nothing in gray images"
+    )
     erasing: Share = pydantic.Field(0.1, description="probability that a rectangle becomes noise")
 
 

@@ -7,48 +7,170 @@ from typing import Any
 
 import keras
 
-from components.trainer.settings import Augmentation
+from components.trainer.settings import Augmentation, Settings
+
+# Keras's names of what moves into an image. Its `reflect` repeats the outermost pixel.
+_FILL_MODES = {"background": "constant", "edge": "nearest", "reflect": "reflect"}
+_COLOUR_CHANNELS = 3
 
 
-def augmentation_layers(augmentation: Augmentation, seed: int) -> list[keras.layers.Layer]:
+def augmentation_layers(settings: Settings, channels: int) -> list[keras.layers.Layer]:
     """Returns the augmentation as Keras layers, which are active only in training.
 
-    Pixels that move into the image are black, like the background of the garments. Erased
-    rectangles become noise (Zhong et al. 2017, arXiv:1708.04896), which looks like no garment. The
-    layers compute in float32, whatever the precision of the network: bfloat16 has too few values
-    between 0 and 1 for the 256 values of a pixel.
+    Erased rectangles become noise (Zhong et al. 2017, arXiv:1708.04896), which looks like no
+    garment. They come last, so that no other layer changes the noise. The layers compute in
+    float32, whatever the precision of the network: bfloat16 has too few values between 0 and 1 for
+    the 256 values of a pixel.
 
     Args:
-      augmentation: Random changes; a change that is 0 or false gets no layer.
-      seed: Base seed; each layer gets a seed of its own.
+      settings: Settings with the augmentation, the background and the base seed. A change that is
+        0 or false gets no layer.
+      channels: Channels of an image. With one, there is no colour to change.
     """
+    augmentation = settings.augmentation
     layers = keras.layers
     rotation, shift = augmentation.rotation, augmentation.shift
     shear, zoom = augmentation.shear, augmentation.zoom
+    colour = augmentation.colour if channels == _COLOUR_CHANNELS else 0.0
     # Without interpolation: four interpolating layers in a row would blur the training images, but
     # not the others.
     fill: dict[str, Any] = {
-        "fill_mode": "constant",
-        "fill_value": 0.0,
+        "fill_mode": _FILL_MODES[augmentation.fill],
+        "fill_value": settings.background / 255,
         "interpolation": "nearest",
     }
+    # One seed per layer: layers with the same seed would draw the same numbers. The number of a
+    # layer never changes, or the same settings would draw other numbers than before.
     builders = [
-        (augmentation.flip, partial(layers.RandomFlip, "horizontal", name="flip")),
-        (rotation, partial(layers.RandomRotation, rotation / 360, name="rotation", **fill)),
-        (shift, partial(layers.RandomTranslation, shift, shift, name="shift", **fill)),
-        (shear, partial(layers.RandomShear, shear, 0.0, name="shear", **fill)),
-        (zoom, partial(layers.RandomZoom, zoom, name="zoom", **fill)),
-        (augmentation.erasing, partial(_random_erasing, augmentation.erasing)),
+        (1, augmentation.flip, partial(layers.RandomFlip, "horizontal", name="flip")),
+        (
+            7,
+            augmentation.flip_vertical,
+            partial(layers.RandomFlip, "vertical", name="flip_vertical"),
+        ),
+        (2, rotation, partial(layers.RandomRotation, rotation / 360, name="rotation", **fill)),
+        (3, shift, partial(layers.RandomTranslation, shift, shift, name="shift", **fill)),
+        (4, shear, partial(LoadableShear, shear, name="shear", **fill)),
+        (5, zoom, partial(layers.RandomZoom, zoom, name="zoom", **fill)),
+        (8, augmentation.crop, partial(RandomResizedCrop, augmentation.crop, name="crop")),
+        (9, augmentation.brightness, partial(_random_brightness, augmentation)),
+        (10, augmentation.contrast, partial(_random_contrast, augmentation)),
+        (11, colour, partial(_random_colour, colour)),
+        (6, augmentation.erasing, partial(_random_erasing, augmentation.erasing)),
     ]
-    # One seed per layer: layers with the same seed would draw the same numbers.
     return [
-        build(seed=seed + number, dtype="float32")
-        for number, (wanted, build) in enumerate(builders, start=1)
+        build(seed=settings.seed + number, dtype="float32")
+        for number, wanted, build in builders
         if wanted
     ]
+
+
+@keras.saving.register_keras_serializable(package="image_classifier")
+class RandomResizedCrop(keras.layers.Layer):
+    """Cuts off up to a share of each side, and enlarges the rest to the whole size, in training.
+
+    Height and width keep their proportions, and the place of the crop is random. Keras has only
+    RandomCrop, which cuts all images of a batch alike, and RandomZoom, which keeps the middle.
+
+    Input and output: float32 [N, height, width, channels].
+    """
+
+    def __init__(self, share: float, seed: int, **arguments: Any):
+        """Creates the layer.
+
+        Args:
+          share: Maximum share of a side to cut off, below 1.
+          seed: Random seed.
+          **arguments: Name and dtype, as for any Keras layer.
+        """
+        super().__init__(**arguments)
+        self.share, self.seed = share, seed
+        self._generator = keras.random.SeedGenerator(seed)
+        # As Keras's own layers that move pixels: XLA cannot.
+        self.supports_jit = False
+
+    def call(self, images: Any, training: bool | None = None) -> Any:
+        """Returns the crops; the images themselves, if not in training."""
+        if not training:
+            return images
+        count, height, width = keras.ops.shape(images)[:3]
+        kept = 1.0 - self._drawn(count, self.share)
+        none = keras.ops.zeros_like(kept)
+        across = (kept, none, self._offset(kept, count, width))
+        down = (none, kept, self._offset(kept, count, height))
+        # Nothing moves in: rounding alone may ask for a pixel beyond the edge.
+        return keras.ops.image.affine_transform(
+            images,
+            keras.ops.stack([*across, *down, none, none], axis=1),
+            interpolation="nearest",
+            fill_mode="nearest",
+        )
+
+    def _offset(self, kept: Any, count: Any, side: int) -> Any:
+        """Where the first pixel of a side comes from, as the position of its centre."""
+        first = self._drawn(count, 1.0) * (1.0 - kept) * side
+        return first + (kept - 1.0) / 2
+
+    def _drawn(self, count: Any, most: float) -> Any:
+        return keras.random.uniform((count,), 0.0, most, seed=self._generator)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what the constructor takes."""
+        return {**super().get_config(), "share": self.share, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="image_classifier")
+class LoadableShear(keras.layers.RandomShear):
+    """Keras's RandomShear, which a saved model can be loaded with.
+
+    Keras saves a range with a negative end, which its constructor refuses.
+    """
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what the constructor takes."""
+        largest = {"x_factor": self.x_factor[1], "y_factor": self.y_factor[1]}
+        return {**super().get_config(), **largest}
+
+
+@keras.saving.register_keras_serializable(package="image_classifier")
+class TrainingSaturation(keras.layers.RandomSaturation):
+    """Keras's RandomSaturation, which draws a number in training alone.
+
+    Keras draws it in predictions too, so that an exported model would change its own state.
+    """
+
+    def get_random_transformation(
+        self, data: Any, training: bool = True, seed: Any = None
+    ) -> dict[str, Any] | None:
+        """Returns the factors of the saturation; None, if not in training."""
+        return super().get_random_transformation(data, training, seed) if training else None
+
+
+# All of them count on values from 0 to 255, if they are not told otherwise.
+_VALUE_RANGE = (0.0, 1.0)
+
+
+def _random_brightness(augmentation: Augmentation, **arguments: Any) -> keras.layers.Layer:
+    return keras.layers.RandomBrightness(
+        augmentation.brightness, value_range=_VALUE_RANGE, name="brightness", **arguments
+    )
+
+
+def _random_contrast(augmentation: Augmentation, **arguments: Any) -> keras.layers.Layer:
+    # From a single number, Keras takes only higher contrasts.
+    factor = (augmentation.contrast, augmentation.contrast)
+    return keras.layers.RandomContrast(
+        factor, value_range=_VALUE_RANGE, name="contrast", **arguments
+    )
+
+
+def _random_colour(most: float, **arguments: Any) -> keras.layers.Layer:
+    # Keras multiplies the saturation by f / (1 - f).
+    factor = ((1 - most) / (2 - most), (1 + most) / (2 + most))
+    return TrainingSaturation(factor, value_range=_VALUE_RANGE, name="colour", **arguments)
 
 
 def _random_erasing(probability: float, **arguments: Any) -> keras.layers.Layer:
     # Keras draws the probability from a range; both ends are equal here.
     factor = (probability, probability)
-    return keras.layers.RandomErasing(factor, value_range=(0.0, 1.0), name="erasing", **arguments)
+    return keras.layers.RandomErasing(factor, value_range=_VALUE_RANGE, name="erasing", **arguments)

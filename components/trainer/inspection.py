@@ -34,7 +34,7 @@ def write_augmented(
       settings: Settings with the augmentation.
       schema: Shape of the images.
     """
-    layers = augmentation_layers(settings.augmentation, settings.seed)
+    layers = augmentation_layers(settings, schema.channels)
     if not layers:
         return
     augmented = np.repeat(prepared, _VARIANTS, axis=0)

@@ -36,7 +36,7 @@ def build_network(
     """
     images = keras.Input(image_shape, name="pixels")
     features = images
-    for layer in augmentation_layers(settings.augmentation, settings.seed):
+    for layer in augmentation_layers(settings, image_shape[2]):
         features = layer(features)
     for number, width in enumerate(settings.widths, start=1):
         features = _stage(features, f"block{number}", width, settings)
@@ -81,12 +81,21 @@ def _views(images: keras.KerasTensor, settings: Settings) -> list[keras.KerasTen
     views = [images]
     if settings.shift_averaging:
         height, width = images.shape[1:3]
-        bordered = keras.ops.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        bordered = _bordered(images, settings)
         # One view moved down and right by a pixel, one moved up and left.
         views += [bordered[:, :height, :width], bordered[:, 2:, 2:]]
     if settings.flip_averaging:
         views += [keras.ops.flip(view, axis=2) for view in views]
     return views
+
+
+def _bordered(images: keras.KerasTensor, settings: Settings) -> keras.KerasTensor:
+    """Adds a border of one pixel, with what moves into augmented images."""
+    border = ((0, 0), (1, 1), (1, 1), (0, 0))
+    if settings.augmentation.fill == "background":
+        return keras.ops.pad(images, border, constant_values=settings.background / 255)
+    # A mirrored image begins with its outermost pixel: of a single pixel, that is the nearest one.
+    return keras.ops.pad(images, border, mode="symmetric")
 
 
 def _stage(features: keras.KerasTensor, name: str, width: int, settings: Settings):

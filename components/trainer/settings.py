@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.trainer.class_weights import ClassWeights
+from components.trainer.fill import Fill
 
 _INNER = "augmentation."
 
@@ -24,7 +25,14 @@ class Augmentation:
       shift: Maximum shift in either direction, as a share of height and width.
       shear: Maximum shear in either direction, as a share of the width.
       zoom: Maximum change of size in either direction, as a share.
-      flip: Whether to mirror images horizontally.
+      crop: Maximum share of height and width to cut off; the rest is enlarged.
+      flip: Whether to mirror images left to right.
+      flip_vertical: Whether to mirror images top to bottom.
+      fill: What moves into the image.
+      brightness: Maximum change in either direction, as a share of the range from black to white.
+      contrast: Maximum change in either direction, as a share of the contrast.
+      colour: Maximum change of the saturation, as a share; nothing changes in images with one
+        channel.
       erasing: Probability that a rectangle of the image becomes noise.
     """
 
@@ -32,7 +40,13 @@ class Augmentation:
     shift: float
     shear: float
     zoom: float
+    crop: float
     flip: bool
+    flip_vertical: bool
+    fill: Fill
+    brightness: float
+    contrast: float
+    colour: float
     erasing: float
 
 
@@ -68,6 +82,7 @@ class Settings:
       seed: Random seed of weights, shuffling, dropout and augmentation.
       augmentation: Random changes of the training images.
       identity: Hash of the data and the code.
+      background: Brightness of the background of the images, 0 to 255.
     """
 
     precision: str
@@ -94,6 +109,7 @@ class Settings:
     seed: int
     augmentation: Augmentation
     identity: str
+    background: int = 0
 
     @property
     def most_in_memory(self) -> int:

@@ -30,8 +30,6 @@ _MOST_EPOCHS = 60
 # Share of all steps that the moving average of the weights reaches back, and its least reach.
 _AVERAGED_SHARE = 0.05
 _FEWEST_AVERAGED = 5
-# Of the default network: 15 epochs of 55,000 images of 28x28 pixels in 520 s, on two cores.
-_PIXELS_PER_SECOND = 1.2e6
 # A number per class is taken where it leaves at least four fifths of each class to train on.
 _SMALLEST_FOR_COUNT = 5
 _FEW_IMAGES = 50
@@ -39,6 +37,36 @@ _TEST_SHARE = Config.model_fields["split"].default.test_share
 _FEWEST_IN_CLASS = 20
 # How many times the smallest class the largest is where classes are uneven.
 _UNEVEN = 5
+# Share of images that have to have transparent parts to stand on the background, and to have
+# colours to be photographs.
+_MOST_TRANSPARENT, _MOST_COLOURED = 0.9, 0.5
+# What a uniform border is like.
+_GROUNDS = {"dark": 0, "bright": 255}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Network:
+    """A network for images up to a size.
+
+    Attributes:
+      side: Largest side of a square image.
+      widths: Filters of each stage; each stage halves the image.
+      pixels_per_second: Pixels that two cores train on in a second.
+    """
+
+    side: float
+    widths: tuple[int, ...]
+    pixels_per_second: float
+
+
+# Each ends at maps of 3 to 5 pixels a side, and has 0.6 to 0.9 million weights. Filters at the full
+# size cost the most time and memory, and widths that are no multiple of 16 are slow. The first one
+# is the default: 15 epochs of 55,000 images of 28x28 pixels take 520 s.
+_NETWORKS = (
+    _Network(40, Config.model_fields["training"].default.widths, 1.2e6),
+    _Network(80, (16, 48, 96, 192), 3e6),
+    _Network(math.inf, (16, 32, 64, 128, 192), 4e6),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +118,10 @@ class Suggestion:
     def training_seconds(self) -> float:
         """A rough estimate of the time that training takes on two cores."""
         height, width, _ = self.shape
-        return self.epochs * self.training_images * height * width / _PIXELS_PER_SECOND
+        pixels = self.epochs * self.training_images * height * width
+        widths = tuple(self.value("training.widths", _NETWORKS[0].widths))
+        known = {network.widths: network.pixels_per_second for network in _NETWORKS}
+        return pixels / known.get(widths, _NETWORKS[0].pixels_per_second)
 
 
 def suggest(look: Look, size: tuple[int, int] | None, channels: int | None) -> Suggestion:
@@ -108,7 +139,14 @@ def suggest(look: Look, size: tuple[int, int] | None, channels: int | None) -> S
         _check_pixels(look.pixel_shape, size, channels)
     (height, width), size_reason = _size(look, size)
     chosen, channels_reason = _channels(look, channels)
-    settings = (*_image_settings(look), *_split_settings(look), *_training(look), *_gates(look))
+    settings = (
+        *_image_settings(look),
+        *_split_settings(look),
+        *_widths(height, width),
+        *_training(look),
+        *_augmentation(look, chosen),
+        *_gates(look),
+    )
     return Suggestion(
         shape=(height, width, chosen),
         size_reason=size_reason,
@@ -161,7 +199,10 @@ def _channels(look: Look, asked: int | None) -> tuple[int, str]:
 
 def _image_settings(look: Look) -> list[Setting]:
     if look.pixel_shape:
-        return []
+        # Pixels have the schema's size already. The background matters to the augmentation, and to
+        # image files that come to be classified.
+        background = _background(look.sample)
+        return [background] if background.value else []
     fit = Setting(
         "images.fit",
         "pad",
@@ -195,6 +236,32 @@ def _background(sample: Sample) -> Setting:
         f"The borders of the images are {sample.border}: padding and transparent pixels become "
         f"{_COLOURS[255 if bright else 0]}.",
     )
+
+
+def _network(height: int, width: int) -> _Network:
+    side = math.sqrt(height * width)
+    return next(network for network in _NETWORKS if side <= network.side)
+
+
+def _widths(height: int, width: int) -> list[Setting]:
+    """More stages for larger images, of which the first is cheap."""
+    widths = _network(height, width).widths
+    default = _NETWORKS[0].widths
+    if widths == default:
+        return []
+    ends, ended = (
+        "x".join(str(math.ceil(side / 2 ** len(each))) for side in (height, width))
+        for each in (widths, default)
+    )
+    return [
+        Setting(
+            "training.widths",
+            list(widths),
+            f"Filters of each stage. Each stage halves the image: {len(widths)} of them end at "
+            f"{ends} pixels, the {len(default)} of the default at {ended}. The first has few "
+            "filters, since they cost most at the full size.",
+        )
+    ]
 
 
 def _split_settings(look: Look) -> list[Setting]:
@@ -258,12 +325,94 @@ def _training(look: Look) -> list[Setting]:
         ]
     average = _average(steps * epochs, default.ema_momentum)
     settings += [average] if average.value != default.ema_momentum else []
-    flip = (
-        "Training also shows mirror images. Set it to false where left and right matter, as with "
-        "letters and digits."
+    return [*settings, *_class_weights(look)]
+
+
+def _augmentation(look: Look, channels: int) -> list[Setting]:
+    """Changes that do not make an image look like none of the data."""
+    return [
+        Setting(
+            "training.augmentation.flip",
+            True,
+            "Training also shows mirror images. Set it to false where left and right matter, as "
+            "with letters and digits.",
+        ),
+        _fill(look.sample),
+        *(_photographed(channels) if _are_photographs(look.sample) else []),
+    ]
+
+
+def _on_background(sample: Sample) -> bool:
+    """Whether the images show something on the background that `_background` chooses."""
+    if len(sample.contrasts) >= _MOST_TRANSPARENT * len(sample.heights):
+        return True
+    ground: int = _background(sample).value
+    return _GROUNDS.get(sample.border) == ground
+
+
+def _are_photographs(sample: Sample) -> bool:
+    decoded = len(sample.heights)
+    coloured = decoded - sample.gray > _MOST_COLOURED * decoded
+    return coloured and sample.border == "mixed" and not _on_background(sample)
+
+
+def _fill(sample: Sample) -> Setting:
+    key = "training.augmentation.fill"
+    if _on_background(sample):
+        return Setting(
+            key,
+            "background",
+            "Training also shows shifted images. The images have an even ground: what moves in has "
+            f"its brightness, {_COLOURS[_background(sample).value]} as images.background.",
+        )
+    if _are_photographs(sample):
+        return Setting(
+            key,
+            "reflect",
+            "Training also shows shifted images. Most images have colours, and their borders are "
+            "neither all dark nor all bright, as with photographs: what moves in is the mirrored "
+            "image. An even bar would look like none of them.",
+        )
+    return Setting(
+        key,
+        "edge",
+        "Training also shows shifted images. Their borders are neither all dark nor all bright: "
+        "what moves in is the nearest pixel. A mirrored image would add parts of what it shows.",
     )
-    mirrored = Setting("training.augmentation.flip", True, flip)
-    return [*settings, *_class_weights(look), mirrored]
+
+
+def _photographed(channels: int) -> list[Setting]:
+    """Changes as between two photographs of one thing."""
+    settings = [
+        Setting(
+            "training.augmentation.crop",
+            0.2,
+            "Photographs show things from near and far, and not always in the middle: up to a "
+            "fifth of height and width is cut off. Set it to 0 where size matters, or what is at "
+            "the border.",
+        ),
+        Setting(
+            "training.augmentation.brightness",
+            0.1,
+            "Photographs are taken in different light. Set it to 0 where brightness tells classes "
+            "apart.",
+        ),
+        Setting(
+            "training.augmentation.contrast",
+            0.2,
+            "Light and cameras differ in contrast, too. Set it to 0 where contrast tells classes "
+            "apart.",
+        ),
+    ]
+    if channels == 1:
+        return settings
+    colour = Setting(
+        "training.augmentation.colour",
+        0.3,
+        "Cameras show colours more or less strongly. Set it to 0 where strong and pale colours "
+        "tell classes apart, as with fruit that ripens.",
+    )
+    return [*settings, colour]
 
 
 def _patience(epochs: int) -> list[Setting]:

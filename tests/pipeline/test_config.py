@@ -29,6 +29,7 @@ OTHER_VALUES = {
     "training.widths": [7, 11],
     "gates.slices": {"shop": {"accuracy": 0.5, "min_images": 7}},
     "gates.required_slices": ["shop=north"],
+    "training.augmentation.fill": "reflect",
 }
 # What must be set beside a key.
 NEEDED = {f"robustness.accuracy_{strength}": ["robustness.enabled=true"] for strength in (1, 2, 3)}
@@ -213,6 +214,16 @@ def test_an_unknown_profile_is_refused_with_the_nearest():
         ("training.flip_averaging=perhaps", "a valid boolean"),
         ("training.warm_start=perhaps", "a valid boolean"),
         ("training.augmentation.flip=perhaps", "a valid boolean"),
+        ("training.augmentation.flip_vertical=perhaps", "a valid boolean"),
+        ("training.augmentation.fill=black", "'background', 'edge' or 'reflect'"),
+        ("training.augmentation.fill=0", "'background', 'edge' or 'reflect'"),
+        ("training.augmentation.fill=null", "'background', 'edge' or 'reflect'"),
+        ("training.augmentation.crop=1", "less than 1"),
+        ("training.augmentation.crop=-0.1", "greater than or equal to 0"),
+        ("training.augmentation.brightness=1.1", "less than or equal to 1"),
+        ("training.augmentation.contrast=true", "a valid number"),
+        ("training.augmentation.colour=much", "a valid number"),
+        ("training.augmentation.colour=NaN", "a finite number"),
         ("tuner.enabled=perhaps", "a valid boolean"),
         ("tuner.trials=0", "greater than or equal to 1"),
         ("tuner.trials=101", "less than or equal to 100"),

@@ -12,12 +12,38 @@ from components.trainer.settings import Augmentation, Settings
 
 @pytest.fixture(scope="session")
 def no_augmentation():
-    return Augmentation(rotation=0.0, shift=0.0, shear=0.0, zoom=0.0, flip=False, erasing=0.0)
+    return Augmentation(
+        rotation=0.0,
+        shift=0.0,
+        shear=0.0,
+        zoom=0.0,
+        crop=0.0,
+        flip=False,
+        flip_vertical=False,
+        fill="background",
+        brightness=0.0,
+        contrast=0.0,
+        colour=0.0,
+        erasing=0.0,
+    )
 
 
 @pytest.fixture(scope="session")
 def all_augmentation():
-    return Augmentation(rotation=20.0, shift=0.2, shear=0.2, zoom=0.2, flip=True, erasing=1.0)
+    return Augmentation(
+        rotation=20.0,
+        shift=0.2,
+        shear=0.2,
+        zoom=0.2,
+        crop=0.3,
+        flip=True,
+        flip_vertical=True,
+        fill="edge",
+        brightness=0.2,
+        contrast=0.4,
+        colour=0.4,
+        erasing=1.0,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -48,6 +74,7 @@ def settings(no_augmentation):
         seed=1,
         augmentation=no_augmentation,
         identity="data and code",
+        background=0,
     )
 
 

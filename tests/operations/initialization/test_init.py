@@ -4,6 +4,7 @@ import gzip
 import io
 import itertools
 import json
+import math
 import os
 import tomllib
 from pathlib import Path
@@ -20,6 +21,7 @@ from components.image_schema import parse_schema
 from operations.digest import digest
 from operations.initialization.command import initialize, pipeline_name
 from pipeline import config_file
+from pipeline.config import Config
 from pipeline.errors import UsageError
 from pipeline.installation import packages
 
@@ -274,7 +276,113 @@ def test_much_data_is_trained_on_as_by_default(init, tmp_path):
     pixels = np.zeros((40_000, 5, 5), np.uint8)
     np.savez(tmp_path / "all.npz", images=pixels, labels=np.arange(40_000) % 4)
     init(tmp_path / "all.npz")
-    assert settings()["training"] == {"augmentation": {"flip": True}}
+    assert settings()["training"] == {"augmentation": {"flip": True, "fill": "background"}}
+
+
+@pytest.mark.parametrize(
+    ("size", "stages"),
+    [
+        *(("28x28", 3), ("40x40", 3), ("41x41", 4), ("64x64", 4), ("80x80", 4)),
+        *(("81x81", 5), ("160x160", 5), ("20x80", 3), ("80x81", 5), ("1x1024", 3)),
+    ],
+)
+def test_larger_images_get_more_stages(init, photos, size, stages):
+    suggestion = init(photos({"a": 3, "b": 3}), size=size).suggestion
+    default = Config.model_fields["training"].default.widths
+    written = settings()["training"].get("widths")
+    assert (written is None) == (stages == len(default))
+    configured = config_file.combine(Path("flowers/pipeline.toml")).config().training.widths
+    assert len(configured) == stages
+    assert configured == default or configured[0] < default[0]
+    # A network may end at any size; those of the rule end at a few pixels.
+    height, width = map(int, size.split("x"))
+    if min(height, width) >= 28:
+        assert 3 <= math.ceil(height / 2**stages) <= 5
+    text = " ".join(Path("flowers/pipeline.toml").read_text(encoding="utf-8").split())
+    assert ("Filters of each stage." in text) == (stages != len(default))
+    assert suggestion.training_seconds > 0
+
+
+def test_widths_can_be_set_at_once(init, photos):
+    init(photos({"a": 3, "b": 3}), size="96x96", assignments=["training.widths=[8,16]"])
+    assert settings()["training"]["widths"] == [8, 16]
+
+
+UNIFORM = {"flip": True, "fill": "background"}
+PHOTOGRAPH = {
+    "flip": True,
+    "fill": "reflect",
+    "crop": 0.2,
+    "brightness": 0.1,
+    "contrast": 0.2,
+    "colour": 0.3,
+}
+
+
+@pytest.mark.parametrize(
+    ("look", "background", "augmentation"),
+    [
+        ({"border": 128}, 0, PHOTOGRAPH),
+        ({"border": 0}, 0, UNIFORM),
+        ({"border": 255}, 255, UNIFORM),
+        ({"border": 0, "colours": False}, 0, UNIFORM),
+        ({"border": 255, "colours": False}, 255, UNIFORM),
+        ({"border": 128, "colours": False}, 0, {"flip": True, "fill": "edge"}),
+    ],
+)
+def test_augmentation_fits_the_images(init, photos, look, background, augmentation):
+    init(photos({"a": 30, "b": 30}, **look))
+    assert settings()["images"]["background"] == background
+    assert settings()["training"]["augmentation"] == augmentation
+    configured = config_file.combine(Path("flowers/pipeline.toml")).config().training.augmentation
+    assert configured.model_dump(include=set(augmentation)) == augmentation
+
+
+def test_photographs_in_gray_have_no_colour_to_change(init, photos):
+    init(photos({"a": 3, "b": 3}), channels=1)
+    gray = {key: value for key, value in PHOTOGRAPH.items() if key != "colour"}
+    assert settings()["training"]["augmentation"] == gray
+
+
+def test_a_few_coloured_images_make_no_photographs(init, photos):
+    photos({"a": 8, "b": 8}, colours=False)
+    init(photos({"c": 3}))
+    assert settings()["training"]["augmentation"] == {"flip": True, "fill": "edge"}
+
+
+def test_what_stands_on_a_gray_ground_keeps_it(init, photos):
+    """Its border is neither dark nor bright, and yet the same everywhere."""
+    data = photos({"a": 0, "b": 0})
+    for number, name in itertools.product(range(8), ("a", "b")):
+        (data / name / f"icon{number}.png").write_bytes(icon([0, 255][number % 2]))
+    init(data)
+    assert settings()["images"]["background"] == 128
+    assert settings()["training"]["augmentation"] == UNIFORM
+
+
+@pytest.mark.parametrize(
+    ("border", "background", "fill"),
+    [(0, None, "background"), (255, 255, "background"), (128, None, "edge")],
+)
+def test_pixels_get_the_ground_that_they_have(init, tmp_path, border, background, fill):
+    pixels = np.full((60, 9, 9), border, np.uint8)
+    pixels[:, 3:6, 3:6] = 100
+    np.savez(tmp_path / "all.npz", images=pixels, labels=np.arange(60) % 2)
+    init(tmp_path / "all.npz")
+    assert settings().get("images", {}).get("background") == background
+    assert settings()["training"]["augmentation"] == {"flip": True, "fill": fill}
+
+
+def test_coloured_pixels_are_photographs_as_files_are(init, tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (60, 32, 32, 3), np.uint8)
+    np.savez(tmp_path / "all.npz", images=pixels, labels=np.arange(60) % 2)
+    init(tmp_path / "all.npz")
+    assert settings()["training"]["augmentation"] == PHOTOGRAPH
+
+
+def test_augmentation_can_be_set_at_once(init, photos):
+    init(photos({"a": 3, "b": 3}), assignments=["training.augmentation.crop=0.0"])
+    assert settings()["training"]["augmentation"] == {**PHOTOGRAPH, "crop": 0.0}
 
 
 def test_few_test_images_leave_the_next_model_room(init, photos):
