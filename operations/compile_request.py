@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from components.image_schema import ImageSchema
 from operations.targets import Target
-from pipeline import paths
+from pipeline import class_weights, paths
 from pipeline.config import Config, SpansConfig, load_config, nearest, pipeline_name
 from pipeline.datasets import AUTO, SAMPLE
 from pipeline.datasets.dataset import RemoteData
@@ -117,6 +117,7 @@ def prepare(request: Request, notify: Callable[[str], None]) -> Prepared:
     _check_output(request)
     _check_places(request)
     schema, schema_sha256 = read_schema(schema_path(config.schema_file))
+    class_weights.check(config.training.class_weights, schema.class_names)
     location = _schema_location(request, config, schema_sha256)
     volumes = _each_once("--volume", map(_volume, request.volumes))
     _warn_of_unmounted(request, volumes, notify)

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from components.image_schema import ImageSchema
-from pipeline import lock, machine, precision
+from pipeline import class_weights, lock, machine, precision
 from pipeline.config import Config, load_config, pipeline_name
 from pipeline.datasets import AUTO
 from pipeline.datasets.dataset import DataSet
@@ -114,6 +114,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     lock.check_free(request.output_dir / name / LOCK_FILE)
     metadata.check_store(Locations(request.output_dir / name).metadata, writing=True)
     schema, schema_sha256 = read_schema(config.schema_file)
+    class_weights.check(config.training.class_weights, schema.class_names)
     data = read_dataset(source, schema, schema_sha256, config, trust_time_stamps=not request.force)
     # Last, so that bad input leaves no folder behind.
     locations = Locations(writable(request.output_dir / name))

@@ -35,7 +35,7 @@ from components.statistics_gen.component import ImageStatisticsGen
 from components.trainer.component import ImageTrainer
 from components.transform import ImageTransform
 from components.tuner.component import ImageTuner
-from pipeline import class_weights, fingerprint, gates
+from pipeline import fingerprint, gates
 from pipeline.config import Config, TrainingConfig
 from pipeline.installation.packages import Packages
 from pipeline.locations import Locations, RemoteLocations
@@ -76,15 +76,11 @@ def create_pipeline(
       is_served: Whether a served model exists, so that the new one has to be compared with it.
         False on a cluster: its nodes find out themselves.
       enable_cache: Whether unchanged nodes reuse earlier results.
-
-    Raises:
-      ConfigurationError: If the configuration names a class that the schema does not have.
     """
     # The quality gates. Evaluator measures the metrics, Blessing decides.
     declared = gates.declared(config, schema.class_names)
     slicings = config.gates.slicings()
     columns = [slicing.column for slicing in slicings]
-    class_weights.check(config.training.class_weights, schema.class_names)
 
     # The data contract is an artifact, imported from the schema file.
     schema_gen = CheckedSchemaGen(config.schema_file, data.schema_sha256).with_id("ImportSchemaGen")

@@ -266,6 +266,11 @@ def test_a_spoilt_file_is_refused(case, data, refused):
         ([TRAIN_LABELS, TEST_LABELS], "class Bag (label 8) has no training images"),
     ],
 )
+def test_a_weight_for_an_unknown_class_is_refused(refused):
+    line = refused("--set", 'training.class_weights={"Shrit": 2}')
+    assert_tells(line, "'Shrit'", "the nearest is 'Shirt'", "expected names of its classes")
+
+
 def test_a_class_of_the_schema_without_images_is_named(halves, told, data, refused):
     """No model could be held to it."""
     for name in halves:
