@@ -266,11 +266,6 @@ def test_a_spoilt_file_is_refused(case, data, refused):
         ([TRAIN_LABELS, TEST_LABELS], "class Bag (label 8) has no training images"),
     ],
 )
-def test_a_weight_for_an_unknown_class_is_refused(refused):
-    line = refused("--set", 'training.class_weights={"Shrit": 2}')
-    assert_tells(line, "'Shrit'", "the nearest is 'Shirt'", "expected names of its classes")
-
-
 def test_a_class_of_the_schema_without_images_is_named(halves, told, data, refused):
     """No model could be held to it."""
     for name in halves:
@@ -278,6 +273,11 @@ def test_a_class_of_the_schema_without_images_is_named(halves, told, data, refus
         data.put(name, np.where(labels == 8, 0, labels))
     line = refused("--set", "gates.class_recall=0")
     assert_tells(line, told, "expected some of every class", "remove the class from the schema")
+
+
+def test_a_weight_for_an_unknown_class_is_refused(refused):
+    line = refused("--set", 'training.class_weights={"Shrit": 2}')
+    assert_tells(line, "'Shrit'", "the nearest is 'Shirt'", "expected names of its classes")
 
 
 @pytest.mark.parametrize("name", [TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS])
