@@ -20,7 +20,7 @@ from benchmarks.epoch_clock import EpochClock
 from components.trainer import whitening
 from components.trainer.callbacks import averaging
 from components.trainer.model import build_network
-from components.trainer.optimizer import ConvolutionMuon
+from components.trainer.optimizer import build_optimizer
 from components.trainer.schedule import WarmUpAndDecay
 from components.trainer.settings import Settings
 from pipeline import config as configurations
@@ -103,13 +103,7 @@ def compiled_network(shape: tuple[int, int, int], classes: int, settings: Settin
     """The network of a run, ready to be trained."""
     network = build_network(shape, classes, settings)
     network.compile(
-        optimizer=ConvolutionMuon(
-            settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            adam_weight_decay=settings.weight_decay,
-            use_ema=settings.ema_momentum > 0,
-            ema_momentum=settings.ema_momentum,
-        ),
+        optimizer=build_optimizer(settings),
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=True, label_smoothing=settings.label_smoothing
         ),

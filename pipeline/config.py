@@ -244,6 +244,9 @@ class TrainingConfig(_Section):
     )
     epochs: Count = pydantic.Field(15, description="maximum number of epochs")
     batch_size: Count = pydantic.Field(250, description="images per step")
+    optimizer: Literal["muon", "adam"] = pydantic.Field(
+        "muon", description="muon for the convolutions and AdamW for the rest, or adam for all"
+    )
     learning_rate: Number = pydantic.Field(0.006, gt=0, description="peak learning rate")
     warm_up: Number = pydantic.Field(
         0.2, ge=0, lt=1, description="share of the training that warms the learning rate up"
@@ -523,10 +526,10 @@ def classic() -> dict[str, Any]:
     """How notebooks train on Fashion-MNIST, in this pipeline: what `default` is compared with.
 
     Command: `python3 pipeline_runner.py run --profile classic`. Rotation, shift, shear, zoom and
-    flips, filled with the nearest pixel; batch normalisation, dropout, L2 and batches of 64; no
-    whitening, label smoothing, erasing, weight decay or averaged weights. The callbacks are those
-    of every profile: EarlyStopping, ModelCheckpoint and ReduceLROnPlateau. Its models take the
-    place of those of `default`: pipeline and serving folder are the same.
+    flips, filled with the nearest pixel; batch normalisation, dropout, L2, Adam and batches of 64;
+    no whitening, label smoothing, erasing, weight decay or averaged weights. The callbacks are
+    those of every profile: EarlyStopping, ModelCheckpoint and ReduceLROnPlateau. Its models take
+    the place of those of `default`: pipeline and serving folder are the same.
     """
     return {
         "training": {
@@ -537,6 +540,7 @@ def classic() -> dict[str, Any]:
             "weight_decay": 0.0,
             "epochs": 50,
             "batch_size": 64,
+            "optimizer": "adam",
             "learning_rate": 1e-3,
             "warm_up": 0.0,
             "ema_momentum": 0.0,

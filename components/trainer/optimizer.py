@@ -1,4 +1,4 @@
-"""The optimizer: Muon, extended to the kernels of convolutions."""
+"""The optimizers: Muon, extended to the kernels of convolutions, and Adam."""
 
 from __future__ import annotations
 
@@ -6,6 +6,18 @@ import math
 from typing import Any
 
 import keras
+
+from components.trainer.settings import Settings
+
+
+def build_optimizer(settings: Settings) -> keras.optimizers.Optimizer:
+    """Returns the optimizer of a training."""
+    averaging = {"use_ema": settings.ema_momentum > 0, "ema_momentum": settings.ema_momentum}
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "adam":
+        # Without weight decay, this is Adam.
+        return keras.optimizers.AdamW(rate, weight_decay=decay, **averaging)
+    return ConvolutionMuon(rate, weight_decay=decay, adam_weight_decay=decay, **averaging)
 
 
 @keras.saving.register_keras_serializable(package="image_classifier")

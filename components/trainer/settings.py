@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from components.trainer.class_weights import ClassWeights
 from components.trainer.fill import Fill
@@ -64,6 +64,7 @@ class Settings:
       weight_decay: Share of a weight to subtract per step, multiplied by the learning rate.
       epochs: Maximum number of epochs.
       batch_size: Number of images per step.
+      optimizer: `muon` for the convolutions and AdamW for the rest, or `adam` for all weights.
       learning_rate: Peak learning rate.
       warm_up: Share of the training in which the rate increases; after it, the rate decreases.
       ema_momentum: Momentum of the moving average of the weights, which is validated and kept; 0
@@ -93,6 +94,7 @@ class Settings:
     weight_decay: float
     epochs: int
     batch_size: int
+    optimizer: Literal["muon", "adam"]
     learning_rate: float
     warm_up: float
     ema_momentum: float

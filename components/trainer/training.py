@@ -34,7 +34,7 @@ from components.trainer import (
     warm_start,
     whitening,
 )
-from components.trainer.optimizer import ConvolutionMuon
+from components.trainer.optimizer import build_optimizer
 from components.trainer.resumption import best_weights, read_progress
 from components.trainer.settings import Settings, with_hyperparameters
 
@@ -208,13 +208,7 @@ def compile_network(
 ) -> None:
     """Gives a network its optimizer, loss and metrics."""
     network.compile(
-        optimizer=ConvolutionMuon(
-            settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            adam_weight_decay=settings.weight_decay,
-            use_ema=settings.ema_momentum > 0,
-            ema_momentum=settings.ema_momentum,
-        ),
+        optimizer=build_optimizer(settings),
         loss=loss,
         metrics=["accuracy"],
         steps_per_execution=steps_at_once,

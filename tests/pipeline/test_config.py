@@ -25,6 +25,7 @@ OTHER_VALUES = {
     "images.fit": "crop",
     "split.group": "plant",
     "training.precision": "float32",
+    "training.optimizer": "adam",
     "training.class_weights": "balanced",
     "training.widths": [7, 11],
     "gates.slices": {"shop": {"accuracy": 0.5, "min_images": 7}},

@@ -58,6 +58,7 @@ def settings(no_augmentation):
         weight_decay=0.1,
         epochs=2,
         batch_size=8,
+        optimizer="muon",
         learning_rate=0.01,
         warm_up=0.2,
         ema_momentum=0.9,

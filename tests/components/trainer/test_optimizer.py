@@ -10,7 +10,7 @@ import pytest
 from hypothesis import strategies
 
 from components.trainer.model import build_network
-from components.trainer.optimizer import ConvolutionMuon
+from components.trainer.optimizer import ConvolutionMuon, build_optimizer
 
 # Five Newton-Schulz steps bring the singular values near 1, not to it: the polynomial's own
 # fluctuation is 0.68 to 1.13 (Jordan et al. 2024), to which bfloat16 adds its rounding.
@@ -27,6 +27,25 @@ def step_of(optimizer, shape, gradient):
     variable = keras.Variable(np.zeros(shape, np.float32))
     optimizer.apply([keras.ops.convert_to_tensor(gradient)], [variable])
     return -keras.ops.convert_to_numpy(variable) / RATE
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_adam_is_that_of_keras_and_averages_weights(settings, decay):
+    chosen = dataclasses.replace(settings, optimizer="adam", weight_decay=decay, ema_momentum=0.9)
+    found = build_optimizer(chosen)
+    assert type(found) is keras.optimizers.AdamW
+    assert (found.use_ema, found.ema_momentum) == (True, 0.9)
+    adam = keras.optimizers.Adam(settings.learning_rate)
+    one = keras.optimizers.AdamW(settings.learning_rate, weight_decay=decay)
+    gradient, shape = drawn((3, 3, 4, 8)), (3, 3, 4, 8)
+    expected = step_of(one if decay else adam, shape, gradient)
+    np.testing.assert_allclose(step_of(found, shape, gradient), expected, rtol=1e-5)
+
+
+def test_muon_is_the_optimizer_that_is_not_asked_for(settings):
+    found = build_optimizer(settings)
+    assert type(found) is ConvolutionMuon
+    assert found.weight_decay == found.adam_weight_decay == settings.weight_decay
 
 
 def undecayed(**options):
