@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import JsonValue
 
+from components.class_names import is_showable
 from components.messages import shown
 from components.reading_report import FitName
 from components.slices import RESERVED, Slicing, cleaned, is_column_name
@@ -379,7 +380,8 @@ class GatesConfig(_Section):
         judged = found.data.get("slices", {})
         for name in names:
             column, _, value = name.partition("=")
-            if not value.strip() or column not in judged or judged[column].accuracy is None:
+            is_value = value.strip() and is_showable(value)
+            if not is_value or column not in judged or judged[column].accuracy is None:
                 raise ValueError(
                     f"column=value, of a column to which gates.slices gives an accuracy, instead "
                     f"of {name!r}"

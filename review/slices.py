@@ -13,7 +13,7 @@ from review.summary import Slice, SlicedColumn
 
 
 def slices(run: FinishedRun) -> list[SlicedColumn] | None:
-    """The slices by column, those with gates first; None where the run was asked for none.
+    """The slices by column, those that refused the model first; None where none were asked for.
 
     Raises:
       AbsentError: where nothing was evaluated.
@@ -23,7 +23,11 @@ def slices(run: FinishedRun) -> list[SlicedColumn] | None:
     passed = {gate.slice: gate.passed for gate in run.receipt.gates if gate.metric == SLICE}
     found = sorted(run.evaluation.slices.items())
     columns = [_column(name, column, passed) for name, column in found]
-    return sorted(columns, key=lambda column: column.threshold is None)
+    return sorted(columns, key=lambda column: (not _refuses(column), column.threshold is None))
+
+
+def _refuses(column: SlicedColumn) -> bool:
+    return any(row.passed is False for row in column.slices)
 
 
 def _is_asked_for(run: receipt.Receipt) -> bool:

@@ -289,7 +289,9 @@ def test_a_value_out_of_range_is_refused(assignment, expected):
     assert message.endswith(f"Set it with --set {key}=VALUE.")
 
 
-@pytest.mark.parametrize("name", ["camera=x", "shop", "shop=", "north", "season=summer"])
+@pytest.mark.parametrize(
+    "name", ["camera=x", "shop", "shop=", "north", "season=summer", "shop=\x1b[31m"]
+)
 def test_a_required_slice_is_one_that_would_be_judged(name):
     asked = 'gates.slices={"shop": {"accuracy": 0.5}, "season": {}}'
     message = refusal(asked, f"gates.required_slices={json.dumps(['shop=north', name])}")

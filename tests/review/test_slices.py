@@ -58,7 +58,7 @@ def test_a_required_slice_that_is_absent_is_shown_and_told(sliced):
     rows = {row.value: row for row in shop.slices}
     assert (rows["gone"].accuracy.total, rows["gone"].passed) == (0, False)
     assert (rows["tiny"].accuracy.total, rows["tiny"].passed) == (3, False)
-    # Columns without gates come last, and judge nothing.
+    # Columns that refuse nothing come last.
     assert camera.name == "camera no."
     assert {row.passed for row in camera.slices} == {None}
     sentences = {gate.slice: gate.sentence for gate in review.gates}
