@@ -28,7 +28,13 @@ _AUGMENTATIONS = {
     "shift": "up to {:.1%} of height and width, either way",
     "shear": "up to {:.1%} of the width, either way",
     "zoom": "up to {:.1%} of the size, either way",
+    "crop": "up to {:.1%} of height and width cut off, the rest enlarged",
     "flip": "left to right, every other image",
+    "flip_vertical": "top to bottom, every other image",
+    "fill": "what moves in: {}",
+    "brightness": "up to {:.1%} of black to white, either way",
+    "contrast": "up to {:.1%} of the contrast, either way",
+    "colour": "up to {:.1%} of the saturation, either way",
     "erasing": "a rectangle turned to noise in {:.1%} of the images",
 }
 
@@ -48,7 +54,7 @@ class _Settings(pydantic.BaseModel):
     """The settings of a training that the page shows."""
 
     epochs: int
-    augmentation: dict[str, bool | float]
+    augmentation: dict[str, bool | float | str]
 
 
 _HISTORY = pydantic.TypeAdapter(list[_Entry])
@@ -110,9 +116,10 @@ def _augmented(run: FinishedRun) -> Sheet:
 def _augmentation(settings: _Settings, tuned: Mapping[str, float]) -> dict[str, str]:
     chosen = {k.removeprefix(_INNER): v for k, v in tuned.items() if k.startswith(_INNER)}
     return {
-        name: _AUGMENTATIONS.get(name, "{}").format(value)
+        name: _AUGMENTATIONS[name].format(value)
         for name, value in {**settings.augmentation, **chosen}.items()
-        if value
+        # The background moves in unless something else is asked for.
+        if value and value != "background"
     }
 
 

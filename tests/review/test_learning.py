@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from components import features
+from pipeline.config import AugmentationConfig
 from pipeline.records.outcomes import NodeStatus
 
 
@@ -39,6 +40,16 @@ def test_the_augmentation_is_told_in_words(made_run):
         "flip": "left to right, every other image",
         "erasing": "a rectangle turned to noise in 10.0% of the images",
     }
+
+
+def test_every_kind_of_augmentation_is_told_in_words(made_run):
+    chosen = dict.fromkeys(AugmentationConfig.model_fields, 0.25)
+    chosen |= {"flip": True, "flip_vertical": True, "fill": "edge"}
+    training = {**made_run.receipt.config["training"], "augmentation": chosen}
+    made_run.change(config={"training": training})
+    found = made_run.collect().training.augmentation
+    assert found.keys() == chosen.keys()
+    assert all(len(words.split()) > 3 for words in found.values())
 
 
 def test_what_the_tuner_chose_takes_the_place_of_the_settings(made_run):

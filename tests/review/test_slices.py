@@ -87,7 +87,7 @@ def test_of_a_thousand_slices_the_worst_are_named(made_run, capsys, tmp_path):
     html = page.render(review, page.charts_of(review))
     # Three times in the list of gates, and once among the slices.
     assert html.count("shop=019") and not html.count("shop=020")
-    assert "980 more gates are on slices" in html
+    assert "Gates on slices not shown here: 980" in html
     assert "170 more slices by shop" in html
     assert "800 further slices are in receipt.json" in html
     runs.print_run(made_run.receipt, tmp_path, as_json=False)
