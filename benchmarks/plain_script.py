@@ -88,7 +88,12 @@ def main(
 def settings_of(config: configurations.Config) -> Settings:
     """The settings that Trainer would have, on this machine."""
     chosen = precision.resolve(config.training.precision, machine.cpu_features())
-    values = {"precision": chosen, "seed": config.seed, "identity": "plain"}
+    values = {
+        "precision": chosen,
+        "seed": config.seed,
+        "identity": "plain",
+        "background": config.images.background,
+    }
     return Settings.from_dict({**config.training.model_dump(), **values})
 
 

@@ -226,7 +226,13 @@ def settings_of(config: Config) -> Settings:
     chosen = precision.resolve(config.training.precision, machine.cpu_features())
     # The identity names the snapshots of a broken training; here none outlives its process.
     return Settings.from_dict(
-        {**values, "precision": chosen, "seed": config.seed, "identity": "benchmark"}
+        {
+            **values,
+            "precision": chosen,
+            "seed": config.seed,
+            "identity": "benchmark",
+            "background": config.images.background,
+        }
     )
 
 

@@ -53,7 +53,9 @@ ConfigFile = Annotated[
 ]
 Profile = Annotated[
     str | None,
-    typer.Option(help="Profile: smoke, default or best. If unset: that of --config, else default."),
+    typer.Option(
+        help="Profile: smoke, default, best or classic. If unset: that of --config, else default."
+    ),
 ]
 RunId = Annotated[
     str, typer.Argument(metavar="ID|latest", help="Run id or the start of one, or latest.")

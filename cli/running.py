@@ -93,8 +93,8 @@ def run(
     profile: Annotated[
         str | None,
         typer.Option(
-            help="Profile: smoke, default or best. If unset: that of --config, else smoke for the "
-            "sample, default for other data."
+            help="Profile: smoke, default, best or classic. If unset: that of --config, else smoke "
+            "for the sample, default for other data."
         ),
     ] = None,
     data: Annotated[str | None, typer.Option(help=DATA_HELP)] = None,
@@ -194,7 +194,7 @@ def verify(
 
 def keys(
     profile: Annotated[
-        str, typer.Option(help="Profile whose values to show: smoke, default or best.")
+        str, typer.Option(help="Profile whose values to show: smoke, default, best or classic.")
     ] = "default",
     as_json: AsJson = False,
 ) -> None:

@@ -139,7 +139,7 @@ def schedule(
     ] = None,
     profile: Annotated[
         str | None,
-        typer.Option(help="Profile: smoke, default or best.", rich_help_panel=_WHAT),
+        typer.Option(help="Profile: smoke, default, best or classic.", rich_help_panel=_WHAT),
     ] = None,
     data: Annotated[
         str | None,

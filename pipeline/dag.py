@@ -315,4 +315,9 @@ def _training_settings(
     # What the training images are, beside the data.
     read = [section.model_dump() for section in (config.data, config.images, config.split)]
     identity = fingerprint.combined(code, read, _parts(arithmetic))
-    return {**settings, "precision": precision, "identity": identity}
+    return {
+        **settings,
+        "precision": precision,
+        "identity": identity,
+        "background": config.images.background,
+    }

@@ -22,6 +22,14 @@ _IMAGES = 10
 _MOST_BYTES_AUGMENTED, _MOST_BYTES_OF_MAPS = 120_000, 4_000
 _SEED = 1
 _INNER = "augmentation."
+# What moves into an image that one of these changed.
+_FILL = "fill"
+_FILLED = ("rotation", "shift", "shear", "zoom")
+_FILLS = {
+    "background": "the brightness of the background",
+    "edge": "the nearest pixel",
+    "reflect": "the mirrored image",
+}
 # How much each augmentation changes an image, with a place for its setting.
 _AUGMENTATIONS = {
     "rotation": "up to {:g} degrees, either way",
@@ -31,7 +39,6 @@ _AUGMENTATIONS = {
     "crop": "up to {:.1%} of height and width cut off, the rest enlarged",
     "flip": "left to right, every other image",
     "flip_vertical": "top to bottom, every other image",
-    "fill": "what moves in: {}",
     "brightness": "up to {:.1%} of black to white, either way",
     "contrast": "up to {:.1%} of the contrast, either way",
     "colour": "up to {:.1%} of the saturation, either way",
@@ -115,12 +122,11 @@ def _augmented(run: FinishedRun) -> Sheet:
 
 def _augmentation(settings: _Settings, tuned: Mapping[str, float]) -> dict[str, str]:
     chosen = {k.removeprefix(_INNER): v for k, v in tuned.items() if k.startswith(_INNER)}
-    return {
-        name: _AUGMENTATIONS[name].format(value)
-        for name, value in {**settings.augmentation, **chosen}.items()
-        # The background moves in unless something else is asked for.
-        if value and value != "background"
-    }
+    values = {**settings.augmentation, **chosen}
+    fill = str(values.pop(_FILL))
+    told = {name: _AUGMENTATIONS[name].format(value) for name, value in values.items() if value}
+    moved = any(values[name] for name in _FILLED)
+    return {**told, _FILL: _FILLS[fill]} if moved else told
 
 
 def _warm_start(model: WarmStart | None) -> str | None:

@@ -111,7 +111,7 @@ class Settings:
     seed: int
     augmentation: Augmentation
     identity: str
-    background: int = 0
+    background: int
 
     @property
     def most_in_memory(self) -> int:

@@ -483,3 +483,9 @@ def test_another_processor_concerns_what_tensorflow_computes(threads, features, 
 
 def test_another_precision_concerns_what_learns():
     assert concerned(as_it_is(), compared(graph(precision="bfloat16"))) == LEARNING
+
+
+def test_the_background_moves_into_augmented_images():
+    after = as_it_is((*WHOLE, "images.background=255"))
+    told = {node: json.loads(after[node]["parameters"]["custom_config"]) for node in LEARNING}
+    assert told["Trainer"]["background"] == told["Tuner"]["settings"]["background"] == 255

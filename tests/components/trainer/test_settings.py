@@ -15,9 +15,9 @@ def test_settings_come_back_from_json_as_they_were(settings):
 
 
 @pytest.mark.parametrize("profile", config.PROFILES)
-def test_the_configuration_holds_all_settings_but_the_two_that_the_graph_adds(profile):
+def test_the_configuration_holds_all_settings_but_those_that_the_graph_adds(profile):
     values = config.load_config(profile).training.model_dump()
-    loaded = Settings.from_dict({**values, "seed": 3, "identity": "x"})
+    loaded = Settings.from_dict({**values, "seed": 3, "identity": "x", "background": 255})
     assert loaded.widths == values["widths"]
     assert dataclasses.asdict(loaded.augmentation) == values["augmentation"]
 

@@ -31,7 +31,7 @@ def quick_collection():
 def settings():
     """Settings of a trial with three epochs, inside the search space."""
     values = config.load_config("smoke").training.model_dump()
-    values |= {"precision": "float32", "seed": 1, "identity": ""}
+    values |= {"precision": "float32", "seed": 1, "identity": "", "background": 0}
     values |= {"widths": [4], "epochs": 3, "batch_size": 8, **SEARCHED}
     values["augmentation"] |= {"shift": 0.07, "erasing": 0.3}
     return Settings.from_dict(values)
