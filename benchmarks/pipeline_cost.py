@@ -186,7 +186,8 @@ def _tasks(
     wanted = [Task(side, compared) for side in sides]
     # The smoke run is compared with the plain script alone.
     wanted += [Task(side, smoke) for side in sides if smoke and side != STOCK]
-    return list(dict.fromkeys(wanted))
+    # A configuration may hold tables, so that tasks have no hash.
+    return [task for number, task in enumerate(wanted) if task not in wanted[:number]]
 
 
 def _named(config: configurations.Config) -> str:
