@@ -19,9 +19,9 @@ _COLUMNS = 32
 # More images and bytes than a page of ten classes and small images needs. With many classes, names
 # and numbers need the room.
 _MOST_IMAGES, _MOST_IMAGES_OF_MANY_CLASSES = 2_700, 1_000
-_MOST_BYTES, _MOST_BYTES_OF_MANY_CLASSES = 1_000_000, 600_000
+_MOST_BYTES, _MOST_BYTES_OF_MANY_CLASSES = 1_000_000, 400_000
 # What an image needs in the sheet, by the number of its values: photographs become small as JPEG.
-_BYTES_PER_VALUE = 0.15
+_BYTES_PER_VALUE = 0.12
 _CHOICES = 3
 # Enough to tell answers apart, with a third of the digits.
 _DECIMALS = 6

@@ -35,6 +35,8 @@ _IMAGE_SIZE = 84
 _STRIP_SIZE = 42
 # Shares of its row from which a cell of the confusion matrix is a shade darker.
 _SHADES = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
+# Classes whose change is shown; that of the others is smaller.
+_MOST_CHANGES = 50
 # Of names that are longer, captions have the beginning and the end, and tables several lines.
 _LONG_NAME = 40
 _WIDE_NAME = 24
@@ -652,6 +654,7 @@ def _environment() -> jinja2.Environment:
         "wrapped": _wrapped,
     }
     environment.globals["shades"] = [_share_text(step) for step in _SHADES]
+    environment.globals["most_changes"] = _MOST_CHANGES
     environment.globals["most_rows"] = figures.MOST_ROWS
     environment.tests["many"] = summary.has_many
     return environment
