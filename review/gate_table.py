@@ -10,7 +10,6 @@ from components.quality_gates import (
     BALANCED_ACCURACY,
     CHANGE,
     CORRUPTION,
-    OVERALL,
     RECALL,
     SLICE,
     JudgedGate,
@@ -64,12 +63,6 @@ def gates(run: FinishedRun, comparison: Comparison | None) -> list[Gate]:
         raise AbsentError(run.why_not_in_receipt(BLESSING))
     change = comparison.change if comparison else None
     return [_told(gate, _measured(run, gate, change)) for gate in run.receipt.gates]
-
-
-def urgency(gate: Gate) -> tuple[bool, bool, float]:
-    """Sorts failed gates first, of these the ones of all images, and then the lowest margin."""
-    margin = -1.0 if gate.margin is None else gate.margin
-    return gate.passed, gate.slice != OVERALL, margin
 
 
 def _measured(run: FinishedRun, gate: JudgedGate, change: Estimate | None) -> _Measured:

@@ -27,7 +27,6 @@ from pydantic import JsonValue
 from components.quality_gates import OVERALL
 from pipeline.records.outcomes import Status, Verdict
 from review import figures, heatmap, summary, worst
-from review.gate_table import urgency
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 # Approximate sizes of images in CSS pixels; each is shown in a whole multiple of its own size.
@@ -474,7 +473,7 @@ def _gate_groups(gates: Sequence[summary.Gate]) -> list[GateGroup]:
         return [GateGroup(None, sorted(every, key=lambda number: gates[number].passed))]
     clear = [number for number in every if _is_clear(gates[number])]
     others = [number for number in every if not _is_clear(gates[number])]
-    others.sort(key=lambda number: urgency(gates[number]))
+    others.sort(key=lambda number: worst.urgency(gates[number]))
     more = len(others) - figures.MOST_ROWS
     groups = [
         GateGroup(None, others[: figures.MOST_ROWS]),

@@ -9,8 +9,8 @@ from pipeline.records import receipt
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
 from review import classification
-from review.gate_table import urgency
 from review.summary import Comparison, Conclusion, Gate
+from review.worst import urgency
 
 _SIGNIFICANT = 0.05
 # More of them hide what to do next.

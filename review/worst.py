@@ -1,11 +1,11 @@
-"""What is shown of gates on slices: there may be a thousand of them for a column."""
+"""Which gates are shown first, and which of those on slices: there may be a thousand of them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from components.quality_gates import SLICE, JudgedGate
+from components.quality_gates import OVERALL, SLICE, JudgedGate
 from review.summary import Gate
 
 # Maximum number of gates on slices in a list of gates.
@@ -17,6 +17,11 @@ def positions(gates: Sequence[Gate | JudgedGate]) -> list[int]:
     failed = [n for n, gate in enumerate(gates) if gate.metric == SLICE and not gate.passed]
     worst = set(sorted(failed, key=lambda number: margin(gates[number]))[:_MOST_SLICES])
     return [n for n, gate in enumerate(gates) if gate.metric != SLICE or n in worst]
+
+
+def urgency(gate: Gate | JudgedGate) -> tuple[bool, bool, float]:
+    """Sorts failed gates first, of these the ones of all images, and then the lowest margin."""
+    return gate.passed, gate.slice != OVERALL, margin(gate)
 
 
 def margin(gate: Gate | JudgedGate) -> float:

@@ -27,11 +27,13 @@ from review.summary import (
     Summary,
     stored_summary,
 )
-from review.worst import positions
+from review.worst import positions, urgency
 
 # Number of images left out that are named on the terminal, and of slices by a column.
 _SHOWN_SKIPPED = 5
 _SHOWN_SLICES = 5
+# Number of gates and of classes that are shown, those that failed and the weakest first.
+_SHOWN_ROWS = 20
 _STYLES = {
     Verdict.PUSHED: "bold green",
     Verdict.REFUSED: "bold yellow",
@@ -52,19 +54,26 @@ def print_run(receipt: Receipt, output_dir: pathlib.Path, as_json: bool) -> None
     found = _review(receipt, output_dir)
     _print_conclusion(console, found.verdict, receipt.verdict)
     if found.gates:
-        console.print(_gate_table(found.gates))
+        shown = positions(found.gates)
+        console.print(_gate_table([found.gates[number] for number in shown]))
+        _print_left(console, len(shown) - _SHOWN_ROWS, "more gate")
     if found.report:
         console.print(_class_table(found.report))
+        _print_left(console, len(found.report.classes) - _SHOWN_ROWS, "more class")
     if found.slices:
         console.print(_slice_table(found.slices))
         for column in found.slices:
             left = len(column.slices) - _SHOWN_SLICES
-            if left > 0:
-                more = f"{counted(left, 'more slice')} by {column.name}"
-                line = f"{more}: see the review page or receipt.json."
-                console.print(line, soft_wrap=True, highlight=False, markup=False)
+            _print_left(console, left, "more slice", f" by {column.name}")
     console.print(_node_table(receipt))
     _print_places(console, receipt, output_dir)
+
+
+def _print_left(console: Console, left: int, noun: str, of: str = "") -> None:
+    """Says that there is more than was printed, and where."""
+    if left > 0:
+        line = f"{counted(left, noun)}{of}: see the review page or receipt.json."
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _review(receipt: Receipt, output_dir: pathlib.Path) -> Summary:
@@ -156,8 +165,9 @@ def _range(interval: Interval, decimals: int = 4) -> str:
 def _gate_table(gates: list[Gate]) -> Table:
     numbers = ("value", "95 % interval", "threshold", "margin")
     table = plain_table("gate", "slice", *numbers, "", right=numbers)
-    shown = [gates[number] for number in positions(gates)]
-    for gate in sorted(shown, key=lambda gate: gate.passed):
+    # All in their order, as long as all are shown.
+    order = urgency if len(gates) > _SHOWN_ROWS else lambda gate: gate.passed
+    for gate in sorted(gates, key=order)[:_SHOWN_ROWS]:
         outcome = "passed" if gate.passed else "[bold yellow]refused[/]"
         table.add_row(
             gate.metric,
@@ -174,7 +184,7 @@ def _gate_table(gates: list[Gate]) -> Table:
 def _class_table(report: Report) -> Table:
     numbers = ("precision", "recall", "f1", "support")
     table = plain_table("class", *numbers, right=numbers)
-    for row in report.classes:
+    for row in report.classes[:_SHOWN_ROWS]:
         values = (row.precision.value, row.recall.value, row.f1.value)
         table.add_row(escape(row.name), *(f"{value:.3f}" for value in values), f"{row.support:,}")
     if report.balanced_accuracy is not None:

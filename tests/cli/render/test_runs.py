@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cli.render import runs, tables
@@ -169,3 +170,26 @@ def test_a_run_at_work_is_shown_with_its_log(receipt, capsys):
     text = printed(capsys, receipt.changed(status="running"))
     assert "Run 20260102-030405 is at work since 2026-01-02T03:04:05+00:00." in text
     assert "outputs/clothes/runs/20260102-030405/log.txt" in text
+
+
+def test_of_many_gates_and_classes_the_worst_are_printed(pushed_receipt, tmp_path, capsys):
+    right = np.arange(1, 31)
+    confusion = np.diag(right) + np.diag(100 - right[:-1], 1)
+    confusion[-1, 0] = 100 - right[-1]
+    per_class = {
+        f"class {label:02d}": {"precision": 0.5, "recall": hits / 100, "f1": 0.5, "support": 100}
+        for label, hits in enumerate(right)
+    }
+    gates = [
+        JudgedGate("recall", name, scores["recall"], 0.2, scores["recall"] >= 0.2)
+        for name, scores in per_class.items()
+    ]
+    evaluation = pushed_receipt.evaluation.model_dump(mode="json")
+    evaluation |= {"per_class": per_class, "confusion": confusion.tolist(), "count": 3_000}
+    receipt = pushed_receipt.changed(evaluation=evaluation, gates=gates)
+    runs.print_run(receipt, tmp_path, as_json=False)
+    printed = capsys.readouterr().out
+    assert "10 more gates: see the review page or receipt.json." in printed
+    assert "10 more classes: see the review page or receipt.json." in printed
+    assert "class 00" in printed
+    assert "class 29" not in printed
