@@ -509,7 +509,7 @@ def _graph(case: Case, locations: Locations) -> Any:
         precision.resolve(case.config.training.precision, machine.cpu_features()),
         machine.arithmetic(),
         packages.installed(),
-        engine.NODE_ARGUMENTS,
+        list(engine.NODE_ARGUMENTS),
     )
 
 

@@ -133,7 +133,7 @@ def write_transform_graph(schema: ImageSchema, folder: str) -> None:
     form = DatasetMetadata.from_feature_spec(
         {features.IMAGE: tf.io.FixedLenFeature([1], tf.string)}
     )
-    options = beam.options.pipeline_options.PipelineOptions(engine.NODE_ARGUMENTS)
+    options = beam.options.pipeline_options.PipelineOptions(list(engine.NODE_ARGUMENTS))
     with (
         tempfile.TemporaryDirectory() as scratch,
         tft_beam.Context(temp_dir=scratch),

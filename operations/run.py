@@ -309,7 +309,7 @@ class _Run:
             prepared.precision,
             machine.arithmetic(),
             packages.installed(),
-            engine.NODE_ARGUMENTS,
+            list(engine.NODE_ARGUMENTS),
             served=versions.identity(prepared.locations.serving),
             is_served=prepared.served_version is not None,
             enable_cache=self._request.use_cache,

@@ -64,6 +64,17 @@ _PATIENCE_SECONDS = 30
 _REAL_DATA = os.environ.get(DATA_VARIABLE)
 
 
+@pytest.fixture(autouse=True)
+def seed_of_tensorflow() -> None:
+    """Seeds TensorFlow's random operations, wherever a test before this one has imported it.
+
+    Some tests make its operations deterministic, which cannot be undone in a process. From then on,
+    random operations without a seed are refused.
+    """
+    if tensorflow := sys.modules.get("tensorflow"):
+        tensorflow.random.set_seed(1)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-golden",

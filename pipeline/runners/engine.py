@@ -15,7 +15,8 @@ _FN_API_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 # Beam's default runner first looks for another engine on the network; with an explicit runner,
 # every machine uses the same engine. The image prevents a needless step: with any argument but no
 # image, TFX builds a source package per component for remote workers.
-NODE_ARGUMENTS = [f"--runner={_FN_API_RUNNER}", "--sdk_container_image=local"]
+# A tuple, since TFX's executors add their labels to the list that they are given.
+NODE_ARGUMENTS = (f"--runner={_FN_API_RUNNER}", "--sdk_container_image=local")
 
 
 @contextlib.contextmanager

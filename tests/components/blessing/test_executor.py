@@ -267,7 +267,7 @@ def evaluate(tmp_path):
             "example_splits": json.dumps([features.TEST_SPLIT]),
         }
         context = Evaluator.Context(
-            beam_pipeline_args=NODE_ARGUMENTS, tmp_dir=str(tmp_path / "tmp")
+            beam_pipeline_args=list(NODE_ARGUMENTS), tmp_dir=str(tmp_path / "tmp")
         )
         Evaluator(context).Do(inputs, {"evaluation": [evaluation], "blessing": [stock]}, parameters)
         inputs["evaluation"] = [evaluation]
