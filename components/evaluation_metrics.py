@@ -26,35 +26,6 @@ _SCORES = (PRECISION, RECALL, F1)
 _THRESHOLD = 0.0
 _MACRO = metric_types.AggregationType(macro_average=True)
 _WEIGHTED = metric_types.AggregationType(weighted_macro_average=True)
-
-
-class ClassificationReport(metric_types.Metric):
-    """Scores of the most probable class, as in scikit-learn's `classification_report`.
-
-    The metric has `precision`, `recall` and `f1` for each class that occurs as a label or a
-    prediction (with its number as `class_id`), and their macro and weighted averages. A division by
-    0 gives 0.
-    """
-
-    def __init__(self, name: str = "classification_report"):
-        """Creates the metric with its name in TFMA's configuration."""
-        super().__init__(metric_util.merge_per_key_computations(_report), name=name)
-
-
-class BalancedAccuracy(metric_types.Metric):
-    """Mean recall of the classes that occur as a label, as in scikit-learn's metric of this name.
-
-    It is a metric of its own, since TFMA puts a threshold on all values of a metric.
-    """
-
-    def __init__(self, name: str = BALANCED_ACCURACY):
-        """Creates the metric with its name in TFMA's configuration."""
-        super().__init__(metric_util.merge_per_key_computations(_balanced_accuracy), name=name)
-
-
-metric_types.register_metric(ClassificationReport)
-metric_types.register_metric(BalancedAccuracy)
-
 # Number of examples by (true class, predicted class).
 _Matrix = Mapping[tuple[int, int], float]
 
@@ -85,31 +56,6 @@ def _class_scores(right: float, support: float, predicted: float) -> dict[str, f
     }
 
 
-def _report(
-    name: str = "classification_report",
-    eval_config: config_pb2.EvalConfig | None = None,
-    model_name: str = "",
-    output_name: str = "",
-    example_weighted: bool = False,
-) -> metric_types.MetricComputations:
-    key_of = _KeyFactory(model_name, output_name, example_weighted)
-    # The classes are known only from the result. TFMA accepts keys that are not declared here.
-    keys = [key_of(score, aggregation=_MACRO) for score in _SCORES]
-    return _derived(eval_config, key_of, keys, lambda matrix: key_of.report(scores(matrix)))
-
-
-def _balanced_accuracy(
-    name: str = BALANCED_ACCURACY,
-    eval_config: config_pb2.EvalConfig | None = None,
-    model_name: str = "",
-    output_name: str = "",
-    example_weighted: bool = False,
-) -> metric_types.MetricComputations:
-    key_of = _KeyFactory(model_name, output_name, example_weighted)
-    key = key_of(name)
-    return _derived(eval_config, key_of, [key], lambda matrix: {key: balanced_accuracy(matrix)})
-
-
 def balanced_accuracy(matrix: _Matrix) -> float:
     """Returns the mean recall of the classes that occur as a label; NaN without examples.
 
@@ -118,27 +64,6 @@ def balanced_accuracy(matrix: _Matrix) -> float:
     """
     recalls = [own[RECALL] for own in scores(matrix).values() if own["support"]]
     return math.fsum(recalls) / len(recalls) if recalls else math.nan
-
-
-def _derived(
-    eval_config: config_pb2.EvalConfig | None,
-    key_of: _KeyFactory,
-    keys: list[metric_types.MetricKey],
-    values: Callable[[_Matrix], dict[metric_types.MetricKey, float]],
-) -> metric_types.MetricComputations:
-    """Returns the computations of a metric that follows from the confusion matrix.
-
-    TFMA computes the matrix once, however many metrics need it.
-    """
-    matrices = multi_class_confusion_matrix_metrics.multi_class_confusion_matrices(
-        thresholds=[_THRESHOLD], eval_config=eval_config, **key_of.common
-    )
-
-    def result(metrics: dict[metric_types.MetricKey, Any]) -> dict[metric_types.MetricKey, float]:
-        counts = metrics[matrices[-1].keys[-1]][_THRESHOLD]
-        return values({tuple(key): count for key, count in counts.items()})
-
-    return [*matrices, metric_types.DerivedMetricComputation(keys=keys, result=result)]
 
 
 class _KeyFactory:
@@ -175,3 +100,89 @@ class _KeyFactory:
             report[self(score, aggregation=_MACRO)] = math.fsum(values) / len(values)
             report[self(score, aggregation=_WEIGHTED)] = weighted / total
         return report
+
+
+_Keys = list[metric_types.MetricKey]
+_Values = dict[metric_types.MetricKey, float]
+
+
+def _report_keys(key_of: _KeyFactory) -> _Keys:
+    # The classes are known only from the result. TFMA accepts keys that are not declared here.
+    return [key_of(score, aggregation=_MACRO) for score in _SCORES]
+
+
+def _report(key_of: _KeyFactory, matrix: _Matrix) -> _Values:
+    return key_of.report(scores(matrix))
+
+
+def _balanced_keys(key_of: _KeyFactory) -> _Keys:
+    return [key_of(BALANCED_ACCURACY)]
+
+
+def _balanced(key_of: _KeyFactory, matrix: _Matrix) -> _Values:
+    return {key_of(BALANCED_ACCURACY): balanced_accuracy(matrix)}
+
+
+def _from_matrix(
+    keys_of: Callable[[_KeyFactory], _Keys], values_of: Callable[[_KeyFactory, _Matrix], _Values]
+) -> Callable[..., metric_types.MetricComputations]:
+    """Returns what makes the computations of a metric that follows from the confusion matrix.
+
+    TFMA computes the matrix once, however many metrics need it.
+
+    Args:
+      keys_of: Makes the keys that the metric declares.
+      values_of: Makes the values by key.
+    """
+
+    # TFMA finds out from the names of the parameters what to hand over.
+    def computations(
+        name: str,
+        eval_config: config_pb2.EvalConfig | None = None,
+        model_name: str = "",
+        output_name: str = "",
+        example_weighted: bool = False,
+    ) -> metric_types.MetricComputations:
+        key_of = _KeyFactory(model_name, output_name, example_weighted)
+        matrices = multi_class_confusion_matrix_metrics.multi_class_confusion_matrices(
+            thresholds=[_THRESHOLD], eval_config=eval_config, **key_of.common
+        )
+
+        def result(metrics: dict[metric_types.MetricKey, Any]) -> _Values:
+            counts = metrics[matrices[-1].keys[-1]][_THRESHOLD]
+            return values_of(key_of, {tuple(key): count for key, count in counts.items()})
+
+        return [
+            *matrices,
+            metric_types.DerivedMetricComputation(keys=keys_of(key_of), result=result),
+        ]
+
+    return metric_util.merge_per_key_computations(computations)
+
+
+class ClassificationReport(metric_types.Metric):
+    """Scores of the most probable class, as in scikit-learn's `classification_report`.
+
+    The metric has `precision`, `recall` and `f1` for each class that occurs as a label or a
+    prediction (with its number as `class_id`), and their macro and weighted averages. A division by
+    0 gives 0.
+    """
+
+    def __init__(self, name: str = "classification_report"):
+        """Creates the metric with its name in TFMA's configuration."""
+        super().__init__(_from_matrix(_report_keys, _report), name=name)
+
+
+class BalancedAccuracy(metric_types.Metric):
+    """Mean recall of the classes that occur as a label, as in scikit-learn's metric of this name.
+
+    It is a metric of its own, since TFMA puts a threshold on all values of a metric.
+    """
+
+    def __init__(self, name: str = BALANCED_ACCURACY):
+        """Creates the metric with its name in TFMA's configuration."""
+        super().__init__(_from_matrix(_balanced_keys, _balanced), name=name)
+
+
+metric_types.register_metric(ClassificationReport)
+metric_types.register_metric(BalancedAccuracy)
