@@ -27,24 +27,15 @@ _COVERAGE_POINTS = 50
 _SEED = 1
 # Number of bisections after which float64 shows no further change.
 _HALVINGS = 60
-# Distance of the ends of an interval from its middle, in standard deviations.
-_DEVIATIONS = float(special.ndtri(0.5 + CONFIDENCE / 2))
 
 
 def proportion(hits: int, total: int) -> Proportion:
     """A share of a number of images, with its Wilson interval (Wilson 1927)."""
     if total == 0:
         return Proportion(value=0.0, hits=0, total=0, interval=Interval(low=0.0, high=1.0))
-    # `scipy.stats.binomtest` gives the same interval, but takes a millisecond for a p-value that
-    # nobody asks for: seconds where there are many classes.
-    share = hits / total
-    divisor = 2 * (total + _DEVIATIONS**2)
-    center = (2 * total * share + _DEVIATIONS**2) / divisor
-    width = _DEVIATIONS / divisor * math.sqrt(4 * total * share * (1 - share) + _DEVIATIONS**2)
-    interval = Interval(
-        low=center - width if hits else 0.0, high=center + width if hits < total else 1.0
-    )
-    return Proportion(value=share, hits=hits, total=total, interval=interval)
+    found = stats.binomtest(hits, total).proportion_ci(CONFIDENCE, method="wilson")
+    interval = Interval(low=float(found.low), high=float(found.high))
+    return Proportion(value=hits / total, hits=hits, total=total, interval=interval)
 
 
 def mean_share(shares: Sequence[Proportion]) -> Estimate:

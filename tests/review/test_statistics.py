@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import special, stats
+from scipy import special
 
 from components.trainer.calibration import CalibratedSoftmax
 from review import statistics
@@ -250,15 +250,6 @@ def test_total_variation_is_the_greatest_difference_of_any_event(first, second):
 
     greatest = max(abs(share(first, event) - share(second, event)) for event in events)
     assert statistics.total_variation(first, second) == pytest.approx(greatest)
-
-
-@pytest.mark.parametrize(
-    ("hits", "total"), [(0, 1), (1, 1), (3, 7), (17, 40), (0, 500_000), (499_999, 500_000)]
-)
-def test_the_wilson_interval_is_that_of_scipy(hits, total):
-    expected = stats.binomtest(hits, total).proportion_ci(0.95, method="wilson")
-    found = statistics.proportion(hits, total).interval
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-15)
 
 
 def test_the_wilson_interval_covers_what_it_says():
