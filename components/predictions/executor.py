@@ -120,7 +120,8 @@ def read_columns(examples_uri: str, names: Sequence[str], ids: np.ndarray) -> di
         return {}
     path = os.path.join(examples_uri, features.COLUMNS_FILE)
     with fileio.open(path, "rb") as file:
-        table = pq.read_table(pa.BufferReader(file.read()))
+        content = pa.BufferReader(file.read())
+    table = pq.read_table(content, columns=[features.EXAMPLE_ID, *names])
     places = {name: place for place, name in enumerate(table[features.EXAMPLE_ID].to_pylist())}
     rows = [places[name.decode()] for name in ids]
     columns = {name: slices.values(name, table[name]) for name in names}
