@@ -22,7 +22,7 @@ import json
 import math
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 import numpy as np
@@ -41,12 +41,12 @@ SHAPES = ("disc", "ring", "square", "triangle", "cross")
 # Folders of classes whose names no folder can have, in the file that gives the names.
 CLASSES_FILE = "classes.toml"
 
+# Radius of a shape, as a share of the shorter side, and of the longer side to the shorter.
+RADII, LARGEST_ASPECT_RATIO = (0.12, 0.35), 2.0
+
 _SIDES = (100, 2_000)
-_LARGEST_ASPECT_RATIO = 2.0
 _PNG_SHARE, _TURNED_SHARE = 0.1, 0.1
 _JPEG_QUALITY = 90
-# Radius of a shape, as a share of the shorter side.
-_RADII = (0.12, 0.35)
 _NOISE = 8.0
 # Least difference of a shape's colour from that of the background in each channel.
 _CONTRAST = 50
@@ -157,26 +157,57 @@ def write_photographs(folder: pathlib.Path, count: int, seed: int) -> None:
         (folder / shape / f"{position:06d}{suffix}").write_bytes(content)
 
 
-def photograph(shape: str, random: np.random.Generator) -> Image.Image:
-    """Draws a photograph of one of `SHAPES`, in colour."""
-    width, height = _size(random)
+def write_split_photographs(
+    folder: pathlib.Path, counts: Mapping[str, int], seed: int
+) -> pathlib.Path:
+    """Writes photographs to `SPLIT/CLASS`, all of them different ones.
+
+    Args:
+      folder: where the folders of the splits go.
+      counts: number of images by split.
+      seed: random seed.
+
+    Returns:
+      The folder.
+    """
+    for number, (split, count) in enumerate(counts.items()):
+        write_photographs(folder / split, count, seed * len(counts) + number)
+    return folder
+
+
+def photograph(
+    shape: str | None,
+    random: np.random.Generator,
+    radii: tuple[float, float] = RADII,
+    largest_aspect_ratio: float = LARGEST_ASPECT_RATIO,
+) -> Image.Image:
+    """Draws a photograph in colour.
+
+    Args:
+      shape: one of `SHAPES`; None for a background alone.
+      random: what everything is drawn from.
+      radii: least and most radius of the shape, as a share of the shorter side.
+      largest_aspect_ratio: of the longer side to the shorter; 1 makes squares.
+    """
+    width, height = _size(random, largest_aspect_ratio)
     colours = random.integers(30, 226, (4, 4, 3), dtype=np.uint8)
     image = Image.fromarray(colours).resize((width, height), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)
     _draw_distractors(draw, random, width, height)
-    radius = random.uniform(*_RADII) * min(width, height)
+    radius = random.uniform(*radii) * min(width, height)
     centre = random.uniform(radius, width - radius), random.uniform(radius, height - radius)
     behind = image.getpixel((int(centre[0]), int(centre[1])))
-    _draw_shape(draw, shape, centre, radius, random.uniform(0, 360), _apart(behind, random))
+    if shape:
+        _draw_shape(draw, shape, centre, radius, random.uniform(0, 360), _apart(behind, random))
     noise = _NOISE * random.standard_normal((height, width, 1), np.float32)
     return Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
 
 
-def _size(random: np.random.Generator) -> tuple[int, int]:
+def _size(random: np.random.Generator, largest_aspect_ratio: float) -> tuple[int, int]:
     """Width and height; as many images between 100 and 200 pixels as between 1,000 and 2,000."""
     least, most = _SIDES
     longer = math.exp(random.uniform(math.log(least), math.log(most)))
-    shorter = max(longer / random.uniform(1, _LARGEST_ASPECT_RATIO), least)
+    shorter = max(longer / random.uniform(1, largest_aspect_ratio), least)
     sides = round(max(longer, shorter)), round(shorter)
     return sides if random.random() < 0.6 else (sides[1], sides[0])
 

@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import json
 import logging
+import os
 import pathlib
 import tempfile
 import time
@@ -20,15 +21,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import processes
-from components import features
+from components import features, images
 from components.example_gen import collection
-from components.example_gen.readers.base import Item, Reader, ReadingError
+from components.example_gen.readers.base import Encoded, Item, Reader, ReadingError
 from components.image_schema import ImageSchema
 from pipeline import config as configurations
-from pipeline import machine, precision
+from pipeline import config_file, machine, precision
 from pipeline.config import Config
 from pipeline.datasets import SAMPLE
-from pipeline.datasets.dataset import DataSet
+from pipeline.datasets.dataset import DataSet, Source
 from pipeline.datasets.find import DIRECTORY_VARIABLE, find_source
 from pipeline.datasets.reading import read_dataset, split_settings
 from pipeline.datasets.schema_file import read_schema
@@ -68,6 +69,21 @@ class Inputs:
 
 
 @dataclasses.dataclass(frozen=True)
+class Initialized:
+    """What `init` makes of images.
+
+    Attributes:
+      inputs: the images and what a training on them begins with.
+      config: of `pipeline.toml`.
+      estimated_seconds: of the training, as `init` says it.
+    """
+
+    inputs: Inputs
+    config: Config
+    estimated_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Trained:
     """What came out of a training.
 
@@ -75,11 +91,14 @@ class Trained:
       classifier: the model as it would be served, before calibration.
       seconds: of the training, with its validation; reading the data is not part of it.
       epochs: what was measured in each, as Trainer's history has it.
+      epoch_seconds: of each epoch, with its validation. The first one includes the building of the
+        graphs.
     """
 
     classifier: keras.Model
     seconds: float
     epochs: list[dict[str, float]]
+    epoch_seconds: list[float]
 
 
 @contextlib.contextmanager
@@ -115,6 +134,36 @@ def checked(data_argument: str, sample_serves: bool = False) -> tuple[DataSet, I
     data = read_dataset(source, schema, schema_sha256, config)
     processes.notify(f"Images: {data.name}")
     return data, schema
+
+
+def initialized(
+    data: pathlib.Path, folder: pathlib.Path, size: str | None, channels: int | None
+) -> Initialized:
+    """Does what `init` does, and what a run does before its training, in this process.
+
+    Args:
+      data: folder of the images.
+      folder: a new folder for all that is written.
+      size: height and width as HxW; None takes what `init` suggests.
+      channels: 1 or 3; None takes what `init` suggests.
+
+    Raises:
+      UsageError: where the images cannot be used.
+    """
+    from operations.initialization import command, texts
+
+    # Digests are kept there, and none of these files will be read again.
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
+    made = command.initialize(
+        str(folder / "pipeline"), str(data), size, channels, (), processes.notify
+    )
+    config = config_file.combine(made.folder / texts.CONFIGURATION).config()
+    schema, digest = read_schema(config.schema_file)
+    found = read_dataset(Source(data, sample=False), schema, digest, config)
+    transform_folder = str(folder / "transform")
+    write_transform_graph(schema, transform_folder)
+    inputs = Inputs(found, schema, transform_folder)
+    return Initialized(inputs, config, made.suggestion.training_seconds)
 
 
 def write_transform_graph(schema: ImageSchema, folder: str) -> None:
@@ -165,7 +214,8 @@ def read_splits(inputs: Inputs, config: Config, names: Collection[str]) -> dict[
     readers, all_work = _listed(inputs, config)
     wanted = [features.SPLITS.index(name) for name in names]
     works = [work for work in all_work if np.isin(work.splits, wanted).any()]
-    whole = joined([_read(readers[work.part], work) for work in works])
+    preparation = inputs.data.request.preparation
+    whole = joined([_read(readers[work.part], work, preparation) for work in works])
     splits = np.concatenate([work.splits for work in works])
     order = np.argsort(whole.ids, kind="stable")
     return {
@@ -194,21 +244,22 @@ def _listed(inputs: Inputs, config: Config) -> tuple[list[Reader], list[collecti
     return readers, list(collection.work_of(listing, request, readers, contents))
 
 
-def _read(reader: Reader, work: collection.Work) -> Split:
+def _read(reader: Reader, work: collection.Work, preparation: images.Preparation) -> Split:
     from components.examples import Split
 
-    images = np.stack([_pixels(item) for item in reader.read(work.shard, work.contents)])
+    items = reader.read(work.shard, work.contents)
+    pixels = np.stack([_pixels(item, preparation) for item in items])
     ids = np.array([name.encode() for name in work.ids], dtype=object)
-    return Split(images.reshape(len(images), -1), work.labels.astype(np.int64), ids)
+    return Split(pixels.reshape(len(pixels), -1), work.labels.astype(np.int64), ids)
 
 
-def _pixels(item: Item) -> np.ndarray:
+def _pixels(item: Item, preparation: images.Preparation) -> np.ndarray:
     if isinstance(item, np.ndarray):
         return item
-    raise DataError(
-        f"{item.name} is an image file; expected IDX files, arrays or a pixel table, which a "
-        "measurement reads without decoding. Name such data with --data."
-    )
+    if isinstance(item, Encoded):
+        content = item.content or pathlib.Path(item.path).read_bytes()
+        return images.prepare(content, preparation).pixels
+    raise DataError(f"{item.name}: {item.reason}")
 
 
 def configuration(
@@ -250,7 +301,7 @@ def train(
     from components.trainer import training
 
     settings = settings_of(config)
-    with tempfile.TemporaryDirectory() as folder, _showing_epochs():
+    with tempfile.TemporaryDirectory() as folder, _showing_epochs() as shown:
         started = time.perf_counter()
         graph = transform_graph(inputs)
         network, data = training.prepare(settings, inputs.schema, splits[features.TRAIN_SPLIT])
@@ -260,23 +311,30 @@ def train(
         seconds = time.perf_counter() - started
         (history,) = pathlib.Path(folder).rglob(features.HISTORY_FILE)
         epochs = json.loads(history.read_text(encoding="utf-8"))
-    return Trained(training.build_classifier(network, settings, inputs.schema), seconds, epochs)
+    classifier = training.build_classifier(network, settings, inputs.schema)
+    return Trained(classifier, seconds, epochs, shown.seconds)
 
 
 class _EpochsOnTerminal(logging.Handler):
-    """Shows what Trainer logs of each epoch."""
+    """Shows what Trainer logs of each epoch, and keeps its seconds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: list[float] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         processes.notify(f"           {record.getMessage()}")
+        if progress := getattr(record, "progress", None):
+            self.seconds.append(progress["seconds"])
 
 
 @contextlib.contextmanager
-def _showing_epochs() -> Iterator[None]:
+def _showing_epochs() -> Iterator[_EpochsOnTerminal]:
     logger, handler = logging.getLogger("components.trainer"), _EpochsOnTerminal()
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
-    yield
+    yield handler
     logger.setLevel(level)
     logger.removeHandler(handler)
 

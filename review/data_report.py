@@ -29,6 +29,7 @@ from review.summary import (
     Data,
     Drift,
     Finding,
+    Imbalance,
     LabelError,
     ReadData,
     Sheet,
@@ -47,6 +48,8 @@ _LISTED_LABEL_ERRORS = 250
 # The two of a pair side by side.
 _PAIR_COLUMNS = 2
 _MOST_BYTES_OF_PAIRS = 80_000
+# How many times the smallest class the largest is where the page says that classes are uneven.
+_UNEVEN = 2
 _Counts = dict[str, int]
 
 
@@ -99,6 +102,7 @@ def data(run: FinishedRun, earlier: Sequence[Receipt], runs_folder: pathlib.Path
             SplitCounts(name=split, count=sum(now.values()), classes=now, before=before.get(split))
             for split, now in counts.items()
         ],
+        imbalance=_imbalance(counts[features.TRAIN_SPLIT]),
         run_before=last.run_id if last else None,
         class_distance=_distance(counts, before),
         same_files=last.data.sha256 == run.receipt.data.sha256 if last else None,
@@ -135,6 +139,23 @@ def _label_counts(content: bytes) -> dict[int, int]:
     label = next(f for f in found.datasets[0].features if f.path.step[0] == features.LABEL)
     ranks = label.string_stats.rank_histogram.buckets
     return {int(bucket.label): int(bucket.sample_count) for bucket in ranks}
+
+
+def _imbalance(counts: _Counts) -> Imbalance | None:
+    present = {name: count for name, count in counts.items() if count}
+    if not present:
+        return None
+    largest, smallest = (choose(present, key=present.__getitem__) for choose in (max, min))
+    ratio = present[largest] / present[smallest]
+    if ratio < _UNEVEN:
+        return None
+    return Imbalance(
+        largest=largest,
+        largest_count=present[largest],
+        smallest=smallest,
+        smallest_count=present[smallest],
+        ratio=ratio,
+    )
 
 
 def _run_before(

@@ -552,12 +552,32 @@ class ReadData(Part):
     skipped_count: int
 
 
+class Imbalance(Part):
+    """How uneven the classes of the training split are.
+
+    Attributes:
+      largest: Name of the class with the most images.
+      largest_count: Number of its images.
+      smallest: Name of the class with the fewest images.
+      smallest_count: Number of its images, above 0.
+      ratio: Quotient of the two numbers.
+    """
+
+    largest: str
+    largest_count: int
+    smallest: str
+    smallest_count: int
+    ratio: float
+
+
 class Data(Part):
     """The data of the run.
 
     Attributes:
       reading: What was read; None in the record of a run that did not get there.
       splits: Splits in the order train, val, test.
+      imbalance: Largest and smallest class to train on; None where no class has twice the images of
+        another one.
       run_before: Id of the run that the data is compared with; None where there is none.
       class_distance: Total variation distance between the class shares of the training split in
         this run and in the run before; None without a run before.
@@ -568,6 +588,7 @@ class Data(Part):
 
     reading: ReadData | None
     splits: list[SplitCounts]
+    imbalance: Imbalance | None = None
     run_before: str | None
     class_distance: float | None
     same_files: bool | None

@@ -125,9 +125,7 @@ class _WriteShard(beam.DoFn):
         self._location = location
         self._asked = asked
         self._examples_uri = examples_uri
-        height, width, channels = asked.shape
-        fit = images.Fit(asked.fit)
-        self._preparation = images.Preparation(height, width, channels, fit, asked.background)
+        self._preparation = asked.preparation
         # Of the part that was opened last.
         self._reader: tuple[int, Reader] | None = None
         self._decoder: Decoder | None = None

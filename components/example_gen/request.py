@@ -6,6 +6,7 @@ import dataclasses
 import json
 from typing import Any, Literal
 
+from components import images
 from components.example_gen.readers.base import Options
 from components.example_gen.split import Settings
 from components.reading_report import FitName
@@ -60,6 +61,11 @@ class Request:
     max_bad_share: float
     split: Settings
     contents: tuple[dict[str, str], ...] = ()
+
+    @property
+    def preparation(self) -> images.Preparation:
+        """The form that each image gets."""
+        return images.Preparation(*self.shape, images.Fit(self.fit), self.background)
 
 
 def names_of(request: Request) -> tuple[str, ...]:

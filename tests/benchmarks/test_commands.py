@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from benchmarks import (
     ablation,
     accuracy,
+    augmentations,
+    image_sizes,
     ingest,
     pipeline_cost,
     processes,
@@ -20,13 +22,16 @@ from benchmarks import (
     scale,
     time_to_accuracy,
     training_speed,
+    trainings,
     uneven_classes,
 )
 from benchmarks.pace import Pace
 from components import features
 from components.examples import Split
 from pipeline import config
+from pipeline.datasets.schema_file import read_schema
 from pipeline.errors import OutputError, UsageError
+from tests.made_data import made_dataset
 
 PROJECT = Path(__file__).resolve().parents[2]
 BENCHMARKS = {
@@ -34,6 +39,8 @@ BENCHMARKS = {
     for module in (
         ablation,
         accuracy,
+        augmentations,
+        image_sizes,
         ingest,
         pipeline_cost,
         scale,
@@ -42,6 +49,8 @@ BENCHMARKS = {
         uneven_classes,
     )
 }
+# They make their images themselves.
+WITHOUT_DATA = (augmentations.NAME, image_sizes.NAME)
 HEAVY = ("apache_beam", "keras", "tensorflow", "tfx")
 SPEEDS = {"ours": 300, "stock": 100, "convolutions": 600, "stock_batch_64": 50, "ours_float32": 150}
 # What the made-up runs of the notebook's training saw, and when.
@@ -49,6 +58,7 @@ LOOKS = [{"seconds": 30.0, "accuracy": 0.885}, {"seconds": 60.0, "accuracy": 0.9
 # What the three cost beside a training, by their names.
 RESTS = {"ours": 30.0, "stock_tfx": 70.0, "plain_script": 10.0}
 SIZES = (10_100, 20_200)
+MADE = {"train": 14, "val": 7, "test": 7}
 INGESTED = {ingest.PHOTOGRAPHS: 20, ingest.SMALL_FILES: 100}
 
 
@@ -68,6 +78,21 @@ def made_up(function, *arguments):
             errors = {"ece_before": 0.05, "ece_after": 0.01}
             found = {"profile": profile, "seed": seed, "seconds": 9.0, "temperature": 0.5}
             return {**found, **errors, **scores(0.9 + seed / 100)}
+        case "initialized", [data, folder, str(size), _]:
+            assert sum(path.is_file() for path in data.rglob("*")) == sum(MADE.values())
+            schema, _ = read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
+            found = config.load_config("default", [f"training.batch_size={size.partition('x')[0]}"])
+            made = trainings.Inputs(made_dataset(found, schema), schema, str(folder))
+            return trainings.Initialized(made, found, estimated_seconds=20.0)
+        case "measure", [_, config.Config() as found]:
+            times = {"seconds": 40.0, "seconds_per_epoch": 2.0, "epochs": 20}
+            return {**times, "accuracy": found.seed / 10, "peak_memory": 2**30}
+        case "measure_regression", _:
+            return 0.25
+        case "measure", [_, str(variant), config.Config() as found]:
+            value = found.seed / 10 + (variant == augmentations.INIT) / 20
+            about = {"variant": variant, "seed": found.seed, "seconds": 9.0}
+            return {**about, "accuracy": value, "recall": {"disc": value, "bar": 0.5}}
         case "measure", [_, str(), str(weights), int(seed)]:
             value = {"none": 0.4, "balanced": 0.6}[weights] + seed / 100
             found = {"weights": weights, "seed": seed, "seconds": 9.0, "rare_images": 110}
@@ -121,10 +146,13 @@ def run(monkeypatch, folder_of_images, tmp_path):
     monkeypatch.setattr(scale, "SIZES", ",".join(map(str, SIZES)))
     monkeypatch.setattr(ingest, "COUNTS", INGESTED)
     monkeypatch.setattr(scale, "SHAPES", "10x10x1,9x20x3")
+    for module in (augmentations, image_sizes):
+        monkeypatch.setattr(module, "COUNTS", MADE)
 
     def ran(name, *arguments):
         path = tmp_path / "record.json"
-        options = ["--data", str(folder_of_images), "--record", str(path), *arguments]
+        data = [] if name in WITHOUT_DATA else ["--data", str(folder_of_images)]
+        options = [*data, "--record", str(path), *arguments]
         result = CliRunner().invoke(BENCHMARKS[name].app, options, catch_exceptions=False)
         assert result.exit_code == 0, result.output
         return result.stdout.splitlines(), path
@@ -208,6 +236,41 @@ def test_uneven_classes_has_mean_and_spread_with_and_without_weights(run):
     assert list(found) == ["none", "balanced"]
     assert found["none"]["rare_recall"]["mean"] == pytest.approx(0.42)
     assert found["balanced"]["rare_recall"]["max"] == pytest.approx(0.63)
+
+
+def test_image_sizes_has_every_figure_by_pixels_and_side(run, check_record):
+    lines, path = run("image_sizes", "--json", "--sides", "32,48", "--seed", "4")
+    found = json.loads(lines[-1])
+    assert list(found) == ["gray", "colour"]
+    assert list(found["gray"]) == list(found["colour"]) == ["32", "48"]
+    assert found["colour"]["48"] == {
+        "seconds_per_epoch": 2.0,
+        "peak_memory": 2**30,
+        "accuracy": 0.4,
+        "regression_accuracy": 0.25,
+        "estimate": 0.5,
+    }
+    assert len(check_record(path)["configuration"]["trained"]) == 4
+
+
+def test_augmentations_has_mean_spread_and_recall_of_each_variant(run, check_record):
+    lines, path = run("augmentations", "--json", "--seeds", "1,3")
+    found = json.loads(lines[-1])
+    assert list(found) == list(augmentations.CHANGES)
+    assert found["init"]["accuracy"]["mean"] == pytest.approx(0.25)
+    assert found["no_crop"]["accuracy"]["max"] == pytest.approx(0.3)
+    assert found["no_crop"]["recall"]["bar"] == 0.5
+    seeds = [repeat["seed"] for repeat in check_record(path)["repeats"]]
+    assert seeds == [1] * len(found) + [3] * len(found)
+
+
+def test_every_augmentation_is_one_that_the_configuration_takes():
+    base = config.load_config("default")
+    for changes in augmentations.CHANGES.values():
+        found = augmentations.changed(base, changes).training.augmentation
+        assert config.AugmentationConfig.model_validate(found.model_dump()) == found
+    default = augmentations.changed(base, augmentations.CHANGES[augmentations.FASHION_MNIST])
+    assert default == base
 
 
 def test_of_the_rare_class_every_fiftieth_image_is_kept():
@@ -337,6 +400,10 @@ def test_every_plan_is_one_that_the_configuration_takes(inputs):
     ("name", "option", "value"),
     [
         ("ablation", "--variant", "no luck"),
+        ("augmentations", "--variant", "no luck"),
+        ("augmentations", "--seeds", "one"),
+        ("image_sizes", "--sides", "4"),
+        ("image_sizes", "--sides", "28,wide"),
         ("ablation", "--profile", "huge"),
         ("ablation", "--seeds", "one"),
         ("ablation", "--seeds", "1,-1"),
@@ -389,7 +456,7 @@ def test_a_value_out_of_range_is_told_as_all_other_bad_input(name, option, value
 def test_a_text_in_the_place_of_a_number_ends_in_one_line(name, python):
     """As a person sees it: every benchmark has the command line that the others have."""
     option = {"accuracy": "--seeds", "ablation": "--epochs", "time_to_accuracy": "--limit"}
-    option["uneven_classes"] = "--seeds"
+    option |= {"uneven_classes": "--seeds", "augmentations": "--seeds", "image_sizes": "--sides"}
     ended = python("-m", f"benchmarks.{name}", option.get(name, "--repeats"), "many")
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()

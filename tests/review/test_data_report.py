@@ -28,6 +28,20 @@ def test_a_class_that_a_split_lacks_counts_nothing_and_an_unknown_label_is_named
     assert (train.count, val.count) == (6, 2)
 
 
+def test_uneven_classes_are_told_by_the_largest_and_the_smallest_to_train_on(made_run):
+    assert made_run.collect().data.imbalance is None
+    others = {"val": {0: 1}, "test": {0: 1}}
+    made_run.write_statistics({"train": {0: 30, 1: 16, 3: 20}, **others})
+    assert made_run.collect().data.imbalance is None
+    made_run.write_statistics({"train": {0: 30, 1: 12, 3: 20}, **others})
+    found = made_run.collect().data.imbalance
+    assert (found.largest, found.largest_count) == ("T-shirt/top", 30)
+    assert (found.smallest, found.smallest_count) == ("Trouser", 12)
+    assert found.ratio == 2.5
+    made_run.write_statistics({"train": {}, **others})
+    assert made_run.collect().data.imbalance is None
+
+
 def test_the_first_run_has_none_before(made_run):
     found = made_run.collect().data
     assert (found.run_before, found.class_distance, found.same_files) == (None, None, None)
