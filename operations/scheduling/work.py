@@ -35,6 +35,7 @@ class CutOff(enum.Enum):
 
 
 Result = TypeVar("Result")
+Started = TypeVar("Started")
 # Work that never waits itself: each step yields the seconds until it has to go on.
 Steps = Generator[float, None, Result]
 
@@ -80,13 +81,17 @@ class Work:
 
     def look(self) -> Steps[Seen | Ended]:
         """Looks at the input; where it is not sound, returns how a run with it would end."""
-        log = self._new_log()
+        log = _started(_LOOK, self._new_log)
+        if isinstance(log, Ended):
+            return log
         seen = yield from self._look(log)
         _remove_empty(log)
         return seen
 
     def _attempt(self, name: str) -> Steps[Ended]:
-        log = self._new_log()
+        log = _started(name, self._new_log)
+        if isinstance(log, Ended):
+            return log
         seen = yield from self._look(log)
         if isinstance(seen, Ended):
             return seen
@@ -99,8 +104,7 @@ class Work:
 
     def _look(self, log: pathlib.Path) -> Steps[Seen | Ended]:
         answer = self._folder / "seen.json"
-        answer.unlink(missing_ok=True)
-        child = _started(_LOOK, lambda: self._commands.look(answer, log))
+        child = _started(_LOOK, lambda: self._start_look(answer, log))
         if isinstance(child, Ended):
             return child
         code, cut_off = yield from self._end_of(child, _LOOK_SECONDS)
@@ -109,6 +113,11 @@ class Work:
         if cut_off:
             return outcome.of_hanging_look(_LOOK_SECONDS)
         return _seen(code, answer, log)
+
+    def _start_look(self, answer: pathlib.Path, log: pathlib.Path) -> ProcessGroup:
+        # Or an answer that an earlier look left would be taken for that of this one.
+        answer.unlink(missing_ok=True)
+        return self._commands.look(answer, log)
 
     def _run(self, name: str, seen: Seen, log: pathlib.Path) -> Steps[Ended]:
         attempt = uuid.uuid4().hex
@@ -163,12 +172,15 @@ class Work:
     def _new_log(self) -> pathlib.Path:
         logs = sorted(self._folder.glob("*.log"))
         for old in logs[: -_KEPT_LOGS + 1]:
-            old.unlink(missing_ok=True)
+            # The next time, if not now.
+            with contextlib.suppress(OSError):
+                old.unlink()
         self._folder.mkdir(parents=True, exist_ok=True)
         return self._folder / f"{self._clock.now():%Y%m%d-%H%M%S}.log"
 
 
-def _started(name: str, start: Callable[[], ProcessGroup]) -> ProcessGroup | Ended:
+def _started(name: str, start: Callable[[], Started]) -> Started | Ended:
+    """What `start` makes; where the system refuses it, the end of what was to be started."""
     try:
         return start()
     except OSError as error:
@@ -178,9 +190,7 @@ def _started(name: str, start: Callable[[], ProcessGroup]) -> ProcessGroup | End
 def _seen(code: int, answer: pathlib.Path, log: pathlib.Path) -> Seen | Ended:
     if code == 0:
         try:
-            seen = Seen.model_validate_json(answer.read_bytes())
-            answer.unlink()
-            return seen
+            return Seen.model_validate_json(answer.read_bytes())
         # It ended well, but left no answer that can be read.
         except (OSError, ValueError):
             code = ExitCode.FAILED
