@@ -627,12 +627,17 @@ def assigned_key(assignment: str) -> str:
         raise ConfigurationError(
             f"--set {assignment}: no value; expected key=value, such as training.epochs=3."
         )
-    if key not in known_keys():
+    if key in known_keys():
+        return key
+    if whole := next((known for known in known_keys() if key.startswith(f"{known}.")), None):
         raise ConfigurationError(
-            f"--set {assignment}: unknown key {key!r}{nearest(key, known_keys())}; "
-            "expected one that `python3 pipeline_runner.py keys` lists."
+            f"--set {assignment}: found a key below {whole}; expected {whole} itself. Set it as a "
+            f"whole; a table is written as JSON, as in '{{\"name\": 1}}'."
         )
-    return key
+    raise ConfigurationError(
+        f"--set {assignment}: unknown key {key!r}{nearest(key, known_keys())}; "
+        "expected one that `python3 pipeline_runner.py keys` lists."
+    )
 
 
 def present_key(key: str) -> str:
