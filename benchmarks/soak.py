@@ -440,14 +440,14 @@ def _faulty_receipts(locations: Locations, receipts: Sequence[Receipt]) -> Itera
         if folder.name not in known:
             yield f"run {folder.name} has no {RECEIPT_FILE} that can be read"
     for receipt in receipts:
-        if receipt.is_unfinished and receipt.status == Status.RUNNING:
+        if receipt.is_unfinished:
             yield f"run {receipt.run_id} has no end"
 
 
 def _faulty_versions(locations: Locations, receipts: Sequence[Receipt]) -> Iterator[str]:
     base = locations.serving
     there = set(versions.served_versions(base))
-    pushed = {receipt.pushed_version for receipt in receipts} - {None}
+    pushed = {receipt.pushed_version for receipt in receipts if receipt.pushed_version}
     for version in sorted(there - pushed):
         yield f"version {version} belongs to no run"
     for version in sorted(pushed - there):

@@ -84,7 +84,7 @@ def test_what_is_not_as_promised_is_told(trained, locations, keep_receipt):
         "run 20260102-000000 has no receipt.json that can be read",
         "version 3 belongs to no run",
         "version 17 was pushed and is gone",
-        f"version 3: {locations.serving}/3 has no saved_model.pb",
+        f"version 3: {locations.serving}/3/saved_model.pb is missing or empty",
         "span-1 was trained on, though it was cut short",
         "span-1 raised no alarm, though it was cut short",
         "span-2 was never trained on",
@@ -94,7 +94,7 @@ def test_what_is_not_as_promised_is_told(trained, locations, keep_receipt):
 
 def test_a_run_without_an_end_is_told(receipt, keep_receipt, locations):
     locations.serving.mkdir(parents=True)
-    keep_receipt(receipt, status="running")
+    keep_receipt(receipt)
     assert soak.faults(locations, [], []) == [f"run {receipt.run_id} has no end"]
 
 
