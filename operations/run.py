@@ -230,6 +230,8 @@ class _Run:
             self._progress.notify(f"Recognised {data.summary}.")
         for line in data.ignored:
             self._progress.notify(f"Ignored {line}")
+        for doubt in data.doubts:
+            self._progress.notify(f"Note: {doubt}")
         if self._request.new_line:
             self._progress.notify("A new line of models: the served model is not compared with.")
         self._progress.notify("Loading TensorFlow and TFX, about ten seconds ...")
