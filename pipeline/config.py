@@ -629,7 +629,8 @@ def assigned_key(assignment: str) -> str:
         )
     if key not in known_keys():
         raise ConfigurationError(
-            f"--set {assignment}: unknown key {key!r}{nearest(key, known_keys())}; "
+            # Without the value: what is set under a wrong name may be a password.
+            f"--set {key}=...: unknown key {key!r}{nearest(key, known_keys())}; "
             "expected one that `python3 pipeline_runner.py keys` lists."
         )
     return key
