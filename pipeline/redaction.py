@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import re
 
-HIDDEN = "***"
+_HIDDEN = "***"
 # An address with one of these schemes names a place: its host and its path may be shown.
 _PLACES = frozenset(
     ("dns", "file", "ftp", "gs", "grpc", "hdfs", "http", "https", "minio", "s3", "sqlite", "tcp")
@@ -21,6 +21,8 @@ _ADDRESS = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]{0,20})(:/{1,2})(?=\S*\w)(\S+)"
 # A password may contain a slash or an @, as keys of buckets do.
 _USER = re.compile(r"^(?:[^/@:]*:\S*|[^/]*)@")
 _QUERY = re.compile(r"\?\S+")
+# What belongs to the sentence around an address.
+_END = re.compile(r"['\"),.;:]*$")
 
 
 def redacted(text: str) -> str:
@@ -38,8 +40,10 @@ class LogFormatter(logging.Formatter):
 
 def _shown(address: re.Match[str]) -> str:
     scheme, separator, rest = address.groups()
+    rest = _END.sub("", rest)
+    end = address[3][len(rest) :]
     # With one slash, it may as well be a path after a colon.
     if scheme.lower() not in _PLACES and separator == "://":
-        return f"{scheme}{separator}{HIDDEN}"
-    rest = _USER.sub(f"{HIDDEN}@", rest)
-    return f"{scheme}{separator}{_QUERY.sub(f'?{HIDDEN}', rest)}"
+        return f"{scheme}{separator}{_HIDDEN}{end}"
+    rest = _USER.sub(f"{_HIDDEN}@", rest)
+    return f"{scheme}{separator}{_QUERY.sub(f'?{_HIDDEN}', rest)}{end}"

@@ -23,7 +23,8 @@ SECRET = "hunter2secret"
         # Keys of buckets hold slashes, and passwords an @.
         (f"s3://KEY:a/{SECRET}@b@bucket/data", "s3://***@bucket/data"),
         (f"HTTPS://host/data.zip?signature={SECRET}", "HTTPS://host/data.zip?***"),
-        (f"found 'slack://{SECRET}/B/C'", "found 'slack://***"),
+        (f"found 'slack://{SECRET}/B/C'", "found 'slack://***'"),
+        (f"(https://host/a?key={SECRET}); expected", "(https://host/a?***); expected"),
         (f"mailto://user:{SECRET}@host?to=a,b", "mailto://***"),
         (
             f"a line\nhttp://user:{SECRET}@proxy:8080\nanother",
