@@ -645,11 +645,12 @@ def assigned_key(assignment: str) -> str:
         return key
     if whole := next((known for known in known_keys() if key.startswith(f"{known}.")), None):
         raise ConfigurationError(
-            f"--set {assignment}: found a key below {whole}; expected {whole} itself. Set it as a "
+            f"--set {key}=...: found a key below {whole}; expected {whole} itself. Set it as a "
             f"whole; a table is written as JSON, as in '{{\"name\": 1}}'."
         )
     raise ConfigurationError(
-        f"--set {assignment}: unknown key {key!r}{nearest(key, known_keys())}; "
+        # Without the value: what is set under a wrong name may be a password.
+        f"--set {key}=...: unknown key {key!r}{nearest(key, known_keys())}; "
         "expected one that `python3 pipeline_runner.py keys` lists."
     )
 
