@@ -17,10 +17,12 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
 
 from components import environment
 from pipeline import paths, streams
 from pipeline.errors import ConfigurationError, ExitCode, PipelineError, UsageError
+from pipeline.redaction import redacted
 
 _OUTPUT_LOST = 1
 # What the machine lacks, or its disk: no command can do anything about it, and none is wrong.
@@ -173,15 +175,22 @@ def _bad_values_reported() -> Iterator[None]:
     """
     try:
         yield
-    except typer.BadParameter as error:
-        import pydantic
+    except TyperException as error:
+        # It repeats what it does not know, such as an argument too many.
+        error.message = redacted(error.message)
+        if isinstance(error, typer.BadParameter):
+            _report_bad_value(error)
+        raise
 
-        from pipeline.config import found_and_expected
 
-        parameter, cause = error.param, error.__cause__
-        # Typer reports missing values itself.
-        if parameter is None or not isinstance(cause, pydantic.ValidationError):
-            raise
+def _report_bad_value(error: typer.BadParameter) -> None:
+    import pydantic
+
+    from pipeline.config import found_and_expected
+
+    parameter, cause = error.param, error.__cause__
+    # Typer reports missing values itself.
+    if parameter is not None and isinstance(cause, pydantic.ValidationError):
         option, value = parameter.opts[0], parameter.metavar or "VALUE"
         raise ConfigurationError(
             f"{option}: {found_and_expected(cause)} Set it with {option} {value}."

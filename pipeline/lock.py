@@ -84,10 +84,10 @@ def exclusive(path: pathlib.Path, purpose: str) -> Iterator[Held]:
 
     Raises:
       LockHeldError: where another process holds it.
-      OutputError: where its file can be neither made nor opened.
+      OutputError: where its file can be neither made nor opened, or the system has no locks.
     """
     with _open(path) as file:
-        if not _take_soon(file):
+        if not _take_soon(path, file):
             raise LockHeldError(_held_by(path))
         held = Held(file, purpose)
         try:
@@ -110,13 +110,13 @@ def holder(path: pathlib.Path) -> Holder | None:
     """Who holds the lock; None where nobody does.
 
     Raises:
-      OutputError: where its file cannot be opened.
+      OutputError: where its file cannot be opened, or the system has no locks.
     """
     if not path.exists():
         return None
     with _open_to_read(path) as file:
         # Shared, so that two who ask do not take each other for the holder.
-        if _take(file, fcntl.LOCK_SH):
+        if _take(path, file, fcntl.LOCK_SH):
             return None
         return _signature(file)
 
@@ -154,20 +154,25 @@ def _opened(path: pathlib.Path) -> IO[str]:
     return os.fdopen(descriptor, "r+", encoding="utf-8")
 
 
-def _take_soon(file: IO[str]) -> bool:
+def _take_soon(path: pathlib.Path, file: IO[str]) -> bool:
     # Whoever asks for the holder has the lock for a moment: that is no holder.
     for _ in range(_TRIES):
-        if _take(file, fcntl.LOCK_EX):
+        if _take(path, file, fcntl.LOCK_EX):
             return True
         time.sleep(_PAUSE_SECONDS)
     return False
 
 
-def _take(file: IO[str], kind: int) -> bool:
+def _take(path: pathlib.Path, file: IO[str], kind: int) -> bool:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        raise OutputError(
+            f"{path} cannot be locked ({error.strerror}); expected a file system with locks, which "
+            "a network drive may lack. Choose another --output-dir."
+        ) from error
     return True
 
 

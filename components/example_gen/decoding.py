@@ -10,6 +10,7 @@ import concurrent.futures.process
 import contextlib
 import errno
 import hashlib
+import logging
 import multiprocessing
 import os
 import pathlib
@@ -30,6 +31,8 @@ _BATCH, _BATCH_BYTES = 32, 8 * 2**20
 _BATCHES_PER_PROCESS = 8
 _BATCHES_AHEAD = 4
 _QUOTA_FILE = "/sys/fs/cgroup/cpu.max"
+
+logger = logging.getLogger(__name__)
 
 
 class File(NamedTuple):
@@ -103,11 +106,13 @@ class Decoder:
         batches = _batches(files, count // (_BATCHES_PER_PROCESS * self._processes))
         waiting: deque[concurrent.futures.Future[list[Decoded]]] = deque()
         for batch in batches:
-            if self._processes == 1 or all(isinstance(file, Decoded) for file in batch):
+            known = all(isinstance(file, Decoded) for file in batch)
+            pool = None if known else self._started()
+            if pool is None:
                 yield from _results(waiting)
                 yield from decode_batch(batch, self._preparation)
                 continue
-            waiting.append(self._started().submit(decode_batch, batch, self._preparation))
+            waiting.append(pool.submit(decode_batch, batch, self._preparation))
             if len(waiting) > _BATCHES_AHEAD * self._processes:
                 yield from waiting.popleft().result()
         yield from _results(waiting)
@@ -118,11 +123,17 @@ class Decoder:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    def _started(self) -> concurrent.futures.ProcessPoolExecutor:
-        if self._pool is None:
-            self._pool = concurrent.futures.ProcessPoolExecutor(
-                self._processes, multiprocessing.get_context("spawn"), initializer=_begin_worker
-            )
+    def _started(self) -> concurrent.futures.ProcessPoolExecutor | None:
+        """The other processes; None where this one decodes alone."""
+        if self._pool is None and self._processes > 1:
+            try:
+                self._pool = concurrent.futures.ProcessPoolExecutor(
+                    self._processes, multiprocessing.get_context("spawn"), initializer=_begin_worker
+                )
+            except OSError as error:
+                # Their locks lie in /dev/shm, which a container may lack.
+                logger.warning("Images are decoded in one process: no other starts (%s).", error)
+                self._processes = 1
         return self._pool
 
 

@@ -124,13 +124,16 @@ class Suggestion:
         return pixels / known.get(widths, _NETWORKS[0].pixels_per_second)
 
 
-def suggest(look: Look, size: tuple[int, int] | None, channels: int | None) -> Suggestion:
+def suggest(
+    look: Look, size: tuple[int, int] | None, channels: int | None, background: int | None
+) -> Suggestion:
     """Suggests size, channels and settings.
 
     Args:
       look: What is known of the data.
       size: Height and width that are asked for; None suggests them.
       channels: Channels that are asked for; None suggests them.
+      background: Brightness of padding that is asked for; None suggests it.
 
     Raises:
       ConfigurationError: The data has pixels of another size than the one that is asked for.
@@ -139,12 +142,13 @@ def suggest(look: Look, size: tuple[int, int] | None, channels: int | None) -> S
         _check_pixels(look.pixel_shape, size, channels)
     (height, width), size_reason = _size(look, size)
     chosen, channels_reason = _channels(look, channels)
+    ground: int = _background(look.sample).value if background is None else background
     settings = (
         *_image_settings(look),
         *_split_settings(look),
         *_widths(height, width),
         *_training(look),
-        *_augmentation(look, chosen),
+        *_augmentation(look.sample, chosen, ground),
         *_gates(look),
     )
     return Suggestion(
@@ -328,8 +332,14 @@ def _training(look: Look) -> list[Setting]:
     return [*settings, *_class_weights(look)]
 
 
-def _augmentation(look: Look, channels: int) -> list[Setting]:
-    """Changes that do not make an image look like none of the data."""
+def _augmentation(sample: Sample, channels: int, ground: int) -> list[Setting]:
+    """Changes that do not make an image look like none of the data.
+
+    Args:
+      sample: The images that were looked at.
+      channels: Number of channels of the images.
+      ground: Brightness of padding, `images.background`.
+    """
     return [
         Setting(
             "training.augmentation.flip",
@@ -337,35 +347,34 @@ def _augmentation(look: Look, channels: int) -> list[Setting]:
             "Training also shows mirror images. Set it to false where left and right matter, as "
             "with letters and digits.",
         ),
-        _fill(look.sample),
-        *(_photographed(channels) if _are_photographs(look.sample) else []),
+        _fill(sample, ground),
+        *(_photographed(channels) if _are_photographs(sample, ground) else []),
     ]
 
 
-def _on_background(sample: Sample) -> bool:
-    """Whether the images show something on the background that `_background` chooses."""
+def _on_background(sample: Sample, ground: int) -> bool:
+    """Whether the images show something on a ground of this brightness."""
     if len(sample.contrasts) >= _MOST_TRANSPARENT * len(sample.heights):
         return True
-    ground: int = _background(sample).value
     return _GROUNDS.get(sample.border) == ground
 
 
-def _are_photographs(sample: Sample) -> bool:
+def _are_photographs(sample: Sample, ground: int) -> bool:
     decoded = len(sample.heights)
     coloured = decoded - sample.gray > _MOST_COLOURED * decoded
-    return coloured and sample.border == "mixed" and not _on_background(sample)
+    return coloured and sample.border == "mixed" and not _on_background(sample, ground)
 
 
-def _fill(sample: Sample) -> Setting:
+def _fill(sample: Sample, ground: int) -> Setting:
     key = "training.augmentation.fill"
-    if _on_background(sample):
+    if _on_background(sample, ground):
         return Setting(
             key,
             "background",
             "Training also shows shifted images. The images have an even ground: what moves in has "
-            f"its brightness, {_COLOURS[_background(sample).value]} as images.background.",
+            f"its brightness, {_COLOURS.get(ground, ground)} as images.background.",
         )
-    if _are_photographs(sample):
+    if _are_photographs(sample, ground):
         return Setting(
             key,
             "reflect",
@@ -376,8 +385,8 @@ def _fill(sample: Sample) -> Setting:
     return Setting(
         key,
         "edge",
-        "Training also shows shifted images. Their borders are neither all dark nor all bright: "
-        "what moves in is the nearest pixel. A mirrored image would add parts of what it shows.",
+        "Training also shows shifted images. Not all borders are as bright as the background: what "
+        "moves in is the nearest pixel. A mirrored image would add parts of what it shows.",
     )
 
 
@@ -477,6 +486,7 @@ def _gates(look: Look) -> list[Setting]:
             drop,
             f"How much worse than the served model a new one may be. {drop_reason}",
         ),
+        *([_most_balanced_drop(look)] if _is_uneven(look) else []),
     ]
 
 
@@ -538,6 +548,21 @@ def _most_drop(look: Look) -> tuple[float, str]:
     return chance, (
         f"On about {counted(round(count), 'test image')}, accuracy varies as much by chance. With "
         "more of them, set it lower."
+    )
+
+
+def _most_balanced_drop(look: Look) -> Setting:
+    """A drop in balanced accuracy that chance alone may cause."""
+    tested = look.counts[features.TEST_SPLIT] if look.has_test else look.per_class
+    share = 1.0 if look.has_test else _TEST_SHARE
+    counts = [max(share * count, 1.0) for count in tested]
+    # The standard deviation of the mean of recalls of 0.9.
+    chance = math.sqrt(sum(0.9 * 0.1 / count for count in counts)) / len(counts)
+    default: float = Config.model_fields["gates"].default.accuracy_drop
+    return Setting(
+        "gates.balanced_accuracy_drop",
+        max(math.ceil(1000 * chance) / 1000, default),
+        "The same for the balanced accuracy: a model that gives up a rare class may gain accuracy.",
     )
 
 

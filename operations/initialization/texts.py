@@ -236,7 +236,13 @@ def readme(name: str, folder: str, look: Look, suggestion: Suggestion) -> str:
 
 
 def _toml(value: object) -> str:
-    """A value as TOML has it. JSON's texts, numbers and booleans are TOML, too."""
+    """A value as TOML has it. JSON's texts, numbers and booleans are TOML, too.
+
+    TOML has no null: a key of a table without a value is left out.
+    """
+    if isinstance(value, dict):
+        pairs = [f"{_toml(key)} = {_toml(held)}" for key, held in value.items() if held is not None]
+        return f"{{{', '.join(pairs)}}}"
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -76,11 +76,12 @@ class DataWatch:
         state, now = self._state, self._clock.now()
         if state.data_since is None or seen.data_digest != state.data_digest:
             state.data_digest, state.data_since = seen.data_digest, now
+        # Otherwise the data was seen under a clock that was set to the future.
+        state.data_since = min(state.data_since, now)
+        if self._age(state.data_since) < self._due_seconds:
+            # New data came, or the clock that made it overdue was wrong.
             self._alarms.end(AlarmKind.LATE_DATA)
-        elif state.data_since > now:
-            # The data was seen under a clock that was set to the future.
-            state.data_since = now
-        elif self._age(state.data_since) >= self._due_seconds:
+        else:
             since = self._report.time(state.data_since)
             due = duration(self._due_seconds)
             self._overdue(f"{seen.data} is as it was at {since}; new data is due every {due}")

@@ -17,7 +17,7 @@ from operations.scheduling.work import Steps
 # A run that begins later than this was missed: the machine slept, or the scheduler was not there.
 _ON_TIME_SECONDS = 60.0
 _MOMENT = datetime.timedelta(microseconds=1)
-# A clock that is set back by more than this was wrong; by less, times that were handled stay so.
+# A clock that is set back by more than this was wrong, however far apart runs are.
 _SET_BACK = datetime.timedelta(hours=3)
 
 
@@ -51,12 +51,14 @@ class Service:
     def _take_up(self) -> None:
         """Decides on what was missed, or cut off, while the scheduler was not there."""
         now, state = self._clock.now(), self._state
-        same = state.schedule == self._timetable.name
-        newest = self._newest(state.handled, now) if same and state.handled else None
+        handled = state.handled if state.schedule == self._timetable.name else None
+        if handled and self._was_set_back(now, handled):
+            handled = None
+        newest = self._newest(handled, now) if handled else None
         missed = [time for time in (state.at_work, state.waiting, newest) if time]
         state.schedule = self._timetable.name
         state.at_work = state.waiting = None
-        self._plan(now)
+        self._plan(max(now, handled) if handled else now)
         if missed:
             self._decide(max(missed), now)
         self._runs.save()
@@ -102,7 +104,7 @@ class Service:
 
     def _begin_what_is_due(self) -> None:
         now = self._clock.now()
-        if self._state.handled and now < self._state.handled - _SET_BACK:
+        if self._state.handled and self._was_set_back(now, self._state.handled):
             self._report.tell(f"the clock was set back to {self._report.time(now)}", DOUBTFUL)
             self._plan(now)
         if self._clock.stop_requested or not self._next or not self._begins or now < self._begins:
@@ -117,6 +119,20 @@ class Service:
         idle = self._steps is None and not self._clock.stop_requested
         if idle and self._runs.data.patience() <= 0:
             self._start(self._runs.look())
+
+    def _was_set_back(self, now: datetime.datetime, handled: datetime.datetime) -> bool:
+        """Whether the clock was set back so far that handled times come again.
+
+        Otherwise the schedule would stand still until the clock shows a later time. Where the clock
+        was set back by less than the time between two runs, they stay handled: no run comes twice,
+        and the next one waits for at most twice as long as ever.
+        """
+        if now >= handled:
+            return False
+        before = self._timetable.latest(handled - _SET_BACK, handled)
+        after = self._timetable.next_after(handled)
+        distance = after - before if before and after else _SET_BACK
+        return handled - now > min(distance, _SET_BACK)
 
     def _plan(self, now: datetime.datetime) -> None:
         """Settles when the next run begins; all times up to now have been dealt with."""

@@ -46,7 +46,7 @@ class Timetable:
 
     Attributes:
       name: Expression and zone.
-      zone: Time zone of the times.
+      zone: Time zone of the expression.
     """
 
     def __init__(
@@ -81,7 +81,9 @@ class Timetable:
             )
 
     def after(self, moment: datetime.datetime) -> Iterator[datetime.datetime]:
-        """Yields the times after a moment, in order and in the zone.
+        """Yields the times after a moment, in order and in UTC.
+
+        Not in the zone: there, Python takes no notice of a repeated hour when it adds or compares.
 
         Args:
           moment: A time with its zone.
@@ -96,23 +98,23 @@ class Timetable:
                     return
                 # Two times of the calendar may be the same in the zone.
                 if time > moment:
-                    yield time.astimezone(self.zone)
+                    yield time
                     moment = time
             for time in self._moments(wall):
                 heapq.heappush(waiting, time)
 
     def next_after(self, moment: datetime.datetime) -> datetime.datetime | None:
-        """Returns the first time after a moment, or None."""
+        """Returns the first time after a moment, in UTC, or None."""
         return next(self.after(moment), None)
 
     def upcoming(self, moment: datetime.datetime, count: int) -> list[datetime.datetime]:
-        """Returns the next times after a moment, at most `count` of them."""
-        return list(itertools.islice(self.after(moment), count))
+        """Returns the next times after a moment, at most `count` of them, in the zone."""
+        return [time.astimezone(self.zone) for time in itertools.islice(self.after(moment), count)]
 
     def latest(
         self, after: datetime.datetime, until: datetime.datetime
     ) -> datetime.datetime | None:
-        """Returns the last time later than `after` and no later than `until`, or None."""
+        """Returns the last time later than `after` and no later than `until`, in UTC, or None."""
         times = itertools.takewhile(lambda time: time <= until, self.after(after))
         return max(times, default=None)
 

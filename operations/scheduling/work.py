@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import enum
 import math
 import pathlib
@@ -170,13 +171,25 @@ class Work:
             yield left
 
     def _new_log(self) -> pathlib.Path:
-        logs = sorted(self._folder.glob("*.log"))
+        now = self._clock.now()
+        name = _log_name(now)
+        # What seems to come from the future was written under a clock that was wrong; those files
+        # go first, or they would stay for ever and the newest go in their place.
+        logs = sorted(self._folder.glob("*.log"), key=lambda log: (log.name <= name, log.name))
         for old in logs[: -_KEPT_LOGS + 1]:
             # The next time, if not now.
             with contextlib.suppress(OSError):
                 old.unlink()
         self._folder.mkdir(parents=True, exist_ok=True)
-        return self._folder / f"{self._clock.now():%Y%m%d-%H%M%S}.log"
+        # Another attempt may have this second, and its last error is not that of this one.
+        while (self._folder / name).exists():
+            now += datetime.timedelta(seconds=1)
+            name = _log_name(now)
+        return self._folder / name
+
+
+def _log_name(moment: datetime.datetime) -> str:
+    return f"{moment:%Y%m%d-%H%M%S}.log"
 
 
 def _started(name: str, start: Callable[[], Started]) -> Started | Ended:

@@ -31,7 +31,7 @@ from operations.scheduling.state import read_state
 from operations.scheduling.unit import Unit
 from operations.targets import Target as ClusterTarget
 from pipeline.datasets import download
-from pipeline.installation import packages, virtual_environment
+from pipeline.installation import bill_of_materials, packages, virtual_environment
 from pipeline.locations import Locations
 from pipeline.records import baseline, history, metadata
 from tests.faults import stubs
@@ -609,6 +609,14 @@ def _check_init(name: str) -> Callable[[Path, Path, Ended], list[str]]:
     return check
 
 
+def _bill(folder: Path) -> int:
+    return bill_of_materials.main([str(folder / "new" / "bill.json")])
+
+
+def _check_bill(before: Path, folder: Path, ended: Ended) -> list[str]:
+    return _has_text(folder / "new" / "bill.json", json.dumps(stubs.BILL, indent=2) + "\n", ended)
+
+
 # ---------------------------------------------------------------- data
 
 
@@ -914,6 +922,7 @@ SCENARIOS: dict[str, Scenario] = {
         # Where it was cut short, the next one starts from scratch.
         may_leave=(".venv/unfinished", *_SCRATCH_OF_INSTALLERS),
     ),
+    "make sbom": Scenario(_nothing, _bill, check=_check_bill, check_again=_check_bill),
     "make clean-env": Scenario(
         _old_environment, _remove_environment, check_again=_check_environment_removed
     ),

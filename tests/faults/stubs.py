@@ -41,7 +41,7 @@ from operations.scheduling.look import Seen
 from operations.scheduling.processes import Commands, ProcessGroup
 from pipeline import config
 from pipeline.datasets import digest_cache, download, sample
-from pipeline.installation import packages, virtual_environment
+from pipeline.installation import bill_of_materials, packages, virtual_environment
 from pipeline.installation.interpreters import Interpreter
 from pipeline.installation.package_installers import InstallationError, Installer
 from pipeline.locations import Locations
@@ -249,6 +249,7 @@ class _Response:
         pass
 
 
+BILL = {"components": ["numpy"] * 1000, "metadata": {"properties": [{"value": "a lock"}]}}
 DOWNLOADED = b"what was downloaded" * 1000
 
 
@@ -273,6 +274,7 @@ def install() -> None:
     schedule_command.Commands = FakeCommands  # type: ignore[misc]
     schedule_command._first_look = lambda *_: None
     schedule_look.look = lambda *_: Seen(data="/data", data_digest="d" * 64)
+    bill_of_materials.bill = lambda _: BILL
     # The data of a scenario is new each time.
     digest_cache._RACY_NANOSECONDS = -1
     notifying._check = lambda _: None

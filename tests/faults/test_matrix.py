@@ -9,7 +9,8 @@ import pytest
 from tests.faults.injection import PROJECT
 from tests.faults.reasons import REASONS
 
-pytestmark = pytest.mark.slow
+# A group takes a minute or two, on a busy machine ten times that.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 # Each group in a process of its own, which has imported the commands once.
 GROUPS = {
@@ -43,6 +44,7 @@ GROUPS = {
         "make setup, beside another environment",
         "make setup, over an old environment",
         "make setup, without a network",
+        "make sbom",
         "make clean-env",
         "make clean-env, a link",
     ),

@@ -169,3 +169,15 @@ def test_a_lock_that_cannot_be_made_is_told(path, monkeypatch, number):
         patch.setattr(os, "open", refuse)
         with exclusive(path, "run"):
             pytest.fail("there is nothing to hold")
+
+
+def test_a_file_system_without_locks_is_told(path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    path.touch()
+    monkeypatch.setattr(lock.fcntl, "flock", refuse)
+    with pytest.raises(OutputError, match="cannot be locked"), exclusive(path, "run"):
+        pytest.fail("there is nothing to hold")
+    with pytest.raises(OutputError, match="cannot be locked"):
+        lock.holder(path)

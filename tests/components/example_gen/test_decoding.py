@@ -53,6 +53,23 @@ def test_what_is_decoded_already_keeps_its_place(decoder):
     assert [each.pixels for each in found] == [each.pixels for each in ready]
 
 
+def test_where_no_other_process_can_be_started_this_one_decodes(monkeypatch, caplog):
+    """As without /dev/shm, where their locks would lie."""
+
+    def refuse(*_, **__):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(decoding, "processors", lambda: 2)
+    monkeypatch.setattr(decoding.concurrent.futures, "ProcessPoolExecutor", refuse)
+    files = [File(str(n), "", content(n % 256), "") for n in range(300)]
+    decoder = Decoder(PREPARATION, len(files))
+    found = list(decoder.decode(files, len(files)))
+    decoder.close()
+    assert [each.pixels for each in found] == [bytes([n % 256] * 4) for n in range(300)]
+    (record,) = caplog.records
+    assert "decoded in one process" in record.getMessage()
+
+
 def test_bad_and_changed_files_are_told_apart(decoder, tmp_path):
     path = tmp_path / "image.png"
     path.write_bytes(content(7))

@@ -412,12 +412,41 @@ def test_uneven_classes_are_weighted_and_judged_alike(init, photos):
     # Above a third, which any constant answer reaches.
     assert settings()["gates"]["balanced_accuracy"] == 0.367
     assert settings()["gates"]["accuracy"] == 0
+    # Three recalls of 0.9 on about 6, 1 and 3 test images.
+    assert settings()["gates"]["balanced_accuracy_drop"] == 0.123
 
 
 def test_classes_that_are_nearly_even_are_not_weighted(init, photos):
     init(photos({"rose": 40, "tulip": 10}))
     assert "class_weights" not in settings()["training"]
-    assert "balanced_accuracy" not in settings()["gates"]
+    assert not {"balanced_accuracy", "balanced_accuracy_drop"} & settings()["gates"].keys()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("training.class_weights", {"rose": 2.5, "tulip": 1.0}),
+        ("gates.slices", {"shop": {"accuracy": 0.5, "min_images": 7}, 'a "b"': {"min_images": 50}}),
+    ],
+)
+def test_a_table_that_is_set_is_written_as_toml(init, photos, key, value):
+    init(photos({"rose": 10, "tulip": 10}), assignments=[f"{key}={json.dumps(value)}"])
+    section, _, name = key.partition(".")
+    assert settings()[section][name] == value
+
+
+def test_a_weight_of_no_class_is_refused(refusal, photos):
+    assignments = ['training.class_weights={"rosa": 2}']
+    message = refusal(photos({"rose": 10, "tulip": 10}), assignments=assignments)
+    assert "a weight for 'rosa', which is no class" in message
+
+
+def test_what_moves_in_has_the_brightness_that_is_asked_for(init, photos):
+    data = photos({"rose": 10, "tulip": 10}, border=0)
+    init(data)
+    init(data, name="others", assignments=["images.background=255"])
+    fills = [settings(name)["training"]["augmentation"]["fill"] for name in ("flowers", "others")]
+    assert fills == ["background", "edge"]
 
 
 def test_a_class_that_a_split_lacks_is_told(init, photos, tmp_path):

@@ -29,29 +29,47 @@ class Clock:
     """A clock that goes on only where somebody waits.
 
     Attributes:
-      until: when somebody asks the scheduler to stop.
+      time: what it shows; whoever sets it changes none of the seconds that pass.
+      until: when somebody asks the scheduler to stop; None for never.
+      lasts: seconds after which somebody asks for that, whatever the clock shows.
+      jumps: by how much it is set forward or back, by the second in which that happens.
       wakes: when a process ends, or something else happens that ends a wait.
+      longest_wait: seconds after which a wait ends in any case.
     """
 
     def __init__(self, now):
         self.time = now
         self.until = now
+        self.lasts = math.inf
+        self.jumps = {}
         self.wakes = []
+        self.longest_wait = LONGEST_WAIT_SECONDS
         self.stop_requested = False
+        self._seconds = 0.0
 
     def now(self):
         return self.time
 
     def seconds(self):
-        return (self.time - BEGIN).total_seconds()
+        return self._seconds
 
     def wait(self, seconds):
-        left = [wake - self.seconds() for wake in self.wakes if wake > self.seconds()]
-        left += [seconds, LONGEST_WAIT_SECONDS]
+        self.wakes = [wake for wake in self.wakes if wake > self._seconds]
+        left = [wake - self._seconds for wake in self.wakes]
+        left += [seconds, self.longest_wait]
         if not self.stop_requested:
-            left.append((self.until - self.time).total_seconds())
-        self.time += datetime.timedelta(seconds=max(0, min(left)))
-        self.stop_requested = self.time >= self.until
+            left += [self.lasts - self._seconds]
+            left += [(self.until - self.time).total_seconds()] if self.until else []
+        self._go_on(max(0, min(left)))
+        over = self.until is not None and self.time >= self.until
+        self.stop_requested = self.stop_requested or over or self._seconds >= self.lasts
+
+    def _go_on(self, seconds):
+        self._seconds += seconds
+        self.time += datetime.timedelta(seconds=seconds)
+        # Nobody is woken by that.
+        for second in [second for second in self.jumps if second <= self._seconds]:
+            self.time += self.jumps.pop(second)
 
 
 @dataclasses.dataclass
@@ -112,6 +130,7 @@ class Commands:
       locked: how many of the next looks find the metadata store locked.
       runs: plans of the next runs.
       begun: time, data and force of each run.
+      seconds: seconds that had passed when each run began.
       looks: time of each look.
     """
 
@@ -125,6 +144,7 @@ class Commands:
         self.locked = 0
         self.runs = []
         self.begun = []
+        self.seconds = []
         self.looks = []
 
     def look(self, answer, log):
@@ -144,6 +164,7 @@ class Commands:
     def run(self, data, force, log, attempt):
         self.attempt = attempt
         self.begun.append((self._clock.now(), data, force))
+        self.seconds.append(self._clock.seconds())
         plan = self.runs.pop(0) if self.runs else self.pushing()
         if isinstance(plan, OSError):
             raise plan
@@ -250,7 +271,16 @@ class World:
         if isinstance(until, str):
             hour, minute = map(int, until.split(":"))
             until = BEGIN.replace(hour=hour, minute=minute)
-        self.clock.until, self.clock.stop_requested = until, False
+        self.clock.until, self.clock.lasts = until, math.inf
+        self._serve(cron, timezone, policy)
+
+    def serve_for(self, seconds, cron="0 * * * *", timezone="UTC", **policy):
+        """Runs the scheduler anew for so many seconds, whatever the clock shows."""
+        self.clock.until, self.clock.lasts = None, self.clock.seconds() + seconds
+        self._serve(cron, timezone, policy)
+
+    def _serve(self, cron, timezone, policy):
+        self.clock.stop_requested = False
         end = policy.pop("end", None)
         timetable = Timetable(cron, timezone, end=end)
         policy = Policy(**policy)
@@ -260,7 +290,8 @@ class World:
 
     def once(self, **policy):
         """Runs once; returns the exit code."""
-        self.clock.until, self.clock.stop_requested = BEGIN + datetime.timedelta(days=9), False
+        self.clock.until, self.clock.lasts = BEGIN + datetime.timedelta(days=9), math.inf
+        self.clock.stop_requested = False
         report = self._report(zoneinfo.ZoneInfo("UTC"))
         return self._runs(Policy(**policy), report).once()
 

@@ -86,8 +86,8 @@ class Scheduler:
     def output(self):
         return Path(self._output.name).read_text()
 
-    def wait_for(self, condition):
-        until = time.monotonic() + PATIENCE_SECONDS
+    def wait_for(self, condition, patience=PATIENCE_SECONDS):
+        until = time.monotonic() + patience
         while not (found := condition()):
             assert time.monotonic() < until, self.output
             time.sleep(0.02)
@@ -188,6 +188,48 @@ def test_a_killed_scheduler_goes_on_after_a_restart(start, root, is_alive):
     second = start("print('made up for', flush=True)")
     second.wait_for(lambda: "made up for" in second.log())
     second.wait_for(lambda: read_state(root / "schedule" / "state.json").last_run)
+
+
+def test_a_run_that_ended_while_the_scheduler_stood_still_is_noticed(
+    start, root, tmp_path, is_alive
+):
+    end = tmp_path / "end"
+    scheduler = start(
+        "import os, pathlib, time\n"
+        "print('at work', os.getpid(), flush=True)\n"
+        f"while not pathlib.Path({str(end)!r}).exists(): time.sleep(0.01)"
+    )
+    (run,) = scheduler.wait_for_run()
+    scheduler.process.send_signal(signal.SIGSTOP)
+    end.touch()
+    scheduler.wait_for(lambda: not is_alive(run))
+    scheduler.process.send_signal(signal.SIGCONT)
+    ended = scheduler.wait_for(lambda: read_state(root / "schedule" / "state.json").last_run)
+    assert ended.exit_code == 0
+    assert scheduler.process.poll() is None
+
+
+@pytest.mark.slow
+def test_of_what_was_missed_while_the_machine_slept_one_run_is_made_up_for(start, root):
+    file = root / "schedule" / "state.json"
+    file.unlink()
+    scheduler = start("print('a run', flush=True)", cron="* * * * *")
+    scheduler.wait_for(file.exists)
+    scheduler.process.send_signal(signal.SIGSTOP)
+    begun = scheduler.output.count(" began; ")
+    minute = read_state(file).handled.replace(second=0, microsecond=0)
+    # Two runs were due by then, and the next one is not for nearly a minute.
+    awake = minute + datetime.timedelta(minutes=2, seconds=2)
+    scheduler.wait_for(lambda: datetime.datetime.now(datetime.UTC) > awake, patience=180)
+    scheduler.process.send_signal(signal.SIGCONT)
+    newest = minute + datetime.timedelta(minutes=2)
+    scheduler.wait_for(lambda: (last := read_state(file).last_run) and last.scheduled == newest)
+    assert scheduler.output.count(" began; ") == begun + 1
+    # And so it goes on.
+    newest += datetime.timedelta(minutes=1)
+    scheduler.wait_for(lambda: read_state(file).last_run.scheduled == newest, patience=120)
+    assert scheduler.output.count(" began; ") == begun + 2
+    assert "Traceback" not in scheduler.output
 
 
 def test_a_crash_is_survived_and_retried(start, tmp_path):

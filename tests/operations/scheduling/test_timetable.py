@@ -183,6 +183,19 @@ def test_the_latest_time_is_the_last_of_the_next(schedule, zone, begin, length):
     assert timetable.next_after(begin) == (times[0] if times else timetable.next_after(until))
 
 
+def test_the_latest_time_of_a_repeated_hour_is_the_last_whatever_clocks_show():
+    timetable = Timetable("*/15 * * * *", "Europe/Berlin")
+    # Clocks show 02:45, and a quarter later 02:00 once more.
+    until = moment("2026-10-25T01:20")
+    assert timetable.latest(until - HOUR, until) == moment("2026-10-25T01:15")
+
+
+def test_times_can_be_added_to_in_a_repeated_hour():
+    """As jitter is: in the zone, Python would take the second hour for the first."""
+    time = Timetable("0 * * * *", "Europe/Berlin").next_after(moment("2026-10-25T00:30"))
+    assert time + 0 * HOUR == moment("2026-10-25T01:00")
+
+
 def test_times_lie_between_start_and_end():
     timetable = Timetable("0 3 * * *", "Europe/Berlin", "2026-12-01", "2026-12-03")
     times = timetable.upcoming(moment("2026-11-23T00:00"), 9)
