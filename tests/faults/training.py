@@ -1,0 +1,86 @@
+"""A training that keeps snapshots, with small arithmetic in the place of its epochs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from components.trainer import resumption
+from tests.faults import stubs
+from tests.faults.scenarios import Ended, Scenario
+
+_EPOCHS = 3
+
+
+def _network() -> keras.Model:
+    network = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False)])
+    network.compile(optimizer=keras.optimizers.SGD(0.1, momentum=0.9), loss="mse")
+    network.optimizer.build(network.trainable_variables)
+    network.set_weights([np.ones((2, 1))])
+    return network
+
+
+def _train(folder: Path) -> int:
+    """Trains as `training.train` does, from the last snapshot on; keeps the result in a file."""
+    snapshots = str(folder / "snapshots")
+    network, history = _network(), keras.callbacks.History()
+    history.epochs = []
+    kept = resumption.Snapshots(snapshots, [history])
+    kept.set_model(network)
+    progress = resumption.read_progress(snapshots)
+    if not progress.finished:
+        kept.on_train_begin()
+        for epoch in range(progress.epochs, _EPOCHS):
+            kept.on_epoch_begin(epoch)
+            _epoch(network, epoch)
+            history.epochs.append(epoch)
+            # The second epoch brings no progress.
+            if epoch != 1:
+                _save_best(network, resumption.new_best_weights(snapshots))
+        kept.on_train_end()
+    with stubs.somebody_else():
+        network.load_weights(resumption.best_weights(snapshots))
+        np.save(folder / "result.npy", np.concatenate([np.ravel(w) for w in network.get_weights()]))
+    return 0
+
+
+def _epoch(network: keras.Model, epoch: int) -> None:
+    """Changes network and optimizer by the epoch and by what they were before."""
+    for position, variable in enumerate(network.variables + network.optimizer.variables):
+        value = np.asarray(variable)
+        variable.assign((value * 0.5 + epoch + position).astype(value.dtype))
+
+
+def _save_best(network: keras.Model, path: str) -> None:
+    """Saves the weights with Keras's own writer, as its ModelCheckpoint does."""
+    with stubs.somebody_else():
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        network.save_weights(path)
+
+
+def _trained(folder: Path) -> int:
+    return stubs.function(lambda: _train(folder))
+
+
+def _cut_short(folder: Path) -> None:
+    """A training that was killed in its first epoch, before its first snapshot."""
+    left = folder / "snapshots" / "unfinished"
+    left.mkdir(parents=True)
+    (left / "state.json").write_text("{")
+
+
+def _check(before: Path, folder: Path, ended: Ended) -> list[str]:
+    """The result is that of the unbroken training, if there is one."""
+    result = folder / "result.npy"
+    if not result.exists():
+        return ["exit code 0 without a result"] if ended.code == 0 else []
+    network = _network()
+    for epoch in range(_EPOCHS):
+        _epoch(network, epoch)
+    unbroken = np.concatenate([np.ravel(w) for w in network.get_weights()])
+    return [] if np.array_equal(np.load(result), unbroken) else ["the result is another one"]
+
+
+SCENARIOS = {"a training": Scenario(_cut_short, _trained, check=_check, check_again=_check)}
