@@ -8,6 +8,7 @@ the pipe.
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -20,10 +21,20 @@ from typer.exceptions import TyperException
 
 from components import environment
 from pipeline import paths, streams
-from pipeline.errors import ConfigurationError, PipelineError, UsageError
+from pipeline.errors import ConfigurationError, ExitCode, PipelineError, UsageError
 from pipeline.redaction import redacted
 
 _OUTPUT_LOST = 1
+# What the machine lacks, or its disk: no command can do anything about it, and none is wrong.
+_OF_THE_MACHINE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EROFS,
+    errno.ESTALE,
+    errno.EMFILE,
+    errno.ENFILE,
+)
 
 _acting = False
 
@@ -108,6 +119,16 @@ def _run(app: typer.Typer) -> int:
             file=sys.stderr,
         )
         return UsageError.exit_code
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            raise
+        print(
+            f"error: {error.filename or 'a file'} cannot be read or written ({error.strerror}); "
+            "expected a disk that works and has room. Free some room or check the disk, then give "
+            "the command again.",
+            file=sys.stderr,
+        )
+        return ExitCode.FAILED
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)

@@ -137,7 +137,7 @@ def _logging_after_end(log: pathlib.Path) -> Iterator[None]:
     shown = logging.StreamHandler(sys.stderr)
     handlers: list[logging.Handler] = [shown]
     if log.exists():
-        kept = logging.FileHandler(log, encoding="utf-8", delay=True)
+        kept = _LogFile(log, encoding="utf-8", delay=True)
         kept.setFormatter(LogFormatter(_LOG_FORMAT))
         handlers.append(kept)
     root = logging.getLogger()
@@ -147,7 +147,20 @@ def _logging_after_end(log: pathlib.Path) -> Iterator[None]:
     finally:
         root.handlers = before
         for handler in handlers:
-            handler.close()
+            with contextlib.suppress(OSError):
+                handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log file that loses what the disk does not take: the run has ended as its receipt says."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a record, if it can be written."""
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Shows no traceback, unlike the handlers of the library."""
 
 
 class _Run:
