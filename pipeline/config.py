@@ -56,7 +56,7 @@ def _class_weights(value: object) -> object:
     if not weights or not all(map(_is_weight, weights)):
         raise ValueError(
             f"none, balanced, or a weight from {_LEAST_WEIGHT:g} to {_MOST_WEIGHT:g} for each "
-            'class by its name, such as {"Shirt": 2.5}'
+            'class by its name, with --set as JSON, such as {"Shirt": 2.5}'
         )
     return value
 
