@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup run tensorboard browser test test-full check bench lock clean-env
+.PHONY: help setup run tensorboard browser test test-full check bench lock sbom audit clean-env
 
 # Arguments for the command of `run`, `tensorboard`, `test`, `test-full` and `bench`.
 ARGS ?=
@@ -112,11 +112,44 @@ lock: ## Update the lock files in requirements/ from the .in files
 	"$${project[@]}" $(LOCK_FLAGS) --universal --output-file glibc-2.39.txt
 	cp glibc-2.39.txt glibc-2.28.txt
 	"$${project[@]}" --override overrides-glibc-2.28.txt --python-platform x86_64-manylinux_2_28 --output-file glibc-2.28.txt
-	for name in test installer; do
+	for name in test installer audit; do
 		echo "Locking $$name.in."
 		"$${compile[@]}" $(LOCK_FLAGS) --universal $$name.in --output-file $$name.txt
 	done
-	cp glibc-2.39.txt glibc-2.28.txt test.txt installer.txt "$$OLDPWD/requirements"
+	cp glibc-2.39.txt glibc-2.28.txt test.txt installer.txt audit.txt "$$OLDPWD/requirements"
+
+sbom: ## Write the software bill of materials to build/sbom.json
+	@$(install)
+	$(BIN)/python -m pipeline.installation.bill_of_materials build/sbom.json
+
+# pip-audit has an environment of its own, which is removed, since it shares no version with .venv.
+# Its exit code is the same for a finding and for a service that it cannot reach.
+audit: ## Look up known vulnerabilities of the locked packages on the network
+	@$(install)
+	work=$$(mktemp -d)
+	trap 'rm -rf "$$work"' EXIT
+	unaudited() {
+		echo "make: NO VULNERABILITY OF $$1 WAS LOOKED UP: $$(tail -n 1 "$$work/said")." >&2
+		echo "make: expected a network that reaches the advisories. Another service: make audit ARGS='--vulnerability-service osv'" >&2
+	}
+	$(BIN)/python -m venv "$$work/tools"
+	if ! "$$work/tools/bin/pip" install --quiet --no-deps --require-hashes --only-binary :all: -r requirements/audit.txt 2>"$$work/said"; then
+		unaudited "ANY PACKAGE"
+		exit
+	fi
+	status=0
+	for lock in glibc-2.39.txt glibc-2.28.txt; do
+		echo "Auditing $$lock."
+		if "$$work/tools/bin/pip-audit" --strict --disable-pip --require-hashes --progress-spinner off --requirement "requirements/$$lock" $(ARGS) 2>"$$work/said"; then
+			echo "No known vulnerability."
+		elif grep -q '^Found ' "$$work/said"; then
+			tail -n 1 "$$work/said" >&2
+			status=1
+		else
+			unaudited "$$lock"
+		fi
+	done
+	exit $$status
 
 clean-env: ## Remove .venv
 	@$(find_python)

@@ -1,9 +1,8 @@
 """What the augmentation that `init` chooses for photographs does, against that of Fashion-MNIST.
 
-The photographs are made for it. As in `benchmarks.made_images`, most classes are a shape before a
-background of colour. Two classes have no shape: one of them has a narrow dark bar at one border,
-the other has nothing. The training photographs are few, and taken in one light from one distance,
-as on one day. The validation photographs are taken from nearer and farther, in more and less light,
+The photographs are made for it. As in `benchmarks.made_images`, each class is a shape before a
+background of colour. The training photographs are few, and taken in one light from one distance, as
+on one day. The validation photographs are taken from nearer and farther, in more and less light,
 and with paler and stronger colours, as they come later.
 
 Every variant is trained with the same seeds, and all else as `init` writes it:
@@ -26,7 +25,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
-from PIL import Image, ImageDraw, ImageEnhance
+from PIL import Image, ImageEnhance
 
 from benchmarks import command, made_images, processes, trainings
 from benchmarks.session import Session
@@ -46,15 +45,10 @@ CHANGES: dict[str, dict[str, Any]] = {
     "no_crop": {"crop": 0.0},
     "no_light": {"brightness": 0.0, "contrast": 0.0, "colour": 0.0},
 }
-BAR, NOTHING = "bar", "nothing"
-CLASSES = (*made_images.SHAPES, BAR, NOTHING)
-COUNTS = {features.TRAIN_SPLIT: 350, features.VALIDATION_SPLIT: 700, features.TEST_SPLIT: 70}
+COUNTS = {features.TRAIN_SPLIT: 250, features.VALIDATION_SPLIT: 700, features.TEST_SPLIT: 70}
 SHORT_COUNTS = {features.TRAIN_SPLIT: 70, features.VALIDATION_SPLIT: 35, features.TEST_SPLIT: 35}
 SIDE, SHORT_SIDE = 64, 16
 
-# Shares of the side that a bar takes.
-_BAR_WIDTHS = (0.015, 0.04)
-_BAR_BRIGHTNESS = 16
 _JPEG_QUALITY = 90
 
 app = command.application()
@@ -174,20 +168,16 @@ def write_photographs(folder: pathlib.Path, counts: Mapping[str, int]) -> None:
     for split, count in counts.items():
         taking = _ONE_DAY if split == features.TRAIN_SPLIT else _LATER
         for position in range(count):
-            name = CLASSES[position % len(CLASSES)]
+            name = made_images.SHAPES[position % len(made_images.SHAPES)]
             random = np.random.default_rng([features.SPLITS.index(split), position])
             path = folder / split / name / f"{position:06d}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             photograph(name, taking, random).save(path, quality=_JPEG_QUALITY)
 
 
-def photograph(name: str, taking: Taking, random: np.random.Generator) -> Image.Image:
-    """Draws a photograph of one of `CLASSES`, in colour."""
-    shape = name if name in made_images.SHAPES else None
-    # Squares, so that no padding looks like a bar.
-    image = made_images.photograph(shape, random, taking.radii, largest_aspect_ratio=1.0)
-    if name == BAR:
-        _draw_bar(image, random)
+def photograph(shape: str, taking: Taking, random: np.random.Generator) -> Image.Image:
+    """Draws a photograph of one of `made_images.SHAPES`, in colour."""
+    image = made_images.photograph(shape, random, taking.radii)
     for enhancer, factors in (
         (ImageEnhance.Color, taking.colour),
         (ImageEnhance.Contrast, taking.light),
@@ -195,19 +185,6 @@ def photograph(name: str, taking: Taking, random: np.random.Generator) -> Image.
     ):
         image = enhancer(image).enhance(random.uniform(*factors))
     return image
-
-
-def _draw_bar(image: Image.Image, random: np.random.Generator) -> None:
-    """Draws a dark bar at one of the borders."""
-    width, height = image.size
-    thickness = max(round(random.uniform(*_BAR_WIDTHS) * max(width, height)), 1)
-    boxes = (
-        (0, 0, width, thickness),
-        (0, height - thickness, width, height),
-        (0, 0, thickness, height),
-        (width - thickness, 0, width, height),
-    )
-    ImageDraw.Draw(image).rectangle(boxes[random.integers(len(boxes))], (_BAR_BRIGHTNESS,) * 3)
 
 
 def figures(repeats: Sequence[dict[str, Any]]) -> dict[str, Any]:

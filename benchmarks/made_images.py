@@ -41,10 +41,11 @@ SHAPES = ("disc", "ring", "square", "triangle", "cross")
 # Folders of classes whose names no folder can have, in the file that gives the names.
 CLASSES_FILE = "classes.toml"
 
-# Radius of a shape, as a share of the shorter side, and of the longer side to the shorter.
-RADII, LARGEST_ASPECT_RATIO = (0.12, 0.35), 2.0
+# Radius of a shape, as a share of the shorter side.
+RADII = (0.12, 0.35)
 
 _SIDES = (100, 2_000)
+_LARGEST_ASPECT_RATIO = 2.0
 _PNG_SHARE, _TURNED_SHARE = 0.1, 0.1
 _JPEG_QUALITY = 90
 _NOISE = 8.0
@@ -176,20 +177,16 @@ def write_split_photographs(
 
 
 def photograph(
-    shape: str | None,
-    random: np.random.Generator,
-    radii: tuple[float, float] = RADII,
-    largest_aspect_ratio: float = LARGEST_ASPECT_RATIO,
+    shape: str, random: np.random.Generator, radii: tuple[float, float] = RADII
 ) -> Image.Image:
     """Draws a photograph in colour.
 
     Args:
-      shape: one of `SHAPES`; None for a background alone.
+      shape: one of `SHAPES`.
       random: what everything is drawn from.
       radii: least and most radius of the shape, as a share of the shorter side.
-      largest_aspect_ratio: of the longer side to the shorter; 1 makes squares.
     """
-    width, height = _size(random, largest_aspect_ratio)
+    width, height = _size(random)
     colours = random.integers(30, 226, (4, 4, 3), dtype=np.uint8)
     image = Image.fromarray(colours).resize((width, height), Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(image)
@@ -197,17 +194,16 @@ def photograph(
     radius = random.uniform(*radii) * min(width, height)
     centre = random.uniform(radius, width - radius), random.uniform(radius, height - radius)
     behind = image.getpixel((int(centre[0]), int(centre[1])))
-    if shape:
-        _draw_shape(draw, shape, centre, radius, random.uniform(0, 360), _apart(behind, random))
+    _draw_shape(draw, shape, centre, radius, random.uniform(0, 360), _apart(behind, random))
     noise = _NOISE * random.standard_normal((height, width, 1), np.float32)
     return Image.fromarray(np.clip(np.asarray(image) + noise, 0, 255).astype(np.uint8))
 
 
-def _size(random: np.random.Generator, largest_aspect_ratio: float) -> tuple[int, int]:
+def _size(random: np.random.Generator) -> tuple[int, int]:
     """Width and height; as many images between 100 and 200 pixels as between 1,000 and 2,000."""
     least, most = _SIDES
     longer = math.exp(random.uniform(math.log(least), math.log(most)))
-    shorter = max(longer / random.uniform(1, largest_aspect_ratio), least)
+    shorter = max(longer / random.uniform(1, _LARGEST_ASPECT_RATIO), least)
     sides = round(max(longer, shorter)), round(shorter)
     return sides if random.random() < 0.6 else (sides[1], sides[0])
 

@@ -307,7 +307,8 @@ def train(
         network, data = training.prepare(settings, inputs.schema, splits[features.TRAIN_SPLIT])
         if trick:
             trick(network, settings, inputs.schema)
-        training.train_network(network, data, settings, graph, splits, folder, base_model=None)
+        schema = inputs.schema
+        training.train_network(network, data, settings, schema, graph, splits, folder, None)
         seconds = time.perf_counter() - started
         (history,) = pathlib.Path(folder).rglob(features.HISTORY_FILE)
         epochs = json.loads(history.read_text(encoding="utf-8"))

@@ -48,7 +48,7 @@ app = command.application()
 `python -m benchmarks.uneven_classes --short` sees that it works.""",
 )
 def main(
-    profile: Annotated[str, typer.Option(help="Whose network and training.")] = "smoke",
+    profile: Annotated[str, typer.Option(help="Profile to train with.")] = "smoke",
     seeds: command.Seeds = None,
     data: command.DataFrom = None,
     record: command.RecordTo = None,

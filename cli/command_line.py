@@ -8,6 +8,7 @@ the pipe.
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -16,12 +17,24 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.exceptions import TyperException
 
 from components import environment
 from pipeline import paths, streams
-from pipeline.errors import ConfigurationError, PipelineError, UsageError
+from pipeline.errors import ConfigurationError, ExitCode, PipelineError, UsageError
+from pipeline.redaction import redacted
 
 _OUTPUT_LOST = 1
+# What the machine lacks, or its disk: no command can do anything about it, and none is wrong.
+_OF_THE_MACHINE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EROFS,
+    errno.ESTALE,
+    errno.EMFILE,
+    errno.ENFILE,
+)
 
 _acting = False
 
@@ -106,6 +119,16 @@ def _run(app: typer.Typer) -> int:
             file=sys.stderr,
         )
         return UsageError.exit_code
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            raise
+        print(
+            f"error: {error.filename or 'a file'} cannot be read or written ({error.strerror}); "
+            "expected a disk that works and has room. Free some room or check the disk, then give "
+            "the command again.",
+            file=sys.stderr,
+        )
+        return ExitCode.FAILED
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)
@@ -152,15 +175,22 @@ def _bad_values_reported() -> Iterator[None]:
     """
     try:
         yield
-    except typer.BadParameter as error:
-        import pydantic
+    except TyperException as error:
+        # It repeats what it does not know, such as an argument too many.
+        error.message = redacted(error.message)
+        if isinstance(error, typer.BadParameter):
+            _report_bad_value(error)
+        raise
 
-        from pipeline.config import found_and_expected
 
-        parameter, cause = error.param, error.__cause__
-        # Typer reports missing values itself.
-        if parameter is None or not isinstance(cause, pydantic.ValidationError):
-            raise
+def _report_bad_value(error: typer.BadParameter) -> None:
+    import pydantic
+
+    from pipeline.config import found_and_expected
+
+    parameter, cause = error.param, error.__cause__
+    # Typer reports missing values itself.
+    if parameter is not None and isinstance(cause, pydantic.ValidationError):
         option, value = parameter.opts[0], parameter.metavar or "VALUE"
         raise ConfigurationError(
             f"{option}: {found_and_expected(cause)} Set it with {option} {value}."

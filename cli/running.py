@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -209,10 +210,12 @@ def _run(request: Request, notify_file: Path | None, as_json: bool) -> int:
     command_line.acts()
     from cli.render import runs
     from cli.render.progress import LiveProgress
-    from operations.notifications.notifying import Notifier
+    from operations.notifications.notifying import ADDRESSES_VARIABLE, Notifier
     from operations.run import run
 
     notifier = Notifier.from_options(notify_file)
+    # No process that the run starts needs the passwords in them.
+    os.environ.pop(ADDRESSES_VARIABLE, None)
     receipt = run(request, LiveProgress(sys.stderr), notifier)
     runs.print_run(receipt, request.output_dir, as_json)
     return receipt.exit_code

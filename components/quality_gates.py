@@ -16,9 +16,14 @@ ACCURACY = "accuracy"
 BALANCED_ACCURACY = "balanced accuracy"
 RECALL = "recall"
 CHANGE = "accuracy against the served model"
+BALANCED_CHANGE = "balanced accuracy against the served model"
 CORRUPTION = "accuracy under corruption"
 # Of a slice by a column of the data, `components.slices`; which slices there are, the data says.
 SLICE = "slice accuracy"
+
+BALANCED = frozenset({BALANCED_ACCURACY, BALANCED_CHANGE})
+# Those that apply only if a model is served.
+CHANGES = frozenset({CHANGE, BALANCED_CHANGE})
 
 OVERALL = "overall"
 
@@ -28,7 +33,8 @@ class Gate:
     """A threshold that a model must reach.
 
     Attributes:
-      metric: Metric: `ACCURACY`, `BALANCED_ACCURACY`, `RECALL`, `CHANGE` or `CORRUPTION`.
+      metric: Metric: `ACCURACY`, `BALANCED_ACCURACY`, `RECALL`, `CHANGE`, `BALANCED_CHANGE` or
+        `CORRUPTION`.
       slice: Name of the slice: `OVERALL`, a class name or a corruption.
       threshold: Lowest value that passes.
       features: Names and values of the features that select the slice; empty for all images.

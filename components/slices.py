@@ -7,9 +7,11 @@ slices by value, it takes texts that are numbers for numbers, so that "7" passes
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from components import features
@@ -17,11 +19,14 @@ from components.class_names import is_showable
 from components.messages import counted, listed, shown
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
 
 # Value of images without one.
 MISSING = "(missing)"
 MOST_VALUES = 1_000
+# Least number of test images for a gate, where the configuration says nothing.
+MIN_IMAGES = 50
 _LONGEST_VALUE = 200
 _PREFIX = "="
 # Names with a meaning in the files of Predictions and in the evaluations.
@@ -37,7 +42,7 @@ RESERVED = frozenset(
 
 
 class SliceError(ValueError):
-    """The data has no such slices as the configuration asks for."""
+    """The data lacks the slices that the configuration asks for."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +60,12 @@ class Slicing:
     threshold: float | None
     min_images: int
     required: tuple[str, ...] = ()
+
+    @property
+    def wanted_images(self) -> int:
+        """Number of test images that the whole split must have; 0 where nothing is asked for."""
+        asked = self.threshold is not None or self.min_images != MIN_IMAGES
+        return self.min_images if asked else 0
 
     def is_judged(self, count: int) -> bool:
         """Whether a slice with this number of images has a gate."""
@@ -97,7 +108,7 @@ def value_of(stored_value: str) -> str:
 
 
 def cleaned(text: str | None) -> str:
-    """A text of the data as a value: without what nobody sees, and never empty."""
+    """A text of the data as a value: without spaces around it, in one Unicode form, never empty."""
     return unicodedata.normalize("NFC", (text or "").strip()) or MISSING
 
 
@@ -135,7 +146,7 @@ def check(columns: pa.Table | None, test_count: int, min_images: Mapping[str, in
     Args:
       columns: Further columns of the data, with a row per image; None without any.
       test_count: Number of test images.
-      min_images: Minimum number of test images for a gate, by column.
+      min_images: Number of test images that the split must have at least, by column.
 
     Raises:
       SliceError: A column is missing or cannot be used, or no slice could have so many images.
@@ -152,6 +163,43 @@ def check(columns: pa.Table | None, test_count: int, min_images: Mapping[str, in
                 "min_images, or add test images."
             )
         _check_values(name, dict.fromkeys(values(name, columns[name])))
+
+
+def doubts(columns: pa.Table | None, is_test: np.ndarray, slicings: Sequence[Slicing]) -> list[str]:
+    """What will not be judged, or will refuse every model, in words.
+
+    Args:
+      columns: Further columns of the data, which passed `check`.
+      is_test: Whether each row is a test image, bool [N].
+      slicings: Gates on slices.
+    """
+    found: list[str] = []
+    for slicing in slicings:
+        if columns is not None and slicing.threshold is not None:
+            rows = values(slicing.column, columns[slicing.column])
+            tested = Counter(itertools.compress(rows, is_test.tolist()))
+            found += _doubts(slicing, tested)
+    return found
+
+
+def _doubts(slicing: Slicing, tested: Mapping[str, int]) -> Iterator[str]:
+    least = slicing.min_images
+    for value in slicing.required:
+        count = tested.get(value, 0)
+        if count < least:
+            yield (
+                f"the required slice {shown(name_of(slicing.column, value))} has "
+                f"{counted(count, 'test image')}; expected at least {least}. Every model will be "
+                f"refused. Add test images, lower min_images of gates.slices, or correct "
+                f"gates.required_slices."
+            )
+    if tested and max(tested.values()) < least:
+        largest = max(sorted(tested), key=tested.__getitem__)
+        yield (
+            f"no slice by {shown(slicing.column)} has {least} test images (the largest, "
+            f"{shown(largest)}, has {tested[largest]}); expected at least one, since smaller ones "
+            "are not judged. Lower min_images of gates.slices, or add test images."
+        )
 
 
 def _missing(name: str, known: list[str]) -> str:

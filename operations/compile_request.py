@@ -180,6 +180,13 @@ def _check_output(request: Request) -> None:
 
 
 def _check_places(request: Request) -> None:
+    # The file repeats them, and so does the user interface of the cluster.
+    for option, address in (
+        ("--data", request.data),
+        ("--pipeline-root", request.pipeline_root),
+        ("--schema-location", request.schema_location),
+    ):
+        paths.refuse_secrets(address or "", option)
     if not _IMAGE.fullmatch(request.image):
         raise ConfigurationError(
             f"--image {request.image!r}: expected the name of an image, such as "

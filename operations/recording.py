@@ -42,6 +42,7 @@ from pipeline.records.receipt import (
     escaped,
     faults_of,
 )
+from pipeline.redaction import redacted
 
 # Tells a scheduler which run it started.
 ATTEMPT_VARIABLE = "IMAGE_PIPELINE_ATTEMPT"
@@ -395,6 +396,11 @@ def _changes(error: BaseException | None) -> tuple[str, ...]:
 
 
 def _message(error: BaseException) -> str:
+    """The message of an error, without the secrets of addresses in it."""
+    return redacted(_line(error))
+
+
+def _line(error: BaseException) -> str:
     """The message of an error; of one that Beam handed on as a traceback, its last line."""
     if isinstance(error, pydantic.ValidationError):
         return f"a result does not fit into the receipt ({faults_of(error)})"

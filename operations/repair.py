@@ -16,8 +16,9 @@ from pipeline.locations import Locations
 from pipeline.lock import exclusive
 from pipeline.records import baseline, history, metadata, served_version, stores
 
-# SQLite keeps files beside a store; beside a new store, it would take the old ones for its own.
-_PARTS = ("", "-journal", "-wal", "-shm")
+# SQLite keeps files beside a store; beside a new store, it would take the old ones for its own. So
+# the store itself is moved last: as long as it is there, no command makes a new one.
+_PARTS = ("-journal", "-wal", "-shm", "")
 _LOST = (
     "the cache: the next run runs all nodes",
     "the places of earlier artifacts: `lineage` shows only their digests, and `runs compare` has "
@@ -102,6 +103,9 @@ def _carry_out(locations: Locations, plan: Repaired) -> Repaired:
     completed = unfinished.complete(locations)
     if plan.moved_to:
         _renew(locations, pathlib.Path(plan.moved_to))
+    elif _new(locations).exists():
+        # Of a repair that was killed after the old store was moved.
+        _remove(_new(locations))
     return dataclasses.replace(plan, completed_runs=completed, applied=True)
 
 
@@ -114,7 +118,7 @@ def _free_name(store: pathlib.Path) -> pathlib.Path:
 
 def _renew(locations: Locations, moved_to: pathlib.Path) -> None:
     """Makes a new store beside the old one, and only then moves both to their places."""
-    made = locations.metadata.with_name(f"{locations.metadata.name}.new")
+    made = _new(locations)
     try:
         _remove(made)
         baseline.register_served(metadata.open_store(made), locations.root.name, locations)
@@ -130,6 +134,10 @@ def _renew(locations: Locations, moved_to: pathlib.Path) -> None:
         ) from error
     finally:
         _remove(made)
+
+
+def _new(locations: Locations) -> pathlib.Path:
+    return locations.metadata.with_name(f"{locations.metadata.name}.new")
 
 
 def _remove(store: pathlib.Path) -> None:

@@ -33,6 +33,7 @@ from pipeline.nodes import expected_nodes
 from pipeline.records import history, metadata, served_version
 from pipeline.records.outcomes import Verdict
 from pipeline.records.receipt import Engines, Receipt
+from pipeline.redaction import LogFormatter
 from pipeline.streams import output_to_log
 
 if TYPE_CHECKING:
@@ -136,8 +137,8 @@ def _logging_after_end(log: pathlib.Path) -> Iterator[None]:
     shown = logging.StreamHandler(sys.stderr)
     handlers: list[logging.Handler] = [shown]
     if log.exists():
-        kept = logging.FileHandler(log, encoding="utf-8", delay=True)
-        kept.setFormatter(logging.Formatter(_LOG_FORMAT))
+        kept = _LogFile(log, encoding="utf-8", delay=True)
+        kept.setFormatter(LogFormatter(_LOG_FORMAT))
         handlers.append(kept)
     root = logging.getLogger()
     root.handlers, before = handlers, root.handlers
@@ -146,7 +147,20 @@ def _logging_after_end(log: pathlib.Path) -> Iterator[None]:
     finally:
         root.handlers = before
         for handler in handlers:
-            handler.close()
+            with contextlib.suppress(OSError):
+                handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log file that loses what the disk does not take: the run has ended as its receipt says."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes a record, if it can be written."""
+        with contextlib.suppress(OSError):
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Shows no traceback, unlike the handlers of the library."""
 
 
 class _Run:
@@ -230,6 +244,8 @@ class _Run:
             self._progress.notify(f"Recognised {data.summary}.")
         for line in data.ignored:
             self._progress.notify(f"Ignored {line}")
+        for doubt in data.doubts:
+            self._progress.notify(f"Note: {doubt}")
         if self._request.new_line:
             self._progress.notify("A new line of models: the served model is not compared with.")
         self._progress.notify("Loading TensorFlow and TFX, about ten seconds ...")
@@ -247,7 +263,7 @@ class _Run:
         root = logging.getLogger()
         with output_to_log(path, self._request.verbose):
             handler = logging.StreamHandler(sys.stderr)
-            handler.setFormatter(logging.Formatter(_LOG_FORMAT))
+            handler.setFormatter(LogFormatter(_LOG_FORMAT))
             added = [handler, self._progress]
             root.handlers, before = added, root.handlers
             root.setLevel(logging.INFO)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from components.pusher import versions
 from pipeline.locations import TEMPORARY_FOLDER, Locations
 from pipeline.records import metadata
+from pipeline.records.files import remove_partials
 
 # Enough for a receipt, ML Metadata's last entries and the page.
 _RESERVE_BYTES = 4 * 2**20
@@ -55,6 +56,8 @@ def remove_leftovers(locations: Locations) -> None:
     """Removes the temporary files of killed runs; only the holder of the lock may call it."""
     for left in locations.runs.glob(f"*/{TEMPORARY_FOLDER}"):
         shutil.rmtree(left, ignore_errors=True)
+    for run in locations.runs.glob("*"):
+        remove_partials(run)
     for name in _WORKING_FOLDERS:
         for left in locations.artifacts.glob(f"*/.system/{name}/*"):
             shutil.rmtree(left, ignore_errors=True)

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 from components.class_names import is_showable
 from components.messages import shown
 from components.reading_report import FitName
-from components.slices import RESERVED, Slicing, cleaned, is_column_name
+from components.slices import MIN_IMAGES, RESERVED, Slicing, cleaned, is_column_name
 from components.trainer.fill import Fill
 from pipeline.errors import ConfigurationError
 
@@ -52,15 +52,23 @@ def _count_or_share(value: object) -> object:
 def _class_weights(value: object) -> object:
     if value in ("none", "balanced"):
         return value
-    # Not isinstance: `true` is no weight.
     weights = list(value.values()) if isinstance(value, dict) else []
-    if not weights or not all(type(weight) in (int, float) and weight > 0 for weight in weights):
+    if not weights or not all(map(_is_weight, weights)):
         raise ValueError(
-            'none, balanced, or a weight above 0 for each class by its name, such as {"Shirt": 2.5}'
+            f"none, balanced, or a weight from {_LEAST_WEIGHT:g} to {_MOST_WEIGHT:g} for each "
+            'class by its name, with --set as JSON, such as {"Shirt": 2.5}'
         )
     return value
 
 
+def _is_weight(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return _LEAST_WEIGHT <= value <= _MOST_WEIGHT
+
+
+# Beyond them, the weights of other classes would be lost in float32.
+_LEAST_WEIGHT, _MOST_WEIGHT = 1e-6, 1e6
 ClassWeights = Annotated[
     Literal["none", "balanced"] | dict[str, float], pydantic.BeforeValidator(_class_weights)
 ]
@@ -324,7 +332,9 @@ class SliceConfig(_Section):
     """A column of the data, by whose values the test images are divided into slices."""
 
     accuracy: Gate = pydantic.Field(None, description="minimum accuracy of each slice")
-    min_images: Count = pydantic.Field(50, description="minimum number of images for a gate")
+    min_images: Count = pydantic.Field(
+        MIN_IMAGES, description="minimum number of images for a gate"
+    )
 
 
 def _slices(value: object) -> object:
@@ -361,6 +371,10 @@ class GatesConfig(_Section):
     class_recall: Share = pydantic.Field(0.60, description="minimum recall of every class")
     accuracy_drop: Share = pydantic.Field(
         0.005, description="maximum drop in accuracy against the served model"
+    )
+    balanced_accuracy_drop: Gate = pydantic.Field(
+        None,
+        description="maximum drop in balanced accuracy against the served model; null: no gate",
     )
     slices: Slices = pydantic.Field(
         {},
@@ -627,12 +641,18 @@ def assigned_key(assignment: str) -> str:
         raise ConfigurationError(
             f"--set {assignment}: no value; expected key=value, such as training.epochs=3."
         )
-    if key not in known_keys():
+    if key in known_keys():
+        return key
+    if whole := next((known for known in known_keys() if key.startswith(f"{known}.")), None):
         raise ConfigurationError(
-            f"--set {assignment}: unknown key {key!r}{nearest(key, known_keys())}; "
-            "expected one that `python3 pipeline_runner.py keys` lists."
+            f"--set {key}=...: found a key below {whole}; expected {whole} itself. Set it as a "
+            f"whole; a table is written as JSON, as in '{{\"name\": 1}}'."
         )
-    return key
+    raise ConfigurationError(
+        # Without the value: what is set under a wrong name may be a password.
+        f"--set {key}=...: unknown key {key!r}{nearest(key, known_keys())}; "
+        "expected one that `python3 pipeline_runner.py keys` lists."
+    )
 
 
 def present_key(key: str) -> str:

@@ -117,7 +117,7 @@ def create_pipeline(
         baseline_model=baseline.outputs["model"],
         severities={check: getattr(config.data_gate, check) for check in checks.CHECKS},
         max_duplicates=config.data_gate.max_duplicates,
-        min_images={slicing.column: slicing.min_images for slicing in slicings},
+        min_images={slicing.column: slicing.wanted_images for slicing in slicings},
     )
 
     # Image preprocessing, as a graph that training and serving share.

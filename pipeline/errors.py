@@ -16,12 +16,15 @@
     +- BaselineError           exit code 1: TFX would use a baseline that is not the served model
     +- VerificationError       exit code 1: a run could not be repeated for `verify`
 
-Each message says what was found, what was expected and how to fix it, in one line.
+Each message says what was found, what was expected and how to fix it, in one line. Messages go to
+terminals, logs, receipts and chats, so the secrets of addresses in them are hidden.
 """
 
 from __future__ import annotations
 
 import enum
+
+from pipeline.redaction import redacted
 
 
 class ExitCode(enum.IntEnum):
@@ -41,6 +44,10 @@ class PipelineError(Exception):
     """An error that is printed as one line, without a traceback."""
 
     exit_code = ExitCode.FAILED
+
+    def __init__(self, message: str):
+        """Takes a message and hides the secrets of addresses in it."""
+        super().__init__(redacted(message))
 
 
 class UsageError(PipelineError):

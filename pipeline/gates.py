@@ -10,8 +10,11 @@ from tensorflow_model_analysis.proto import config_pb2
 from components import features
 from components.quality_gates import (
     ACCURACY,
+    BALANCED,
     BALANCED_ACCURACY,
+    BALANCED_CHANGE,
     CHANGE,
+    CHANGES,
     CORRUPTION,
     OVERALL,
     RECALL,
@@ -24,7 +27,7 @@ _OWN_METRICS = "components.evaluation_metrics"
 
 
 def declared(config: Config, class_names: Sequence[str]) -> list[Gate]:
-    """Returns every gate of a run; the gate on the accuracy drop applies if a model is served.
+    """Returns every gate of a run; those of `CHANGES` apply if a model is served.
 
     Args:
       config: Configuration of the run.
@@ -32,19 +35,24 @@ def declared(config: Config, class_names: Sequence[str]) -> list[Gate]:
     """
     return [
         Gate(ACCURACY, OVERALL, config.gates.accuracy),
-        *_balanced(config.gates.balanced_accuracy),
+        *_optional(BALANCED_ACCURACY, config.gates.balanced_accuracy),
         *(
             # The accuracy on the images of one class is the recall of this class.
             Gate(RECALL, name, config.gates.class_recall, ((features.LABEL, number),))
             for number, name in enumerate(class_names)
         ),
         Gate(CHANGE, OVERALL, -config.gates.accuracy_drop),
+        *_optional(BALANCED_CHANGE, _negative(config.gates.balanced_accuracy_drop)),
         *_under_corruption(config.robustness.thresholds()),
     ]
 
 
-def _balanced(threshold: float | None) -> list[Gate]:
-    return [] if threshold is None else [Gate(BALANCED_ACCURACY, OVERALL, threshold)]
+def _optional(metric: str, threshold: float | None) -> list[Gate]:
+    return [] if threshold is None else [Gate(metric, OVERALL, threshold)]
+
+
+def _negative(drop: float | None) -> float | None:
+    return None if drop is None else -drop
 
 
 def _under_corruption(thresholds: dict[int, float]) -> Iterator[Gate]:
@@ -65,8 +73,8 @@ def evaluation_config(gates: Iterable[Gate], columns: Iterable[str]) -> config_p
       columns: Columns that divide the test images into slices.
     """
     gates = list(gates)
-    balanced = [gate for gate in gates if gate.metric == BALANCED_ACCURACY]
-    of_accuracy = [gate for gate in gates if gate.metric not in (BALANCED_ACCURACY, CORRUPTION)]
+    balanced = [gate for gate in gates if gate.metric in BALANCED]
+    of_accuracy = [gate for gate in gates if gate.metric not in (*BALANCED, CORRUPTION)]
     return config_pb2.EvalConfig(
         model_specs=[_answered(features.CANDIDATE), _answered(features.BASELINE)],
         slicing_specs=[
@@ -153,7 +161,7 @@ def _slice_of(gate: Gate) -> config_pb2.SlicingSpec:
 
 
 def _threshold(gate: Gate) -> config_pb2.MetricThreshold:
-    if gate.metric != CHANGE:
+    if gate.metric not in CHANGES:
         bound = config_pb2.GenericValueThreshold(lower_bound={"value": gate.threshold})
         return config_pb2.MetricThreshold(value_threshold=bound)
     change = config_pb2.GenericChangeThreshold(

@@ -197,9 +197,11 @@ def _write(file: IO[str], signature: Holder) -> None:
 
 
 def _take_back_signature(file: IO[str]) -> None:
-    # Or the next holder would go by the name of this one until it has signed.
+    # Or the next holder would go by the name of this one until it has signed. Where the disk fails,
+    # what was done under the lock is done all the same.
     if file.writable():
-        file.truncate(0)
+        with contextlib.suppress(OSError):
+            file.truncate(0)
 
 
 @functools.cache

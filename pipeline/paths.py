@@ -21,6 +21,7 @@ import stat
 import unicodedata
 
 from pipeline.errors import PathError
+from pipeline.redaction import redacted
 
 # An address such as gs://bucket; a `Path` has dropped one of its two slashes.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
@@ -100,9 +101,10 @@ def resolved(path: pathlib.Path, origin: str) -> pathlib.Path:
     """
     refuse_untold(str(path), origin)
     if _ADDRESS.match(str(path)):
+        scheme = str(path).partition(":")[0]
         raise PathError(
-            f"{origin} {path} is an address; expected a path on this machine. Copy or mount the "
-            "data. If a folder really has this name, write its full path."
+            f"{origin} is an address ({scheme}://...); expected a path on this machine. Copy or "
+            "mount the data. If a folder really has this name, write its full path."
         )
     # Not `Path.resolve`: it reports circular links only up to Python 3.12.
     place = pathlib.Path(os.path.realpath(expanded(path, origin)))
@@ -161,6 +163,20 @@ def refuse_undecoded(text: str, origin: str) -> None:
         raise PathError(
             f"{origin} {_shown(text)} contains {_named(bad)}; expected UTF-8 text. Rename the "
             "folder or file, or choose another."
+        )
+
+
+def refuse_secrets(address: str, origin: str) -> None:
+    """Refuses an address with a password or a query: files and messages would repeat it.
+
+    Raises:
+      PathError: If the address has a password or a query.
+    """
+    if redacted(address) != address:
+        raise PathError(
+            f"{origin} {address} has a password or a query; expected an address without them, "
+            "since whoever reads the file or the message with the address could use them. Leave "
+            "them out, and give access to the place itself."
         )
 
 

@@ -45,7 +45,7 @@ def balanced_accuracy(evaluation: Evaluation) -> Estimate | None:
     """Mean recall of the classes with test images; None without test images."""
     recalls = [recall(evaluation, number) for number in range(len(evaluation.per_class))]
     tested = [each for each in recalls if each.total]
-    return statistics.mean_share(tested) if tested else None
+    return statistics.mean(tested) if tested else None
 
 
 def worst_class(receipt: Receipt) -> WorstClass | None:

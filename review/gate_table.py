@@ -8,6 +8,7 @@ from components.messages import counted
 from components.quality_gates import (
     ACCURACY,
     BALANCED_ACCURACY,
+    BALANCED_CHANGE,
     CHANGE,
     CORRUPTION,
     RECALL,
@@ -28,8 +29,11 @@ _NOT_MEASURED = {
     BALANCED_ACCURACY: "Balanced accuracy was not measured: the test split has no images",
     RECALL: "Recall of {} was not measured: the test split has no image of it",
     CHANGE: "The new model was not compared with the served one",
+    BALANCED_CHANGE: "The balanced accuracy was not compared with that of the served model",
     CORRUPTION: "Accuracy under {} was not measured",
 }
+
+_OF_CHANGE = {CHANGE: "accuracy", BALANCED_CHANGE: "balanced accuracy"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,18 +58,17 @@ def gates(run: FinishedRun, comparison: Comparison | None) -> list[Gate]:
 
     Args:
       run: Run whose receipt has the gates.
-      comparison: Comparison with the served model, which has the interval of the change.
+      comparison: Comparison with the served model, which has the intervals of changes.
 
     Raises:
       AbsentError: where no gate was judged.
     """
     if not run.receipt.gates:
         raise AbsentError(run.why_not_in_receipt(BLESSING))
-    change = comparison.change if comparison else None
-    return [_told(gate, _measured(run, gate, change)) for gate in run.receipt.gates]
+    return [_told(gate, _measured(run, gate, comparison)) for gate in run.receipt.gates]
 
 
-def _measured(run: FinishedRun, gate: JudgedGate, change: Estimate | None) -> _Measured:
+def _measured(run: FinishedRun, gate: JudgedGate, comparison: Comparison | None) -> _Measured:
     part = gate.slice
     if gate.value is None and gate.metric == SLICE:
         return _Measured(_too_few(run.evaluation, part), None, 0)
@@ -86,8 +89,15 @@ def _measured(run: FinishedRun, gate: JudgedGate, change: Estimate | None) -> _M
         return _share(f"Accuracy of {part} is", _accuracy_of_slice(evaluation, part))
     if gate.metric == CORRUPTION:
         return _share(f"Accuracy under {part}, is", measured_accuracy(_scores(run.receipt, part)))
-    words = "Against the served model, the accuracy changed by"
+    change = _change(gate, comparison) if comparison else None
+    words = f"Against the served model, the {_OF_CHANGE[gate.metric]} changed by"
     return _Measured(words, change.interval if change else None, evaluation.count, signed=True)
+
+
+def _change(gate: JudgedGate, comparison: Comparison) -> Estimate:
+    if gate.metric == CHANGE:
+        return comparison.change
+    return statistics.mean([each.change for each in comparison.classes if each.candidate.total])
 
 
 def _share(words: str, share: Proportion) -> _Measured:

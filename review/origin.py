@@ -12,6 +12,9 @@ from pipeline.records.receipt import DataRecord, Environment, Receipt
 from review import classification
 from review.summary import Failure, Lineage, Node, PastRun, Run
 
+# Keys of the configuration whose values are tables. A name in them is no key of its own.
+TABLES = frozenset({"training.class_weights", "gates.slices"})
+
 
 def run_of(receipt: Receipt) -> Run:
     """Describes the run of a receipt."""
@@ -64,10 +67,11 @@ def _machine(environment: Environment) -> dict[str, str]:
 def _flat(values: dict[str, JsonValue], prefix: str) -> Iterator[tuple[str, str]]:
     """Every value by its dotted key, written as `run --set` takes it."""
     for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
+        key = f"{prefix}{name}"
+        if isinstance(value, dict) and key not in TABLES:
+            yield from _flat(value, f"{key}.")
         else:
-            yield f"{prefix}{name}", value if isinstance(value, str) else json.dumps(value)
+            yield key, value if isinstance(value, str) else json.dumps(value)
 
 
 def _commands(receipt: Receipt) -> list[str]:

@@ -38,18 +38,19 @@ def proportion(hits: int, total: int) -> Proportion:
     return Proportion(value=hits / total, hits=hits, total=total, interval=interval)
 
 
-def mean_share(shares: Sequence[Proportion]) -> Estimate:
-    """Plain mean of shares of different images, with its interval.
+def mean(estimates: Sequence[Proportion | Estimate]) -> Estimate:
+    """Plain mean of figures of different images, with its interval.
 
-    The interval combines those of the shares (the method MOVER: Zou and Donner 2008, Construction
+    The interval combines those of the figures (the method MOVER: Zou and Donner 2008, Construction
     of confidence limits about effect measures, Statistics in Medicine 27:1693-1702).
 
     Args:
-      shares: Shares to average; at least one.
+      estimates: Figures to average; at least one.
     """
-    value = math.fsum(share.value for share in shares) / len(shares)
-    below = math.hypot(*map(_below, shares)) / len(shares)
-    above = math.hypot(*map(_above, shares)) / len(shares)
+    count = len(estimates)
+    value = math.fsum(each.value for each in estimates) / count
+    below = math.hypot(*map(_below, estimates)) / count
+    above = math.hypot(*map(_above, estimates)) / count
     return Estimate(value=value, interval=Interval(low=value - below, high=value + above))
 
 
@@ -115,12 +116,12 @@ def _correlation(both: int, first: int, second: int, neither: int) -> float:
     return corrected / math.sqrt(margins) if margins else 0.0
 
 
-def _below(share: Proportion) -> float:
-    return share.value - share.interval.low
+def _below(found: Proportion | Estimate) -> float:
+    return found.value - found.interval.low
 
 
-def _above(share: Proportion) -> float:
-    return share.interval.high - share.value
+def _above(found: Proportion | Estimate) -> float:
+    return found.interval.high - found.value
 
 
 def _distance(first: float, second: float, correlation: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from components.quality_gates import CHANGE, CORRUPTION, OVERALL
+from components.quality_gates import CHANGES, CORRUPTION, OVERALL, SLICE
 from pipeline.records import receipt
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
@@ -82,7 +82,7 @@ def _advice_after_push(run: Receipt, gates: list[Gate], comparison: Comparison |
             "The new version is worse than the one that it replaced, though by less than the gate "
             "allows: look at the newly broken images, and decide whether you want it."
         )
-    if all(gate.metric != CHANGE for gate in gates):
+    if all(gate.metric not in CHANGES for gate in gates):
         before = (
             "The run began a new line of models and was compared with none"
             if run.request.new_line
@@ -112,12 +112,12 @@ def _sentences(gates: list[Gate]) -> list[str]:
     if len(gates) <= _MOST_REASONS:
         return [gate.sentence for gate in gates]
     worst = sorted(gates, key=urgency)
-    more = f"So it is with {len(gates) - _MOST_REASONS:,} more gates."
+    more = f"The same holds for {len(gates) - _MOST_REASONS:,} more gates."
     return [*(gate.sentence for gate in worst[:_MOST_REASONS]), more]
 
 
 def _short(gate: Gate) -> str:
-    if gate.metric == CHANGE:
+    if gate.metric in CHANGES:
         compared = "is worse than" if gate.value is not None else "was not compared with"
         return f"the new model {compared} the served one"
     fault = "is too low" if gate.value is not None else "was not measured"
@@ -131,11 +131,18 @@ def _of(gate: Gate) -> str:
 
 
 def _advice_for(failed: list[Gate]) -> str:
-    if any(gate.value is None for gate in failed):
+    unmeasured = [gate for gate in failed if gate.value is None]
+    if unmeasured and all(gate.metric == SLICE for gate in unmeasured):
+        return (
+            "A required slice with too few test images refuses every model. Add test images of it, "
+            "lower min_images of gates.slices, or take it out of gates.required_slices. What is "
+            "served stays as it was."
+        )
+    if unmeasured:
         return (
             "A gate that was not measured does not pass. Give the test split images of every "
-            "class and of every required slice, and look in the log of the run for why a figure is "
-            "missing. What is served stays as it was."
+            "class, and look in the log of the run for why a figure is missing. What is served "
+            "stays as it was."
         )
     clear = [gate for gate in failed if not gate.noise]
     if not clear:
@@ -143,7 +150,7 @@ def _advice_for(failed: list[Gate]) -> str:
             "The shortfall may be chance: more test images would tell. Do not train again until "
             "one run passes by luck; improve the model, or lower the gate if less is enough."
         )
-    if any(gate.metric == CHANGE for gate in clear):
+    if any(gate.metric in CHANGES for gate in clear):
         return (
             "Keep the served model. The images that it gets right and the new one does not show "
             "what was lost."
@@ -153,6 +160,12 @@ def _advice_for(failed: list[Gate]) -> str:
             "The model is good on clean images and weak on changed ones: the robustness section "
             "shows under which corruptions. Train with more augmentation of that kind, or lower "
             "the gate if such images will not come."
+        )
+    if all(gate.metric == SLICE for gate in clear):
+        return (
+            "The model is good on the whole and weak in some slices: the section of the slices "
+            "shows which. Add training images of that kind, or lower the gate if less is enough. "
+            "What is served stays as it was."
         )
     return (
         "Look at the images behind the confusion matrix to see whether the model or the labels "

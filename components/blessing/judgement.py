@@ -13,8 +13,9 @@ from components.blessing.measurement import Measurement, Place, slice_of
 from components.messages import shown
 from components.quality_gates import (
     ACCURACY,
+    BALANCED,
     BALANCED_ACCURACY,
-    CHANGE,
+    CHANGES,
     CORRUPTION,
     SLICE,
     Gate,
@@ -47,7 +48,7 @@ def judge(
       JudgementError: If TFMA refuses the model although every gate passes, or the slices of a
         column do not hold all images.
     """
-    applying = [gate for gate in declared if served or gate.metric != CHANGE]
+    applying = [gate for gate in declared if served or gate.metric not in CHANGES]
     judged = [_judged(gate, corrupted if gate.metric == CORRUPTION else clean) for gate in applying]
     refusing = [measured for measured in (clean, corrupted) if measured and not measured.holds]
     if refusing and all(gate.passed for gate in judged):
@@ -115,8 +116,8 @@ def _is_refused(gate: Gate, measured: Measurement | None) -> bool:
 
 def _place(gate: Gate) -> Place:
     # All other gates are about the accuracy of some images.
-    metric = BALANCED_ACCURACY if gate.metric == BALANCED_ACCURACY else ACCURACY
-    return Place(metric, slice_of(gate.features), gate.metric == CHANGE)
+    metric = BALANCED_ACCURACY if gate.metric in BALANCED else ACCURACY
+    return Place(metric, slice_of(gate.features), gate.metric in CHANGES)
 
 
 def _reasons(refusing: list[Measurement]) -> str:

@@ -69,7 +69,7 @@ class DataGate(base_component.BaseComponent):
           baseline_model: the served model, if any, with its training statistics.
           severities: `stop` or `warn` for each of `checks.CHECKS`.
           max_duplicates: maximum number of test images that are also in train or val.
-          min_images: minimum number of test images for a gate on a slice, by the column of the data
+          min_images: number of test images that there must be at least, by the column of the data
             that divides them into slices.
         """
         spec = DataGateSpec(

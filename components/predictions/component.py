@@ -44,7 +44,7 @@ class Predictions(base_component.BaseComponent):
 
         Args:
           examples: of which the split `test` is used.
-          model: the new one.
+          model: the new model.
           baseline_model: the model now served, if any.
           schema: the shape of the images and the class names.
           columns: columns of the data that divide the images into slices.

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-NONE, BALANCED = "none", "balanced"
+NONE = "none"
 # Nothing, the same for each class as a whole, or weights by class name.
 ClassWeights = Literal["none", "balanced"] | Mapping[str, float]
 
@@ -15,15 +15,16 @@ ClassWeights = Literal["none", "balanced"] | Mapping[str, float]
 def by_label(
     setting: ClassWeights, labels: np.ndarray, class_names: Sequence[str]
 ) -> np.ndarray | None:
-    """Returns the weight of an image of each class; its mean over the training images is 1.
+    """Returns the weight of an image of each class in a split; its mean over the split is 1.
 
     So only the ratios of the weights matter, and the learning rate keeps its meaning. Balanced
     weights are those of scikit-learn's `compute_class_weight` (King and Zeng 2001, Logistic
-    regression in rare events data): N / (classes x images of the class).
+    regression in rare events data): N / (classes x images of the class). They depend on the split:
+    even classes get even weights.
 
     Args:
       setting: The setting; classes that a table does not name have 1.
-      labels: Labels of the training images, int64 [N].
+      labels: Labels of the split, int64 [N].
       class_names: Class names in label order.
 
     Returns:
@@ -37,6 +38,6 @@ def by_label(
     else:
         raw = np.array([setting.get(name, 1.0) for name in class_names])
     weights = raw * len(labels) / (raw @ counts)
-    # Of a class that only `val` has.
+    # No image has these.
     weights[counts == 0] = 1.0
     return weights.astype(np.float32)

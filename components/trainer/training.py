@@ -38,6 +38,10 @@ from components.trainer.optimizer import build_optimizer
 from components.trainer.resumption import best_weights, read_progress
 from components.trainer.settings import Settings, with_hyperparameters
 
+# Name of the accuracy with weights, where the settings have some. On `val`, with balanced weights,
+# it is the balanced accuracy.
+WEIGHTED_ACCURACY = "weighted_accuracy"
+
 _GOLDEN_PER_CLASS = 2
 _PREDICTION_BATCH = 1000
 _LOGS_FOLDER = "logs"
@@ -127,7 +131,7 @@ def train(
       WarmStartError: If `base_model` has no weights for this network.
     """
     network, data = prepare(settings, schema, splits[features.TRAIN_SPLIT])
-    return train_network(network, data, settings, transform, splits, backup_dir, base_model)
+    return train_network(network, data, settings, schema, transform, splits, backup_dir, base_model)
 
 
 def prepare(
@@ -137,16 +141,39 @@ def prepare(
     keras.utils.set_random_seed(settings.seed)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
-    names = schema.class_names
-    weights = class_weights.by_label(settings.class_weights, split.labels, names)
-    data = batches.TrainingBatches(split, len(names), settings.batch_size, settings.seed, weights)
+    data = training_batches(settings, schema, split)
     return compiled_network(settings, schema, data.steps_at_once()), data
+
+
+def training_batches(
+    settings: Settings, schema: image_schema.ImageSchema, split: examples.Split
+) -> batches.TrainingBatches:
+    """Returns the batches of a split to train on, weighted if the settings say so."""
+    weights = class_weights.by_label(settings.class_weights, split.labels, schema.class_names)
+    classes = len(schema.class_names)
+    return batches.TrainingBatches(split, classes, settings.batch_size, settings.seed, weights)
+
+
+def validation_batches(
+    settings: Settings,
+    schema: image_schema.ImageSchema,
+    split: examples.Split,
+    transform: tft.TFTransformOutput,
+) -> tf.data.Dataset:
+    """Returns the batches of a split to validate on, weighted if the settings say so.
+
+    The best epoch is that with the lowest loss there. Balanced weights are those of this split: its
+    classes may be even where those of `train` are not.
+    """
+    weights = class_weights.by_label(settings.class_weights, split.labels, schema.class_names)
+    return batches.labelled_batches(split, transform, len(schema.class_names), weights)
 
 
 def train_network(
     network: keras.Model,
     data: batches.TrainingBatches,
     settings: Settings,
+    schema: image_schema.ImageSchema,
     transform: tft.TFTransformOutput,
     splits: dict[str, examples.Split],
     backup_dir: str,
@@ -159,7 +186,9 @@ def train_network(
         whitening.begin(network, images, settings.seed)
     if base_model is not None:
         warm_start.begin_at(network, base_model)
-    _fit(network, settings, data, transform, splits[features.VALIDATION_SPLIT], backup_dir)
+    validation = splits[features.VALIDATION_SPLIT]
+    validated = validation_batches(settings, schema, validation, transform)
+    _fit(network, settings, data, transform, validated, backup_dir)
     network.load_weights(best_weights(backup_dir))
     return network
 
@@ -169,7 +198,7 @@ def _fit(
     settings: Settings,
     data: batches.TrainingBatches,
     transform: tft.TFTransformOutput,
-    validation: examples.Split,
+    validated: tf.data.Dataset,
     backup_dir: str,
 ) -> None:
     progress = read_progress(backup_dir)
@@ -179,11 +208,9 @@ def _fit(
         return
     log_dir = os.path.join(backup_dir, _LOGS_FOLDER)
     os.makedirs(log_dir, exist_ok=True)
-    classes = network.output_shape[-1]
     network.fit(
         data.dataset(transform, progress.epochs, settings.epochs),
-        # Weighted as well: the best epoch is that with the lowest loss there.
-        validation_data=batches.labelled_batches(validation, transform, classes, data.weights),
+        validation_data=validated,
         initial_epoch=progress.epochs,
         epochs=settings.epochs,
         steps_per_epoch=data.steps,
@@ -211,11 +238,18 @@ def compile_network(
         optimizer=build_optimizer(settings),
         loss=loss,
         metrics=["accuracy"],
+        weighted_metrics=_weighted_metrics(settings),
         steps_per_execution=steps_at_once,
         # XLA is slower than oneDNN on a CPU; Keras would choose it by itself.
         jit_compile=False,
     )
     _create_training_state(network)
+
+
+def _weighted_metrics(settings: Settings) -> list[keras.metrics.Metric]:
+    if settings.class_weights == class_weights.NONE:
+        return []
+    return [keras.metrics.CategoricalAccuracy(WEIGHTED_ACCURACY)]
 
 
 def _create_training_state(network: keras.Model) -> None:

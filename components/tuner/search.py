@@ -45,13 +45,13 @@ class Range:
     highest: float
     logarithmic: bool = False
 
-    def nearest(self, value: float) -> float:
-        """Returns the value in the range that is nearest to `value`."""
-        return min(max(value, self.lowest), self.highest)
+    def holds(self, value: float) -> bool:
+        """Whether a value is in the range."""
+        return self.lowest <= value <= self.highest
 
 
 # The search space. Label smoothing changes the loss, also on `val`, so the losses of two trials are
-# not comparable. The search therefore maximizes the accuracy.
+# not comparable. The search therefore maximizes the accuracy, weighted as the loss is.
 SPACE = (
     Range("learning_rate", 1e-3, 3e-2, logarithmic=True),
     Range("weight_decay", 1e-2, 1.0, logarithmic=True),
@@ -60,7 +60,6 @@ SPACE = (
     Range("augmentation.erasing", 0.0, 0.6),
     Range("augmentation.shift", 0.0, 0.15),
 )
-_OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,16 +121,14 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
         examples.read_split(config[features.EXAMPLES_FOLDER], name, settings.most_in_memory)
         for name in (features.TRAIN_SPLIT, features.VALIDATION_SPLIT)
     )
-    classes = len(schema.class_names)
-    weights = class_weights.by_label(settings.class_weights, train.labels, schema.class_names)
-    data = batches.TrainingBatches(train, classes, settings.batch_size, settings.seed, weights)
+    data = training.training_batches(settings, schema, train)
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     sample = batches.prepared_sample(train, transform, whitening.images_needed(schema.shape))
     trials = Trials(settings, schema, data, sample, Deadline(bounds.minutes))
     fit_arguments = {
         "x": data.dataset(transform, 0, settings.epochs),
-        "validation_data": batches.labelled_batches(validation, transform, classes, weights),
+        "validation_data": training.validation_batches(settings, schema, validation, transform),
         "verbose": 0,
     }
     return TunerFnResult(Search(trials, bounds, fn_args.working_dir), fit_arguments)
@@ -223,15 +220,16 @@ class Search(keras_tuner.Tuner):
           space: Search space.
         """
         self._began = 0.0
+        searched = hyperparameters(space, trials.settings)
         super().__init__(
             _Oracle(
                 trials.deadline,
-                objective=_OBJECTIVE,
+                objective=_objective(trials.settings),
                 max_trials=bounds.trials,
                 # Number of random trials before the Bayesian search: one per dimension. The default
                 # of keras-tuner, three per dimension, exceeds our default number of trials.
-                num_initial_points=len(space),
-                hyperparameters=hyperparameters(space, trials.settings),
+                num_initial_points=len(searched.space),
+                hyperparameters=searched,
                 # keras-tuner treats 0 as no seed.
                 seed=trials.settings.seed + 1,
                 # Consecutive failed trials must not end the search.
@@ -273,7 +271,7 @@ class Search(keras_tuner.Tuner):
             _number(trial),
             self.oracle.max_trials,
             _values(trial),
-            _outcome(trial),
+            self._outcome(trial),
             time.monotonic() - self._began,
             self._best(),
             extra={"trial": _number(trial)},
@@ -288,13 +286,20 @@ class Search(keras_tuner.Tuner):
         trials = list(self.oracle.trials.values())
         if any(trial.status == TrialStatus.COMPLETED for trial in trials):
             return
-        last = f" Last trial: {_outcome(trials[-1])}." if trials else ""
+        last = f" Last trial: {self._outcome(trials[-1])}." if trials else ""
         raise SearchFailed(
             f"none of {len(trials)} trials succeeded; expected at least one.{last} Increase "
             "tuner.minutes or tuner.max_parameters, set tuner.enabled=false, or change the ranges "
             "in components/tuner/search.py.",
             len(trials),
         )
+
+    def _outcome(self, trial: Trial) -> str:
+        if trial.status == TrialStatus.COMPLETED:
+            metric = self.oracle.objective.name.removeprefix("val_").replace("_", " ")
+            return f"validation {metric} {trial.score:.4f}"
+        # The message is a traceback; its last line is `error: what happened`.
+        return f"failed: {trial.message.strip().splitlines()[-1].partition(': ')[2]}"
 
     def _best(self) -> str:
         best = self.oracle.get_best_trials()[0]
@@ -307,19 +312,23 @@ def hyperparameters(space: Sequence[Range], settings: Settings) -> keras_tuner.H
     """Returns the search space in the form of keras-tuner.
 
     Args:
-      space: Search space.
-      settings: Settings with the defaults; a value outside its range becomes the nearest bound.
+      space: Search space. A setting outside its range is not searched: with another recipe, such as
+        Adam without weight decay, the range says nothing about it.
+      settings: Settings, which the first trial has.
     """
     result = keras_tuner.HyperParameters()
     for each in space:
-        result.Float(
-            each.name,
-            each.lowest,
-            each.highest,
-            sampling="log" if each.logarithmic else "linear",
-            default=each.nearest(operator.attrgetter(each.name)(settings)),
-        )
+        value = operator.attrgetter(each.name)(settings)
+        if each.holds(value):
+            sampling = "log" if each.logarithmic else "linear"
+            result.Float(each.name, each.lowest, each.highest, sampling=sampling, default=value)
     return result
+
+
+def _objective(settings: Settings) -> keras_tuner.Objective:
+    weighted = settings.class_weights != class_weights.NONE
+    metric = training.WEIGHTED_ACCURACY if weighted else "accuracy"
+    return keras_tuner.Objective(f"val_{metric}", "max")
 
 
 class _Oracle(keras_tuner.oracles.BayesianOptimizationOracle):
@@ -367,10 +376,3 @@ def _number(trial: Trial) -> int:
 def _values(trial: Trial) -> str:
     values = trial.hyperparameters.values
     return ", ".join(f"{name} {value:.3g}" for name, value in values.items())
-
-
-def _outcome(trial: Trial) -> str:
-    if trial.status == TrialStatus.COMPLETED:
-        return f"validation accuracy {trial.score:.4f}"
-    # The message is a traceback; its last line is `error: what happened`.
-    return f"failed: {trial.message.strip().splitlines()[-1].partition(': ')[2]}"

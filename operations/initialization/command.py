@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from operations.initialization import texts, writing
 from operations.initialization.look import Look, look
 from operations.initialization.suggestion import Setting, Suggestion, suggest
-from pipeline import paths
+from pipeline import class_weights, paths
 from pipeline.config import RESERVED_ENDINGS, Config, assigned_key, load_config, values_by_key
 from pipeline.errors import ConfigurationError, OutputError
 
@@ -79,7 +79,10 @@ def initialize(
             f"{folder} is in the data folder, and would become part of the data; expected another "
             "folder. Choose another NAME."
         )
-    suggestion = _with_assigned(suggest(seen, sides, channels), assignments, asked)
+    keys = {assigned_key(assignment) for assignment in assignments}
+    background = asked.images.background if "images.background" in keys else None
+    suggestion = _with_assigned(suggest(seen, sides, channels, background), assignments, asked)
+    class_weights.check(asked.training.class_weights, seen.class_names)
     pipeline = pipeline_name(folder.name)
     shown = pathlib.Path(name)
     writing.write_all(

@@ -124,13 +124,16 @@ class Suggestion:
         return pixels / known.get(widths, _NETWORKS[0].pixels_per_second)
 
 
-def suggest(look: Look, size: tuple[int, int] | None, channels: int | None) -> Suggestion:
+def suggest(
+    look: Look, size: tuple[int, int] | None, channels: int | None, background: int | None
+) -> Suggestion:
     """Suggests size, channels and settings.
 
     Args:
       look: What is known of the data.
       size: Height and width that are asked for; None suggests them.
       channels: Channels that are asked for; None suggests them.
+      background: Brightness of padding that is asked for; None suggests it.
 
     Raises:
       ConfigurationError: The data has pixels of another size than the one that is asked for.
@@ -139,12 +142,13 @@ def suggest(look: Look, size: tuple[int, int] | None, channels: int | None) -> S
         _check_pixels(look.pixel_shape, size, channels)
     (height, width), size_reason = _size(look, size)
     chosen, channels_reason = _channels(look, channels)
+    ground: int = _background(look.sample).value if background is None else background
     settings = (
         *_image_settings(look),
         *_split_settings(look),
         *_widths(height, width),
         *_training(look),
-        *_augmentation(look, chosen),
+        *_augmentation(look.sample, chosen, ground),
         *_gates(look),
     )
     return Suggestion(
@@ -270,14 +274,24 @@ def _split_settings(look: Look) -> list[Setting]:
         settings.append(
             Setting(
                 "split.test_share",
-                _TEST_SHARE,
-                "The data has no test images of its own: this share of the images is drawn. An "
-                "image stays in its split when you add others.",
+                _test_share(look),
+                "The data has no test images of its own: this share of the images is drawn"
+                f"{_why_share(look)}. An image stays in its split when you add others.",
             )
         )
     if not look.has_validation:
         settings.append(_validation(look))
     return settings
+
+
+def _test_share(look: Look) -> float:
+    return _TEST_SHARE if look.test_share is None else look.test_share
+
+
+def _why_share(look: Look) -> str:
+    if _test_share(look) == _TEST_SHARE:
+        return ""
+    return f", more than the default of {_TEST_SHARE}, which leaves a small class without any"
 
 
 def _validation(look: Look) -> Setting:
@@ -328,8 +342,14 @@ def _training(look: Look) -> list[Setting]:
     return [*settings, *_class_weights(look)]
 
 
-def _augmentation(look: Look, channels: int) -> list[Setting]:
-    """Changes that do not make an image look like none of the data."""
+def _augmentation(sample: Sample, channels: int, ground: int) -> list[Setting]:
+    """Changes that do not make an image look like none of the data.
+
+    Args:
+      sample: The images that were looked at.
+      channels: Number of channels of the images.
+      ground: Brightness of padding, `images.background`.
+    """
     return [
         Setting(
             "training.augmentation.flip",
@@ -337,47 +357,46 @@ def _augmentation(look: Look, channels: int) -> list[Setting]:
             "Training also shows mirror images. Set it to false where left and right matter, as "
             "with letters and digits.",
         ),
-        _fill(look.sample),
-        *(_photographed(channels) if _are_photographs(look.sample) else []),
+        _fill(sample, ground),
+        *(_photographed(channels) if _are_photographs(sample, ground) else []),
     ]
 
 
-def _on_background(sample: Sample) -> bool:
-    """Whether the images show something on the background that `_background` chooses."""
+def _on_background(sample: Sample, ground: int) -> bool:
+    """Whether the images show something on a ground of this brightness."""
     if len(sample.contrasts) >= _MOST_TRANSPARENT * len(sample.heights):
         return True
-    ground: int = _background(sample).value
     return _GROUNDS.get(sample.border) == ground
 
 
-def _are_photographs(sample: Sample) -> bool:
+def _are_photographs(sample: Sample, ground: int) -> bool:
     decoded = len(sample.heights)
     coloured = decoded - sample.gray > _MOST_COLOURED * decoded
-    return coloured and sample.border == "mixed" and not _on_background(sample)
+    return coloured and sample.border == "mixed" and not _on_background(sample, ground)
 
 
-def _fill(sample: Sample) -> Setting:
+def _fill(sample: Sample, ground: int) -> Setting:
     key = "training.augmentation.fill"
-    if _on_background(sample):
+    if _on_background(sample, ground):
         return Setting(
             key,
             "background",
             "Training also shows shifted images. The images have an even ground: what moves in has "
-            f"its brightness, {_COLOURS[_background(sample).value]} as images.background.",
+            f"its brightness, {_COLOURS.get(ground, ground)} as images.background.",
         )
-    if _are_photographs(sample):
+    if _are_photographs(sample, ground):
         return Setting(
             key,
             "reflect",
             "Training also shows shifted images. Most images have colours, and their borders are "
             "neither all dark nor all bright, as with photographs: what moves in is the mirrored "
-            "image. An even bar would look like none of them.",
+            "image, which looks more like a photograph than an even bar.",
         )
     return Setting(
         key,
         "edge",
-        "Training also shows shifted images. Their borders are neither all dark nor all bright: "
-        "what moves in is the nearest pixel. A mirrored image would add parts of what it shows.",
+        "Training also shows shifted images. Not all borders are as bright as the background: what "
+        "moves in is the nearest pixel. A mirrored image would add parts of what it shows.",
     )
 
 
@@ -449,7 +468,7 @@ def _average(steps: int, default: float) -> Setting:
 def _training_images(look: Look) -> int:
     """About the number of images to train on."""
     if look.has_validation:
-        drawn = 1.0 if look.has_test else 1 - _TEST_SHARE
+        drawn = 1.0 if look.has_test else 1 - _test_share(look)
         undecided = sum(look.counts[UNDECIDED_SPLIT])
         return sum(look.counts[features.TRAIN_SPLIT]) + math.floor(drawn * undecided)
     validation: float = _validation(look).value
@@ -477,6 +496,7 @@ def _gates(look: Look) -> list[Setting]:
             drop,
             f"How much worse than the served model a new one may be. {drop_reason}",
         ),
+        *([_most_balanced_drop(look)] if _is_uneven(look) else []),
     ]
 
 
@@ -541,11 +561,28 @@ def _most_drop(look: Look) -> tuple[float, str]:
     )
 
 
+def _most_balanced_drop(look: Look) -> Setting:
+    """A drop in balanced accuracy that chance alone may cause."""
+    tested = look.counts[features.TEST_SPLIT] if look.has_test else look.per_class
+    share = 1.0 if look.has_test else _test_share(look)
+    counts = [max(share * count, 1.0) for count in tested]
+    # The standard deviation of the mean of recalls of 0.9.
+    chance = math.sqrt(sum(0.9 * 0.1 / count for count in counts)) / len(counts)
+    default: float = Config.model_fields["gates"].default.accuracy_drop
+    return Setting(
+        "gates.balanced_accuracy_drop",
+        max(math.ceil(1000 * chance) / 1000, default),
+        "The most that the balanced accuracy may fall: a model that gives up a rare class may gain "
+        f"accuracy. On about {counted(round(min(counts)), 'test image')} of the smallest class, it "
+        "varies as much by chance.",
+    )
+
+
 def _test_images(look: Look) -> float:
     """Number of test images, or what the draw is expected to take."""
     if look.has_test:
         return sum(look.counts[features.TEST_SPLIT])
-    return float(_TEST_SHARE * sum(look.per_class))
+    return _test_share(look) * sum(look.per_class)
 
 
 def _least_accuracy(look: Look) -> tuple[float, str]:
@@ -570,7 +607,7 @@ def _least_accuracy(look: Look) -> tuple[float, str]:
 
 def _trained(look: Look) -> list[int]:
     """Number of images of each class for train and val, as far as it is known before the split."""
-    drawn = 1.0 if look.has_test else 1 - _TEST_SHARE
+    drawn = 1.0 if look.has_test else 1 - _test_share(look)
     splits = (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, UNDECIDED_SPLIT)
     per_class = zip(*(look.counts[split] for split in splits), strict=True)
     return [math.floor(drawn * sum(counts)) for counts in per_class]
@@ -579,6 +616,7 @@ def _trained(look: Look) -> list[int]:
 def _warnings(look: Look) -> Iterator[str]:
     yield from _small_classes(look)
     yield from _missing_in_splits(look)
+    yield from _not_drawn(look)
     yield from _bad_images(look)
 
 
@@ -608,6 +646,18 @@ def _missing_in_splits(look: Look) -> Iterator[str]:
                 f"Split {split} of the data has no images of {listed(missing)}; each class needs "
                 "some. Add images, or leave out the class."
             )
+
+
+def _not_drawn(look: Look) -> Iterator[str]:
+    if look.has_test or look.test_share is not None:
+        return
+    counts = look.per_class
+    name = shown(look.class_names[counts.index(min(counts))])
+    yield (
+        "A drawn test split leaves a class without images in train, val or test, whatever share is "
+        f"drawn. The smallest is {name}, with {counted(min(counts), 'image')}: add images, leave "
+        "the class out, or choose the test images yourself."
+    )
 
 
 def _bad_images(look: Look) -> Iterator[str]:

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pipeline.errors import ConfigurationError
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
+from pipeline.redaction import redacted
 from review import summary
 
 ADDRESSES_VARIABLE = "IMAGE_PIPELINE_NOTIFY"
@@ -36,6 +37,7 @@ _KINDS = {Verdict.PUSHED: SUCCESS, Verdict.REFUSED: WARNING}
 # A comma may also stand inside an address, between the receivers of a mail.
 _SEPARATOR = re.compile(r"\s+|,+(?=\s|$|[a-zA-Z][a-zA-Z0-9]*://)")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9]{0,15}(?=://)")
+_WEB = re.compile("https?://", re.IGNORECASE)
 _OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
 # The page and the log have the rest.
 _MOST_REASONS, _MOST_CHARACTERS = 10, 500
@@ -99,7 +101,7 @@ class Notifier:
             addresses += _addresses_in(file)
         if addresses:
             _check(addresses)
-        return cls(addresses, _review_url() if addresses else None)
+        return cls(addresses, review_url_from_environment() if addresses else None)
 
     def run_ended(
         self, receipt: Receipt, page: pathlib.Path | None, before: Receipt | None
@@ -203,12 +205,23 @@ def _check_private(file: pathlib.Path, found: os.stat_result) -> None:
         )
 
 
-def _review_url() -> str | None:
+def review_url_from_environment() -> str | None:
+    """The address in the environment under which a web server shows the output folder, if any.
+
+    Raises:
+      ConfigurationError: where it is no such address, or holds a password.
+    """
     url = os.environ.get(REVIEW_URL_VARIABLE)
-    if url and urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+    if url and not _WEB.match(url):
         raise ConfigurationError(
             f"{REVIEW_URL_VARIABLE} begins with neither http:// nor https://; expected the address "
             "under which a web server shows the output folder."
+        )
+    if url and redacted(url) != url:
+        raise ConfigurationError(
+            f"{REVIEW_URL_VARIABLE} has a password or a query; expected an address without them, "
+            "since every message repeats it. Leave them out, and let the web server ask its "
+            "readers."
         )
     return url
 
@@ -225,8 +238,8 @@ def _check(addresses: list[Address]) -> None:
     bad = [address.place for address, good in zip(addresses, parsed, strict=True) if not good]
     if bad:
         raise ConfigurationError(
-            f"{', '.join(bad)} cannot be parsed; expected Apprise addresses, such as "
-            "mailto://user:password@example.org or slack://TokenA/TokenB/TokenC."
+            f"{', '.join(bad)} cannot be parsed; expected Apprise addresses. "
+            "docs/monitoring/README.md shows their form, and says how Apprise itself checks them."
         )
 
 

@@ -119,5 +119,14 @@ def main() -> int:
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    write_whole(pathlib.Path(answer), seen.model_dump_json())
+    try:
+        write_whole(pathlib.Path(answer), seen.model_dump_json())
+    except OSError as error:
+        # The scheduler tells the last line that begins so.
+        print(
+            f"error: {answer} cannot be written ({error.strerror}); expected room and write "
+            "permission in the folder of the schedule. Fix that; the next look tries again.",
+            file=sys.stderr,
+        )
+        return ExitCode.FAILED
     return 0

@@ -151,10 +151,13 @@ def _broken(text: str, receipt: Receipt | None) -> Ended:
 
 
 def _last_error(log: pathlib.Path) -> str | None:
-    """The last error that a command printed, if any."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-        lines = file.read().decode(errors="replace").splitlines()
+    """The last error that a command printed, if any, and if its output can be read."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+    except OSError:
+        return None
     told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     return told[-1] if told else None
 

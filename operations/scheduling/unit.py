@@ -11,7 +11,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 
 from operations.notifications.metrics import ADDRESS_VARIABLE
-from operations.notifications.notifying import ADDRESSES_VARIABLE, REVIEW_URL_VARIABLE, Notifier
+from operations.notifications.notifying import (
+    ADDRESSES_VARIABLE,
+    REVIEW_URL_VARIABLE,
+    Notifier,
+    review_url_from_environment,
+)
 from operations.scheduling.plan import Options
 from pipeline import paths
 from pipeline.datasets import AUTO, SAMPLE
@@ -150,6 +155,8 @@ def _check_unit(options: Options, arguments: Sequence[str], notify: Callable[[st
         )
     _check_working_folder(pathlib.Path.cwd())
     options.timetable()
+    # The unit repeats it.
+    review_url_from_environment()
     target = options.target
     if target.notify_file:
         Notifier.from_options(target.notify_file)

@@ -36,6 +36,7 @@ class CutOff(enum.Enum):
 
 
 Result = TypeVar("Result")
+Started = TypeVar("Started")
 # Work that never waits itself: each step yields the seconds until it has to go on.
 Steps = Generator[float, None, Result]
 
@@ -81,13 +82,17 @@ class Work:
 
     def look(self) -> Steps[Seen | Ended]:
         """Looks at the input; where it is not sound, returns how a run with it would end."""
-        log = self._new_log()
+        log = _started(_LOOK, self._new_log)
+        if isinstance(log, Ended):
+            return log
         seen = yield from self._look(log)
         _remove_empty(log)
         return seen
 
     def _attempt(self, name: str) -> Steps[Ended]:
-        log = self._new_log()
+        log = _started(name, self._new_log)
+        if isinstance(log, Ended):
+            return log
         seen = yield from self._look(log)
         if isinstance(seen, Ended):
             return seen
@@ -100,8 +105,7 @@ class Work:
 
     def _look(self, log: pathlib.Path) -> Steps[Seen | Ended]:
         answer = self._folder / "seen.json"
-        answer.unlink(missing_ok=True)
-        child = _started(_LOOK, lambda: self._commands.look(answer, log))
+        child = _started(_LOOK, lambda: self._start_look(answer, log))
         if isinstance(child, Ended):
             return child
         code, cut_off = yield from self._end_of(child, _LOOK_SECONDS)
@@ -110,6 +114,11 @@ class Work:
         if cut_off:
             return outcome.of_hanging_look(_LOOK_SECONDS)
         return _seen(code, answer, log)
+
+    def _start_look(self, answer: pathlib.Path, log: pathlib.Path) -> ProcessGroup:
+        # Or an answer that an earlier look left would be taken for that of this one.
+        answer.unlink(missing_ok=True)
+        return self._commands.look(answer, log)
 
     def _run(self, name: str, seen: Seen, log: pathlib.Path) -> Steps[Ended]:
         attempt = uuid.uuid4().hex
@@ -168,7 +177,9 @@ class Work:
         # go first, or they would stay for ever and the newest go in their place.
         logs = sorted(self._folder.glob("*.log"), key=lambda log: (log.name <= name, log.name))
         for old in logs[: -_KEPT_LOGS + 1]:
-            old.unlink(missing_ok=True)
+            # The next time, if not now.
+            with contextlib.suppress(OSError):
+                old.unlink()
         self._folder.mkdir(parents=True, exist_ok=True)
         # Another attempt may have this second, and its last error is not that of this one.
         while (self._folder / name).exists():
@@ -181,7 +192,8 @@ def _log_name(moment: datetime.datetime) -> str:
     return f"{moment:%Y%m%d-%H%M%S}.log"
 
 
-def _started(name: str, start: Callable[[], ProcessGroup]) -> ProcessGroup | Ended:
+def _started(name: str, start: Callable[[], Started]) -> Started | Ended:
+    """What `start` makes; where the system refuses it, the end of what was to be started."""
     try:
         return start()
     except OSError as error:
@@ -191,9 +203,7 @@ def _started(name: str, start: Callable[[], ProcessGroup]) -> ProcessGroup | End
 def _seen(code: int, answer: pathlib.Path, log: pathlib.Path) -> Seen | Ended:
     if code == 0:
         try:
-            seen = Seen.model_validate_json(answer.read_bytes())
-            answer.unlink()
-            return seen
+            return Seen.model_validate_json(answer.read_bytes())
         # It ended well, but left no answer that can be read.
         except (OSError, ValueError):
             code = ExitCode.FAILED

@@ -27,6 +27,8 @@ class DataSet:
       ignored: what lies there and is not read, a line each.
       counts: number of images of each class in label order, by split.
       window: the spans in use; None if the folder has no spans.
+      doubts: what of the slices will not be judged, or will refuse every model, a sentence or more
+        each.
     """
 
     name: str
@@ -41,6 +43,7 @@ class DataSet:
     ignored: tuple[str, ...]
     counts: dict[str, tuple[int, ...]]
     window: spans.Window | None = None
+    doubts: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:

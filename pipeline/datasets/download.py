@@ -46,6 +46,12 @@ def fetch_missing(folder: pathlib.Path, notify: Callable[[str], None]) -> bool:
             for name, md5 in _MD5.items():
                 _download_file(source + name, folder / name, md5)
             return True
+        # The sources themselves are sound, so it is a proxy; the error may repeat its password.
+        except (ValueError, http.client.InvalidURL):
+            notify(
+                f"{source} cannot be used: the environment names a proxy whose address cannot be "
+                "read; expected http://HOST:PORT. Correct http_proxy, https_proxy or all_proxy."
+            )
         except (OSError, http.client.HTTPException, DataError) as error:
             notify(f"{source} cannot be used: {error}")
     return False

@@ -57,7 +57,7 @@ def read_dataset(
         contents = _contents(location, asked.parts, readers, trust_time_stamps)
         digest = collection.digest(asked.parts, readers, contents)
         listing = collection.listing(asked, readers, contents, config.seed)
-        _check_slices(listing, config)
+        doubts = _slice_doubts(listing, config)
     counts = {
         name: tuple(
             split.class_counts(listing.labels[listing.splits == number], len(schema.class_names))
@@ -77,19 +77,25 @@ def read_dataset(
         ignored=tuple(line for reader in readers for line in reader.ignored),
         counts=counts,
         window=source.window,
+        doubts=tuple(doubts),
     )
 
 
-def _check_slices(listing: collection.Listing, config: Config) -> None:
-    """Checks the slices before anything starts; DataGate does where the data is not here."""
-    min_images = {slicing.column: slicing.min_images for slicing in config.gates.slicings()}
-    if not min_images:
-        return
-    columns = listing.columns
-    if columns is not None:
-        columns = columns.filter(listing.splits != split.NOT_TAKEN)
-    test_count = int((listing.splits == split.TEST).sum())
-    slices.check(columns, test_count, min_images)
+def _slice_doubts(listing: collection.Listing, config: Config) -> list[str]:
+    """Checks the slices before anything starts; DataGate does where the data is not here.
+
+    Returns:
+      What of them will not be judged, or will refuse every model.
+    """
+    slicings = config.gates.slicings()
+    if not slicings:
+        return []
+    taken = listing.splits != split.NOT_TAKEN
+    columns = None if listing.columns is None else listing.columns.filter(taken)
+    is_test = listing.splits[taken] == split.TEST
+    wanted = {slicing.column: slicing.wanted_images for slicing in slicings}
+    slices.check(columns, int(is_test.sum()), wanted)
+    return slices.doubts(columns, is_test, slicings)
 
 
 def asked_of(config: Config, schema: ImageSchema, parts: Sequence[Part]) -> Request:

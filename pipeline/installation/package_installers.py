@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.redaction import redacted
+
 # These packages exist only as source, in pure Python. All others must have wheels, so that no
 # compiler is needed.
 SOURCE_ALONE = ("google-apitools", "kfp-server-api", "rouge-score")
@@ -149,7 +151,9 @@ class Installer:
         lines = []
         with process, self.log.open("a", encoding="utf-8") as log, _progress_reported(scratch):
             try:
-                for line in process.stdout or ():
+                for printed in process.stdout or ():
+                    # The address of an index or a proxy may hold a password.
+                    line = redacted(printed)
                     lines.append(line)
                     log.write(line)
                     if _PROGRESS.match(line):

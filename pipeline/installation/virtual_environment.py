@@ -332,20 +332,20 @@ def update(requirements: Path, mark: str, installer: Installer) -> None:
     earlier = copy.read_text(encoding="utf-8") if copy.exists() else ""
     worked = not UNFINISHED.exists()
     before = installed()
-    UNFINISHED.write_text(mark, encoding="utf-8")
-    copy.unlink(missing_ok=True)
     try:
+        UNFINISHED.write_text(mark, encoding="utf-8")
+        copy.unlink(missing_ok=True)
         installer.with_uv(requirements)
         kept = [path.read_text(encoding="utf-8") for path in (requirements, *RECORDS.glob("*.txt"))]
         dropped = names(earlier) - names(*kept)
         if dropped:
             installer.uninstall(sorted(dropped))
         check(requirements, installer)
-    except InstallationError:
+    except (InstallationError, OSError):
         if worked and installed() == before:
             if earlier:
                 copy.write_text(earlier, encoding="utf-8")
-            UNFINISHED.unlink()
+            UNFINISHED.unlink(missing_ok=True)
         raise
     record(requirements)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import glob
 import os
 import pathlib
+from typing import TextIO
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
@@ -15,9 +19,10 @@ def write_whole(path: pathlib.Path, text: str) -> None:
     Raises:
       OSError: where it cannot be written; nothing is left behind.
     """
+    remove_partials(path.parent, glob.escape(path.name))
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with partial.open("w", encoding="utf-8") as file:
+        with _begun(partial) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -25,3 +30,32 @@ def write_whole(path: pathlib.Path, text: str) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _begun(partial: pathlib.Path) -> TextIO:
+    """Opens a file to write to, and locks it, which tells others that its writer is alive."""
+    while True:
+        file = partial.open("w", encoding="utf-8")
+        # A network drive may know no locks.
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        # Another writer took it for a leftover before it was locked.
+        file.close()
+
+
+def remove_partials(folder: pathlib.Path, name: str = "*") -> None:
+    """Removes what killed processes left in a folder while they wrote a file of a name.
+
+    Args:
+      folder: Folder of the file.
+      name: Name of the file, as a pattern of `glob`; by default that of any file.
+    """
+    for partial in folder.glob(f".{name}.*"):
+        if not partial.suffix[1:].isdigit():
+            continue
+        with contextlib.suppress(OSError), partial.open("rb") as file:
+            # Fails while its writer is at work.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            partial.unlink()

@@ -309,6 +309,7 @@ def test_an_output_folder_below_a_file_is_refused(refused, tmp_path):
         (("--profile", "smok"), ("unknown profile 'smok'", "nearest is 'smoke'", "default")),
         (("--set", "training.epoch=3"), ("unknown key", "nearest is 'training.epochs'")),
         (("--set", "split=3"), ("unknown key 'split'", "expected")),
+        (("--set", "gates.slices.shop.accuracy=0.8"), ("below gates.slices", "as a whole", "JSON")),
         (("--set", "training.epochs"), ("no value", "key=value")),
         (("--set", "training.epochs=0"), ("training.epochs: found 0", "expected")),
         (

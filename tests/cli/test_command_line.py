@@ -172,6 +172,23 @@ def test_every_command_reports_a_missing_permission_in_one_line(python):
     ]
 
 
+def test_every_command_reports_a_full_disk_in_one_line(python):
+    full = FORBIDDEN.replace("PermissionError(13", "OSError(28").replace(
+        "Permission denied", "Full"
+    )
+    ended = python("-c", full)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines() == [
+        "error: /outputs/clothes/serving cannot be read or written (Full); expected a disk that "
+        "works and has room. Free some room or check the disk, then give the command again."
+    ]
+
+
+def test_an_error_of_ours_is_not_taken_for_one_of_the_machine(python):
+    ended = python("-c", FORBIDDEN.replace("PermissionError(13", "OSError(22"))
+    assert "Traceback" in ended.stderr
+
+
 def test_a_damaged_environment_is_entered_once(tmp_path):
     """One without its `pyvenv.cfg` is just another Python, which would enter it again and again."""
     project = tmp_path / "project"

@@ -66,6 +66,13 @@ def test_sound_slices_pass():
     slices.check(None, 100, {})
 
 
+@pytest.mark.parametrize(
+    ("threshold", "min_images", "wanted"), [(None, 50, 0), (None, 7, 7), (0.5, 50, 50), (0.5, 7, 7)]
+)
+def test_images_are_wanted_where_somebody_asks_for_them(threshold, min_images, wanted):
+    assert slices.Slicing("shop", threshold, min_images).wanted_images == wanted
+
+
 def test_a_column_that_is_not_there_is_refused():
     assert "found the column town, which the data does not have" in refusal(TABLE, town=1)
     assert "its further columns are shop, many;" in refusal(TABLE, town=1)

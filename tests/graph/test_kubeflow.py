@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import json
+import os
 import re
 import shlex
 import shutil
@@ -16,6 +17,7 @@ import kfp
 import pytest
 import yaml
 from google.protobuf import json_format
+from kfp.dsl.types import artifact_types
 from kfp.local import graph_utils
 from kfp.pipeline_spec import pipeline_spec_pb2
 
@@ -358,12 +360,45 @@ def test_the_image_holds_the_locked_stack_and_what_a_node_is_told(image_steps, w
     assert installs and all("--no-deps" in install for install in installs)
     assert re.search(r"TF_USE_LEGACY_KERAS=0\b", text)
     assert f"schema/schema.pbtxt {SCHEMA_IN_IMAGE}" in text
-    # Kubernetes tells from a number alone that a user is not root.
-    users = [rest for name, rest in image_steps if name == "USER"]
-    assert users and re.fullmatch(r"[1-9]\d*:[1-9]\d*", users[-1])
     entry_points = [json.loads(rest) for name, rest in image_steps if name == "ENTRYPOINT"]
     commands = [c["command"] for c in containers(documents(whole_file)[0]).values()]
     assert all([command] == entry_points for command in commands)
+
+
+def test_the_image_runs_as_a_user_who_can_change_nothing_of_it(image_steps):
+    names = [name for name, _ in image_steps]
+    # Kubernetes tells from a number alone that a user is not root.
+    users = [rest for name, rest in image_steps if name == "USER"]
+    assert len(users) == 1 and re.fullmatch(r"[1-9]\d*:[1-9]\d*", users[0])
+    # Whatever is built before belongs to root.
+    assert names[names.index("USER") :] == ["USER", "ENTRYPOINT"]
+    text = "\n".join(" ".join(step) for step in image_steps)
+    assert not re.search(r"--ch(own|mod)|\bch(own|mod)\b|\bsudo\b", text)
+    # Beside /tmp, the folders that the launcher of a cluster writes to.
+    last_stage = image_steps[len(names) - names[::-1].index("FROM") :]
+    assert [rest for name, rest in last_stage if name == "RUN"] == [
+        "mkdir --mode=1777 /gcs /minio /s3"
+    ]
+    mounted = ("_GCS", "_MINIO", "_S3")
+    prefixes = [getattr(artifact_types, f"{name}_LOCAL_MOUNT_PREFIX") for name in mounted]
+    assert prefixes == ["/gcs/", "/minio/", "/s3/"]
+    assert ("WORKDIR", "/tmp") in last_stage
+    assert environment_of(image_steps)["HOME"] == "/tmp"
+
+
+def test_the_image_holds_no_secret_and_loads_nothing_but_packages(image_steps):
+    """A value of a build or of the environment can be read by everyone who has the image."""
+    assert not [rest for name, rest in image_steps if name in ("ADD", "ARG")]
+    kept = environment_of(image_steps)
+    assert not [name for name in kept if re.search("TOKEN|PASSWORD|SECRET|KEY|INDEX|PROXY", name)]
+    commands = " ".join(rest for name, rest in image_steps if name == "RUN")
+    assert not re.search(r"://|curl|wget|apt-get|git ", commands)
+
+
+def environment_of(steps):
+    """The variables that all stages of the image set."""
+    parts = [part for name, rest in steps if name == "ENV" for part in shlex.split(rest)]
+    return dict(part.split("=", 1) for part in parts)
 
 
 def test_the_image_has_the_python_and_the_lock_that_a_graph_is_compiled_for(image_steps):
@@ -396,6 +431,26 @@ def test_the_graph_is_the_same_whatever_is_installed_where_it_is_compiled(
 
 
 # As much of a cluster as a run needs.
+
+# Containers run as a user without a name, as some clusters choose one. Of root's rights it has the
+# one to read everything, since the checkout and its environment may lie in the home of root.
+USER = 12_345
+READING = "-all,+dac_read_search"
+AS_USER = ("setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups")
+# Without it, access() would deny that right to who is not root.
+AS_USER += ("--securebits=+no_setuid_fixup",)
+AS_USER += tuple(f"--{which}={READING}" for which in ("bounding-set", "inh-caps", "ambient-caps"))
+
+
+def user():
+    """The user that containers run as: root can become another, others stay who they are."""
+    return USER if os.getuid() == 0 else os.getuid()
+
+
+def give(folder):
+    """Gives a folder, and all that is in it, to the user of the containers."""
+    for path in (folder, *folder.rglob("*")):
+        os.chown(path, user(), -1)
 
 
 class Cluster:
@@ -448,6 +503,7 @@ class Cluster:
             stored = self._folder(artifact.uri)
             if stored.exists():
                 shutil.copytree(stored, mount / artifact.uri.removeprefix("s3://"))
+        give(folder)
         told = json_format.MessageToJson(executor_input)
         request = {
             "arguments": [part.replace("{{$}}", told) for part in executor.container.args],
@@ -501,22 +557,30 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(tmp_path):
+def cluster(tmp_path, image_steps):
     packages = tmp_path / "packages"
     for name in ("components", "schema"):
         shutil.copytree(
             PROJECT / name, packages / name, ignore=shutil.ignore_patterns("__pycache__")
         )
-    empty = tmp_path / "empty"
-    empty.mkdir()
+    # Stands for /tmp, which is all that the user of the image may write to.
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    give(temporary)
+    of_image = environment_of(image_steps)
+    del of_image["PATH"]
     with (tmp_path / "server.log").open("w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-I", str(SERVER), str(packages)],
+            [
+                *(AS_USER if os.getuid() == 0 else ()),
+                *(sys.executable, "-I", str(SERVER), str(packages)),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            cwd=empty,
+            cwd=temporary,
+            env={**os.environ, **of_image, "HOME": str(temporary), "TMPDIR": str(temporary)},
         )
     yield Cluster(tmp_path / "cluster", server)
     server.stdin.close()
@@ -530,6 +594,8 @@ def test_each_node_runs_as_its_container_would(
 ):
     folder = few_images.write(tmp_path / "data")
     serving = tmp_path / "serving"
+    serving.mkdir()
+    give(serving)
     path = tmp_path / "clothes.yaml"
     _, _, *settings = undemanding(folder)
     more = set_values(robustness__enabled="true", robustness__accuracy_1=0)
@@ -542,6 +608,7 @@ def test_each_node_runs_as_its_container_would(
 
     assert cluster.run(path, seed=5) is None
     (version,) = versions.served_versions(serving)
+    assert (serving / str(version)).stat().st_uid == user() != 0
     assert (cluster.artifact("Predictions", "predictions") / "predictions.parquet").is_file()
 
     # The next run is compared with what this one pushed.

@@ -55,6 +55,12 @@ REFUSED = {
     "no image": ({"image": ""}, "--image"),
     "an image of two words": ({"image": "my image"}, "--image"),
     "artifacts in a folder": ({"pipeline_root": "/mnt/artifacts"}, "gs:// or s3:// or minio://"),
+    "a password in the place of artifacts": (
+        {"pipeline_root": "s3://key:hunter2@artifacts/clothes"},
+        r"--pipeline-root s3://\*\*\*@artifacts/clothes has a password",
+    ),
+    "a password in the place of the data": ({"data": "gs://key:hunter2@b/d"}, "--data gs://"),
+    "a signed place of the schema": ({"schema_location": "gs://b/s?key=hunter2"}, "or a query"),
     "served versions in a bucket": ({"serving_dir": "s3://b/serving"}, "renaming a folder"),
     "served versions in a relative folder": ({"serving_dir": "serving"}, "absolute path"),
     "a node that is not there": ({"resources": ("Trainr=1,1Gi",)}, "nearest is 'Trainer'"),

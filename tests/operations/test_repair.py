@@ -97,6 +97,39 @@ def test_what_sqlite_keeps_beside_a_store_goes_with_it(damaged, repaired, locati
     assert (locations.root / "metadata.db.old-1-wal").read_bytes() == b"of the old one"
 
 
+def test_a_killed_repair_leaves_nothing_that_sqlite_takes_for_that_of_a_new_store(
+    damaged, repaired, locations, monkeypatch
+):
+    """The next run makes a new one where there is none."""
+    damaged.unlink()
+    damaged.mkdir()
+    journal = damaged.with_name("metadata.db-wal")
+    journal.write_bytes(b"of the old one")
+    whole = Path.rename
+
+    def dies_at_the_store(path, target):
+        if path == damaged:
+            raise KeyboardInterrupt
+        return whole(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", dies_at_the_store)
+        with pytest.raises(KeyboardInterrupt):
+            repaired()
+    assert damaged.exists() and not journal.exists()
+    repaired()
+    aside = {path.name for path in locations.root.glob("metadata.db.old-1*")}
+    assert aside == {"metadata.db.old-1", "metadata.db.old-1-wal"}
+
+
+def test_what_a_killed_repair_left_goes_with_the_next(past, repaired, locations):
+    past.run("20260101-120000", "a")
+    left = locations.root / "metadata.db.new"
+    left.write_bytes(b"half")
+    repaired()
+    assert not left.exists()
+
+
 def test_each_store_that_is_moved_aside_stays(damaged, repaired):
     repaired()
     os.truncate(damaged, 5_000)

@@ -1,10 +1,13 @@
 """How a run ended is known, also where that could not be read or written down."""
 
+import logging
+
 import pytest
 
 from operations import run, unfinished
 from operations.notifications.notifying import Notifier
 from pipeline.errors import StorageError
+from pipeline.locations import LOG_FILE
 from pipeline.records import history, metadata
 from pipeline.records.outcomes import NodeStatus
 from pipeline.records.receipt import Receipt
@@ -185,3 +188,28 @@ def test_an_interruption_that_beam_hands_on_as_text_is_one():
     text = "Traceback (most recent call last):\n  ...\nKeyboardInterrupt [while running 'Write']"
     assert run._interruption_in(RuntimeError(text)) is not None
     assert run._interruption_in(RuntimeError("a KeyboardInterrupt was mentioned")) is None
+
+
+def test_a_log_that_takes_no_line_after_the_end_changes_nothing(
+    monkeypatch, prepared, request_, progress, capfd
+):
+    """As where nobody can be told of a run that filled the disk."""
+
+    class Untold(Notifier):
+        def run_ended(self, receipt, *_):
+            log = prepared.locations.runs / receipt.run_id / LOG_FILE
+            log.unlink()
+            log.mkdir()
+            logging.getLogger().warning("nobody was told")
+
+    def fail(_):
+        raise ValueError("a drive is gone")
+
+    monkeypatch.setattr(run, "prepare", lambda *_: prepared)
+    monkeypatch.setattr(run._Run, "_run_graph", fail)
+    prepared.locations.root.mkdir(parents=True)
+    receipt = run.run(request_, progress, Untold([], None))
+    assert receipt.failure.message == "a drive is gone"
+    errors = capfd.readouterr().err
+    assert "nobody was told" in errors
+    assert "Logging error" not in errors

@@ -151,6 +151,15 @@ def test_on_a_full_disk_the_lock_is_held_without_a_name(path, full_disk):
     assert lock.holder(path) is None
 
 
+def test_what_was_done_under_the_lock_is_done_where_the_disk_fails_at_its_end(path):
+    def fails(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with exclusive(path, "run") as held:
+        held._file.truncate = fails
+    assert lock.holder(path) is None
+
+
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
 def test_a_lock_that_cannot_be_made_is_told(path, monkeypatch, number):
     def refuse(*_):

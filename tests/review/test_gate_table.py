@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 from scipy import stats
+from sklearn import metrics
 
-from components.quality_gates import CHANGE, JudgedGate
+from components.quality_gates import BALANCED_CHANGE, CHANGE, JudgedGate
 
 
 def gate_of(summary, metric, part="overall"):
@@ -43,6 +44,25 @@ def test_a_change_of_nothing_at_a_threshold_of_nothing_may_be_noise(made_run):
     made_run.change(gates=made_run.with_gate(CHANGE, threshold=0.0))
     gate = gate_of(made_run.collect(), CHANGE)
     assert (gate.value, gate.passed, gate.noise) == (0.0, True, True)
+
+
+def test_the_interval_of_the_balanced_change_holds_it(made_run):
+    recalls = [
+        metrics.balanced_accuracy_score(made_run.labels, answers.argmax(axis=1))
+        for answers in (made_run.candidate, made_run.baseline)
+    ]
+    change = recalls[0] - recalls[1]
+    balanced = JudgedGate(BALANCED_CHANGE, "overall", change, -0.5, passed=True)
+    made_run.change(gates=[*made_run.receipt.gates, balanced])
+    summary = made_run.collect()
+    gate = gate_of(summary, BALANCED_CHANGE)
+    assert gate.interval.low < change < gate.interval.high
+    # Here, all classes have as many images.
+    whole = summary.comparison.change
+    assert change == pytest.approx(whole.value)
+    width = whole.interval.high - whole.interval.low
+    assert gate.interval.high - gate.interval.low == pytest.approx(width, rel=0.5)
+    assert gate.sentence.startswith("Against the served model, the balanced accuracy changed by")
 
 
 def test_without_the_answers_nothing_is_known_of_noise_in_the_change(made_run):

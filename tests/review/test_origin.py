@@ -4,6 +4,9 @@ import shlex
 
 import pytest
 
+from pipeline import config
+from review import origin
+
 
 def test_the_run_is_told_as_its_receipt_has_it(made_run):
     found = made_run.collect().run
@@ -23,6 +26,31 @@ def test_every_parameter_stands_under_its_key_as_set_takes_it(made_run):
     assert found["training.augmentation.flip"] == "true"
     assert found["gates.accuracy"] == "0.9"
     assert found["profile"] == "default"
+
+
+def test_a_table_is_one_parameter(made_run):
+    values = dict(made_run.receipt.config)
+    values["training"] = {**values["training"], "class_weights": {"Shirt": 2.0}}
+    made_run.change(config=values)
+    found = made_run.collect().lineage.parameters
+    assert found["training.class_weights"] == '{"Shirt": 2.0}'
+    assert found["gates.slices"] == "{}"
+
+
+def test_the_keys_whose_values_are_tables_are_known():
+    """The review cannot ask the configuration, which it does not import."""
+    forms = config.Config.model_json_schema()
+
+    def tables(form, prefix):
+        for name, part in form["properties"].items():
+            held = [part, *part.get("anyOf", [])]
+            named = [one["$ref"] for one in held if "$ref" in one]
+            if named:
+                yield from tables(forms["$defs"][named[0].rpartition("/")[2]], f"{prefix}{name}.")
+            elif any("additionalProperties" in one for one in held):
+                yield f"{prefix}{name}"
+
+    assert set(tables(forms, "")) == origin.TABLES
 
 
 def test_the_lineage_names_what_the_model_depends_on(made_run):

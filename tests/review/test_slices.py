@@ -83,7 +83,7 @@ def test_of_a_thousand_slices_the_worst_are_named(made_run, capsys, tmp_path):
     review = made_run.collect()
     of_slices = [line for line in review.verdict.reasons if line.startswith("Accuracy of shop=")]
     assert [line.split()[2] for line in of_slices] == [f"shop={n:03d}" for n in range(10)]
-    assert "So it is with 990 more gates." in review.verdict.reasons
+    assert "The same holds for 990 more gates." in review.verdict.reasons
     html = page.render(review, page.charts_of(review))
     # Three times in the list of gates, and once among the slices.
     assert html.count("shop=019") and not html.count("shop=020")

@@ -1,9 +1,11 @@
 """What a reader is told first, for each way in which a run can end."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from components.quality_gates import CORRUPTION
+from components.quality_gates import CORRUPTION, SLICE
 
 
 def test_a_pushed_model(made_run):
@@ -112,6 +114,18 @@ def test_a_corruption_that_refuses(made_run):
         "Refused: the accuracy under noise, strength 2, is too low. Nothing was pushed."
     )
     assert "robustness section" in found.advice
+
+
+def test_slices_that_refuse(made_run):
+    made_run.slice_by_shop()
+    gates = [
+        dataclasses.replace(gate, threshold=1.1, passed=False) if gate.metric == SLICE else gate
+        for gate in made_run.receipt.gates
+        if gate.value is not None
+    ]
+    made_run.change(gates=gates, verdict="refused")
+    advice = made_run.collect().verdict.advice
+    assert "the section of the slices" in advice
 
 
 def test_a_refusal_by_no_gate(made_run):

@@ -51,7 +51,7 @@ THRESHOLDS = strategies.sampled_from([0, 0.3, 0.5, 1])
 class Measured:
     """The result of TFMA for given accuracies, in the form that Blessing reads."""
 
-    def __init__(self, evaluation, figures, changes, balanced=None):
+    def __init__(self, evaluation, figures, changes, balanced=None, balanced_change=None):
         self._config = tfma.utils.update_eval_config_with_defaults(
             evaluation, has_baseline=bool(changes), rubber_stamp=True
         )
@@ -64,11 +64,16 @@ class Measured:
         # TFMA measures it in each slice, though the gate covers only all images together.
         of_slices = {place: 1.0 for place in figures if place}
         overall = {} if balanced is None else {(): balanced}
+        balanced_key = metric_types.MetricKey(BALANCED, model_name=name)
         for place, value in {**of_slices, **overall}.items():
-            balanced_key = metric_types.MetricKey(BALANCED, model_name=name)
             self.slices.setdefault(place, {})[balanced_key] = value
         for place, value in changes.items():
             self.slices.setdefault(place, {})[change] = value
+            # It compares that as well, in each slice.
+            if place:
+                self.slices[place][balanced_key._replace(is_diff=True)] = 0.0
+        if changes and balanced_change is not None:
+            self.slices[()][balanced_key._replace(is_diff=True)] = balanced_change
 
     def metrics(self):
         for place, values in self.slices.items():
@@ -152,6 +157,8 @@ def evaluations(draw):
     assignments = [f"gates.{key}={draw(THRESHOLDS)}" for key in ("accuracy", "class_recall")]
     if draw(strategies.booleans()):
         assignments.append(f"gates.balanced_accuracy={draw(THRESHOLDS)}")
+    if draw(strategies.booleans()):
+        assignments.append(f"gates.balanced_accuracy_drop={draw(THRESHOLDS)}")
     loaded = config.load_config("default", [*asked, *assignments])
     declared = gates.declared(loaded, CLASSES)
     # Half of them are good except for a few slices; otherwise all gates would hardly ever pass.
@@ -176,21 +183,23 @@ def test_pushed_means_that_every_declared_gate_was_measured_and_passed(
     alone = by_slice(figures, gate_types.ACCURACY, gate_types.RECALL)
     # TFMA compares the models on every slice, but the gate covers only all images together.
     changes = {place: 0.0 for place in alone if place} | by_slice(figures, gate_types.CHANGE)
-    balanced = by_slice(figures, gate_types.BALANCED_ACCURACY).get(())
-    clean = Measured(
-        gates.evaluation_config(declared, ()), alone, changes if compared else {}, balanced
+    balanced, balanced_change = (
+        by_slice(figures, metric).get(())
+        for metric in (gate_types.BALANCED_ACCURACY, gate_types.BALANCED_CHANGE)
     )
+    asked = gates.evaluation_config(declared, ())
+    clean = Measured(asked, alone, changes if compared else {}, balanced, balanced_change)
     robust = [gate for gate in declared if gate.metric == gate_types.CORRUPTION]
     corrupted = robust and Measured(
         gates.robustness_evaluation_config(declared), by_slice(figures, gate_types.CORRUPTION), {}
     )
     with pytest.MonkeyPatch.context() as patch:
         pushed, judged, _ = judge(declared, clean, corrupted, is_served, compared, patch)
-    due = [gate for gate in declared if is_served or gate.metric != gate_types.CHANGE]
+    due = [gate for gate in declared if is_served or gate.metric not in gate_types.CHANGES]
     told = [(gate.metric, gate.slice, gate.threshold) for gate in judged]
     assert told == [(gate.metric, gate.slice, gate.threshold) for gate in due]
     reached = [
-        (gate.metric != gate_types.CHANGE or compared)
+        (gate.metric not in gate_types.CHANGES or compared)
         and math.isfinite(figures.get(gate, math.nan))
         and figures[gate] >= gate.threshold
         for gate in due
@@ -334,6 +343,23 @@ def test_a_model_that_always_gives_the_same_answer_fails_the_gate_on_balanced_ac
     assert missed(judged) == {key: pytest.approx(1 / 3)}
 
 
+def test_a_model_that_gives_up_a_rare_class_for_accuracy_is_refused(evaluate):
+    """The accuracy rises, so that only the gate on the balanced accuracy keeps the served one."""
+    labels = np.repeat([0, 1, 2], [100, 100, 4])
+    right = np.eye(3, dtype=np.float32)[labels]
+    served, candidate = right.copy(), right.copy()
+    served[:10] = [0, 1, 0]
+    candidate[-4:] = [0, 1, 0]
+    answered = {features.CANDIDATE: candidate, features.BASELINE: served}
+    asked = ["gates.accuracy=0", "gates.class_recall=0", "gates.balanced_accuracy_drop=0.05"]
+    pushed, judged = evaluate(labels, answered, True, asked)
+    assert not pushed
+    assert judged[gate_types.CHANGE, gate_types.OVERALL].value > 0
+    key = gate_types.BALANCED_CHANGE, gate_types.OVERALL
+    # Recalls of 1, 1 and 0 after 0.9, 1 and 1.
+    assert missed(judged) == {key: pytest.approx((2 - 2.9) / 3)}
+
+
 @pytest.mark.parametrize("least", [0, 0.6])
 def test_a_class_without_test_images_is_refused_however_low_its_gate(least, answers, evaluate):
     """TFMA alone would bless it: it selects slices by key, and ignores one without images."""
@@ -349,9 +375,11 @@ def test_a_class_without_test_images_is_refused_however_low_its_gate(least, answ
 def test_a_served_model_that_was_not_compared_is_refused(answers, evaluate):
     """TFX alone would skip the comparison and bless the model."""
     labels, right, _ = answers
-    pushed, judged = evaluate(labels, {features.CANDIDATE: right}, True)
+    asked = ["gates.balanced_accuracy_drop=1"]
+    pushed, judged = evaluate(labels, {features.CANDIDATE: right}, True, asked)
     assert not pushed
-    assert missed(judged) == {(gate_types.CHANGE, gate_types.OVERALL): None}
+    keys = ((metric, gate_types.OVERALL) for metric in gate_types.CHANGES)
+    assert missed(judged) == dict.fromkeys(keys)
 
 
 # Slices by columns of the data.

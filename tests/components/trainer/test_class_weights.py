@@ -33,6 +33,12 @@ def test_weights_keep_their_ratios_and_have_the_mean_one(labels, given):
     np.testing.assert_allclose(ratios, ratios[0], rtol=1e-4)
 
 
+def test_even_classes_of_another_split_get_even_weights():
+    uneven, even = np.repeat([0, 1, 2, 3], [97, 1, 1, 1]), np.repeat([0, 1, 2, 3], 5)
+    assert by_label("balanced", uneven, CLASSES)[1] > 20
+    np.testing.assert_array_equal(by_label("balanced", even, CLASSES), np.ones(4, np.float32))
+
+
 def test_without_weights_nothing_is_added(transform_output, schema):
     split = Split(np.zeros((4, schema.bytes_per_image), np.uint8), np.array([0, 1, 2, 0]), None)
     assert by_label("none", split.labels, schema.class_names) is None

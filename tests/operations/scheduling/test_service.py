@@ -5,10 +5,12 @@ import json
 import math
 import os
 import re
+from pathlib import Path
 
 import pytest
 
 from components.quality_gates import JudgedGate
+from operations.notifications.events import AlarmKind
 from operations.scheduling.look import Seen
 from pipeline.errors import ExitCode
 
@@ -238,6 +240,24 @@ def test_what_cannot_be_started_is_an_alarm(world, lines):
     world.serve("04:30")
     assert "the run of 03:00 could not be started" in world.notifier.messages[0][1]
     assert world.commands.times[-1] == "04:00:01"
+
+
+def test_where_no_log_can_be_written_an_alarm_is_raised_and_the_schedule_goes_on(
+    world, lines, monkeypatch
+):
+    real, refused = Path.mkdir, []
+
+    def mkdir(path, *arguments, **options):
+        if path == world.file.parent and not refused:
+            refused.append(path)
+            raise OSError(28, "No space left on device", str(path))
+        return real(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    world.serve("04:30")
+    assert world.commands.times == ["04:00:01"]
+    assert any("could not be started: [Errno 28]" in line for line in lines())
+    assert world.metrics.alarms == [AlarmKind.RUN]
 
 
 def test_a_run_that_takes_too_long_is_asked_to_end(world, lines):

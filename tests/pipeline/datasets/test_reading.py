@@ -371,7 +371,7 @@ def test_slices_that_the_data_has_change_nothing_of_it(shelf):
         # It is the split that the data gives.
         ({"split": {}}, "the column split, which the data does not have"),
         ({"shop": {"min_images": 5}}, "min_images=5 for the column shop, but the test split has 4"),
-        ({"shop": {}}, "expected at most that many. Lower min_images, or add test images."),
+        ({"shop": {"accuracy": 0.5}}, "expected at most that many. Lower min_images, or add test"),
     ],
 )
 def test_slices_that_the_data_does_not_have_are_refused(shelf, asked, fragment):
@@ -379,6 +379,27 @@ def test_slices_that_the_data_does_not_have_are_refused(shelf, asked, fragment):
         read(shelf, *sliced(asked))
     assert str(caught.value).startswith(f"{shelf}: gates.slices: found ")
     assert fragment in str(caught.value)
+
+
+def test_slices_that_are_only_shown_need_no_images(shelf):
+    assert read(shelf, *sliced({"shop": {}})).doubts == ()
+
+
+def test_what_will_not_be_judged_or_refuses_every_model_is_told(shelf):
+    asked = {
+        "shop": {"accuracy": 0.5, "min_images": 3},
+        "camera": {"accuracy": 0.5, "min_images": 2},
+    }
+    required = 'gates.required_slices=["shop=00", "shop=north"]'
+    found = read(shelf, *sliced(asked, required)).doubts
+    assert [doubt.partition(";")[0] for doubt in found] == [
+        "the required slice shop=00 has 2 test images",
+        "the required slice shop=north has 0 test images",
+        "no slice by shop has 3 test images (the largest, 00, has 2)",
+        "no slice by camera has 2 test images (the largest, cam11, has 1)",
+    ]
+    asked["shop"]["min_images"] = 2
+    assert len(read(shelf, *sliced(asked)).doubts) == 1
 
 
 def test_a_column_with_a_value_for_each_image_is_refused(shelf, monkeypatch):

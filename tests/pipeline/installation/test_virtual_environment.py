@@ -45,7 +45,7 @@ FULL_DISK = "error: failed to write `/cache/x`\n  Caused by: No space left on de
 def small_project(tmp_path_factory):
     """A project with a lock, a Makefile and nothing installed yet."""
     project = tmp_path_factory.mktemp("small") / "project"
-    modules = [PROJECT / "pipeline" / f"{name}.py" for name in ("__init__", "streams")]
+    modules = [PROJECT / "pipeline" / f"{name}.py" for name in ("__init__", "redaction", "streams")]
     for path in [*modules, *(PROJECT / "pipeline" / "installation").glob("*.py")]:
         copy = project / path.relative_to(PROJECT)
         copy.parent.mkdir(parents=True, exist_ok=True)

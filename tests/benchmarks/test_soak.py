@@ -1,0 +1,119 @@
+"""A soak finds what is not as promised, and its damages are damages."""
+
+import json
+import random
+import urllib.request
+
+import altair
+import pytest
+
+from benchmarks import soak, soak_chart
+from components.image_schema import ImageSchema
+from pipeline import config
+from pipeline.datasets.dataset import Source
+from pipeline.datasets.reading import read_dataset
+from pipeline.datasets.sample import FILE_NAMES
+from pipeline.errors import UsageError
+
+DAMAGED = 3 * soak.DAMAGED_EVERY
+CLASSES = tuple(map(str, range(10)))
+
+
+@pytest.fixture
+def spans(tmp_path, monkeypatch, folder_of_images):
+    """Spans of few images, the last of which is damaged."""
+
+    def write(folder, seed):
+        folder.mkdir()
+        for name in FILE_NAMES:
+            (folder / name).write_bytes((folder_of_images / name).read_bytes())
+
+    monkeypatch.setattr(soak, "write_sample", write)
+    made = soak.Spans(tmp_path / "spans", tmp_path)
+    for number in range(DAMAGED):
+        made.come(float(number))
+    return made
+
+
+def read(folder):
+    loaded = config.load_config("smoke", ["split.validation=3"])
+    return read_dataset(
+        Source(folder, sample=False), ImageSchema(28, 28, 1, CLASSES), "0" * 64, loaded
+    )
+
+
+def test_every_tenth_span_is_damaged_in_another_way_until_the_next_one_comes(spans, tmp_path):
+    damages = [span.damage for span in spans.all if span.damage]
+    assert len(damages) == len(set(damages)) == 3
+    with pytest.raises(UsageError):
+        read(tmp_path / "spans" / f"span-{DAMAGED}")
+    spans.come(1.0)
+    for number in range(1, DAMAGED + 2):
+        read(tmp_path / "spans" / f"span-{number}")
+
+
+@pytest.mark.parametrize("damage", ["cut short", "without labels", "not an IDX file"])
+def test_every_damage_is_refused(damage, spans, tmp_path):
+    soak._spoil(tmp_path / "spans" / "span-1", damage)
+    with pytest.raises(UsageError):
+        read(tmp_path / "spans" / "span-1")
+
+
+@pytest.fixture
+def trained(pushed_receipt, keep_receipt, locations):
+    """A run that trained on span 1 and pushed nothing."""
+    data = pushed_receipt.data.model_copy(update={"spans": (1,), "reference_span": 1})
+    locations.serving.mkdir(parents=True)
+    return keep_receipt(pushed_receipt, data=data, pushed_version=None)
+
+
+def test_what_is_as_promised_has_no_faults(trained, locations):
+    alarm = {"title": "a run cannot start", "message": "span-2 is cut short"}
+    assert (
+        soak.faults(locations, [soak.Span(1, 0.0), soak.Span(2, 9.0, "cut short")], [alarm]) == []
+    )
+
+
+def test_what_is_not_as_promised_is_told(trained, locations, keep_receipt):
+    (locations.runs / "20260102-000000").mkdir()
+    (locations.runs / trained.run_id / ".receipt.json.7").touch()
+    (locations.serving / "3").mkdir()
+    keep_receipt(trained, run_id="20260103-000000", sequence=2, pushed_version=17)
+    damaged = [soak.Span(1, 0.0, "cut short"), soak.Span(2, 5.0)]
+    assert soak.faults(locations, damaged, []) == [
+        "run 20260102-000000 has no receipt.json that can be read",
+        "version 3 belongs to no run",
+        "version 17 was pushed and is gone",
+        f"version 3: {locations.serving}/3/saved_model.pb is missing or empty",
+        "span-1 was trained on, though it was cut short",
+        "span-1 raised no alarm, though it was cut short",
+        "span-2 was never trained on",
+        f"{trained.run_id}/.receipt.json.7 was left behind",
+    ]
+
+
+def test_a_run_without_an_end_is_told(receipt, keep_receipt, locations):
+    locations.serving.mkdir(parents=True)
+    keep_receipt(receipt)
+    assert soak.faults(locations, [], []) == [f"run {receipt.run_id} has no end"]
+
+
+def test_notifications_are_kept():
+    server = soak.NoticeServer()
+    notice = {"title": "clothes: a run cannot start", "message": "span-2"}
+    address = server.address.replace("json://", "http://")
+    request = urllib.request.Request(address, json.dumps(notice).encode(), method="POST")
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request):
+        assert server.notices == [notice]
+
+
+def test_the_chart_has_what_was_counted(tmp_path):
+    chance = random.Random(1)
+    keys = [*soak_chart._COUNTED, "seconds", "open_files", "memory"]
+    repeats = [{key: chance.randrange(100) for key in keys} for _ in range(9)]
+    drawn = soak_chart.chart(repeats)
+    assert isinstance(drawn, altair.VConcatChart)
+    (tmp_path / "record.json").write_text(json.dumps({"repeats": repeats}))
+    soak_chart.main(tmp_path / "record.json", tmp_path / "soak.svg")
+    svg = (tmp_path / "soak.svg").read_text()
+    assert all(name in svg for name in soak_chart._COUNTED.values())

@@ -1,0 +1,173 @@
+"""The write sites that the sweep does not see in a command that goes well, and why not."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Reason:
+    """Why sites are not seen.
+
+    Attributes:
+      text: The reason.
+      tests: Tests that stand in for the sweep, below `tests`, as `path::name`.
+      scenarios: Scenarios in which a fault leads to these sites.
+      sites: Keys of the sites.
+    """
+
+    text: str
+    sites: tuple[str, ...]
+    tests: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ()
+
+
+REASONS = (
+    Reason(
+        "Only a fault leads there.",
+        scenarios=("compile",),
+        sites=("pipeline/records/files.py::write_whole: partial.unlink",),
+    ),
+    Reason(
+        "Only a fault leads there.",
+        scenarios=("init, a new folder",),
+        sites=(
+            "operations/initialization/writing.py::write_all: place.rmdir",
+            "operations/initialization/writing.py::_write_new: shutil.rmtree",
+            "operations/initialization/writing.py::_write: path.unlink",
+        ),
+    ),
+    Reason(
+        "Only a fault leads there.",
+        scenarios=("review",),
+        sites=("operations/pages.py::_copy: shutil.copyfile",),
+    ),
+    Reason(
+        "Only a fault leads there.",
+        scenarios=("run, the store is lost",),
+        sites=("operations/run.py::_Run._begin: shutil.rmtree",),
+    ),
+    Reason(
+        "A node writes it into the folder of its output. Whatever happens there fails the node, "
+        "or is that of a killed node: the next run gives the node a new folder. The sweep of `run` "
+        "has such a node.",
+        tests=(
+            "graph/test_crashes.py::"
+            "test_a_run_that_is_killed_in_every_node_is_resumed_to_the_same_model",
+            "graph/test_crashes.py::"
+            "test_a_disk_that_fills_up_in_mid_run_costs_nothing_that_was_there",
+        ),
+        sites=(
+            "components/arrays.py::write_arrays: fileio.open",
+            "components/blessing/executor.py::Executor.Do: io_utils.write_string_file",
+            "components/blessing/executor.py::_bless: io_utils.write_string_file",
+            "components/data_gate/executor.py::_write_json: fileio.open",
+            "components/example_gen/executor.py::Executor.Do: fileio.makedirs",
+            "components/example_gen/executor.py::_write_plans: fileio.makedirs",
+            "components/example_gen/executor.py::_write_plans: fileio.open",
+            "components/example_gen/executor.py::_shard_reports: fileio.rmtree",
+            "components/example_gen/executor.py::_write_columns: fileio.open",
+            "components/example_gen/executor.py::_WriteShard._write: fileio.open",
+            "components/example_gen/executor.py::_writers: fileio.makedirs",
+            "components/example_gen/executor.py::_writers: tf.io.TFRecordWriter",
+            "components/example_gen/executor.py::_writers: fileio.rename",
+            "components/example_gen/executor.py::_writers: fileio.rmtree",
+            "components/predictions/executor.py::Executor.Do: fileio.makedirs",
+            "components/predictions/executor.py::_write_table: fileio.open",
+            "components/reading_report.py::write: fileio.open",
+            "components/robustness/executor.py::Executor.Do: fileio.makedirs",
+            "components/robustness/executor.py::_write: tf.io.TFRecordWriter",
+            "components/serving_check/executor.py::Executor.Do: io_utils.write_string_file",
+            "components/statistics_gen/executor.py::Executor.Do: io_utils.write_bytes_file",
+            "components/trainer/export.py::_describe: fileio.makedirs",
+            "components/trainer/export.py::_describe: fileio.open",
+            "components/trainer/training.py::_fit: os.makedirs",
+            "components/trainer/training.py::_write_model_run: fileio.open",
+            "components/trainer/training.py::_save_keras_model: classifier.save",
+        ),
+    ),
+    Reason(
+        "A pod writes it into the folder of its output; Kubeflow takes no output of a pod that "
+        "failed.",
+        tests=("graph/test_kubeflow.py::test_each_node_runs_as_its_container_would",),
+        sites=(
+            "components/kubeflow/adapter.py::prepare: fileio.makedirs",
+            "components/kubeflow/adapter.py::_restore_uris: fileio.open",
+        ),
+    ),
+    Reason(
+        "A scratch file of a node, in the temporary folder of its run, which goes with the run.",
+        tests=(
+            "graph/test_crashes.py::"
+            "test_a_disk_that_fills_up_in_mid_run_costs_nothing_that_was_there",
+        ),
+        sites=(
+            "components/example_gen/readers/tables.py::opened_natively: "
+            "tempfile.NamedTemporaryFile",
+            "components/example_gen/readers/tables.py::opened_natively: shutil.copyfileobj",
+            "components/examples.py::_room_for: tempfile.TemporaryFile",
+            "components/serving_check/executor.py::_check: tempfile.TemporaryDirectory",
+            "components/trainer/training.py::_save_keras_model: tempfile.TemporaryDirectory",
+            "components/trainer/warm_start.py::_load: tempfile.TemporaryDirectory",
+            "components/tuner/component.py::Executor.Do: tempfile.TemporaryDirectory",
+        ),
+    ),
+    Reason(
+        "The state of a training between its epochs. It needs Keras; processes of its own are "
+        "killed where it matters.",
+        tests=(
+            "components/trainer/test_resumption.py::"
+            "test_the_processes_that_died_writing_left_their_epoch_half_written",
+            "components/trainer/test_resumption.py::"
+            "test_each_death_after_the_first_left_one_snapshot_of_the_unbroken_training",
+            "components/trainer/test_resumption.py::"
+            "test_network_optimizer_and_random_layers_end_as_in_the_unbroken_training",
+        ),
+        sites=(
+            "components/trainer/callbacks.py::History.on_epoch_end: open",
+            "components/trainer/callbacks.py::History.on_epoch_end: open #2",
+            "components/trainer/resumption.py::Snapshots.on_train_begin: shutil.rmtree",
+            "components/trainer/resumption.py::Snapshots._write: os.makedirs",
+            "components/trainer/resumption.py::Snapshots._write: shutil.copy",
+            "components/trainer/resumption.py::Snapshots._write: np.savez",
+            "components/trainer/resumption.py::Snapshots._write: open",
+            "components/trainer/resumption.py::Snapshots._write: disk.sync_tree",
+            "components/trainer/resumption.py::Snapshots._write: os.rename",
+            "components/trainer/resumption.py::Snapshots._write: disk.sync",
+            "components/trainer/resumption.py::Snapshots._write: shutil.rmtree",
+            "components/trainer/training.py::run_fn: shutil.rmtree",
+        ),
+    ),
+    Reason(
+        "SQLite writes it, and rolls back what it did not complete.",
+        tests=(
+            "operations/test_numbering.py::test_the_number_of_a_folder_is_not_given_again",
+            "pipeline/records/test_stores.py::test_a_transaction_that_was_killed_is_rolled_back",
+        ),
+        sites=(
+            "pipeline/datasets/digest_cache.py::DigestCache._database: sqlite3.connect",
+            "pipeline/records/stores.py::_check: sqlite3.connect",
+            "operations/numbering.py::_raise_to: sqlite3.connect",
+        ),
+    ),
+    Reason(
+        "It writes no file: to memory, to a descriptor that is open, or to no device.",
+        sites=(
+            "components/arrays.py::write_arrays: np.savez_compressed",
+            "pipeline/lock.py::_opened: os.fdopen",
+            "pipeline/streams.py::_open_closed_descriptors: os.open",
+            "operations/notifications/delivery.py::module: os.fdopen",
+            "review/album.py::_saved: picture.save",
+            "review/heatmap.py::picture: Image.fromarray(pixels).save",
+        ),
+    ),
+    Reason(
+        "It reads; the mode is a variable.",
+        sites=("components/example_gen/idx.py::_open_local: open",),
+    ),
+    Reason(
+        "A command of those who change the project; the file is in Git.",
+        sites=("pipeline/records/receipt.py::module: SCHEMA_FILE.write_text",),
+    ),
+)
+BY_SITE = {site: reason for reason in REASONS for site in reason.sites}
