@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import multiprocessing
 import pathlib
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from pipeline.datasets.dataset import DataSet
 from pipeline.datasets.find import find_source
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.schema_file import read_schema, schema_path
-from pipeline.errors import OutputError
+from pipeline.errors import ConfigurationError, OutputError
 from pipeline.locations import LOCK_FILE, Locations
 from pipeline.records import metadata, served_version
 
@@ -98,10 +99,11 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     """Checks everything that can be checked before anything heavy is imported.
 
     Raises:
-      UsageError: where input or configuration is bad.
+      UsageError: where input or configuration is bad, or the machine lacks shared memory.
       LockHeldError: where another run of the same pipeline is at work.
       StoreLockedError: where another process has locked ML Metadata.
     """
+    _check_shared_memory()
     # The configuration first: a mistyped key should not wait for a download.
     config, chosen = _configured(request, sample=False)
     source = find_source(request.data, progress.notify, config.spans, config.data)
@@ -120,6 +122,21 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     locations = Locations(writable(request.output_dir / name))
     served = served_version.version_to_compare(locations, schema, request.new_line)
     return Prepared(name, config, data, schema, locations, chosen, served)
+
+
+def _check_shared_memory() -> None:
+    """Refuses a machine without shared memory: Beam needs it at the end, to write evaluations.
+
+    Raises:
+      ConfigurationError: where no lock can be made there.
+    """
+    try:
+        multiprocessing.Lock()
+    except OSError as error:
+        raise ConfigurationError(
+            f"no lock can be made in /dev/shm ({error.strerror}); expected shared memory to write "
+            "to. Mount it with: mount -t tmpfs tmpfs /dev/shm"
+        ) from error
 
 
 def _configured(request: Request, sample: bool) -> tuple[Config, str]:

@@ -131,11 +131,18 @@ def _of(gate: Gate) -> str:
 
 
 def _advice_for(failed: list[Gate]) -> str:
-    if any(gate.value is None for gate in failed):
+    unmeasured = [gate for gate in failed if gate.value is None]
+    if unmeasured and all(gate.metric == SLICE for gate in unmeasured):
+        return (
+            "A required slice with too few test images refuses every model. Add test images of it, "
+            "lower min_images of gates.slices, or take it out of gates.required_slices. What is "
+            "served stays as it was."
+        )
+    if unmeasured:
         return (
             "A gate that was not measured does not pass. Give the test split images of every "
-            "class and of every required slice, and look in the log of the run for why a figure is "
-            "missing. What is served stays as it was."
+            "class, and look in the log of the run for why a figure is missing. What is served "
+            "stays as it was."
         )
     clear = [gate for gate in failed if not gate.noise]
     if not clear:

@@ -15,11 +15,11 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from pipeline.installation import packages
+from tests.skipping import skip_loudly
 
 PROJECT = Path(__file__).resolve().parents[1]
 # Of the README, what a newcomer reads first.
@@ -249,14 +249,6 @@ def remove(root: Path) -> None:
     assert not mounted, f"still mounted: {', '.join(mounted)}"
     if root.exists():
         shutil.rmtree(root)
-
-
-def skip_loudly(request, said: str) -> NoReturn:
-    """Skips a test, and says why where nobody overlooks it."""
-    plugins = request.config.pluginmanager
-    with plugins.get_plugin("capturemanager").global_and_fixture_disabled():
-        plugins.get_plugin("terminalreporter").write_line(f"\n{said}", red=True, bold=True)
-    pytest.skip(said)
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from rich.markup import escape
 
 from cli.render.tables import make_console, plain_table
-from components.messages import counted, shown
+from components.messages import counted, listed, shown
 from operations.initialization import texts
 from operations.initialization.command import Initialized
 from operations.initialization.look import UNDECIDED_SPLIT, Look, percentiles
@@ -52,6 +52,9 @@ def _lines(made: Initialized) -> Iterator[str]:
     yield f"Channels    {channels}: {suggestion.channels_reason}"
     yield f"Borders     {look.sample.border}; {_background(suggestion)}"
     yield f"Balance     {_balance(look)}"
+    if look.columns:
+        columns = listed([f"{name} ({count} values)" for name, count in look.columns.items()])
+        yield f"Columns     {columns}; docs/your-data.md says how to look at slices by them"
     yield f"Training    {_training(look, suggestion)}"
     yield from (
         f"Bad         {shown(each.name)}: {each.reason}" for each in look.sample.bad[:_MOST_BAD]

@@ -210,7 +210,7 @@ def _slice_table(columns: list[SlicedColumn]) -> Table:
                 _range(accuracy.interval) if accuracy.total else "",
                 threshold,
                 f"{accuracy.total:,}",
-                outcomes[row.passed],
+                "no gate" if column.threshold is None else outcomes[row.passed],
             )
     return table
 

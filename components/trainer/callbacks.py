@@ -13,9 +13,9 @@ import keras
 
 from components import features
 from components.trainer.resumption import (
+    BestWeights,
     EpochSeeds,
     Snapshots,
-    new_best_weights,
     read_progress,
 )
 from components.trainer.schedule import WarmUpAndDecay
@@ -184,9 +184,7 @@ def training_callbacks(
         ),
         WarmUpAndDecay(settings.learning_rate, settings.warm_up, steps_per_epoch, settings.epochs),
         *averaging(settings),
-        keras.callbacks.ModelCheckpoint(
-            _unformatted(new_best_weights(backup_dir)), save_best_only=True, save_weights_only=True
-        ),
+        BestWeights(backup_dir),
         keras.callbacks.EarlyStopping(patience=settings.early_stopping_patience),
         keras.callbacks.TensorBoard(os.path.join(log_dir, "tensorboard"), write_graph=False),
         History(log_dir),
@@ -195,11 +193,6 @@ def training_callbacks(
     return [*callbacks, Snapshots(backup_dir, callbacks)]
 
 
-def _unformatted(path: str) -> str:
-    """Escapes a path: Keras passes it to `str.format`."""
-    return path.replace("{", "{{").replace("}", "}}")
-
-
 def averaging(settings: Settings) -> list[keras.callbacks.Callback]:
-    """Returns the callback for averaged weights; it must precede ModelCheckpoint."""
+    """Returns the callback for averaged weights; it must precede BestWeights."""
     return [keras.callbacks.SwapEMAWeights(swap_on_epoch=True)] if settings.ema_momentum else []

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shutil
 from typing import Any
@@ -21,7 +22,7 @@ from components import disk
 
 _SNAPSHOT, _UNFINISHED = "snapshot-", "unfinished"
 _STATE_FILE, _VARIABLES_FILE = "state.json", "variables.npz"
-_BEST_WEIGHTS_FILE = "best.weights.h5"
+_BEST_WEIGHTS_FILE = "best.npz"
 _SEED_STATE = "seed_generator_state"
 
 Counters = dict[str, dict[str, float | list[int]]]
@@ -30,7 +31,7 @@ Counters = dict[str, dict[str, float | list[int]]]
 _COUNTERS = {
     "ReduceLROnPlateau": ("best", "wait", "cooldown_counter"),
     "EarlyStopping": ("best", "wait", "best_epoch", "stopped_epoch"),
-    "ModelCheckpoint": ("best",),
+    "BestWeights": ("best",),
     "WarmUpAndDecay": ("cut",),
     "History": ("epochs",),
 }
@@ -90,14 +91,35 @@ def read_progress(folder: str) -> Progress:
     return Progress(state.epochs, state.finished, snapshots[-1])
 
 
-def best_weights(folder: str) -> str:
-    """Returns the file of the best weights in the last snapshot, which must exist."""
-    return os.path.join(_snapshots(folder)[-1], _BEST_WEIGHTS_FILE)
+def load_best_weights(network: keras.Model, folder: str) -> None:
+    """Gives a network the best weights of the last snapshot, which must exist."""
+    _restore(_named(network.variables), os.path.join(_snapshots(folder)[-1], _BEST_WEIGHTS_FILE))
 
 
-def new_best_weights(folder: str) -> str:
-    """Returns the file to write better weights to; it becomes part of the next snapshot."""
-    return os.path.join(folder, _UNFINISHED, _BEST_WEIGHTS_FILE)
+class BestWeights(keras.callbacks.Callback):
+    """Keeps the weights of the epoch with the lowest validation loss, for the next snapshot.
+
+    Keras's ModelCheckpoint writes HDF5, which may leave zeros where the disk fails, without an
+    error, and then ends the process with a segmentation fault.
+
+    Attributes:
+      best: Lowest validation loss so far.
+    """
+
+    def __init__(self, folder: str):
+        """Creates the callback from the local folder of this training."""
+        super().__init__()
+        self._folder = folder
+        self.best = math.inf
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        """Writes the weights if they are better than before."""
+        loss = float((logs or {}).get("val_loss", math.nan))
+        if loss < self.best:
+            self.best = loss
+            new = os.path.join(self._folder, _UNFINISHED)
+            os.makedirs(new, exist_ok=True)
+            _save(_named(self.model.variables), os.path.join(new, _BEST_WEIGHTS_FILE))
 
 
 class Snapshots(keras.callbacks.Callback):
@@ -124,9 +146,7 @@ class Snapshots(keras.callbacks.Callback):
         if snapshot is None:
             return
         self.model.optimizer.build(self.model.trainable_variables)
-        with np.load(os.path.join(snapshot, _VARIABLES_FILE)) as saved:
-            for name, variable in _variables(self.model).items():
-                variable.assign(saved[name])
+        _restore(_all_variables(self.model), os.path.join(snapshot, _VARIABLES_FILE))
         for name, counters in _read_state(snapshot).callbacks.items():
             for counter, value in counters.items():
                 setattr(self._callbacks[name], counter, value)
@@ -143,13 +163,10 @@ class Snapshots(keras.callbacks.Callback):
     def _write(self, epochs: int, finished: bool) -> None:
         new = os.path.join(self._folder, _UNFINISHED)
         os.makedirs(new, exist_ok=True)
-        # ModelCheckpoint has written the best weights, unless the epoch brought no progress.
-        if not os.path.exists(new_best_weights(self._folder)):
-            shutil.copy(best_weights(self._folder), new)
-        values: dict[str, Any] = {
-            name: np.asarray(variable) for name, variable in _variables(self.model).items()
-        }
-        np.savez(os.path.join(new, _VARIABLES_FILE), **values)
+        # BestWeights has written the best weights, unless the epoch brought no progress.
+        if not os.path.exists(os.path.join(new, _BEST_WEIGHTS_FILE)):
+            shutil.copy(os.path.join(_snapshots(self._folder)[-1], _BEST_WEIGHTS_FILE), new)
+        _save(_all_variables(self.model), os.path.join(new, _VARIABLES_FILE))
         state = _State(epochs, finished, self._counters())
         with open(os.path.join(new, _STATE_FILE), "w", encoding="utf-8") as file:
             json.dump(dataclasses.asdict(state), file)
@@ -181,7 +198,21 @@ def _read_state(snapshot: str) -> _State:
         return _State(**json.load(file))
 
 
-def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """Returns all variables of model and optimizer, named by their position."""
-    variables = [*model.variables, *model.optimizer.variables]
+def _all_variables(model: keras.Model) -> dict[str, keras.Variable]:
+    return _named([*model.variables, *model.optimizer.variables])
+
+
+def _named(variables: list[keras.Variable]) -> dict[str, keras.Variable]:
+    """Returns variables, named by their position."""
     return {f"{number:04d}": variable for number, variable in enumerate(variables)}
+
+
+def _save(variables: dict[str, keras.Variable], file: str) -> None:
+    values: dict[str, Any] = {name: np.asarray(value) for name, value in variables.items()}
+    np.savez(file, **values)
+
+
+def _restore(variables: dict[str, keras.Variable], file: str) -> None:
+    with np.load(file) as saved:
+        for name, variable in variables.items():
+            variable.assign(saved[name])

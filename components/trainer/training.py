@@ -35,7 +35,7 @@ from components.trainer import (
     whitening,
 )
 from components.trainer.optimizer import build_optimizer
-from components.trainer.resumption import best_weights, read_progress
+from components.trainer.resumption import load_best_weights, read_progress
 from components.trainer.settings import Settings, with_hyperparameters
 
 # Name of the accuracy with weights, where the settings have some. On `val`, with balanced weights,
@@ -189,7 +189,7 @@ def train_network(
     validation = splits[features.VALIDATION_SPLIT]
     validated = validation_batches(settings, schema, validation, transform)
     _fit(network, settings, data, transform, validated, backup_dir)
-    network.load_weights(best_weights(backup_dir))
+    load_best_weights(network, backup_dir)
     return network
 
 

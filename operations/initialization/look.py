@@ -10,9 +10,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 from components import features, images
 from components.class_names import is_showable
+from components.example_gen import split
 from components.example_gen.readers import opening
 from components.example_gen.readers.base import (
     UNDECIDED,
@@ -27,7 +29,7 @@ from components.example_gen.readers.base import (
 from components.messages import shown
 from components.reading_report import Border
 from pipeline import paths
-from pipeline.config import DataConfig
+from pipeline.config import Config, DataConfig
 from pipeline.datasets import spans
 from pipeline.datasets.reading import reading_options
 from pipeline.errors import DataError
@@ -45,6 +47,9 @@ _MOST_CLASSES = 1000
 _LARGE_MEGABYTES = 20
 # Share of images with transparent parts from which these decide the background.
 _MANY_TRANSPARENT = 0.1
+# Shares that are tried for a drawn test split. A class with as many images has some in any of them.
+_TEST_SHARES = (Config.model_fields["split"].default.test_share, 0.2, 0.25, 0.3, 0.4, 0.5)
+_RARE = 200
 # How many times the contrast on the worst background that on the best has to be.
 _CLEARLY = 1.1
 # Brightness of what may be behind transparent parts, the usual first.
@@ -102,6 +107,9 @@ class Look:
       counts: Number of images of each class in label order, by split; `UNDECIDED_SPLIT` where the
         data does not say.
       sample: The images that were decoded.
+      test_share: Least share for a drawn test split with which each class has images in it, and
+        others; None if there is none. In spans it is the usual one, since ids are others there.
+      columns: Number of different values of each further column.
     """
 
     data: pathlib.Path
@@ -111,6 +119,8 @@ class Look:
     class_names: tuple[str, ...]
     counts: Mapping[str, tuple[int, ...]]
     sample: Sample
+    test_share: float | None
+    columns: Mapping[str, int]
 
     @property
     def pixel_shape(self) -> tuple[int, int, int] | None:
@@ -156,6 +166,7 @@ def look(data: str, asked: DataConfig, notify: Callable[[str], None]) -> Look:
         index = reader.index(contents)
         order = label_order(index.values, keep=reader.form == Form.PARQUET_IMAGES)
         _check_classes(index, place)
+        test_share = _TEST_SHARES[0] if folder != place else _least_share(index)
         sample = _sample(_thinned(_chosen_items(reader, index, contents)))
     except ReadingError as error:
         raise DataError(str(error)) from error
@@ -178,6 +189,8 @@ def look(data: str, asked: DataConfig, notify: Callable[[str], None]) -> Look:
         class_names=tuple(index.values[position] for position in order),
         counts=_counts(index, order),
         sample=sample,
+        test_share=test_share,
+        columns=_columns(index),
     )
 
 
@@ -285,11 +298,48 @@ def _check_classes(index: Index, place: pathlib.Path) -> None:
 def _counts(index: Index, order: Sequence[int]) -> dict[str, tuple[int, ...]]:
     positions = {**dict(enumerate(features.SPLITS)), UNDECIDED: UNDECIDED_SPLIT}
     counts = {}
-    for position, split in positions.items():
+    for position, name in positions.items():
         labels = index.labels[index.splits == position]
         per_value = np.bincount(labels, minlength=len(index.values))
-        counts[split] = tuple(int(per_value[each]) for each in order)
+        counts[name] = tuple(int(per_value[each]) for each in order)
     return counts
+
+
+def _least_share(index: Index) -> float | None:
+    """The least of `_TEST_SHARES` that gives each class a test image, and leaves it others.
+
+    Equal files, which stay together, are not looked for: that would mean to read all of them.
+    """
+    counts = np.bincount(index.labels, minlength=len(index.values))
+    # What is drawn of a class does not depend on the others.
+    rare = np.flatnonzero(np.isin(index.labels, np.flatnonzero(counts < _RARE)))
+    examples = split.Examples(
+        ids=[index.ids[position] for position in rare.tolist()],
+        labels=index.labels[rare],
+        given=np.full(len(rare), UNDECIDED, np.int8),
+        trains=np.ones(len(rare), bool),
+        tests=np.ones(len(rare), bool),
+    )
+    for share in _TEST_SHARES:
+        asked = split.Settings(validation=1, test_share=share, group=None)
+        is_test = split.assign(examples, asked, _SEED) == split.TEST
+        tested = np.bincount(examples.labels[is_test], minlength=len(counts))
+        # One is validated on, and one is trained on.
+        if all(0 < tested[label] <= counts[label] - 2 for label in np.unique(examples.labels)):
+            return share
+    return None
+
+
+def _columns(index: Index) -> dict[str, int]:
+    if index.columns is None:
+        return {}
+    columns = index.columns
+    # A column of lists has no values to count.
+    return {
+        name: len(columns[name].unique())
+        for name in columns.column_names
+        if not pa.types.is_nested(columns[name].type)
+    }
 
 
 def _chosen_items(reader: Reader, index: Index, contents: Mapping[str, str]) -> Iterator[Item]:

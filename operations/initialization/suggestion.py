@@ -274,14 +274,24 @@ def _split_settings(look: Look) -> list[Setting]:
         settings.append(
             Setting(
                 "split.test_share",
-                _TEST_SHARE,
-                "The data has no test images of its own: this share of the images is drawn. An "
-                "image stays in its split when you add others.",
+                _test_share(look),
+                "The data has no test images of its own: this share of the images is drawn"
+                f"{_why_share(look)}. An image stays in its split when you add others.",
             )
         )
     if not look.has_validation:
         settings.append(_validation(look))
     return settings
+
+
+def _test_share(look: Look) -> float:
+    return _TEST_SHARE if look.test_share is None else look.test_share
+
+
+def _why_share(look: Look) -> str:
+    if _test_share(look) == _TEST_SHARE:
+        return ""
+    return f", more than the default of {_TEST_SHARE}, which leaves a small class without any"
 
 
 def _validation(look: Look) -> Setting:
@@ -380,7 +390,7 @@ def _fill(sample: Sample, ground: int) -> Setting:
             "reflect",
             "Training also shows shifted images. Most images have colours, and their borders are "
             "neither all dark nor all bright, as with photographs: what moves in is the mirrored "
-            "image. An even bar would look like none of them.",
+            "image, which looks more like a photograph than an even bar.",
         )
     return Setting(
         key,
@@ -458,7 +468,7 @@ def _average(steps: int, default: float) -> Setting:
 def _training_images(look: Look) -> int:
     """About the number of images to train on."""
     if look.has_validation:
-        drawn = 1.0 if look.has_test else 1 - _TEST_SHARE
+        drawn = 1.0 if look.has_test else 1 - _test_share(look)
         undecided = sum(look.counts[UNDECIDED_SPLIT])
         return sum(look.counts[features.TRAIN_SPLIT]) + math.floor(drawn * undecided)
     validation: float = _validation(look).value
@@ -554,7 +564,7 @@ def _most_drop(look: Look) -> tuple[float, str]:
 def _most_balanced_drop(look: Look) -> Setting:
     """A drop in balanced accuracy that chance alone may cause."""
     tested = look.counts[features.TEST_SPLIT] if look.has_test else look.per_class
-    share = 1.0 if look.has_test else _TEST_SHARE
+    share = 1.0 if look.has_test else _test_share(look)
     counts = [max(share * count, 1.0) for count in tested]
     # The standard deviation of the mean of recalls of 0.9.
     chance = math.sqrt(sum(0.9 * 0.1 / count for count in counts)) / len(counts)
@@ -562,7 +572,9 @@ def _most_balanced_drop(look: Look) -> Setting:
     return Setting(
         "gates.balanced_accuracy_drop",
         max(math.ceil(1000 * chance) / 1000, default),
-        "The same for the balanced accuracy: a model that gives up a rare class may gain accuracy.",
+        "The most that the balanced accuracy may fall: a model that gives up a rare class may gain "
+        f"accuracy. On about {counted(round(min(counts)), 'test image')} of the smallest class, it "
+        "varies as much by chance.",
     )
 
 
@@ -570,7 +582,7 @@ def _test_images(look: Look) -> float:
     """Number of test images, or what the draw is expected to take."""
     if look.has_test:
         return sum(look.counts[features.TEST_SPLIT])
-    return float(_TEST_SHARE * sum(look.per_class))
+    return _test_share(look) * sum(look.per_class)
 
 
 def _least_accuracy(look: Look) -> tuple[float, str]:
@@ -595,7 +607,7 @@ def _least_accuracy(look: Look) -> tuple[float, str]:
 
 def _trained(look: Look) -> list[int]:
     """Number of images of each class for train and val, as far as it is known before the split."""
-    drawn = 1.0 if look.has_test else 1 - _TEST_SHARE
+    drawn = 1.0 if look.has_test else 1 - _test_share(look)
     splits = (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, UNDECIDED_SPLIT)
     per_class = zip(*(look.counts[split] for split in splits), strict=True)
     return [math.floor(drawn * sum(counts)) for counts in per_class]
@@ -604,6 +616,7 @@ def _trained(look: Look) -> list[int]:
 def _warnings(look: Look) -> Iterator[str]:
     yield from _small_classes(look)
     yield from _missing_in_splits(look)
+    yield from _not_drawn(look)
     yield from _bad_images(look)
 
 
@@ -633,6 +646,18 @@ def _missing_in_splits(look: Look) -> Iterator[str]:
                 f"Split {split} of the data has no images of {listed(missing)}; each class needs "
                 "some. Add images, or leave out the class."
             )
+
+
+def _not_drawn(look: Look) -> Iterator[str]:
+    if look.has_test or look.test_share is not None:
+        return
+    counts = look.per_class
+    name = shown(look.class_names[counts.index(min(counts))])
+    yield (
+        "A drawn test split leaves a class without images in train, val or test, whatever share is "
+        f"drawn. The smallest is {name}, with {counted(min(counts), 'image')}: add images, leave "
+        "the class out, or choose the test images yourself."
+    )
 
 
 def _bad_images(look: Look) -> Iterator[str]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from google.protobuf import text_encoding
 
 from components.messages import counted, listed, shown
+from components.slices import is_column_name
 from operations.initialization.look import UNDECIDED_SPLIT, Look
 from operations.initialization.suggestion import Setting, Suggestion
 from pipeline.config import Config
@@ -21,6 +22,8 @@ _WIDTH = 96
 # The largest change of the share of a class that is no drift, as a share of an even class.
 _DRIFT = 0.2
 _MOST_ROWS = 100
+# A column with more values is rather a name or a number than a group of images.
+_MOST_SLICES = 50
 _NUMBERS = """ The data has numbers: you may write names in their
 # places, in the same order."""
 
@@ -153,7 +156,7 @@ def configuration(name: str, folder: str, look: Look, suggestion: Suggestion) ->
             lines += ["", f"[{table}]"]
         if table:
             lines += _assignments(settings)
-    return "\n".join([*lines, ""])
+    return "\n".join([*lines, *_slices(look, suggestion), ""])
 
 
 def _clause(reason: str) -> str:
@@ -178,6 +181,28 @@ def _skipping(look: Look, suggestion: Suggestion) -> list[str]:
         ),
         '# bad_files = "skip"',
         *([f"# max_bad_share = {min(share, 1.0)}"] if share > default else []),
+    ]
+
+
+def _slices(look: Look, suggestion: Suggestion) -> list[str]:
+    """Slices by the further columns of the data, as a comment."""
+    usable = [
+        (name, count)
+        for name, count in look.columns.items()
+        if 1 < count <= _MOST_SLICES and is_column_name(name)
+    ]
+    if not usable or any(setting.key == "gates.slices" for setting in suggestion.settings):
+        return []
+    told = listed([f"{name} ({count} values)" for name, count in usable])
+    return [
+        "",
+        *_comment(
+            f"Further columns of the data: {told}. Each value can be a slice of the test images "
+            "with a gate of its own, to see where the model is weak (docs/your-data.md, Slices). "
+            "For the first column, remove the # of what follows:"
+        ),
+        f"# [gates.slices.{_toml(usable[0][0])}]",
+        "# accuracy = 0.8",
     ]
 
 

@@ -7,6 +7,7 @@ import fcntl
 import glob
 import os
 import pathlib
+from typing import TextIO
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
@@ -21,10 +22,7 @@ def write_whole(path: pathlib.Path, text: str) -> None:
     remove_partials(path.parent, glob.escape(path.name))
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with partial.open("w", encoding="utf-8") as file:
-            # Tells others that its writer is alive; a network drive may know no locks.
-            with contextlib.suppress(OSError):
-                fcntl.flock(file, fcntl.LOCK_EX)
+        with _begun(partial) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -32,6 +30,19 @@ def write_whole(path: pathlib.Path, text: str) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _begun(partial: pathlib.Path) -> TextIO:
+    """Opens a file to write to, and locks it, which tells others that its writer is alive."""
+    while True:
+        file = partial.open("w", encoding="utf-8")
+        # A network drive may know no locks.
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        # Another writer took it for a leftover before it was locked.
+        file.close()
 
 
 def remove_partials(folder: pathlib.Path, name: str = "*") -> None:

@@ -30,6 +30,8 @@ def made():
             "undecided": (1000, *(20,) * 39),
         },
         sample=Sample(15, sides, sides, 0, "dark", np.zeros((0, 3)), None, bad),
+        test_share=0.15,
+        columns={"shop": 3},
     )
     suggestion = Suggestion((96, 96, 3), "the median", "colours", (), ("Look at this.",), 1000)
     return Initialized(Path("my flowers"), "my-flowers", look, suggestion)
@@ -51,6 +53,7 @@ def test_counts_and_suggestions_are_shown(printed):
         "Channels    3: colours",
         "Borders     dark",
         "Balance     20 to 1,000 images per class, 50.0 to 1",
+        "Columns     shop (3 values); docs",
         "Training    at most 15 epochs of about 1,000 images, roughly 2 minutes on two cores",
         "Warning     Look at this.",
     ):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from components.trainer import callbacks
-from components.trainer.resumption import best_weights, new_best_weights
+from components.trainer.resumption import BestWeights, load_best_weights, read_progress
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def chosen(settings, tmp_path):
 def test_a_training_leaves_its_logs_and_its_best_weights(fit, chosen):
     callback_list, log_dir, backup_dir = chosen()
     fit(callback_list)
-    assert Path(best_weights(str(backup_dir))).is_file()
+    assert (Path(read_progress(str(backup_dir)).snapshot) / "best.npz").is_file()
     assert list((log_dir / "tensorboard").rglob("events.*"))
     assert len((log_dir / "history.csv").read_text().splitlines()) == 3
     assert len(json.loads((log_dir / "history.json").read_text())) == 2
@@ -157,7 +157,7 @@ def test_the_name_of_the_folder_is_no_template(fit, settings, tmp_path):
     folder.mkdir()
     unaveraged = dataclasses.replace(settings, ema_momentum=0.0)
     fit(callbacks.training_callbacks(unaveraged, 1, str(folder), str(folder)))
-    assert Path(best_weights(str(folder))).is_file()
+    assert (Path(read_progress(str(folder)).snapshot) / "best.npz").is_file()
     assert [path.name for path in tmp_path.iterdir()] == [folder.name]
 
 
@@ -209,7 +209,7 @@ def test_the_moving_average_of_the_weights_is_what_is_validated_and_kept(fit, ch
     for kernel, bias in averages:
         losses.append(float((kernel.sum() + bias[0] - 1) ** 2))
     assert [entry["val_loss"] for entry in history] == pytest.approx(losses, rel=1e-4)
-    network.load_weights(best_weights(str(backup_dir)))
+    load_best_weights(network, str(backup_dir))
     for ours, expected in zip(network.get_weights(), averages[int(np.argmin(losses))], strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-5)
 
@@ -246,8 +246,17 @@ def test_the_best_weights_are_those_of_the_epochs_that_count(fit, chosen):
         fit([Losses(2, 1), Break(2), *callback_list, steps], epochs=3)
     first, lost = steps.weights
     assert not np.array_equal(first[0], lost[0])
-    assert Path(new_best_weights(str(backup_dir))).is_file()
+    assert (backup_dir / "unfinished" / "best.npz").is_file()
     callback_list, _, _ = chosen(**values)
     network = fit([Losses(2, 3, 4), *callback_list], epochs=3, initial_epoch=1)
-    network.load_weights(best_weights(str(backup_dir)))
+    load_best_weights(network, str(backup_dir))
     np.testing.assert_equal(network.get_weights(), first)
+
+
+def test_weights_that_cannot_be_written_are_an_error(tmp_path, full_disk):
+    """HDF5 would leave zeros in their place, and say nothing."""
+    network = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    callback = BestWeights(str(tmp_path))
+    callback.set_model(network)
+    with full_disk(), pytest.raises(OSError):
+        callback.on_epoch_end(0, {"val_loss": 1.0})

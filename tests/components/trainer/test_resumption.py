@@ -115,7 +115,7 @@ def test_the_processes_that_died_writing_left_their_epoch_half_written(trainings
     _, (first, kept, amid, last, _) = trainings
     for left, epochs in ((first, 1), (kept, 4), (last, 8)):
         assert (left.folder / "unfinished" / "variables.npz").is_file()
-        assert (left.folder / "unfinished" / "best.weights.h5").is_file()
+        assert (left.folder / "unfinished" / "best.npz").is_file()
         assert len(left.history) == epochs
     assert not (amid.folder / "unfinished").exists()
 
@@ -137,7 +137,7 @@ def test_all_that_was_measured_is_that_of_the_unbroken_training(trainings):
 
 def test_the_counters_of_the_callbacks_are_those_of_the_unbroken_training(trainings):
     unbroken, (*_, resumed) = trainings
-    kept = ("ReduceLROnPlateau", "EarlyStopping", "ModelCheckpoint", "WarmUpAndDecay", "History")
+    kept = ("ReduceLROnPlateau", "EarlyStopping", "BestWeights", "WarmUpAndDecay", "History")
     assert set(resumed.counters) == set(kept)
     assert resumed.state == unbroken.state
     assert resumed.counters["EarlyStopping"]["stopped_epoch"] == 7
@@ -198,7 +198,7 @@ def test_without_a_snapshot_there_is_nothing_to_go_on_from(tmp_path):
     nothing = resumption.Progress(epochs=0, finished=False, snapshot=None)
     assert resumption.read_progress(str(tmp_path / "nowhere")) == nothing
     write_snapshot(tmp_path / "unfinished", epochs=3)
-    (tmp_path / "unfinished" / "best.weights.h5").touch()
+    (tmp_path / "unfinished" / "best.npz").touch()
     assert resumption.read_progress(str(tmp_path)) == nothing
 
 

@@ -241,12 +241,44 @@ def test_a_split_of_the_data_is_taken(init, photos, tmp_path):
 
 
 def test_without_one_a_share_is_drawn(init, photos):
-    made = init(photos({"a": 8, "b": 8}))
+    made = init(photos({"a": 20, "b": 20}))
     assert not made.look.has_test
     assert settings()["split"]["test_share"] == 0.15
     assert settings()["split"]["validation"] == 0.2
-    # Of two or three test images, anything may be right by chance.
+    # Of about six test images, anything may be right by chance.
     assert settings()["gates"]["accuracy"] == 0.75
+
+
+def test_a_share_is_drawn_that_gives_each_class_a_test_image(init, photos):
+    init(photos({"a": 40, "b": 8}))
+    assert settings()["split"]["test_share"] > 0.15
+    found = digest(config_file.combine(Path("flowers") / "pipeline.toml"), str)
+    assert all(each.test and each.train for each in found.classes)
+
+
+def test_what_no_share_divides_is_told(init, photos):
+    made = init(photos({"a": 40, "b": 2}))
+    assert settings()["split"]["test_share"] == 0.15
+    assert "without images in train, val or test, whatever share is drawn. The smallest is b" in (
+        " ".join(made.suggestion.warnings)
+    )
+
+
+def test_further_columns_are_offered_as_slices(init, tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    rows = ["path,label,shop,number"]
+    for number in range(60):
+        (folder / f"{number}.png").write_bytes(picture(seed=number))
+        rows.append(f"{number}.png,{'ab'[number % 2]},shop {number % 3},{number}")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    assert init(folder).look.columns == {"shop": 3, "number": 60}
+    text = (Path("flowers") / "pipeline.toml").read_text()
+    assert "# Further columns of the data: shop (3 values). Each value" in text
+    changed = text.replace("# [gates.slices", "[gates.slices").replace(
+        "# accuracy = 0.8", "accuracy = 0.8"
+    )
+    assert tomllib.loads(changed)["gates"]["slices"] == {"shop": {"accuracy": 0.8}}
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Files that are written whole, and what a process leaves that dies while it writes one."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -81,3 +82,18 @@ def test_the_partial_files_of_another_file_stay(path):
     other.touch()
     write_whole(path, "ours")
     assert other.exists()
+
+
+def test_a_file_that_is_taken_for_a_leftover_before_it_is_locked_is_begun_again(path, monkeypatch):
+    flock, taken = fcntl.flock, []
+
+    def late(file, operation):
+        if not taken:
+            taken.append(file.name)
+            Path(file.name).unlink()
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    write_whole(path, "ours")
+    assert taken
+    assert (path.read_text(), names(path)) == ("ours", [path.name])
