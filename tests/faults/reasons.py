@@ -138,10 +138,11 @@ REASONS = (
             "test_network_optimizer_and_random_layers_end_as_in_the_unbroken_training",
         ),
         sites=(
+            "components/trainer/resumption.py::BestWeights.on_epoch_end: os.makedirs",
+            "components/trainer/resumption.py::_save: np.savez",
             "components/trainer/resumption.py::Snapshots.on_train_begin: shutil.rmtree",
             "components/trainer/resumption.py::Snapshots._write: os.makedirs",
             "components/trainer/resumption.py::Snapshots._write: shutil.copy",
-            "components/trainer/resumption.py::Snapshots._write: np.savez",
             "components/trainer/resumption.py::Snapshots._write: open",
             "components/trainer/resumption.py::Snapshots._write: disk.sync_tree",
             "components/trainer/resumption.py::Snapshots._write: os.rename",
