@@ -34,7 +34,7 @@ from pipeline.config import Config
 NAME = "image_sizes"
 SIDES = "28,64,96,160"
 CHANNELS = {1: "gray", 3: "colour"}
-COUNTS = {features.TRAIN_SPLIT: 1_500, features.TEST_SPLIT: 500}
+COUNTS = {features.TRAIN_SPLIT: 1_000, features.TEST_SPLIT: 400}
 SHORT_SIDES, SHORT_COUNTS = "12,16", {features.TRAIN_SPLIT: 60, features.TEST_SPLIT: 20}
 FIGURES = ("seconds_per_epoch", "peak_memory", "accuracy", "regression_accuracy")
 

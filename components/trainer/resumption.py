@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import os
 import shutil
 from typing import Any
@@ -96,30 +95,25 @@ def load_best_weights(network: keras.Model, folder: str) -> None:
     _restore(_named(network.variables), os.path.join(_snapshots(folder)[-1], _BEST_WEIGHTS_FILE))
 
 
-class BestWeights(keras.callbacks.Callback):
-    """Keeps the weights of the epoch with the lowest validation loss, for the next snapshot.
+class BestWeights(keras.callbacks.ModelCheckpoint):
+    """ModelCheckpoint for the lowest validation loss, which writes NumPy arrays.
 
-    Keras's ModelCheckpoint writes HDF5, which may leave zeros where the disk fails, without an
-    error, and then ends the process with a segmentation fault.
-
-    Attributes:
-      best: Lowest validation loss so far.
+    Keras writes HDF5, which may leave zeros where the disk fails, without an error, and then ends
+    the process with a segmentation fault. The file becomes part of the next snapshot.
     """
 
     def __init__(self, folder: str):
         """Creates the callback from the local folder of this training."""
-        super().__init__()
+        # Keras takes no other ending.
+        super().__init__("best.weights.h5", save_best_only=True, save_weights_only=True)
         self._folder = folder
-        self.best = math.inf
 
-    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
-        """Writes the weights if they are better than before."""
-        loss = float((logs or {}).get("val_loss", math.nan))
-        if loss < self.best:
-            self.best = loss
-            new = os.path.join(self._folder, _UNFINISHED)
+    def _save_model(self, epoch: int, batch: int | None, logs: dict) -> None:
+        new = os.path.join(self._folder, _UNFINISHED)
+        path = os.path.join(new, _BEST_WEIGHTS_FILE)
+        if self._should_save_model(epoch, batch, logs, path):
             os.makedirs(new, exist_ok=True)
-            _save(_named(self.model.variables), os.path.join(new, _BEST_WEIGHTS_FILE))
+            _save(_named(self.model.variables), path)
 
 
 class Snapshots(keras.callbacks.Callback):
