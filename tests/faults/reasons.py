@@ -138,7 +138,7 @@ REASONS = (
             "test_network_optimizer_and_random_layers_end_as_in_the_unbroken_training",
         ),
         sites=(
-            "components/trainer/resumption.py::BestWeights.on_epoch_end: os.makedirs",
+            "components/trainer/resumption.py::BestWeights._save_model: os.makedirs",
             "components/trainer/resumption.py::_save: np.savez",
             "components/trainer/resumption.py::Snapshots.on_train_begin: shutil.rmtree",
             "components/trainer/resumption.py::Snapshots._write: os.makedirs",
