@@ -81,9 +81,22 @@ REASONS = (
             "components/statistics_gen/executor.py::Executor.Do: io_utils.write_bytes_file",
             "components/trainer/export.py::_describe: fileio.makedirs",
             "components/trainer/export.py::_describe: fileio.open",
+            "components/trainer/training.py::run_fn: shutil.rmtree",
             "components/trainer/training.py::_fit: os.makedirs",
             "components/trainer/training.py::_write_model_run: fileio.open",
             "components/trainer/training.py::_save_keras_model: classifier.save",
+        ),
+    ),
+    Reason(
+        "The table of the epochs, which each epoch writes anew; a training that goes on has all of "
+        "it in its snapshot.",
+        tests=(
+            "components/trainer/test_resumption.py::"
+            "test_all_that_was_measured_is_that_of_the_unbroken_training",
+        ),
+        sites=(
+            "components/trainer/callbacks.py::History.on_epoch_end: open",
+            "components/trainer/callbacks.py::History.on_epoch_end: open #2",
         ),
     ),
     Reason(
@@ -113,8 +126,9 @@ REASONS = (
         ),
     ),
     Reason(
-        "The state of a training between its epochs. It needs Keras; processes of its own are "
-        "killed where it matters.",
+        "The state of a training between its epochs. It needs Keras, which takes long to import: "
+        "it has a sweep of its own.",
+        scenarios=("a training",),
         tests=(
             "components/trainer/test_resumption.py::"
             "test_the_processes_that_died_writing_left_their_epoch_half_written",
@@ -124,18 +138,16 @@ REASONS = (
             "test_network_optimizer_and_random_layers_end_as_in_the_unbroken_training",
         ),
         sites=(
-            "components/trainer/callbacks.py::History.on_epoch_end: open",
-            "components/trainer/callbacks.py::History.on_epoch_end: open #2",
+            "components/trainer/resumption.py::BestWeights._save_model: os.makedirs",
+            "components/trainer/resumption.py::_save: np.savez",
             "components/trainer/resumption.py::Snapshots.on_train_begin: shutil.rmtree",
             "components/trainer/resumption.py::Snapshots._write: os.makedirs",
             "components/trainer/resumption.py::Snapshots._write: shutil.copy",
-            "components/trainer/resumption.py::Snapshots._write: np.savez",
             "components/trainer/resumption.py::Snapshots._write: open",
             "components/trainer/resumption.py::Snapshots._write: disk.sync_tree",
             "components/trainer/resumption.py::Snapshots._write: os.rename",
             "components/trainer/resumption.py::Snapshots._write: disk.sync",
             "components/trainer/resumption.py::Snapshots._write: shutil.rmtree",
-            "components/trainer/training.py::run_fn: shutil.rmtree",
         ),
     ),
     Reason(

@@ -256,12 +256,12 @@ def _one(matrix: Matrix) -> Matrix:
 CHOICES: dict[str, Choice] = {"all": _all, "one": _one, "none": lambda matrix: []}
 
 
-def sweep(name: str, chosen: str) -> Sweep:
+def sweep(scenario: Scenario, chosen: str) -> Sweep:
     """Explores a scenario in a temporary folder, in memory where there is such a place."""
     memory = Path("/dev/shm")
     place = memory if os.access(memory, os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="faults-", dir=place) as folder:
-        return Explorer(SCENARIOS[name], Path(folder)).explore(CHOICES[chosen])
+        return Explorer(scenario, Path(folder)).explore(CHOICES[chosen])
 
 
 def main() -> int:
@@ -271,19 +271,26 @@ def main() -> int:
     parser.add_argument("--faults", choices=CHOICES, default="all")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--list", action="store_true", help="print the names as JSON")
+    parser.add_argument("--training", action="store_true", help="sweep a training, with Keras")
     parser.add_argument("--in-place", action="store_true", help="spoil `compile`, for a test")
     options = parser.parse_args()
     if options.list:
         print(json.dumps(list(SCENARIOS)))
         return 0
+    asked = SCENARIOS
+    if options.training:
+        # Imported, but not used before the forks: the threads of TensorFlow would not survive them.
+        from tests.faults import training
+
+        asked = training.SCENARIOS
     stubs.install()
     if options.in_place:
         stubs.write_in_place()
     gc.freeze()
     gc.disable()
     swept = {}
-    for name in options.names or SCENARIOS:
-        swept[name] = sweep(name, options.faults)
+    for name in options.names or asked:
+        swept[name] = sweep(asked[name], options.faults)
         if not options.json:
             done = swept[name]
             print(

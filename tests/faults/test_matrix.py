@@ -68,6 +68,14 @@ def test_whatever_fails_what_was_promised_holds(group):
             assert name not in swept or set(reason.sites) <= set(swept[name]["sites"])
 
 
+def test_a_training_ends_with_the_same_weights_whatever_fails():
+    (swept,) = sweep("--training").values()
+    assert swept["findings"] == []
+    assert swept["faults"] == swept["matrix"] > 0
+    (reason,) = (reason for reason in REASONS if "a training" in reason.scenarios)
+    assert set(reason.sites) <= set(swept["sites"])
+
+
 def test_every_scenario_is_in_a_group():
     ended = sweep("--list")
     assert sorted(ended) == sorted(name for names in GROUPS.values() for name in names)

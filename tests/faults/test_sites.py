@@ -74,7 +74,7 @@ def test_the_page_has_the_figures(swept, seen):
     """Sites are counted to one; operations and faults may differ a little between systems."""
     text = PAGE.read_text(encoding="utf-8")
     figures = re.search(
-        r"\*\*(\d+) write sites\*\*, (\d+) of them in (\d+) commands that are swept", text
+        r"\*\*(\d+) write sites\*\*, (\d+) of them in (\d+) commands and a training", text
     )
     assert figures, f"{PAGE} does not say how many write sites there are"
     found = {site.key for site in sites.find()}

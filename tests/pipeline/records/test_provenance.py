@@ -32,6 +32,7 @@ BESIDE = {
     "machine",
     "paths",
     "records",
+    "redaction",
     "streams",
 }
 
