@@ -136,6 +136,8 @@ REASONS = (
             "test_each_death_after_the_first_left_one_snapshot_of_the_unbroken_training",
             "components/trainer/test_resumption.py::"
             "test_network_optimizer_and_random_layers_end_as_in_the_unbroken_training",
+            "components/trainer/test_callbacks.py::"
+            "test_weights_that_cannot_be_written_are_an_error",
         ),
         sites=(
             "components/trainer/resumption.py::BestWeights._save_model: os.makedirs",
