@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import string
 import textwrap
@@ -201,7 +202,7 @@ def _slices(look: Look, suggestion: Suggestion) -> list[str]:
             "with a gate of its own, to see where the model is weak (docs/your-data.md, Slices). "
             "For the first column, remove the # of what follows:"
         ),
-        f"# [gates.slices.{_toml(usable[0][0])}]",
+        f"# [gates.slices.{_key(usable[0][0])}]",
         "# accuracy = 0.8",
     ]
 
@@ -269,6 +270,10 @@ def _toml(value: object) -> str:
         pairs = [f"{_toml(key)} = {_toml(held)}" for key, held in value.items() if held is not None]
         return f"{{{', '.join(pairs)}}}"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
 
 
 def _command(words: str, file: str) -> str:
