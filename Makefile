@@ -77,7 +77,7 @@ test: browser ## Run the tests except the slow ones (ten minutes)
 	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # Only two workers, since many of these tests start several processes.
-test-full: browser ## Run the slow tests (more than half an hour)
+test-full: browser ## Run the slow tests (about an hour)
 	@$(install) --tests
 	$(BIN)/python -m pytest -m slow -rs -n auto --maxprocesses 2 --dist loadfile $(ARGS)
 
