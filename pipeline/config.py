@@ -625,12 +625,13 @@ def assigned_key(assignment: str) -> str:
     key = present_key(key)
     if not separator:
         raise ConfigurationError(
-            f"--set {assignment}: no value; expected key=value, such as training.epochs=3."
+            f"--set {shown(assignment)}: no value; expected key=value, such as training.epochs=3."
         )
     if key not in known_keys():
         raise ConfigurationError(
-            f"--set {assignment}: unknown key {key!r}{nearest(key, known_keys())}; "
-            "expected one that `python3 pipeline_runner.py keys` lists."
+            f"--set {shown(assignment)}: unknown key {shown(repr(key))}"
+            f"{nearest(key, known_keys())}; expected one that "
+            "`python3 pipeline_runner.py keys` lists."
         )
     return key
 
@@ -757,4 +758,4 @@ def found_and_expected(error: pydantic.ValidationError) -> str:
     # As the command line has it of numbers that are none, and of choices.
     expected = expected.partition(", unable to ")[0]
     expected = expected.removeprefix(f"{details['input']!r} is not ").removesuffix(".")
-    return f"found {details['input']!r}; expected {expected}."
+    return f"found {shown(repr(details['input']))}; expected {shown(expected)}."
