@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .ONESHELL:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help setup run tensorboard browser test test-full check bench lock sbom audit clean-env
+.PHONY: help setup run tensorboard browser test test-full check bench fuzz lock sbom audit clean-env
 
 # Arguments for the command of `run`, `tensorboard`, `test`, `test-full` and `bench`.
 ARGS ?=
@@ -94,6 +94,11 @@ bench: ## Run the short form of each benchmark (several minutes)
 		echo "$$name:"
 		$(BIN)/python -m benchmarks.$$name --short $(ARGS)
 	done
+
+# READER names one reader; SEED makes other cases.
+fuzz: ## Fuzz all readers of untrusted files: make fuzz MINUTES=30
+	@$(install) --tests
+	$(BIN)/python -m tests.fuzzing --minutes "$(or $(MINUTES),5)" --seed "$(or $(SEED),1)" $(if $(READER),--reader "$(READER)")
 
 # The older lock file starts from the versions of the newer one, so that it differs only if needed.
 # All files are copied at the end, so that a failure changes none.

@@ -10,6 +10,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components import features
 from components.class_names import is_showable
+from components.messages import shown
 
 SCHEMA_FILE = "schema.pbtxt"
 _LONGEST = 300
@@ -63,7 +64,7 @@ def parse_schema(text: str, source: str) -> ImageSchema:
         text_format.Parse(text, schema)
     except text_format.ParseError as error:
         raise SchemaError(
-            f"{source} is not a schema in text form ({str(error)!r}); expected a "
+            f"{source} is not a schema in text form ({shown(repr(str(error)))}); expected a "
             "tensorflow.metadata.v0.Schema. See schema/README.md for an example."
         ) from error
     return from_proto(schema, source)

@@ -266,7 +266,7 @@ def _read_record(path: pathlib.Path) -> Rollback | None:
         why = "it leads to a lower version"
     except pydantic.ValidationError as error:
         why = faults_of(error)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         why = str(error)
     logger.warning(
         "%s cannot be read (%s); expected the record of a rollback. It is left out. Put the "

@@ -641,18 +641,18 @@ def assigned_key(assignment: str) -> str:
     key = present_key(key)
     if not separator:
         raise ConfigurationError(
-            f"--set {assignment}: no value; expected key=value, such as training.epochs=3."
+            f"--set {shown(assignment)}: no value; expected key=value, such as training.epochs=3."
         )
     if key in known_keys():
         return key
     if whole := next((known for known in known_keys() if key.startswith(f"{known}.")), None):
         raise ConfigurationError(
-            f"--set {key}=...: found a key below {whole}; expected {whole} itself. Set it as a "
-            f"whole; a table is written as JSON, as in '{{\"name\": 1}}'."
+            f"--set {shown(key)}=...: found a key below {whole}; expected {whole} itself. Set it "
+            f"as a whole; a table is written as JSON, as in '{{\"name\": 1}}'."
         )
     raise ConfigurationError(
         # Without the value: what is set under a wrong name may be a password.
-        f"--set {key}=...: unknown key {key!r}{nearest(key, known_keys())}; "
+        f"--set {shown(key)}=...: unknown key {shown(repr(key))}{nearest(key, known_keys())}; "
         "expected one that `python3 pipeline_runner.py keys` lists."
     )
 
@@ -720,7 +720,7 @@ def _assigned(assignment: str) -> dict[str, Any]:
 def _parsed(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -779,4 +779,4 @@ def found_and_expected(error: pydantic.ValidationError) -> str:
     # As the command line has it of numbers that are none, and of choices.
     expected = expected.partition(", unable to ")[0]
     expected = expected.removeprefix(f"{details['input']!r} is not ").removesuffix(".")
-    return f"found {details['input']!r}; expected {expected}."
+    return f"found {shown(repr(details['input']))}; expected {shown(expected)}."

@@ -22,6 +22,7 @@ from typing import Any
 
 import pydantic
 
+from components.messages import shown
 from pipeline import paths
 from pipeline.config import (
     Config,
@@ -263,7 +264,8 @@ def _unknown(key: str, value: object, sections: set[str], file: pathlib.Path) ->
             "line of its own, and the keys below it."
         )
     return (
-        f"--config {file}: unknown key {key!r}{nearest(key, (*known_keys(), *_OTHER_KEYS))}; "
+        f"--config {file}: unknown key {shown(repr(key))}"
+        f"{nearest(key, (*known_keys(), *_OTHER_KEYS))}; "
         "expected data, profile, version, or one that `python3 pipeline_runner.py keys` lists."
     )
 

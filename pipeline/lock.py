@@ -17,6 +17,7 @@ from typing import IO
 
 import pydantic
 
+from components.messages import shown
 from pipeline import machine
 from pipeline.errors import LockHeldError, OutputError
 
@@ -52,10 +53,11 @@ class Holder:
         """The holder in words."""
         if None in (self.process, self.user, self.host, self.since, self.purpose):
             return "another process"
-        return (
-            f"{self.purpose} (process {self.process} of {self.user} on {self.host}) "
-            f"since {self.since}"
+        # Every user of the machine may write the file.
+        purpose, user, host, since = map(
+            shown, map(str, (self.purpose, self.user, self.host, self.since))
         )
+        return f"{purpose} (process {self.process} of {user} on {host}) since {since}"
 
 
 _UNSIGNED = Holder()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import pathlib
 
 import pydantic
@@ -23,8 +22,8 @@ class LastRun(pydantic.BaseModel):
       text: Its end in words.
     """
 
-    scheduled: datetime.datetime
-    ended: datetime.datetime
+    scheduled: pydantic.AwareDatetime
+    ended: pydantic.AwareDatetime
     exit_code: ExitCode
     run_id: str | None
     text: str
@@ -45,13 +44,13 @@ class State(pydantic.BaseModel):
     """
 
     schedule: str | None = None
-    handled: datetime.datetime | None = None
-    at_work: datetime.datetime | None = None
-    waiting: datetime.datetime | None = None
+    handled: pydantic.AwareDatetime | None = None
+    at_work: pydantic.AwareDatetime | None = None
+    waiting: pydantic.AwareDatetime | None = None
     last_run: LastRun | None = None
     alarms: dict[AlarmKind, str] = {}
     data_digest: str | None = None
-    data_since: datetime.datetime | None = None
+    data_since: pydantic.AwareDatetime | None = None
 
     def write(self, path: pathlib.Path) -> None:
         """Writes the state whole or not at all.

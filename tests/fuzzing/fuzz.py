@@ -1,0 +1,199 @@
+"""Asks one reader with damaged files, in a process that may take neither long nor much memory."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import os
+import pathlib
+import random
+import resource
+import shutil
+import signal
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
+
+from tests.fuzzing.mutation import mutated
+from tests.fuzzing.readers import READERS, Reader, check
+
+# A reader has as long for a case, and as much memory beyond what the process has at its start.
+CASE_SECONDS, _MEMORY_BYTES = 20, 2 * 2**30
+_CASE, _REPORT = "case", "report.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """What asking a reader showed.
+
+    Attributes:
+      cases: Number of damaged sets of files.
+      seconds: How long it took.
+      findings: Folders with files that break a promise of the reader.
+    """
+
+    cases: int
+    seconds: float
+    findings: tuple[pathlib.Path, ...]
+
+
+class _TooLongError(BaseException):
+    """No `except Exception` of a reader may take it for one of its own."""
+
+
+def fuzz(
+    name: str,
+    seed: int,
+    seconds: float,
+    kept: pathlib.Path,
+    report: Callable[[int, int], None] = lambda cases, findings: None,
+) -> Result:
+    """Asks a reader with damaged files for a while; each kind of finding is kept once.
+
+    Args:
+      name: Name of the reader.
+      seed: Random seed; a case depends on it, on the name and on its number alone.
+      seconds: How long.
+      kept: Folder of the findings.
+      report: Called about once a second with the numbers of cases and findings so far.
+    """
+    began = time.monotonic()
+    cases, kinds, findings = 0, set[str](), []
+    with tempfile.TemporaryDirectory() as folder:
+        sound = pathlib.Path(folder, "sound")
+        sound.mkdir()
+        READERS[name].make(sound)
+        while (left := began + seconds - time.monotonic()) > 0:
+            work = pathlib.Path(folder, "work")
+            cases, kind = _batch(name, seed, cases, left, work, lambda n: report(n, len(findings)))
+            # The place and the first words tell one fault from another.
+            if kind is not None and kind[:140] not in kinds:
+                kinds.add(kind[:140])
+                findings.append(_keep(name, seed, cases, kind, work / _CASE, kept))
+            shutil.rmtree(work, ignore_errors=True)
+    return Result(cases, time.monotonic() - began, tuple(findings))
+
+
+def _batch(
+    name: str,
+    seed: int,
+    first: int,
+    seconds: float,
+    work: pathlib.Path,
+    report: Callable[[int], None],
+) -> tuple[int, str | None]:
+    """Asks in a process until the first finding; the number of cases, and the kind of finding."""
+    sound = work.parent / "sound"
+    work.mkdir()
+    receiver, sender = multiprocessing.Pipe(duplex=False)
+    child = multiprocessing.get_context("fork").Process(
+        target=_child, args=(name, seed, first, seconds, sound, work, sender)
+    )
+    child.start()
+    sender.close()
+    cases, until = first, time.monotonic() + seconds + 2 * CASE_SECONDS
+    kind: str | None = None
+    with contextlib.suppress(EOFError):
+        while time.monotonic() < until and receiver.poll(until - time.monotonic()):
+            cases, kind = receiver.recv()
+            report(cases)
+            if kind is not None:
+                break
+    if kind is None and child.is_alive() and time.monotonic() >= until:
+        kind = "it hangs, out of reach of signals"
+        child.kill()
+    child.join()
+    if kind is None and child.exitcode:
+        kind = f"the process ended with {child.exitcode}"
+    return cases, kind
+
+
+def _child(name, seed, first, seconds, sound, work, sender) -> None:
+    _limit_memory()
+    signal.signal(signal.SIGALRM, _too_long)
+    until, told, number = time.monotonic() + seconds, time.monotonic(), first
+    while time.monotonic() < until:
+        case = work / _CASE
+        write_case(READERS[name], f"{seed}-{name}-{number}", sound, case)
+        number += 1
+        kind = ask(READERS[name], case)
+        if kind is not None or time.monotonic() > told + 1:
+            told = time.monotonic()
+            sender.send((number, kind))
+        if kind is not None:
+            os._exit(0)
+        shutil.rmtree(case)
+    sender.send((number, None))
+    os._exit(0)
+
+
+def write_case(reader: Reader, seed: str, sound: pathlib.Path, case: pathlib.Path) -> None:
+    """Copies sound files, and damages one of them, or rarely two."""
+    generator = random.Random(seed)
+    shutil.copytree(sound, case)
+    files = [path for path in sorted(case.rglob("*")) if path.is_file()]
+    open_files = [
+        path
+        for path in files
+        if not str(path.relative_to(case)).startswith(reader.fixed or ("\0",))
+    ]
+    for path in generator.sample(open_files, min(len(open_files), generator.choice((1, 1, 1, 2)))):
+        path.write_bytes(mutated(path.read_bytes(), generator))
+
+
+def ask(reader: Reader, folder: pathlib.Path) -> str | None:
+    """Asks a reader, and says in a line what promise it broke; None where it broke none."""
+    before = _listed(folder.parent)
+    with contextlib.suppress(ValueError):
+        signal.setitimer(signal.ITIMER_REAL, CASE_SECONDS)
+    try:
+        check(reader, folder)
+    except _TooLongError:
+        return f"it took longer than {CASE_SECONDS} s"
+    except BaseException as error:
+        # Where it broke, so that one fault is one finding.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        return f"{type(error).__name__} at {place.filename}:{place.lineno}: {str(error)[:200]!a}"
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    written = _listed(folder.parent) - before
+    return f"it wrote {sorted(written)}" if written else None
+
+
+def _listed(folder: pathlib.Path) -> set[str]:
+    return {entry.name for entry in folder.iterdir()}
+
+
+def _too_long(*_: object) -> None:
+    raise _TooLongError
+
+
+def _limit_memory() -> None:
+    pages = int(pathlib.Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + _MEMORY_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _keep(
+    name: str, seed: int, cases: int, kind: str, case: pathlib.Path, kept: pathlib.Path
+) -> pathlib.Path:
+    folder = kept / f"{name}-{seed}-{cases - 1}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    if case.is_dir():
+        shutil.copytree(case, folder / _CASE)
+    (folder / _REPORT).write_text(json.dumps({"reader": name, "found": kind}, indent=1))
+    return folder
+
+
+def replay(folder: pathlib.Path) -> str | None:
+    """Asks the reader of a finding once more; the promise that it breaks, or None."""
+    report = json.loads((folder / _REPORT).read_text())
+    signal.signal(signal.SIGALRM, _too_long)
+    with tempfile.TemporaryDirectory() as place:
+        copied = pathlib.Path(place, _CASE)
+        shutil.copytree(folder / _CASE, copied)
+        return ask(READERS[report["reader"]], copied)

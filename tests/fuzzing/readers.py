@@ -1,0 +1,419 @@
+"""The readers of untrusted files, each with sound files to begin from and a way to ask it.
+
+A reader answers, or refuses with an error of the project that says what was found, what was
+expected and how to fix it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import fcntl
+import json
+import logging
+import pathlib
+import sqlite3
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from components import features
+from components.example_gen.readers import base
+from components.images import Fit, ImageError, Preparation, prepare
+from components.pusher import versions
+from operations import predict, questions, recording, rollback
+from operations.notifications import notifying
+from operations.preparation import Prepared, Request
+from operations.scheduling import state
+from pipeline import config, config_file, lock
+from pipeline.datasets import digest_cache, schema_file
+from pipeline.errors import PipelineError
+from pipeline.locations import Locations
+from pipeline.records import history
+from tests import image_files
+from tests.components.example_gen.readers import made
+from tests.made_data import made_dataset
+
+_PREPARATION = Preparation(28, 28, 1, Fit.PAD, 0)
+_MOST_CHARACTERS = 4_000
+_SCHEMA = pathlib.Path(__file__).resolve().parents[2] / "schema" / "schema.pbtxt"
+
+
+class Violation(Exception):
+    """A reader broke its promise; the message says how."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """A reader of untrusted files.
+
+    Attributes:
+      make: Writes sound files into an empty folder.
+      ask: Reads the files in a folder.
+      refusals: Errors that it may raise.
+      reads: Functions of the project that parse the files, as the test of the table names them.
+      fixed: Files that are never damaged, by the beginnings of their relative paths.
+    """
+
+    make: Callable[[pathlib.Path], object]
+    ask: Callable[[pathlib.Path], object]
+    refusals: tuple[type[Exception], ...]
+    reads: tuple[str, ...]
+    fixed: tuple[str, ...] = ()
+
+
+def check(reader: Reader, folder: pathlib.Path) -> None:
+    """Asks a reader.
+
+    Raises:
+      Violation: It refused, or warned, in a way that people should not see.
+    """
+    heard = _Heard()
+    logging.getLogger().addHandler(heard)
+    try:
+        reader.ask(folder)
+    except reader.refusals as error:
+        check_message(str(error), three_parts=True)
+    finally:
+        logging.getLogger().removeHandler(heard)
+    for message in heard.messages:
+        check_message(message, three_parts=False)
+
+
+def check_message(message: str, three_parts: bool) -> None:
+    """Checks what people would see.
+
+    Raises:
+      Violation: It lacks a part, is too long, or could command a terminal.
+    """
+    if len(message) > _MOST_CHARACTERS:
+        raise Violation(f"a message of {len(message)} characters: {message[:200]!r}")
+    if not all(character.isprintable() or character == "\n" for character in message):
+        raise Violation(f"a message with control characters: {message[:500]!r}")
+    if three_parts and "expected" not in message:
+        raise Violation(f"a message that does not say what was expected: {message!r}")
+
+
+class _Heard(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith(("pipeline", "operations", "review", "components")):
+            self.messages.append(record.getMessage())
+
+
+# --- Data ----------------------------------------------------------------------------------------
+
+
+def _parts() -> list[made.Part]:
+    images = np.arange(3 * 16, dtype=np.uint8).reshape(3, 4, 4, 1)
+    return [made.Part(split, images, ["0", "1", "1"]) for split in ("train", "test")]
+
+
+def _read_data(folder: pathlib.Path) -> None:
+    read = made.read(folder)
+    if not len(read.items) == len(read.index.ids) == len(read.index.labels):
+        raise Violation("ids, labels and images differ in number")
+
+
+def _class_folders(folder: pathlib.Path) -> None:
+    made.write_class_folders(folder, _parts())
+    made.text(folder, "classes.toml", '"0" = "Zero"', '"1" = "One"')
+
+
+def _parquet_manifest(folder: pathlib.Path) -> None:
+    made.write_manifest(folder, _parts())
+    (folder / "labels.csv").unlink()
+    names = sorted(f"images/{path.name}" for path in (folder / "images").iterdir())
+    labels = [str(number % 2) for number in range(len(names))]
+    pq.write_table(pa.table({"path": names, "label": labels}), folder / "labels.parquet")
+
+
+def _data(make: Callable, *reads: str, fixed: tuple[str, ...] = ()) -> Reader:
+    def write(folder: pathlib.Path) -> None:
+        make(folder, _parts())
+
+    tables = "components.example_gen.readers.tables"
+    return Reader(write, _read_data, (base.ReadingError,), (*reads, tables), fixed)
+
+
+# --- Images --------------------------------------------------------------------------------------
+
+
+def _images(folder: pathlib.Path) -> None:
+    for kind in ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF"):
+        (folder / kind).write_bytes(image_files.saved(image_files.PICTURE, kind))
+    for depth, colour in image_files.PNG_KINDS:
+        before = (image_files.palette(depth),) if colour == 3 else ()
+        values = image_files.png_values(depth, colour)
+        content = image_files.png(values, depth, colour, before=before)
+        (folder / f"PNG-{depth}-{colour}").write_bytes(content)
+    turned = image_files.turned(6)
+    (folder / "turned").write_bytes(image_files.saved(image_files.PICTURE, "JPEG", exif=turned))
+    for compression in ("tiff_lzw", "packbits", "tiff_deflate"):
+        content = image_files.saved(image_files.PICTURE, "TIFF", compression=compression)
+        (folder / compression).write_bytes(content)
+
+
+def _prepare(folder: pathlib.Path) -> None:
+    for path in sorted(folder.iterdir()):
+        try:
+            pixels = prepare(path.read_bytes(), _PREPARATION).pixels
+        except ImageError as error:
+            check_message(str(error), three_parts=True)
+            continue
+        if pixels.shape != _PREPARATION.shape or pixels.dtype != np.uint8:
+            raise Violation(f"pixels of {pixels.shape}, {pixels.dtype}")
+
+
+def _predict_input(folder: pathlib.Path) -> None:
+    form = questions.Form(_PREPARATION, "dark", questions.Invert.AUTO)
+    for each in questions.read_all([folder], form):
+        if isinstance(each, questions.Refused):
+            check_message(each.reason, three_parts=True)
+
+
+def _few_images(folder: pathlib.Path) -> None:
+    Image.fromarray(np.zeros((28, 28), np.uint8)).save(folder / "a.png")
+    (folder / "b.jpg").write_bytes(image_files.saved(image_files.PICTURE, "JPEG"))
+    images = np.zeros((2, 28, 28), np.uint8)
+    (folder / "t10k-images-idx3-ubyte").write_bytes(made.idx_file(images))
+
+
+# --- Configuration -------------------------------------------------------------------------------
+
+
+def _schema(folder: pathlib.Path) -> None:
+    (folder / "schema.pbtxt").write_bytes(_SCHEMA.read_bytes())
+
+
+_CONFIGURATION = """version = 1
+data = "photos"
+name = "flowers"
+schema_file = "schema.pbtxt"
+seed = 3
+
+[training]
+epochs = 30
+learning_rate = 0.01
+widths = [16, 32]
+
+[gates]
+accuracy = 0.8
+per_class_recall = 0.1
+
+[split]
+validation = 0.1
+"""
+
+
+def _configuration(folder: pathlib.Path) -> None:
+    (folder / "pipeline.toml").write_text(_CONFIGURATION)
+
+
+def _combine(folder: pathlib.Path) -> None:
+    config_file.combine(folder / "pipeline.toml").config()
+
+
+_ASSIGNMENTS = (
+    *("training.epochs=3", "seed=7", "training.widths=[16,32]", 'name="flowers"'),
+    *("gates.accuracy=0.8", "split.validation=0.1", "training.learning_rate=0.01"),
+)
+
+
+def _set(folder: pathlib.Path) -> None:
+    for number, assignment in enumerate(_ASSIGNMENTS):
+        (folder / str(number)).write_text(assignment)
+
+
+def _assign(folder: pathlib.Path) -> None:
+    for path in sorted(folder.iterdir()):
+        # An argument has no null byte, and at most 128 KiB.
+        text = path.read_bytes()[:100_000].replace(b"\0", b"").decode("utf-8", "surrogateescape")
+        try:
+            config.load_config("default", [text])
+        except PipelineError as error:
+            check_message(str(error), three_parts=True)
+
+
+# --- Records -------------------------------------------------------------------------------------
+
+
+def _receipt(folder: pathlib.Path) -> None:
+    schema, _ = schema_file.read_schema(str(_SCHEMA))
+    configured = config.load_config("default", ["seed=7"])
+    data = made_dataset(configured, schema)
+    prepared = Prepared(
+        "clothes", configured, data, schema, Locations(folder / "clothes"), "float32", 0
+    )
+    request = Request(
+        profile=None,
+        data="auto",
+        runner="local",
+        assignments=("seed=7",),
+        seed=None,
+        use_cache=True,
+        force=False,
+        output_dir=folder,
+        new_line=False,
+        verbose=False,
+        command="python3 pipeline_runner.py run",
+    )
+    began = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+    receipt = recording.begun("20260102-030405", 1, began, prepared, request, "9" * 64)
+    run = Locations(folder / "clothes").runs / receipt.run_id
+    run.mkdir(parents=True)
+    receipt.write(run)
+
+
+def _read_receipts(folder: pathlib.Path) -> None:
+    for receipt in history.read_receipts(folder):
+        receipt.to_json()
+    history.next_sequence(folder)
+
+
+def _served(folder: pathlib.Path) -> None:
+    export = folder / "export"
+    description = export / features.EXPORT_DESCRIPTION_FILE
+    description.parent.mkdir(parents=True)
+    (export / "saved_model.pb").write_bytes(b"model")
+    described = {
+        "image_shape": [28, 28, 1],
+        "class_names": ["a", "b"],
+        "fit": "pad",
+        "background": 0,
+        "border": "dark",
+    }
+    description.write_text(json.dumps(described))
+    golden = folder / "golden.npz"
+    np.savez(golden, images=np.zeros((1, 784), np.uint8))
+    serving = Locations(folder / "outputs" / "flowers").serving
+    version = versions.publish(export, serving, [golden])
+    (serving / str(version)).rename(serving / "7")
+    (versions.kept_folder(serving, version)).rename(versions.kept_folder(serving, 7))
+    Locations(folder / "outputs" / "flowers").runs.mkdir()
+    for path in (export / "saved_model.pb", description, golden):
+        path.unlink()
+
+
+def _ask_served(folder: pathlib.Path) -> None:
+    predict.predict([], None, folder / "outputs", questions.Invert.AUTO, lambda _: None)
+
+
+def _rollback(folder: pathlib.Path) -> None:
+    records = Locations(folder).serving / ".rollbacks"
+    records.mkdir(parents=True)
+    done = rollback.Rollback(8, 7, 9, "someone", "2026-01-02T03:04:05+00:00")
+    (records / "9.json").write_text(json.dumps(dataclasses.asdict(done)))
+
+
+def _state(folder: pathlib.Path) -> None:
+    now = datetime.datetime(2026, 11, 23, 2, 30, tzinfo=datetime.UTC)
+    last = state.LastRun(scheduled=now, ended=now, exit_code=0, run_id="r", text="pushed")
+    kept = state.State(
+        schedule="0 3 * * *", handled=now, waiting=now, last_run=last, data_since=now
+    )
+    kept.write(folder / "state.json")
+
+
+def _read_state(folder: pathlib.Path) -> None:
+    found = state.read_state(folder / "state.json")
+    times = [found.handled, found.at_work, found.waiting, found.data_since]
+    if found.last_run:
+        times += [found.last_run.scheduled, found.last_run.ended]
+    if any(time is not None and time.tzinfo is None for time in times):
+        raise Violation("a time without a zone, which cannot be compared with the clock's")
+
+
+def _lock(folder: pathlib.Path) -> None:
+    with lock.exclusive(folder / "lock", "run") as held:
+        held.note_run("20260102-030405")
+        content = (folder / "lock").read_bytes()
+    (folder / "lock").write_bytes(content)
+
+
+def _read_lock(folder: pathlib.Path) -> None:
+    with (folder / "lock").open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        found = lock.holder(folder / "lock")
+        check_message(found.description if found else "", three_parts=False)
+
+
+def _cache(folder: pathlib.Path) -> None:
+    (folder / "data").mkdir()
+    with sqlite3.connect(folder / "digests.db") as database:
+        database.execute(
+            "CREATE TABLE files (path BLOB PRIMARY KEY, state BLOB, sha256 BLOB) WITHOUT ROWID"
+        )
+        database.execute("INSERT INTO files VALUES (?, ?, ?)", (b"a", b"s" * 40, b"d" * 32))
+
+
+def _read_cache(folder: pathlib.Path) -> None:
+    cache = digest_cache.DigestCache(folder / "digests.db", str(folder), trusted=True)
+    cache.find("a", (1, 2, 3, 4, 5))
+    cache.keep("b", (folder.stat().st_dev, 2, 3, 4, 5), "d" * 64, 10**18)
+    cache.save()
+
+
+def _addresses(folder: pathlib.Path) -> None:
+    (folder / "addresses").write_text("# mine\njson://localhost\nmailto://u:p@example.org\n")
+
+
+def _read_addresses(folder: pathlib.Path) -> None:
+    (folder / "addresses").chmod(0o600)
+    notifying.Notifier.from_options(folder / "addresses")
+
+
+_READERS = "components.example_gen.readers"
+READERS: Mapping[str, Reader] = {
+    "idx": _data(made.write_idx, "components.example_gen.idx"),
+    "arrays": _data(made.write_arrays, f"{_READERS}.arrays"),
+    "pixel-table": _data(made.write_pixel_table),
+    "manifest-csv": _data(made.write_manifest, fixed=("images/",)),
+    "manifest-parquet": dataclasses.replace(
+        _data(made.write_manifest, fixed=("images/",)), make=_parquet_manifest
+    ),
+    "parquet-images": _data(made.write_parquet, f"{_READERS}.parquet_images"),
+    "class-folders": dataclasses.replace(
+        _data(made.write_class_folders, f"{_READERS}.class_folders", fixed=("train/", "test/")),
+        make=_class_folders,
+    ),
+    "images": Reader(_images, _prepare, (ImageError,), ("components.images",)),
+    "predict-input": Reader(
+        _few_images, _predict_input, (PipelineError,), ("operations.questions",)
+    ),
+    "schema": Reader(
+        _schema,
+        lambda folder: schema_file.read_schema(str(folder / "schema.pbtxt")),
+        (PipelineError,),
+        ("components.image_schema", "pipeline.datasets.schema_file"),
+    ),
+    "pipeline-toml": Reader(_configuration, _combine, (PipelineError,), ("pipeline.config_file",)),
+    "set": Reader(_set, _assign, (PipelineError,), ("pipeline.config",)),
+    "receipt": Reader(
+        _receipt,
+        _read_receipts,
+        (),
+        ("pipeline.records.history", "pipeline.records.receipt"),
+    ),
+    "served": Reader(
+        _served, _ask_served, (PipelineError,), ("components.pusher.served", "operations.predict")
+    ),
+    "rollback": Reader(
+        _rollback,
+        lambda folder: rollback.recorded(Locations(folder)),
+        (),
+        ("operations.rollback",),
+    ),
+    "schedule-state": Reader(_state, _read_state, (), ("operations.scheduling.state",)),
+    "lock": Reader(_lock, _read_lock, (PipelineError,), ("pipeline.lock",)),
+    "digest-cache": Reader(_cache, _read_cache, (), ("pipeline.datasets.digest_cache",)),
+    "notify-file": Reader(
+        _addresses, _read_addresses, (PipelineError,), ("operations.notifications.notifying",)
+    ),
+}
