@@ -37,6 +37,8 @@ RESERVED = frozenset(
         *(features.CANDIDATE, features.BASELINE),
         *(features.PROBABILITIES, features.CLASS_ID, features.CLASS_NAME),
         *(features.CLASS_NAMES, features.IMAGE_SHAPE),
+        # TFMA keeps the whole example in it.
+        "__raw_record__",
     }
 )
 
@@ -89,7 +91,12 @@ def is_column_name(name: str) -> bool:
 
     A gate is called `column=value`.
     """
-    return bool(name) and name not in RESERVED and "=" not in name and is_showable(name)
+    return bool(name) and name not in RESERVED and "=" not in name and is_value(name)
+
+
+def is_value(text: str) -> bool:
+    """Whether a text can be shown and written: one line, without half characters of UTF-16."""
+    return is_showable(text) and text == text.encode(errors="replace").decode()
 
 
 def name_of(column: str, value: str) -> str:
@@ -165,6 +172,30 @@ def check(columns: pa.Table | None, test_count: int, min_images: Mapping[str, in
         _check_values(name, dict.fromkeys(values(name, columns[name])))
 
 
+def check_tested(columns: pa.Table, is_test: np.ndarray, names: Iterable[str]) -> None:
+    """Checks that the test images have values in each column.
+
+    A part of the data may lack a column, for example by a mistyped heading; its images would all be
+    one slice, and the gates of the others would be gone.
+
+    Args:
+      columns: Further columns of the data, which passed `check`.
+      is_test: Whether each row is a test image, bool [N].
+      names: Names of the columns.
+
+    Raises:
+      SliceError: No test image has a value in a column.
+    """
+    for name in names:
+        if set(itertools.compress(values(name, columns[name]), is_test.tolist())) == {MISSING}:
+            raise SliceError(
+                f"gates.slices: found no value of the column {shown(name)} in any of "
+                f"{counted(int(is_test.sum()), 'test image')}; expected values there, since a "
+                "missing value is a slice of its own. Fill them in, or correct the heading of the "
+                "column where the test images are listed."
+            )
+
+
 def doubts(columns: pa.Table | None, is_test: np.ndarray, slicings: Sequence[Slicing]) -> list[str]:
     """What will not be judged, or will refuse every model, in words.
 
@@ -220,7 +251,7 @@ def _check_values(name: str, distinct: Iterable[str]) -> None:
             "gates.slices, or group its values in another column."
         )
     for value in found:
-        if len(value) > _LONGEST_VALUE or not is_showable(value):
+        if len(value) > _LONGEST_VALUE or not is_value(value):
             raise SliceError(
                 f"gates.slices: the column {shown(name)} has the value {shown(ascii(value))}; "
                 f"expected one line of at most {_LONGEST_VALUE} characters, without control "

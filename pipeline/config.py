@@ -16,10 +16,9 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import JsonValue
 
-from components.class_names import is_showable
 from components.messages import shown
 from components.reading_report import FitName
-from components.slices import MIN_IMAGES, RESERVED, Slicing, cleaned, is_column_name
+from components.slices import MIN_IMAGES, RESERVED, Slicing, cleaned, is_column_name, is_value
 from components.trainer.fill import Fill
 from pipeline.errors import ConfigurationError
 
@@ -394,8 +393,11 @@ class GatesConfig(_Section):
         judged = found.data.get("slices", {})
         for name in names:
             column, _, value = name.partition("=")
-            is_value = value.strip() and is_showable(value)
-            if not is_value or column not in judged or judged[column].accuracy is None:
+            if (
+                not (value.strip() and is_value(value))
+                or column not in judged
+                or judged[column].accuracy is None
+            ):
                 raise ValueError(
                     f"column=value, of a column to which gates.slices gives an accuracy, instead "
                     f"of {name!r}"

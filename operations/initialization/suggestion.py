@@ -27,6 +27,9 @@ _BATCHES = (250, 128, 64, 32, 16)
 _FEWEST_STEPS = 30
 _WANTED_STEPS = 1000
 _MOST_EPOCHS = 60
+# Of the ratio of batch sizes. The square root (Malladi et al. 2022, arXiv:2205.10287) learned too
+# little in so few epochs.
+_RATE_EXPONENT = 0.25
 # Share of all steps that the moving average of the weights reaches back, and its least reach.
 _AVERAGED_SHARE = 0.05
 _FEWEST_AVERAGED = 5
@@ -326,6 +329,7 @@ def _training(look: Look) -> list[Setting]:
                 f"{total:,} images would have few steps.",
             )
         )
+        settings.append(_learning_rate(batch))
     if epochs != default.epochs:
         settings += [
             Setting(
@@ -340,6 +344,18 @@ def _training(look: Look) -> list[Setting]:
     average = _average(steps * epochs, default.ema_momentum)
     settings += [average] if average.value != default.ema_momentum else []
     return [*settings, *_class_weights(look)]
+
+
+def _learning_rate(batch: int) -> Setting:
+    """The rate for a smaller batch: with that of the default, gray photographs were not learned."""
+    default = Config.model_fields["training"].default
+    rate = default.learning_rate * (batch / default.batch_size) ** _RATE_EXPONENT
+    return Setting(
+        "training.learning_rate",
+        float(f"{rate:.2g}"),
+        f"Smaller batches have noisier gradients: lower than the default of "
+        f"{default.learning_rate}, which is for {default.batch_size} images.",
+    )
 
 
 def _augmentation(sample: Sample, channels: int, ground: int) -> list[Setting]:
@@ -485,12 +501,7 @@ def _gates(look: Look) -> list[Setting]:
     drop, drop_reason = _most_drop(look)
     return [
         *(_uneven_gates(look) if _is_uneven(look) else [_accuracy_gate(look)]),
-        Setting(
-            "gates.class_recall",
-            0.0,
-            "No gate yet. After the first run, set it a little below the recall of the weakest "
-            "class.",
-        ),
+        _recall_gate(look),
         Setting(
             "gates.accuracy_drop",
             drop,
@@ -498,6 +509,14 @@ def _gates(look: Look) -> list[Setting]:
         ),
         *([_most_balanced_drop(look)] if _is_uneven(look) else []),
     ]
+
+
+def _recall_gate(look: Look) -> Setting:
+    key = "gates.class_recall"
+    after = "After the first run, set it a little below the recall of the weakest class."
+    if _is_uneven(look):
+        return Setting(key, 0.01, f"At least one test image of each class is recognised. {after}")
+    return Setting(key, 0.0, f"No gate yet. {after}")
 
 
 def _accuracy_gate(look: Look) -> Setting:

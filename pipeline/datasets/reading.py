@@ -95,6 +95,8 @@ def _slice_doubts(listing: collection.Listing, config: Config) -> list[str]:
     is_test = listing.splits[taken] == split.TEST
     wanted = {slicing.column: slicing.wanted_images for slicing in slicings}
     slices.check(columns, int(is_test.sum()), wanted)
+    if columns is not None:
+        slices.check_tested(columns, is_test, wanted)
     return slices.doubts(columns, is_test, slicings)
 
 

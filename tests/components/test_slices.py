@@ -73,6 +73,12 @@ def test_images_are_wanted_where_somebody_asks_for_them(threshold, min_images, w
     assert slices.Slicing("shop", threshold, min_images).wanted_images == wanted
 
 
+@pytest.mark.parametrize("name", ["__raw_record__", "a=b", "label", "", "\ud800", "a\nb"])
+def test_what_is_no_name_of_a_column(name):
+    assert not slices.is_column_name(name)
+    assert slices.is_column_name("Saison 2027, été")
+
+
 def test_a_column_that_is_not_there_is_refused():
     assert "found the column town, which the data does not have" in refusal(TABLE, town=1)
     assert "its further columns are shop, many;" in refusal(TABLE, town=1)

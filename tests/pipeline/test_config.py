@@ -324,6 +324,12 @@ def test_the_thresholds_of_robustness_are_those_that_are_set():
     assert config.load_config("default", taken_back).robustness.thresholds() == {3: 0}
 
 
+def test_half_a_character_is_no_value_of_a_slice():
+    asked = ['gates.slices={"shop": {"accuracy": 0.5}}', 'gates.required_slices=["shop=\\ud800"]']
+    with pytest.raises(ConfigurationError, match="required_slices"):
+        config.load_config("default", asked)
+
+
 @hypothesis.given(strategies.sampled_from([*config.known_keys()]), strategies.text(max_size=20))
 def test_any_value_is_taken_or_refused_in_words(key, text):
     try:

@@ -275,10 +275,10 @@ def test_further_columns_are_offered_as_slices(init, tmp_path):
     assert init(folder).look.columns == {"shop": 3, "number": 60}
     text = (Path("flowers") / "pipeline.toml").read_text()
     assert "# Further columns of the data: shop (3 values). Each value" in text
-    changed = text.replace("# [gates.slices", "[gates.slices").replace(
-        "# accuracy = 0.8", "accuracy = 0.8"
-    )
-    assert tomllib.loads(changed)["gates"]["slices"] == {"shop": {"accuracy": 0.8}}
+    for line in ("[gates.slices", "accuracy = 0.8", "min_images = "):
+        text = text.replace(f"# {line}", line)
+    # About nine test images in three shops.
+    assert tomllib.loads(text)["gates"]["slices"] == {"shop": {"accuracy": 0.8, "min_images": 1}}
 
 
 @pytest.mark.parametrize(
@@ -299,6 +299,7 @@ def test_little_data_is_trained_on_in_small_batches_and_long(
     init(tmp_path / "all.npz")
     training = settings()["training"]
     assert training.get("batch_size", 250) == batch
+    assert training.get("learning_rate", 0.006) == {16: 0.003, 250: 0.006}[batch]
     assert training["epochs"] == epochs
     assert training["ema_momentum"] == momentum
     assert training["plateau_patience"] < training["early_stopping_patience"] < epochs
@@ -446,6 +447,7 @@ def test_uneven_classes_are_weighted_and_judged_alike(init, photos):
     assert settings()["gates"]["accuracy"] == 0
     # Three recalls of 0.9 on about 6, 1 and 3 test images.
     assert settings()["gates"]["balanced_accuracy_drop"] == 0.123
+    assert settings()["gates"]["class_recall"] > 0
 
 
 def test_classes_that_are_nearly_even_are_not_weighted(init, photos):

@@ -381,6 +381,15 @@ def test_slices_that_the_data_does_not_have_are_refused(shelf, asked, fragment):
     assert fragment in str(caught.value)
 
 
+def test_a_column_that_no_test_image_has_a_value_of_is_refused(shelf):
+    table = shelf / "labels.csv"
+    rows = [row.split(",") for row in table.read_text().splitlines()]
+    emptied = [[*row[:3], "", *row[4:]] if row[2] == "test" else row for row in rows]
+    table.write_text("\n".join(map(",".join, emptied)))
+    with pytest.raises(DataError, match="found no value of the column shop in any of 4 test im"):
+        read(shelf, *sliced({"shop": {}}))
+
+
 def test_slices_that_are_only_shown_need_no_images(shelf):
     assert read(shelf, *sliced({"shop": {}})).doubts == ()
 
