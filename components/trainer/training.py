@@ -246,9 +246,9 @@ def compile_network(
     _create_training_state(network)
 
 
-def _weighted_metrics(settings: Settings) -> list[keras.metrics.Metric]:
+def _weighted_metrics(settings: Settings) -> list[keras.metrics.Metric] | None:
     if settings.class_weights == class_weights.NONE:
-        return []
+        return None
     return [keras.metrics.CategoricalAccuracy(WEIGHTED_ACCURACY)]
 
 
