@@ -20,7 +20,6 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +125,7 @@ def components(lock: str) -> list[Component]:
     Raises:
       BillError: If a package without a marker is absent or has another version.
     """
-    there = {packages.canonical(each.name): each for each in metadata.distributions()}
+    there = packages.distributions()
     found = []
     for block in _BLOCK.split(lock):
         for name, version, marker in packages.pins(block):

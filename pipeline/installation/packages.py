@@ -215,8 +215,21 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def distributions() -> dict[str, metadata.Distribution]:
+    """Returns the packages that are installed, by their names as spelled in lock files.
+
+    Where a name is found twice, it is the one that Python would import.
+    """
+    # setuptools, once imported, adds the folder of the packages that it brings along.
+    path = [each for each in sys.path if Path(each).name != "_vendor"]
+    found: dict[str, metadata.Distribution] = {}
+    for each in metadata.distributions(path=path):
+        # An interrupted installation leaves a package without a name.
+        if "Name" in each.metadata:
+            found.setdefault(canonical(each.metadata["Name"]), each)
+    return found
+
+
 def _versions() -> bytes:
-    # An interrupted installation leaves a package without a name.
-    named = [item for item in metadata.distributions() if "Name" in item.metadata]
-    versions = {f"{item.metadata['Name']}=={item.version}" for item in named}
+    versions = [f"{name}=={each.version}" for name, each in distributions().items()]
     return "\n".join(sorted(versions)).encode()

@@ -111,6 +111,25 @@ def test_an_environment_made_by_hand_is_identified_by_its_versions(tmp_path, mon
     assert first.sha256 != other.sha256
 
 
+def test_what_setuptools_brings_along_is_not_installed(tmp_path, monkeypatch):
+    """It appends its own folder of packages to the path, once something imports it."""
+    vendored = tmp_path / "setuptools" / "_vendor"
+    for place, version in ((tmp_path, "10.2.0"), (vendored, "8.7.1")):
+        folder = place / f"importlib_metadata-{version}.dist-info"
+        folder.mkdir(parents=True)
+        text = f"Metadata-Version: 2.1\nName: importlib_metadata\nVersion: {version}\n"
+        (folder / "METADATA").write_text(text)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    before = packages.installed()
+    sys.path.append(str(vendored))
+    assert packages.installed() == before
+    # As a folder that someone adds: what Python imports, the first, counts.
+    sys.path.append(str(vendored.rename(tmp_path / "more")))
+    found = packages.distributions()
+    assert {name: each.version for name, each in found.items()} == {"importlib-metadata": "10.2.0"}
+
+
 def test_an_unfinished_package_is_ignored(tmp_path, monkeypatch):
     (tmp_path / "nameless-1.dist-info").mkdir()
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
