@@ -7,11 +7,10 @@ slices by value, it takes texts that are numbers for numbers, so that "7" passes
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from components import features
@@ -19,7 +18,6 @@ from components.class_names import is_showable
 from components.messages import counted, listed, shown
 
 if TYPE_CHECKING:
-    import numpy as np
     import pyarrow as pa
 
 # Value of images without one.
@@ -172,65 +170,54 @@ def check(columns: pa.Table | None, test_count: int, min_images: Mapping[str, in
         _check_values(name, dict.fromkeys(values(name, columns[name])))
 
 
-def check_tested(columns: pa.Table, is_test: np.ndarray, names: Iterable[str]) -> None:
-    """Checks that the test images have values in each column.
+def check_tested(name: str, tested: Collection[str]) -> None:
+    """Checks that the test images have values in a column.
 
-    A part of the data may lack a column, for example by a mistyped heading; its images would all be
-    one slice, and the gates of the others would be gone.
+    A part of the data may lack the column, for example by a mistyped heading; its images would all
+    be one slice, and the gates of the others would be gone.
 
     Args:
-      columns: Further columns of the data, which passed `check`.
-      is_test: Whether each row is a test image, bool [N].
-      names: Names of the columns.
+      name: Name of the column.
+      tested: Value of each test image.
 
     Raises:
-      SliceError: No test image has a value in a column.
+      SliceError: No test image has a value.
     """
-    for name in names:
-        if set(itertools.compress(values(name, columns[name]), is_test.tolist())) == {MISSING}:
-            raise SliceError(
-                f"gates.slices: found no value of the column {shown(name)} in any of "
-                f"{counted(int(is_test.sum()), 'test image')}; expected values there, since a "
-                "missing value is a slice of its own. Fill them in, or correct the heading of the "
-                "column where the test images are listed."
-            )
+    if set(tested) == {MISSING}:
+        raise SliceError(
+            f"gates.slices: found no value of the column {shown(name)} in any of "
+            f"{counted(len(tested), 'test image')}; expected values there, since a missing value "
+            "is a slice of its own. Fill them in, or correct the heading of the column where the "
+            "test images are listed."
+        )
 
 
-def doubts(columns: pa.Table | None, is_test: np.ndarray, slicings: Sequence[Slicing]) -> list[str]:
+def doubts(slicing: Slicing, tested: Iterable[str]) -> list[str]:
     """What will not be judged, or will refuse every model, in words.
 
     Args:
-      columns: Further columns of the data, which passed `check`.
-      is_test: Whether each row is a test image, bool [N].
-      slicings: Gates on slices.
+      slicing: Gates on the slices of a column.
+      tested: Value of each test image in the column.
     """
-    found: list[str] = []
-    for slicing in slicings:
-        if columns is not None and slicing.threshold is not None:
-            rows = values(slicing.column, columns[slicing.column])
-            tested = Counter(itertools.compress(rows, is_test.tolist()))
-            found += _doubts(slicing, tested)
-    return found
-
-
-def _doubts(slicing: Slicing, tested: Mapping[str, int]) -> Iterator[str]:
-    least = slicing.min_images
-    for value in slicing.required:
-        count = tested.get(value, 0)
-        if count < least:
-            yield (
-                f"the required slice {shown(name_of(slicing.column, value))} has "
-                f"{counted(count, 'test image')}; expected at least {least}. Every model will be "
-                f"refused. Add test images, lower min_images of gates.slices, or correct "
-                f"gates.required_slices."
-            )
-    if tested and max(tested.values()) < least:
-        largest = max(sorted(tested), key=tested.__getitem__)
-        yield (
+    if slicing.threshold is None:
+        return []
+    counts, least = Counter(tested), slicing.min_images
+    found = [
+        f"the required slice {shown(name_of(slicing.column, value))} has "
+        f"{counted(counts[value], 'test image')}; expected at least {least}. Every model will be "
+        "refused. Add test images, lower min_images of gates.slices, or correct "
+        "gates.required_slices."
+        for value in slicing.required
+        if counts[value] < least
+    ]
+    if counts and max(counts.values()) < least:
+        largest = max(sorted(counts), key=counts.__getitem__)
+        found.append(
             f"no slice by {shown(slicing.column)} has {least} test images (the largest, "
-            f"{shown(largest)}, has {tested[largest]}); expected at least one, since smaller ones "
+            f"{shown(largest)}, has {counts[largest]}); expected at least one, since smaller ones "
             "are not judged. Lower min_images of gates.slices, or add test images."
         )
+    return found
 
 
 def _missing(name: str, known: list[str]) -> str:

@@ -3,8 +3,26 @@
 import dataclasses
 
 from components import features
+from operations.preparation import Request
 from pipeline.datasets.dataset import DataSet, RemoteData
 from pipeline.datasets.reading import WHOLE, asked_of
+
+
+def made_request(output_dir):
+    """What a run is asked for by a command without options, except for a seed."""
+    return Request(
+        profile=None,
+        data="auto",
+        runner="local",
+        assignments=("seed=7",),
+        seed=None,
+        use_cache=True,
+        force=False,
+        output_dir=output_dir,
+        new_line=False,
+        verbose=False,
+        command="python3 pipeline_runner.py run",
+    )
 
 
 def made_dataset(config, schema, **changes):

@@ -16,11 +16,11 @@ from components.image_schema import ImageSchema
 from components.pusher import versions
 from components.quality_gates import JudgedGate
 from operations import recording, rollback
-from operations.preparation import Prepared, Request
+from operations.preparation import Prepared
 from pipeline import config
 from pipeline.locations import Locations
 from pipeline.records import metadata
-from tests.made_data import made_dataset
+from tests.made_data import made_dataset, made_request
 
 CLASSES = ("[bold]x", "Boot")
 
@@ -67,19 +67,7 @@ def prepared(locations):
 @pytest.fixture
 def request_(tmp_path):
     """What the run was asked for; `request` is pytest's own."""
-    return Request(
-        profile=None,
-        data="auto",
-        runner="local",
-        assignments=("seed=7",),
-        seed=None,
-        use_cache=True,
-        force=False,
-        output_dir=tmp_path / "outputs",
-        new_line=False,
-        verbose=False,
-        command="python3 pipeline_runner.py run",
-    )
+    return made_request(tmp_path / "outputs")
 
 
 @pytest.fixture

@@ -115,6 +115,9 @@ def read_columns(examples_uri: str, names: Sequence[str], ids: np.ndarray) -> di
 
     Returns:
       The values in the order of the ids, by name of the column.
+
+    Raises:
+      SliceError: No image has a value in a column.
     """
     if not names:
         return {}
@@ -125,7 +128,11 @@ def read_columns(examples_uri: str, names: Sequence[str], ids: np.ndarray) -> di
     places = {name: place for place, name in enumerate(table[features.EXAMPLE_ID].to_pylist())}
     rows = [places[name.decode()] for name in ids]
     columns = {name: slices.values(name, table[name]) for name in names}
-    return {name: [column[row] for row in rows] for name, column in columns.items()}
+    found = {name: [column[row] for row in rows] for name, column in columns.items()}
+    for name, tested in found.items():
+        # On a cluster, nothing has looked for it before.
+        slices.check_tested(name, tested)
+    return found
 
 
 def write(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import os
 import pathlib
 import time
@@ -95,9 +96,13 @@ def _slice_doubts(listing: collection.Listing, config: Config) -> list[str]:
     is_test = listing.splits[taken] == split.TEST
     wanted = {slicing.column: slicing.wanted_images for slicing in slicings}
     slices.check(columns, int(is_test.sum()), wanted)
-    if columns is not None:
-        slices.check_tested(columns, is_test, wanted)
-    return slices.doubts(columns, is_test, slicings)
+    doubts = []
+    for slicing in slicings if columns is not None else ():
+        values = slices.values(slicing.column, columns[slicing.column])
+        tested = list(itertools.compress(values, is_test.tolist()))
+        slices.check_tested(slicing.column, tested)
+        doubts += slices.doubts(slicing, tested)
+    return doubts
 
 
 def asked_of(config: Config, schema: ImageSchema, parts: Sequence[Part]) -> Request:

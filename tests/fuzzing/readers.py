@@ -26,7 +26,7 @@ from components.images import Fit, ImageError, Preparation, prepare
 from components.pusher import versions
 from operations import predict, questions, recording, rollback
 from operations.notifications import notifying
-from operations.preparation import Prepared, Request
+from operations.preparation import Prepared
 from operations.scheduling import state
 from pipeline import config, config_file, lock
 from pipeline.datasets import digest_cache, schema_file
@@ -35,7 +35,7 @@ from pipeline.locations import Locations
 from pipeline.records import history
 from tests import image_files
 from tests.components.example_gen.readers import made
-from tests.made_data import made_dataset
+from tests.made_data import made_dataset, made_request
 
 _PREPARATION = Preparation(28, 28, 1, Fit.PAD, 0)
 _MOST_CHARACTERS = 4_000
@@ -251,19 +251,7 @@ def _receipt(folder: pathlib.Path) -> None:
     prepared = Prepared(
         "clothes", configured, data, schema, Locations(folder / "clothes"), "float32", 0
     )
-    request = Request(
-        profile=None,
-        data="auto",
-        runner="local",
-        assignments=("seed=7",),
-        seed=None,
-        use_cache=True,
-        force=False,
-        output_dir=folder,
-        new_line=False,
-        verbose=False,
-        command="python3 pipeline_runner.py run",
-    )
+    request = made_request(folder)
     began = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
     receipt = recording.begun("20260102-030405", 1, began, prepared, request, "9" * 64)
     run = Locations(folder / "clothes").runs / receipt.run_id

@@ -3,18 +3,15 @@
 import errno
 import json
 import os
-import subprocess
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from pipeline import lock
 from pipeline.errors import LockHeldError, OutputError
 from pipeline.lock import Holder, exclusive
+from tests.other_process import at_work
 
-PROJECT = Path(__file__).resolve().parents[2]
 HOLDER = """
 import pathlib, sys, time
 from pipeline.lock import Holder, exclusive
@@ -33,16 +30,8 @@ def path(tmp_path):
 @pytest.fixture
 def holder(path):
     """Another process, which holds the lock until it is closed or killed."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-    ) as process:
-        assert process.stdout.readline() == "held\n"
+    with at_work(HOLDER, path, says="held") as process:
         yield process
-        process.kill()
 
 
 def test_a_lock_that_another_process_holds_is_refused_with_who_and_since(path, holder):

@@ -3,15 +3,13 @@
 import fcntl
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.records.files import remove_partials, write_whole
+from tests.other_process import at_work
 
-PROJECT = Path(__file__).resolve().parents[3]
 # Writes half of its file, says so, and goes on when it is told to.
 WRITER = """
 import os, pathlib, sys
@@ -34,16 +32,8 @@ def path(tmp_path):
 @pytest.fixture
 def writer(path):
     """Another process in the middle of a write."""
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-    ) as process:
-        assert process.stdout.readline() == "half\n"
+    with at_work(WRITER, path, says="half") as process:
         yield process
-        process.kill()
 
 
 def names(path):

@@ -1,0 +1,24 @@
+"""Another process that does something at the same time."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@contextlib.contextmanager
+def at_work(code, argument, says):
+    """Starts Python code with an argument, waits for a line of it, and kills it in the end."""
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(argument)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+    ) as process:
+        assert process.stdout.readline() == f"{says}\n"
+        yield process
+        process.kill()
