@@ -100,7 +100,7 @@ def _decoded_shape(schema: schema_pb2.Schema, source: str) -> tuple[int, int, in
     dimensions = representations[features.IMAGE].dense_tensor.shape.dim
     sizes = tuple(dimension.size for dimension in dimensions)
     if len(sizes) != 3 or min(sizes, default=0) < 1 or sizes[2] not in (1, 3):
-        shape = f"the shape {sizes}" if sizes else "no shape"
+        shape = f"the shape {shown(str(sizes))}" if sizes else "no shape"
         raise SchemaError(
             f"{source} gives the decoded image {shape}; expected three dimensions, height, width "
             f'and channels (1 or 3), in tensor_representation_group "{_DECODED_GROUP}". See '

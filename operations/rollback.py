@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 import pydantic
 
 from components import features
+from components.messages import shown
 from components.pusher import versions
 from components.pusher.served import ServedModel, UnreadableModelError, read_version
 from components.serving_check.check import check_export
@@ -267,7 +268,7 @@ def _read_record(path: pathlib.Path) -> Rollback | None:
     except pydantic.ValidationError as error:
         why = faults_of(error)
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        why = str(error)
+        why = shown(str(error))
     logger.warning(
         "%s cannot be read (%s); expected the record of a rollback. It is left out. Put the "
         "file back from a copy, or remove it.",

@@ -700,7 +700,7 @@ def _keys(section: type[pydantic.BaseModel], prefix: str) -> Iterator[tuple[str,
 def _profile_values(profile: str) -> dict[str, Any]:
     if profile not in PROFILES:
         raise ConfigurationError(
-            f"unknown profile {profile!r}{nearest(profile, PROFILES)}; expected one of "
+            f"unknown profile {shown(repr(profile))}{nearest(profile, PROFILES)}; expected one of "
             f"{', '.join(PROFILES)}."
         )
     return PROFILES[profile]()

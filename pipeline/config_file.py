@@ -208,21 +208,21 @@ def _parsed(text: str, file: pathlib.Path) -> dict[str, Any]:
         end = f"(at the end, line {len(text.splitlines())})"
         problem = str(error).replace("(at end of document)", end)
         raise ConfigurationError(
-            f"--config {file} is not valid TOML: {problem}; expected lines such as epochs = 30, "
-            "and texts in quotes. docs/configuration.md shows the form."
+            f"--config {file} is not valid TOML: {shown(problem)}; expected lines such as "
+            "epochs = 30, and texts in quotes. docs/configuration.md shows the form."
         ) from error
 
 
 def _check_version(version: object, file: pathlib.Path) -> None:
     if type(version) is int and version > VERSION:
         raise ConfigurationError(
-            f"--config {file} has version {version}; expected at most {VERSION}, since this "
-            "checkout is older than the file: update it."
+            f"--config {file} has version {shown(str(version))}; expected at most {VERSION}, since "
+            "this checkout is older than the file: update it."
         )
     if type(version) is not int or version < VERSION:
         raise ConfigurationError(
-            f"--config {file}: version: found {version!r}; expected {VERSION}. Write "
-            f"version = {VERSION}, or leave it out."
+            f"--config {file}: version: found {shown(repr(version))}; expected {VERSION}. "
+            f"Write version = {VERSION}, or leave it out."
         )
 
 
@@ -250,8 +250,9 @@ def _once(values: Iterator[tuple[str, Any]], file: pathlib.Path) -> dict[str, An
     for key, value in values:
         if key in once:
             raise ConfigurationError(
-                f"--config {file}: {key} has two values, {once[key]!r} and {value!r}, under its "
-                "present and its former name; expected one. Remove the former name."
+                f"--config {file}: {key} has two values, {shown(repr(once[key]))} and "
+                f"{shown(repr(value))}, under its present and its former name; expected one. "
+                "Remove the former name."
             )
         once[key] = value
     return once
@@ -260,8 +261,8 @@ def _once(values: Iterator[tuple[str, Any]], file: pathlib.Path) -> dict[str, An
 def _unknown(key: str, value: object, sections: set[str], file: pathlib.Path) -> str:
     if key in sections:
         return (
-            f"--config {file}: {key}: found {value!r}; expected a table. Write [{key}] on a "
-            "line of its own, and the keys below it."
+            f"--config {file}: {key}: found {shown(repr(value))}; expected a table. Write "
+            f"[{key}] on a line of its own, and the keys below it."
         )
     return (
         f"--config {file}: unknown key {shown(repr(key))}"
@@ -278,8 +279,8 @@ def _data(values: dict[str, Any], file: pathlib.Path) -> str | None:
     data = values.pop(key)
     if not isinstance(data, str) or not data:
         raise ConfigurationError(
-            f"--config {file}: {key}: found {data!r}; expected a path in quotes, auto or sample. "
-            "Change it in the file."
+            f"--config {file}: {key}: found {shown(repr(data))}; expected a path in quotes, auto "
+            "or sample. Change it in the file."
         )
     # As on the command line: a folder of that name is ./auto.
     return data if data in (AUTO, SAMPLE) else _from_folder(file, data, key)

@@ -19,6 +19,7 @@ import sys
 import urllib.parse
 from collections.abc import Callable
 
+from components.messages import listed
 from pipeline.errors import ConfigurationError
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
@@ -140,7 +141,7 @@ class Notifier:
             missed = [f"anyone ({type(error).__name__}: {error})"]
         if missed:
             logger.warning(
-                "The notification did not reach %s; nothing else is affected.", ", ".join(missed)
+                "The notification did not reach %s; nothing else is affected.", listed(missed)
             )
 
 
@@ -238,7 +239,7 @@ def _check(addresses: list[Address]) -> None:
     bad = [address.place for address, good in zip(addresses, parsed, strict=True) if not good]
     if bad:
         raise ConfigurationError(
-            f"{', '.join(bad)} cannot be parsed; expected Apprise addresses. "
+            f"{listed(bad)} cannot be parsed; expected Apprise addresses. "
             "docs/monitoring/README.md shows their form, and says how Apprise itself checks them."
         )
 

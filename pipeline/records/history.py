@@ -15,12 +15,13 @@ from typing import TypeVar
 import pydantic
 from pydantic import JsonValue
 
+from components.messages import escaped, shown
 from components.pusher import versions
 from pipeline import lock
 from pipeline.errors import UnknownRunError, UsageError
 from pipeline.locations import RECEIPT_FILE, Locations
 from pipeline.records.outcomes import Status, Verdict
-from pipeline.records.receipt import SCHEMA_VERSION, Receipt, faults_of, in_one_line
+from pipeline.records.receipt import MOST_COUNTED, SCHEMA_VERSION, Receipt, faults_of
 
 Read = TypeVar("Read")
 
@@ -78,11 +79,13 @@ def in_order(receipts: Iterable[Receipt]) -> list[Receipt]:
 def next_sequence(output_dir: pathlib.Path) -> int:
     """The sequence number of a run that begins now; for the holder of the pipeline's lock.
 
-    Receipts of other versions count, too: a project that reads those lists both.
+    Receipts of other versions count, too: a project that reads those lists both. A number that no
+    receipt may have does not.
     """
     documents = _readable(output_dir, lambda path: _document(path)[1])
     numbers = (document.get("sequence") for document in documents)
-    return 1 + max((number for number in numbers if isinstance(number, int)), default=0)
+    counted = (number for number in numbers if isinstance(number, int) and number < MOST_COUNTED)
+    return 1 + max(counted, default=0)
 
 
 def _readable(output_dir: pathlib.Path, read: Callable[[pathlib.Path], Read]) -> Iterator[Read]:
@@ -100,7 +103,7 @@ def _receipt_files(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
         try:
             folders = sorted(runs.iterdir())
         except OSError as error:
-            _warn_left_out(runs, str(_unreadable(f"{type(error).__name__}: {error}")))
+            _warn_left_out(runs, str(_unreadable(shown(f"{type(error).__name__}: {error}"))))
             continue
         for folder in folders:
             path = folder / RECEIPT_FILE
@@ -117,7 +120,7 @@ def _document(path: pathlib.Path) -> tuple[str, dict[str, JsonValue]]:
         text = path.read_text(encoding="utf-8")
         document = json.loads(text, parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
-        raise _unreadable(f"{type(error).__name__}: {error}") from error
+        raise _unreadable(shown(f"{type(error).__name__}: {error}")) from error
     if not isinstance(document, dict):
         raise _unreadable("it is not a JSON object")
     return text, document
@@ -139,21 +142,22 @@ def _receipt(path: pathlib.Path) -> Receipt:
         raise _unreadable("status: running is never written")
     own = f"{receipt.pipeline}/runs/{receipt.run_id}"
     if path.parts[-4:-1] != tuple(own.split("/")):
-        raise _unreadable(f"it is that of {in_one_line(own)}, of which this folder is a copy")
+        raise _unreadable(f"it is that of {shown(own)}, of which this folder is a copy")
     return receipt
 
 
 def _check_version(version: JsonValue) -> None:
     if not isinstance(version, int):
         raise _unreadable("it does not say its version")
+    number = shown(str(version))
     if version > SCHEMA_VERSION:
         raise _FaultyReceiptError(
-            f"has version {version}, of a later project; this one knows version {SCHEMA_VERSION}. "
+            f"has version {number}, of a later project; this one knows version {SCHEMA_VERSION}. "
             "Update the project"
         )
     if version < SCHEMA_VERSION:
         raise _FaultyReceiptError(
-            f"has version {version}, of an earlier project; expected version {SCHEMA_VERSION}. "
+            f"has version {number}, of an earlier project; expected version {SCHEMA_VERSION}. "
             "Its page can still be opened. To be rid of this line, remove the folder of the run"
         )
 
@@ -168,7 +172,7 @@ def _unreadable(why: str) -> _FaultyReceiptError:
 @functools.cache
 def _warn_left_out(path: pathlib.Path, fault: str) -> None:
     # Once: some commands read the receipts several times.
-    logger.warning("%s %s. The run is left out.", path, fault)
+    logger.warning("%s %s. The run is left out.", escaped(str(path)), fault)
 
 
 def runs(output_dir: pathlib.Path, wanted: Filter) -> list[Receipt]:

@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 import pydantic
 from pydantic import Field, JsonValue
 
+from components.messages import shown
 from components.quality_gates import JudgedGate
 from pipeline.datasets import SAMPLE, span_numbers
 from pipeline.errors import ExitCode
@@ -29,7 +30,8 @@ _MOST_FAULTS = 3
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 # What NumPy can count with, and JSON can say exactly.
-Count = Annotated[int, Field(ge=0, le=2**53)]
+MOST_COUNTED = 2**53
+Count = Annotated[int, Field(ge=0, le=MOST_COUNTED)]
 Version = Annotated[int, Field(ge=0)]
 # Names come from the system in any encoding; JSON takes only what UTF-8 can say.
 Text = Annotated[str, pydantic.BeforeValidator(lambda text: escaped(text))]
@@ -334,7 +336,7 @@ class Receipt(Part):
 
     schema_version: Literal[5] = SCHEMA_VERSION
     run_id: Annotated[str, Field(pattern="^[0-9]{8}-[0-9]{6}$")]
-    sequence: Annotated[int, Field(ge=1)]
+    sequence: Annotated[int, Field(ge=1, le=MOST_COUNTED)]
     """Position among all runs, whatever the clock said."""
     pipeline: str
     command: Annotated[str, pydantic.AfterValidator(_checked_command)]
@@ -491,16 +493,11 @@ class Receipt(Part):
 def faults_of(error: pydantic.ValidationError) -> str:
     """What is wrong with a receipt, field by field."""
     faults = [
-        f"{in_one_line('.'.join(map(str, fault['loc'])))}: {fault['msg']}"
+        f"{shown('.'.join(map(str, fault['loc'])))}: {shown(fault['msg'])}"
         for fault in error.errors(include_url=False)
     ]
     more = f"; {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
     return "; ".join(faults[:_MOST_FAULTS]) + more
-
-
-def in_one_line(text: str) -> str:
-    """A text of a damaged file, which may hold anything, as it can be logged."""
-    return text if text.isprintable() else ascii(text)
 
 
 def schema_text() -> str:

@@ -5,13 +5,16 @@ import json
 
 import pytest
 
+from components.image_schema import SchemaError, parse_schema
 from operations import rollback
+from operations.notifications.notifying import Notifier
 from operations.scheduling.state import State, read_state
-from pipeline import config, lock
+from pipeline import config, config_file, lock
 from pipeline.errors import ConfigurationError
 from pipeline.locations import Locations
+from pipeline.records import history
 
-_DEEP = 100_000 * "["
+_DEEP, _LONG = 100_000 * "[", 100_000 * "x"
 
 
 def test_a_deeply_nested_assignment_is_refused():
@@ -39,3 +42,78 @@ def test_the_holder_of_a_lock_cannot_command_a_terminal(tmp_path):
         fcntl.flock(file, fcntl.LOCK_EX)
         described = lock.holder(path).description
     assert described.isprintable() and len(described) < 1_000
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        json.dumps({"schema_version": 5, _LONG: 1, "\x1b[2J": 2}),
+        json.dumps({"schema_version": 5, "pipeline": _LONG}),
+        '{"schema_version": ' + 4_000 * "9" + "}",
+        '{"schema_version": -' + 4_000 * "9" + "}",
+        '"' + _LONG,
+    ],
+)
+def test_a_damaged_receipt_is_told_in_a_short_line(tmp_path, caplog, content):
+    (tmp_path / "clothes" / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "clothes" / "runs" / "a" / "receipt.json").write_text(content)
+    assert history.read_receipts(tmp_path) == []
+    (record,) = caplog.records
+    assert record.getMessage().isprintable()
+    assert len(record.getMessage()) < 2_000
+
+
+def test_a_run_is_not_numbered_after_a_number_that_no_receipt_may_have(tmp_path):
+    (tmp_path / "clothes" / "runs" / "a").mkdir(parents=True)
+    receipt = tmp_path / "clothes" / "runs" / "a" / "receipt.json"
+    receipt.write_text('{"schema_version": 5, "sequence": ' + 4_300 * "9" + "}")
+    assert history.next_sequence(tmp_path) == 1
+
+
+def test_a_damaged_record_of_a_rollback_is_told_in_a_short_line(tmp_path, caplog):
+    records = Locations(tmp_path).serving / ".rollbacks"
+    records.mkdir(parents=True)
+    (records / "9.json").write_text(json.dumps({_LONG: "\x1b[2J"}))
+    assert rollback.recorded(Locations(tmp_path)) == []
+    (record,) = caplog.records
+    assert record.getMessage().isprintable()
+    assert len(record.getMessage()) < 2_000
+
+
+def test_of_many_bad_addresses_some_are_named(tmp_path):
+    addresses = tmp_path / "addresses"
+    addresses.write_text("nothing://host\n" * 3_000)
+    addresses.chmod(0o600)
+    with pytest.raises(ConfigurationError, match=r"address 1 .* more cannot be parsed") as caught:
+        Notifier.from_options(addresses)
+    assert len(str(caught.value)) < 4_000
+
+
+def test_a_shape_of_many_dimensions_is_not_told_whole():
+    shape = 10_000 * "dim { size: 3 } "
+    text = (
+        'tensor_representation_group { key: "decoded" value { tensor_representation { '
+        f'key: "image" value {{ dense_tensor {{ shape {{ {shape} }} }} }} }} }} }}'
+    )
+    with pytest.raises(SchemaError, match="expected three dimensions") as caught:
+        parse_schema(text, "schema.pbtxt")
+    assert len(str(caught.value)) < 1_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{_LONG} = 1\n{_LONG} = 2",
+        f"version = {4_000 * '9'}",
+        f"version = '{_LONG}'",
+        f"training = '{_LONG}'",
+        f"data = ['{_LONG}']",
+        f"profile = '{_LONG}'",
+    ],
+)
+def test_what_is_wrong_with_a_configuration_file_is_told_in_a_short_line(tmp_path, text):
+    file = tmp_path / "pipeline.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError, match="expected") as caught:
+        config_file.combine(file)
+    assert len(str(caught.value)) < 4_000

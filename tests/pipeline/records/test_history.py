@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from components.messages import escaped
 from pipeline import lock
 from pipeline.errors import UnknownRunError, UsageError
 from pipeline.records import history
@@ -147,7 +148,7 @@ def test_a_receipt_whose_values_are_not_of_their_form_hides_no_other(
     keep("20260101-000000")
     assert ids(history.read_receipts(tmp_path)) == ["20260101-000000"]
     (line,) = lines(caplog)
-    assert f"{ascii(key) if chr(10) in key else key}: " in line
+    assert f"{escaped(key)}: " in line
     assert "\n" not in line
 
 
