@@ -15,9 +15,12 @@ from typing import TypeVar
 
 from components import features
 from components.image_schema import ImageSchema
+from components.messages import shown
 from components.pusher import versions
 
 _MODEL_FILE = "saved_model.pb"
+# Images have no longer side, and servers count up to this.
+_LONGEST_SIDE = 2**31 - 1
 # More names would make the message hard to read.
 _SHOWN_CLASSES = 3
 
@@ -78,7 +81,7 @@ def read_version(base: pathlib.Path, version: int) -> ServedModel:
         kept = _sound_files(versions.kept_folder(base, version), export, digest)
         return ServedModel(version, export, digest, kept, *_described(export))
     except OSError as error:
-        path = error.filename or export
+        path = shown(str(error.filename or export))
         raise UnreadableModelError(f"{path} cannot be read ({error.strerror or error})") from error
 
 
@@ -110,16 +113,27 @@ def _sound_files(
     if digests["export"] != digest:
         raise UnreadableModelError(f"the files in {export} are not those that were published")
     for name, expected in files.items():
-        if versions.file_digest(folder / name) != expected:
-            raise UnreadableModelError(f"{folder / name} was changed since it was published")
+        path = _beside(folder, name)
+        if versions.file_digest(path) != expected:
+            raise UnreadableModelError(f"{shown(str(path))} was changed since it was published")
     return tuple(folder / name for name in files)
+
+
+def _beside(folder: pathlib.Path, name: str) -> pathlib.Path:
+    """The path of a kept file; a name may lead neither to another folder nor to a device."""
+    path = folder / name
+    if path.parent != folder or path.name != name or path.is_symlink() or not path.is_file():
+        raise UnreadableModelError(
+            f"{folder / versions.DIGESTS_FILE} names {shown(name)}, which is no file of its folder"
+        )
+    return path
 
 
 def _described(export: pathlib.Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
     path = export / features.EXPORT_DESCRIPTION_FILE
     described = _read_json(path)
     shape, names = _listed(described, "image_shape", int), _listed(described, "class_names", str)
-    if not shape or not names:
+    if len(shape) != 3 or not all(0 < size <= _LONGEST_SIDE for size in shape) or not names:
         raise UnreadableModelError(f"{path} does not say image_shape and class_names")
     return shape, names
 
@@ -127,16 +141,20 @@ def _described(export: pathlib.Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
 def _listed(described: dict[str, object], key: str, kind: type[Value]) -> tuple[Value, ...]:
     """Returns the values of a list; an empty tuple if it is not a list of such values."""
     values = described.get(key)
-    if not isinstance(values, list) or not all(isinstance(value, kind) for value in values):
+    # A truth value is an int for Python, and no size.
+    if not isinstance(values, list) or not all(type(value) is kind for value in values):
         return ()
     return tuple(values)
 
 
 def _read_json(path: pathlib.Path) -> dict[str, object]:
+    # A pipe would keep its reader waiting, and a device might have no end.
+    if path.exists() and not path.is_file():
+        raise UnreadableModelError(f"{path} is no regular file")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise UnreadableModelError(f"{path} is not JSON ({error})") from error
+        raise UnreadableModelError(f"{path} is not JSON ({shown(str(error))})") from error
     if not isinstance(content, dict):
         raise UnreadableModelError(f"{path} is not a JSON object")
     return content
@@ -146,9 +164,10 @@ def _task(shape: tuple[int, ...], names: tuple[str, ...], other: tuple[str, ...]
     """Describes image size and classes, with the first few classes that the other side lacks."""
     size = "x".join(map(str, shape))
     own = [name for name in names if name not in other] or _from_first_difference(names, other)
-    shown = ", ".join([*own[:_SHOWN_CLASSES], *(["..."] if len(own) > _SHOWN_CLASSES else [])])
+    more = ["..."] if len(own) > _SHOWN_CLASSES else []
+    told = ", ".join([*map(shown, own[:_SHOWN_CLASSES]), *more])
     among = "among them " if len(own) < len(names) else ""
-    return f"{size} images in {len(names)} classes" + (f" ({among}{shown})" if own else "")
+    return f"{size} images in {len(names)} classes" + (f" ({among}{told})" if own else "")
 
 
 def _from_first_difference(names: tuple[str, ...], other: tuple[str, ...]) -> list[str]:

@@ -1,6 +1,7 @@
 """The served model is read from its folder and checked, or refused with the reason."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ from components.image_schema import ImageSchema
 from components.pusher import versions
 from components.pusher.served import UnreadableModelError, difference, read_served
 
+ODD_SHAPES = ([28, 28], [28, 28, 0], [28, -1, 1], [28, 28, 10**400], "[28, 28, true]")
 SCHEMA = ImageSchema(28, 28, 1, ("Shirt", "Boot"))
 
 
@@ -76,7 +78,10 @@ def test_an_additional_file_is_detected(version, base):
 
 @pytest.mark.parametrize(
     "description",
-    ["", "{", "[]", "{}", '{"image_shape": 3, "class_names": []}', '{"class_names": ["a"]}'],
+    [
+        *("", "{", "[]", "{}", '{"image_shape": 3, "class_names": []}', '{"class_names": ["a"]}'),
+        *(f'{{"image_shape": {shape}, "class_names": ["a"]}}' for shape in ODD_SHAPES),
+    ],
 )
 def test_a_version_without_a_description_of_its_inputs_is_refused(
     make_export, base, tmp_path, description
@@ -92,6 +97,35 @@ def test_a_version_without_a_description_of_its_inputs_is_refused(
 def test_malformed_digests_are_refused(version, base, content):
     (versions.kept_folder(base, int(version.name)) / "digests.json").write_text(content)
     with pytest.raises(UnreadableModelError, match=r"digests\.json"):
+        read_served(base)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../export/saved_model.pb", "/dev/null", "link", "folder", "..", "", ".", "null\0"),
+        *("pipe", "\ud800", "absent", "x" * 100_000),
+    ],
+)
+def test_a_kept_file_leads_nowhere_else(version, base, name):
+    folder = versions.kept_folder(base, int(version.name))
+    (folder / "link").symlink_to(folder / "golden.npz")
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "pipe")
+    digests = json.loads((folder / "digests.json").read_text())
+    digests["files"] = {name: digests["files"]["golden.npz"]}
+    (folder / "digests.json").write_text(json.dumps(digests))
+    with pytest.raises(UnreadableModelError) as caught:
+        read_served(base)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1_000
+
+
+def test_digests_that_are_a_pipe_are_refused(version, base):
+    digests = versions.kept_folder(base, int(version.name)) / "digests.json"
+    digests.unlink()
+    os.mkfifo(digests)
+    with pytest.raises(UnreadableModelError, match="no regular file"):
         read_served(base)
 
 
@@ -143,6 +177,11 @@ def test_a_model_for_the_schema_does_not_differ(version, base):
             {"class_names": ["a", "b", "c", "d"]},
             "is for 28x28x1 images in 4 classes (a, b, c, ...); "
             "the schema is for 28x28x1 images in 2 classes (Shirt, Boot)",
+        ),
+        (
+            {"class_names": ["Shirt", "\x1b[2J"]},
+            "is for 28x28x1 images in 2 classes (among them \\x1b[2J); "
+            "the schema is for 28x28x1 images in 2 classes (among them Boot)",
         ),
         (
             {"image_shape": [32, 32, 3]},
