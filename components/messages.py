@@ -17,12 +17,17 @@ def escaped(text: str) -> str:
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
-def shown(name: str) -> str:
-    """A name as a message may show it: escaped, and without the middle if it is very long."""
+def shown(name: str, longest: int = _LONGEST_NAME) -> str:
+    """A name as a message may show it: escaped, and without the middle if it is very long.
+
+    Args:
+      name: Name, or another text that is not of this project.
+      longest: Number of characters from which on the middle is left out.
+    """
     text = escaped(name)
-    if len(text) <= _LONGEST_NAME:
+    if len(text) <= longest:
         return text
-    half = _LONGEST_NAME // 2
+    half = longest // 2
     return f"{text[:half]}[...]{text[-half:]}"
 
 

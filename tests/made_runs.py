@@ -87,6 +87,11 @@ def receipt(prepared, request_):
 @pytest.fixture
 def pushed_receipt(receipt):
     """The receipt of a run that pushed a model."""
+    return as_pushed(receipt)
+
+
+def as_pushed(receipt):
+    """A receipt as that of a run that pushed a model."""
     # As of the confusion matrix below.
     first = {"precision": 600 / 610, "recall": 0.5, "f1": 1200 / 1810, "support": 1200}
     second = {

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from components.messages import escaped
 
 # Width where no terminal sets one: programs cut lines themselves.
 _UNLIMITED = 200
 
 
+class _Console(Console):
+    """A console that no text can command: what receipts and reviews hold is escaped."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Returns a text as it is printed, without control characters."""
+        return super().render_str("\n".join(map(escaped, text.split("\n"))), **options)
+
+
 def make_console() -> Console:
     """A console as wide as the terminal, or wide enough for whole lines where there is none."""
     # No emoji: a colon in a path or in the name of a class begins none.
-    return Console(width=None if sys.stdout.isatty() else _UNLIMITED, emoji=False)
+    return _Console(width=None if sys.stdout.isatty() else _UNLIMITED, emoji=False)
 
 
 def plain_table(

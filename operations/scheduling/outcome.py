@@ -6,6 +6,7 @@ import dataclasses
 import pathlib
 import signal
 
+from components.messages import shown
 from operations.notifications.events import AlarmKind, SkipReason
 from operations.scheduling.clock import duration
 from operations.scheduling.look import Seen
@@ -18,6 +19,8 @@ from pipeline.records.receipt import Receipt
 COMPLETED_CODES = (ExitCode.PUSHED, ExitCode.REFUSED)
 
 _TAIL_BYTES = 65_536
+# Errors of this project are shorter.
+_LONGEST_ERROR = 2_000
 # Number of failed gates that are named.
 _MOST_GATES = 20
 
@@ -106,7 +109,7 @@ def of_hanging_look(limit_seconds: float) -> Ended:
 
 def of_standing_run(seen: Seen) -> Ended:
     """Outcome of a run that was not due."""
-    text = f"skipped: nothing changed since run {seen.standing_run}"
+    text = f"skipped: nothing changed since run {shown(str(seen.standing_run))}"
     return Ended(seen.exit_code, text, skipped=SkipReason.UNCHANGED)
 
 
@@ -159,7 +162,8 @@ def _last_error(log: pathlib.Path) -> str | None:
     except OSError:
         return None
     told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    return told[-1] if told else None
+    # Libraries write there, too.
+    return shown(told[-1], _LONGEST_ERROR) if told else None
 
 
 def _signal(number: int) -> str:

@@ -8,6 +8,7 @@ import pathlib
 import urllib.request
 from collections.abc import Callable
 
+from components.messages import shown
 from pipeline.errors import DataError
 
 # The official sources and the MD5 sums they publish.
@@ -22,6 +23,8 @@ _MD5 = {
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
 _TIMEOUT_SECONDS = 10
+# Of an answer without end, no more is read. The largest file has 26 MB.
+_MOST_BYTES = 2**25
 
 
 def is_complete(folder: pathlib.Path) -> bool:
@@ -53,7 +56,7 @@ def fetch_missing(folder: pathlib.Path, notify: Callable[[str], None]) -> bool:
                 "read; expected http://HOST:PORT. Correct http_proxy, https_proxy or all_proxy."
             )
         except (OSError, http.client.HTTPException, DataError) as error:
-            notify(f"{source} cannot be used: {error}")
+            notify(f"{source} cannot be used: {shown(str(error))}")
     return False
 
 
@@ -61,7 +64,7 @@ def _download_file(url: str, path: pathlib.Path, md5: str) -> None:
     if path.is_file():
         return
     with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:
-        content = response.read()
+        content = response.read(_MOST_BYTES)
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise DataError(f"{url} does not have the published checksum")
     partial = path.with_suffix(".partial")

@@ -24,6 +24,8 @@ Kind = Literal["damaged", "other version", "locked", "inaccessible"]
 STORE_VERSION = 10
 # Other processes usually lock a store for moments only; a longer lock will not end soon.
 _PATIENCE_SECONDS = 3.0
+# SQLite may quote a file at any length.
+_LONGEST_REASON = 300
 # SQLite's words for errors of the operating system. Its other errors mean damage.
 _SYSTEM_ERRORS = ("unable to open", "readonly", "disk I/O error", "is full")
 
@@ -71,6 +73,9 @@ def find_fault(store: Path, writing: bool) -> Fault | None:
         return _check(store, writing)
     except sqlite3.Error as error:
         return _sqlite_fault(store, error)
+    # Where SQLite cannot even say what is wrong.
+    except UnicodeDecodeError:
+        return _damaged(store, "its text is not UTF-8")
     except OSError as error:
         return _inaccessible(store, error.strerror or str(error))
 
@@ -137,10 +142,15 @@ def _sqlite_fault(store: Path, error: sqlite3.Error) -> Fault:
     return _damaged(store, str(error))
 
 
+def _in_brief(how: str) -> str:
+    """The beginning of what SQLite says, escaped: it may quote the damaged file."""
+    return (how if how.isprintable() else ascii(how))[:_LONGEST_REASON]
+
+
 def _damaged(store: Path, how: str) -> Fault:
     return Fault(
         "damaged",
-        f"{store} is damaged ({how})",
+        f"{store} is damaged ({_in_brief(how)})",
         "a readable SQLite database",
         f"move it away and create a new one with: {repair_command(store)}",
     )
@@ -149,7 +159,7 @@ def _damaged(store: Path, how: str) -> Fault:
 def _inaccessible(store: Path, how: str) -> Fault:
     return Fault(
         "inaccessible",
-        f"{store} cannot be used ({how})",
+        f"{store} cannot be used ({_in_brief(how)})",
         "a readable and writable file",
         "give this user read and write permission for the file and its folder, and free disk space",
     )

@@ -7,6 +7,7 @@ no shipped package may import.
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import pathlib
 import sys
@@ -35,16 +36,35 @@ def main() -> int:
             print(f"{line:<70}", end="", file=sys.stderr, flush=True)
 
         results[name] = fuzz.fuzz(name, options.seed, share, options.findings, show)
+        # After each reader: whoever stops the last one keeps the others.
+        if options.summary:
+            _write_summary(options, results)
     print(file=sys.stderr)
-    print(f"{'reader':<18}{'cases':>9}{'cases/s':>9}{'findings':>10}")
+    columns = ("cases", "CPU s", "answered", "refused", "findings")
+    print(f"{'reader':<18}" + "".join(f"{column:>10}" for column in columns))
     for name, result in results.items():
-        rate = result.cases / result.seconds
-        print(f"{name:<18}{result.cases:>9}{rate:>9.0f}{len(result.findings):>10}")
+        print(f"{name:<18}" + "".join(f"{value:>10.0f}" for value in _figures(result).values()))
     folders = [folder for result in results.values() for folder in result.findings]
     for folder in folders:
         print(f"\n{(folder / 'report.json').read_text()}")
         print(f"Replay it with: .venv/bin/python -m tests.fuzzing --replay {folder}")
     return int(bool(folders))
+
+
+def _figures(result: fuzz.Result) -> dict[str, float]:
+    return {
+        "cases": result.cases,
+        "cpu_seconds": round(result.cpu_seconds, 1),
+        "answered": result.cases - result.refused - len(result.findings),
+        "refused": result.refused,
+        "findings": len(result.findings),
+    }
+
+
+def _write_summary(options: argparse.Namespace, results: dict[str, fuzz.Result]) -> None:
+    readers = {name: _figures(result) for name, result in results.items()}
+    document = {"seed": options.seed, "minutes": options.minutes, "readers": readers}
+    options.summary.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--findings", type=pathlib.Path, default="outputs/fuzzing", help="Folder of findings."
     )
+    parser.add_argument("--summary", type=pathlib.Path, help="JSON file for the figures.")
     parser.add_argument("--replay", type=pathlib.Path, help="Folder of a finding to replay.")
     return parser
 

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pathlib
 import random
+import re
 import resource
 import shutil
 import signal
@@ -18,7 +19,8 @@ import traceback
 from collections.abc import Callable
 
 from tests.fuzzing.mutation import mutated
-from tests.fuzzing.readers import READERS, Reader, check
+from tests.fuzzing.reader import Reader, check
+from tests.fuzzing.readers import READERS
 
 # A reader has as long for a case, and as much memory beyond what the process has at its start.
 CASE_SECONDS, _MEMORY_BYTES = 20, 2 * 2**30
@@ -31,12 +33,14 @@ class Result:
 
     Attributes:
       cases: Number of damaged sets of files.
-      seconds: How long it took.
+      refused: Number of them of which something was refused; of the others all was answered.
+      cpu_seconds: Processor time of the processes that asked.
       findings: Folders with files that break a promise of the reader.
     """
 
     cases: int
-    seconds: float
+    refused: int
+    cpu_seconds: float
     findings: tuple[pathlib.Path, ...]
 
 
@@ -60,21 +64,40 @@ def fuzz(
       kept: Folder of the findings.
       report: Called about once a second with the numbers of cases and findings so far.
     """
-    began = time.monotonic()
-    cases, kinds, findings = 0, set[str](), []
+    began, spent = time.monotonic(), _spent()
+    cases, refused, kinds, findings = 0, 0, set[str](), []
     with tempfile.TemporaryDirectory() as folder:
         sound = pathlib.Path(folder, "sound")
         sound.mkdir()
         READERS[name].make(sound)
         while (left := began + seconds - time.monotonic()) > 0:
             work = pathlib.Path(folder, "work")
-            cases, kind = _batch(name, seed, cases, left, work, lambda n: report(n, len(findings)))
-            # The place and the first words tell one fault from another.
-            if kind is not None and kind[:140] not in kinds:
-                kinds.add(kind[:140])
+            told = _batch(name, seed, cases, left, work, lambda n: report(n, len(findings)))
+            cases, kind, refused = told.cases, told.kind, refused + told.refused
+            if kind is not None and _beginning(kind) not in kinds:
+                kinds.add(_beginning(kind))
                 findings.append(_keep(name, seed, cases, kind, work / _CASE, kept))
             shutil.rmtree(work, ignore_errors=True)
-    return Result(cases, time.monotonic() - began, tuple(findings))
+    return Result(cases, refused, _spent() - spent, tuple(findings))
+
+
+def _beginning(kind: str) -> str:
+    """The place and the first words, without numbers: they tell one fault from another."""
+    return re.sub(r"[0-9]+", "", ": ".join(kind.split(": ", 2)[:2]))[:140]
+
+
+def _spent() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+@dataclasses.dataclass(frozen=True)
+class _Told:
+    """What a process tells: the next case, how many were refused, and a finding that ended it."""
+
+    cases: int
+    refused: int = 0
+    kind: str | None = None
 
 
 def _batch(
@@ -84,8 +107,8 @@ def _batch(
     seconds: float,
     work: pathlib.Path,
     report: Callable[[int], None],
-) -> tuple[int, str | None]:
-    """Asks in a process until the first finding; the number of cases, and the kind of finding."""
+) -> _Told:
+    """Asks in a process until the first finding."""
     sound = work.parent / "sound"
     work.mkdir()
     receiver, sender = multiprocessing.Pipe(duplex=False)
@@ -94,39 +117,42 @@ def _batch(
     )
     child.start()
     sender.close()
-    cases, until = first, time.monotonic() + seconds + 2 * CASE_SECONDS
-    kind: str | None = None
+    told, until = _Told(first), time.monotonic() + seconds + 2 * CASE_SECONDS
     with contextlib.suppress(EOFError):
         while time.monotonic() < until and receiver.poll(until - time.monotonic()):
-            cases, kind = receiver.recv()
-            report(cases)
-            if kind is not None:
+            told = receiver.recv()
+            report(told.cases)
+            if told.kind is not None:
                 break
+    kind = told.kind
     if kind is None and child.is_alive() and time.monotonic() >= until:
         kind = "it hangs, out of reach of signals"
         child.kill()
     child.join()
     if kind is None and child.exitcode:
         kind = f"the process ended with {child.exitcode}"
-    return cases, kind
+    return dataclasses.replace(told, kind=kind)
 
 
 def _child(name, seed, first, seconds, sound, work, sender) -> None:
     _limit_memory()
     signal.signal(signal.SIGALRM, _too_long)
     until, told, number = time.monotonic() + seconds, time.monotonic(), first
+    refused = 0
     while time.monotonic() < until:
         case = work / _CASE
         write_case(READERS[name], f"{seed}-{name}-{number}", sound, case)
         number += 1
-        kind = ask(READERS[name], case)
+        answer = ask(READERS[name], case)
+        kind = answer if isinstance(answer, str) else None
+        refused += answer is True
         if kind is not None or time.monotonic() > told + 1:
             told = time.monotonic()
-            sender.send((number, kind))
+            sender.send(_Told(number, refused, kind))
         if kind is not None:
             os._exit(0)
         shutil.rmtree(case)
-    sender.send((number, None))
+    sender.send(_Told(number, refused))
     os._exit(0)
 
 
@@ -144,13 +170,13 @@ def write_case(reader: Reader, seed: str, sound: pathlib.Path, case: pathlib.Pat
         path.write_bytes(mutated(path.read_bytes(), generator))
 
 
-def ask(reader: Reader, folder: pathlib.Path) -> str | None:
-    """Asks a reader, and says in a line what promise it broke; None where it broke none."""
+def ask(reader: Reader, folder: pathlib.Path) -> str | bool:
+    """Asks a reader: what promise it broke, in a line; else whether it refused something."""
     before = _listed(folder.parent)
     with contextlib.suppress(ValueError):
         signal.setitimer(signal.ITIMER_REAL, CASE_SECONDS)
     try:
-        check(reader, folder)
+        refused = check(reader, folder)
     except _TooLongError:
         return f"it took longer than {CASE_SECONDS} s"
     except BaseException as error:
@@ -160,7 +186,7 @@ def ask(reader: Reader, folder: pathlib.Path) -> str | None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
     written = _listed(folder.parent) - before
-    return f"it wrote {sorted(written)}" if written else None
+    return f"it wrote {sorted(written)}" if written else refused
 
 
 def _listed(folder: pathlib.Path) -> set[str]:
@@ -196,4 +222,5 @@ def replay(folder: pathlib.Path) -> str | None:
     with tempfile.TemporaryDirectory() as place:
         copied = pathlib.Path(place, _CASE)
         shutil.copytree(folder / _CASE, copied)
-        return ask(READERS[report["reader"]], copied)
+        answer = ask(READERS[report["reader"]], copied)
+    return answer if isinstance(answer, str) else None

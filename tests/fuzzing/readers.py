@@ -1,7 +1,6 @@
 """The readers of untrusted files, each with sound files to begin from and a way to ask it.
 
-A reader answers, or refuses with an error of the project that says what was found, what was
-expected and how to fix it.
+`records.py` and `endpoints.py` have more of them.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import dataclasses
 import datetime
 import fcntl
 import json
-import logging
 import pathlib
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -33,78 +31,14 @@ from pipeline.datasets import digest_cache, schema_file
 from pipeline.errors import PipelineError
 from pipeline.locations import Locations
 from pipeline.records import history
-from tests import image_files
+from tests import image_files, made_runs
 from tests.components.example_gen.readers import made
+from tests.fuzzing import records
+from tests.fuzzing.reader import Reader, Violation, check_message
 from tests.made_data import made_dataset, made_request
 
 _PREPARATION = Preparation(28, 28, 1, Fit.PAD, 0)
-_MOST_CHARACTERS = 4_000
 _SCHEMA = pathlib.Path(__file__).resolve().parents[2] / "schema" / "schema.pbtxt"
-
-
-class Violation(Exception):
-    """A reader broke its promise; the message says how."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Reader:
-    """A reader of untrusted files.
-
-    Attributes:
-      make: Writes sound files into an empty folder.
-      ask: Reads the files in a folder.
-      refusals: Errors that it may raise.
-      reads: Functions of the project that parse the files, as the test of the table names them.
-      fixed: Files that are never damaged, by the beginnings of their relative paths.
-    """
-
-    make: Callable[[pathlib.Path], object]
-    ask: Callable[[pathlib.Path], object]
-    refusals: tuple[type[Exception], ...]
-    reads: tuple[str, ...]
-    fixed: tuple[str, ...] = ()
-
-
-def check(reader: Reader, folder: pathlib.Path) -> None:
-    """Asks a reader.
-
-    Raises:
-      Violation: It refused, or warned, in a way that people should not see.
-    """
-    heard = _Heard()
-    logging.getLogger().addHandler(heard)
-    try:
-        reader.ask(folder)
-    except reader.refusals as error:
-        check_message(str(error), three_parts=True)
-    finally:
-        logging.getLogger().removeHandler(heard)
-    for message in heard.messages:
-        check_message(message, three_parts=False)
-
-
-def check_message(message: str, three_parts: bool) -> None:
-    """Checks what people would see.
-
-    Raises:
-      Violation: It lacks a part, is too long, or could command a terminal.
-    """
-    if len(message) > _MOST_CHARACTERS:
-        raise Violation(f"a message of {len(message)} characters: {message[:200]!r}")
-    if not all(character.isprintable() or character == "\n" for character in message):
-        raise Violation(f"a message with control characters: {message[:500]!r}")
-    if three_parts and "expected" not in message:
-        raise Violation(f"a message that does not say what was expected: {message!r}")
-
-
-class _Heard(logging.Handler):
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.messages: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.name.startswith(("pipeline", "operations", "review", "components")):
-            self.messages.append(record.getMessage())
 
 
 # --- Data ----------------------------------------------------------------------------------------
@@ -134,12 +68,11 @@ def _parquet_manifest(folder: pathlib.Path) -> None:
     pq.write_table(pa.table({"path": names, "label": labels}), folder / "labels.parquet")
 
 
-def _data(make: Callable, *reads: str, fixed: tuple[str, ...] = ()) -> Reader:
+def _data(make: Callable, fixed: tuple[str, ...] = ()) -> Reader:
     def write(folder: pathlib.Path) -> None:
         make(folder, _parts())
 
-    tables = "components.example_gen.readers.tables"
-    return Reader(write, _read_data, (base.ReadingError,), (*reads, tables), fixed)
+    return Reader(write, _read_data, (base.ReadingError,), fixed)
 
 
 # --- Images --------------------------------------------------------------------------------------
@@ -160,22 +93,28 @@ def _images(folder: pathlib.Path) -> None:
         (folder / compression).write_bytes(content)
 
 
-def _prepare(folder: pathlib.Path) -> None:
+def _prepare(folder: pathlib.Path) -> bool:
+    refused = False
     for path in sorted(folder.iterdir()):
         try:
             pixels = prepare(path.read_bytes(), _PREPARATION).pixels
         except ImageError as error:
             check_message(str(error), three_parts=True)
+            refused = True
             continue
         if pixels.shape != _PREPARATION.shape or pixels.dtype != np.uint8:
             raise Violation(f"pixels of {pixels.shape}, {pixels.dtype}")
+    return refused
 
 
-def _predict_input(folder: pathlib.Path) -> None:
+def _predict_input(folder: pathlib.Path) -> bool:
+    refused = False
     form = questions.Form(_PREPARATION, "dark", questions.Invert.AUTO)
     for each in questions.read_all([folder], form):
         if isinstance(each, questions.Refused):
             check_message(each.reason, three_parts=True)
+            refused = True
+    return refused
 
 
 def _few_images(folder: pathlib.Path) -> None:
@@ -193,7 +132,8 @@ def _schema(folder: pathlib.Path) -> None:
 
 
 _CONFIGURATION = """version = 1
-data = "photos"
+data.path = "photos"
+data.label_column = "kind"
 name = "flowers"
 schema_file = "schema.pbtxt"
 seed = 3
@@ -203,12 +143,24 @@ epochs = 30
 learning_rate = 0.01
 widths = [16, 32]
 
+augmentation = { rotation = 10, flip = false, fill = "edge" }
+class_weights = { Coat = 2.0 }
+
 [gates]
 accuracy = 0.8
-per_class_recall = 0.1
+class_recall = 0.1
+required_slices = ["site=A"]
+
+[gates.slices.site]
+accuracy = 0.7
+min_images = 20
 
 [split]
+group = "patient"
 validation = 0.1
+
+[images]
+background = 255
 """
 
 
@@ -231,7 +183,8 @@ def _set(folder: pathlib.Path) -> None:
         (folder / str(number)).write_text(assignment)
 
 
-def _assign(folder: pathlib.Path) -> None:
+def _assign(folder: pathlib.Path) -> bool:
+    refused = False
     for path in sorted(folder.iterdir()):
         # An argument has no null byte, and at most 128 KiB.
         text = path.read_bytes()[:100_000].replace(b"\0", b"").decode("utf-8", "surrogateescape")
@@ -239,9 +192,43 @@ def _assign(folder: pathlib.Path) -> None:
             config.load_config("default", [text])
         except PipelineError as error:
             check_message(str(error), three_parts=True)
+            refused = True
+    return refused
 
 
 # --- Records -------------------------------------------------------------------------------------
+
+
+_SKIPPED = {"name": "a.png", "reason": "it is no image; expected one. Remove it."}
+_READING = {
+    "form": "class folders",
+    "summary": "3 images",
+    "fit": "pad",
+    "background": 0,
+    "border": "dark",
+    "border_brightness": 1.5,
+    "skipped": [_SKIPPED],
+    "skipped_count": 1,
+}
+_FAILURE = {"node": "Trainer", "message": "the loss is no number", "changes": ["seed=2"]}
+_SLICES = {"accuracy": 0.9, "count": 30, "judged": True}
+
+
+def _shown_receipts(folder: pathlib.Path) -> None:
+    """A run that pushed, with all that a receipt may hold, and one that failed."""
+    _receipt(folder)
+    (begun,) = history.read_receipts(folder)
+    pushed = made_runs.as_pushed(begun)
+    column = {"threshold": 0.8, "min_images": 20, "values": {"A": _SLICES}}
+    measured = {**pushed.as_json_value()["evaluation"], "slices": {"site": column}}
+    pushed = pushed.changed(evaluation=measured, reading=_READING)
+    failed = begun.changed(
+        run_id="20260102-040404", sequence=2, status="failed", failure=_FAILURE, seconds=3
+    )
+    for receipt in (pushed, failed):
+        run = Locations(folder / "clothes").runs / receipt.run_id
+        run.mkdir(exist_ok=True)
+        receipt.write(run)
 
 
 def _receipt(folder: pathlib.Path) -> None:
@@ -257,6 +244,11 @@ def _receipt(folder: pathlib.Path) -> None:
     run = Locations(folder / "clothes").runs / receipt.run_id
     run.mkdir(parents=True)
     receipt.write(run)
+
+
+def _reviewed(folder: pathlib.Path) -> None:
+    _receipt(folder)
+    records.review(folder)
 
 
 def _read_receipts(folder: pathlib.Path) -> None:
@@ -357,51 +349,42 @@ def _read_addresses(folder: pathlib.Path) -> None:
     notifying.Notifier.from_options(folder / "addresses")
 
 
-_READERS = "components.example_gen.readers"
 READERS: Mapping[str, Reader] = {
-    "idx": _data(made.write_idx, "components.example_gen.idx"),
-    "arrays": _data(made.write_arrays, f"{_READERS}.arrays"),
+    "idx": _data(made.write_idx),
+    "arrays": _data(made.write_arrays),
     "pixel-table": _data(made.write_pixel_table),
     "manifest-csv": _data(made.write_manifest, fixed=("images/",)),
     "manifest-parquet": dataclasses.replace(
         _data(made.write_manifest, fixed=("images/",)), make=_parquet_manifest
     ),
-    "parquet-images": _data(made.write_parquet, f"{_READERS}.parquet_images"),
+    "parquet-images": _data(made.write_parquet),
     "class-folders": dataclasses.replace(
-        _data(made.write_class_folders, f"{_READERS}.class_folders", fixed=("train/", "test/")),
-        make=_class_folders,
+        _data(made.write_class_folders, fixed=("train/", "test/")), make=_class_folders
     ),
-    "images": Reader(_images, _prepare, (ImageError,), ("components.images",)),
-    "predict-input": Reader(
-        _few_images, _predict_input, (PipelineError,), ("operations.questions",)
-    ),
+    "images": Reader(_images, _prepare),
+    "predict-input": Reader(_few_images, _predict_input, (PipelineError,)),
     "schema": Reader(
         _schema,
         lambda folder: schema_file.read_schema(str(folder / "schema.pbtxt")),
         (PipelineError,),
-        ("components.image_schema", "pipeline.datasets.schema_file"),
     ),
-    "pipeline-toml": Reader(_configuration, _combine, (PipelineError,), ("pipeline.config_file",)),
-    "set": Reader(_set, _assign, (PipelineError,), ("pipeline.config",)),
-    "receipt": Reader(
-        _receipt,
-        _read_receipts,
-        (),
-        ("pipeline.records.history", "pipeline.records.receipt"),
+    "pipeline-toml": Reader(_configuration, _combine, (PipelineError,)),
+    "set": Reader(_set, _assign),
+    "receipt": Reader(_receipt, _read_receipts),
+    "served": Reader(_served, _ask_served, (PipelineError,)),
+    "rollback": Reader(_rollback, lambda folder: rollback.recorded(Locations(folder))),
+    "schedule-state": Reader(_state, _read_state),
+    "lock": Reader(_lock, _read_lock, (PipelineError,)),
+    "digest-cache": Reader(_cache, _read_cache),
+    "review-json": Reader(
+        _reviewed, records.print_runs, fixed=("clothes/runs/20260102-030405/receipt",)
     ),
-    "served": Reader(
-        _served, _ask_served, (PipelineError,), ("components.pusher.served", "operations.predict")
+    "runs-shown": Reader(_shown_receipts, records.print_runs),
+    "look-answer": Reader(records.look_answer, records.read_look_answer),
+    "store": Reader(records.store, records.check_store, (PipelineError,)),
+    "served-by-hand": Reader(
+        records.served_by_hand, records.read_served_by_hand, fixed=("clothes/serving/7/saved",)
     ),
-    "rollback": Reader(
-        _rollback,
-        lambda folder: rollback.recorded(Locations(folder)),
-        (),
-        ("operations.rollback",),
-    ),
-    "schedule-state": Reader(_state, _read_state, (), ("operations.scheduling.state",)),
-    "lock": Reader(_lock, _read_lock, (PipelineError,), ("pipeline.lock",)),
-    "digest-cache": Reader(_cache, _read_cache, (), ("pipeline.datasets.digest_cache",)),
-    "notify-file": Reader(
-        _addresses, _read_addresses, (PipelineError,), ("operations.notifications.notifying",)
-    ),
+    "download": Reader(records.answers, records.fetch),
+    "notify-file": Reader(_addresses, _read_addresses, (PipelineError,)),
 }

@@ -5,14 +5,17 @@ import json
 
 import pytest
 
+from cli.render.runs import print_run, print_runs
 from components.image_schema import SchemaError, parse_schema
 from operations import rollback
 from operations.notifications.notifying import Notifier
+from operations.scheduling import outcome
 from operations.scheduling.state import State, read_state
 from pipeline import config, config_file, lock
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, StoreError
 from pipeline.locations import Locations
 from pipeline.records import history
+from tests.fuzzing import records
 
 _DEEP, _LONG = 100_000 * "[", 100_000 * "x"
 
@@ -117,3 +120,38 @@ def test_what_is_wrong_with_a_configuration_file_is_told_in_a_short_line(tmp_pat
     with pytest.raises(ConfigurationError, match="expected") as caught:
         config_file.combine(file)
     assert len(str(caught.value)) < 4_000
+
+
+def test_what_a_log_says_last_is_told_in_a_short_line(tmp_path):
+    log = tmp_path / "look.log"
+    log.write_bytes(b"error: \x1b[2J" + _LONG.encode() + b"\xff\n")
+    told = outcome.of_run("the look", 2, None, log).text
+    assert told.isprintable()
+    assert len(told) < 4_000
+
+
+def test_what_a_server_answers_cannot_command_a_terminal(tmp_path, monkeypatch):
+    records.answers(tmp_path)
+    (tmp_path / "answer").write_bytes(b"HTTP/1.1 \x1b[2J" + _LONG.encode() + b"\r\n")
+    assert records.fetch(tmp_path)
+
+
+def test_a_database_whose_text_is_not_utf_8_is_refused(tmp_path):
+    records.store(tmp_path)
+    path = tmp_path / "metadata.db"
+    path.write_bytes(
+        path.read_bytes().replace(b"CREATE TABLE MLMDEnv", b"CREATE TABLE \xff\x1b\xff\xff\xff\xff")
+    )
+    with pytest.raises(StoreError, match="expected") as caught:
+        records.check_store(tmp_path)
+    assert str(caught.value).isprintable()
+
+
+def test_the_texts_of_a_receipt_cannot_command_a_terminal(receipt, output_dir, capsys):
+    failure = {"node": "\u202eTrainer", "message": "no \x1b[2J number"}
+    failed = receipt.changed(status="failed", failure=failure)
+    print_run(failed, output_dir, as_json=False)
+    print_runs([failed], {}, output_dir, as_json=False)
+    printed = capsys.readouterr().out
+    assert "no \\x1b[2J number" in printed
+    assert printed.replace("\n", "").isprintable()
