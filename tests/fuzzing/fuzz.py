@@ -24,6 +24,8 @@ from tests.fuzzing.readers import READERS
 
 # A reader has as long for a case, and as much memory beyond what the process has at its start.
 CASE_SECONDS, _MEMORY_BYTES = 20, 2 * 2**30
+# On a busy machine TensorFlow takes minutes to be imported.
+_WARM_UP_SECONDS = 600
 _CASE, _REPORT = "case", "report.json"
 
 
@@ -64,12 +66,13 @@ def fuzz(
       kept: Folder of the findings.
       report: Called about once a second with the numbers of cases and findings so far.
     """
-    began, spent = time.monotonic(), _spent()
+    spent = _spent()
     cases, refused, kinds, findings = 0, 0, set[str](), []
     with tempfile.TemporaryDirectory() as folder:
         sound = pathlib.Path(folder, "sound")
         sound.mkdir()
         READERS[name].make(sound)
+        began = time.monotonic()
         while (left := began + seconds - time.monotonic()) > 0:
             work = pathlib.Path(folder, "work")
             told = _batch(name, seed, cases, left, work, lambda n: report(n, len(findings)))
@@ -112,15 +115,19 @@ def _batch(
     sound = work.parent / "sound"
     work.mkdir()
     receiver, sender = multiprocessing.Pipe(duplex=False)
-    child = multiprocessing.get_context("fork").Process(
-        target=_child, args=(name, seed, first, seconds, sound, work, sender)
-    )
+    context = multiprocessing.get_context("fork")
+    # A process that dies can tell nothing more.
+    at_work = context.Value("q", first, lock=False)
+    child = context.Process(target=_child, args=(name, seed, at_work, seconds, sound, work, sender))
     child.start()
     sender.close()
-    told, until = _Told(first), time.monotonic() + seconds + 2 * CASE_SECONDS
+    told, until, warm = _Told(first), time.monotonic() + _WARM_UP_SECONDS, False
     with contextlib.suppress(EOFError):
         while time.monotonic() < until and receiver.poll(until - time.monotonic()):
             told = receiver.recv()
+            if not warm:
+                # The first message says that the process has loaded what it needs.
+                until, warm = time.monotonic() + seconds + 2 * CASE_SECONDS, True
             report(told.cases)
             if told.kind is not None:
                 break
@@ -131,19 +138,25 @@ def _batch(
     child.join()
     if kind is None and child.exitcode:
         kind = f"the process ended with {child.exitcode}"
-    return dataclasses.replace(told, kind=kind)
+    # A case that ended its process is not tried again.
+    cases = at_work.value + 1 if kind is not None else told.cases
+    return dataclasses.replace(told, cases=cases, kind=kind)
 
 
-def _child(name, seed, first, seconds, sound, work, sender) -> None:
+def _child(name, seed, at_work, seconds, sound, work, sender) -> None:
+    reader = READERS[name]
+    if reader.warm_up is not None:
+        reader.warm_up(sound)
+    sender.send(_Told(at_work.value))
     _limit_memory()
     signal.signal(signal.SIGALRM, _too_long)
-    until, told, number = time.monotonic() + seconds, time.monotonic(), first
+    until, told, number = time.monotonic() + seconds, time.monotonic(), at_work.value
     refused = 0
     while time.monotonic() < until:
-        case = work / _CASE
-        write_case(READERS[name], f"{seed}-{name}-{number}", sound, case)
+        case, at_work.value = work / _CASE, number
+        write_case(reader, f"{seed}-{name}-{number}", sound, case)
         number += 1
-        answer = ask(READERS[name], case)
+        answer = ask(reader, case)
         kind = answer if isinstance(answer, str) else None
         refused += answer is True
         if kind is not None or time.monotonic() > told + 1:
@@ -222,5 +235,8 @@ def replay(folder: pathlib.Path) -> str | None:
     with tempfile.TemporaryDirectory() as place:
         copied = pathlib.Path(place, _CASE)
         shutil.copytree(folder / _CASE, copied)
-        answer = ask(READERS[report["reader"]], copied)
+        reader = READERS[report["reader"]]
+        if reader.warm_up is not None:
+            reader.warm_up(copied)
+        answer = ask(reader, copied)
     return answer if isinstance(answer, str) else None

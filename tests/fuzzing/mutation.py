@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
 import re
+import tomllib
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from google.protobuf import text_format
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 _NUMBERS = (
     *(b"0", b"-1", b"1e999", b"-0.0", b"NaN", b"Infinity", b"true", b"null", b'"x"', b"[]", b"{}"),
@@ -31,7 +41,8 @@ def mutated(content: bytes, generator: random.Random) -> bytes:
     """A damaged copy; mostly with one fault, so that the rest of the file is still understood."""
     for _ in range(generator.choice((1, 1, 1, 2, 4))):
         if generator.random() < 0.5:
-            changed = _in_json(content, generator)
+            forms = (_in_json, _in_parquet, _in_toml, _in_schema)
+            changed = next(filter(None, (form(content, generator) for form in forms)), None)
             if changed is not None:
                 content = changed
                 continue
@@ -149,10 +160,19 @@ def _in_json(content: bytes, generator: random.Random) -> bytes | None:
         document = json.loads(content)
     except (ValueError, RecursionError):
         return None
+    deep = _changed_in_place(document, generator)
+    if deep is None:
+        return None
+    return json.dumps(document).replace(json.dumps(_DEEP), deep).encode()
+
+
+def _changed_in_place(document: object, generator: random.Random) -> str | None:
+    """Changes one value of a document; returns what stands for `_DEEP`, or None for no value."""
     places = list(_places(document))
     if not places:
         return None
     holder, key = generator.choice(places)
+    deep = 1_000 * "[" + 1_000 * "]"
     kind = generator.randrange(5)
     if kind == 0:
         del holder[key]
@@ -161,12 +181,13 @@ def _in_json(content: bytes, generator: random.Random) -> bytes | None:
     elif kind == 2:
         holder[key] = [holder[key]]
     elif kind == 3 and isinstance(holder[key], list | dict):
-        deep = 1_000 * "[" + 1_000 * "]"
-        holder[key] = "@deep@"
-        return json.dumps(document).replace('"@deep@"', deep).encode()
+        holder[key] = _DEEP
     else:
         holder[key] = generator.choice(_VALUES)
-    return json.dumps(document).encode()
+    return deep
+
+
+_DEEP = "@deep@"
 
 
 def _places(value: object):
@@ -175,3 +196,137 @@ def _places(value: object):
     for key, part in items:
         yield value, key
         yield from _places(part)
+
+
+def _in_toml(content: bytes, generator: random.Random) -> bytes | None:
+    """A TOML document with one value, key or nesting changed; None where it is none."""
+    try:
+        document = tomllib.loads(content.decode())
+    except (ValueError, RecursionError):
+        return None
+    deep = _changed_in_place(document, generator)
+    if deep is None:
+        return None
+    lines = [f"{_key(key)} = {_toml(value)}\n" for key, value in document.items()]
+    return "".join(lines).replace(json.dumps(_DEEP), deep).encode("utf-8", "replace")
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        inner = ", ".join(f"{_key(key)} = {_toml(part)}" for key, part in value.items())
+        return "{ " + inner + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    # TOML writes nan and inf in lower case, and has no null.
+    return json.dumps(value).replace("NaN", "nan").replace("Infinity", "inf").replace("null", "{}")
+
+
+def _key(key: object) -> str:
+    return json.dumps(str(key))
+
+
+def _in_schema(content: bytes, generator: random.Random) -> bytes | None:
+    """A schema in text form with one field changed; None where it is none."""
+    schema = schema_pb2.Schema()
+    try:
+        text_format.Parse(content.decode(), schema)
+    except (ValueError, text_format.ParseError, RecursionError):
+        return None
+    messages = list(_messages(schema))
+    if len(messages) < 2:
+        return None
+    message = generator.choice(messages)
+    _change_field(message, generator.choice(message.DESCRIPTOR.fields), generator)
+    return text_format.MessageToString(schema).encode()
+
+
+def _messages(message: Message) -> Iterator[Message]:
+    yield message
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_MESSAGE and not _is_map(field):
+            for inner in value if field.is_repeated else [value]:
+                yield from _messages(inner)
+        elif _is_map(field) and field.message_type.fields_by_name["value"].message_type:
+            for inner in value.values():
+                yield from _messages(inner)
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return bool(field.message_type and field.message_type.GetOptions().map_entry)
+
+
+def _change_field(message: Message, field: FieldDescriptor, generator: random.Random) -> None:
+    values = {
+        field.CPPTYPE_STRING: ("", "x" * 50_000, "\x1b[2J", "\u202e", "image", "label", "\0"),
+        field.CPPTYPE_INT64: (0, -1, 1, 3, 2**31, 2**63 - 1, -(2**63)),
+        field.CPPTYPE_FLOAT: (0.0, -1.0, float("nan"), float("inf")),
+        field.CPPTYPE_BOOL: (True, False),
+    }.get(field.cpp_type, ())
+    try:
+        if _is_map(field) or not generator.randrange(4):
+            message.ClearField(field.name)
+        elif field.is_repeated:
+            items = getattr(message, field.name)
+            count = generator.choice((1, 3, 1_000))
+            again = list(items) or ([generator.choice(values)] if values else [])
+            items.extend((again * count)[:count])
+        elif field.type == field.TYPE_MESSAGE:
+            getattr(message, field.name).SetInParent()
+        elif values:
+            setattr(message, field.name, generator.choice(values))
+    # A text may be no value of a field of bytes, and a number too large for one.
+    except (ValueError, TypeError):
+        message.ClearField(field.name)
+
+
+def _in_parquet(content: bytes, generator: random.Random) -> bytes | None:
+    """A Parquet file with one column of another type, or other metadata; None where it is none."""
+    if not content.startswith(b"PAR1"):
+        return None
+    try:
+        table = pq.read_table(io.BytesIO(content))
+        place = generator.randrange(table.num_columns)
+        changed = _other_table(table, place, generator)
+        written = io.BytesIO()
+        pq.write_table(changed, written, row_group_size=generator.choice((1, 2, 1_000)))
+    # A file that is damaged already, or a type that cannot be written.
+    except (pa.ArrowException, ValueError, TypeError, OSError, OverflowError, KeyError):
+        return None
+    return written.getvalue()
+
+
+def _other_table(table: pa.Table, place: int, generator: random.Random) -> pa.Table:
+    rows, name = table.num_rows, table.column_names[place]
+    kind = generator.randrange(6)
+    if kind == 0:
+        return table.remove_column(place)
+    if kind == 1:
+        return table.append_column(name, table.column(place))
+    if kind == 2:
+        names = list(table.column_names)
+        names[place] = generator.choice(("", "\x1b[2J", "x" * 50_000, "\u202e", "label", "image"))
+        return table.rename_columns(names)
+    if kind == 3:
+        metadata = {**(table.schema.metadata or {}), b"huggingface": generator.choice(_TEXTS)}
+        return table.replace_schema_metadata(metadata)
+    if kind == 4:
+        again = [0] * generator.choice((0, 1, 1_000)) if rows else []
+        return pa.concat_tables([table, table.take(pa.array(again, pa.int64()))])
+    column = generator.choice(
+        (
+            pa.nulls(rows),
+            pa.array([None, *[1] * (rows - 1)][:rows], pa.int64()),
+            pa.array([2**63] * rows, pa.uint64()),
+            pa.array([float("nan")] * rows),
+            pa.array([True] * rows),
+            pa.array([[1, 2]] * rows),
+            pa.array([{"bytes": None, "path": "../../x"}] * rows),
+            pa.array([{"bytes": b"", "path": "/dev/zero"}] * rows),
+            pa.array([b"\xff"] * rows),
+            pa.array(["\x1b[2J"] * rows).dictionary_encode(),
+            pa.array(["x" * 50_000] * rows, pa.large_string()),
+            pa.array([10**18] * rows, pa.timestamp("ns")),
+            pa.array([[["1"]]] * rows),
+        )
+    )
+    return table.set_column(place, name, column)

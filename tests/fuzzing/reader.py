@@ -27,15 +27,15 @@ class Reader:
       ask: Reads the files in a folder; returns True where it refused some of them by itself.
       refusals: Errors that it may raise.
       fixed: Files that are never damaged, by the beginnings of their relative paths.
-      heavy: Read sites that it reaches, where it imports TensorFlow or TFX to reach them; the fast
-        tests do not ask it.
+      warm_up: Imports TensorFlow, and loads what it asks, from sound files; called in the process
+        that asks, ahead of its limits. None for a reader that the fast tests ask, too.
     """
 
     make: Callable[[pathlib.Path], object]
     ask: Callable[[pathlib.Path], object]
     refusals: tuple[type[Exception], ...] = ()
     fixed: tuple[str, ...] = ()
-    heavy: tuple[str, ...] = ()
+    warm_up: Callable[[pathlib.Path], object] | None = None
 
 
 def check(reader: Reader, folder: pathlib.Path) -> bool:

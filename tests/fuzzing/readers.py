@@ -33,7 +33,7 @@ from pipeline.locations import Locations
 from pipeline.records import history
 from tests import image_files, made_runs
 from tests.components.example_gen.readers import made
-from tests.fuzzing import records
+from tests.fuzzing import endpoints, records
 from tests.fuzzing.reader import Reader, Violation, check_message
 from tests.made_data import made_dataset, made_request
 
@@ -386,5 +386,8 @@ READERS: Mapping[str, Reader] = {
         records.served_by_hand, records.read_served_by_hand, fixed=("clothes/serving/7/saved",)
     ),
     "download": Reader(records.answers, records.fetch),
+    "endpoints": Reader(
+        endpoints.requests, endpoints.ask, fixed=("export/",), warm_up=endpoints.ask
+    ),
     "notify-file": Reader(_addresses, _read_addresses, (PipelineError,)),
 }
