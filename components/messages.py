@@ -31,6 +31,14 @@ def shown(name: str, longest: int = _LONGEST_NAME) -> str:
     return f"{text[:half]}[...]{text[-half:]}"
 
 
+def shown_value(value: object) -> str:
+    """A value of a document as a message may show it: as Python writes it, escaped and cut."""
+    try:
+        return shown(repr(value))
+    except RecursionError:
+        return f"a {type(value).__name__} that is nested too deeply"
+
+
 def _escaped(character: str) -> str:
     if character.isprintable():
         return character

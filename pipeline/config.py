@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import JsonValue
 
-from components.messages import shown
+from components.messages import shown, shown_value
 from components.reading_report import FitName
 from components.slices import MIN_IMAGES, RESERVED, Slicing, cleaned, is_column_name, is_value
 from components.trainer.fill import Fill
@@ -34,15 +34,17 @@ Number = Annotated[float, pydantic.BeforeValidator(_number)]
 Share = Annotated[Number, pydantic.Field(ge=0, le=1)]
 # null asks for nothing.
 Gate = Annotated[float, pydantic.Field(ge=0, le=1, strict=True)] | None
+# What NumPy can count with, and JSON can say exactly.
+_MOST_COUNTED = 2**53
 # Strict: `true` is no count.
-Count = Annotated[int, pydantic.Field(ge=1, strict=True)]
-SpanNumber = Annotated[int, pydantic.Field(ge=0, strict=True)] | None
+Count = Annotated[int, pydantic.Field(ge=1, le=_MOST_COUNTED, strict=True)]
+SpanNumber = Annotated[int, pydantic.Field(ge=0, le=_MOST_COUNTED, strict=True)] | None
 # Neither nothing nor everything.
 OpenShare = Annotated[float, pydantic.Field(gt=0, lt=1, strict=True)]
 
 
 def _count_or_share(value: object) -> object:
-    is_count = type(value) is int and value >= 1
+    is_count = type(value) is int and 1 <= value <= _MOST_COUNTED
     if not is_count and not (type(value) is float and 0 < value < 1):
         raise ValueError("a whole number from 1, or a share between 0 and 1")
     return value
@@ -193,7 +195,7 @@ class DataGateConfig(_Section):
         description="stop or warn on training and test images that differ much in brightness",
     )
     max_duplicates: int = pydantic.Field(
-        0, ge=0, description="number of test images allowed in train or val"
+        0, ge=0, le=_MOST_COUNTED, description="number of test images allowed in train or val"
     )
 
 
@@ -700,7 +702,7 @@ def _keys(section: type[pydantic.BaseModel], prefix: str) -> Iterator[tuple[str,
 def _profile_values(profile: str) -> dict[str, Any]:
     if profile not in PROFILES:
         raise ConfigurationError(
-            f"unknown profile {shown(repr(profile))}{nearest(profile, PROFILES)}; expected one of "
+            f"unknown profile {shown_value(profile)}{nearest(profile, PROFILES)}; expected one of "
             f"{', '.join(PROFILES)}."
         )
     return PROFILES[profile]()
@@ -780,5 +782,6 @@ def found_and_expected(error: pydantic.ValidationError) -> str:
     expected = expected.replace("a valid tuple", "a list such as [16,32]")
     # As the command line has it of numbers that are none, and of choices.
     expected = expected.partition(", unable to ")[0]
-    expected = expected.removeprefix(f"{details['input']!r} is not ").removesuffix(".")
-    return f"found {shown(repr(details['input']))}; expected {shown(expected)}."
+    given = shown_value(details["input"])
+    expected = expected.removeprefix(f"{given} is not ").removesuffix(".")
+    return f"found {given}; expected {shown(expected)}."

@@ -22,7 +22,7 @@ from typing import Any
 
 import pydantic
 
-from components.messages import shown
+from components.messages import shown, shown_value
 from pipeline import paths
 from pipeline.config import (
     Config,
@@ -40,6 +40,7 @@ from pipeline.errors import ConfigurationError
 VERSION = 1
 # Nobody writes as much by hand; a file of another kind is told at once.
 _MOST_BYTES = 2**20
+_MOST_BITS = 64
 _DATA_PATH = "data.path"
 # What a file takes beside the keys of the configuration.
 _OTHER_KEYS = ("version", "data", _DATA_PATH, "profile")
@@ -197,7 +198,9 @@ def _text(file: pathlib.Path) -> str:
 
 def _parsed(text: str, file: pathlib.Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(text)
+        table = tomllib.loads(text)
+        _refuse_long_numbers(table)
+        return table
     except RecursionError as error:
         raise ConfigurationError(
             f"--config {file}: lists or tables are nested too deeply; expected at most one list in "
@@ -213,15 +216,28 @@ def _parsed(text: str, file: pathlib.Path) -> dict[str, Any]:
         ) from error
 
 
+def _refuse_long_numbers(value: object) -> None:
+    """Refuses whole numbers beyond TOML's: Python reads hexadecimal ones that it cannot print.
+
+    Raises:
+      ValueError: If there is one.
+    """
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise ValueError(f"a whole number has more than {_MOST_BITS} bits")
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            _refuse_long_numbers(part)
+
+
 def _check_version(version: object, file: pathlib.Path) -> None:
     if type(version) is int and version > VERSION:
         raise ConfigurationError(
-            f"--config {file} has version {shown(str(version))}; expected at most {VERSION}, since "
-            "this checkout is older than the file: update it."
+            f"--config {file} has version {shown_value(version)}; expected at most {VERSION}, "
+            "since this checkout is older than the file: update it."
         )
     if type(version) is not int or version < VERSION:
         raise ConfigurationError(
-            f"--config {file}: version: found {shown(repr(version))}; expected {VERSION}. "
+            f"--config {file}: version: found {shown_value(version)}; expected {VERSION}. "
             f"Write version = {VERSION}, or leave it out."
         )
 
@@ -250,8 +266,8 @@ def _once(values: Iterator[tuple[str, Any]], file: pathlib.Path) -> dict[str, An
     for key, value in values:
         if key in once:
             raise ConfigurationError(
-                f"--config {file}: {key} has two values, {shown(repr(once[key]))} and "
-                f"{shown(repr(value))}, under its present and its former name; expected one. "
+                f"--config {file}: {key} has two values, {shown_value(once[key])} and "
+                f"{shown_value(value)}, under its present and its former name; expected one. "
                 "Remove the former name."
             )
         once[key] = value
@@ -261,7 +277,7 @@ def _once(values: Iterator[tuple[str, Any]], file: pathlib.Path) -> dict[str, An
 def _unknown(key: str, value: object, sections: set[str], file: pathlib.Path) -> str:
     if key in sections:
         return (
-            f"--config {file}: {key}: found {shown(repr(value))}; expected a table. Write "
+            f"--config {file}: {key}: found {shown_value(value)}; expected a table. Write "
             f"[{key}] on a line of its own, and the keys below it."
         )
     return (
@@ -279,7 +295,7 @@ def _data(values: dict[str, Any], file: pathlib.Path) -> str | None:
     data = values.pop(key)
     if not isinstance(data, str) or not data:
         raise ConfigurationError(
-            f"--config {file}: {key}: found {shown(repr(data))}; expected a path in quotes, auto "
+            f"--config {file}: {key}: found {shown_value(data)}; expected a path in quotes, auto "
             "or sample. Change it in the file."
         )
     # As on the command line: a folder of that name is ./auto.

@@ -17,12 +17,19 @@ from pipeline.locations import Locations
 from pipeline.records import history
 from tests.fuzzing import records
 
+_HUGE = f"0x{20_000 * 'f'}"
 _DEEP, _LONG = 100_000 * "[", 100_000 * "x"
 
 
 def test_a_deeply_nested_assignment_is_refused():
     with pytest.raises(ConfigurationError, match="expected"):
         config.load_config("default", [f"seed={_DEEP}"])
+
+
+@pytest.mark.parametrize("key", ["training.epochs", "spans.newest", "split.validation"])
+def test_a_number_that_a_receipt_cannot_hold_is_refused(key):
+    with pytest.raises(ConfigurationError, match="expected"):
+        config.load_config("default", [f"{key}={2**53 + 1}"])
 
 
 def test_a_deeply_nested_record_of_a_rollback_is_left_out(tmp_path):
@@ -112,6 +119,14 @@ def test_a_shape_of_many_dimensions_is_not_told_whole():
         f"training = '{_LONG}'",
         f"data = ['{_LONG}']",
         f"profile = '{_LONG}'",
+        f"seed = {_HUGE}",
+        f"training.epochs = {_HUGE}",
+        f"training.class_weights = {{ a = {_HUGE} }}",
+        f"gates.required_slices = [{_HUGE}]",
+        f"training.widths = {400 * '['}1{400 * ']'}",
+        f"training.augmentation = {400 * '{ a = '}1{400 * '}'}",
+        f"training = {400 * '{ a = '}1{400 * '}'}",
+        f"data = {400 * '['}1{400 * ']'}",
     ],
 )
 def test_what_is_wrong_with_a_configuration_file_is_told_in_a_short_line(tmp_path, text):
