@@ -49,8 +49,8 @@ def requests(folder: pathlib.Path) -> None:
         values = image_files.png_values(depth, colour)
         content = image_files.png(values, depth, colour, before=before)
         (images / f"PNG-{depth}-{colour}").write_bytes(content)
-    turned = image_files.saved(image_files.PICTURE, "JPEG", exif=image_files.turned(6))
-    (images / "turned").write_bytes(turned)
+    upright = image_files.saved(image_files.PICTURE, "JPEG", exif=image_files.turned(1))
+    (images / "upright").write_bytes(upright)
 
 
 def _example(pixels: bytes) -> bytes:
