@@ -172,7 +172,7 @@ def _parse(path: pathlib.Path) -> Predictions:
     labels, candidate = _answered(table, len(names))
     return Predictions(
         class_names=names,
-        ids=table.column(features.EXAMPLE_ID).to_pylist(),
+        ids=_ids(table.column(features.EXAMPLE_ID)),
         labels=labels,
         image_shape=tuple(described.image_shape),
         candidate=candidate,
@@ -197,6 +197,13 @@ def _answered(table: pa.Table, classes: int) -> tuple[np.ndarray, Answers]:
     if candidate is None:
         raise ValueError("the new model's answers are missing")
     return _labels(table.column(features.LABEL), classes), candidate
+
+
+def _ids(column: pa.ChunkedArray) -> list[str]:
+    ids: list[str] = column.to_pylist()
+    if not all(isinstance(example_id, str) for example_id in ids):
+        raise ValueError("expected a text as the id of each example")
+    return ids
 
 
 def _labels(column: pa.ChunkedArray, classes: int) -> np.ndarray:

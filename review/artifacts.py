@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from components import image_schema
+from components.messages import shown
 from pipeline.nodes import CORRUPTION, DATA_GATE, EVALUATOR, PREDICTIONS, TRAINER
 from pipeline.records.executions import NodeExecution
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
@@ -203,4 +204,5 @@ def _read_schema(run: FinishedRun) -> image_schema.ImageSchema:
 
 def _in_brief(error: Exception) -> str:
     lines = str(error).splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0]}".rstrip(": ")
+    # Whoever parses may quote the file, at any length.
+    return shown(f"{type(error).__name__}: {lines[0]}".rstrip(": "))

@@ -27,8 +27,8 @@ class Reader:
       ask: Reads the files in a folder; returns True where it refused some of them by itself.
       refusals: Errors that it may raise.
       fixed: Files that are never damaged, by the beginnings of their relative paths.
-      warm_up: Imports TensorFlow, and loads what it asks, from sound files; called in the process
-        that asks, ahead of its limits. None for a reader that the fast tests ask, too.
+      warm_up: Imports large libraries, and loads what it asks, from sound files; called in the
+        process that asks, ahead of its limits. None for a reader that the fast tests ask, too.
     """
 
     make: Callable[[pathlib.Path], object]

@@ -386,6 +386,7 @@ READERS: Mapping[str, Reader] = {
         records.served_by_hand, records.read_served_by_hand, fixed=("clothes/serving/7/saved",)
     ),
     "download": Reader(records.answers, records.fetch),
+    "run-artifacts": Reader(records.artifacts, records.read_artifacts, fixed=("receipt.json",)),
     "endpoints": Reader(
         endpoints.requests, endpoints.ask, fixed=("export/",), warm_up=endpoints.ask
     ),

@@ -17,6 +17,8 @@ import types
 from collections.abc import Iterator
 from unittest import mock
 
+import numpy as np
+
 from cli.render import runs as rendering
 from components import features
 from components.image_schema import ImageSchema
@@ -26,6 +28,9 @@ from operations.scheduling import look, outcome, work
 from pipeline.datasets import download
 from pipeline.locations import Locations
 from pipeline.records import history, metadata
+from pipeline.records.executions import ArtifactRecord, NodeExecution
+from pipeline.records.outcomes import NodeStatus
+from pipeline.records.receipt import Receipt
 from review import collect, summary
 from tests.fuzzing.reader import Violation, check_message
 
@@ -54,6 +59,38 @@ def print_runs(folder: pathlib.Path) -> None:
     characters = printed.getvalue().replace("\n", "")
     if not characters.isprintable():
         raise Violation(f"it prints {[c for c in characters if not c.isprintable()][:9]!a}")
+
+
+def artifacts(folder: pathlib.Path) -> None:
+    """Writes a receipt, and the artifacts that its review is made of."""
+    from tests.review import conftest
+
+    images = np.arange(12 * 64, dtype=np.uint8).reshape(12, 8, 8)
+    classes = ("Shirt", "Boot", "Bag")
+    labels = np.arange(12) % len(classes)
+    made = conftest.build_run(folder / _PIPELINE, images, labels, classes=classes)
+    (folder / "receipt.json").write_text(made.receipt.to_json())
+
+
+def read_artifacts(folder: pathlib.Path) -> bool:
+    """Collects the review of a run; what is damaged is missing in it, with the reason."""
+    receipt = Receipt.from_json((folder / "receipt.json").read_text())
+    root = folder / _PIPELINE / "artifacts" / receipt.run_id
+    nodes = {
+        node: NodeExecution(
+            NodeStatus.COMPLETE, 1.5, {key: [ArtifactRecord(1, str(root / f"{node}.{key}"), {})]}
+        )
+        for node, key in (path.name.split(".") for path in root.iterdir())
+    }
+    collected = collect.collect(receipt, nodes, [], Locations(folder / _PIPELINE).runs)
+    for reason in collected.missing.values():
+        check_message(reason, three_parts=False)
+    return bool(_damaged(collected.missing))
+
+
+def _damaged(missing: dict[str, str]) -> list[str]:
+    words = ("is damaged", "cannot be read", "could not be made", "are not those")
+    return [name for name, reason in missing.items() if any(word in reason for word in words)]
 
 
 # --- What the scheduler reads ---------------------------------------------------------------------

@@ -3,9 +3,12 @@
 import fcntl
 import json
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from cli.render.runs import print_run, print_runs
+from components import features
 from components.image_schema import SchemaError, parse_schema
 from operations import rollback
 from operations.notifications.notifying import Notifier
@@ -170,3 +173,13 @@ def test_the_texts_of_a_receipt_cannot_command_a_terminal(receipt, output_dir, c
     printed = capsys.readouterr().out
     assert "no \\x1b[2J number" in printed
     assert printed.replace("\n", "").isprintable()
+
+
+def test_ids_that_are_no_texts_are_damage_that_is_told(tmp_path):
+    records.artifacts(tmp_path)
+    (predictions,) = tmp_path.rglob("predictions.parquet")
+    table = pq.read_table(predictions)
+    place = table.column_names.index(features.EXAMPLE_ID)
+    numbers = pa.array([1.5] * table.num_rows)
+    pq.write_table(table.set_column(place, features.EXAMPLE_ID, numbers), predictions)
+    assert records.read_artifacts(tmp_path)
