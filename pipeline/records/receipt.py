@@ -393,6 +393,10 @@ class Receipt(Part):
         profile = config.get("profile")
         if not sound or not profile or not isinstance(profile, str):
             raise ValueError("it has no profile, or no seed")
+        try:
+            json.dumps(config, allow_nan=False)
+        except (ValueError, RecursionError) as error:
+            raise ValueError("it has a value that cannot be written") from error
         return config
 
     @classmethod

@@ -23,6 +23,7 @@ from components.example_gen.readers import base
 from components.images import Fit, ImageError, Preparation, prepare
 from components.pusher import versions
 from operations import predict, questions, recording, rollback
+from operations.initialization import command
 from operations.notifications import notifying
 from operations.preparation import Prepared
 from operations.scheduling import state
@@ -122,6 +123,34 @@ def _few_images(folder: pathlib.Path) -> None:
     (folder / "b.jpg").write_bytes(image_files.saved(image_files.PICTURE, "JPEG"))
     images = np.zeros((2, 28, 28), np.uint8)
     (folder / "t10k-images-idx3-ubyte").write_bytes(made.idx_file(images))
+
+
+# The table is damaged more often than if there were one of thirteen files.
+_MOST_IMAGES = tuple(f"data/images/{number}" for number in range(1, 9))
+
+
+def _labelled_images(folder: pathlib.Path) -> None:
+    """A table of images that can be decoded, as somebody would hand it to `init`."""
+    images = folder / "data" / "images"
+    images.mkdir(parents=True)
+    lines = ["path,label,site"]
+    for number in range(12):
+        pixels = np.full((9, 8, 3), 20 * number, np.uint8)
+        Image.fromarray(pixels).save(images / f"{number}.png")
+        lines.append(f"images/{number}.png,{('dog', 'cat')[number % 2]},A{number % 3}")
+    (folder / "data" / "labels.csv").write_text("\n".join([*lines, ""]))
+
+
+def _initialize(folder: pathlib.Path) -> None:
+    """Looks at data and writes a configuration; a run can read what it wrote."""
+    written = command.initialize(
+        str(folder / "photos"), str(folder / "data"), None, None, (), lambda _: None
+    )
+    file = written.folder / "pipeline.toml"
+    configured = config_file.combine(file).config()
+    schema, _ = schema_file.read_schema(configured.schema_file)
+    if schema.class_names != tuple(written.look.class_names):
+        raise Violation(f"the schema has the classes {schema.class_names!a}")
 
 
 # --- Configuration -------------------------------------------------------------------------------
@@ -363,6 +392,7 @@ READERS: Mapping[str, Reader] = {
     ),
     "images": Reader(_images, _prepare),
     "predict-input": Reader(_few_images, _predict_input, (PipelineError,)),
+    "init": Reader(_labelled_images, _initialize, (PipelineError,), fixed=_MOST_IMAGES),
     "schema": Reader(
         _schema,
         lambda folder: schema_file.read_schema(str(folder / "schema.pbtxt")),

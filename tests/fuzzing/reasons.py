@@ -164,10 +164,7 @@ REASONS = (
     ),
     Reason(
         "It has the bytes of an image file, which `images` reads.",
-        (
-            "components/example_gen/decoding.py::_content",
-            "operations/initialization/look.py::_content",
-        ),
+        ("components/example_gen/decoding.py::_content",),
     ),
     Reason(
         "The metadata store. Who can write there can run code (docs/security.md).",

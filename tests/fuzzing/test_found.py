@@ -183,3 +183,13 @@ def test_ids_that_are_no_texts_are_damage_that_is_told(tmp_path):
     numbers = pa.array([1.5] * table.num_rows)
     pq.write_table(table.set_column(place, features.EXAMPLE_ID, numbers), predictions)
     assert records.read_artifacts(tmp_path)
+
+
+def test_a_receipt_with_a_number_without_end_is_left_out(receipt, keep_receipt, output_dir):
+    kept = keep_receipt(receipt)
+    (file,) = output_dir.rglob("receipt.json")
+    file.write_text(file.read_text().replace('"seed": 7', '"seed": 7, "more": 1e999'))
+    assert "1e999" in file.read_text()
+    assert history.read_receipts(output_dir) == []
+    kept.write(file.parent)
+    assert len(history.read_receipts(output_dir)) == 1
