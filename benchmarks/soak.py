@@ -65,8 +65,8 @@ TEMPORARY = "tmp"
 SETTINGS = ("training.epochs=3", "training.batch_size=100", "split.validation=100")
 
 _MINUTES, _SHORT_MINUTES = 180.0, 3.0
-_SPAN_SECONDS, _SHORT_SPAN_SECONDS = 240.0, 60.0
-_KILL_SECONDS, _SHORT_KILL_SECONDS = 300.0, 60.0
+_SPAN_SECONDS, _SHORT_SPAN_SECONDS = 150.0, 60.0
+_KILL_SECONDS, _SHORT_KILL_SECONDS = 240.0, 60.0
 _LOOK_SECONDS, _SHORT_LOOK_SECONDS = 15.0, 5.0
 # Of the kills, those that hit the scheduler itself, as long as it is among what is killed.
 _SCHEDULER_SHARE = 0.5
