@@ -2,17 +2,19 @@
 
 A scheduler trains on the newest span every minute. Spans of the built-in sample arrive; every tenth
 is damaged, and whole again when the next one arrives, as if somebody had mended it. At random
-moments the process of a run, or the scheduler, is killed with SIGKILL; a killed scheduler is
-started again, as systemd would do. Notifications go to a server of this process.
+moments the process of a run is killed with SIGKILL, and in the first third of the time the
+scheduler too; it is started again, as systemd would do. From then on one scheduler lives, so that
+a leak would show. Notifications go to a server of this process.
 
-Every few seconds, the open files and the memory of the scheduler are read. When the time is up,
-the scheduler is asked to end, a last run completes what was cut off, and everything is checked:
+Every few seconds, the open files and the memory of the scheduler are read, and the space that the
+results take. When the time is up, the scheduler is asked to end, a last run completes what was cut
+off, and everything is checked:
 
 - `faults`: what is not as promised, a line each. A receipt is missing, cannot be read or has no
   end; a version is damaged, belongs to no run or is half published; a sound span was never trained
-  on, or a damaged one was; a damaged span raised no alarm; files were left behind.
-- `open_files_growth`, `memory_growth`: median of the last quarter of the measurements less that of
-  the first; memory in bytes.
+  on, or a damaged one was; a damaged span raised no alarm; files or processes were left behind.
+- `open_files_growth`, `memory_growth`: median of the last quarter of the measurements of the last
+  scheduler less that of their first quarter; memory in bytes.
 
 The exit code is 1 if there are faults. `python -m benchmarks.soak_chart` draws a record.
 """
@@ -56,14 +58,18 @@ from pipeline.records.receipt import Receipt
 NAME = "soak"
 PIPELINE = "fashion-mnist-smoke"
 DAMAGED_EVERY = 10
+# Variable that tells the processes of a soak.
+_CACHE = "XDG_CACHE_HOME"
+# Folder of temporary files.
+TEMPORARY = "tmp"
 SETTINGS = ("training.epochs=3", "training.batch_size=100", "split.validation=100")
 
 _MINUTES, _SHORT_MINUTES = 180.0, 3.0
-_SPAN_SECONDS, _SHORT_SPAN_SECONDS = 240.0, 60.0
-_KILL_SECONDS, _SHORT_KILL_SECONDS = 300.0, 60.0
-_LOOK_SECONDS = 5.0
-# Of the kills, those that hit the scheduler itself.
-_SCHEDULER_SHARE = 0.3
+_SPAN_SECONDS, _SHORT_SPAN_SECONDS = 150.0, 60.0
+_KILL_SECONDS, _SHORT_KILL_SECONDS = 240.0, 60.0
+_LOOK_SECONDS, _SHORT_LOOK_SECONDS = 15.0, 5.0
+# Of the kills, those that hit the scheduler itself, as long as it is among what is killed.
+_SCHEDULER_SHARE = 0.5
 _STOP_SECONDS = 300.0
 _MIB = 2**20
 
@@ -111,9 +117,11 @@ class Scheduler:
         self._environment = {
             **os.environ,
             "IMAGE_PIPELINE_NOTIFY": address,
-            "XDG_CACHE_HOME": str(folder / "cache"),
+            _CACHE: str(folder / "cache"),
+            "TMPDIR": str(folder / TEMPORARY),
             "no_proxy": "127.0.0.1",
         }
+        (folder / TEMPORARY).mkdir()
         self.process = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -262,6 +270,7 @@ def main(
         "seed": seed,
         "span_seconds": _SHORT_SPAN_SECONDS if short else _SPAN_SECONDS,
         "kill_seconds": _SHORT_KILL_SECONDS if short else _KILL_SECONDS,
+        "look_seconds": _SHORT_LOOK_SECONDS if short else _LOOK_SECONDS,
         "trained": configurations.load_config("smoke", SETTINGS).model_dump(mode="json"),
     }
     session = Session(NAME, configuration, source, record)
@@ -294,11 +303,13 @@ class Soak:
           output: Takes what the scheduler prints.
           session: Takes the measurements.
           chance: Decides when what is killed.
-          configuration: Has `span_seconds` and `kill_seconds`, the mean times between two.
+          configuration: Has `span_seconds`, `kill_seconds` and `look_seconds`, the times between
+            two; between kills, it is the mean.
         """
         self._folder, self._session, self._chance = folder, session, chance
         self._span_seconds = configuration["span_seconds"]
         self._kill_seconds = configuration["kill_seconds"]
+        self._look_seconds = configuration["look_seconds"]
         self._locations = Locations(folder / "outputs" / PIPELINE)
         self._began = time.monotonic()
         self._server = NoticeServer()
@@ -315,10 +326,10 @@ class Soak:
             if now >= next_span and duration - now > 2 * self._span_seconds / 3:
                 self._spans.come(now)
                 next_span += self._span_seconds
-            if now >= next_kill and self._kill():
+            if now >= next_kill and self._kill(with_scheduler=now < duration / 3):
                 next_kill = self._until_kill(self._seconds())
             self._look()
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(self._look_seconds)
         self._scheduler.end()
 
     def _seconds(self) -> float:
@@ -327,9 +338,9 @@ class Soak:
     def _until_kill(self, now: float) -> float:
         return now + self._chance.expovariate(1 / self._kill_seconds)
 
-    def _kill(self) -> bool:
-        """Kills a run or the scheduler; returns whether it did."""
-        if self._chance.random() < _SCHEDULER_SHARE:
+    def _kill(self, with_scheduler: bool) -> bool:
+        """Kills a run, or perhaps the scheduler; returns whether it did."""
+        if self._chance.random() < _SCHEDULER_SHARE and with_scheduler:
             self._scheduler.process.kill()
             self._scheduler.process.wait()
             self._kills["scheduler"] += 1
@@ -352,6 +363,7 @@ class Soak:
             "restarted": restarted,
             "open_files": len(list((process / "fd").iterdir())),
             "memory": _memory(process),
+            "disk": _disk(self._folder / "outputs"),
             "runs": len(receipts),
             "pushed": sum(receipt.verdict == Verdict.PUSHED for receipt in receipts),
             "spans": len(self._spans.all),
@@ -376,9 +388,13 @@ class Soak:
             "killed": dict(self._kills),
             "alarms": sum(map(_is_alarm, self._server.notices)),
             "recoveries": sum(map(_is_recovery, self._server.notices)),
-            "open_files_growth": _growth(repeats, "open_files"),
-            "memory_growth": _growth(repeats, "memory"),
-            "faults": faults(self._locations, self._spans.all, self._server.notices),
+            "open_files_growth": growth(repeats, "open_files"),
+            "memory_growth": growth(repeats, "memory"),
+            "disk": _disk(self._folder / "outputs"),
+            "faults": [
+                *faults(self._locations, self._spans.all, self._server.notices),
+                *left_behind(self._folder),
+            ],
         }
 
 
@@ -391,6 +407,16 @@ def _memory(process: pathlib.Path) -> int:
     lines = (process / "status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("RssAnon:"))
     return int(line.split()[1]) * 2**10
+
+
+def _disk(folder: pathlib.Path) -> int:
+    """Size of all files of a folder in bytes."""
+    total = 0
+    for path in folder.rglob("*"):
+        # A run may remove it at this moment.
+        with contextlib.suppress(FileNotFoundError):
+            total += path.lstat().st_size if not path.is_dir() else 0
+    return total
 
 
 def _outcome(receipt: Receipt) -> str:
@@ -406,13 +432,20 @@ def _is_alarm(notice: dict[str, str]) -> bool:
     return named and not _is_recovery(notice)
 
 
-def _growth(repeats: Sequence[dict[str, Any]], key: str) -> float:
-    quarter = max(len(repeats) // 4, 1)
-    first, last = (
-        statistics.median(run[key] for run in part)
-        for part in (repeats[:quarter], repeats[-quarter:])
-    )
-    return last - first
+def growth(repeats: Sequence[dict[str, Any]], key: str) -> float:
+    """How much a figure of the last scheduler grew.
+
+    Args:
+      repeats: All measurements; `restarted` says that one is the first of another scheduler.
+      key: Name of the figure.
+
+    Returns:
+      Median of the last quarter of its measurements less that of the first.
+    """
+    begun = max((place for place, run in enumerate(repeats) if run["restarted"]), default=0)
+    values = [run[key] for run in repeats[begun:]]
+    quarter = max(len(values) // 4, 1)
+    return statistics.median(values[-quarter:]) - statistics.median(values[:quarter])
 
 
 def faults(
@@ -430,8 +463,31 @@ def faults(
         *_faulty_receipts(locations, receipts),
         *_faulty_versions(locations, receipts),
         *_faulty_spans(spans, receipts, notices),
-        *_left_behind(locations),
+        *_left_in_runs(locations),
     ]
+
+
+def left_behind(folder: pathlib.Path) -> list[str]:
+    """Temporary files and processes that outlived all commands, a line each.
+
+    Args:
+      folder: Folder of the soak.
+    """
+    files = sorted((folder / TEMPORARY).iterdir())
+    return [
+        *(f"{TEMPORARY}/{path.name} was left behind" for path in files),
+        *(f"a process was left behind: {words}" for words in _processes(folder)),
+    ]
+
+
+def _processes(folder: pathlib.Path) -> Iterator[str]:
+    """Commands that are at work, of those that had the environment of a soak."""
+    mark = f"{_CACHE}={folder}".encode()
+    for process in pathlib.Path("/proc").iterdir():
+        # Processes end, and some belong to others.
+        with contextlib.suppress(OSError):
+            if process.name.isdigit() and mark in (process / "environ").read_bytes():
+                yield (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
 def _faulty_receipts(locations: Locations, receipts: Sequence[Receipt]) -> Iterator[str]:
@@ -477,7 +533,7 @@ def _faulty_spans(
             yield f"{name} was never trained on"
 
 
-def _left_behind(locations: Locations) -> Iterator[str]:
+def _left_in_runs(locations: Locations) -> Iterator[str]:
     for run in sorted(locations.runs.iterdir()):
         for path in sorted(run.iterdir()):
             if path.name.startswith(".") or path.name == "tmp":
@@ -494,6 +550,7 @@ def table(figures: dict[str, Any]) -> Table:
         ["alarms, recoveries", f"{figures['alarms']}, {figures['recoveries']}"],
         ["growth of open files", f"{figures['open_files_growth']:+.0f}"],
         ["growth of memory, MiB", f"{figures['memory_growth'] / _MIB:+.1f}"],
+        ["results on disk, MiB", f"{figures['disk'] / _MIB:.0f}"],
         *(["fault", fault] for fault in figures["faults"]),
     ]
     return Table(["figure", "value"], rows)

@@ -54,7 +54,7 @@ def main(
 
 
 def chart(repeats: list[dict[str, Any]]) -> Any:
-    """The chart of a record's measurements: three panels above each other."""
+    """The chart of a record's measurements: four panels above each other."""
     import altair
 
     hours = [round(repeat["seconds"] / 3600, 4) for repeat in repeats]
@@ -73,20 +73,20 @@ def chart(repeats: list[dict[str, Any]]) -> Any:
         for key, name in _COUNTED.items()
         for hour, repeat in zip(hours, repeats, strict=True)
     ]
-    files = [
-        {"hours": hour, "value": repeat["open_files"]}
-        for hour, repeat in zip(hours, repeats, strict=True)
-    ]
-    memory = [
-        {"hours": hour, "value": repeat["memory"] / _MIB}
-        for hour, repeat in zip(hours, repeats, strict=True)
-    ]
+
+    def measured(key: str, unit: int = 1) -> list[dict[str, Any]]:
+        return [
+            {"hours": hour, "value": repeat[key] / unit}
+            for hour, repeat in zip(hours, repeats, strict=True)
+        ]
+
     legend = altair.Color("what:N", title=None, sort=list(_COUNTED.values()))
     nothing = altair.Undefined
     return altair.vconcat(
         panel(counted, "so far", legend),
-        panel(files, "open files", nothing),
-        panel(memory, "memory, MiB", nothing),
+        panel(measured("open_files"), "open files", nothing),
+        panel(measured("memory", _MIB), "memory, MiB", nothing),
+        panel(measured("disk", _MIB), "results on disk, MiB", nothing),
     )
 
 

@@ -70,6 +70,8 @@ _NETWORKS = (
     _Network(80, (16, 48, 96, 192), 3e6),
     _Network(math.inf, (16, 32, 64, 128, 192), 4e6),
 )
+# What a step takes besides its pixels: most of the time with small batches of small images.
+_STEP_SECONDS = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,10 +123,12 @@ class Suggestion:
     def training_seconds(self) -> float:
         """A rough estimate of the time that training takes on two cores."""
         height, width, _ = self.shape
-        pixels = self.epochs * self.training_images * height * width
-        widths = tuple(self.value("training.widths", _NETWORKS[0].widths))
+        training = Config.model_fields["training"].default
+        widths = tuple(self.value("training.widths", training.widths))
         known = {network.widths: network.pixels_per_second for network in _NETWORKS}
-        return pixels / known.get(widths, _NETWORKS[0].pixels_per_second)
+        of_pixels = height * width / known.get(widths, _NETWORKS[0].pixels_per_second)
+        batch: int = self.value("training.batch_size", training.batch_size)
+        return self.epochs * self.training_images * (of_pixels + _STEP_SECONDS / batch)
 
 
 def suggest(

@@ -6,6 +6,7 @@ import contextlib
 import zoneinfo
 from collections.abc import Iterator
 
+from components import environment
 from operations.notifications.metrics import Metrics
 from operations.notifications.notifying import Notifier
 from operations.preparation import writable
@@ -68,6 +69,9 @@ def _scheduler(options: Options, zone: zoneinfo.ZoneInfo) -> Iterator[tuple[Runs
     seen = None if file.exists() else _first_look(target, name)
     writable(file.parent)
     with exclusive(locations.root / "schedule.lock", "schedule"), clock.listening():
+        if environment.dropped():
+            # The runs do not inherit them, so that their logs cannot name them.
+            report.tell(f"left out of the environment: {', '.join(environment.dropped())}")
         work = Work(Commands(target, name), policy, locations, clock, report)
         runs = Runs(work, policy, file, clock, report)
         if seen:

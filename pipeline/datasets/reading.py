@@ -96,8 +96,10 @@ def _slice_doubts(listing: collection.Listing, config: Config) -> list[str]:
     is_test = listing.splits[taken] == split.TEST
     wanted = {slicing.column: slicing.wanted_images for slicing in slicings}
     slices.check(columns, int(is_test.sum()), wanted)
+    if columns is None:
+        return []
     doubts = []
-    for slicing in slicings if columns is not None else ():
+    for slicing in slicings:
         values = slices.values(slicing.column, columns[slicing.column])
         tested = list(itertools.compress(values, is_test.tolist()))
         slices.check_tested(slicing.column, tested)

@@ -1,7 +1,9 @@
 """A soak finds what is not as promised, and its damages are damages."""
 
 import json
+import os
 import random
+import subprocess
 import urllib.request
 
 import altair
@@ -98,6 +100,27 @@ def test_a_run_without_an_end_is_told(receipt, keep_receipt, locations):
     assert soak.faults(locations, [], []) == [f"run {receipt.run_id} has no end"]
 
 
+def test_what_outlives_the_commands_is_told(tmp_path):
+    temporary = tmp_path / soak.TEMPORARY
+    temporary.mkdir()
+    assert soak.left_behind(tmp_path) == []
+    (temporary / "model.keras").touch()
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with subprocess.Popen(["sleep", "600"], env=environment) as process:
+        assert soak.left_behind(tmp_path) == [
+            "tmp/model.keras was left behind",
+            "a process was left behind: sleep 600 ",
+        ]
+        process.kill()
+
+
+def test_growth_is_that_of_the_last_scheduler():
+    figures = [(90, True), (99, False), (10, True), (11, False), (12, False), (14, False)]
+    repeats = [{"memory": memory, "restarted": first} for memory, first in figures]
+    assert soak.growth(repeats, "memory") == 4
+    assert soak.growth([{"memory": 7, "restarted": False}], "memory") == 0
+
+
 def test_notifications_are_kept():
     server = soak.NoticeServer()
     notice = {"title": "clothes: a run cannot start", "message": "span-2"}
@@ -109,7 +132,7 @@ def test_notifications_are_kept():
 
 def test_the_chart_has_what_was_counted(tmp_path):
     chance = random.Random(1)
-    keys = [*soak_chart._COUNTED, "seconds", "open_files", "memory"]
+    keys = [*soak_chart._COUNTED, "seconds", "open_files", "memory", "disk"]
     repeats = [{key: chance.randrange(100) for key in keys} for _ in range(9)]
     drawn = soak_chart.chart(repeats)
     assert isinstance(drawn, altair.VConcatChart)

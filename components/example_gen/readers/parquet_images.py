@@ -384,6 +384,7 @@ class ParquetImages:
         size = max(1, min(size, _MOST_REPEATED_BYTES // max(1, repeated)))
         for batch in file.iter_batches(size, list(groups), columns=[leaf]):
             column = batch.column(0)
+            tables.check_sound(column)
             if self._columns.is_struct:
                 # `field` alone would show bytes where the struct is missing.
                 column = column.flatten()[column.type.get_field_index(_BYTES)]

@@ -393,13 +393,27 @@ def parsed(files: Files, path: str, action: Callable[[], Any]) -> Any:
       ReadingError: The file is no Parquet file, or is damaged.
     """
     try:
-        return action()
+        made = action()
+        if isinstance(made, pa.Table | pa.ChunkedArray):
+            check_sound(made)
+        return made
     # KeyError: the two schemas in the file contradict each other.
     except (pa.ArrowException, OSError, ValueError, KeyError, MemoryError) as error:
         raise base.ReadingError(
             f"{files.shown(path)} cannot be read as Parquet ({shown(str(error))}); expected a "
             "whole Parquet file. Write it or copy it again."
         ) from error
+
+
+def check_sound(data: pa.Table | pa.ChunkedArray | pa.Array | pa.RecordBatch) -> None:
+    """Checks what pyarrow took from a Parquet file as it was.
+
+    Text may not be UTF-8, and what a dictionary is asked for may lie behind its end.
+
+    Raises:
+      pa.ArrowInvalid: It is damaged.
+    """
+    data.validate(full=True)
 
 
 def parquet_schema(files: Files, path: str) -> pa.Schema:
@@ -431,7 +445,10 @@ def _first_texts(stream: BinaryIO, column: str) -> list[str | None]:
         batch_size=1000, columns=[column]
     )
     first = next(batches, None)
-    return [] if first is None else shared_texts(pa.chunked_array([first.column(0)]))
+    if first is None:
+        return []
+    check_sound(first)
+    return shared_texts(pa.chunked_array([first.column(0)]))
 
 
 def _is_text(kind: pa.DataType) -> bool:

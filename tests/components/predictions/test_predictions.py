@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from components import examples, features
+from components import examples, features, slices
 from components.examples import Split
 from components.image_schema import ImageSchema
 from components.predictions import executor
@@ -144,3 +144,12 @@ def test_the_columns_of_the_data_are_found_by_the_ids(split, tmp_path):
     found = executor.read_columns(str(tmp_path), ["a.b"], split.ids)
     assert found == {"a.b": [*shops[:0:-1], "(missing)"]}
     assert executor.read_columns("/nowhere", [], split.ids) == {}
+
+
+def test_a_column_that_no_test_image_has_a_value_of_is_refused(split, tmp_path):
+    """On a cluster, nothing has read the data before the run."""
+    names = [name.decode() for name in split.ids]
+    table = pa.table({"shop": [*[None] * COUNT, "1"], features.EXAMPLE_ID: [*names, "training"]})
+    pq.write_table(table, tmp_path / features.COLUMNS_FILE)
+    with pytest.raises(slices.SliceError, match="no value of the column shop in any of"):
+        executor.read_columns(str(tmp_path), ["shop"], split.ids)

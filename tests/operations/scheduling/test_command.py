@@ -271,7 +271,7 @@ def test_a_service_shows_what_it_will_do_and_ends_when_asked(tripwires, tmp_path
             [sys.executable, str(RUNNER), "schedule", *arguments],
             stdout=stream,
             stderr=stream,
-            env={**os.environ, "PYTHONPATH": tripwires},
+            env={**os.environ, "PYTHONPATH": tripwires, "KERAS_BACKEND": "secret"},
         )
     try:
         until = time.monotonic() + PATIENCE_SECONDS
@@ -289,6 +289,7 @@ def test_a_service_shows_what_it_will_do_and_ends_when_asked(tripwires, tmp_path
     text = output.read_text()
     assert text.count("-01-01 00:00") == 5
     assert "'0 0 1 1 *' in Europe/Berlin" in text
+    assert "left out of the environment: KERAS_BACKEND\n" in text and "secret" not in text
     assert text.endswith("stopped\n")
     state = json.loads((tmp_path / SAMPLE_PIPELINE / "schedule" / "state.json").read_text())
     assert state["schedule"] == "'0 0 1 1 *' in Europe/Berlin"

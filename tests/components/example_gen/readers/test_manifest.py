@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from components.example_gen.readers import base
+from components.example_gen.readers import base, tables
 from tests.components.example_gen.readers import made
 
 IMAGES = ("i/1.png", "i/2.png", "i/3.png")
@@ -221,6 +221,22 @@ def test_utf16_is_refused(images, refusal):
 def test_parquet_of_other_types_is_refused(images, refusal, columns, told):
     pq.write_table(pa.table(columns), images / "x.parquet")
     assert told in refusal()
+
+
+@pytest.mark.parametrize("column", ["path", "label", "note"])
+def test_parquet_with_text_that_is_not_utf8_is_refused(images, refusal, column):
+    columns = {"path": IMAGES, "label": ["a", "b", "a"], "note": ["c", "d", "e"]}
+    spoilt = pa.array([b"a", b"\xfe", b"b"]).view(pa.string())
+    pq.write_table(pa.table({**columns, column: spoilt}), images / "x.parquet")
+    told = refusal()
+    assert "x.parquet cannot be read as Parquet" in told and "UTF8" in told
+
+
+def test_a_dictionary_that_is_asked_for_more_than_it_has_is_refused():
+    places = pa.array([0, 9], pa.int32())
+    column = pa.DictionaryArray.from_arrays(places, pa.array(["a"]), safe=False)
+    with pytest.raises(pa.ArrowInvalid):
+        tables.check_sound(column)
 
 
 @pytest.mark.parametrize(
