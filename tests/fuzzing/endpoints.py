@@ -119,7 +119,7 @@ def _model(folder: pathlib.Path):
     from tensorflow.python.framework import error_interpolation
 
     # Servers have none of this: it searches messages, which quote the request, in quadratic time.
-    error_interpolation.interpolate_graph = lambda message, graph: message
+    error_interpolation.parse_message = lambda message: (message, [], [])
     graph = (folder / _EXPORT / "saved_model.pb").read_bytes()
     if graph not in _LOADED:
         _LOADED[graph] = tf.saved_model.load(str(folder / _EXPORT))
