@@ -37,6 +37,8 @@ import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+from tests import scheduling  # noqa: E402
+
 pytest_plugins = ["tests.made_runs"]
 
 # On a busy machine an example of a property test may take its time.
@@ -82,9 +84,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the golden forms of the graph anew instead of comparing with them",
     )
+    parser.addoption(
+        "--graph-on-one-worker",
+        action="store_true",
+        help="give all tests of the graph to one worker, so that they share their runs",
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getoption("graph_on_one_worker"):
+        return scheduling.GraphOnOneWorker(config, log)
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    scheduling.longest_first(items)
     if _REAL_DATA:
         return
     skip = pytest.mark.skip(reason=f"{DATA_VARIABLE} names no folder of real data")
