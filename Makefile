@@ -71,10 +71,10 @@ browser: ## Install Chromium for the tests of the pages
 	fi
 
 # Each worker runs whole test files, since the tests of a file share fixtures. At most four workers,
-# since each has its own TensorFlow in memory.
-test: browser ## Run the tests except the slow ones (ten minutes)
+# since each has its own TensorFlow in memory. `make test ARGS=--durations=30` lists the slow tests.
+test: browser ## Run the tests except the slow ones (six minutes)
 	@$(install) --tests
-	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --graph-on-one-worker $(ARGS)
 
 # Only two workers, since many of these tests start several processes.
 test-full: browser ## Run the slow tests (about an hour)

@@ -1,8 +1,9 @@
 """What tests share: a world closed off from the user's, the command line, and one smoke run.
 
-The command line is asked in two ways. `command` starts a process as a person would. `quick_command`
-has a process that has imported the stack fork itself, which saves a run ten seconds of imports;
-what follows is the same code, with the same arguments, streams and exit code.
+The command line is asked in three ways. `command` starts a process as a person would.
+`quick_command` has a process that has imported the stack fork itself, which saves a run ten seconds
+of imports; what follows is the same code, with the same arguments, streams and exit code.
+`light_command` does the same for a command that ends before anything heavy is imported.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
+from tests import scheduling  # noqa: E402
+
 pytest_plugins = ["tests.made_runs"]
 
 # On a busy machine an example of a property test may take its time.
@@ -46,7 +49,7 @@ hypothesis.settings.load_profile("patient")
 
 PROJECT = Path(__file__).resolve().parents[1]
 RUNNER = PROJECT / "pipeline_runner.py"
-SERVER = PROJECT / "tests" / "graph" / "command_server.py"
+SERVER = PROJECT / "tests" / "command_server.py"
 SAMPLE_PIPELINE = "fashion-mnist-sample-smoke"
 DATA_VARIABLE = "FASHION_MNIST_DIR"
 # As IDX files are called, by the half of the data that they hold.
@@ -81,9 +84,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write the golden forms of the graph anew instead of comparing with them",
     )
+    parser.addoption(
+        "--graph-on-one-worker",
+        action="store_true",
+        help="give all tests of the graph to one worker, so that they share their runs",
+    )
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getoption("graph_on_one_worker"):
+        return scheduling.GraphOnOneWorker(config, log)
+    return None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    scheduling.longest_first(items)
     if _REAL_DATA:
         return
     skip = pytest.mark.skip(reason=f"{DATA_VARIABLE} names no folder of real data")
@@ -155,11 +171,19 @@ def real_data_folder() -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a command ended: its exit code and what it wrote."""
+    """How a command ended: its exit code and what it wrote.
+
+    Attributes:
+      code: exit code.
+      output: what it wrote to standard output.
+      errors: what it wrote to standard error.
+      packages: what it had imported in the end; only a command server tells.
+    """
 
     code: int
     output: str
     errors: str
+    packages: frozenset[str] = frozenset()
 
     @property
     def json(self) -> Any:
@@ -224,33 +248,64 @@ def project_copy(tmp_path: Path) -> Path:
     return copy
 
 
+class _CommandServer:
+    """A process that has imported what commands import, and runs each in a fork of itself."""
+
+    def __init__(self, folder: Path, *options: str, **environment: str) -> None:
+        """Starts it; its files are below `folder`."""
+        self._folder = folder
+        self._environment = environment
+        self._log = folder / "server.log"
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, str(SERVER), *options],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, **environment},
+            )
+
+    def run(self, *arguments: object, **environment: str) -> Outcome:
+        """Runs a command with the variables and in the folder of this process."""
+        files = {name: str(self._folder / name) for name in ("output", "errors", "packages")}
+        request = {
+            "arguments": [str(argument) for argument in arguments],
+            "environment": {**os.environ, **self._environment, **environment},
+            "folder": str(Path.cwd()),
+            **files,
+        }
+        print(json.dumps(request), file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        assert answer, f"the command server ended: {self._log.read_text()}"
+        output, errors, packages = (Path(f).read_text(encoding="utf-8") for f in files.values())
+        return Outcome(int(answer), output, errors, frozenset(json.loads(packages)))
+
+    def close(self) -> None:
+        """Ends it."""
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.wait(timeout=60)
+        self._process.stdout.close()
+
+
 @pytest.fixture(scope="session")
 def quick_command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
     """Runs `pipeline_runner.py` in a fork of a process that has imported the stack."""
-    folder = tmp_path_factory.mktemp("command_server")
-    with (folder / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            [sys.executable, str(SERVER)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            text=True,
-        )
+    with contextlib.closing(_CommandServer(tmp_path_factory.mktemp("quick"))) as server:
+        yield server.run
 
-    def run(*arguments: object) -> Outcome:
-        streams = {name: str(folder / name) for name in ("output", "errors")}
-        request = {"arguments": [str(argument) for argument in arguments], **streams}
-        print(json.dumps(request), file=server.stdin, flush=True)
-        answer = server.stdout.readline()
-        assert answer, f"the command server ended: {(folder / 'server.log').read_text()}"
-        texts = [Path(path).read_text(encoding="utf-8") for path in streams.values()]
-        return Outcome(int(answer), *texts)
 
-    yield run
-    with contextlib.suppress(BrokenPipeError):
-        server.stdin.close()
-    server.wait(timeout=60)
-    server.stdout.close()
+@pytest.fixture(scope="session")
+def light_command(tmp_path_factory: pytest.TempPathFactory, tripwires: str) -> Iterator[Command]:
+    """Runs `pipeline_runner.py` in a fork of a process that can import nothing heavy.
+
+    A command that tries to ends with the words "heavy import".
+    """
+    folder = tmp_path_factory.mktemp("light")
+    server = _CommandServer(folder, "--light", PYTHONPATH=tripwires)
+    with contextlib.closing(server):
+        yield server.run
 
 
 @dataclasses.dataclass(frozen=True)

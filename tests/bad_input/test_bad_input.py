@@ -82,12 +82,16 @@ def output_dir(serving, locations, keep_receipt, pushed_receipt):
 
 
 @pytest.fixture
-def run(command, output_dir, tripwires, data):
+def run(command, light_command, output_dir, tripwires, data):
     def start(*arguments, folder=None, **options):
         # What is given last wins.
         usual = ("--profile", "smoke", "--data", folder or data.path, "--output-dir", output_dir)
         few = ("--set", "split.validation_per_class=1")
-        return command("run", *usual, *few, *arguments, **options, PYTHONPATH=tripwires)
+        asked = ("run", *usual, *few, *arguments)
+        # Another copy of the project, or less memory, takes a process of its own.
+        if {"root", "memory"} & options.keys():
+            return command(*asked, **options, PYTHONPATH=tripwires)
+        return light_command(*asked, **options)
 
     return start
 

@@ -1,5 +1,7 @@
 """What we are compared with does the work: the plain script and stock TFX train, judge and keep."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -19,11 +21,13 @@ FEW = ["training.epochs=2", "training.batch_size=20", "split.validation_per_clas
 TINY = [*FEW, "training.widths=[4,8]", "training.precision=float32"]
 
 
-@pytest.fixture
-def plain(folder_of_images, tmp_path, capsys):
+@pytest.fixture(scope="module")
+def plain(folder_of_images, tmp_path_factory):
     """The plain script on few images; returns its output folder and what it printed."""
-    plain_script.main(folder_of_images, tmp_path, "smoke", TINY)
-    return tmp_path, capsys.readouterr().out
+    folder, printed = tmp_path_factory.mktemp("plain"), io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        plain_script.main(folder_of_images, folder, "smoke", TINY)
+    return folder, printed.getvalue()
 
 
 def test_the_plain_script_keeps_a_model_of_which_it_tells_the_accuracy(plain, folder_of_images):

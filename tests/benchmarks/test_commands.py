@@ -160,20 +160,57 @@ def run(monkeypatch, folder_of_images, tmp_path):
     return ran
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
-def test_help_gives_examples_and_imports_nothing_heavy(name, python):
-    code = (
-        "import runpy, sys\n"
-        "try:\n"
-        f"    sys.argv[1:] = ['--help']; runpy.run_module('benchmarks.{name}', None, '__main__')\n"
-        "finally:\n"
-        f"    print(sorted(set({HEAVY!r}) & set(sys.modules)))\n"
-    )
-    ended = python("-c", code, COLUMNS="200")
-    assert ended.returncode == 0, ended.stderr
-    assert f"python -m benchmarks.{name}" in ended.stdout
-    assert "--record" in ended.stdout
-    assert ended.stdout.splitlines()[-1] == "[]"
+# Runs each benchmark in a fork of a process that has imported what their command lines share.
+# Prints by benchmark how it ended, and what it had imported.
+FORKS = f"""
+import json, os, runpy, sys, tempfile
+from benchmarks import command, record
+asked, outcomes = json.loads(sys.argv[1]), {{}}
+for name, arguments in asked.items():
+    files = [tempfile.TemporaryFile() for _ in range(3)]
+    child = os.fork()
+    if child == 0:
+        code = 1
+        for descriptor, file in enumerate(files[:2], 1):
+            os.dup2(file.fileno(), descriptor)
+        sys.argv = [name, *arguments]
+        try:
+            runpy.run_module(f"benchmarks.{{name}}", None, "__main__")
+            code = 0
+        except SystemExit as end:
+            code = end.code or 0
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            files[2].write(json.dumps(sorted(set({HEAVY!r}) & set(sys.modules))).encode())
+            files[2].flush()
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    output, errors, heavy = (os.pread(file.fileno(), 2**20, 0).decode() for file in files)
+    outcomes[name] = code, output, errors, json.loads(heavy)
+print(json.dumps(outcomes))
+"""
+
+
+@pytest.fixture(scope="module")
+def started(python):
+    """Starts benchmarks with arguments; returns by name how they ended."""
+
+    def start(arguments):
+        ended = python("-c", FORKS, json.dumps(arguments), COLUMNS="200")
+        assert ended.returncode == 0, ended.stderr
+        return json.loads(ended.stdout)
+
+    return start
+
+
+def test_help_gives_examples_and_imports_nothing_heavy(started):
+    ended = started({name: ["--help"] for name in BENCHMARKS})
+    for name, (code, output, errors, heavy) in ended.items():
+        assert code == 0, errors
+        assert f"python -m benchmarks.{name}" in output
+        assert "--record" in output
+        assert heavy == [], name
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -452,15 +489,16 @@ def test_a_value_out_of_range_is_told_as_all_other_bad_input(name, option, value
     )
 
 
-@pytest.mark.parametrize("name", BENCHMARKS)
-def test_a_text_in_the_place_of_a_number_ends_in_one_line(name, python):
+def test_a_text_in_the_place_of_a_number_ends_in_one_line(started):
     """As a person sees it: every benchmark has the command line that the others have."""
-    option = {"accuracy": "--seeds", "ablation": "--epochs", "time_to_accuracy": "--limit"}
-    option |= {"uneven_classes": "--seeds", "augmentations": "--seeds", "image_sizes": "--sides"}
-    ended = python("-m", f"benchmarks.{name}", option.get(name, "--repeats"), "many")
-    assert ended.returncode == 2
-    (line,) = ended.stderr.splitlines()
-    assert line.startswith("error: ") and "found 'many'; expected" in line
+    options = dict.fromkeys(BENCHMARKS, "--repeats")
+    options |= {"accuracy": "--seeds", "ablation": "--epochs", "time_to_accuracy": "--limit"}
+    options |= {"uneven_classes": "--seeds", "augmentations": "--seeds", "image_sizes": "--sides"}
+    ended = started({name: [option, "many"] for name, option in options.items()})
+    for name, (code, _, errors, _) in ended.items():
+        assert code == 2, name
+        (line,) = errors.splitlines()
+        assert line.startswith("error: ") and "found 'many'; expected" in line
 
 
 def test_a_short_form_leaves_no_record_unless_asked(tmp_path):

@@ -52,7 +52,7 @@ def check(split, numbers):
     assert [row.tobytes() for row in split.images] == [image(number) for number in expected]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     numbers=st.lists(st.integers(0, 9999), min_size=1, max_size=40, unique=True),
     cut=st.integers(0, 40),
@@ -99,7 +99,7 @@ def test_no_autotuner_keeps_a_reader_waiting_for_its_iterator_to_end(write_files
 NEIGHBOURS = {"exp[1]": "exp1", "ex*": "exp1", "exp?": "exp1", "e\\xp": "exp", "{h}": "h"}
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     name=st.one_of(
         st.sampled_from(sorted(NEIGHBOURS)),

@@ -45,19 +45,23 @@ def test_the_second_run_pushes_no_second_copy(settled_run, sample_run):
     assert served(settled_run) == [sample_run.receipt["pushed_version"]]
 
 
-def test_the_third_run_computes_nothing(settled_run, sample_run, run_graph):
-    third = run_graph(settled_run.output_dir, "--data", "sample")
-    assert ran_anew(third.receipt) == set()
-    assert third.receipt["run_id"] > settled_run.receipt["run_id"]
+@pytest.fixture(scope="module")
+def third_run(settled_run, run_graph):
+    """A run in the same folder, after which nothing is left to compute."""
+    return run_graph(settled_run.output_dir, "--data", "sample")
+
+
+def test_the_third_run_computes_nothing(third_run, settled_run, sample_run):
+    assert ran_anew(third_run.receipt) == set()
+    assert third_run.receipt["run_id"] > settled_run.receipt["run_id"]
     for key in ("verdict", "pushed_version", "evaluation", "model_digest"):
-        assert third.receipt[key] == settled_run.receipt[key], key
-    assert served(third) == [sample_run.receipt["pushed_version"]]
+        assert third_run.receipt[key] == settled_run.receipt[key], key
+    assert served(third_run) == [sample_run.receipt["pushed_version"]]
 
 
-def test_another_gate_evaluates_anew_and_trains_nothing(settled_run, run_graph, tmp_path):
-    output_dir = settled_run.copy(tmp_path / "outputs")
-    run_graph(output_dir, "--data", "sample")
-    changed = run_graph(output_dir, "--data", "sample", "--set", "gates.accuracy=0.81")
+def test_another_gate_evaluates_anew_and_trains_nothing(third_run, run_graph):
+    asked = ("--data", "sample", "--set", "gates.accuracy=0.81")
+    changed = run_graph(third_run.output_dir, *asked)
     assert ran_anew(changed.receipt) == {"Evaluator", "Blessing", "Pusher"}
     assert changed.receipt["gates"][0]["threshold"] == 0.81
 

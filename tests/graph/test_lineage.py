@@ -4,8 +4,8 @@ import shutil
 from pathlib import Path
 
 
-def test_a_served_file_leads_back_to_data_code_and_artifacts(sample_run, command):
-    told = command("lineage", sample_run.export / "saved_model.pb", "--json")
+def test_a_served_file_leads_back_to_data_code_and_artifacts(sample_run, light_command):
+    told = light_command("lineage", sample_run.export / "saved_model.pb", "--json")
     assert told.code == 0, told.errors
     found, receipt = told.json, sample_run.receipt
     assert found["version"] == receipt["pushed_version"]
@@ -23,13 +23,13 @@ def test_a_served_file_leads_back_to_data_code_and_artifacts(sample_run, command
     assert (model / "golden.npz").exists()
 
 
-def test_a_copy_elsewhere_is_known_by_its_content(sample_run, command, tmp_path):
+def test_a_copy_elsewhere_is_known_by_its_content(sample_run, light_command, tmp_path):
     copy = shutil.copytree(sample_run.export, tmp_path / "copy")
-    told = command("lineage", copy, "--output-dir", sample_run.output_dir)
+    told = light_command("lineage", copy, "--output-dir", sample_run.output_dir)
     assert told.code == 0, told.errors
     assert f"{sample_run.receipt['pushed_version']}, served now" in told.output
     assert "Pushed by" in told.output
     (copy / "saved_model.pb").write_bytes(b"")
-    refused = command("lineage", copy, "--output-dir", sample_run.output_dir)
+    refused = light_command("lineage", copy, "--output-dir", sample_run.output_dir)
     assert refused.code == 2
     assert refused.errors.startswith("error: no run below ")

@@ -27,30 +27,27 @@ def test_a_run_leaves_its_review_and_an_index_that_leads_to_it(sample_run):
     assert set(review["missing"]) <= {"comparison", "robustness"}
 
 
-def test_the_page_is_made_again_from_what_is_stored(command, sample_run, outputs, tmp_path):
-    """To the byte, and without TensorFlow, which this stub refuses."""
+def test_the_page_is_made_again_from_what_is_stored(light_command, sample_run, outputs):
+    """To the byte, and without TensorFlow."""
     page = run_folder(outputs, sample_run) / "review.html"
     before = page.read_bytes()
     page.unlink()
-    stub = tmp_path / "stub" / "tensorflow"
-    stub.mkdir(parents=True)
-    (stub / "__init__.py").write_text("raise SystemExit('TensorFlow was imported')")
-    made = command("review", "--output-dir", outputs, PYTHONPATH=str(stub.parent))
+    made = light_command("review", "--output-dir", outputs)
     assert made.code == 0, made.errors
     assert str(page) in made.output
     assert page.read_bytes() == before
 
 
-def test_a_review_that_is_gone_is_collected_anew(command, sample_run, outputs):
+def test_a_review_that_is_gone_is_collected_anew(quick_command, sample_run, outputs):
     folder = run_folder(outputs, sample_run)
     (folder / "review.json").unlink()
-    assert command("review", "latest", "--output-dir", outputs).code == 0
+    assert quick_command("review", "latest", "--output-dir", outputs).code == 0
     assert json.loads((folder / "review.json").read_text(encoding="utf-8"))["report"]
 
 
-def test_a_run_does_not_differ_from_itself(command, sample_run, outputs):
+def test_a_run_does_not_differ_from_itself(light_command, sample_run, outputs):
     run = sample_run.receipt["run_id"]
-    compared = command("runs", "compare", run, "latest", "--json", "--output-dir", outputs)
+    compared = light_command("runs", "compare", run, "latest", "--json", "--output-dir", outputs)
     assert compared.code == 0, compared.errors
     comparison = compared.json["comparison"]
     assert comparison["only_candidate"] == comparison["only_baseline"] == 0
@@ -60,8 +57,8 @@ def test_a_run_does_not_differ_from_itself(command, sample_run, outputs):
 
 
 @pytest.mark.parametrize("arguments", [("review", "nope"), ("runs", "compare", "nope", "latest")])
-def test_a_run_that_is_not_there_is_told_in_one_line(command, outputs, arguments):
-    told = command(*arguments, "--output-dir", outputs)
+def test_a_run_that_is_not_there_is_told_in_one_line(light_command, outputs, arguments):
+    told = light_command(*arguments, "--output-dir", outputs)
     assert told.code == 2
     (line,) = told.errors.splitlines()
     assert line.startswith("error: 0 runs below ")

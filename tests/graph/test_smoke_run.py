@@ -166,27 +166,27 @@ def test_it_tells_where_it_stands_without_tracebacks(sample_run):
     assert "epoch 1 of " in errors
 
 
-def test_runs_lists_it(sample_run, command):
-    listed = command("runs", "--output-dir", sample_run.output_dir)
+def test_runs_lists_it(sample_run, light_command):
+    listed = light_command("runs", "--output-dir", sample_run.output_dir)
     row = next(line for line in listed.output.splitlines() if sample_run.receipt["run_id"] in line)
     assert listed.code == 0
     assert {"completed", "pushed", str(sample_run.receipt["pushed_version"])} <= set(row.split())
 
 
-def test_runs_show_prints_the_latest_as_it_was_printed_then(sample_run, command):
-    shown = command("runs", "show", "latest", "--output-dir", sample_run.output_dir)
+def test_runs_show_prints_the_latest_as_it_was_printed_then(sample_run, light_command):
+    shown = light_command("runs", "show", "latest", "--output-dir", sample_run.output_dir)
     assert shown.code == 0
     assert shown.output == sample_run.outcome.output
     assert "Pushed as version" in shown.output
 
 
-def test_runs_show_as_json_is_the_receipt(sample_run, command):
+def test_runs_show_as_json_is_the_receipt(sample_run, light_command):
     arguments = ("--output-dir", sample_run.output_dir, "--json")
-    assert command("runs", "show", "latest", *arguments).json == sample_run.receipt
-    assert command("runs", "show", sample_run.receipt["run_id"], *arguments).code == 0
+    assert light_command("runs", "show", "latest", *arguments).json == sample_run.receipt
+    assert light_command("runs", "show", sample_run.receipt["run_id"], *arguments).code == 0
 
 
-def test_runs_show_of_an_unknown_run_is_a_usage_error(sample_run, command):
-    shown = command("runs", "show", "19990101", "--output-dir", sample_run.output_dir)
+def test_runs_show_of_an_unknown_run_is_a_usage_error(sample_run, light_command):
+    shown = light_command("runs", "show", "19990101", "--output-dir", sample_run.output_dir)
     assert shown.code == 2
     assert shown.errors.startswith("error: 0 runs ")

@@ -12,11 +12,11 @@ def outputs(sample_run, tmp_path):
 
 
 def test_where_nothing_changed_the_verdict_stands_and_nothing_heavy_is_imported(
-    command, outputs, sample_run, tripwires, digest_of
+    light_command, outputs, sample_run, digest_of
 ):
     before = digest_of(outputs / sample_run.root.name / "runs")
     asked = ("run", "--data", "sample", "--output-dir", outputs, "--json")
-    ended = command(*asked, PYTHONPATH=tripwires)
+    ended = light_command(*asked)
     assert ended.code == 0, ended.errors
     assert ended.json == sample_run.receipt
     assert f"Nothing changed since run {sample_run.receipt['run_id']}" in ended.errors
@@ -29,19 +29,19 @@ def test_where_nothing_changed_the_verdict_stands_and_nothing_heavy_is_imported(
     [("--seed", "2"), ("--set", "gates.accuracy=0.81"), ("--force",), ("--no-cache",)],
     ids=lambda arguments: arguments[0],
 )
-def test_where_something_changed_the_graph_is_run(command, outputs, tripwires, arguments):
+def test_where_something_changed_the_graph_is_run(light_command, outputs, arguments):
     asked = ("run", "--data", "sample", "--output-dir", outputs, *arguments)
-    ended = command(*asked, PYTHONPATH=tripwires)
+    ended = light_command(*asked)
     assert "Nothing changed" not in ended.errors
     # It comes as far as the import that the tripwire refuses.
     assert "heavy import" in ended.errors
 
 
 @pytest.fixture
-def schedule_once(command, outputs, tripwires):
+def schedule_once(light_command, outputs):
     """Has a scheduler run the sample once, where something changed, with further arguments."""
     usual = ("schedule", "--once", "--on-change", "--data", "sample", "--output-dir", outputs)
-    return lambda *arguments: command(*usual, *arguments, PYTHONPATH=tripwires)
+    return lambda *arguments: light_command(*usual, *arguments)
 
 
 def test_a_schedule_runs_nothing_where_nothing_changed(schedule_once, outputs, sample_run):
@@ -62,16 +62,16 @@ def test_a_schedule_sees_what_changed(schedule_once, outputs, sample_run):
     assert "heavy import" in log.read_text()
 
 
-def test_a_refusal_that_stands_is_a_refusal(command, outputs, sample_run, tripwires):
+def test_a_refusal_that_stands_is_a_refusal(light_command, outputs, sample_run):
     (path,) = outputs.glob("*/runs/*/receipt.json")
     refused = {**sample_run.receipt, "verdict": "refused", "pushed_version": None}
     path.write_text(json.dumps(refused))
-    ended = command("run", "--data", "sample", "--output-dir", outputs, PYTHONPATH=tripwires)
+    ended = light_command("run", "--data", "sample", "--output-dir", outputs)
     assert ended.code == 3, ended.errors
 
 
-def test_what_is_complete_is_not_resumed(command, outputs, sample_run, tripwires):
-    ended = command("resume", "latest", "--output-dir", outputs, PYTHONPATH=tripwires)
+def test_what_is_complete_is_not_resumed(light_command, outputs, sample_run):
+    ended = light_command("resume", "latest", "--output-dir", outputs)
     assert (ended.code, ended.output) == (2, "")
     (line,) = ended.errors.splitlines()
     assert line.startswith(f"error: run {sample_run.receipt['run_id']} is complete (pushed); ")

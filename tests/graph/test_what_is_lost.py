@@ -3,6 +3,7 @@
 What is served decides with which model a new one is compared, whatever else is there.
 """
 
+import contextlib
 import itertools
 import json
 import shutil
@@ -19,16 +20,31 @@ ORDINARY = ("serving",)
 COMPARISON = "accuracy against the served model"
 
 
-@pytest.fixture
-def output_dir(few_run, tmp_path):
+@contextlib.contextmanager
+def changeable(run, aside):
     """The folder of a finished run, to be changed; it is put back in the end.
 
     In its place, since ML Metadata names the artifacts by their paths.
     """
-    aside = few_run.copy(tmp_path / "aside")
-    yield few_run.output_dir
-    shutil.rmtree(few_run.output_dir)
-    aside.rename(few_run.output_dir)
+    run.copy(aside)
+    yield run.output_dir
+    shutil.rmtree(run.output_dir)
+    aside.rename(run.output_dir)
+
+
+@pytest.fixture
+def output_dir(few_run, tmp_path):
+    """The folder of a run on few images."""
+    with changeable(few_run, tmp_path / "aside") as folder:
+        yield folder
+
+
+@pytest.fixture
+def finished(lost, request):
+    """A finished run, and what it was asked for: that of the sample, if others share it."""
+    if lost == ORDINARY:
+        return request.getfixturevalue("sample_run"), ("--data", "sample")
+    return request.getfixturevalue("few_run"), request.getfixturevalue("few")
 
 
 def artifacts(root):
@@ -56,14 +72,20 @@ def lose(root, lost):
     ],
 )
 def test_whatever_is_lost_the_served_model_is_compared_with(
-    few_run, run_few, few, nodes_of, quick_command, output_dir, digest_of, lost
+    finished, run_graph, nodes_of, quick_command, digest_of, lost, tmp_path
 ):
-    root = output_dir / few_run.receipt["pipeline"]
+    before, asked = finished
+    with changeable(before, tmp_path / "aside"):
+        check_the_next_run(before, asked, run_graph, nodes_of, quick_command, digest_of, lost)
+
+
+def check_the_next_run(before, asked, run_graph, nodes_of, quick_command, digest_of, lost):
+    output_dir, root = before.output_dir, before.root
     lose(root, lost)
     left = {path: digest_of(path) for path in artifacts(root)}
     served = {path: digest_of(path) for path in (root / "serving").glob("[0-9]*")}
 
-    run = run_few(output_dir)
+    run = run_graph(output_dir, *asked)
     assert run.receipt["verdict"] == "pushed"
 
     # The comparison follows what is served, and so does drift.
@@ -75,7 +97,7 @@ def test_whatever_is_lost_the_served_model_is_compared_with(
     assert bool(json.loads(report)["drifts"]) == (compared is not None)
     if compared:
         export = Path(compared.uri) / "Format-Serving"
-        assert versions.content_digest(export) == few_run.receipt["export_digest"]
+        assert versions.content_digest(export) == before.receipt["export_digest"]
 
     # What is there is taken where it is known, and never overwritten.
     known = not {"artifacts", "metadata.db"} & set(lost)
@@ -90,7 +112,7 @@ def test_whatever_is_lost_the_served_model_is_compared_with(
         assert (versions.kept_folder(root / "serving", version) / "golden.npz").exists()
     listed = quick_command("runs", "--json", "--output-dir", output_dir)
     assert len(listed.json) == 2 - lost.count("runs")
-    again = quick_command("run", *few, "--output-dir", output_dir)
+    again = quick_command("run", *asked, "--output-dir", output_dir)
     assert again.code == 0
     assert "Nothing changed" in again.errors
 

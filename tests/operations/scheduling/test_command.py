@@ -26,12 +26,12 @@ NIGHTLY = ("--cron", "0 3 * * *")
 
 
 @pytest.fixture
-def schedule(command, tripwires, tmp_path):
+def schedule(light_command, tmp_path):
     """Runs `schedule` on the sample, with further arguments; what is given last wins."""
 
     def run(*arguments, **environment):
         usual = ("--data", "sample", "--output-dir", tmp_path / "outputs")
-        return command("schedule", *usual, *arguments, PYTHONPATH=tripwires, **environment)
+        return light_command("schedule", *usual, *arguments, **environment)
 
     return run
 
@@ -164,11 +164,11 @@ def config_file(tmp_path_factory):
 
 @pytest.mark.parametrize("form", ["--config {}", "--config={}"])
 def test_a_unit_has_the_full_path_of_a_configuration_file(
-    command, tripwires, config_file, monkeypatch, form
+    light_command, config_file, monkeypatch, form
 ):
     monkeypatch.chdir(config_file.parent)
     option = form.format(config_file.name).split()
-    outcome = command("schedule", *NIGHTLY, *option, "--unit-file", "-", PYTHONPATH=tripwires)
+    outcome = light_command("schedule", *NIGHTLY, *option, "--unit-file", "-")
     assert outcome.code == 0, outcome.errors
     assert form.format(config_file) in outcome.output
     assert "Description" in outcome.output and "flowers-sample-smoke" in outcome.output

@@ -28,12 +28,12 @@ _CHARTS = {
 }
 
 
-@pytest.fixture(params=_CHARTS)
+@pytest.fixture(scope="module", params=_CHARTS)
 def chart(request, full):
     return _CHARTS[request.param](full)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def svg(chart):
     return figures.to_svg(chart)
 

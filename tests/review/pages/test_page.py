@@ -45,6 +45,22 @@ _MEBIBYTE = 2**20
 _PROJECT = Path(__file__).resolve().parents[3]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def charts_are_drawn_once():
+    """Most of these pages have the same charts; `test_figures.py` draws equal charts twice."""
+    draw, drawn = figures.to_svg, {}
+
+    def draw_once(chart):
+        specification = chart.to_json()
+        if specification not in drawn:
+            drawn[specification] = draw(chart)
+        return drawn[specification]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "to_svg", draw_once)
+        yield
+
+
 def rendered(review):
     return page.render(review, page.charts_of(review))
 
