@@ -20,9 +20,9 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from components import environment
+from components.redaction import redacted
 from pipeline import paths, streams
 from pipeline.errors import ConfigurationError, ExitCode, PipelineError, UsageError
-from pipeline.redaction import redacted
 
 _OUTPUT_LOST = 1
 # What the machine lacks, or its disk: no command can do anything about it, and none is wrong.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from components.redaction import redacted
+
 _LONGEST_NAME = 300
 _MOST_NAMES = 10
 
@@ -18,13 +20,14 @@ def escaped(text: str) -> str:
 
 
 def shown(name: str, longest: int = _LONGEST_NAME) -> str:
-    """A name as a message may show it: escaped, and without the middle if it is very long.
+    """A name as a message may show it: without secrets, escaped, and not longer than a line or two.
 
     Args:
       name: Name, or another text that is not of this project.
       longest: Number of characters from which on the middle is left out.
     """
-    text = escaped(name)
+    # Before a part is left out: of half an address, nobody would see that it has a password.
+    text = escaped(redacted(name))
     if len(text) <= longest:
         return text
     half = longest // 2

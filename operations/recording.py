@@ -14,6 +14,7 @@ import pydantic
 
 from components import features, quality_gates, reading_report
 from components.pusher import versions
+from components.redaction import redacted
 from operations.preparation import Prepared, Request
 from pipeline import machine
 from pipeline.datasets import AUTO, SAMPLE
@@ -42,7 +43,6 @@ from pipeline.records.receipt import (
     escaped,
     faults_of,
 )
-from pipeline.redaction import redacted
 
 # Tells a scheduler which run it started.
 ATTEMPT_VARIABLE = "IMAGE_PIPELINE_ATTEMPT"

@@ -20,6 +20,7 @@ import absl.logging
 from components import environment, features
 from components.example_gen.readers.base import Form
 from components.pusher import versions
+from components.redaction import LogFormatter
 from components.serving_check.check import standing_by
 from operations import changes, garbage, numbering, recording, temporary, unfinished
 from operations.notifications.notifying import Notifier
@@ -33,7 +34,6 @@ from pipeline.nodes import expected_nodes
 from pipeline.records import history, metadata, served_version
 from pipeline.records.outcomes import Verdict
 from pipeline.records.receipt import Engines, Receipt
-from pipeline.redaction import LogFormatter
 from pipeline.streams import output_to_log
 
 if TYPE_CHECKING:

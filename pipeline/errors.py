@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import enum
 
-from pipeline.redaction import redacted
+from components.redaction import redacted
 
 
 class ExitCode(enum.IntEnum):

@@ -20,8 +20,8 @@ import re
 import stat
 import unicodedata
 
+from components.redaction import redacted
 from pipeline.errors import PathError
-from pipeline.redaction import redacted
 
 # An address such as gs://bucket; a `Path` has dropped one of its two slashes.
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")

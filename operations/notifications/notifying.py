@@ -20,10 +20,10 @@ import urllib.parse
 from collections.abc import Callable
 
 from components.messages import listed
+from components.redaction import redacted
 from pipeline.errors import ConfigurationError
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
-from pipeline.redaction import redacted
 from review import summary
 
 ADDRESSES_VARIABLE = "IMAGE_PIPELINE_NOTIFY"

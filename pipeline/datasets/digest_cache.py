@@ -23,6 +23,9 @@ _LOCAL_FILE_SYSTEMS = frozenset(
 # Longer than the resolution of the time stamps of any of them.
 _RACY_NANOSECONDS = 3_000_000_000
 
+# UnicodeDecodeError: what a damaged database says of itself is not UTF-8.
+_UNUSABLE = (OSError, sqlite3.Error, UnicodeDecodeError)
+
 # Device, inode, size, and times of the last changes of content and of inode in nanoseconds.
 State = tuple[int, ...]
 _STATE = struct.Struct("<QQqqq")
@@ -79,14 +82,14 @@ class DigestCache:
         """Keeps the digests of this time; without room or permission, the next run reads anew."""
         if not self._is_local or self._current == self._known:
             return
-        with contextlib.suppress(OSError, sqlite3.Error):
+        with contextlib.suppress(*_UNUSABLE):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             with self._database() as database:
                 database.execute("DELETE FROM files")
                 database.executemany("INSERT INTO files VALUES (?, ?, ?)", self._current.values())
 
     def _read(self) -> dict[bytes, _Row]:
-        with contextlib.suppress(OSError, sqlite3.Error):
+        with contextlib.suppress(*_UNUSABLE):
             if self._file.exists():
                 with self._database() as database:
                     rows = database.execute("SELECT path, state, sha256 FROM files")

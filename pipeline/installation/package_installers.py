@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.redaction import redacted
+from components.redaction import redacted
 
 # These packages exist only as source, in pure Python. All others must have wheels, so that no
 # compiler is needed.

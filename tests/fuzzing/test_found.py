@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import time
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from operations.notifications.notifying import Notifier
 from operations.scheduling import outcome
 from operations.scheduling.state import State, read_state
 from pipeline import config, config_file, lock
+from pipeline.datasets import digest_cache
 from pipeline.errors import ConfigurationError, StoreError
 from pipeline.locations import Locations
 from pipeline.records import history
@@ -193,3 +195,18 @@ def test_a_receipt_with_a_number_without_end_is_left_out(receipt, keep_receipt, 
     assert history.read_receipts(output_dir) == []
     kept.write(file.parent)
     assert len(history.read_receipts(output_dir)) == 1
+
+
+def test_digests_in_a_database_whose_text_is_not_utf_8_are_forgotten(tmp_path):
+    path = tmp_path / "digests.db"
+    kept = digest_cache.DigestCache(path, str(tmp_path), trusted=True)
+    state = (tmp_path.stat().st_dev, 2, 3, 4, 5)
+    kept.keep("a", state, "00" * 32, time.time_ns())
+    kept.save()
+    content = path.read_bytes()
+    assert b"CREATE TABLE files" in content
+    path.write_bytes(content.replace(b"CREATE TABLE files", b"CREATE TABLE \xff\x1b\xff\xff\xff"))
+    again = digest_cache.DigestCache(path, str(tmp_path), trusted=True)
+    assert again.find("a", state) is None
+    again.keep("a", state, "00" * 32, time.time_ns())
+    again.save()

@@ -45,8 +45,9 @@ FULL_DISK = "error: failed to write `/cache/x`\n  Caused by: No space left on de
 def small_project(tmp_path_factory):
     """A project with a lock, a Makefile and nothing installed yet."""
     project = tmp_path_factory.mktemp("small") / "project"
-    modules = [PROJECT / "pipeline" / f"{name}.py" for name in ("__init__", "redaction", "streams")]
-    for path in [*modules, *(PROJECT / "pipeline" / "installation").glob("*.py")]:
+    files = [PROJECT / folder / "__init__.py" for folder in ("components", "pipeline")]
+    files += [PROJECT / "components" / "redaction.py", PROJECT / "pipeline" / "streams.py"]
+    for path in [*files, *(PROJECT / "pipeline" / "installation").glob("*.py")]:
         copy = project / path.relative_to(PROJECT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, copy)

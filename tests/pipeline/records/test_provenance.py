@@ -32,7 +32,6 @@ BESIDE = {
     "machine",
     "paths",
     "records",
-    "redaction",
     "streams",
 }
 

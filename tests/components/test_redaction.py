@@ -6,9 +6,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from pipeline import redaction
+from components import redaction
+from components.redaction import redacted
 from pipeline.errors import DataError
-from pipeline.redaction import redacted
 
 SECRET = "hunter2secret"
 
