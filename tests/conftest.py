@@ -85,16 +85,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write the golden forms of the graph anew instead of comparing with them",
     )
     parser.addoption(
-        "--graph-on-one-worker",
+        "--share",
         action="store_true",
-        help="give all tests of the graph to one worker, so that they share their runs",
+        help="give all tests of a folder that share runs or pages to one worker",
     )
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    if config.getoption("graph_on_one_worker"):
-        return scheduling.GraphOnOneWorker(config, log)
+    if config.getoption("share"):
+        return scheduling.SharingScheduling(config, log)
     return None
 
 

@@ -5,28 +5,35 @@ from __future__ import annotations
 import pytest
 from xdist.scheduler import LoadFileScheduling
 
-GRAPH = "tests/graph/"
-# Those that take a quarter of a minute or more. They begin first, so that no worker is left with
-# one of them when the others have nothing to do.
+# Folders whose tests share what takes long: runs of the graph, and pages of many kinds of data.
+TOGETHER = ("tests/graph/", "tests/review/pages/")
+# What takes a quarter of a minute or more. It begins first, so that no worker is left with one of
+# these files when the others have nothing to do.
 LONG = (
-    GRAPH,
+    *TOGETHER,
     "tests/components/blessing/test_executor.py",
     "tests/components/trainer/test_export.py",
     "tests/components/trainer/test_resumption.py",
     "tests/components/tuner/test_search.py",
+    "tests/test_streams.py",
 )
 
 
 def longest_first(items: list[pytest.Item]) -> None:
     """Moves the tests of the long files to the front."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+    items.sort(key=lambda item: _place(item.nodeid))
 
 
-class GraphOnOneWorker(LoadFileScheduling):
-    """Gives each worker whole files, and all tests of the graph to one of them.
+def _place(nodeid: str) -> int:
+    return next((n for n, start in enumerate(LONG) if nodeid.startswith(start)), len(LONG))
 
-    They share runs of a quarter of a minute or more, which each worker would otherwise make anew.
+
+class SharingScheduling(LoadFileScheduling):
+    """Gives a worker whole files, and all files of some folders to one worker.
+
+    Each worker would otherwise make anew what the tests of such a folder share.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        return GRAPH if nodeid.startswith(GRAPH) else super()._split_scope(nodeid)
+        folder = next(filter(nodeid.startswith, TOGETHER), None)
+        return folder or super()._split_scope(nodeid)
