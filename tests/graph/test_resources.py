@@ -8,6 +8,7 @@ import contextlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.graph import aftermath
+from tests.graph import aftermath, tracing
 from tests.skipping import skip_loudly
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -36,6 +37,7 @@ class Machine:
     def __init__(self, request, base):
         self._request = request
         self._base = base
+        self._log = base / "slow-disk.log"
         self._ends = contextlib.ExitStack()
 
     def skip(self, missing):
@@ -55,20 +57,27 @@ class Machine:
         return ["taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))]
 
     def memory(self):
-        """2 GiB, for all processes together where control groups can be made; else for each."""
+        """2 GiB for all processes together."""
         group = self._memory_group()
         if group is None:
-            kibibytes = 2 * GIBIBYTE // 1024
-            return ["bash", "-c", f'ulimit -d {kibibytes} && exec "$@"', "bash"]
+            self.skip("No right to make a control group for memory")
         return ["bash", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(group)]
+
+    def memory_of_each(self):
+        """2 GiB for each process."""
+        return ["bash", "-c", f'ulimit -d {2 * GIBIBYTE // 1024} && exec "$@"', "bash"]
 
     def disk(self):
         """Each fsync takes long."""
-        if not can_trace():
+        if not tracing.is_possible():
             self.skip("No strace, or no right to trace")
         calls = "fsync,fdatasync"
-        words = ["strace", "--follow-forks", "--seccomp-bpf", "--output=/dev/null"]
+        words = ["strace", "--follow-forks", "--seccomp-bpf", f"--output={self._log}"]
+        self._ends.callback(self._check_delayed)
         return [*words, f"--trace={calls}", f"--inject={calls}:delay_exit={SYNC_DELAY}"]
+
+    def _check_delayed(self):
+        assert "(DELAYED)" in self._log.read_text(errors="replace")
 
     def temporary(self):
         """A /tmp that is full, also for root; what the tests themselves have there stays."""
@@ -91,19 +100,21 @@ class Machine:
         """No /dev/shm at all."""
         devices = "null zero full random urandom tty"
         return self._apart(
-            "mount -t tmpfs tmpfs /mnt\n"
+            f"spare={self._spare}\n"
+            "mount -t tmpfs tmpfs $spare\n"
             f"for name in {devices}; do\n"
-            "  touch /mnt/$name; mount --bind /dev/$name /mnt/$name\n"
+            "  touch $spare/$name; mount --bind /dev/$name $spare/$name\n"
             "done\n"
-            "ln -s /proc/self/fd /mnt/fd\n"
-            "mount --rbind /mnt /dev\n"
+            "ln -s /proc/self/fd $spare/fd\n"
+            "mount --rbind $spare /dev\n"
             "[[ ! -e /dev/shm ]]"
         )
 
     def _apart(self, script):
         if os.getuid() != 0 or not shutil.which("unshare"):
             self.skip("No root rights, or no unshare")
-        if subprocess.run([*APART, "mount -t tmpfs tmpfs /mnt"], capture_output=True).returncode:
+        mount = f"mount -t tmpfs tmpfs {self._spare}"
+        if subprocess.run([*APART, mount], capture_output=True).returncode:
             self.skip("No right to mount")
         return [*APART, f'{script}\nexec "$@"', "bash"]
 
@@ -115,13 +126,23 @@ class Machine:
     def _with_places(self, mount, places):
         """A script that mounts something over folders which are seen there all the same."""
         quoted = [shlex.quote(str(place)) for place in places]
-        lines = ["mount -t tmpfs tmpfs /mnt"]
+        spare = self._spare
+        lines = [f"mount -t tmpfs tmpfs {spare}"]
         for number, place in enumerate(quoted):
-            lines += [f"mkdir /mnt/{number}", f"mount --bind {place} /mnt/{number}"]
+            lines += [f"mkdir {spare}/{number}", f"mount --bind {place} {spare}/{number}"]
         lines.append(mount)
         for number, place in enumerate(quoted):
-            lines += [f"mkdir --parents {place}", f"mount --bind /mnt/{number} {place}"]
+            lines += [f"mkdir --parents {place}", f"mount --bind {spare}/{number} {place}"]
         return "\n".join(lines)
+
+    @property
+    def _spare(self):
+        """A folder to mount something on: nothing that a run needs is in it."""
+        return next(
+            folder
+            for folder in map(Path, ("/mnt", "/media", "/srv"))
+            if folder.is_dir() and not any(p.is_relative_to(folder) for p in self._places())
+        )
 
     def _memory_group(self):
         """A control group that is kept to 2 GiB; None where none can be made."""
@@ -161,14 +182,6 @@ def remove_group(group):
             time.sleep(0.1)
 
 
-def can_trace():
-    """Whether strace is there and may trace."""
-    if not shutil.which("strace"):
-        return False
-    command = ["strace", "--output=/dev/null", "true"]
-    return subprocess.run(command, capture_output=True).returncode == 0
-
-
 @pytest.fixture
 def machine(request, tmp_path_factory):
     made = Machine(request, tmp_path_factory.getbasetemp())
@@ -205,7 +218,9 @@ def outputs(limited, undemanding_run, tmp_path_factory):
 # What is scarce, and the exit codes that a run may have then.
 SCARCE = {
     "64 descriptors": (Machine.descriptors, (0, 1, 2)),
-    "2 GiB of memory": (Machine.memory, (0, 1, 2)),
+    # What takes more of it together is killed by the kernel.
+    "2 GiB of memory": (Machine.memory, (0, 1, 2, -signal.SIGKILL)),
+    "2 GiB of memory for each process": (Machine.memory_of_each, (0, 1, 2)),
     "a full /tmp": (Machine.temporary, (0,)),
     "a checkout that is read-only": (Machine.checkout, (0,)),
     "no /dev/shm": (Machine.shared_memory, (2,)),

@@ -11,13 +11,12 @@ import json
 import re
 import shutil
 import sqlite3
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.graph import aftermath
+from tests.graph import aftermath, tracing
 from tests.skipping import skip_loudly
 
 RUNNER = Path(__file__).resolve().parents[2] / "pipeline_runner.py"
@@ -108,12 +107,11 @@ POINTS = {
 @pytest.fixture(scope="module")
 def traced(request):
     """Runs the command line under strace; returns how it ended."""
-    strace = shutil.which("strace")
-    if not strace or subprocess.run([strace, "--output=/dev/null", "true"]).returncode:
+    if not tracing.is_possible():
         skip_loudly(request, "No strace, or no right to trace: NO SYSTEM CALL WAS MADE TO FAIL.")
 
     def run(log, arguments, *options):
-        words = [strace, "--decode-fds=path", "--string-limit=1", f"--output={log}", *options]
+        words = ["strace", "--decode-fds=path", "--string-limit=1", f"--output={log}", *options]
         words += [sys.executable, str(RUNNER), *map(str, arguments)]
         return aftermath.run(words)
 

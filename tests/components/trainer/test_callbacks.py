@@ -165,7 +165,7 @@ def test_a_divergence_keeps_no_weights(fit, chosen):
     callback_list, _, backup_dir = chosen()
     with pytest.raises(callbacks.TrainingDiverged):
         fit(callback_list, targets=math.nan)
-    assert not list(backup_dir.rglob("*.h5"))
+    assert not list(backup_dir.rglob("best.npz"))
 
 
 def test_training_ends_early_without_progress(fit, chosen):

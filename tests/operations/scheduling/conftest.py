@@ -94,9 +94,10 @@ class Process:
 class Child:
     """A process at work."""
 
-    def __init__(self, process, clock):
+    def __init__(self, process, clock, asked):
         self._process = process
         self._clock = clock
+        self._asked = asked
         self._ends(process.seconds, process.code)
         self._ended = False
 
@@ -109,6 +110,7 @@ class Child:
         return self._code
 
     def terminate(self):
+        self._asked.append(self._clock.seconds())
         self._ends(self._process.stubborn, self._process.code_when_asked)
 
     def kill(self):
@@ -131,6 +133,7 @@ class Commands:
       runs: plans of the next runs.
       begun: time, data and force of each run.
       seconds: seconds that had passed when each run began.
+      asked: seconds that had passed when a process was asked to end.
       looks: time of each look.
     """
 
@@ -145,6 +148,7 @@ class Commands:
         self.runs = []
         self.begun = []
         self.seconds = []
+        self.asked = []
         self.looks = []
 
     def look(self, answer, log):
@@ -153,13 +157,13 @@ class Commands:
         if self.locked:
             self.locked -= 1
             log.write_text("error: metadata.db is locked by another process\n")
-            return Child(Process(code=1, seconds=1), self._clock)
+            return self._child(Process(code=1, seconds=1))
         refusal = self.bad_input or self.held
         if refusal:
             log.write_text(f"reading\nerror: {refusal}\n")
-            return Child(Process(code=2 if self.bad_input else 4, seconds=1), self._clock)
+            return self._child(Process(code=2 if self.bad_input else 4, seconds=1))
         answer.write_text(self.seen.model_dump_json())
-        return Child(Process(seconds=1), self._clock)
+        return self._child(Process(seconds=1))
 
     def run(self, data, force, log, attempt):
         self.attempt = attempt
@@ -169,7 +173,10 @@ class Commands:
         if isinstance(plan, OSError):
             raise plan
         log.write_text("a run\nerror: the run says why\n")
-        return Child(plan, self._clock)
+        return self._child(plan)
+
+    def _child(self, process):
+        return Child(process, self._clock, self.asked)
 
     def pushing(self, **values):
         """A run that pushes a model."""
