@@ -12,7 +12,8 @@ off, and everything is checked:
 
 - `faults`: what is not as promised, a line each. A receipt is missing, cannot be read or has no
   end; a version is damaged, belongs to no run or is half published; a sound span was never trained
-  on, or a damaged one was; a damaged span raised no alarm; files or processes were left behind.
+  on, or a damaged one was; a damaged span raised no alarm; the scheduler ended though nobody killed
+  it, or with an error; files or processes were left behind; the scheduler leaks.
 - `open_files_growth`, `memory_growth`: median of the last quarter of the measurements of the last
   scheduler less that of their first quarter; memory in bytes.
 
@@ -28,6 +29,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import statistics
 import subprocess
@@ -41,7 +43,7 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
-from benchmarks import command, processes, trainings
+from benchmarks import command, trainings
 from benchmarks.session import Session
 from benchmarks.tables import Table
 from cli import command_line
@@ -50,6 +52,7 @@ from operations.notifications.events import AlarmKind
 from pipeline import config as configurations
 from pipeline.datasets import SAMPLE
 from pipeline.datasets.sample import FILE_NAMES, write_sample
+from pipeline.errors import ExitCode
 from pipeline.locations import RECEIPT_FILE, Locations
 from pipeline.records import history
 from pipeline.records.outcomes import Status, Verdict
@@ -70,7 +73,10 @@ _KILL_SECONDS, _SHORT_KILL_SECONDS = 240.0, 60.0
 _LOOK_SECONDS, _SHORT_LOOK_SECONDS = 15.0, 5.0
 # Of the kills, those that hit the scheduler itself, as long as it is among what is killed.
 _SCHEDULER_SHARE = 0.5
+_SCHEDULER = "scheduler"
 _STOP_SECONDS = 300.0
+# What caches and the garbage of Python may add in hours.
+_MOST_GROWTH_BYTES = 32 * 2**20
 _MIB = 2**20
 
 app = command.application()
@@ -154,22 +160,28 @@ class Scheduler:
                     return child
         return None
 
-    def end(self) -> None:
+    def end(self) -> list[str]:
         """Asks it to end, waits for it, and lets a last run complete what was cut off.
 
-        Raises:
-          MeasurementError: If it does not end.
+        Returns:
+          What is not as promised, a line each.
         """
         self.process.terminate()
-        try:
-            self.process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            self.process.kill()
-            raise processes.MeasurementError(
-                f"the scheduler was at work {_STOP_SECONDS:.0f} s after SIGTERM; expected it to "
-                "end. Look at its output."
-            ) from error
-        self._command("run").wait()
+        return [*_ends(self.process, "the scheduler"), *_ends(self._command("run"), "the last run")]
+
+
+def _ends(process: subprocess.Popen[bytes], name: str) -> Iterator[str]:
+    """Waits for the end of a process; yields what is wrong with it, a line."""
+    try:
+        code = process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        yield f"{name} was still at work after {_STOP_SECONDS:.0f} s"
+        return
+    # 3: a refused model is a good end, too.
+    if code not in (ExitCode.PUSHED, ExitCode.REFUSED):
+        yield f"{name} ended with {code}"
 
 
 @dataclasses.dataclass
@@ -315,6 +327,8 @@ class Soak:
         self._server = NoticeServer()
         self._spans = Spans(folder / "spans", folder)
         self._kills: Counter[str] = Counter()
+        self._restarts = 0
+        self._faults: list[str] = []
         self._spans.come(0.0)
         self._scheduler = Scheduler(folder, self._server.address, output)
 
@@ -328,9 +342,11 @@ class Soak:
                 next_span += self._span_seconds
             if now >= next_kill and self._kill(with_scheduler=now < duration / 3):
                 next_kill = self._until_kill(self._seconds())
-            self._look()
+            # It may end at this moment, and is started again at the next look.
+            with contextlib.suppress(OSError):
+                self._look()
             time.sleep(self._look_seconds)
-        self._scheduler.end()
+        self._faults = self._scheduler.end()
 
     def _seconds(self) -> float:
         return time.monotonic() - self._began
@@ -343,7 +359,7 @@ class Soak:
         if self._chance.random() < _SCHEDULER_SHARE and with_scheduler:
             self._scheduler.process.kill()
             self._scheduler.process.wait()
-            self._kills["scheduler"] += 1
+            self._kills[_SCHEDULER] += 1
             return True
         run = self._scheduler.run_of()
         if run is None:
@@ -356,6 +372,7 @@ class Soak:
 
     def _look(self) -> None:
         restarted = self._scheduler.keep_alive()
+        self._restarts += restarted
         process = pathlib.Path(f"/proc/{self._scheduler.process.pid}")
         receipts = _receipts(self._locations)
         repeat = {
@@ -369,7 +386,7 @@ class Soak:
             "spans": len(self._spans.all),
             "damaged": sum(bool(span.damage) for span in self._spans.all),
             "killed_runs": self._kills["run"],
-            "killed_schedulers": self._kills["scheduler"],
+            "killed_schedulers": self._kills[_SCHEDULER],
             "alarms": sum(map(_is_alarm, self._server.notices)),
             "notices": len(self._server.notices),
         }
@@ -379,6 +396,7 @@ class Soak:
         """Counts, growths and faults, after the end."""
         receipts = _receipts(self._locations)
         repeats = self._session.repeats
+        files, memory = growth(repeats, "open_files"), growth(repeats, "memory")
         return {
             "hours": self._seconds() / 3600,
             "runs": len(receipts),
@@ -388,10 +406,12 @@ class Soak:
             "killed": dict(self._kills),
             "alarms": sum(map(_is_alarm, self._server.notices)),
             "recoveries": sum(map(_is_recovery, self._server.notices)),
-            "open_files_growth": growth(repeats, "open_files"),
-            "memory_growth": growth(repeats, "memory"),
+            "open_files_growth": files,
+            "memory_growth": memory,
             "disk": _disk(self._folder / "outputs"),
             "faults": [
+                *self._faults,
+                *scheduler_faults(self._restarts - self._kills[_SCHEDULER], files, memory),
                 *faults(self._locations, self._spans.all, self._server.notices),
                 *left_behind(self._folder),
             ],
@@ -446,6 +466,22 @@ def growth(repeats: Sequence[dict[str, Any]], key: str) -> float:
     values = [run[key] for run in repeats[begun:]]
     quarter = max(len(values) // 4, 1)
     return statistics.median(values[-quarter:]) - statistics.median(values[:quarter])
+
+
+def scheduler_faults(crashes: int, files: float, memory: float) -> list[str]:
+    """What is wrong with the scheduler, a line each.
+
+    Args:
+      crashes: How often it was started again though nobody had killed it.
+      files: Growth of its open files.
+      memory: Growth of its memory in bytes.
+    """
+    found = {
+        f"the scheduler ended by itself {crashes} times": crashes > 0,
+        f"{files:.0f} more files are open": files > 0,
+        f"it takes {memory / _MIB:.0f} MiB more memory": memory > _MOST_GROWTH_BYTES,
+    }
+    return [fault for fault, is_there in found.items() if is_there]
 
 
 def faults(
@@ -527,7 +563,8 @@ def _faulty_spans(
         if span.damage:
             if span.number in trained:
                 yield f"{name} was trained on, though it was {span.damage}"
-            if not any(name in notice["message"] for notice in notices):
+            told = re.compile(rf"\b{name}\b")
+            if not any(_is_alarm(each) and told.search(each["message"]) for each in notices):
                 yield f"{name} raised no alarm, though it was {span.damage}"
         elif span.number not in trained:
             yield f"{name} was never trained on"

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import subprocess
+import sys
 import urllib.request
 
 import altair
@@ -92,6 +93,43 @@ def test_what_is_not_as_promised_is_told(trained, locations, keep_receipt):
         "span-2 was never trained on",
         f"{trained.run_id}/.receipt.json.7 was left behind",
     ]
+
+
+def test_the_alarm_of_another_span_is_none(trained, locations):
+    alarm = {"title": "a run cannot start", "message": "span-20 is cut short"}
+    ended = {"title": "a run failed", "message": "span-2"}
+    damaged = [soak.Span(1, 0.0), soak.Span(2, 9.0, "cut short")]
+    assert soak.faults(locations, damaged, [alarm, ended]) == [
+        "span-2 raised no alarm, though it was cut short"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("figures", "told"),
+    [
+        ((0, 0, 3e6), []),
+        ((0, -2, -3e6), []),
+        ((2, 0, 0), ["the scheduler ended by itself 2 times"]),
+        ((0, 1, 0), ["1 more files are open"]),
+        ((0, 0, 2**26), ["it takes 64 MiB more memory"]),
+    ],
+)
+def test_a_scheduler_that_crashes_or_leaks_is_a_fault(figures, told):
+    assert soak.scheduler_faults(*figures) == told
+
+
+@pytest.mark.parametrize(
+    ("code", "patience", "told"),
+    [
+        ("sys.exit(3)", 60, []),
+        ("sys.exit(1)", 60, ["it ended with 1"]),
+        ("time.sleep(600)", 0.1, ["it was still at work after 0 s"]),
+    ],
+)
+def test_how_a_process_ends_is_told(code, patience, told, monkeypatch):
+    monkeypatch.setattr(soak, "_STOP_SECONDS", patience)
+    process = subprocess.Popen([sys.executable, "-c", f"import sys, time; {code}"])
+    assert list(soak._ends(process, "it")) == told
 
 
 def test_a_run_without_an_end_is_told(receipt, keep_receipt, locations):
