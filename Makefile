@@ -128,12 +128,15 @@ sbom: ## Write the software bill of materials to build/sbom.json
 	$(BIN)/python -m pipeline.installation.bill_of_materials build/sbom.json
 
 # pip-audit has an environment of its own, which is removed, since it shares no version with .venv.
-# Its exit code is the same for a finding and for a service that it cannot reach.
+# Its exit code is the same for a finding, for a service that it cannot reach, and for any other
+# failure. Only what it says tells whether there was just no network.
 audit: ## Look up known vulnerabilities of the locked packages on the network
 	@$(install)
 	work=$$(mktemp -d)
 	trap 'rm -rf "$$work"' EXIT
+	unreachable='[Cc]onnect|[Tt]imed.?out|[Rr]esol|[Nn]etwork|[Pp]roxy|HTTP|No matching distribution|not found on PyPI'
 	unaudited() {
+		grep -qE "$$unreachable" "$$work/said" || $(call fail,the audit of $$1 failed: $$(tail -n 1 "$$work/said"); expected the result of pip-audit. Where requirements/audit.txt or a package was changed on its way: git status; then: make lock)
 		echo "make: NO VULNERABILITY OF $$1 WAS LOOKED UP: $$(tail -n 1 "$$work/said")." >&2
 		echo "make: expected a network that reaches the advisories. Another service: make audit ARGS='--vulnerability-service osv'" >&2
 	}

@@ -29,6 +29,8 @@ def main():
         sys.exit("Found 1 known vulnerability in 1 package")
     if how == "unreachable":
         raise OSError("name resolution failed")
+    if how == "broken":
+        sys.exit("pip-audit: error: unrecognized arguments: --strict")
     print("No known vulnerabilities found", file=sys.stderr)
 """
 UNAUDITED = "NO VULNERABILITY OF"
@@ -104,6 +106,26 @@ def test_a_finding_fails_and_is_told(audit):
     ended = audit("found")
     assert ended.returncode != 0
     assert ended.stdout.count("PYSEC-1") == len(packages.LOCKS)
+    assert UNAUDITED not in ended.stderr
+
+
+def test_a_failure_that_is_none_of_the_network_fails(audit):
+    ended = audit("broken")
+    assert ended.returncode != 0
+    assert "failed: pip-audit: error: unrecognized arguments: --strict; expected" in ended.stderr
+    assert UNAUDITED not in ended.stderr
+
+
+def test_a_wheel_that_was_changed_on_its_way_fails(audit, project):
+    (wheel,) = (project / "wheels").iterdir()
+    changed = project / "changed" / wheel.name
+    changed.parent.mkdir()
+    shutil.copy(wheel, changed)
+    with zipfile.ZipFile(changed, "a") as archive:
+        archive.writestr("more.py", "print('I am not of pip-audit')")
+    ended = audit("clean", "changed")
+    assert ended.returncode != 0
+    assert "the audit of ANY PACKAGE failed" in ended.stderr
     assert UNAUDITED not in ended.stderr
 
 
