@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import io
 import json
 import random
@@ -41,13 +43,22 @@ def mutated(content: bytes, generator: random.Random) -> bytes:
     """A damaged copy; mostly with one fault, so that the rest of the file is still understood."""
     for _ in range(generator.choice((1, 1, 1, 2, 4))):
         if generator.random() < 0.5:
-            forms = (_in_json, _in_parquet, _in_toml, _in_schema)
-            changed = next(filter(None, (form(content, generator) for form in forms)), None)
+            changed = _restructured(content, generator)
             if changed is not None:
                 content = changed
                 continue
         content = generator.choice(_CHANGES)(content, generator)
     return content
+
+
+def _restructured(content: bytes, generator: random.Random) -> bytes | None:
+    for form in (_in_json, _in_parquet, _in_toml, _in_schema):
+        # What was damaged before may be nested too deeply.
+        with contextlib.suppress(RecursionError):
+            changed = form(content, generator)
+            if changed is not None:
+                return changed
+    return None
 
 
 def _byte(content: bytes, generator: random.Random) -> bytes:
@@ -217,6 +228,8 @@ def _toml(value: object) -> str:
         return "{ " + inner + " }"
     if isinstance(value, list):
         return "[" + ", ".join(map(_toml, value)) + "]"
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
     # TOML writes nan and inf in lower case, and has no null.
     return json.dumps(value).replace("NaN", "nan").replace("Infinity", "inf").replace("null", "{}")
 

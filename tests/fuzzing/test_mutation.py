@@ -46,6 +46,22 @@ def test_many_damaged_files_are_still_of_their_format(content, parse):
     assert seen["broken"] > 20
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"a = 2026-01-02T03:04:05Z\nb = [2026-01-02, 03:04:05]\nc = 1e400\nd = inf\n",
+        b'{"a": ' * 900 + b"1" + b"}" * 900,
+        b'["\\ud800", NaN, -0.0, null]',
+        b"PAR1",
+    ],
+)
+def test_whatever_is_damaged_is_damaged_again(content):
+    for seed in range(300):
+        damaged = content
+        for round in range(5):
+            damaged = mutated(damaged, random.Random(f"{seed}-{round}"))
+
+
 def test_a_case_depends_on_its_seed_alone():
     once, again = (mutated(_SCHEMA, random.Random("1-schema-7")) for _ in range(2))
     assert once == again
