@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.records.files import remove_partials, write_whole
+from pipeline.files import remove_partials, write_whole
 from tests.other_process import at_work
 
 LEFTOVER = "0123456789abcdef"
@@ -17,7 +17,7 @@ LEFTOVER = "0123456789abcdef"
 # Writes half of its file, says so, and goes on when it is told to.
 WRITER = """
 import os, pathlib, sys
-from pipeline.records import files
+from pipeline import files
 
 # As the first process of each container has the same.
 os.getpid = lambda: 1

@@ -1,4 +1,4 @@
-"""Writes files whole or not at all."""
+"""Writes files whole or not at all. Needs the standard library alone."""
 
 from __future__ import annotations
 
