@@ -172,8 +172,8 @@ def look(data: str, asked: DataConfig, notify: Callable[[str], None]) -> Look:
         raise DataError(str(error)) from error
     except OSError as error:
         raise DataError(
-            f"{error.filename or folder} cannot be read ({error.strerror}); expected readable "
-            "files. Check their permissions."
+            f"{shown(str(error.filename or folder))} cannot be read ({error.strerror}); expected "
+            "readable files. Check their permissions."
         ) from error
     if not len(sample.heights):
         first = sample.bad[0]
