@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from components import environment
+from components.messages import escaped, shown
 from components.redaction import redacted
 from pipeline import paths, streams
 from pipeline.errors import ConfigurationError, ExitCode, PipelineError, UsageError
@@ -35,6 +37,8 @@ _OF_THE_MACHINE = (
     errno.EMFILE,
     errno.ENFILE,
 )
+# What could command a terminal. Other characters stay: commands in messages are copied.
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 _acting = False
 
@@ -109,13 +113,14 @@ def _run(app: typer.Typer) -> int:
         _check_working_folder()
         app()
     except PipelineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        text = _CONTROL.sub(lambda character: escaped(character[0]), str(error))
+        print(f"error: {text}", file=sys.stderr)
         return error.exit_code
     except PermissionError as error:
         # Any command may encounter a file or folder of another user.
         print(
-            f"error: no permission for {error.filename or 'a file'} ({error.strerror}); expected "
-            "read and write permission. Change its permissions, or choose another folder.",
+            f"error: no permission for {_place(error)} ({_reason(error)}); expected read and write "
+            "permission. Change its permissions, or choose another folder.",
             file=sys.stderr,
         )
         return UsageError.exit_code
@@ -123,9 +128,9 @@ def _run(app: typer.Typer) -> int:
         if error.errno not in _OF_THE_MACHINE:
             raise
         print(
-            f"error: {error.filename or 'a file'} cannot be read or written ({error.strerror}); "
-            "expected a disk that works and has room. Free some room or check the disk, then give "
-            "the command again.",
+            f"error: {_place(error)} cannot be read or written ({_reason(error)}); expected a disk "
+            "that works and has room. Free some room or check the disk, then give the command "
+            "again.",
             file=sys.stderr,
         )
         return ExitCode.FAILED
@@ -135,6 +140,14 @@ def _run(app: typer.Typer) -> int:
             return 1
         return end.code or 0
     return 0
+
+
+def _place(error: OSError) -> str:
+    return shown(os.fsdecode(error.filename)) if error.filename else "a file"
+
+
+def _reason(error: OSError) -> str:
+    return shown(error.strerror or str(error))
 
 
 def _check_working_folder() -> None:

@@ -1,4 +1,7 @@
-"""Parts of messages: names are escaped and cut, so that data cannot break a terminal or a page."""
+"""Parts of messages: names are escaped and cut, so that data cannot break a terminal or a page.
+
+This module uses only the standard library and Python 3.8 syntax.
+"""
 
 from __future__ import annotations
 

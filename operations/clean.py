@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components import features
+from components.messages import shown
 from components.pusher import versions
 from operations import disk_usage, unfinished
 from operations.retention import Artifacts
@@ -270,9 +271,9 @@ def _carry_out(plan: _Plan) -> None:
         _remove(plan, artifacts)
     except OSError as error:
         raise OutputError(
-            f"{error.filename} cannot be removed ({error.strerror}); expected write permission for "
-            f"everything below {plan.locations.root}. What is gone stays gone: fix that, and clean "
-            "again."
+            f"{shown(str(error.filename))} cannot be removed ({error.strerror}); expected write "
+            f"permission for everything below {plan.locations.root}. What is gone stays gone: fix "
+            "that, and clean again."
         ) from error
 
 

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from operations.compile_request import Prepared, Request, prepare
 from operations.targets import Target
 from pipeline.errors import OutputError
+from pipeline.files import write_whole
 from pipeline.installation import packages
-from pipeline.records.files import write_whole
 from pipeline.runners.resources import Resources
 from pipeline.streams import output_to_log
 

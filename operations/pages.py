@@ -13,10 +13,10 @@ import shutil
 
 from components import features
 from pipeline.errors import OutputError, UsageError
+from pipeline.files import write_whole
 from pipeline.locations import CHARTS_FILE, REVIEW_PAGE, Locations
 from pipeline.nodes import expected_nodes
 from pipeline.records import history, metadata
-from pipeline.records.files import write_whole
 from pipeline.records.outcomes import Status
 from pipeline.records.receipt import Receipt
 from review import artifacts, collect, figures, index, origin, page, versus

@@ -19,6 +19,7 @@ import absl.logging
 
 from components import environment, features
 from components.example_gen.readers.base import Form
+from components.messages import shown
 from components.pusher import versions
 from components.redaction import LogFormatter
 from components.serving_check.check import standing_by
@@ -337,8 +338,8 @@ class _Run:
         if error:
             again = ("review", self._id, "--output-dir", str(self._request.output_dir))
             self._progress.notify(
-                f"The review page could not be made ({type(error).__name__}: {error}). The run "
-                "itself is not affected. Try again with: "
+                f"The review page could not be made ({type(error).__name__}: {shown(str(error))}). "
+                "The run itself is not affected. Try again with: "
                 f"{shlex.join(('python3', 'pipeline_runner.py', *again))}"
             )
 

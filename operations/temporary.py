@@ -10,9 +10,9 @@ import tempfile
 from collections.abc import Iterator
 
 from components.pusher import versions
+from pipeline.files import remove_partials
 from pipeline.locations import TEMPORARY_FOLDER, Locations
 from pipeline.records import metadata
-from pipeline.records.files import remove_partials
 
 # Enough for a receipt, ML Metadata's last entries and the page.
 _RESERVE_BYTES = 4 * 2**20

@@ -13,7 +13,7 @@ from typing import Literal
 
 import pydantic
 
-from pipeline.records.files import write_whole
+from pipeline.files import write_whole
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
 SCHEMA_VERSION: Literal[6] = 6

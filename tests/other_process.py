@@ -10,10 +10,10 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 
 @contextlib.contextmanager
-def at_work(code, argument, says):
-    """Starts Python code with an argument, waits for a line of it, and kills it in the end."""
+def at_work(code, *arguments, says):
+    """Starts Python code with arguments, waits for a line of it, and kills it in the end."""
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(argument)],
+        [sys.executable, "-c", code, *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -172,8 +172,8 @@ def look(data: str, asked: DataConfig, notify: Callable[[str], None]) -> Look:
         raise DataError(str(error)) from error
     except OSError as error:
         raise DataError(
-            f"{error.filename or folder} cannot be read ({error.strerror}); expected readable "
-            "files. Check their permissions."
+            f"{shown(str(error.filename or folder))} cannot be read ({error.strerror}); expected "
+            "readable files. Check their permissions."
         ) from error
     if not len(sample.heights):
         first = sample.bad[0]
@@ -201,7 +201,7 @@ def label_order(values: Sequence[str], keep: bool) -> list[int]:
       Positions in `values`.
     """
     if all(re.fullmatch(r"[0-9]+", value) for value in values):
-        return sorted(range(len(values)), key=lambda position: int(values[position]))
+        return sorted(range(len(values)), key=lambda position: _size(values[position]))
     if keep:
         return list(range(len(values)))
     return sorted(range(len(values)), key=lambda position: _natural(values[position]))
@@ -211,7 +211,13 @@ def _natural(name: str) -> tuple[list[tuple[int, int, str]], str]:
     """A key by which `class 2` comes before `class 10`."""
     parts = re.findall(r"[0-9]+|[^0-9]+", name.casefold())
     # Digits of other scripts are text here.
-    return [(0, int(part), "") if part[0] in "0123456789" else (1, 0, part) for part in parts], name
+    return [(0, *_size(part)) if part[0] in "0123456789" else (1, 0, part) for part in parts], name
+
+
+def _size(digits: str) -> tuple[int, str]:
+    """A key that orders numbers by size; Python makes no number of more than 4,300 digits."""
+    significant = digits.lstrip("0")
+    return len(significant), significant
 
 
 def _existing(data: str) -> pathlib.Path:

@@ -8,6 +8,7 @@ import pathlib
 import shutil
 from collections.abc import Mapping
 
+from components.messages import shown
 from pipeline.errors import OutputError
 
 
@@ -54,8 +55,8 @@ def write_all(folder: pathlib.Path, texts: Mapping[str, str]) -> None:
             raise
     except FileExistsError as error:
         raise OutputError(
-            f"{error.filename} appeared meanwhile, and nothing is overwritten; expected a new "
-            "folder. Choose another name."
+            f"{shown(str(error.filename))} appeared meanwhile, and nothing is overwritten; "
+            "expected a new folder. Choose another name."
         ) from error
     except OSError as error:
         raise _unwritable(folder, error) from error

@@ -19,7 +19,7 @@ from pipeline.config_file import Settings
 from pipeline.datasets import AUTO
 from pipeline.datasets.find import DIRECTORY_VARIABLE, find_source
 from pipeline.errors import ConfigurationError, DataError, ExitCode, PipelineError
-from pipeline.records.files import write_whole
+from pipeline.files import write_whole
 
 
 class Seen(pydantic.BaseModel):

@@ -85,7 +85,7 @@ def of_run(name: str, code: int, receipt: Receipt | None, log: pathlib.Path) -> 
 
 def of_no_start(name: str, error: OSError) -> Ended:
     """Outcome of a process that could not be started."""
-    return _broken(f"{name} could not be started: {error}", None)
+    return _broken(f"{name} could not be started: {shown(str(error))}", None)
 
 
 def of_time_limit(name: str, receipt: Receipt | None, limit_seconds: float) -> Ended:

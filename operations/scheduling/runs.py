@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import pathlib
 
+from components.messages import shown
 from operations.notifications.events import AlarmKind
 from operations.scheduling.alarms import Alarms, DataWatch
 from operations.scheduling.clock import Clock
@@ -76,7 +77,7 @@ class Runs:
         try:
             self.state.write(self._file)
         except OSError as error:
-            self._report.tell(f"the state cannot be written: {error}", BAD)
+            self._report.tell(f"the state cannot be written: {shown(str(error))}", BAD)
 
     def _note_end(self, ended: Ended, scheduled: datetime.datetime) -> None:
         self.state.last_run = LastRun(

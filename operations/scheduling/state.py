@@ -8,7 +8,7 @@ import pydantic
 
 from operations.notifications.events import AlarmKind
 from pipeline.errors import ExitCode
-from pipeline.records.files import write_whole
+from pipeline.files import write_whole
 
 
 class LastRun(pydantic.BaseModel):

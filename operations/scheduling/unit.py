@@ -22,7 +22,7 @@ from pipeline import paths
 from pipeline.datasets import AUTO, SAMPLE
 from pipeline.datasets.find import DIRECTORY_VARIABLE, find_source
 from pipeline.errors import ConfigurationError, OutputError
-from pipeline.records.files import write_whole
+from pipeline.files import write_whole
 
 _TEMPLATE = pathlib.Path(__file__).with_name("pipeline.service")
 # What the command line leaves to the environment. The addresses to notify are secrets, and stay out

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.files import write_whole
 from pipeline.installation import licences, packages
 
 _NAME = "image-pipeline"
@@ -142,12 +143,9 @@ def components(lock: str) -> list[Component]:
 
 
 def _write(file: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    partial = file.with_name(f"{file.name}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(file)
+        write_whole(file, text)
     except OSError as error:
         raise BillError(
             f"{file} cannot be written ({error.strerror}); expected a file in a folder of your own."

@@ -26,6 +26,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from components.messages import shown
 from pipeline.installation import interpreters, packages
 from pipeline.installation.interpreters import Interpreter, NoInterpreterError
 from pipeline.installation.package_installers import InstallationError, Installer
@@ -122,7 +123,7 @@ def fail(text: str) -> int:
 
 def explain(error: OSError) -> str:
     """Returns two lines: what the system refused, and what to do."""
-    problem = f"{error.filename or ENVIRONMENT}: {error.strerror}"
+    problem = f"{shown(str(error.filename or ENVIRONMENT))}: {error.strerror}"
     if error.errno == errno.ENOSPC:
         return f"{problem}.\nFree space on that disk, then: make setup"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

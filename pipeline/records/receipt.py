@@ -18,8 +18,8 @@ from components.messages import shown
 from components.quality_gates import JudgedGate
 from pipeline.datasets import SAMPLE, span_numbers
 from pipeline.errors import ExitCode
+from pipeline.files import write_whole
 from pipeline.locations import DEFAULT_OUTPUT_DIR, RECEIPT_FILE
-from pipeline.records.files import write_whole
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
 SCHEMA_FILE = pathlib.Path(__file__).with_name("receipt.schema.json")

@@ -196,6 +196,26 @@ def test_every_command_reports_a_full_disk_in_one_line(python):
     ]
 
 
+@pytest.mark.parametrize("kind", ["PermissionError(13", "OSError(28"])
+@pytest.mark.parametrize("name", ["{name!r}", "{name!r}.encode()"])
+def test_the_name_of_a_file_neither_commands_the_terminal_nor_shows_a_password(python, kind, name):
+    hostile = "https:/user:hunter2@host/\x1b]0;owned\x07\n.png"
+    code = FORBIDDEN.replace("PermissionError(13", kind)
+    code = code.replace('"/outputs/clothes/serving"', name.format(name=hostile))
+    ended = python("-c", code.replace("Permission denied", "Full\\x1b[31m"))
+    (line,) = ended.stderr.splitlines()
+    assert line.isprintable()
+    assert "https:/***@host/\\x1b]0;owned\\x07\\n.png" in line and "(Full\\x1b[31m)" in line
+
+
+def test_an_error_of_ours_cannot_command_the_terminal(python):
+    raised = "pipeline.errors.DataError('\\x1b]0;owned\\x07 \\x9b31m of\\nlines; run a\u200db')"
+    code = FORBIDDEN.replace("import typer", "import pipeline.errors\nimport typer")
+    begin = code.index("PermissionError")
+    ended = python("-c", f"{code[:begin]}{raised}{code[code.index(')', begin) + 1 :]}")
+    assert ended.stderr == "error: \\x1b]0;owned\\x07 \\x9b31m of\nlines; run a\u200db\n"
+
+
 def test_an_error_of_ours_is_not_taken_for_one_of_the_machine(python):
     ended = python("-c", FORBIDDEN.replace("PermissionError(13", "OSError(22"))
     assert "Traceback" in ended.stderr

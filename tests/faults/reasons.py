@@ -26,7 +26,7 @@ REASONS = (
     Reason(
         "Only a fault leads there.",
         scenarios=("compile",),
-        sites=("pipeline/records/files.py::write_whole: partial.unlink",),
+        sites=("pipeline/files.py::write_whole: partial.unlink",),
     ),
     Reason(
         "Only a fault leads there.",

@@ -163,7 +163,7 @@ def _cut_off(folder: Path) -> None:
     (run / "tmp").mkdir(parents=True)
     (run / "tmp" / "reserve").write_bytes(b"0" * 100)
     begun.write(run)
-    for name in (".receipt.json.99999", ".review.html.99999"):
+    for name in (".receipt.json.0123456789abcdef", ".review.html.0123456789abcdef"):
         (run / name).write_text("half")
     kind = past.store.put_execution_type(mlmd.ExecutionType(name="Trainer"))
     left = mlmd.Execution(type_id=kind, last_known_state=mlmd.Execution.RUNNING)

@@ -245,7 +245,7 @@ def _in_schema(content: bytes, generator: random.Random) -> bytes | None:
         text_format.Parse(content.decode(), schema)
     except (ValueError, text_format.ParseError, RecursionError):
         return None
-    messages = list(_messages(schema))
+    messages = [message for message in _messages(schema) if message.DESCRIPTOR.fields]
     if len(messages) < 2:
         return None
     message = generator.choice(messages)

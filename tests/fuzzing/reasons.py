@@ -155,7 +155,7 @@ REASONS = (
         "It opens a file, and reads nothing of it.",
         (
             "pipeline/lock.py::_opened",
-            "pipeline/records/files.py::remove_partials",
+            "pipeline/files.py::remove_partials",
         ),
     ),
     Reason(

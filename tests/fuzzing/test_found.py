@@ -12,6 +12,7 @@ from cli.render.runs import print_run, print_runs
 from components import features
 from components.image_schema import SchemaError, parse_schema
 from operations import rollback
+from operations.initialization.look import label_order
 from operations.notifications.notifying import Notifier
 from operations.scheduling import outcome
 from operations.scheduling.state import State, read_state
@@ -210,3 +211,9 @@ def test_digests_in_a_database_whose_text_is_not_utf_8_are_forgotten(tmp_path):
     assert again.find("a", state) is None
     again.keep("a", state, "00" * 32, time.time_ns())
     again.save()
+
+
+@pytest.mark.parametrize("word", ["", "class "])
+def test_classes_with_numbers_of_any_length_are_in_order(word):
+    names = [f"{word}{number}" for number in ("9" * 5_000, "1" + "0" * 5_000, "07", "8")]
+    assert label_order(names, keep=False) == [2, 3, 0, 1]

@@ -142,3 +142,10 @@ def test_a_command_line_is_refused_exactly_if_it_is_not_utf8(argument):
         assert message.encode()
     else:
         assert message is None
+
+
+@pytest.mark.parametrize("address", ["https://host:8080/a@b", "https://[::1]:8080/a@b"])
+def test_an_at_in_the_path_of_an_address_is_no_secret(address):
+    paths.refuse_secrets(address, "--option")
+    with pytest.raises(PathError, match=r"--option https://\*\*\*@b has a"):
+        paths.refuse_secrets(address.replace("//", "//user:hunter2@"), "--option")

@@ -1,7 +1,9 @@
 """Every locked package has a licence that fits, and the bill of materials tells it."""
 
+import errno
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -192,3 +194,17 @@ def test_a_bill_that_cannot_be_written_is_told(tmp_path, capsys):
     assert bill_of_materials.main([str(tmp_path / "file" / "sbom.json")]) == 1
     told = capsys.readouterr().err
     assert "cannot be written" in told and "expected a file in a folder of your own" in told
+
+
+def test_a_bill_whose_writing_fails_leaves_the_old_one_alone(tmp_path, monkeypatch, capsys):
+    target = tmp_path / "sbom.json"
+    target.write_text("old", encoding="utf-8")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert bill_of_materials.main([str(target)]) == 1
+    assert "cannot be written (No space left on device)" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]
+    assert target.read_text(encoding="utf-8") == "old"

@@ -3,8 +3,8 @@
 import datetime
 import json
 import math
-import os
 import re
+import secrets
 from pathlib import Path
 
 import pytest
@@ -410,9 +410,10 @@ def test_a_state_that_cannot_be_read_is_begun_anew(world):
     assert json.loads(world.file.read_text())["last_run"]["exit_code"] == 0
 
 
-def test_a_state_that_cannot_be_written_stops_nothing(world, lines):
+def test_a_state_that_cannot_be_written_stops_nothing(world, lines, monkeypatch):
     # In the place of the file that is to become the state.
-    (world.file.parent / f".state.json.{os.getpid()}").mkdir()
+    monkeypatch.setattr(secrets, "token_hex", lambda size: "taken")
+    (world.file.parent / ".state.json.taken").mkdir()
     world.serve("03:30")
     assert world.commands.times == ["03:00:01"]
     assert "the state cannot be written: " in "\n".join(lines())

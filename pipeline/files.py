@@ -1,4 +1,4 @@
-"""Writes files whole or not at all."""
+"""Writes files whole or not at all. Needs the standard library alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ import fcntl
 import glob
 import os
 import pathlib
+import re
+import secrets
 from typing import TextIO
+
+_RANDOM_BYTES = 8
+# What follows the name of a file in that of its partial file.
+_PARTIAL = re.compile(rf"\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
 
 
 def write_whole(path: pathlib.Path, text: str) -> None:
@@ -20,22 +26,27 @@ def write_whole(path: pathlib.Path, text: str) -> None:
       OSError: where it cannot be written; nothing is left behind.
     """
     remove_partials(path.parent, glob.escape(path.name))
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with _begun(partial) as file:
+    # It stays locked until it has its name: another writer would take it for a leftover.
+    with _begun(path) as file:
+        partial = pathlib.Path(file.name)
+        try:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+            partial.replace(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
 
 
-def _begun(partial: pathlib.Path) -> TextIO:
-    """Opens a file to write to, and locks it, which tells others that its writer is alive."""
+def _begun(path: pathlib.Path) -> TextIO:
+    """Opens a partial file, and locks it, which tells others that its writer is alive.
+
+    No other writer has a file of this name: process ids are the same in two containers.
+    """
     while True:
-        file = partial.open("w", encoding="utf-8")
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(_RANDOM_BYTES)}")
+        file = partial.open("x", encoding="utf-8")
         # A network drive may know no locks.
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -53,7 +64,7 @@ def remove_partials(folder: pathlib.Path, name: str = "*") -> None:
       name: Name of the file, as a pattern of `glob`; by default that of any file.
     """
     for partial in folder.glob(f".{name}.*"):
-        if not partial.suffix[1:].isdigit():
+        if not _PARTIAL.fullmatch(partial.suffix):
             continue
         with contextlib.suppress(OSError), partial.open("rb") as file:
             # Fails while its writer is at work.
