@@ -52,7 +52,8 @@ _EVENTS = {
     "os.truncate": ("truncate", 0, None),
 }
 # What needs room on the disk; the rest goes on when it is full.
-_NEEDS_ROOM = frozenset({"open", "write", "mkdir", "link", "symlink", "sync"})
+# A file that is there can be opened, and emptied, on a full disk as well.
+_NEEDS_ROOM = frozenset({"create", "write", "mkdir", "link", "symlink", "sync"})
 # What needs no permission once the file is open.
 _IS_OPEN = frozenset({"write", "sync", "truncate"})
 
@@ -143,6 +144,7 @@ class Injector:
     def start(self) -> None:
         """Begins to watch; there is no way back."""
         real_open, sync, sendfile, pwrite = builtins.open, os.fsync, os.sendfile, os.pwrite
+        write, allocate = os.write, os.posix_fallocate
         injector = self
 
         class File(io.FileIO):
@@ -195,7 +197,18 @@ class Injector:
                 lambda share: pwrite(descriptor, data[: _part(len(data), share)], offset),
             )
 
+        def written(descriptor: int, data: bytes) -> int:
+            return self.writes(
+                self.path_of(descriptor),
+                lambda share: write(descriptor, data[: _part(len(data), share)]),
+            )
+
+        def allocated(descriptor: int, offset: int, count: int) -> None:
+            self.operation("write", self.path_of(descriptor))
+            allocate(descriptor, offset, count)
+
         builtins.open = io.open = opened  # type: ignore[assignment]
+        os.write, os.posix_fallocate = written, allocated
         os.fsync, os.sendfile, os.pwrite = synced, sent, written_at  # type: ignore[assignment]
         sys.addaudithook(self._audit)
 
@@ -246,7 +259,8 @@ class Injector:
         if event == "open":
             path, _, flags = arguments
             if not isinstance(path, int) and flags & _WRITING:
-                self.operation("open", self.path_of(path))
+                is_new = flags & os.O_CREAT and not os.path.lexists(path)
+                self.operation("create" if is_new else "open", self.path_of(path))
         elif event in _EVENTS:
             kind, place, folder = _EVENTS[event]
             within = arguments[folder] if folder is not None and folder < len(arguments) else -1

@@ -10,7 +10,7 @@ import re
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +40,11 @@ from tests.made_runs import Past
 from tests.operations.scheduling import conftest as world
 
 # What differs from one time to the next in the names of files.
-_NUMBERS = re.compile(r"\d+-[0-9a-f]{12}|\d{8}-\d{6}|\d+|(?<=\.verify-)\w+|(?<=-)[a-z0-9_]{8}$")
+_RANDOM = r"(?<=\.)[0-9a-f]{16}$|\d+-[0-9a-f]{12}|(?<=\.verify-)\w+|(?<=-)[a-z0-9_]{8}$"
+_NUMBERS = re.compile(rf"{_RANDOM}|\d{{8}}-\d{{6}}|\d+")
+_ORDERED = re.compile(r"\d{8}-\d{6}|\d+")
+# What a check looks for in what a command printed.
+LOOKED_FOR = ("is complete (pushed)", "it is the same model", "could not be started")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +104,16 @@ def names(folder: Path) -> set[str]:
 def nameless(path: str) -> str:
     """A path without what differs from one time to the next."""
     return _NUMBERS.sub("N", path)
+
+
+def in_order(paths: Sequence[str]) -> list[str]:
+    """Paths with what differs from one time to the next replaced by its place in the order.
+
+    So two runs stay two, and the second of them the second.
+    """
+    found = {text for path in paths for text in _NUMBERS.findall(path) if _ORDERED.fullmatch(text)}
+    places = {text: str(n) for n, text in enumerate(sorted(found, key=lambda t: (len(t), t)))}
+    return [_NUMBERS.sub(lambda match: f"N{places.get(match[0], '')}", path) for path in paths]
 
 
 def executions(store: Path) -> object:
@@ -673,7 +687,7 @@ class _OtherProcesses(world.Commands):
                 run_id = _new_id(began, self._locations.runs)
                 stubs.leave_receipt(self._locations, attempt=attempt, began=began, run_id=run_id)
 
-        return world.Child(world.Process(at_end=leave), self._clock)
+        return world.Child(world.Process(at_end=leave), self._clock, [])
 
 
 def _serve(folder: Path) -> int:

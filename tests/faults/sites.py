@@ -23,14 +23,18 @@ _ALWAYS = frozenset(
         *("symlink", "symlink_to", "hardlink_to", "copytree", "copyfile", "copyfileobj"),
         *("mkstemp", "mkdtemp", "TemporaryDirectory", "TemporaryFile", "NamedTemporaryFile"),
         *("pwrite", "fsync", "sync", "sync_tree", "chmod", "fchmod", "utime"),
-        *("TFRecordWriter", "savez", "savez_compressed", "savefig", "to_csv"),
+        *("TFRecordWriter", "savez", "savez_compressed", "savefig", "to_csv", "to_parquet"),
+        *("write_table", "ParquetWriter", "extractall", "save_weights", "memmap"),
+        *("ftruncate", "posix_fallocate", "FileHandler", "TensorBoard", "write_out"),
     }
 )
+# Whoever makes one of a class that is derived from these writes as well.
+_BASES = frozenset({"FileHandler", "TensorBoard", "FileIO", "ModelCheckpoint"})
 # Of these, those of the modules alone: lists have `remove`, texts have `replace`.
 _OF_MODULES = frozenset(
     {"remove", "link", "copy", "copy2", "move", "removedirs", "replace", "write"}
 )
-_MODULES = frozenset({"os", "shutil", "fileio"})
+_MODULES = frozenset({"os", "shutil", "fileio", "gfile"})
 _READING = frozenset({"r", "rb", "rt", ""})
 
 
@@ -76,13 +80,33 @@ def _modules() -> Iterator[Path]:
 def sites_in(path: Path, text: str) -> Iterator[Site]:
     """The write sites of a module."""
     known: Counter[str] = Counter()
-    for function, call in _calls(ast.parse(text), ()):
-        if _writes(call):
+    tree = ast.parse(text)
+    derived = set(_derived(tree)) | set(_imported(tree))
+    for function, call in _calls(tree, ()):
+        if _writes(call) or getattr(call.func, "id", None) in derived:
             name = f"{function}: {ast.unparse(call.func)}"
             known[name] += 1
             number = f" #{known[name]}" if known[name] > 1 else ""
             last = call.end_lineno or call.lineno
             yield Site(str(path.relative_to(PROJECT)), name + number, call.lineno, last)
+
+
+def _derived(tree: ast.Module) -> Iterator[str]:
+    """Names of classes whose objects write."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            bases = {getattr(base, "attr", getattr(base, "id", "")) for base in node.bases}
+            if bases & _BASES:
+                yield node.name
+
+
+def _imported(tree: ast.Module) -> Iterator[str]:
+    """Functions of modules that write, which are called by their bare names."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in _MODULES:
+            yield from (
+                alias.asname or alias.name for alias in node.names if alias.name in _OF_MODULES
+            )
 
 
 def _calls(node: ast.AST, within: tuple[str, ...]) -> Iterator[tuple[str, ast.Call]]:
@@ -99,7 +123,8 @@ def _writes(call: ast.Call) -> bool:
     called = call.func
     owner = called.value if isinstance(called, ast.Attribute) else None
     name = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", "")
-    module = owner.id if isinstance(owner, ast.Name) else None
+    # `tf.io.gfile.copy` is one of gfile.
+    module = getattr(owner, "id", getattr(owner, "attr", None))
     if name in _ALWAYS:
         return True
     if module in _MODULES and name in _OF_MODULES:
@@ -108,15 +133,18 @@ def _writes(call: ast.Call) -> bool:
         return True
     # str.replace takes two, dataclasses.replace and datetime.replace take names.
     if name == "replace":
+        if any(keyword.arg == "target" for keyword in call.keywords):
+            return True
         return module != "dataclasses" and len(call.args) == 1 and not call.keywords
     if name == "save":
-        return bool(call.args)
-    return name in ("open", "fdopen") and _opens_to_write(call, module)
+        return bool(call.args or call.keywords)
+    return name in ("open", "fdopen", "GFile", "ZipFile") and _opens_to_write(call, module)
 
 
 def _opens_to_write(call: ast.Call, module: str | None) -> bool:
     if module == "os" and ast.unparse(call.func) == "os.open":
-        return any(flag in ast.unparse(call) for flag in ("WRONLY", "RDWR", "O_CREAT"))
+        flags = ast.unparse(call.args[1])
+        return not any(reading in flags for reading in ("RDONLY", "O_PATH")) or "O_CREAT" in flags
     named = [keyword.value for keyword in call.keywords if keyword.arg == "mode"]
     # Of a path the mode is the first argument, else it is the second.
     texts = [a for a in [*named, *call.args[:2]] if isinstance(a, ast.Constant)]
@@ -124,4 +152,4 @@ def _opens_to_write(call: ast.Call, module: str | None) -> bool:
     if modes:
         return not any(mode in _READING for mode in modes)
     # A mode that is a variable may be anything.
-    return len(call.args) == 2 and module != "files"
+    return bool(named) or (len(call.args) == 2 and module != "files")

@@ -239,8 +239,8 @@ class _Response:
     def __init__(self, content: bytes):
         self._content = content
 
-    def read(self) -> bytes:
-        return self._content
+    def read(self, size: int = -1) -> bytes:
+        return self._content if size < 0 else self._content[:size]
 
     def __enter__(self) -> _Response:
         return self

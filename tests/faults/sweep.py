@@ -117,8 +117,9 @@ class Explorer:
         flaws = [f"it shows {trace}" for trace in _TRACES if trace in ended.told]
         lasts = isinstance(fault, Refusal) and fault.lasts
         ended = dataclasses.replace(ended, tidied=not lasts)
-        # What holds, and what comes next, depends on the exit code and the folder alone.
-        state = (ended.code, ended.tidied, self._state())
+        # What holds, and what comes next, depends on nothing else.
+        told = tuple(ended.told.count(words) for words in scenarios.LOOKED_FOR)
+        state = (ended.code, ended.tidied, told, self._state())
         if state not in self._known:
             self._known.add(state)
             flaws += self._aftermath(ended)
@@ -128,10 +129,9 @@ class Explorer:
 
     def _state(self) -> object:
         """What is in the folder, as far as it matters to what comes next."""
-        return frozenset(
-            (scenarios.nameless(path.relative_to(self._folder).as_posix()), _content(path))
-            for path in self._folder.rglob("*")
-        )
+        paths = list(self._folder.rglob("*"))
+        names = scenarios.in_order([path.relative_to(self._folder).as_posix() for path in paths])
+        return frozenset(zip(names, map(_content, paths), strict=True))
 
     def _aftermath(self, ended: Ended) -> list[str]:
         """What does not hold after a fault, and after the same command without one.
