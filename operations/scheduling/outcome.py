@@ -11,8 +11,6 @@ from operations.notifications.events import AlarmKind, SkipReason
 from operations.scheduling.clock import duration
 from operations.scheduling.look import Seen
 from pipeline.errors import ExitCode
-from pipeline.locations import Locations
-from pipeline.records import history
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
 
@@ -111,12 +109,6 @@ def of_standing_run(seen: Seen) -> Ended:
     """Outcome of a run that was not due."""
     text = f"skipped: nothing changed since run {shown(str(seen.standing_run))}"
     return Ended(seen.exit_code, text, skipped=SkipReason.UNCHANGED)
-
-
-def receipt_of(locations: Locations, attempt: str) -> Receipt | None:
-    """The receipt of the run that an attempt began; None where there is none that can be read."""
-    runs = history.receipts_of(locations)
-    return next((run for run in runs if run.attempt == attempt), None)
 
 
 def _completed(code: ExitCode, receipt: Receipt | None) -> Ended:

@@ -21,6 +21,7 @@ from operations.scheduling.processes import Commands, ProcessGroup
 from operations.scheduling.report import DOUBTFUL, Report
 from pipeline.errors import ExitCode
 from pipeline.locations import Locations
+from pipeline.records import history
 
 # A look takes seconds; one that takes as long as this hangs, on a network drive say.
 _LOOK_SECONDS = 600.0
@@ -129,7 +130,7 @@ class Work:
         self._report.tell(f"{name} began; its output goes to {log}")
         limit = self._policy.time_limit_seconds or math.inf
         code, cut_off = yield from self._end_of(child, limit)
-        receipt = outcome.receipt_of(self._locations, attempt)
+        receipt = history.of_attempt(self._locations, attempt)
         # What came to its end while it was asked to has come to its end.
         if cut_off and code not in outcome.COMPLETED_CODES:
             if cut_off == CutOff.STOPPED:

@@ -67,7 +67,16 @@ def read_receipts(output_dir: pathlib.Path) -> list[Receipt]:
     A receipt that cannot be read, or has another version, is left out, and a line in the log says
     so: it must neither hide other runs nor keep the next one from running.
     """
-    return in_order(_readable(output_dir, _receipt))
+    return in_order(_readable(_receipt_files(output_dir), _receipt))
+
+
+def of_attempt(locations: Locations, attempt: str) -> Receipt | None:
+    """The receipt of the run that an attempt of a schedule began; None if none can be read.
+
+    The newest are read first, and one at a time: a schedule asks after each of its runs, for years.
+    """
+    files = reversed(list(_receipts_in(locations.runs)))
+    return next((run for run in _readable(files, _receipt) if run.attempt == attempt), None)
 
 
 def in_order(receipts: Iterable[Receipt]) -> list[Receipt]:
@@ -82,15 +91,17 @@ def next_sequence(output_dir: pathlib.Path) -> int:
     Receipts of other versions count, too: a project that reads those lists both. A number that no
     receipt may have does not.
     """
-    documents = _readable(output_dir, lambda path: _document(path)[1])
+    documents = _readable(_receipt_files(output_dir), lambda path: _document(path)[1])
     numbers = (document.get("sequence") for document in documents)
     counted = (number for number in numbers if isinstance(number, int) and number < MOST_COUNTED)
     return 1 + max(counted, default=0)
 
 
-def _readable(output_dir: pathlib.Path, read: Callable[[pathlib.Path], Read]) -> Iterator[Read]:
+def _readable(
+    files: Iterable[pathlib.Path], read: Callable[[pathlib.Path], Read]
+) -> Iterator[Read]:
     """What `read` makes of every receipt; a line in the log says which are left out, and why."""
-    for path in _receipt_files(output_dir):
+    for path in files:
         try:
             yield read(path)
         except _FaultyReceiptError as fault:
@@ -100,15 +111,21 @@ def _readable(output_dir: pathlib.Path, read: Callable[[pathlib.Path], Read]) ->
 def _receipt_files(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
     """The file of each receipt; also one that may not be read, unlike with `glob`."""
     for runs in output_dir.glob("*/runs"):
-        try:
-            folders = sorted(runs.iterdir())
-        except OSError as error:
-            _warn_left_out(runs, str(_unreadable(shown(f"{type(error).__name__}: {error}"))))
-            continue
-        for folder in folders:
-            path = folder / RECEIPT_FILE
-            if os.path.lexists(path) or not os.access(folder, os.R_OK | os.X_OK):
-                yield path
+        yield from _receipts_in(runs)
+
+
+def _receipts_in(runs: pathlib.Path) -> Iterator[pathlib.Path]:
+    try:
+        folders = sorted(runs.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        _warn_left_out(runs, str(_unreadable(shown(f"{type(error).__name__}: {error}"))))
+        return
+    for folder in folders:
+        path = folder / RECEIPT_FILE
+        if os.path.lexists(path) or not os.access(folder, os.R_OK | os.X_OK):
+            yield path
 
 
 def _document(path: pathlib.Path) -> tuple[str, dict[str, JsonValue]]:

@@ -115,7 +115,7 @@ class NodeRecord(Part):
 class DataRecord(Part):
     """The data of a run."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     sha256: dict[str, Sha256]
     """SHA-256 of the uncompressed content by file name, with the span's folder if any."""
     schema_sha256: Sha256

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from components.messages import escaped
 from pipeline import lock
 from pipeline.errors import UnknownRunError, UsageError
+from pipeline.locations import Locations
 from pipeline.records import history
 from pipeline.records.history import Filter
 from pipeline.records.receipt import SCHEMA_VERSION
@@ -160,6 +161,7 @@ def places(document):
         yield from places(part)
 
 
+document = history._document
 WRONG = (None, True, -1, 1e400, float("nan"), "", "x'\n", "\ud800", [], [None], {}, {"\n": {}})
 
 
@@ -192,6 +194,18 @@ def test_a_receipt_with_any_fault_is_read_or_left_out_with_one_line(
         assert isinstance(receipt.seed, int) and receipt.exit_code in (0, 1, 3, 130)
         assert receipt.data.description and receipt.data.span_assignments is not None
         assert receipt.asks_for("tuner") in (True, False)
+
+
+def test_the_run_of_an_attempt_is_found_among_the_newest(keep, tmp_path, monkeypatch):
+    for number in range(1, 5):
+        rewrite(keep(f"2026010{number}-000000"), attempt=f"attempt {number}")
+    read = []
+    monkeypatch.setattr(history, "_document", lambda path: read.append(path) or document(path))
+    locations = Locations(tmp_path / "clothes")
+    assert history.of_attempt(locations, "attempt 3").run_id == "20260103-000000"
+    assert len(read) == 2
+    assert history.of_attempt(locations, "another") is None
+    assert history.of_attempt(Locations(tmp_path / "none"), "attempt 3") is None
 
 
 @pytest.mark.parametrize("copied", ["clothes", "20260101-000000"])

@@ -26,6 +26,7 @@ BESIDE = {
     "__init__",
     "class_weights",
     "errors",
+    "files",
     "installation",
     "locations",
     "lock",
