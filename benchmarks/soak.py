@@ -11,9 +11,11 @@ results take. When the time is up, the scheduler is asked to end, a last run com
 off, and everything is checked:
 
 - `faults`: what is not as promised, a line each. A receipt is missing, cannot be read or has no
-  end; a version is damaged, belongs to no run or is half published; a sound span was never trained
-  on, or a damaged one was; a damaged span raised no alarm; the scheduler ended though nobody killed
-  it, or with an error; files or processes were left behind; the scheduler leaks.
+  end; a version is damaged, belongs to no run or is half published; no run was given a sound span,
+  or a damaged one was trained on; a damaged span raised no alarm; the scheduler ended though nobody
+  killed it, or with an error; files or processes were left behind; the scheduler leaks.
+- `overtaken`: sound spans of which every run was killed before the next span came, as the runs of
+  a schedule take the newest one alone.
 - `open_files_growth`, `memory_growth`: median of the last quarter of the measurements of the last
   scheduler less that of their first quarter; memory in bytes.
 
@@ -52,7 +54,7 @@ from operations.notifications.events import AlarmKind
 from pipeline import config as configurations
 from pipeline.datasets import SAMPLE
 from pipeline.datasets.sample import FILE_NAMES, write_sample
-from pipeline.errors import ExitCode
+from pipeline.errors import ExitCode, OutputError
 from pipeline.locations import RECEIPT_FILE, Locations
 from pipeline.records import history
 from pipeline.records.outcomes import Status, Verdict
@@ -269,6 +271,10 @@ def main(
         float | None, typer.Option(min=1, help=f"Duration; {_MINUTES:.0f} by default.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the kills.")] = 1,
+    folder: Annotated[
+        pathlib.Path | None,
+        typer.Option(help="New folder for all results, which stays; a temporary one by default."),
+    ] = None,
     record: command.RecordTo = None,
     short: command.Short = False,
     as_json: command.AsJson = False,
@@ -286,15 +292,29 @@ def main(
         "trained": configurations.load_config("smoke", SETTINGS).model_dump(mode="json"),
     }
     session = Session(NAME, configuration, source, record)
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
-        folder = pathlib.Path(name)
-        with (folder / "output.txt").open("w+") as output:
-            soak = Soak(folder, output, session, random.Random(seed), configuration)
-            soak.last(duration)
-            answer = soak.figures()
+    with _workplace(folder) as place, (place / "output.txt").open("w+") as output:
+        soak = Soak(place, output, session, random.Random(seed), configuration)
+        soak.last(duration)
+        answer = soak.figures()
     session.end(answer, [table(answer)], as_json)
     if answer["faults"]:
         raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _workplace(folder: pathlib.Path | None) -> Iterator[pathlib.Path]:
+    if folder is None:
+        with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
+            yield pathlib.Path(name)
+        return
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise OutputError(
+            f"--folder {folder} cannot be made ({error.strerror}); expected the path of a folder "
+            "that is not there yet. Name another one."
+        ) from error
+    yield folder.resolve()
 
 
 class Soak:
@@ -403,6 +423,7 @@ class Soak:
             "outcomes": dict(Counter(_outcome(receipt) for receipt in receipts)),
             "spans": len(self._spans.all),
             "damaged": sum(bool(span.damage) for span in self._spans.all),
+            "overtaken": overtaken(self._spans.all, receipts),
             "killed": dict(self._kills),
             "alarms": sum(map(_is_alarm, self._server.notices)),
             "recoveries": sum(map(_is_recovery, self._server.notices)),
@@ -556,8 +577,7 @@ def _faulty_versions(locations: Locations, receipts: Sequence[Receipt]) -> Itera
 def _faulty_spans(
     spans: Sequence[Span], receipts: Sequence[Receipt], notices: Sequence[dict[str, str]]
 ) -> Iterator[str]:
-    done = [receipt for receipt in receipts if receipt.status == Status.COMPLETED]
-    trained = {number for receipt in done for number in receipt.data.spans}
+    trained, tried = _spans_of(receipts, Status.COMPLETED), _tried(receipts)
     for span in spans:
         name = f"span-{span.number}"
         if span.damage:
@@ -566,8 +586,23 @@ def _faulty_spans(
             told = re.compile(rf"\b{name}\b")
             if not any(_is_alarm(each) and told.search(each["message"]) for each in notices):
                 yield f"{name} raised no alarm, though it was {span.damage}"
-        elif span.number not in trained:
+        elif span.number not in trained | tried:
             yield f"{name} was never trained on"
+
+
+def overtaken(spans: Sequence[Span], receipts: Sequence[Receipt]) -> list[int]:
+    """Numbers of the sound spans of which all runs were killed."""
+    left = _tried(receipts) - _spans_of(receipts, Status.COMPLETED)
+    return [span.number for span in spans if not span.damage and span.number in left]
+
+
+def _tried(receipts: Sequence[Receipt]) -> set[int]:
+    return _spans_of(receipts, Status.INTERRUPTED)
+
+
+def _spans_of(receipts: Sequence[Receipt], status: Status) -> set[int]:
+    ended = [receipt for receipt in receipts if receipt.status == status]
+    return {number for receipt in ended for number in receipt.data.spans}
 
 
 def _left_in_runs(locations: Locations) -> Iterator[str]:
@@ -582,7 +617,10 @@ def table(figures: dict[str, Any]) -> Table:
     rows = [
         ["hours", f"{figures['hours']:.1f}"],
         ["runs", _counts(figures["runs"], figures["outcomes"])],
-        ["spans, of which damaged", f"{figures['spans']}, {figures['damaged']}"],
+        [
+            "spans, of which damaged, overtaken",
+            f"{figures['spans']}, {figures['damaged']}, {len(figures['overtaken'])}",
+        ],
         ["killed", _counts(sum(figures["killed"].values()), figures["killed"])],
         ["alarms, recoveries", f"{figures['alarms']}, {figures['recoveries']}"],
         ["growth of open files", f"{figures['open_files_growth']:+.0f}"],

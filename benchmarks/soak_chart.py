@@ -80,7 +80,9 @@ def chart(repeats: list[dict[str, Any]]) -> Any:
             for hour, repeat in zip(hours, repeats, strict=True)
         ]
 
-    legend = altair.Color("what:N", title=None, sort=list(_COUNTED.values()))
+    legend = altair.Color(
+        "what:N", sort=list(_COUNTED.values()), legend=altair.Legend(orient="top", title=None)
+    )
     nothing = altair.Undefined
     return altair.vconcat(
         panel(counted, "so far", legend),

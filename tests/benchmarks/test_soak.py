@@ -17,6 +17,7 @@ from pipeline.datasets.dataset import Source
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.sample import FILE_NAMES
 from pipeline.errors import UsageError
+from pipeline.records import history
 
 DAMAGED = 3 * soak.DAMAGED_EVERY
 CLASSES = tuple(map(str, range(10)))
@@ -93,6 +94,19 @@ def test_what_is_not_as_promised_is_told(trained, locations, keep_receipt):
         "span-2 was never trained on",
         f"{trained.run_id}/.receipt.json.7 was left behind",
     ]
+
+
+def test_a_span_that_a_newer_one_overtook_while_its_runs_were_killed_is_told(
+    trained, locations, keep_receipt
+):
+    data = trained.data.model_copy(update={"spans": (2,), "reference_span": 1})
+    killed = {"node": None, "message": "the process was killed"}
+    cut_off = {"status": "interrupted", "verdict": "none", "failure": killed, "data": data}
+    keep_receipt(trained, run_id="20260103-000000", sequence=2, **cut_off)
+    spans = [soak.Span(1, 0.0), soak.Span(2, 5.0), soak.Span(3, 9.0)]
+    receipts = history.receipts_of(locations)
+    assert soak.overtaken(spans, receipts) == [2]
+    assert soak.faults(locations, spans, []) == ["span-3 was never trained on"]
 
 
 def test_the_alarm_of_another_span_is_none(trained, locations):
