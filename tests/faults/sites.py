@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests import syntax
 from tests.faults.injection import PROJECT, SHIPPED
 
 # Of these methods, those of any object.
@@ -82,7 +83,7 @@ def sites_in(path: Path, text: str) -> Iterator[Site]:
     known: Counter[str] = Counter()
     tree = ast.parse(text)
     derived = set(_derived(tree)) | set(_imported(tree))
-    for function, call in _calls(tree, ()):
+    for function, call in syntax.calls(tree):
         if _writes(call) or getattr(call.func, "id", None) in derived:
             name = f"{function}: {ast.unparse(call.func)}"
             known[name] += 1
@@ -107,16 +108,6 @@ def _imported(tree: ast.Module) -> Iterator[str]:
             yield from (
                 alias.asname or alias.name for alias in node.names if alias.name in _OF_MODULES
             )
-
-
-def _calls(node: ast.AST, within: tuple[str, ...]) -> Iterator[tuple[str, ast.Call]]:
-    for child in ast.iter_child_nodes(node):
-        inner = within
-        if isinstance(child, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            inner = (*within, child.name)
-        if isinstance(child, ast.Call):
-            yield ".".join(inner) or "module", child
-        yield from _calls(child, inner)
 
 
 def _writes(call: ast.Call) -> bool:

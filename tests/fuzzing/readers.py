@@ -10,6 +10,7 @@ import datetime
 import fcntl
 import json
 import pathlib
+import shutil
 import sqlite3
 from collections.abc import Callable, Mapping
 
@@ -18,7 +19,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from components import features
 from components.example_gen.readers import base
 from components.images import Fit, ImageError, Preparation, prepare
 from components.pusher import versions
@@ -288,17 +288,7 @@ def _read_receipts(folder: pathlib.Path) -> None:
 
 def _served(folder: pathlib.Path) -> None:
     export = folder / "export"
-    description = export / features.EXPORT_DESCRIPTION_FILE
-    description.parent.mkdir(parents=True)
-    (export / "saved_model.pb").write_bytes(b"model")
-    described = {
-        "image_shape": [28, 28, 1],
-        "class_names": ["a", "b"],
-        "fit": "pad",
-        "background": 0,
-        "border": "dark",
-    }
-    description.write_text(json.dumps(described))
+    records.write_export(export)
     golden = folder / "golden.npz"
     np.savez(golden, images=np.zeros((1, 784), np.uint8))
     serving = Locations(folder / "outputs" / "flowers").serving
@@ -306,8 +296,8 @@ def _served(folder: pathlib.Path) -> None:
     (serving / str(version)).rename(serving / "7")
     (versions.kept_folder(serving, version)).rename(versions.kept_folder(serving, 7))
     Locations(folder / "outputs" / "flowers").runs.mkdir()
-    for path in (export / "saved_model.pb", description, golden):
-        path.unlink()
+    shutil.rmtree(export)
+    golden.unlink()
 
 
 def _ask_served(folder: pathlib.Path) -> None:

@@ -164,7 +164,11 @@ def check_store(folder: pathlib.Path) -> None:
 
 def served_by_hand(folder: pathlib.Path) -> None:
     """Writes a version as somebody would by hand, without digests."""
-    export = Locations(folder / _PIPELINE).serving / "7"
+    write_export(Locations(folder / _PIPELINE).serving / "7")
+
+
+def write_export(export: pathlib.Path) -> None:
+    """Writes what an export holds, as far as it is not for TensorFlow."""
     description = export / features.EXPORT_DESCRIPTION_FILE
     description.parent.mkdir(parents=True)
     (export / "saved_model.pb").write_bytes(b"model")

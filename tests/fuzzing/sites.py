@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from tests import syntax
 from tests.faults.injection import PROJECT, SHIPPED
 
 # Of these methods, those of any object.
@@ -63,21 +64,11 @@ def _modules() -> Iterator[Path]:
 def sites_in(path: Path, text: str) -> set[str]:
     """The functions of a module that read."""
     relative = path.relative_to(PROJECT)
-    return {f"{relative}::{name}" for name, call in _calls(ast.parse(text), ()) if _reads(call)}
-
-
-def _calls(node: ast.AST, within: tuple[str, ...]) -> Iterator[tuple[str, ast.Call]]:
-    for child in ast.iter_child_nodes(node):
-        inner = within
-        if isinstance(child, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-            inner = (*within, child.name)
-        if isinstance(child, ast.Call):
-            yield ".".join(inner) or "module", child
-        # A function that is handed over, such as a parser to what reads the file.
-        yield from _calls(child, inner)
+    return {f"{relative}::{name}" for name, call in syntax.calls(ast.parse(text)) if _reads(call)}
 
 
 def _reads(call: ast.Call) -> bool:
+    # A function that is handed over, such as a parser to what reads the file.
     handed_over = [argument for argument in call.args if isinstance(argument, ast.Attribute)]
     return _is_reader(call.func) or _opens_to_read(call) or any(map(_is_reader, handed_over))
 
