@@ -9,15 +9,15 @@ import os
 import pathlib
 import re
 import secrets
-from typing import TextIO
+from typing import BinaryIO
 
 _RANDOM_BYTES = 8
 # What follows the name of a file in that of its partial file.
 _PARTIAL = re.compile(rf"\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
 
 
-def write_whole(path: pathlib.Path, text: str) -> None:
-    """Writes a text file whole or not at all: readers see the old one or the new one.
+def write_whole(path: pathlib.Path, content: str | bytes) -> None:
+    """Writes a file, of text as UTF-8, whole or not at all: readers see the old one or the new one.
 
     The same holds after a power failure: without fsync first, a file may come back under its new
     name with nothing in it.
@@ -30,7 +30,7 @@ def write_whole(path: pathlib.Path, text: str) -> None:
     with _begun(path) as file:
         partial = pathlib.Path(file.name)
         try:
-            file.write(text)
+            file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
             partial.replace(path)
@@ -39,14 +39,14 @@ def write_whole(path: pathlib.Path, text: str) -> None:
             raise
 
 
-def _begun(path: pathlib.Path) -> TextIO:
+def _begun(path: pathlib.Path) -> BinaryIO:
     """Opens a partial file, and locks it, which tells others that its writer is alive.
 
     No other writer has a file of this name: process ids are the same in two containers.
     """
     while True:
         partial = path.with_name(f".{path.name}.{secrets.token_hex(_RANDOM_BYTES)}")
-        file = partial.open("x", encoding="utf-8")
+        file = partial.open("xb")
         # A network drive may know no locks.
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import secrets
 import shutil
 from collections.abc import Mapping
 
@@ -63,8 +64,12 @@ def write_all(folder: pathlib.Path, texts: Mapping[str, str]) -> None:
 
 
 def _write_new(folder: pathlib.Path, texts: Mapping[str, str]) -> None:
-    """Writes into a new folder, which gets its name when it is whole."""
-    partial = folder.with_name(f".init-{os.getpid()}")
+    """Writes into a new folder, which gets its name when it is whole.
+
+    Until then its name is random: process ids are the same in two containers, and what a killed
+    one left must not be in the way.
+    """
+    partial = folder.with_name(f".init-{secrets.token_hex(8)}")
     partial.mkdir(parents=True)
     try:
         _write(partial, texts)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from components.messages import shown
 from pipeline.errors import DataError
+from pipeline.files import write_whole
 
 # The official sources and the MD5 sums they publish.
 _SOURCES = (
@@ -67,6 +68,4 @@ def _download_file(url: str, path: pathlib.Path, md5: str) -> None:
         content = response.read(_MOST_BYTES)
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
         raise DataError(f"{url} does not have the published checksum")
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(content)
-    partial.rename(path)
+    write_whole(path, content)
