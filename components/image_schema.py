@@ -108,9 +108,9 @@ def _decoded_shape(schema: schema_pb2.Schema, source: str) -> tuple[int, int, in
         )
     if sizes[0] * sizes[1] > features.MOST_IMAGE_PIXELS:
         raise SchemaError(
-            f"{source} gives the decoded image {sizes[0]:,} x {sizes[1]:,} pixels; expected at most "
-            f"{features.MOST_IMAGE_PIXELS:,}, as no image with more is read. See schema/README.md "
-            "for an example."
+            f"{source} gives the decoded image {sizes[0]:,} x {sizes[1]:,} pixels; expected at "
+            f"most {features.MOST_IMAGE_PIXELS:,}, as no image with more is read. See "
+            "schema/README.md for an example."
         )
     return sizes
 
