@@ -1,9 +1,10 @@
-"""Fsync helpers, so that files survive a power failure."""
+"""What the standard library lacks: files that survive a power failure, and removal of any path."""
 
 from __future__ import annotations
 
 import os
 import pathlib
+import shutil
 
 
 def sync(path: str | os.PathLike[str]) -> None:
@@ -30,3 +31,15 @@ def sync_tree(folder: str | os.PathLike[str]) -> None:
     for path in pathlib.Path(folder).rglob("*"):
         sync(path)
     sync(folder)
+
+
+def remove(path: pathlib.Path) -> None:
+    """Removes a file, a folder with all that it holds, or a link but not what it leads to.
+
+    Raises:
+      OSError: If this fails.
+    """
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

@@ -106,6 +106,12 @@ def _decoded_shape(schema: schema_pb2.Schema, source: str) -> tuple[int, int, in
             f'and channels (1 or 3), in tensor_representation_group "{_DECODED_GROUP}". See '
             "schema/README.md for an example."
         )
+    if sizes[0] * sizes[1] > features.MOST_IMAGE_PIXELS:
+        raise SchemaError(
+            f"{source} gives the decoded image {sizes[0]:,} x {sizes[1]:,} pixels; expected at "
+            f"most {features.MOST_IMAGE_PIXELS:,}, as no image with more is read. See "
+            "schema/README.md for an example."
+        )
     return sizes
 
 

@@ -13,12 +13,11 @@ import dataclasses
 import datetime
 import pathlib
 import re
-import shutil
 from collections.abc import Sequence
 
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from components import features
+from components import disk, features
 from components.messages import shown
 from components.pusher import versions
 from operations import disk_usage, unfinished
@@ -295,10 +294,7 @@ def _mark_deleted(plan: _Plan) -> None:
 
 def _remove(plan: _Plan, kinds: list[str]) -> None:
     for path in (path for kind in kinds for path in plan.removed[kind]):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        disk.remove(path)
 
 
 def _answers(locations: Locations, outdated: set[str]) -> list[pathlib.Path]:

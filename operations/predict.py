@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -123,14 +124,16 @@ def _sound_model(serving: pathlib.Path, version: int) -> ServedModel:
 
 def _training_images(model: ServedModel) -> tuple[Preparation, Border]:
     """Reads from an export how its training images were prepared, and how their borders are."""
-    described = json.loads((model.export / features.EXPORT_DESCRIPTION_FILE).read_text("utf-8"))
+    path = model.export / features.EXPORT_DESCRIPTION_FILE
     try:
+        described = json.loads(path.read_text(encoding="utf-8"))
         height, width, channels = model.image_shape
         fit, background, border = (described[key] for key in ("fit", "background", "border"))
         if border not in typing.get_args(Border) or background not in range(256):
             raise ValueError
         return Preparation(height, width, channels, Fit(fit), background), border
-    except (KeyError, ValueError, TypeError) as error:
+    # The first: `clean` removed the version meanwhile.
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise UnsoundVersionError(
             f"served version {model.version} does not say how its images were prepared; expected "
             f"fit, background and border in {features.EXPORT_DESCRIPTION_FILE}. Train it again "
@@ -199,15 +202,34 @@ def _answers(
         report(count)
 
 
+@contextlib.contextmanager
+def _faults_told(export: pathlib.Path) -> Iterator[None]:
+    """Tells in words of what TensorFlow finds, in whichever of its errors.
+
+    A version may be withdrawn while TensorFlow starts, and one that was put there by hand has no
+    digests by which its damage would have been found.
+    """
+    try:
+        yield
+    except Exception as error:
+        raise UnsoundVersionError(
+            f"{export} cannot be asked ({type(error).__name__}: {shown(str(error))}); expected a "
+            "model that this project trained, and that stays while it is asked. If the version "
+            "was withdrawn meanwhile, ask again; else serve another one with: python3 "
+            "pipeline_runner.py rollback"
+        ) from error
+
+
 def _load(export: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
     # TensorFlow reports on drivers and kernels, which would pass for faults of the images.
     with output_to_log(pathlib.Path(os.devnull), verbose=False):
         import tensorflow as tf
 
-        loaded = tf.saved_model.load(str(export))
+        with _faults_told(export):
+            loaded = tf.saved_model.load(str(export))
 
     def ask(pixels: np.ndarray) -> np.ndarray:
-        with output_to_log(pathlib.Path(os.devnull), verbose=False):
+        with output_to_log(pathlib.Path(os.devnull), verbose=False), _faults_told(export):
             # By way of `loaded`: the signature holds the model's variables by weak references.
             answer = loaded.signatures[features.PREDICT_PIXELS](pixels=tf.constant(pixels))
             rows: np.ndarray = answer[features.PROBABILITIES].numpy()

@@ -24,6 +24,7 @@ from components.serving_check.check import check_export
 from operations import unfinished
 from pipeline import machine
 from pipeline.errors import OutputError, UnknownRunError, UnsoundVersionError, UsageError
+from pipeline.files import read_regular
 from pipeline.locations import Locations
 from pipeline.lock import exclusive
 from pipeline.records import history
@@ -258,7 +259,7 @@ def recorded(locations: Locations) -> list[Rollback]:
 
 def _read_record(path: pathlib.Path) -> Rollback | None:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(read_regular(path).decode())
         numbered = json.dumps({**document, "new_version": int(path.stem)})
         record = _RECORD.validate_json(numbered, strict=True)
         # Versions only rise: without that, a chain of rollbacks might have no end.

@@ -1,8 +1,9 @@
-"""Writes files whole or not at all. Needs the standard library alone."""
+"""Writes files whole or not at all, and reads only files. Needs the standard library alone."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import glob
 import os
@@ -70,3 +71,14 @@ def remove_partials(folder: pathlib.Path, name: str = "*") -> None:
             # Fails while its writer is at work.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             partial.unlink()
+
+
+def read_regular(path: pathlib.Path) -> bytes:
+    """Reads a file whole; a pipe would keep its reader waiting, and a device might have no end.
+
+    Raises:
+      OSError: If it cannot be read, or is no regular file.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
+    return path.read_bytes()

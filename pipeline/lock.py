@@ -26,6 +26,8 @@ _MODE = 0o666
 _TRIES, _PAUSE_SECONDS = 10, 0.02
 # Whoever takes the lock signs it at once; on a busy machine, a little later.
 _TRIES_TO_READ = 100
+# No signature is as long: every user of the machine may write the file.
+_MOST_CHARACTERS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,6 +126,7 @@ def holder(path: pathlib.Path) -> Holder | None:
 
 
 def _open_to_read(path: pathlib.Path) -> IO[str]:
+    _check_kind(path)
     try:
         return path.open(encoding="utf-8")
     except OSError as error:
@@ -131,10 +134,20 @@ def _open_to_read(path: pathlib.Path) -> IO[str]:
 
 
 def _open(path: pathlib.Path) -> IO[str]:
+    _check_kind(path)
     try:
         return _opened(path)
     except OSError as error:
         raise _unopened(path, error) from error
+
+
+def _check_kind(path: pathlib.Path) -> None:
+    # To open a pipe waits for its other end, and to read a device may never end.
+    if path.exists() and not path.is_file():
+        raise OutputError(
+            f"{path} is no regular file; expected a lock file. Remove it, or choose another "
+            "--output-dir."
+        )
 
 
 def _unopened(path: pathlib.Path, error: OSError) -> OutputError:
@@ -214,7 +227,7 @@ def _form() -> pydantic.TypeAdapter[Holder]:
 
 def _signature(file: IO[str]) -> Holder:
     try:
-        return _form().validate_json(file.read())
+        return _form().validate_json(file.read(_MOST_CHARACTERS))
     # The second: the file is not text.
     except (pydantic.ValidationError, UnicodeDecodeError):
         # It was taken a moment ago, or by somebody who could not sign.

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import collections
 import datetime
+import errno
+import functools
 import json
+import mmap
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -64,6 +67,9 @@ _UNSEEN = {
     "role",
 }
 
+# Addresses that V8, with which vl-convert draws, reserves, and some for its threads.
+_RESERVED_BYTES = 66 * 2**30
+
 Rows = list[dict[str, Any]]
 
 
@@ -75,7 +81,9 @@ def to_svg(chart: ChartType) -> str:
 
     Raises:
       ValueError: where the chart refers to data at an address; a chart must contain its data.
+      OSError: where the process may not reserve the addresses that drawing needs.
     """
+    _check_address_space()
     specification = _without_controls(specification_of(chart))
     drawn = vl_convert.vegalite_to_svg(specification, allowed_base_urls=[])
     root = ElementTree.fromstring(drawn)
@@ -87,6 +95,23 @@ def to_svg(chart: ChartType) -> str:
     ElementTree.register_namespace("", _SVG)
     text = ElementTree.tostring(root, encoding="unicode")
     return re.sub("|".join(_ROLES), lambda found: _variable(found[0]), text)
+
+
+@functools.cache
+def _check_address_space() -> None:
+    """Refuses what would end the process without a word: V8 aborts where it gets no addresses.
+
+    It reserves them once, whatever it draws, and they cost no memory.
+    """
+    try:
+        # Without the right to read or write them, they do not count as memory.
+        mmap.mmap(-1, _RESERVED_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=0).close()
+    except OSError as error:
+        raise OSError(
+            errno.ENOMEM,
+            "charts need 66 GiB of addresses, though hardly any memory; lift the limit with: "
+            "ulimit -v unlimited",
+        ) from error
 
 
 def specification_of(chart: ChartType) -> dict[str, JsonValue]:

@@ -13,7 +13,7 @@ from typing import Literal
 
 import pydantic
 
-from pipeline.files import write_whole
+from pipeline.files import read_regular, write_whole
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
 SCHEMA_VERSION: Literal[6] = 6
@@ -856,6 +856,6 @@ def write_summary(folder: pathlib.Path, summary: Summary) -> None:
 def stored_summary(folder: pathlib.Path) -> Summary | None:
     """Reads the summary in the folder of a run; None where there is none of this form."""
     try:
-        return Summary.model_validate_json((folder / REVIEW_FILE).read_bytes())
+        return Summary.model_validate_json(read_regular(folder / REVIEW_FILE))
     except (OSError, ValueError):
         return None

@@ -13,6 +13,7 @@ disk.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -27,6 +28,9 @@ from components import disk
 _INCOMING, _OUTGOING = ".incoming-", ".outgoing-"
 _KEPT, _ROLLBACKS = ".kept", ".rollbacks"
 _MOST_DIGITS = 18
+_HIGHEST_VERSION = 10**_MOST_DIGITS - 1
+# Servers load the folder with the highest number up to this.
+_HIGHEST_SERVED = 2**63 - 1
 # Kept file with the digest of the export and the digests of all kept files by name.
 DIGESTS_FILE = "digests.json"
 
@@ -36,6 +40,20 @@ def served_versions(base: pathlib.Path) -> list[int]:
     if not base.is_dir():
         return []
     return sorted(int(entry.name) for entry in base.iterdir() if _is_version(entry))
+
+
+def too_high(base: pathlib.Path) -> list[pathlib.Path]:
+    """Returns the folders that servers would load instead of any version that is published next."""
+    if not base.is_dir():
+        return []
+    return sorted(
+        entry
+        for entry in base.iterdir()
+        if entry.name.isascii()
+        and entry.name.isdigit()
+        and _HIGHEST_VERSION <= int(entry.name) <= _HIGHEST_SERVED
+        and (entry.is_dir() or entry.is_symlink())
+    )
 
 
 def identity(base: pathlib.Path) -> str:
@@ -76,9 +94,11 @@ def publish(
       rollback: Record of the rollback that publishes the version; None for a run.
 
     Raises:
-      OSError: If the copy fails; the served versions stay unchanged.
+      OSError: If the copy fails, or no higher number is left; the served versions stay unchanged.
     """
     base.mkdir(parents=True, exist_ok=True)
+    if above := too_high(base):
+        raise OSError(errno.EOVERFLOW, "no higher number is left for a new version", str(above[0]))
     remove_unfinished(base)
     version = max([int(time.time()), *(number + 1 for number in served_versions(base))])
     incoming = base / f"{_INCOMING}{version}-{os.getpid()}"
@@ -170,10 +190,7 @@ def unfinished(base: pathlib.Path) -> list[pathlib.Path]:
 def remove_unfinished(base: pathlib.Path) -> None:
     """Removes all leftovers below `base`; only the holder of the pipeline's lock may call this."""
     for path in unfinished(base):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+        disk.remove(path)
 
 
 def _incoming_version(path: pathlib.Path) -> str:

@@ -6,10 +6,12 @@ Names and units follow the conventions of Prometheus: base units, and `_total` f
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import math
 import os
 import time
+import wsgiref.simple_server
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
@@ -26,6 +28,9 @@ ADDRESS_VARIABLE = "IMAGE_PIPELINE_METRICS_ADDRESS"
 # Metrics ask for no password: who else may read them is for the administrator to decide.
 _THIS_MACHINE = "127.0.0.1"
 _PREFIX = "image_pipeline"
+# A client that says nothing for so long is gone. Each one has a thread and an open file, of which
+# a scheduler that runs for months has only so many.
+_SILENT_SECONDS = 30.0
 # Description of each one, and its labels beside that of the pipeline.
 _GAUGES = {
     "last_run_outcome": ("1 for how the last run ended, 0 for all other ways.", "outcome"),
@@ -64,6 +69,20 @@ _COUNTED = {
 }
 
 Metric = TypeVar("Metric", Gauge, Counter)
+
+
+class _Handler(wsgiref.simple_server.WSGIRequestHandler):
+    """Answers one client. That it goes away before its answer is no fault, and shows nowhere."""
+
+    timeout = _SILENT_SECONDS
+
+    def handle(self) -> None:
+        """Answers, if the client is still there."""
+        with contextlib.suppress(OSError):
+            super().handle()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Logs nothing."""
 
 
 class Metrics:
@@ -114,6 +133,7 @@ class Metrics:
                 "a free port of this machine. Choose another with --metrics-port, or another "
                 f"address with {ADDRESS_VARIABLE}."
             ) from error
+        server.RequestHandlerClass = _Handler
         self.port = server.server_port
 
     def restore(self, past: Iterable[Receipt]) -> None:

@@ -63,7 +63,10 @@ class State(pydantic.BaseModel):
 
 def read_state(path: pathlib.Path) -> State:
     """The state that an earlier scheduler kept; a new one where there is none that can be read."""
+    # A pipe would keep its reader waiting, and a device might have no end.
+    if not path.is_file():
+        return State()
     try:
         return State.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, pydantic.ValidationError):
+    except pydantic.ValidationError:
         return State()

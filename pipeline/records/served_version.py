@@ -52,12 +52,18 @@ def read(locations: Locations) -> ServedModel | None:
     """Reads the model that a pipeline serves; None where it serves none.
 
     Raises:
-      ServedModelError: where it cannot be read.
+      ServedModelError: where it cannot be read, or no model could follow it.
     """
     try:
-        return read_served(locations.serving)
+        served = read_served(locations.serving)
     except UnreadableModelError as error:
         raise ServedModelError(f"{error}; {_expected(locations)}") from error
+    if above := versions.too_high(locations.serving):
+        raise ServedModelError(
+            f"{above[0]} has so high a number that servers would load it instead of the next "
+            "version; expected at most 18 digits, not all of them 9. Rename or remove it."
+        )
+    return served
 
 
 def _expected(locations: Locations) -> str:

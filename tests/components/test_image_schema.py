@@ -71,6 +71,14 @@ def test_a_schema_without_a_shape_is_refused(pattern, replacement):
         parse(replaced(pattern, replacement))
 
 
+def test_a_size_that_no_image_may_have_is_refused():
+    largest = replaced('"height" size: 28', '"height" size: 8192')
+    largest = largest.replace('"width" size: 28', '"width" size: 8192')
+    assert parse(largest).shape == (8192, 8192, 1)
+    with pytest.raises(image_schema.SchemaError, match="8,192 x 8,193 pixels; expected at most"):
+        parse(largest.replace('"width" size: 8192', '"width" size: 8193'))
+
+
 @pytest.mark.parametrize(
     ("pattern", "replacement", "words"),
     [

@@ -175,6 +175,24 @@ def test_what_killed_runs_left_goes(four, cleaned, locations, used):
     assert not any((locations.root / name).parent.exists() for name in LEFTOVERS)
 
 
+def test_of_a_link_in_the_place_of_a_folder_the_link_alone_goes(
+    four, past, cleaned, locations, tmp_path
+):
+    """Somebody moved things to another disk, and left links."""
+    outdated = past.states()
+    model = next(folder for folder in outdated if not folder.is_symlink())
+    scratch = locations.runs / "20260102-120000" / "tmp"
+    scratch.mkdir()
+    elsewhere = {}
+    for number, folder in enumerate((model, scratch)):
+        elsewhere[folder] = tmp_path / f"disk-{number}"
+        folder.rename(elsewhere[folder])
+        folder.symlink_to(elsewhere[folder])
+    cleaned()
+    assert not any(folder.is_symlink() for folder in elsewhere)
+    assert all(folder.exists() for folder in elsewhere.values())
+
+
 def ended(status):
     return {"status": status, "seconds": 1.0, "code_fingerprint": None}
 

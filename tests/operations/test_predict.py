@@ -2,8 +2,11 @@
 
 import functools
 import json
+import shutil
 
 import pytest
+import tensorflow as tf
+from PIL import Image
 
 from components import features
 from operations import predict
@@ -110,6 +113,34 @@ def test_a_damaged_model_is_not_asked(served, tmp_path, file, content):
     (served("clothes", 1) / file).write_text(content)
     with pytest.raises(UnsoundVersionError, match="expected"):
         ask([tmp_path], None, tmp_path)
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "image.png"
+    Image.new("L", (28, 28)).save(path)
+    return path
+
+
+def test_a_model_that_tensorflow_cannot_load_is_told_in_words(served, tmp_path, image):
+    """It was put there by hand: no digests tell of its damage."""
+    served("clothes", 1)
+    with pytest.raises(UnsoundVersionError, match=r"serving/1 cannot be asked .*; expected"):
+        ask([image], None, tmp_path)
+
+
+def test_a_version_that_is_withdrawn_while_it_is_loaded_is_told_in_words(
+    served, tmp_path, image, monkeypatch
+):
+    export, load = served("clothes", 1), tf.saved_model.load
+
+    def withdrawn(path):
+        shutil.rmtree(export)
+        return load(path)
+
+    monkeypatch.setattr(tf.saved_model, "load", withdrawn)
+    with pytest.raises(UnsoundVersionError, match="If the version was withdrawn meanwhile, ask"):
+        ask([image], None, tmp_path)
 
 
 def test_what_a_folder_holds_besides_images_is_told(served, tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -113,6 +114,15 @@ def test_a_record_that_is_damaged_is_left_out_with_a_warning(pushed, locations, 
         path.write_text(content)
         assert rollback.recorded(locations) == []
         assert str(path) in caplog.text
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_record_that_is_a_pipe_or_a_device_is_left_out_unopened(locations, caplog, make):
+    path = locations.serving / ".rollbacks" / "17.json"
+    path.parent.mkdir(parents=True)
+    make(path)
+    assert rollback.recorded(locations) == []
+    assert "it is not a regular file" in caplog.text
 
 
 def test_a_version_can_be_named(pushed, locations):

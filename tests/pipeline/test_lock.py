@@ -149,6 +149,15 @@ def test_what_was_done_under_the_lock_is_done_where_the_disk_fails_at_its_end(pa
     assert lock.holder(path) is None
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_lock_that_is_a_pipe_or_a_device_is_refused_unopened(path, make):
+    make(path)
+    with pytest.raises(OutputError, match="no regular file"):
+        lock.check_free(path)
+    with pytest.raises(OutputError, match="no regular file"), exclusive(path, "run"):
+        pytest.fail("what is no file was locked")
+
+
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
 def test_a_lock_that_cannot_be_made_is_told(path, monkeypatch, number):
     def refuse(*_):

@@ -1,6 +1,7 @@
 """The summary as a file: whole or not at all, strict, and the same when it is read back."""
 
 import json
+import os
 
 import pydantic
 import pytest
@@ -30,6 +31,12 @@ def test_no_number_of_a_summary_is_infinite_or_none_at_all(value):
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"schema_version": 1}'])
 def test_what_is_no_summary_counts_as_none(tmp_path, content):
     (tmp_path / REVIEW_FILE).write_text(content)
+    assert stored_summary(tmp_path) is None
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_pipe_or_a_device_is_never_opened(tmp_path, make):
+    make(tmp_path / REVIEW_FILE)
     assert stored_summary(tmp_path) is None
 
 

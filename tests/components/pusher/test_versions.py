@@ -193,6 +193,33 @@ def test_no_reader_sees_what_a_killed_withdrawal_left(export, base, monkeypatch)
     assert names(base / ".kept") == [str(second)]
 
 
+def test_a_version_that_is_a_link_is_withdrawn_without_what_it_leads_to(export, base, tmp_path):
+    first, second = (versions.publish(export, base) for _ in range(2))
+    elsewhere = tmp_path / "another disk"
+    (base / str(first)).rename(elsewhere)
+    (base / str(first)).symlink_to(elsewhere)
+    versions.withdraw(base, first)
+    assert versions.served_versions(base) == [second]
+    assert versions.unfinished(base) == []
+    assert files(elsewhere) == files(export)
+    assert versions.publish(export, base) > second
+
+
+@pytest.mark.parametrize("number", [10**18 - 1, 10**18, 2**63 - 1])
+def test_where_servers_would_load_another_version_nothing_is_published(export, base, number):
+    (base / str(number)).mkdir(parents=True)
+    with pytest.raises(OSError, match="no higher number") as caught:
+        versions.publish(export, base)
+    assert caught.value.filename == str(base / str(number))
+    assert names(base) == [str(number)]
+
+
+@pytest.mark.parametrize("number", [10**18 - 2, 2**63])
+def test_a_version_is_published_where_servers_would_load_it(export, base, number):
+    (base / str(number)).mkdir(parents=True)
+    assert versions.publish(export, base) in versions.served_versions(base)
+
+
 @pytest.fixture
 def beside(tmp_path):
     """Files next to an export in its model artifact."""

@@ -6,7 +6,10 @@ import math
 import re
 import shutil
 import socket
+import struct
 import subprocess
+import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -310,6 +313,40 @@ def test_only_this_machine_is_answered_unless_another_address_is_given(metrics, 
     other = Metrics("clothes")
     other.serve(0)
     assert "image_pipeline_runs_total" in fetched(other.port, host="127.0.0.2")
+
+
+@pytest.fixture
+def server(metrics):
+    """A connection to the server of the metrics."""
+    metrics.serve(0)
+    with socket.create_connection(("127.0.0.1", metrics.port), timeout=60) as connection:
+        yield connection
+
+
+@pytest.mark.parametrize("said", [b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost: x\r\n"])
+def test_a_client_that_falls_silent_keeps_no_thread_and_no_file(monkeypatch, request, said):
+    monkeypatch.setattr("operations.notifications.metrics._Handler.timeout", 0.1)
+    server = request.getfixturevalue("server")
+    server.sendall(said)
+    # The other end is closed.
+    assert server.recv(1) == b""
+
+
+def test_a_client_that_goes_away_shows_nowhere(server, metrics, capfd):
+    before = threading.active_count()
+    server.sendall(b"GET /metr")
+    waits_until(lambda: threading.active_count() > before)
+    # Closed with a reset, as where a machine is switched off.
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    server.close()
+    waits_until(lambda: threading.active_count() == before)
+    assert fetched(metrics.port)
+    assert capfd.readouterr() == ("", "")
+
+
+def waits_until(reached):
+    while not reached():
+        time.sleep(0.01)
 
 
 @pytest.fixture

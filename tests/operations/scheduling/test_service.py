@@ -3,6 +3,7 @@
 import datetime
 import json
 import math
+import os
 import re
 import secrets
 from pathlib import Path
@@ -408,6 +409,13 @@ def test_a_state_that_cannot_be_read_is_begun_anew(world):
     world.serve("03:30")
     assert world.commands.times == ["03:00:01"]
     assert json.loads(world.file.read_text())["last_run"]["exit_code"] == 0
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda file: file.symlink_to("/dev/zero")])
+def test_a_state_that_is_no_file_is_begun_anew(world, make):
+    make(world.file)
+    world.serve("03:30")
+    assert world.commands.times == ["03:00:01"]
 
 
 def test_a_state_that_cannot_be_written_stops_nothing(world, lines, monkeypatch):

@@ -67,6 +67,15 @@ def test_a_new_line_needs_a_served_model_to_differ_from(locations):
         served_version.version_to_compare(locations, SCHEMA, new_line=True)
 
 
+@pytest.mark.parametrize("number", [10**18 - 1, 10**18, 2**63 - 1])
+def test_a_version_that_no_other_could_follow_is_refused(pushed, locations, number):
+    """Servers would load it for ever, and not what is pushed next."""
+    version = pushed("a")
+    (locations.serving / str(version)).rename(locations.serving / str(number))
+    with pytest.raises(ServedModelError, match=f"{number} has so high a number"):
+        served_version.version_to_compare(locations, SCHEMA, new_line=False)
+
+
 @pytest.mark.parametrize("new_line", [False, True])
 def test_a_served_model_that_cannot_be_read_stops_the_run_with_a_way_out(
     pushed, locations, new_line

@@ -3,6 +3,8 @@
 import http.server
 import itertools
 import re
+import subprocess
+import sys
 import threading
 from xml.etree import ElementTree
 
@@ -70,6 +72,29 @@ def test_a_drawing_is_as_wide_as_its_place_up_to_its_own_width(svg):
 def test_equal_charts_give_equal_drawings(chart, svg):
     figures.to_svg(alt.Chart(alt.InlineData(values=[]), title="", description="").mark_bar())
     assert figures.to_svg(chart) == svg
+
+
+DRAWING = """
+import resource, sys
+import altair as alt
+from review import figures
+used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+limit = used + int(sys.argv[1]) * 2**30
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    figures.to_svg(alt.Chart(alt.InlineData(values=[]), title="", description="").mark_bar())
+    print("drawn")
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+@pytest.mark.parametrize(("gibibytes", "told"), [(4, "ulimit -v unlimited"), (67, "drawn")])
+def test_where_the_library_would_end_the_process_a_drawing_is_refused(gibibytes, told):
+    command = [sys.executable, "-c", DRAWING, str(gibibytes)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert ended.returncode == 0
+    assert told in ended.stdout
 
 
 def test_colours_are_those_of_the_theme(svg):
