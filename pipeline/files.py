@@ -65,7 +65,8 @@ def remove_partials(folder: pathlib.Path, name: str = "*") -> None:
       name: Name of the file, as a pattern of `glob`; by default that of any file.
     """
     for partial in folder.glob(f".{name}.*"):
-        if not _PARTIAL.fullmatch(partial.suffix):
+        # To open a pipe of such a name would wait for its other end.
+        if not (_PARTIAL.fullmatch(partial.suffix) and partial.is_file()):
             continue
         with contextlib.suppress(OSError), partial.open("rb") as file:
             # Fails while its writer is at work.

@@ -68,5 +68,5 @@ def read_state(path: pathlib.Path) -> State:
         return State()
     try:
         return State.model_validate_json(path.read_bytes())
-    except pydantic.ValidationError:
+    except (FileNotFoundError, pydantic.ValidationError):
         return State()

@@ -66,6 +66,13 @@ def test_a_writer_at_work_keeps_what_it_wrote(path, writer):
     assert names(path) == [path.name]
 
 
+@pytest.mark.timeout(60)
+def test_a_pipe_under_the_name_of_a_leftover_holds_nobody_up(path):
+    os.mkfifo(path.with_name(f".{path.name}.{'0' * 16}"))
+    write_whole(path, "ours")
+    assert path.read_text() == "ours"
+
+
 def test_two_containers_write_whole_files_though_their_process_ids_are_equal(path):
     with (
         at_work(WRITER, path, "first", says="half") as first,
