@@ -1,10 +1,10 @@
 """`python -m benchmarks.pytorch_environment` makes the environment of the PyTorch peer.
 
 It lies in `build/pytorch` and shares nothing with `.venv`, which has no PyTorch. PyPI's PyTorch for
-Linux is made for CUDA and asks for 2 GB of NVIDIA's libraries, which no CPU calls.
-`requirements/pytorch.txt` leaves them out, which halves the download. The loader still looks for
-them: each missing name becomes a link to a library of PyTorch, and functions are bound only when
-they are called, as PyTorch itself offers with `TORCH_USE_RTLD_GLOBAL`.
+Linux is made for CUDA and asks for gigabytes of NVIDIA's libraries, which no CPU calls.
+`requirements/pytorch.txt` leaves out all but two, which PyTorch needs to start. The loader still
+looks for the others: each missing name becomes a link to a library of PyTorch, and functions are
+bound only when they are called, as PyTorch itself offers with `TORCH_USE_RTLD_GLOBAL`.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """The PyTorch peer: its environment, what it is asked for, and that it trains our network."""
 
+import os
 import sys
 
 import pytest
@@ -34,9 +35,15 @@ def environment(request):
         skip_loudly(request, f"THE PYTORCH PEER IS NOT TESTED. {pytorch_environment.LEFT_OUT}")
 
 
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Two threads of OpenMP wait for each other, and so for all tests that run beside them."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
+
+
 @pytest.fixture
 def config(inputs):
-    return configurations.load_config("smoke", [*FEW, "training.epochs=8"])
+    return configurations.load_config("smoke", [*FEW, "training.epochs=5"])
 
 
 def test_a_task_arrives_as_it_was_sent(config, inputs, monkeypatch):
@@ -84,7 +91,7 @@ def test_a_peer_that_ends_without_an_answer_is_told_with_its_last_words(
         pytorch_process.measure_speed(inputs, config, "pool_first", False, 100)
 
 
-@pytest.mark.parametrize("profile", ["smoke", "classic"])
+@pytest.mark.parametrize("profile", ["smoke", pytest.param("classic", marks=pytest.mark.slow)])
 def test_the_peer_learns_as_many_weights_as_we_do(profile, inputs, environment):
     config = configurations.load_config(profile, FEW)
     speed = pytorch_process.measure_speed(inputs, config, "pool_first", False, 100)
