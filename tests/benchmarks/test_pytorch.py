@@ -1,6 +1,7 @@
 """The PyTorch peer: its environment, what it is asked for, and that it trains our network."""
 
 import os
+import shutil
 import sys
 
 import pytest
@@ -17,6 +18,8 @@ from pipeline import config as configurations
 from tests.skipping import skip_loudly
 
 FEW = ["training.batch_size=20", "split.validation=3"]
+# As it is before the tests close off the world.
+ENVIRONMENT = dict(os.environ)
 LOCK = "torch==0.0.0 --hash=sha256:" + "0" * 64 + "\n"
 
 
@@ -25,7 +28,9 @@ def elsewhere(monkeypatch, tmp_path):
     """Moves the environment to a folder that does not exist; returns the folder."""
     folder = tmp_path / "build" / "pytorch"
     monkeypatch.setattr(pytorch_environment, "FOLDER", folder)
-    return folder
+    yield folder
+    # More than a gigabyte, which pytest would keep.
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +115,9 @@ def test_the_peer_learns_by_our_recipe(inputs, config, environment):
 
 
 @pytest.mark.slow
-def test_the_environment_is_made_from_its_lock(elsewhere):
+def test_the_environment_is_made_from_its_lock(elsewhere, monkeypatch):
+    for name in ("no_proxy", "http_proxy", "https_proxy", "all_proxy"):
+        for spelling in (name, name.upper()):
+            monkeypatch.setenv(spelling, ENVIRONMENT.get(spelling, ""))
     pytorch_environment.make()
     assert pytorch_environment.python() == str(elsewhere / "bin" / "python")
