@@ -121,7 +121,10 @@ lock: ## Update the lock files in requirements/ from the .in files
 		echo "Locking $$name.in."
 		"$${compile[@]}" $(LOCK_FLAGS) --universal $$name.in --output-file $$name.txt
 	done
-	cp glibc-2.39.txt glibc-2.28.txt test.txt installer.txt audit.txt "$$OLDPWD/requirements"
+	mapfile -t left_out < <(sed -nE 's/^([a-z].*)/--no-emit-package=\1/p' left-out-pytorch.txt)
+	echo "Locking pytorch.in."
+	"$${compile[@]}" "$${left_out[@]}" $(LOCK_FLAGS) --universal pytorch.in --output-file pytorch.txt
+	cp glibc-2.39.txt glibc-2.28.txt test.txt installer.txt audit.txt pytorch.txt "$$OLDPWD/requirements"
 
 sbom: ## Write the software bill of materials to build/sbom.json
 	@$(install)

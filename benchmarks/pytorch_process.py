@@ -1,0 +1,113 @@
+"""Asks the PyTorch peer, in a process of its own Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+from typing import Any
+
+from benchmarks import processes, pytorch_environment, pytorch_task
+from benchmarks.pytorch_task import Order, Recipe, Speed, SpeedTask, Training, TrainingTask
+from benchmarks.trainings import Inputs
+from pipeline import machine, precision
+from pipeline.config import Config
+
+
+def measure_speed(
+    inputs: Inputs, config: Config, order: Order, compiled: bool, images: int
+) -> Speed:
+    """Times the training of the network of a configuration; arguments are those of `SpeedTask`."""
+    task = SpeedTask(**_common(inputs, config), order=order, compiled=compiled, images=images)
+    return Speed(**_answer(task))
+
+
+def train(inputs: Inputs, config: Config, validation: list[int]) -> Training:
+    """Trains by a configuration; shows each epoch on the terminal.
+
+    Args:
+      inputs: The four IDX files.
+      config: Configuration with no other augmentation than those of `Recipe`.
+      validation: Positions, in the training files, of the images to validate on.
+    """
+    return Training(**_answer(TrainingTask(**_common(inputs, config), validation=validation)))
+
+
+def compiler() -> str | None:
+    """Returns the C++ compiler that `torch.compile` would take; None if there is none."""
+    return shutil.which(os.environ.get("CXX", "g++"))
+
+
+def _common(inputs: Inputs, config: Config) -> dict[str, Any]:
+    return {
+        "data": inputs.data.location,
+        "class_count": len(inputs.schema.class_names),
+        # As many as TensorFlow takes.
+        "threads": len(os.sched_getaffinity(0)),
+        "recipe": _recipe(config),
+    }
+
+
+def _recipe(config: Config) -> Recipe:
+    training, augmentation = config.training, config.training.augmentation
+    return Recipe(
+        precision=precision.resolve(training.precision, machine.cpu_features()),
+        widths=training.widths,
+        whitening=training.whitening,
+        dropout=training.dropout,
+        weight_decay=training.weight_decay,
+        epochs=training.epochs,
+        batch_size=training.batch_size,
+        optimizer=training.optimizer,
+        learning_rate=training.learning_rate,
+        warm_up=training.warm_up,
+        ema_momentum=training.ema_momentum,
+        label_smoothing=training.label_smoothing,
+        seed=config.seed,
+        background=config.images.background,
+        flip=augmentation.flip,
+        shift=augmentation.shift,
+        erasing=augmentation.erasing,
+    )
+
+
+def _answer(task: SpeedTask | TrainingTask) -> dict[str, Any]:
+    """Starts the peer, shows its lines and returns its answer.
+
+    Raises:
+      MeasurementError: If it ends without an answer.
+    """
+    python = pytorch_environment.python()
+    if python is None:
+        raise processes.MeasurementError(pytorch_environment.LEFT_OUT)
+    compiled = {"TORCHINDUCTOR_CACHE_DIR": str(pytorch_environment.FOLDER / "compiled")}
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        log = pathlib.Path(folder) / "log.txt"
+        with (
+            log.open("wb") as errors,
+            subprocess.Popen(
+                [python, "-m", "benchmarks.pytorch_peer"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                cwd=pytorch_environment.ROOT,
+                env={**os.environ, **compiled},
+            ) as process,
+        ):
+            # Both pipes are there, as asked for; the input stays open, or the peer would end.
+            process.stdin.write(f"{pytorch_task.written(task)}\n")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+            for line in process.stdout or ():
+                message = json.loads(line)
+                if "answer" in message:
+                    return message["answer"]
+                processes.notify(f"           {message['line']}")
+        raise processes.MeasurementError(
+            f"the PyTorch peer ended with exit code {process.returncode} and no answer; expected "
+            "one. Make its environment anew if packages are missing: "
+            f"{pytorch_environment.COMMAND}. Its last words:\n{processes.last_lines(log)}"
+        )
