@@ -90,7 +90,7 @@ check: ## Check style, types and import rules
 
 bench: ## Run the short form of each benchmark (several minutes)
 	@$(install)
-	for name in training_speed time_to_accuracy accuracy ablation pipeline_cost scale ingest; do
+	for name in training_speed time_to_accuracy accuracy ablation pipeline_cost scale ingest serving; do
 		echo "$$name:"
 		$(BIN)/python -m benchmarks.$$name --short $(ARGS)
 	done

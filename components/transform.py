@@ -29,10 +29,26 @@ def preprocessing_fn(
       Feature `image`, float32 [N, height, width, channels] in [0, 1].
     """
     raw = tf.reshape(inputs[features.IMAGE], [-1])
-    pixels = tf.reshape(tf.io.decode_raw(raw, tf.uint8), [-1, *image_shape])
+    # Not -1 for the number: TensorFlow could not compute it for an empty batch.
+    pixels = tf.reshape(tf.io.decode_raw(raw, tf.uint8), [tf.shape(raw)[0], *image_shape])
+    return {features.IMAGE: scaled(pixels)}
+
+
+def scaled(pixels: tf.Tensor) -> tf.Tensor:
+    """Scales pixels to what the network gets.
+
+    The export also calls it for pixels that never were bytes. So all preprocessing of pixels
+    belongs here, and none into `preprocessing_fn`.
+
+    Args:
+      pixels: uint8 [N, height, width, channels].
+
+    Returns:
+      float32 in the same shape, in [0, 1].
+    """
     # Multiply instead of dividing: in graphs, TensorFlow turns a division by a constant into this
     # multiplication. With a division, eager results would differ from the export in the last bit.
-    return {features.IMAGE: tf.cast(pixels, tf.float32) * (1 / 255)}
+    return tf.cast(pixels, tf.float32) * (1 / 255)
 
 
 class _Executor(transform_executor.Executor):

@@ -8,6 +8,7 @@ decode an image before anybody knows its size.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -28,8 +29,14 @@ _EXIF, _XMP = b"Exif\x00\x00", b"http://ns.adobe.com/xap/1.0/\x00"
 _ORIENTATION, _SHORT = 0x0112, 3
 # `\C` is any byte: the rest of the file need not be text.
 _XMP_TURNED = r'\C*tiff:Orientation(="|>)[02-9]\C*'
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _PNG_XMP = b"XML:com.adobe.xmp\x00"
 _PNG_EXIF_TEXT = b"Raw profile type exif\x00"
+
+# How files are decoded: opaque ones of the expected size by their format, and all others.
+_EXACT_PNG, _EXACT_JPEG, _OTHER = range(3)
+# A step of a loop costs as much as decoding a small image, so it decodes several.
+_FILES_AT_ONCE = 8
 
 _SAVE = "Save it with 8 bits per colour, as gray or RGB."
 # Why a file is refused; its code is the position. The first means that nothing is wrong.
@@ -72,8 +79,35 @@ _CRC_TABLE = [_crc_entry(value) for value in range(256)]
 
 
 @dataclasses.dataclass(frozen=True)
-class _File:
-    """An image file, as text and as numbers.
+class _Files:
+    """A batch of image files.
+
+    Attributes:
+      contents: string [N].
+      sizes: Number of bytes of each, int64 [N].
+    """
+
+    contents: tf.Tensor
+    sizes: tf.Tensor
+
+    def texts(self, positions: tf.Tensor, lengths: tf.Tensor | int) -> tf.Tensor:
+        """Reads a text of each file, string [N]; it ends with the file at the latest."""
+        lengths = tf.broadcast_to(tf.cast(lengths, tf.int64), tf.shape(positions))
+        return tf.strings.substr(self.contents, tf.minimum(positions, self.sizes), lengths)
+
+    def bytes_at(self, positions: tf.Tensor, count: int) -> tf.Tensor:
+        """Reads bytes of each file, int64 [N, count]; those beyond the end are zero."""
+        texts = self.texts(positions, count)
+        return tf.cast(tf.io.decode_raw(texts, tf.uint8, fixed_length=count), tf.int64)
+
+    def have(self, positions: tf.Tensor, expected: bytes) -> tf.Tensor:
+        """Says which files have the bytes at the position, bool [N]."""
+        return tf.equal(self.texts(positions, len(expected)), expected)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Part:
+    """A chunk or a segment of a file, as text and as numbers.
 
     Attributes:
       content: string [].
@@ -85,6 +119,12 @@ class _File:
     data: tf.Tensor
     size: tf.Tensor
 
+    @classmethod
+    def of(cls, content: tf.Tensor) -> _Part:
+        """Takes the content of a part."""
+        data = tf.pad(tf.io.decode_raw(content, tf.uint8), [[0, 1]])
+        return cls(content, data, tf.size(data, tf.int64) - 1)
+
     def bytes_at(self, positions: tf.Tensor) -> tf.Tensor:
         """Reads bytes, int64 in the shape of the positions; those beyond the end are zero."""
         return tf.cast(tf.gather(self.data, tf.minimum(positions, self.size)), tf.int64)
@@ -92,60 +132,160 @@ class _File:
     def number(self, position: tf.Tensor, length: int, little: tf.Tensor | bool) -> tf.Tensor:
         """Reads integers of some bytes, int64 in the shape of `position`."""
         steps = tf.range(length, dtype=tf.int64)
-        weights = tf.where(little, steps, length - 1 - steps) * 8
-        values = self.bytes_at(tf.expand_dims(position, -1) + steps)
-        return tf.reduce_sum(tf.bitwise.left_shift(values, weights), axis=-1)
+        return _number(self.bytes_at(tf.expand_dims(position, -1) + steps), little)
 
-    def text(self, position: tf.Tensor, length: tf.Tensor | int) -> tf.Tensor:
-        """Reads a text, string []; it ends with the file at the latest."""
-        length = tf.minimum(tf.cast(length, tf.int64), self.size - position)
-        return tf.strings.substr(self.content, position, tf.maximum(length, 0))
+    def text(self, position: int, length: int) -> tf.Tensor:
+        """Reads a text, string []; it ends with the part at the latest."""
+        start = tf.minimum(tf.constant(position, tf.int64), self.size)
+        return tf.strings.substr(self.content, start, tf.constant(length, tf.int64))
 
-    def has(self, position: tf.Tensor, expected: bytes) -> tf.Tensor:
-        """Says whether the file has the bytes at the position."""
+    def has(self, position: int, expected: bytes) -> tf.Tensor:
+        """Says whether the part has the bytes at the position."""
         return tf.equal(self.text(position, len(expected)), expected)
 
 
-def decode(content: tf.Tensor, position: tf.Tensor, preparation: Preparation) -> tf.Tensor:
-    """Decodes and fits a PNG or JPEG file.
+@dataclasses.dataclass(frozen=True)
+class _Facts:
+    """What the structure of each file says.
+
+    Attributes:
+      reasons: Code of the reason to refuse it, int32 [N].
+      heights: int64 [N].
+      widths: int64 [N].
+      have_alpha: Whether it has transparency, bool [N].
+    """
+
+    reasons: tf.Tensor
+    heights: tf.Tensor
+    widths: tf.Tensor
+    have_alpha: tf.Tensor
+
+
+def decode(contents: tf.Tensor, preparation: Preparation) -> tf.Tensor:
+    """Decodes and fits PNG and JPEG files.
 
     Args:
-      content: Content of the file, string [].
-      position: Number of the file in its request, for the message, int32 [].
+      contents: Content of each file, string [N].
       preparation: The expected form.
 
     Returns:
-      uint8 [height, width, channels].
+      uint8 [N, height, width, channels].
 
     Raises:
-      tf.errors.InvalidArgumentError: If the file cannot be used.
+      tf.errors.InvalidArgumentError: If a file cannot be used; it names the first one.
     """
-    size = tf.strings.length(content)
-    data = tf.pad(tf.io.decode_raw(content, tf.uint8), [[0, 1]])
-    file = _File(content, data, tf.cast(size, tf.int64))
-    start = tf.constant(0, tf.int64)
-    is_png, is_jpeg = file.has(start, _PNG_SIGNATURE), file.has(start, _JPEG_SIGNATURE)
-    reason, height, width, has_alpha = tf.cond(
-        is_png,
-        lambda: _png_facts(file),
-        lambda: tf.cond(is_jpeg, lambda: _jpeg_facts(file), _unknown_facts),
+    files = _Files(contents, tf.cast(tf.strings.length(contents), tf.int64))
+    start = tf.zeros_like(files.sizes)
+    is_png, is_jpeg = files.have(start, _PNG_SIGNATURE), files.have(start, _JPEG_SIGNATURE)
+    facts = _facts(files, is_png, is_jpeg)
+    is_exact = tf.equal(facts.heights, preparation.height)
+    is_exact &= tf.equal(facts.widths, preparation.width)
+    reasons = _first(
+        (tf.greater(facts.reasons, _FINE), facts.reasons),
+        (tf.greater(facts.heights * facts.widths, MOST_IMAGE_PIXELS), _TOO_LARGE),
+        (_are_narrow(facts.heights, facts.widths, preparation) & ~is_exact, _NARROW),
     )
-    reason = _first(
-        (tf.greater(reason, _FINE), reason),
-        (tf.greater(height * width, MOST_IMAGE_PIXELS), _TOO_LARGE),
-        (_is_narrow(height, width, preparation), _NARROW),
+    with tf.control_dependencies([_all_fine(reasons)]):
+        contents = tf.identity(contents)
+    exact_kind = tf.where(is_png, _EXACT_PNG, _EXACT_JPEG)
+    kinds = tf.where(is_exact & ~facts.have_alpha, exact_kind, _OTHER)
+    return _decoded(contents, kinds, is_jpeg, facts.have_alpha, preparation)
+
+
+def _decoded(
+    contents: tf.Tensor,
+    kinds: tf.Tensor,
+    is_jpeg: tf.Tensor,
+    have_alpha: tf.Tensor,
+    preparation: Preparation,
+) -> tf.Tensor:
+    """Decodes and fits files that nothing is wrong with.
+
+    The usual kinds have loops of their own, without branches: TensorFlow also visits the operations
+    of a branch that it does not take, which takes longer than to decode a small image.
+
+    Args:
+      contents: Content of each file, string [N].
+      kinds: `_EXACT_PNG`, `_EXACT_JPEG` or `_OTHER`, int32 [N].
+      is_jpeg: bool [N].
+      have_alpha: Whether a file has transparency, bool [N].
+      preparation: The expected form.
+
+    Returns:
+      uint8 [N, height, width, channels].
+    """
+    exact_png, exact_jpeg, other = rows = tf.dynamic_partition(tf.range(tf.size(kinds)), kinds, 3)
+    others = tf.map_fn(
+        lambda file: _any_decoded(file[0], file[1], file[2], preparation),
+        (tf.gather(contents, other), tf.gather(is_jpeg, other), tf.gather(have_alpha, other)),
+        fn_output_signature=tf.TensorSpec(preparation.shape, tf.uint8),
     )
-    message = tf.gather(tf.constant(_REASONS), reason)
-    fine = tf.debugging.Assert(tf.equal(reason, _FINE), ["image", position, message])
-    with tf.control_dependencies([fine]):
-        content = tf.identity(content)
+    pixels = [
+        _exact_decoded(_png, tf.gather(contents, exact_png), preparation),
+        _exact_decoded(_jpeg, tf.gather(contents, exact_jpeg), preparation),
+        others,
+    ]
+    return tf.dynamic_stitch(rows, pixels)
+
+
+def _png(content: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_png(content, channels=3)
+
+
+def _jpeg(content: tf.Tensor) -> tf.Tensor:
+    return tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE")
+
+
+def _exact_decoded(
+    decode_one: Callable[[tf.Tensor], tf.Tensor], contents: tf.Tensor, preparation: Preparation
+) -> tf.Tensor:
+    """Decodes opaque files of one format and of the expected size.
+
+    Args:
+      decode_one: Decodes a file, string [], to RGB.
+      contents: Content of each file, string [N].
+      preparation: The expected form.
+
+    Returns:
+      uint8 [N, height, width, channels].
+    """
+    shape = (preparation.height, preparation.width, 3)
+
+    def decode_step(files: tf.Tensor) -> tf.Tensor:
+        return tf.stack([tf.ensure_shape(decode_one(file), shape) for file in tf.unstack(files)])
+
+    def decode_in_steps(files: tf.Tensor, at_once: int) -> tf.Tensor:
+        steps = tf.map_fn(
+            decode_step,
+            tf.reshape(files, [-1, at_once]),
+            fn_output_signature=tf.TensorSpec((at_once, *shape), tf.uint8),
+        )
+        return tf.reshape(steps, [-1, *shape])
+
+    whole = tf.size(contents) // _FILES_AT_ONCE * _FILES_AT_ONCE
+    parts = ((contents[:whole], _FILES_AT_ONCE), (contents[whole:], 1))
+    colours = tf.concat([decode_in_steps(*part) for part in parts], axis=0)
+    return _luma(colours) if preparation.channels == 1 else colours
+
+
+def _all_fine(reasons: tf.Tensor) -> tf.Operation:
+    """Fails with the position of the first file that is refused, and the reason."""
+    refused = tf.where(tf.greater(reasons, _FINE))[:1, 0]
+    messages = tf.gather(tf.constant(_REASONS), tf.gather(reasons, refused))
+    return tf.debugging.Assert(tf.equal(tf.size(refused), 0), ["image", refused, messages])
+
+
+def _any_decoded(
+    content: tf.Tensor, is_jpeg: tf.Tensor, has_alpha: tf.Tensor, preparation: Preparation
+) -> tf.Tensor:
+    """Decodes and fits a file of any kind, string []; uint8 [height, width, channels]."""
     colours = tf.cond(
         is_jpeg,
-        lambda: tf.io.decode_jpeg(content, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: _jpeg(content),
         lambda: tf.cond(
             has_alpha,
             lambda: _composited(tf.io.decode_png(content, channels=4), preparation.background),
-            lambda: tf.io.decode_png(content, channels=3),
+            lambda: _png(content),
         ),
     )
     colours.set_shape([None, None, 3])
@@ -154,100 +294,157 @@ def decode(content: tf.Tensor, position: tf.Tensor, preparation: Preparation) ->
 
 
 def _first(*cases: tuple[tf.Tensor, tf.Tensor | int]) -> tf.Tensor:
-    """Returns the code of the first case that applies, int32 []; 0 if none does."""
+    """Returns the code of the first case that applies, int32; 0 if none does."""
     code = tf.constant(_FINE)
     for applies, reason in reversed(cases):
         code = tf.where(applies, reason, code)
     return code
 
 
-def _unknown_facts() -> tuple[tf.Tensor, ...]:
-    one = tf.constant(1, tf.int64)
-    return tf.constant(_NO_IMAGE), one, one, tf.constant(False)
+def _number(values: tf.Tensor, little: tf.Tensor | bool) -> tf.Tensor:
+    """Makes an integer of the bytes in the last axis, int64."""
+    steps = tf.range(values.shape[-1], dtype=tf.int64)
+    weights = tf.where(little, steps, values.shape[-1] - 1 - steps) * 8
+    return tf.reduce_sum(tf.bitwise.left_shift(values, weights), axis=-1)
 
 
-def _png_facts(file: _File) -> tuple[tf.Tensor, ...]:
-    """Reads the chunks of a PNG file.
+def _examined(
+    files: _Files,
+    positions: tf.Tensor,
+    lengths: tf.Tensor,
+    rare: tf.Tensor,
+    examine: Callable[[_Part], tf.Tensor],
+) -> tf.Tensor:
+    """Examines a part of some files, each by itself.
+
+    Args:
+      files: The files.
+      positions: Where the part of each file begins, int64 [N].
+      lengths: Number of bytes of the part, int64 [N].
+      rare: Which files have such a part, bool [N].
+      examine: Returns the code of the reason to refuse a part, int32 [].
 
     Returns:
-      Code of the reason to refuse it (int32), height, width (int64), and whether it has
-      transparency (bool).
+      The codes, int32 [N]; 0 for the other files.
     """
+
+    def examined() -> tf.Tensor:
+        rows = tf.where(rare)
+        parts = files.texts(positions, tf.where(rare, lengths, 0))
+        reasons = tf.map_fn(
+            lambda content: examine(_Part.of(content)),
+            tf.gather_nd(parts, rows),
+            fn_output_signature=tf.int32,
+        )
+        return tf.scatter_nd(rows, reasons, tf.shape(rare, tf.int64))
+
+    return tf.cond(tf.reduce_any(rare), examined, lambda: tf.zeros(tf.shape(rare), tf.int32))
+
+
+def _facts(files: _Files, is_png: tf.Tensor, is_jpeg: tf.Tensor) -> _Facts:
+    """Reads the structure of all files at once.
+
+    An operation takes longer to start than it works for a file, and this takes hundreds of them.
+    """
+    png, jpeg = _png_facts(files, is_png), _jpeg_facts(files, is_jpeg)
+    return _Facts(
+        tf.where(is_png, png.reasons, tf.where(is_jpeg, jpeg.reasons, _NO_IMAGE)),
+        tf.where(is_png, png.heights, jpeg.heights),
+        tf.where(is_png, png.widths, jpeg.widths),
+        is_png & png.have_alpha,
+    )
+
+
+def _png_facts(files: _Files, is_png: tf.Tensor) -> _Facts:
+    """Reads the chunks of those files that are PNG files."""
+    none = tf.zeros_like(files.sizes)
+    header = files.bytes_at(none + len(_PNG_SIGNATURE) + 8, 10)
+    widths, heights = _number(header[:, :4], False), _number(header[:, 4:8], False)
+    depth, colour_type = header[:, 8], header[:, 9]
+    is_palette = tf.equal(colour_type, _PALETTE)
+
+    def is_left(position, ended):
+        return ~ended & (position + 12 <= files.sizes)
 
     def read_chunk(position, ended, has_data, colours, key, reason):
         """Reads a chunk: `colours` of the palette so far, `key` the length of tRNS or -1."""
-        length = file.number(position, 4, False)
-        kind, start = file.text(position + 4, 4), position + 8
+        left = is_left(position, ended)
+        length = _number(files.bytes_at(position, 4), False)
+        kind = tf.where(left, files.texts(position + 4, 4), b"")
         is_key = tf.equal(kind, b"tRNS")
+        is_rare = is_key | _is_one_of(kind, b"eXIf", *_TEXTS)
+        is_wrong_key = has_data | (key >= 0) | is_palette & ((length < 1) | (length > colours))
+        examined = _examined(files, position, length + 12, is_rare, _chunk_reason)
         reason = _first(
             (tf.greater(reason, _FINE), reason),
             (tf.equal(kind, b"acTL"), _ANIMATED),
-            (
-                tf.cond(
-                    tf.equal(kind, b"eXIf"),
-                    lambda: _is_turned(file, start),
-                    lambda: _png_text_is_turned(file, kind, start, length),
-                ),
-                _TURNED,
-            ),
-            (is_key & (has_data | (key >= 0)), _BAD_KEY),
-            (
-                tf.cond(
-                    is_key,
-                    lambda: _is_corrupt(file, position + 4, length),
-                    lambda: tf.constant(False),
-                ),
-                _BAD_KEY,
-            ),
-            (
-                is_key
-                & tf.equal(file.bytes_at(tf.constant(25, tf.int64)), _PALETTE)
-                & ((length < 1) | (length > colours)),
-                _BAD_KEY,
-            ),
+            (is_key & is_wrong_key, _BAD_KEY),
+            (is_rare, examined),
         )
         return (
-            position + length + 12,
-            tf.equal(kind, b"IEND"),
+            tf.where(left, position + length + 12, position),
+            ended | tf.equal(kind, b"IEND"),
             has_data | tf.equal(kind, b"IDAT"),
             tf.where(tf.equal(kind, b"PLTE"), length // 3, colours),
             tf.where(is_key, length, key),
             reason,
         )
 
-    none = tf.constant(0, tf.int64)
     position, ended, _, _, key, reason = tf.while_loop(
-        lambda position, ended, *_: ~ended & (position + 12 <= file.size),
+        lambda position, ended, *_: tf.reduce_any(is_left(position, ended)),
         read_chunk,
         (
-            tf.constant(len(_PNG_SIGNATURE), tf.int64),
-            tf.constant(False),
-            tf.constant(False),
+            none + len(_PNG_SIGNATURE),
+            ~is_png,
+            tf.zeros_like(is_png),
             none,
             none - 1,
-            tf.constant(_FINE),
+            tf.zeros_like(none, tf.int32),
         ),
         maximum_iterations=_MOST_PARTS,
     )
-    header = tf.constant(len(_PNG_SIGNATURE), tf.int64)
-    is_whole = file.has(header, _PNG_HEADER) & ended & (position <= file.size)
-    depth, colour_type = file.bytes_at(header + 16), file.bytes_at(header + 17)
-    is_palette = tf.equal(colour_type, _PALETTE)
+    is_whole = files.have(none + len(_PNG_SIGNATURE), _PNG_HEADER)
+    is_whole &= ended & (position <= files.sizes)
     has_key = (key >= 0) & (is_palette | tf.equal(colour_type, _GRAY) | tf.equal(colour_type, _RGB))
     expected = tf.where(tf.equal(colour_type, _GRAY), tf.constant(2, tf.int64), 6)
-    reason = _first(
+    reasons = _first(
         (~is_whole, _DAMAGED),
         (tf.greater(reason, _FINE), reason),
         (has_key & tf.equal(depth, 16), _DEEP_KEY),
         (has_key & ~is_palette & tf.not_equal(key, expected), _BAD_KEY),
     )
-    has_alpha = has_key | tf.greater(tf.bitwise.bitwise_and(colour_type, 4), 0)
-    return reason, file.number(header + 12, 4, False), file.number(header + 8, 4, False), has_alpha
+    have_alpha = has_key | tf.greater(tf.bitwise.bitwise_and(colour_type, 4), 0)
+    return _Facts(reasons, heights, widths, have_alpha)
 
 
-def _is_corrupt(file: _File, position: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+def _is_one_of(values: tf.Tensor, *choices: bytes | int) -> tf.Tensor:
+    """Says which values are one of the choices, bool in the shape of the values."""
+    return tf.reduce_any(tf.equal(values[..., tf.newaxis], tf.constant(choices, values.dtype)), -1)
+
+
+def _chunk_reason(chunk: _Part) -> tf.Tensor:
+    """Returns the code of the reason to refuse a chunk eXIf, tRNS or with text, int32 []."""
+    start = 8
+    return tf.cond(
+        chunk.has(4, b"tRNS"),
+        lambda: tf.where(_is_corrupt(chunk), _BAD_KEY, _FINE),
+        lambda: tf.where(
+            tf.cond(
+                chunk.has(4, b"eXIf"),
+                lambda: _is_turned(chunk, start),
+                lambda: _png_text_is_turned(chunk, start),
+            ),
+            _TURNED,
+            _FINE,
+        ),
+    )
+
+
+def _is_corrupt(chunk: _Part) -> tf.Tensor:
     """Compares a tRNS chunk with its checksum: libpng would silently drop a corrupt one."""
-    content = tf.io.decode_raw(file.text(position, 4 + tf.minimum(length, _MOST_KEY)), tf.uint8)
+    # Of a chunk that is cut, the checksum is too.
+    end = chunk.size - 4
+    content = chunk.data[4 : tf.minimum(end, 8 + _MOST_KEY)]
     table = tf.constant(_CRC_TABLE, tf.int64)
 
     def add(crc: tf.Tensor, byte: tf.Tensor) -> tf.Tensor:
@@ -255,100 +452,100 @@ def _is_corrupt(file: _File, position: tf.Tensor, length: tf.Tensor) -> tf.Tenso
         return tf.bitwise.bitwise_xor(tf.gather(table, entry), tf.bitwise.right_shift(crc, 8))
 
     crc = tf.foldl(add, content, initializer=tf.constant(0xFFFFFFFF, tf.int64))
-    return tf.not_equal(
-        tf.bitwise.bitwise_xor(crc, 0xFFFFFFFF), file.number(position + 4 + length, 4, False)
-    )
+    return tf.not_equal(tf.bitwise.bitwise_xor(crc, 0xFFFFFFFF), chunk.number(end, 4, False))
 
 
-def _png_text_is_turned(
-    file: _File, kind: tf.Tensor, start: tf.Tensor, length: tf.Tensor
-) -> tf.Tensor:
+def _png_text_is_turned(chunk: _Part, start: int) -> tf.Tensor:
     """Says whether a text chunk gives an orientation other than 1, or may do so compressed."""
-    is_text = tf.reduce_any(tf.equal(kind, [b"tEXt", b"zTXt", b"iTXt"]))
-    is_xmp = is_text & file.has(start, _PNG_XMP)
     # In iTXt, a flag behind the keyword says whether the text is compressed.
-    flag = file.bytes_at(start + len(_PNG_XMP))
-    is_hidden = tf.equal(kind, b"zTXt") | (tf.equal(kind, b"iTXt") & tf.not_equal(flag, 0))
-    return (is_text & file.has(start, _PNG_EXIF_TEXT)) | (
-        is_xmp & (is_hidden | _xmp_is_turned(file, is_xmp, start, length))
-    )
+    flag = chunk.bytes_at(tf.constant(start + len(_PNG_XMP), tf.int64))
+    is_hidden = chunk.has(4, b"zTXt") | (chunk.has(4, b"iTXt") & tf.not_equal(flag, 0))
+    is_xmp = chunk.has(start, _PNG_XMP)
+    return chunk.has(start, _PNG_EXIF_TEXT) | (is_xmp & (is_hidden | _xmp_is_turned(chunk, is_xmp)))
 
 
-def _xmp_is_turned(
-    file: _File, is_xmp: tf.Tensor, start: tf.Tensor, length: tf.Tensor
-) -> tf.Tensor:
-    text = file.text(start, tf.where(is_xmp, length, 0))
-    return tf.strings.regex_full_match(text, _XMP_TURNED)
+def _xmp_is_turned(part: _Part, is_xmp: tf.Tensor) -> tf.Tensor:
+    return is_xmp & tf.strings.regex_full_match(tf.where(is_xmp, part.content, b""), _XMP_TURNED)
 
 
-def _jpeg_facts(file: _File) -> tuple[tf.Tensor, ...]:
-    """Reads the segments of a JPEG file up to its first scan; returns the same as `_png_facts`."""
+def _jpeg_facts(files: _Files, is_jpeg: tf.Tensor) -> _Facts:
+    """Reads the segments of those files that are JPEG files, up to their first scan."""
+
+    def is_left(position, ended):
+        return ~ended & (position + 4 <= files.sizes)
 
     def read_segment(position, ended, height, width, has_exif, reason):
-        marker = file.bytes_at(position + 1)
-        length, start = file.number(position + 2, 2, False), position + 4
+        left = is_left(position, ended)
+        head = files.bytes_at(position, 10)
+        marker, length = tf.where(left, head[:, 1], 0), _number(head[:, 2:4], False)
         is_app1 = tf.equal(marker, _APP1)
-        is_exif = is_app1 & (length >= 2 + len(_EXIF)) & file.has(start, _EXIF)
-        is_xmp = is_app1 & file.has(start, _XMP)
+        is_exif = is_app1 & (length >= 2 + len(_EXIF)) & files.have(position + 4, _EXIF)
         # All markers from 0xC0 to 0xCF but those of tables, extensions and arithmetic coding.
-        is_frame = (marker >= 0xC0) & (marker <= 0xCF)
-        is_frame &= ~tf.reduce_any(tf.equal(marker, tf.constant([0xC4, 0xC8, 0xCC], tf.int64)))
-        depth, components = file.bytes_at(start), file.bytes_at(start + 5)
-        is_plain = tf.equal(depth, 8) & (tf.equal(components, 1) | tf.equal(components, 3))
-        is_turned = tf.cond(
-            is_exif,
-            lambda: has_exif | _is_turned(file, start + len(_EXIF)),
-            lambda: is_xmp & _xmp_is_turned(file, is_xmp, start, length - 2),
-        )
+        is_frame = (marker >= 0xC0) & (marker <= 0xCF) & ~_is_one_of(marker, 0xC4, 0xC8, 0xCC)
+        is_plain = tf.equal(head[:, 4], 8) & _is_one_of(head[:, 9], 1, 3)
+        examined = _examined(files, position, length + 2, is_app1, _segment_reason)
         reason = _first(
             (tf.greater(reason, _FINE), reason),
-            (tf.not_equal(file.bytes_at(position), 0xFF), _DAMAGED),
-            (is_turned, _TURNED),
+            (left & tf.not_equal(head[:, 0], 0xFF), _DAMAGED),
+            (is_exif & has_exif, _TURNED),
+            (tf.greater(examined, _FINE), examined),
             (is_frame & ~is_plain, _FOUR_COLOURS),
             (is_frame & (height > 0), _DAMAGED),
         )
         # Markers may have fill bytes before them; some stand alone, without a length.
         is_fill = tf.equal(marker, 0xFF)
         is_alone = tf.equal(marker, 0x01) | ((marker >= 0xD0) & (marker <= 0xD8))
-        step = tf.where(is_fill, tf.constant(1, tf.int64), tf.where(is_alone, none + 2, length + 2))
+        step = tf.where(is_fill, none + 1, tf.where(is_alone, none + 2, length + 2))
         return (
-            position + step,
-            tf.equal(marker, _SCAN) | tf.equal(marker, _END) | tf.greater(reason, _FINE),
-            tf.where(is_frame, file.number(start + 1, 2, False), height),
-            tf.where(is_frame, file.number(start + 3, 2, False), width),
+            tf.where(left, position + step, position),
+            ended | _is_one_of(marker, _SCAN, _END) | tf.greater(reason, _FINE),
+            tf.where(is_frame, _number(head[:, 5:7], False), height),
+            tf.where(is_frame, _number(head[:, 7:9], False), width),
             has_exif | is_exif,
             reason,
         )
 
-    none = tf.constant(0, tf.int64)
-    _, ended, height, width, _, reason = tf.while_loop(
-        lambda position, ended, *_: ~ended & (position + 4 <= file.size),
+    none, never = tf.zeros_like(files.sizes), tf.zeros_like(is_jpeg)
+    _, ended, heights, widths, _, reason = tf.while_loop(
+        lambda position, ended, *_: tf.reduce_any(is_left(position, ended)),
         read_segment,
-        (none + 2, tf.constant(False), none, none, tf.constant(False), tf.constant(_FINE)),
+        (none + 2, ~is_jpeg, none, none, never, tf.zeros_like(none, tf.int32)),
         maximum_iterations=_MOST_PARTS,
     )
-    reason = _first(
-        (tf.greater(reason, _FINE), reason), (~ended | tf.equal(height * width, 0), _DAMAGED)
+    reasons = _first(
+        (tf.greater(reason, _FINE), reason), (~ended | tf.equal(heights * widths, 0), _DAMAGED)
     )
-    return reason, height, width, tf.constant(False)
+    return _Facts(reasons, heights, widths, never)
 
 
-def _is_turned(file: _File, start: tf.Tensor) -> tf.Tensor:
+def _segment_reason(segment: _Part) -> tf.Tensor:
+    """Returns the code of the reason to refuse a segment APP1, int32 []."""
+    start = 4
+    is_turned = tf.cond(
+        segment.has(start, _EXIF),
+        lambda: _is_turned(segment, start + len(_EXIF)),
+        lambda: _xmp_is_turned(segment, segment.has(start, _XMP)),
+    )
+    return tf.where(is_turned, _TURNED, _FINE)
+
+
+def _is_turned(part: _Part, position: int) -> tf.Tensor:
     """Says whether the first directory of EXIF data has an orientation that is not plainly 1.
 
     Data that cannot be read as EXIF counts as turned: nobody can tell what it means.
     """
-    little = file.has(start, b"II*\x00")
-    offset = file.number(start + 4, 4, little)
-    count = file.number(start + offset, 2, little)
+    start = tf.constant(position, tf.int64)
+    little = part.has(position, b"II*\x00")
+    offset = part.number(start + 4, 4, little)
+    count = part.number(start + offset, 2, little)
     entries = start + offset + 2 + 12 * tf.range(count)
-    is_orientation = tf.equal(file.number(entries, 2, little), _ORIENTATION)
+    is_orientation = tf.equal(part.number(entries, 2, little), _ORIENTATION)
     is_one = (
-        tf.equal(file.number(entries + 2, 2, little), _SHORT)
-        & tf.equal(file.number(entries + 4, 4, little), 1)
-        & tf.equal(file.number(entries + 8, 2, little), 1)
+        tf.equal(part.number(entries + 2, 2, little), _SHORT)
+        & tf.equal(part.number(entries + 4, 4, little), 1)
+        & tf.equal(part.number(entries + 8, 2, little), 1)
     )
-    is_readable = little | file.has(start, b"MM\x00*")
+    is_readable = little | part.has(position, b"MM\x00*")
     return ~is_readable | tf.reduce_any(is_orientation & ~is_one)
 
 
@@ -360,18 +557,16 @@ def _composited(pixels: tf.Tensor, background: int) -> tf.Tensor:
 
 
 def _luma(colours: tf.Tensor) -> tf.Tensor:
-    """Brightness of RGB pixels, with Pillow's weights and rounding."""
-    weighted = tf.cast(colours, tf.int32) * tf.constant([19595, 38470, 7471])
-    total = tf.reduce_sum(weighted, axis=-1, keepdims=True) + 32768
+    """Brightness of RGB pixels, uint8 [..., 3], with Pillow's weights and rounding."""
+    red, green, blue = (tf.cast(each, tf.int32) for each in tf.split(colours, 3, axis=-1))
+    total = red * 19595 + green * 38470 + blue * 7471 + 32768
     return tf.cast(tf.bitwise.right_shift(total, 16), tf.uint8)
 
 
-def _is_narrow(height: tf.Tensor, width: tf.Tensor, preparation: Preparation) -> tf.Tensor:
-    """As in `components.images`; an image of the expected size never is."""
-    scale = tf.minimum(preparation.width * height, preparation.height * width)
-    is_narrow = 2 * tf.minimum(height, width) * scale <= height * width
-    is_exact = tf.equal(height, preparation.height) & tf.equal(width, preparation.width)
-    return is_narrow & ~is_exact
+def _are_narrow(heights: tf.Tensor, widths: tf.Tensor, preparation: Preparation) -> tf.Tensor:
+    """As in `components.images`, but for those of the expected size, which never are."""
+    scale = tf.minimum(preparation.width * heights, preparation.height * widths)
+    return 2 * tf.minimum(heights, widths) * scale <= heights * widths
 
 
 def _fitted(image: tf.Tensor, preparation: Preparation) -> tf.Tensor:
@@ -388,7 +583,9 @@ def _padded(image: tf.Tensor, preparation: Preparation) -> tf.Tensor:
     given = tf.cast(tf.shape(image)[:2], tf.int64)
     target = tf.constant(preparation.shape[:2], tf.int64)
     # With integers: the limiting side gets its full size, the other follows.
-    size = tf.maximum(tf.minimum(target, given * target[::-1] // given[::-1]), 1)
+    size = tf.maximum(
+        tf.minimum(target, given * tf.reverse(target, [0]) // tf.reverse(given, [0])), 1
+    )
     before = (target - size) // 2
     margins = tf.stack([before, target - size - before], axis=1)
     return tf.pad(
@@ -401,7 +598,9 @@ def _padded(image: tf.Tensor, preparation: Preparation) -> tf.Tensor:
 def _cropped(image: tf.Tensor, preparation: Preparation) -> tf.Tensor:
     given = tf.cast(tf.shape(image)[:2], tf.int64)
     target = tf.constant(preparation.shape[:2], tf.int64)
-    size = tf.maximum(tf.minimum(given, given[::-1] * target // target[::-1]), 1)
+    size = tf.maximum(
+        tf.minimum(given, tf.reverse(given, [0]) * target // tf.reverse(target, [0])), 1
+    )
     (top, left), (height, width) = tf.unstack((given - size) // 2), tf.unstack(size)
     return _resized(image[top : top + height, left : left + width], target)
 

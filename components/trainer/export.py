@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.dsl.io import fileio
@@ -16,7 +17,15 @@ from components import features
 from components.image_schema import ImageSchema
 from components.images import Preparation
 from components.reading_report import Border
-from components.trainer import decoding
+from components.trainer import batches, decoding
+from components.transform import scaled
+
+# Number of images on which Transform's graph and `scaled` are compared.
+_PROBES = 16
+
+
+class PreprocessingError(ValueError):
+    """Transform's graph and the export would prepare images differently."""
 
 
 def export_model(
@@ -29,7 +38,7 @@ def export_model(
 ) -> None:
     """Writes the SavedModel.
 
-    Every endpoint preprocesses its images with Transform's graph, and returns `probabilities`
+    Every endpoint preprocesses its images as Transform's graph does, and returns `probabilities`
     (float32 [N, classes]), `class_id` (int64 [N]) and `class_name` (string [N]).
 
     Args:
@@ -39,15 +48,18 @@ def export_model(
       preparation: How image files become images of that shape, as for the training data.
       border: Border of the training images.
       folder: Folder for the SavedModel.
+
+    Raises:
+      PreprocessingError: Transform's graph prepares pixels in another way than this module does.
     """
-    layer = transform.transform_features_layer()
-    classify = _classifier(model, layer, schema)
+    _check_preprocessing(transform, schema)
+    classify = _classifier(model, schema)
     # Do not track the model: the archive finds the variables of its endpoints itself, and would
     # save those of a tracked model twice. Only lookup tables need tracking; Transform has none.
     archive = keras.export.ExportArchive()
     archive.add_endpoint(
         features.SERVING_DEFAULT,
-        _serving_default(classify, schema),
+        _serving_default(classify, transform, schema),
         input_signature=[tf.TensorSpec([None], tf.string, name="examples")],
     )
     archive.add_endpoint(
@@ -82,19 +94,32 @@ def _describe(schema: ImageSchema, preparation: Preparation, border: Border, fol
         file.write(json.dumps(described))
 
 
-def _classifier(model, layer, schema: ImageSchema) -> Callable[[tf.Tensor], dict]:
+def _check_preprocessing(transform: tft.TFTransformOutput, schema: ImageSchema) -> None:
+    """Compares Transform's graph with `scaled`, which stands in for it where there are pixels."""
+    count = max(_PROBES, math.ceil(256 / schema.bytes_per_image))
+    values = np.resize(np.arange(256, dtype=np.uint8), count * schema.bytes_per_image)
+    np.random.default_rng(0).shuffle(values)
+    pixels = values.reshape(count, *schema.shape)
+    expected = batches.prepared_images(pixels, transform)
+    if not np.array_equal(scaled(tf.constant(pixels)).numpy(), expected):
+        raise PreprocessingError(
+            "Transform's graph prepares pixels in another way than `scaled` of "
+            "components/transform.py; expected the same bits, because the endpoints for pixels and "
+            "for image files call `scaled`. Move all preprocessing from `preprocessing_fn` into "
+            "`scaled`."
+        )
+
+
+def _classifier(model: keras.Model, schema: ImageSchema) -> Callable[[tf.Tensor], dict]:
     names = tf.constant(schema.class_names)
 
-    # All endpoints call this function, so that the network is traced and saved once. AutoGraph
-    # would spend seconds on rewriting the code of TFT, without any effect.
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    # All endpoints call this function, so that the network is traced and saved once.
+    @tf.function(input_signature=[tf.TensorSpec([None, *schema.shape], tf.float32)])
     @tf.autograph.experimental.do_not_convert
-    def classify(raw: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Classifies raw images, string [N]."""
-        count = tf.shape(raw)[0]
-        filled = _filled(raw, count, schema.bytes_per_image)
-        images = layer({features.IMAGE: tf.reshape(filled, [-1, 1])})[features.IMAGE]
-        probabilities = model(images, training=False)[:count]
+    def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Classifies preprocessed images."""
+        count = tf.shape(images)[0]
+        probabilities = model(_filled(images), training=False)[:count]
         class_id = tf.argmax(probabilities, axis=-1)
         return {
             features.PROBABILITIES: probabilities,
@@ -105,19 +130,24 @@ def _classifier(model, layer, schema: ImageSchema) -> Callable[[tf.Tensor], dict
     return classify
 
 
-def _filled(raw: tf.Tensor, count: tf.Tensor, size: int) -> tf.Tensor:
+def _filled(images: tf.Tensor) -> tf.Tensor:
     """Puts one black image into an empty batch, on which TensorFlow's layers fail."""
-    black = tf.strings.reduce_join(tf.fill([size], b"\0"))
-    return tf.concat([raw, tf.repeat(black, tf.cast(tf.equal(count, 0), tf.int32))], axis=0)
+    is_empty = tf.equal(tf.shape(images)[0], 0)
+    return tf.cond(is_empty, lambda: tf.zeros([1, *images.shape[1:]]), lambda: images)
 
 
-def _serving_default(classify: Callable, schema: ImageSchema) -> Callable:
+def _serving_default(
+    classify: Callable, transform: tft.TFTransformOutput, schema: ImageSchema
+) -> Callable:
     spec = {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
+    layer = transform.transform_features_layer()
 
+    # AutoGraph would spend seconds on rewriting the code of TFT, without any effect.
+    @tf.autograph.experimental.do_not_convert
     def serving_default(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies serialized tf.train.Examples; it reads only the image of each."""
-        raw = tf.io.parse_example(examples, spec)[features.IMAGE]
-        return classify(_checked_bytes(raw, schema))
+        raw = _checked_bytes(tf.io.parse_example(examples, spec)[features.IMAGE], schema)
+        return classify(layer({features.IMAGE: tf.expand_dims(raw, 1)})[features.IMAGE])
 
     return serving_default
 
@@ -125,7 +155,7 @@ def _serving_default(classify: Callable, schema: ImageSchema) -> Callable:
 def _predict_pixels(classify: Callable, schema: ImageSchema) -> Callable:
     def predict_pixels(pixels: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies uint8 [N, height, width] (grayscale) or [N, height, width, channels]."""
-        return classify(_raw_bytes(_checked(pixels, schema)))
+        return classify(scaled(_checked(pixels, schema)))
 
     return predict_pixels
 
@@ -134,18 +164,13 @@ def _predict_image_bytes(classify: Callable, preparation: Preparation) -> Callab
     @tf.autograph.experimental.do_not_convert
     def predict_image_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies PNG and JPEG files of any size; a file that it refuses fails the request."""
-        pixels = tf.map_fn(
-            lambda file: decoding.decode(file[0], file[1], preparation),
-            (image_bytes, tf.range(tf.size(image_bytes))),
-            fn_output_signature=tf.TensorSpec(preparation.shape, tf.uint8),
-        )
-        return classify(_raw_bytes(pixels))
+        return classify(scaled(decoding.decode(image_bytes, preparation)))
 
     return predict_image_bytes
 
 
 def _checked_bytes(raw: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
-    """Checks the sizes: Transform's graph would make two images of one with twice the bytes."""
+    """Checks the sizes, which Transform's graph would refuse without a reason."""
     sizes = tf.strings.length(raw)
     message = (
         f"an example has an image of another size; expected {schema.bytes_per_image} bytes, the "
@@ -174,16 +199,3 @@ def _checked(pixels: tf.Tensor, schema: ImageSchema) -> tf.Tensor:
     with tf.control_dependencies([same]):
         # Not -1 for the number: TensorFlow could not compute it for an empty batch.
         return tf.reshape(pixels, [tf.shape(pixels)[0], *schema.shape])
-
-
-def _raw_bytes(pixels: tf.Tensor) -> tf.Tensor:
-    """Packs uint8 [N, height, width, channels] into string [N], the input of Transform's graph.
-
-    TensorFlow has no operation that converts numbers to bytes. So this function looks up each value
-    in a table of all 256 bytes, and joins them.
-    """
-    table = tf.constant([bytes([value]) for value in range(256)])
-    values = tf.gather(table, tf.cast(pixels, tf.int32))
-    # Joined over one axis: over several of them at a time, TensorFlow mixes up the order.
-    rows = tf.reshape(values, [tf.shape(pixels)[0], math.prod(pixels.shape[1:])])
-    return tf.strings.reduce_join(rows, axis=1)

@@ -22,6 +22,7 @@ from benchmarks import (
     pytorch_process,
     record,
     scale,
+    serving,
     time_to_accuracy,
     training_speed,
     trainings,
@@ -47,6 +48,7 @@ BENCHMARKS = {
         ingest,
         pipeline_cost,
         scale,
+        serving,
         time_to_accuracy,
         training_speed,
         uneven_classes,
@@ -78,6 +80,8 @@ RESTS = {"ours": 30.0, "stock_tfx": 70.0, "plain_script": 10.0}
 SIZES = (10_100, 20_200)
 MADE = {"train": 14, "val": 7, "test": 7}
 INGESTED = {ingest.PHOTOGRAPHS: 20, ingest.SMALL_FILES: 100}
+# Seconds of a request to each side.
+ANSWERED = {serving.NETWORK: 0.5} | dict.fromkeys(serving.ENDPOINTS, 0.6)
 
 
 def scores(value):
@@ -130,6 +134,13 @@ def made_up(function, *arguments):
             return {"looks": LOOKS, **ended}
         case "measure_our_pace" | "measure_notebook_convolutions", _:
             return Pace(1_000, 1.0)
+        case "measure_rounds", [_, _, rounds, requests]:
+            return [
+                {"round": number, "batch": batch, "side": side, "requests": count, "seconds": each}
+                for number in range(rounds)
+                for batch, count in requests.items()
+                for side, each in ANSWERED.items()
+            ]
         case "prepare", [files, *_]:
             return files.name, 1.5
         case "measure_node", [str(), _]:
@@ -513,6 +524,16 @@ def test_ingest_divides_the_seconds_of_the_loop_by_ours(run, check_record):
     assert order == [(name, side) for name in INGESTED for side in sides] * 2
 
 
+def test_serving_divides_the_seconds_of_an_endpoint_by_those_of_the_network(run, check_record):
+    lines, path = run("serving", "--json", "--repeats", "2")
+    figures = json.loads(lines[-1])
+    batches = [str(batch) for batch in serving.REQUESTS]
+    alike = {batch: pytest.approx(1.2) for batch in batches}
+    assert figures["ratio_to_network"] == dict.fromkeys(serving.ENDPOINTS, alike)
+    assert figures["images_per_second"][serving.NETWORK]["1000"] == 2_000
+    assert len(check_record(path)["repeats"]) == 2 * len(batches) * len(ANSWERED)
+
+
 def test_every_plan_is_one_that_the_configuration_takes(inputs):
     for plans in (time_to_accuracy.OUR_PLANS, time_to_accuracy.SAMPLE_PLANS):
         assert list(plans) == [0.88, 0.90, 0.92, 0.94, 0.947]
@@ -562,6 +583,7 @@ def test_a_profile_is_looked_at_before_the_images(name, run):
         ("pipeline_cost", "--repeats", "-1", 1),
         ("scale", "--repeats", "0", 1),
         ("scale", "--seed", "-1", 0),
+        ("serving", "--repeats", "0", 1),
         ("time_to_accuracy", "--limit", "0", 1),
         ("training_speed", "--images", "10", 1000),
         ("training_speed", "--repeats", "0", 1),

@@ -48,6 +48,12 @@ def test_the_graph_of_transform_gives_the_same_bits(eager, raw, nodes):
     np.testing.assert_array_equal(transformed["image"].numpy(), eager)
 
 
+def test_the_graph_of_transform_scales_pixels_as_the_export_does(eager, images):
+    """By the one function, which the export calls for pixels that never were bytes."""
+    scaled = transform.scaled(tf.constant(images[..., np.newaxis]))
+    np.testing.assert_array_equal(scaled.numpy(), eager)
+
+
 def test_the_export_prepares_images_as_training_did(eager, images, nodes, sample_run):
     """The Keras model on images prepared eagerly answers as the export does on raw bytes."""
     import keras

@@ -116,8 +116,8 @@ def test_a_run_whose_export_prepares_images_otherwise_fails(
     source = project_copy / "components" / "trainer" / "export.py"
     before = source.read_text()
     after = before.replace(
-        "probabilities = model(images, training=False)",
-        "probabilities = model(images / 255.0, training=False)",
+        "probabilities = model(_filled(images), training=False)",
+        "probabilities = model(_filled(images) / 255.0, training=False)",
     )
     assert after != before, "the line to spoil is no longer there"
     source.write_text(after)

@@ -104,22 +104,30 @@ def make_split(schema):
 
 
 @pytest.fixture(scope="session")
-def transform_folder(schema, tmp_path_factory):
-    """Output of Transform for the images of `schema`, made like TFX without analysis."""
+def write_transform(schema):
+    """Writes the output of Transform for the images of `schema`, made like TFX without analysis."""
     import tensorflow as tf
     from tensorflow_transform import impl_helper
 
+    def write(preprocess, folder):
+        impl_helper.analyze_in_place(
+            preprocess,
+            force_tf_compat_v1=False,
+            feature_specs={features.IMAGE: tf.io.FixedLenFeature([1], tf.string)},
+            type_specs={features.IMAGE: tf.TensorSpec([None, 1], tf.string)},
+            transform_output_path=str(folder),
+        )
+        return str(folder)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def transform_folder(schema, write_transform, tmp_path_factory):
     from components import transform
 
-    folder = str(tmp_path_factory.mktemp("transform"))
-    impl_helper.analyze_in_place(
-        functools.partial(transform.preprocessing_fn, image_shape=schema.shape),
-        force_tf_compat_v1=False,
-        feature_specs={features.IMAGE: tf.io.FixedLenFeature([1], tf.string)},
-        type_specs={features.IMAGE: tf.TensorSpec([None, 1], tf.string)},
-        transform_output_path=folder,
-    )
-    return folder
+    preprocess = functools.partial(transform.preprocessing_fn, image_shape=schema.shape)
+    return write_transform(preprocess, tmp_path_factory.mktemp("transform"))
 
 
 @pytest.fixture(scope="session")

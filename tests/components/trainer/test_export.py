@@ -8,9 +8,10 @@ import shutil
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_transform as tft
 from PIL import Image
 
-from components import features, images
+from components import features, images, transform
 from components.images import Fit, Preparation
 from components.trainer import decoding, export, training
 from operations import predict
@@ -78,6 +79,36 @@ def test_all_endpoints_answer_alike(ask, pictures):
         answer = ask(endpoint, question)
         np.testing.assert_allclose(answer["probabilities"], expected["probabilities"], atol=1e-6)
         assert answer["class_name"].tolist() == expected["class_name"].tolist()
+
+
+def test_every_endpoint_gives_the_network_the_same_bits(ask, pictures):
+    examples = [example(each.tobytes()) for each in pictures]
+    files = [saved(Image.fromarray(each[..., 0]), "PNG") for each in pictures]
+    expected = ask(features.PREDICT_PIXELS, pictures)["probabilities"]
+    for endpoint, question in (
+        (features.SERVING_DEFAULT, examples),
+        (features.PREDICT_IMAGE_BYTES, files),
+    ):
+        np.testing.assert_array_equal(ask(endpoint, question)["probabilities"], expected)
+
+
+def test_a_transform_graph_that_prepares_pixels_differently_is_refused(
+    settings, schema, preparation, write_transform, tmp_path
+):
+    """By one bit: it divides where `scaled` multiplies."""
+
+    def divide(inputs):
+        (prepared,) = transform.preprocessing_fn(inputs, schema.shape).values()
+        return {features.IMAGE: tf.round(prepared * 255) / tf.math.maximum(prepared * 0, 255)}
+
+    output = tft.TFTransformOutput(write_transform(divide, tmp_path / "transform"))
+    network = training.compiled_network(settings, schema, steps_at_once=2)
+    classifier = training.build_classifier(network, settings, schema)
+    with pytest.raises(export.PreprocessingError, match="expected the same bits"):
+        export.export_model(
+            classifier, output, schema, preparation, "dark", str(tmp_path / "export")
+        )
+    assert not (tmp_path / "export").exists()
 
 
 @pytest.mark.parametrize(
@@ -195,17 +226,24 @@ def decode(exact):
 
 
 def graph_of(preparation):
-    @tf.function(input_signature=[tf.TensorSpec([], tf.string)], autograph=False)
-    def decoded(content):
-        return decoding.decode(content, tf.constant(0), preparation)
+    decode_all = batch_graph_of(preparation)
 
     def ask(content):
         try:
-            return decoded(content).numpy()
+            (pixels,) = decode_all([content]).numpy()
         except tf.errors.InvalidArgumentError:
             return None
+        return pixels
 
     return ask
+
+
+def batch_graph_of(preparation):
+    return tf.function(
+        lambda contents: decoding.decode(contents, preparation),
+        input_signature=[tf.TensorSpec([None], tf.string)],
+        autograph=False,
+    )
 
 
 def pillow(content, preparation):
@@ -267,6 +305,27 @@ def test_files_of_the_exact_size_have_the_pixels_of_pillow(decode, exact):
             different.append(name)
     assert different == []
     assert 0 < refused < len(FILES) / 2
+
+
+def test_a_request_of_many_kinds_of_files_has_the_pixels_of_each(exact):
+    """More of each than are decoded at once, in a mixed order, with files of other sizes."""
+    other = [saved(PICTURE.resize((WIDTH * 2, HEIGHT * 3)), kind) for kind in ("PNG", "JPEG")]
+    files = [content for content in FILES.values() if pillow(content, exact) is not None] + other
+    order = np.random.default_rng(7).permutation(len(files))
+    decode_all = batch_graph_of(exact)
+    answer = decode_all([files[number] for number in order]).numpy()
+    for number, pixels in zip(order, answer, strict=True):
+        if files[number] in other:
+            (expected,) = decode_all([files[number]]).numpy()
+        else:
+            expected = pillow(files[number], exact)
+        np.testing.assert_array_equal(pixels, expected)
+
+
+def test_of_several_bad_files_the_first_is_named(exact):
+    good, cut = saved(PICTURE, "PNG"), saved(PICTURE, "PNG")[:-1]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[image\] \[2\].*damaged"):
+        batch_graph_of(exact)([good, good, cut, b"text", good])
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
