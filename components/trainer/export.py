@@ -48,11 +48,7 @@ def export_model(
       preparation: How image files become images of that shape, as for the training data.
       border: Border of the training images.
       folder: Folder for the SavedModel.
-
-    Raises:
-      PreprocessingError: Transform's graph prepares pixels in another way than this module does.
     """
-    _check_preprocessing(transform, schema)
     classify = _classifier(model, schema)
     # Do not track the model: the archive finds the variables of its endpoints itself, and would
     # save those of a tracked model twice. Only lookup tables need tracking; Transform has none.
@@ -94,8 +90,16 @@ def _describe(schema: ImageSchema, preparation: Preparation, border: Border, fol
         file.write(json.dumps(described))
 
 
-def _check_preprocessing(transform: tft.TFTransformOutput, schema: ImageSchema) -> None:
-    """Compares Transform's graph with `scaled`, which stands in for it where there are pixels."""
+def check_preprocessing(transform: tft.TFTransformOutput, schema: ImageSchema) -> None:
+    """Compares Transform's graph with `scaled`, which stands in for it where there are pixels.
+
+    Args:
+      transform: Output of Transform.
+      schema: Shape of the images.
+
+    Raises:
+      PreprocessingError: One bit differs: the endpoints of an export would disagree.
+    """
     count = max(_PROBES, math.ceil(256 / schema.bytes_per_image))
     values = np.resize(np.arange(256, dtype=np.uint8), count * schema.bytes_per_image)
     np.random.default_rng(0).shuffle(values)

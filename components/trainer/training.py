@@ -65,6 +65,7 @@ def run_fn(fn_args: FnArgs) -> None:
     Raises:
       TrainingDiverged: If the loss is no longer a number.
       WarmStartError: If the served model has no weights for this network.
+      PreprocessingError: If the export would prepare images otherwise than Transform's graph.
     """
     config = dict(fn_args.custom_config)
     folders = {name: config.pop(name) for name in features.TRAINER_FOLDERS}
@@ -72,6 +73,8 @@ def run_fn(fn_args: FnArgs) -> None:
     settings = with_hyperparameters(Settings.from_dict(config), tuned or {})
     schema = image_schema.read_artifact(os.path.dirname(fn_args.schema_path))
     transform = tft.TFTransformOutput(fn_args.transform_graph_path)
+    # Before the training, which would be in vain.
+    export.check_preprocessing(transform, schema)
     splits = {
         name: examples.read_split(folders[features.EXAMPLES_FOLDER], name, settings.most_in_memory)
         for name in features.SPLITS
