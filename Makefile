@@ -79,7 +79,7 @@ test: browser ## Run the tests except the slow ones (seven minutes)
 # Only two workers, since many of these tests start several processes.
 test-full: browser ## Run the slow tests (about an hour)
 	@$(install) --tests
-	$(BIN)/python -m pytest -m slow -rs -n auto --maxprocesses 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m slow -rs -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: ## Check style, types and import rules
 	@$(install) --tests

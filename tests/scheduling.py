@@ -7,9 +7,24 @@ from xdist.scheduler import LoadFileScheduling
 
 # Folders whose tests share what takes long: runs of the graph, and pages of many kinds of data.
 TOGETHER = ("tests/graph/", "tests/review/pages/")
-# What takes a quarter of a minute or more. It begins first, so that no worker is left with one of
-# these files when the others have nothing to do.
+# What takes minutes in `make test-full`, or a quarter of a minute in `make test`. It begins first,
+# so that no worker is left with one of these files when the others have nothing to do.
 LONG = (
+    "tests/graph/test_robustness.py",
+    "tests/graph/test_data_gate.py",
+    "tests/graph/test_cache.py",
+    "tests/graph/test_what_is_lost.py",
+    "tests/graph/test_system_calls.py",
+    "tests/faults/test_matrix.py",
+    "tests/graph/test_forms.py",
+    "tests/graph/test_real_data.py",
+    "tests/test_fresh_machine.py",
+    "tests/pipeline/installation/test_virtual_environment.py",
+    "tests/graph/test_verify.py",
+    "tests/graph/test_crashes.py",
+    "tests/graph/test_clean.py",
+    "tests/fuzzing/test_fresh.py",
+    "tests/notebooks/",
     *TOGETHER,
     "tests/components/blessing/test_executor.py",
     "tests/components/trainer/test_export.py",

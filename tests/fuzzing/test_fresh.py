@@ -15,7 +15,7 @@ from tests.fuzzing.readers import READERS
 
 pytestmark = pytest.mark.slow
 
-_SECONDS = 5
+_SECONDS = 3
 
 
 @pytest.mark.parametrize("name", READERS)

@@ -75,9 +75,8 @@ def test_drifted_labels_stop_the_run(runner, drifted, stopped):
     assert "data_gate.drift=warn" in finding
 
 
-@pytest.mark.parametrize("runner", RUNNERS)
-def test_a_duplicate_stops_the_run(runner, duplicated, stopped):
-    (finding,) = stopped(duplicated, "--runner", runner)
+def test_a_duplicate_stops_the_run(duplicated, stopped):
+    (finding,) = stopped(duplicated)
     assert finding.startswith("duplicates: 1 test images are also in train or val")
     assert "train-00000005 = t10k-00000003" in finding
     assert "expected at most 0" in finding
