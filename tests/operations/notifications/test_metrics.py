@@ -333,15 +333,19 @@ def test_a_client_that_falls_silent_keeps_no_thread_and_no_file(monkeypatch, req
 
 
 def test_a_client_that_goes_away_shows_nowhere(server, metrics, capfd):
-    before = threading.active_count()
     server.sendall(b"GET /metr")
-    waits_until(lambda: threading.active_count() > before)
+    waits_until(answering)
     # Closed with a reset, as where a machine is switched off.
     server.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     server.close()
-    waits_until(lambda: threading.active_count() == before)
+    waits_until(lambda: not answering())
     assert fetched(metrics.port)
     assert capfd.readouterr() == ("", "")
+
+
+def answering():
+    """The threads of clients; each begins some time after its client has connected."""
+    return [each for each in threading.enumerate() if "process_request_thread" in each.name]
 
 
 def waits_until(reached):
