@@ -20,8 +20,8 @@ from components.reading_report import Border
 from components.trainer import batches, decoding
 from components.transform import scaled
 
-# Number of images on which Transform's graph and `scaled` are compared.
-_PROBES = 16
+# Number of images on which Transform's graph and `scaled` are compared: few, since some are large.
+_PROBES = 2
 
 
 class PreprocessingError(ValueError):
@@ -117,9 +117,6 @@ def check_preprocessing(transform: tft.TFTransformOutput, schema: ImageSchema) -
 def _classifier(model: keras.Model, schema: ImageSchema) -> Callable[[tf.Tensor], dict]:
     names = tf.constant(schema.class_names)
 
-    # All endpoints call this function, so that the network is traced and saved once.
-    @tf.function(input_signature=[tf.TensorSpec([None, *schema.shape], tf.float32)])
-    @tf.autograph.experimental.do_not_convert
     def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies preprocessed images."""
         count = tf.shape(images)[0]
@@ -131,7 +128,13 @@ def _classifier(model: keras.Model, schema: ImageSchema) -> Callable[[tf.Tensor]
             features.CLASS_NAME: tf.gather(names, class_id),
         }
 
-    return classify
+    # All endpoints call this function, so that the network is saved once.
+    return _traced(classify, tf.TensorSpec([None, *schema.shape], tf.float32))
+
+
+def _traced(function: Callable, argument: tf.TensorSpec) -> Callable:
+    """Traces a part of the endpoints now, since the archive would trace it twice for each."""
+    return tf.function(function, autograph=False).get_concrete_function(argument)
 
 
 def _filled(images: tf.Tensor) -> tf.Tensor:
@@ -165,10 +168,16 @@ def _predict_pixels(classify: Callable, schema: ImageSchema) -> Callable:
 
 
 def _predict_image_bytes(classify: Callable, preparation: Preparation) -> Callable:
+    def prepared(image_bytes: tf.Tensor) -> tf.Tensor:
+        """Decodes files and scales their pixels."""
+        return scaled(decoding.decode(image_bytes, preparation))
+
+    traced = _traced(prepared, tf.TensorSpec([None], tf.string))
+
     @tf.autograph.experimental.do_not_convert
     def predict_image_bytes(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Classifies PNG and JPEG files of any size; a file that it refuses fails the request."""
-        return classify(scaled(decoding.decode(image_bytes, preparation)))
+        return classify(traced(image_bytes))
 
     return predict_image_bytes
 

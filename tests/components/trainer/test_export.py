@@ -1,5 +1,6 @@
 """The export's endpoints: they answer alike, and refuse what they would get wrong."""
 
+import functools
 import itertools
 import json
 import pathlib
@@ -234,6 +235,8 @@ def graph_of(preparation):
     return ask
 
 
+# Tracing and optimizing a graph takes two seconds.
+@functools.cache
 def batch_graph_of(preparation):
     return tf.function(
         lambda contents: decoding.decode(contents, preparation),
