@@ -27,15 +27,21 @@ _COVERAGE_POINTS = 50
 _SEED = 1
 # Number of bisections after which float64 shows no further change.
 _HALVINGS = 60
+# Standard errors on each side of an interval.
+_DEVIATIONS = float(special.ndtri((1 + CONFIDENCE) / 2))
 
 
 def proportion(hits: int, total: int) -> Proportion:
     """A share of a number of images, with its Wilson interval (Wilson 1927)."""
     if total == 0:
         return Proportion(value=0.0, hits=0, total=0, interval=Interval(low=0.0, high=1.0))
-    found = stats.binomtest(hits, total).proportion_ci(CONFIDENCE, method="wilson")
-    interval = Interval(low=float(found.low), high=float(found.high))
-    return Proportion(value=hits / total, hits=hits, total=total, interval=interval)
+    share, weight = hits / total, _DEVIATIONS**2 / total
+    # By its formula: SciPy tests a hypothesis first, which takes a hundred times as long.
+    middle = share + weight / 2
+    spread = math.sqrt(weight * (share * (1 - share) + weight / 4))
+    low = (middle - spread) / (1 + weight) if hits > 0 else 0.0
+    high = (middle + spread) / (1 + weight) if hits < total else 1.0
+    return Proportion(value=share, hits=hits, total=total, interval=Interval(low=low, high=high))
 
 
 def mean(estimates: Sequence[Proportion | Estimate]) -> Estimate:
