@@ -59,6 +59,7 @@ def test_the_third_run_computes_nothing(third_run, settled_run, sample_run):
     assert served(third_run) == [sample_run.receipt["pushed_version"]]
 
 
+@pytest.mark.slow
 def test_another_gate_evaluates_anew_and_trains_nothing(third_run, run_graph):
     asked = ("--data", "sample", "--set", "gates.accuracy=0.81")
     changed = run_graph(third_run.output_dir, *asked)

@@ -48,6 +48,7 @@ def odd_run(few_images, undemanding, run_graph, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_a_run_takes_its_own_data_and_pushes(odd_run):
     receipt = odd_run.receipt
     assert receipt["verdict"] == "pushed"
@@ -62,6 +63,7 @@ def test_a_run_takes_its_own_data_and_pushes(odd_run):
     ]
 
 
+@pytest.mark.slow
 def test_its_commands_can_be_copied_and_its_paths_be_found(odd_run, quick_command):
     words = shlex.split(odd_run.receipt["command"])
     assert words[words.index("--output-dir") + 1] == str(odd_run.output_dir)
@@ -78,6 +80,7 @@ def test_its_commands_can_be_copied_and_its_paths_be_found(odd_run, quick_comman
     assert told.code == 0 and escaped(str(odd_run.export)) in told.output
 
 
+@pytest.mark.slow
 def test_the_links_of_its_pages_lead_to_files(odd_run, quick_command):
     run_id = odd_run.receipt["run_id"]
     compared = quick_command("runs", "compare", run_id, run_id, "--output-dir", odd_run.output_dir)
@@ -92,6 +95,7 @@ def test_the_links_of_its_pages_lead_to_files(odd_run, quick_command):
         assert links and all(link.is_file() for link in links), page
 
 
+@pytest.mark.slow
 def test_its_model_answers(odd_run, quick_command, few_images, as_idx, tmp_path):
     images = tmp_path / f"{PATTERN}-ubyte"
     images.write_bytes(as_idx(few_images.test_images[:3]))

@@ -15,9 +15,10 @@ from components.pusher import versions
 
 PARTS = ("artifacts", "metadata.db", "serving", "runs")
 LOSSES = [lost for count in range(len(PARTS) + 1) for lost in itertools.combinations(PARTS, count)]
-# The others are slow: each takes a run of the graph.
-ORDINARY = ("serving",)
 COMPARISON = "accuracy against the served model"
+
+# Each test takes a run of the graph.
+pytestmark = pytest.mark.slow
 
 
 @contextlib.contextmanager
@@ -39,14 +40,6 @@ def output_dir(few_run, tmp_path):
         yield folder
 
 
-@pytest.fixture
-def finished(lost, request):
-    """A finished run, and what it was asked for: that of the sample, if others share it."""
-    if lost == ORDINARY:
-        return request.getfixturevalue("sample_run"), ("--data", "sample")
-    return request.getfixturevalue("few_run"), request.getfixturevalue("few")
-
-
 def artifacts(root):
     """The folders of outputs, and those in which nodes worked."""
     return [
@@ -63,29 +56,16 @@ def lose(root, lost):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-@pytest.mark.parametrize(
-    "lost",
-    [
-        pytest.param(lost, id="+".join(lost) or "nothing", marks=[] if lost == ORDINARY else slow)
-        for slow in [pytest.mark.slow]
-        for lost in LOSSES
-    ],
-)
+@pytest.mark.parametrize("lost", LOSSES, ids=lambda lost: "+".join(lost) or "nothing")
 def test_whatever_is_lost_the_served_model_is_compared_with(
-    finished, run_graph, nodes_of, quick_command, digest_of, lost, tmp_path
+    few_run, few, output_dir, run_few, nodes_of, quick_command, digest_of, lost
 ):
-    before, asked = finished
-    with changeable(before, tmp_path / "aside"):
-        check_the_next_run(before, asked, run_graph, nodes_of, quick_command, digest_of, lost)
-
-
-def check_the_next_run(before, asked, run_graph, nodes_of, quick_command, digest_of, lost):
-    output_dir, root = before.output_dir, before.root
+    root = few_run.root
     lose(root, lost)
     left = {path: digest_of(path) for path in artifacts(root)}
     served = {path: digest_of(path) for path in (root / "serving").glob("[0-9]*")}
 
-    run = run_graph(output_dir, *asked)
+    run = run_few(output_dir)
     assert run.receipt["verdict"] == "pushed"
 
     # The comparison follows what is served, and so does drift.
@@ -97,7 +77,7 @@ def check_the_next_run(before, asked, run_graph, nodes_of, quick_command, digest
     assert bool(json.loads(report)["drifts"]) == (compared is not None)
     if compared:
         export = Path(compared.uri) / "Format-Serving"
-        assert versions.content_digest(export) == before.receipt["export_digest"]
+        assert versions.content_digest(export) == few_run.receipt["export_digest"]
 
     # What is there is taken where it is known, and never overwritten.
     known = not {"artifacts", "metadata.db"} & set(lost)
@@ -112,7 +92,7 @@ def check_the_next_run(before, asked, run_graph, nodes_of, quick_command, digest
         assert (versions.kept_folder(root / "serving", version) / "golden.npz").exists()
     listed = quick_command("runs", "--json", "--output-dir", output_dir)
     assert len(listed.json) == 2 - lost.count("runs")
-    again = quick_command("run", *asked, "--output-dir", output_dir)
+    again = quick_command("run", *few, "--output-dir", output_dir)
     assert again.code == 0
     assert "Nothing changed" in again.errors
 
@@ -135,7 +115,6 @@ def test_a_bad_model_does_not_replace_a_good_one_though_metadata_and_artifacts_a
     assert versions.served_versions(root / "serving") == [version]
 
 
-@pytest.mark.slow
 def test_ml_metadata_that_is_older_than_the_artifacts_counts_on_above_them(
     few_run, run_few, output_dir, digest_of
 ):

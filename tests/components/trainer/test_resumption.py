@@ -97,6 +97,7 @@ def trainings(arguments, python, tmp_path_factory):
     return Left(unbroken), [Left(Path(f"{broken}-{number}")) for number in range(len(DEATHS))]
 
 
+@pytest.mark.slow
 def test_the_processes_died_where_it_matters(trainings, arguments):
     """Before the first snapshot; twice after a cut of the rate, with epochs left; at the end.
 
@@ -111,6 +112,7 @@ def test_the_processes_died_where_it_matters(trainings, arguments):
     assert amid.counters["EarlyStopping"]["wait"] == 1
 
 
+@pytest.mark.slow
 def test_the_processes_that_died_writing_left_their_epoch_half_written(trainings):
     _, (first, kept, amid, last, _) = trainings
     for left, epochs in ((first, 1), (kept, 4), (last, 8)):
@@ -120,6 +122,7 @@ def test_the_processes_that_died_writing_left_their_epoch_half_written(trainings
     assert not (amid.folder / "unfinished").exists()
 
 
+@pytest.mark.slow
 def test_the_best_weights_are_those_of_the_unbroken_training(trainings):
     unbroken, (*_, resumed) = trainings
     best = resumed.counters["EarlyStopping"]["best_epoch"] + 1
@@ -127,6 +130,7 @@ def test_the_best_weights_are_those_of_the_unbroken_training(trainings):
     np.testing.assert_equal(resumed.returned, unbroken.returned)
 
 
+@pytest.mark.slow
 def test_all_that_was_measured_is_that_of_the_unbroken_training(trainings):
     unbroken, (*_, resumed) = trainings
     assert [entry["epoch"] for entry in resumed.history] == list(range(1, 9))
@@ -135,6 +139,7 @@ def test_all_that_was_measured_is_that_of_the_unbroken_training(trainings):
     assert tables[0] == tables[1]
 
 
+@pytest.mark.slow
 def test_the_counters_of_the_callbacks_are_those_of_the_unbroken_training(trainings):
     unbroken, (*_, resumed) = trainings
     kept = ("ReduceLROnPlateau", "EarlyStopping", "BestWeights", "WarmUpAndDecay", "History")
@@ -143,11 +148,13 @@ def test_the_counters_of_the_callbacks_are_those_of_the_unbroken_training(traini
     assert resumed.counters["EarlyStopping"]["stopped_epoch"] == 7
 
 
+@pytest.mark.slow
 def test_network_optimizer_and_random_layers_end_as_in_the_unbroken_training(trainings):
     unbroken, (*_, resumed) = trainings
     np.testing.assert_equal(resumed.variables, unbroken.variables)
 
 
+@pytest.mark.slow
 def test_each_death_after_the_first_left_one_snapshot_of_the_unbroken_training(trainings):
     unbroken, (first, *others) = trainings
     assert not list(first.folder.glob("snapshot-*"))
@@ -157,6 +164,7 @@ def test_each_death_after_the_first_left_one_snapshot_of_the_unbroken_training(t
         assert past == unbroken.history[: left.progress.epochs]
 
 
+@pytest.mark.slow
 def test_a_finished_training_is_not_trained_again(train, trainings, tmp_path, monkeypatch):
     unbroken, _ = trainings
     shutil.copytree(unbroken.folder, tmp_path / "backup")
