@@ -81,22 +81,21 @@ def make() -> None:
 def _bind_without_cuda(packages: pathlib.Path) -> None:
     (packages / "bind_when_called.pth").write_text(_START, encoding="utf-8")
     libraries = packages / "torch" / "lib"
-    listed = subprocess.run(
-        ["ldd", str(libraries / "libtorch_python.so")], capture_output=True, text=True, check=True
-    )
-    for name in set(_MISSING_LIBRARY.findall(listed.stdout)):
+    listed = _run(["ldd", str(libraries / "libtorch_python.so")], stdout=subprocess.PIPE)
+    for name in set(_MISSING_LIBRARY.findall(listed)):
         # Any library serves that is loaded anyway and names no versions of its symbols.
         (libraries / name).symlink_to("libc10.so")
 
 
-def _run(arguments: list[str]) -> None:
+def _run(arguments: list[str], stdout: int | None = None) -> str:
+    """Runs a command; returns what it printed, if `stdout` is a pipe."""
     try:
-        subprocess.run(arguments, check=True)
-    except subprocess.CalledProcessError as error:
+        return subprocess.run(arguments, check=True, stdout=stdout, text=True).stdout or ""
+    except (OSError, subprocess.CalledProcessError) as error:
         raise EnvironmentFailed(
-            f"the environment in {FOLDER} could not be made: {arguments[0]} ended with exit code "
-            f"{error.returncode}; expected PyTorch to be installed and to start. Read the lines "
-            f"above, check network and disk, then: {COMMAND}"
+            f"the environment in {FOLDER} could not be made ({error}); expected PyTorch to be "
+            "installed and to start, on Linux. Read the lines above, check network and disk, "
+            f"then: {COMMAND}"
         ) from error
 
 

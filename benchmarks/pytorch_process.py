@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from typing import Any
 
-from benchmarks import processes, pytorch_environment, pytorch_task
+from benchmarks import idx_files, processes, pytorch_environment, pytorch_task
 from benchmarks.pytorch_task import Order, Recipe, Speed, SpeedTask, Training, TrainingTask
 from benchmarks.trainings import Inputs
 from pipeline import machine, precision
@@ -20,7 +20,12 @@ from pipeline.config import Config
 def measure_speed(
     inputs: Inputs, config: Config, order: Order, compiled: bool, images: int
 ) -> Speed:
-    """Times the training of the network of a configuration; arguments are those of `SpeedTask`."""
+    """Times the training of the network of a configuration; arguments are those of `SpeedTask`.
+
+    Raises:
+      DataError: If the folder of the images has not just the four IDX files.
+      MeasurementError: If the peer ends without an answer.
+    """
     task = SpeedTask(**_common(inputs, config), order=order, compiled=compiled, images=images)
     return Speed(**_answer(task))
 
@@ -32,6 +37,10 @@ def train(inputs: Inputs, config: Config, validation: list[int]) -> Training:
       inputs: The four IDX files.
       config: Configuration with no other augmentation than those of `Recipe`.
       validation: Positions, in the training files, of the images to validate on.
+
+    Raises:
+      DataError: If the folder of the images has not just the four IDX files.
+      MeasurementError: If the peer ends without an answer.
     """
     return Training(**_answer(TrainingTask(**_common(inputs, config), validation=validation)))
 
@@ -42,11 +51,14 @@ def compiler() -> str | None:
 
 
 def _common(inputs: Inputs, config: Config) -> dict[str, Any]:
+    # The peer trusts that a folder has exactly these.
+    for half in (idx_files.TRAIN, idx_files.TEST):
+        idx_files.paths(pathlib.Path(inputs.data.location), half)
     return {
         "data": inputs.data.location,
         "class_count": len(inputs.schema.class_names),
         # As many as TensorFlow takes.
-        "threads": len(os.sched_getaffinity(0)),
+        "threads": machine.cores(),
         "recipe": _recipe(config),
     }
 

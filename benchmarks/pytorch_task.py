@@ -46,10 +46,10 @@ class Task:
     """What both kinds of tasks begin with.
 
     Attributes:
-      data: folder of the four IDX files.
-      class_count: number of classes.
-      threads: of PyTorch.
-      recipe: of network and training.
+      data: Folder of the four IDX files.
+      class_count: Number of classes.
+      threads: Number of PyTorch's threads.
+      recipe: Settings of network and training.
     """
 
     data: str
@@ -63,9 +63,9 @@ class SpeedTask(Task):
     """Steps of training to be timed.
 
     Attributes:
-      order: of the layers.
-      compiled: whether by `torch.compile`.
-      images: about how many to take, warm-up apart.
+      order: Order of the layers.
+      compiled: Whether `torch.compile` compiles the network.
+      images: Approximate number of images to take, without the warm-up.
     """
 
     order: Order
@@ -78,7 +78,7 @@ class TrainingTask(Task):
     """A whole training.
 
     Attributes:
-      validation: positions, in the training files, of the images to validate on.
+      validation: Positions, in the training files, of the images to validate on.
     """
 
     validation: list[int]
@@ -89,9 +89,9 @@ class Speed:
     """What was timed.
 
     Attributes:
-      images: number of images.
-      seconds: that they took.
-      parameters: number of weights that training changes.
+      images: Number of images.
+      seconds: Time that these images took.
+      parameters: Number of weights that training changes.
     """
 
     images: int
@@ -104,9 +104,9 @@ class Training:
     """How a training ended.
 
     Attributes:
-      seconds: with the validation of each epoch; reading the data is not part of it.
-      validation_accuracy: of the kept weights, in float32.
-      test_accuracy: likewise.
+      seconds: Time with the validation of each epoch, but without the reading of the data.
+      validation_accuracy: Accuracy of the kept weights, in float32.
+      test_accuracy: Accuracy of the same weights on the test images.
     """
 
     seconds: float

@@ -70,7 +70,7 @@ app = command.application()
 `python -m benchmarks.serving --short` sees that it works.""",
 )
 def main(
-    profile: Annotated[str, typer.Option(help="Whose network.")] = "default",
+    profile: Annotated[str, typer.Option(help="Profile of the network.")] = "default",
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; --short takes one.")] = 15,
     data: command.DataFrom = None,
     record: command.RecordTo = None,

@@ -46,6 +46,8 @@ def _statuses(paths: Iterable[pathlib.Path]) -> Iterator[os.stat_result]:
     """The statuses of files and folders, and of everything below them."""
     for path in paths:
         yield path.lstat()
-        for folder, folders, files in os.walk(path):
+        # A walk would follow a link that it begins at.
+        below = () if path.is_symlink() else os.walk(path)
+        for folder, folders, files in below:
             for name in (*folders, *files):
                 yield pathlib.Path(folder, name).lstat()

@@ -6,6 +6,7 @@ Needs neither TensorFlow nor TFX.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import pathlib
@@ -127,6 +128,8 @@ def _locations(output_dir: pathlib.Path, pipeline: str) -> Locations:
 
 
 def _unwritten(path: pathlib.Path, error: OSError) -> OutputError:
+    if error.errno == errno.ENOMEM:
+        return OutputError(f"{path} was not written: {error.strerror}")
     return OutputError(
         f"{path} was not written ({error.strerror}); expected permission and room to write in "
         f"{path.parent}. Fix that and try again."

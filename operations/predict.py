@@ -21,7 +21,7 @@ from components.messages import shown
 from components.pusher.served import ServedModel, UnreadableModelError, read_version
 from components.reading_report import Border
 from operations.questions import Form, Ignored, Invert, Question, Refused, read_all
-from pipeline.errors import UnknownRunError, UnsoundVersionError
+from pipeline.errors import UnknownRunError, UnsoundVersionError, UsageError
 from pipeline.locations import Locations
 from pipeline.records import history
 from pipeline.streams import output_to_log
@@ -31,6 +31,8 @@ _CHOICES = 3
 _LOW_CONFIDENCE = 0.6
 # Maximum number of images, and of their bytes, that are asked about at a time.
 _BATCH_SIZE, _BATCH_BYTES = 1000, 2**26
+# By name: TensorFlow, which has the second, is imported late.
+_OUT_OF_MEMORY = ("MemoryError", "ResourceExhaustedError")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,16 +126,16 @@ def _sound_model(serving: pathlib.Path, version: int) -> ServedModel:
 
 def _training_images(model: ServedModel) -> tuple[Preparation, Border]:
     """Reads from an export how its training images were prepared, and how their borders are."""
-    path = model.export / features.EXPORT_DESCRIPTION_FILE
+    with _faults_told(model.export):
+        content = (model.export / features.EXPORT_DESCRIPTION_FILE).read_bytes()
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
+        described = json.loads(content)
         height, width, channels = model.image_shape
         fit, background, border = (described[key] for key in ("fit", "background", "border"))
         if border not in typing.get_args(Border) or background not in range(256):
             raise ValueError
         return Preparation(height, width, channels, Fit(fit), background), border
-    # The first: `clean` removed the version meanwhile.
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise UnsoundVersionError(
             f"served version {model.version} does not say how its images were prepared; expected "
             f"fit, background and border in {features.EXPORT_DESCRIPTION_FILE}. Train it again "
@@ -204,14 +206,23 @@ def _answers(
 
 @contextlib.contextmanager
 def _faults_told(export: pathlib.Path) -> Iterator[None]:
-    """Tells in words of what TensorFlow finds, in whichever of its errors.
+    """Tells in words of what the system and TensorFlow find, in whichever of their errors.
 
     A version may be withdrawn while TensorFlow starts, and one that was put there by hand has no
     digests by which its damage would have been found.
+
+    Raises:
+      UsageError: If the memory does not suffice.
+      UnsoundVersionError: If anything else is wrong.
     """
     try:
         yield
     except Exception as error:
+        if type(error).__name__ in _OUT_OF_MEMORY:
+            raise UsageError(
+                f"there is too little memory to ask {export}; expected about 2 GiB. Close other "
+                "programs, or ask on another machine."
+            ) from error
         raise UnsoundVersionError(
             f"{export} cannot be asked ({type(error).__name__}: {shown(str(error))}); expected a "
             "model that this project trained, and that stays while it is asked. If the version "

@@ -27,7 +27,7 @@ from pipeline.errors import OutputError, UnknownRunError, UnsoundVersionError, U
 from pipeline.files import read_regular
 from pipeline.locations import Locations
 from pipeline.lock import exclusive
-from pipeline.records import history
+from pipeline.records import history, served_version
 from pipeline.records.receipt import Receipt, faults_of
 
 _NO_QUESTIONS = "its reference images are gone, so it cannot be checked"
@@ -194,7 +194,9 @@ def check(locations: Locations, to: int | None) -> ServedModel:
     Raises:
       UnknownRunError: where there is no such version, or none was served before.
       UnsoundVersionError: where it fails its check.
+      ServedModelError: where no higher number is left for it.
     """
+    served_version.check_numbers(locations)
     known = read_versions(locations)
     target = _previous(known, locations) if to is None else _find(to, known, locations)
     findings = [target.obstacle] if target.obstacle else _findings(target)

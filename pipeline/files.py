@@ -80,6 +80,15 @@ def read_regular(path: pathlib.Path) -> bytes:
     Raises:
       OSError: If it cannot be read, or is no regular file.
     """
+    check_regular(path)
+    return path.read_bytes()
+
+
+def check_regular(path: pathlib.Path) -> None:
+    """Refuses what to open would wait for, or to read would never end.
+
+    Raises:
+      OSError: If it is there and no regular file.
+    """
     if path.exists() and not path.is_file():
         raise OSError(errno.EINVAL, "it is not a regular file", str(path))
-    return path.read_bytes()

@@ -20,6 +20,7 @@ import pydantic
 from components.messages import shown
 from pipeline import machine
 from pipeline.errors import LockHeldError, OutputError
+from pipeline.files import check_regular
 
 # Every user of the machine may take the lock; it says who holds it and guards nothing secret.
 _MODE = 0o666
@@ -126,28 +127,19 @@ def holder(path: pathlib.Path) -> Holder | None:
 
 
 def _open_to_read(path: pathlib.Path) -> IO[str]:
-    _check_kind(path)
     try:
+        check_regular(path)
         return path.open(encoding="utf-8")
     except OSError as error:
         raise _unopened(path, error) from error
 
 
 def _open(path: pathlib.Path) -> IO[str]:
-    _check_kind(path)
     try:
+        check_regular(path)
         return _opened(path)
     except OSError as error:
         raise _unopened(path, error) from error
-
-
-def _check_kind(path: pathlib.Path) -> None:
-    # To open a pipe waits for its other end, and to read a device may never end.
-    if path.exists() and not path.is_file():
-        raise OutputError(
-            f"{path} is no regular file; expected a lock file. Remove it, or choose another "
-            "--output-dir."
-        )
 
 
 def _unopened(path: pathlib.Path, error: OSError) -> OutputError:

@@ -58,12 +58,21 @@ def read(locations: Locations) -> ServedModel | None:
         served = read_served(locations.serving)
     except UnreadableModelError as error:
         raise ServedModelError(f"{error}; {_expected(locations)}") from error
+    check_numbers(locations)
+    return served
+
+
+def check_numbers(locations: Locations) -> None:
+    """Checks that the next version can have a higher number than all others.
+
+    Raises:
+      ServedModelError: If it cannot.
+    """
     if above := versions.too_high(locations.serving):
         raise ServedModelError(
             f"{above[0]} has so high a number that servers would load it instead of the next "
             "version; expected at most 18 digits, not all of them 9. Rename or remove it."
         )
-    return served
 
 
 def _expected(locations: Locations) -> str:

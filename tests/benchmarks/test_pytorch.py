@@ -1,5 +1,6 @@
 """The PyTorch peer: its environment, what it is asked for, and that it trains our network."""
 
+import hashlib
 import os
 import shutil
 import sys
@@ -69,12 +70,21 @@ SPEED = {"images": 200, "seconds": 1.0, "parameters": 7}
 TRAINED = {"seconds": 1.0, "validation_accuracy": 0.5, "test_accuracy": 0.5}
 
 
-def test_an_environment_counts_only_if_it_is_whole_and_of_this_lock(elsewhere, monkeypatch):
+def test_an_environment_counts_only_if_it_is_whole_and_of_this_lock(elsewhere):
     assert pytorch_environment.python() is None
     elsewhere.mkdir(parents=True)
     assert pytorch_environment.python() is None
     (elsewhere / "lock.sha256").write_text("of another lock")
     assert pytorch_environment.python() is None
+    of_this_lock = hashlib.sha256(pytorch_environment.LOCK.read_bytes()).hexdigest()
+    (elsewhere / "lock.sha256").write_text(of_this_lock)
+    assert pytorch_environment.python() == str(elsewhere / "bin" / "python")
+
+
+@pytest.mark.parametrize("command", [["none-of-this-name"], ["false"]])
+def test_a_tool_that_fails_or_is_missing_is_told_in_words(command):
+    with pytest.raises(pytorch_environment.EnvironmentFailed, match="could not be made"):
+        pytorch_environment._run(command)
 
 
 def test_an_environment_that_cannot_be_made_is_told_in_words(elsewhere, monkeypatch, tmp_path):

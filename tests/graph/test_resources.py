@@ -67,6 +67,10 @@ class Machine:
         """2 GiB for each process."""
         return ["bash", "-c", f'ulimit -d {2 * GIBIBYTE // 1024} && exec "$@"', "bash"]
 
+    def addresses(self):
+        """Too few for what draws the charts."""
+        return ["bash", "-c", 'ulimit -v 40000000 && exec "$@"', "bash"]
+
     def disk(self):
         """Each fsync takes long."""
         if not tracing.is_possible():
@@ -216,11 +220,13 @@ def outputs(limited, undemanding_run, tmp_path_factory):
 
 
 # What is scarce, and the exit codes that a run may have then.
+ADDRESSES = "40 GB of addresses"
 SCARCE = {
     "64 descriptors": (Machine.descriptors, (0, 1, 2)),
     # What takes more of it together is killed by the kernel.
     "2 GiB of memory": (Machine.memory, (0, 1, 2, -signal.SIGKILL)),
     "2 GiB of memory for each process": (Machine.memory_of_each, (0, 1, 2)),
+    ADDRESSES: (Machine.addresses, (0,)),
     "a full /tmp": (Machine.temporary, (0,)),
     "a checkout that is read-only": (Machine.checkout, (0,)),
     "no /dev/shm": (Machine.shared_memory, (2,)),
@@ -242,5 +248,6 @@ def test_a_run_that_lacks_something_pushes_or_says_what(
     after = aftermath.check(before, ended, codes)
     if ended.code == 0:
         assert after.newest > before.newest
+    assert (scarce == ADDRESSES) == ("lift the limit with: ulimit -v unlimited" in ended.errors)
     following = limited([], *undemanding_run, *seed)
     assert aftermath.check_next(root, following).newest > before.newest

@@ -11,7 +11,7 @@ from PIL import Image
 from components import features
 from operations import predict
 from operations.questions import Invert
-from pipeline.errors import UnknownRunError, UnsoundVersionError
+from pipeline.errors import UnknownRunError, UnsoundVersionError, UsageError
 
 ask = functools.partial(predict.predict, invert=Invert.AUTO, report=lambda count: None)
 DESCRIPTION = {
@@ -120,6 +120,19 @@ def image(tmp_path):
     path = tmp_path / "image.png"
     Image.new("L", (28, 28)).save(path)
     return path
+
+
+def test_too_little_memory_is_no_fault_of_the_model(served, tmp_path, image, monkeypatch):
+    export = served("clothes", 1)
+
+    def fails(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(tf.saved_model, "load", fails)
+    with pytest.raises(UsageError, match="too little memory") as told:
+        ask([image], None, tmp_path)
+    assert not isinstance(told.value, UnsoundVersionError)
+    assert str(export) in str(told.value)
 
 
 def test_a_model_that_tensorflow_cannot_load_is_told_in_words(served, tmp_path, image):

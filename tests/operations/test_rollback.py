@@ -56,6 +56,14 @@ def resolved(past):
     return baseline.blessed_models(past.store, context.id).latest().uri
 
 
+def test_nothing_is_checked_where_no_higher_number_is_left(pushed, locations, asked):
+    pushed("a", "b")
+    (locations.serving / "1764324848123456789").mkdir()
+    with pytest.raises(UsageError, match="1764324848123456789 has so high a number"):
+        rollback.rollback(locations, None)
+    assert asked == []
+
+
 def test_the_version_before_is_served_again_under_a_higher_number(pushed, locations):
     first, second = pushed("a", "b")
     done = rollback.rollback(locations, None)

@@ -152,9 +152,9 @@ def test_what_was_done_under_the_lock_is_done_where_the_disk_fails_at_its_end(pa
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
 def test_a_lock_that_is_a_pipe_or_a_device_is_refused_unopened(path, make):
     make(path)
-    with pytest.raises(OutputError, match="no regular file"):
+    with pytest.raises(OutputError, match="not a regular file"):
         lock.check_free(path)
-    with pytest.raises(OutputError, match="no regular file"), exclusive(path, "run"):
+    with pytest.raises(OutputError, match="not a regular file"), exclusive(path, "run"):
         pytest.fail("what is no file was locked")
 
 
