@@ -1,4 +1,4 @@
-"""The convolutions of a network, alone: what its training could not be faster than."""
+"""The convolutions of a network alone, by oneDNN's own operations."""
 
 from __future__ import annotations
 

@@ -13,8 +13,9 @@
   out, in words, where its environment or a C++ compiler is missing.
 - `ours_plain`: ours with as little around it as `pytorch`, for a like comparison: without
   augmentation, with AdamW. The input still comes through Transform's graph.
-- `convolutions`: the convolutions of `ours` alone, forward and backward, in its precision: what no
-  training of this network could pass on this machine with these kernels. Where the first one is
+- `convolutions`: the convolutions of `ours` alone, forward and backward, in its precision, all by
+  oneDNN's own operations: what no training of this network could pass with these. `ours` computes
+  the kernel gradients of small maps in another way, and may pass it. Where the first one is
   frozen, its own gradient is left out, as it is in `ours`; `stock` trains it.
 
 Each measurement has a process of its own and leaves out the first step. All are taken in turn,

@@ -6,6 +6,7 @@ import keras
 
 from components.trainer.augmentation import augmentation_layers
 from components.trainer.calibration import CalibratedSoftmax
+from components.trainer.convolution import SmallMapConvolution
 from components.trainer.normalization import FusedBatchNormalization
 from components.trainer.settings import Settings
 
@@ -109,7 +110,7 @@ def _stage(features: keras.KerasTensor, name: str, width: int, settings: Setting
 
 
 def _convolution(features: keras.KerasTensor, name: str, width: int, settings: Settings):
-    layer = keras.layers.Conv2D(
+    layer = SmallMapConvolution(
         width,
         3,
         padding="same",
