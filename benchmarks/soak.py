@@ -14,8 +14,8 @@ off, and everything is checked:
   end; a version is damaged, belongs to no run or is half published; no run was given a sound span,
   or a damaged one was trained on; a damaged span raised no alarm; the scheduler ended though nobody
   killed it, or with an error; files or processes were left behind; the scheduler leaks.
-- `overtaken`: sound spans of which every run was killed before the next span came, as the runs of
-  a schedule take the newest one alone.
+- `overtaken`: sound spans that no run began with before the next span came, because an earlier run
+  was still at work, or of which every run was killed: the runs of a schedule take the newest alone.
 - `open_files_growth`, `memory_growth`: median of the last quarter of the measurements of the last
   scheduler less that of their first quarter; memory in bytes.
 
@@ -26,7 +26,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import http.server
+import itertools
 import json
 import os
 import pathlib
@@ -192,12 +194,12 @@ class Span:
 
     Attributes:
       number: Its number.
-      came: Seconds from the start to its arrival.
+      came: Time of its arrival.
       damage: What is wrong with it; empty if nothing is.
     """
 
     number: int
-    came: float
+    came: datetime.datetime
     damage: str = ""
 
 
@@ -210,12 +212,8 @@ class Spans:
         self._folder, self._staging = folder, staging
         self.all: list[Span] = []
 
-    def come(self, seconds: float) -> Span:
-        """Mends the last span if it is damaged, and has the next one arrive whole.
-
-        Args:
-          seconds: Seconds since the start.
-        """
+    def come(self) -> None:
+        """Mends the last span if it is damaged, and has the next one arrive whole."""
         self._mend()
         number = len(self.all) + 1
         made = self._made(number)
@@ -224,8 +222,7 @@ class Spans:
             damage = _DAMAGES[number // DAMAGED_EVERY % len(_DAMAGES)]
             _spoil(made, damage)
         made.rename(self._folder / made.name)
-        self.all.append(Span(number, seconds, damage))
-        return self.all[-1]
+        self.all.append(Span(number, datetime.datetime.now(datetime.UTC), damage))
 
     def _mend(self) -> None:
         if not self.all or not self.all[-1].damage:
@@ -349,7 +346,7 @@ class Soak:
         self._kills: Counter[str] = Counter()
         self._restarts = 0
         self._faults: list[str] = []
-        self._spans.come(0.0)
+        self._spans.come()
         self._scheduler = Scheduler(folder, self._server.address, output)
 
     def last(self, duration: float) -> None:
@@ -358,7 +355,7 @@ class Soak:
         while (now := self._seconds()) < duration:
             # The last span has time to be trained on.
             if now >= next_span and duration - now > 2 * self._span_seconds / 3:
-                self._spans.come(now)
+                self._spans.come()
                 next_span += self._span_seconds
             if now >= next_kill and self._kill(with_scheduler=now < duration / 3):
                 next_kill = self._until_kill(self._seconds())
@@ -577,7 +574,7 @@ def _faulty_versions(locations: Locations, receipts: Sequence[Receipt]) -> Itera
 def _faulty_spans(
     spans: Sequence[Span], receipts: Sequence[Receipt], notices: Sequence[dict[str, str]]
 ) -> Iterator[str]:
-    trained, tried = _spans_of(receipts, Status.COMPLETED), _tried(receipts)
+    trained, missed = _spans_of(receipts, Status.COMPLETED), overtaken(spans, receipts)
     for span in spans:
         name = f"span-{span.number}"
         if span.damage:
@@ -586,18 +583,20 @@ def _faulty_spans(
             told = re.compile(rf"\b{name}\b")
             if not any(_is_alarm(each) and told.search(each["message"]) for each in notices):
                 yield f"{name} raised no alarm, though it was {span.damage}"
-        elif span.number not in trained | tried:
+        elif span.number not in trained.union(missed):
             yield f"{name} was never trained on"
 
 
 def overtaken(spans: Sequence[Span], receipts: Sequence[Receipt]) -> list[int]:
-    """Numbers of the sound spans of which all runs were killed."""
-    left = _tried(receipts) - _spans_of(receipts, Status.COMPLETED)
+    """Numbers of the sound spans that no run could train on before the next one came."""
+    killed = _spans_of(receipts, Status.INTERRUPTED)
+    unbegun = {
+        span.number
+        for span, following in itertools.pairwise(spans)
+        if not any(span.came <= receipt.began < following.came for receipt in receipts)
+    }
+    left = (killed | unbegun) - _spans_of(receipts, Status.COMPLETED)
     return [span.number for span in spans if not span.damage and span.number in left]
-
-
-def _tried(receipts: Sequence[Receipt]) -> set[int]:
-    return _spans_of(receipts, Status.INTERRUPTED)
 
 
 def _spans_of(receipts: Sequence[Receipt], status: Status) -> set[int]:

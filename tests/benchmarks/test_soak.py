@@ -1,5 +1,6 @@
 """A soak finds what is not as promised, and its damages are damages."""
 
+import datetime
 import json
 import os
 import random
@@ -34,8 +35,8 @@ def spans(tmp_path, monkeypatch, folder_of_images):
 
     monkeypatch.setattr(soak, "write_sample", write)
     made = soak.Spans(tmp_path / "spans", tmp_path)
-    for number in range(DAMAGED):
-        made.come(float(number))
+    for _ in range(DAMAGED):
+        made.come()
     return made
 
 
@@ -51,7 +52,7 @@ def test_every_tenth_span_is_damaged_in_another_way_until_the_next_one_comes(spa
     assert len(damages) == len(set(damages)) == 3
     with pytest.raises(UsageError):
         read(tmp_path / "spans" / f"span-{DAMAGED}")
-    spans.come(1.0)
+    spans.come()
     for number in range(1, DAMAGED + 2):
         read(tmp_path / "spans" / f"span-{number}")
 
@@ -71,10 +72,16 @@ def trained(pushed_receipt, keep_receipt, locations):
     return keep_receipt(pushed_receipt, data=data, pushed_version=None)
 
 
+def at(minute):
+    """A moment of the hour in which the run of `trained` began, at 03:04:05."""
+    return datetime.datetime(2026, 1, 2, 3, minute, tzinfo=datetime.UTC)
+
+
 def test_what_is_as_promised_has_no_faults(trained, locations):
     alarm = {"title": "a run cannot start", "message": "span-2 is cut short"}
     assert (
-        soak.faults(locations, [soak.Span(1, 0.0), soak.Span(2, 9.0, "cut short")], [alarm]) == []
+        soak.faults(locations, [soak.Span(1, at(0)), soak.Span(2, at(9), "cut short")], [alarm])
+        == []
     )
 
 
@@ -83,7 +90,7 @@ def test_what_is_not_as_promised_is_told(trained, locations, keep_receipt):
     (locations.runs / trained.run_id / ".receipt.json.7").touch()
     (locations.serving / "3").mkdir()
     keep_receipt(trained, run_id="20260103-000000", sequence=2, pushed_version=17)
-    damaged = [soak.Span(1, 0.0, "cut short"), soak.Span(2, 5.0)]
+    damaged = [soak.Span(1, at(0), "cut short"), soak.Span(2, at(5))]
     assert soak.faults(locations, damaged, []) == [
         "run 20260102-000000 has no receipt.json that can be read",
         "version 3 belongs to no run",
@@ -103,16 +110,26 @@ def test_a_span_that_a_newer_one_overtook_while_its_runs_were_killed_is_told(
     killed = {"node": None, "message": "the process was killed"}
     cut_off = {"status": "interrupted", "verdict": "none", "failure": killed, "data": data}
     keep_receipt(trained, run_id="20260103-000000", sequence=2, **cut_off)
-    spans = [soak.Span(1, 0.0), soak.Span(2, 5.0), soak.Span(3, 9.0)]
+    spans = [soak.Span(1, at(0)), soak.Span(2, at(5)), soak.Span(3, at(9))]
     receipts = history.receipts_of(locations)
     assert soak.overtaken(spans, receipts) == [2]
     assert soak.faults(locations, spans, []) == ["span-3 was never trained on"]
 
 
+@pytest.mark.parametrize(("came", "is_fault"), [(5, False), (4, True)])
+def test_a_span_that_came_and_went_during_one_run_was_overtaken(trained, locations, came, is_fault):
+    """Its run would have begun in its time, and none did; where one did, it had to train on it."""
+    damaged = soak.Span(3, at(9), "cut short")
+    spans = [soak.Span(1, at(0)), soak.Span(2, at(came)), damaged]
+    told = soak.faults(locations, spans, [{"title": "a run failed", "message": "span-3"}])
+    assert ("span-2 was never trained on" in told) == is_fault
+    assert (soak.overtaken(spans, history.receipts_of(locations)) == [2]) != is_fault
+
+
 def test_the_alarm_of_another_span_is_none(trained, locations):
     alarm = {"title": "a run cannot start", "message": "span-20 is cut short"}
     ended = {"title": "a run failed", "message": "span-2"}
-    damaged = [soak.Span(1, 0.0), soak.Span(2, 9.0, "cut short")]
+    damaged = [soak.Span(1, at(0)), soak.Span(2, at(9), "cut short")]
     assert soak.faults(locations, damaged, [alarm, ended]) == [
         "span-2 raised no alarm, though it was cut short"
     ]
