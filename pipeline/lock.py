@@ -117,19 +117,23 @@ def holder(path: pathlib.Path) -> Holder | None:
     Raises:
       OutputError: where its file cannot be opened, or the system has no locks.
     """
-    if not path.exists():
+    file = _open_to_read(path)
+    if file is None:
         return None
-    with _open_to_read(path) as file:
+    with file:
         # Shared, so that two who ask do not take each other for the holder.
         if _take(path, file, fcntl.LOCK_SH):
             return None
         return _signature(file)
 
 
-def _open_to_read(path: pathlib.Path) -> IO[str]:
+def _open_to_read(path: pathlib.Path) -> IO[str] | None:
+    """Opens a lock file; None if there is none."""
     try:
         check_regular(path)
         return path.open(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
         raise _unopened(path, error) from error
 

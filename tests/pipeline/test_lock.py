@@ -158,6 +158,22 @@ def test_a_lock_that_is_a_pipe_or_a_device_is_refused_unopened(path, make):
         pytest.fail("what is no file was locked")
 
 
+def test_a_lock_in_a_folder_that_cannot_be_searched_is_told(path, monkeypatch):
+    path.touch()
+    look = os.stat
+
+    def refuse(place, *arguments, **options):
+        if place == path:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return look(place, *arguments, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    with pytest.raises(OutputError, match="cannot be opened"):
+        lock.check_free(path)
+    with pytest.raises(OutputError, match="cannot be opened"), exclusive(path, "run"):
+        pytest.fail("a lock that cannot be looked at was held")
+
+
 @pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
 def test_a_lock_that_cannot_be_made_is_told(path, monkeypatch, number):
     def refuse(*_):
