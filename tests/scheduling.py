@@ -10,6 +10,7 @@ TOGETHER = ("tests/graph/", "tests/review/pages/")
 # What takes minutes in `make test-full`, or a quarter of a minute in `make test`. It begins first,
 # so that no worker is left with one of these files when the others have nothing to do.
 LONG = (
+    "tests/test_fresh_machine.py",
     "tests/graph/test_robustness.py",
     "tests/graph/test_data_gate.py",
     "tests/graph/test_cache.py",
@@ -18,13 +19,13 @@ LONG = (
     "tests/faults/test_matrix.py",
     "tests/graph/test_forms.py",
     "tests/graph/test_real_data.py",
-    "tests/test_fresh_machine.py",
     "tests/pipeline/installation/test_virtual_environment.py",
     "tests/graph/test_verify.py",
     "tests/graph/test_crashes.py",
     "tests/graph/test_clean.py",
     "tests/fuzzing/test_fresh.py",
     "tests/notebooks/",
+    "tests/operations/scheduling/test_process.py",
     *TOGETHER,
     "tests/components/blessing/test_executor.py",
     "tests/components/trainer/test_export.py",
