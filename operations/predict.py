@@ -220,8 +220,8 @@ def _faults_told(export: pathlib.Path) -> Iterator[None]:
     except Exception as error:
         if type(error).__name__ in _OUT_OF_MEMORY:
             raise UsageError(
-                f"there is too little memory to ask {export}; expected about 2 GiB. Close other "
-                "programs, or ask on another machine."
+                f"there is too little memory to ask {export}; expected enough for TensorFlow "
+                "and the model. Close other programs, or ask on another machine."
             ) from error
         raise UnsoundVersionError(
             f"{export} cannot be asked ({type(error).__name__}: {shown(str(error))}); expected a "

@@ -8,7 +8,7 @@ import pydantic
 
 from operations.notifications.events import AlarmKind
 from pipeline.errors import ExitCode
-from pipeline.files import read_regular, write_whole
+from pipeline.files import write_whole
 
 
 class LastRun(pydantic.BaseModel):
@@ -63,10 +63,10 @@ class State(pydantic.BaseModel):
 
 def read_state(path: pathlib.Path) -> State:
     """The state that an earlier scheduler kept; a new one where there is none that can be read."""
-    # A folder and a pipe, too, are no state that can be read.
+    # A pipe would keep its reader waiting, and a device might have no end.
     if not path.is_file():
         return State()
     try:
-        return State.model_validate_json(read_regular(path))
+        return State.model_validate_json(path.read_bytes())
     except (FileNotFoundError, pydantic.ValidationError):
         return State()

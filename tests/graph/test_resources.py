@@ -219,8 +219,8 @@ def outputs(limited, undemanding_run, tmp_path_factory):
     return folder
 
 
-# What is scarce, and the exit codes that a run may have then.
 ADDRESSES = "40 GB of addresses"
+# What is scarce, and the exit codes that a run may have then.
 SCARCE = {
     "64 descriptors": (Machine.descriptors, (0, 1, 2)),
     # What takes more of it together is killed by the kernel.
