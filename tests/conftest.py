@@ -67,12 +67,13 @@ _PATIENCE_SECONDS = 30
 _REAL_DATA = os.environ.get(DATA_VARIABLE)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def seed_of_tensorflow() -> None:
-    """Seeds TensorFlow's random operations, wherever a test before this one has imported it.
+    """Seeds TensorFlow's random operations, wherever a module before this one has imported it.
 
     Some tests make its operations deterministic, which cannot be undone in a process. From then on,
-    random operations without a seed are refused.
+    random operations without a seed are refused. Not before each test: with a seed, TensorFlow
+    forgets the graphs that it has optimized, and takes a second to optimize a large one again.
     """
     if tensorflow := sys.modules.get("tensorflow"):
         tensorflow.random.set_seed(1)

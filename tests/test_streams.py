@@ -140,6 +140,7 @@ def test_a_terminal_that_goes_away_does_not_end_the_run_that_it_shows():
             terminal.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "code"), [("", 130), ("trap '' HUP; ", 7)], ids=["usual", "nohup"]
 )

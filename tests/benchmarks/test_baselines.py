@@ -30,6 +30,7 @@ def plain(folder_of_images, tmp_path_factory):
     return folder, printed.getvalue()
 
 
+@pytest.mark.slow
 def test_the_plain_script_keeps_a_model_of_which_it_tells_the_accuracy(plain, folder_of_images):
     folder, printed = plain
     images, labels = plain_script.load(folder_of_images, idx_files.TEST)

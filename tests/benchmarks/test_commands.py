@@ -492,6 +492,7 @@ def test_a_short_comparison_needs_no_smoke_run_of_its_own(run, check_record):
     assert json.loads(lines[-1])["smoke_to_plain_script"] is not None
 
 
+@pytest.mark.slow
 def test_scale_divides_largest_by_smallest(run):
     lines, _ = run("scale", "--json", "--repeats", "2")
     figures = json.loads(lines[-1])

@@ -140,6 +140,7 @@ class TestNotebookRecipe:
         assert count(network, keras.layers.Dropout) > 0
         assert isinstance(network.optimizer, keras.optimizers.Adam)
 
+    @pytest.mark.slow
     def test_it_ends_as_soon_as_the_goal_is_reached(self, network, images):
         course = notebook_recipe.train(network, images, images, 0.0, 1000.0, seed=1)
         assert course.ended == "reached"
@@ -147,6 +148,7 @@ class TestNotebookRecipe:
         assert len(course.looks) == 2
         assert 0 < course.looks[0].seconds < course.looks[1].seconds <= course.seconds
 
+    @pytest.mark.slow
     def test_it_ends_at_the_limit(self, network, images):
         course = notebook_recipe.train(network, images, images, 2.0, 1e-3, seed=1)
         assert course.ended == "limit"

@@ -87,6 +87,7 @@ def test_a_tool_that_fails_or_is_missing_is_told_in_words(command):
         pytorch_environment._run(command)
 
 
+@pytest.mark.slow
 def test_an_environment_that_cannot_be_made_is_told_in_words(elsewhere, monkeypatch, tmp_path):
     lock = tmp_path / "pytorch.txt"
     lock.write_text(LOCK)
@@ -115,6 +116,7 @@ def test_the_peer_learns_as_many_weights_as_we_do(profile, inputs, environment):
     assert speed.seconds > 0
 
 
+@pytest.mark.slow
 def test_the_peer_learns_by_our_recipe(inputs, config, environment):
     rows = time_to_accuracy.validation_rows(inputs, config)
     assert len(rows) == 3 * 10

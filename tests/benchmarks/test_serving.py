@@ -31,6 +31,7 @@ def trained_weights(monkeypatch):
     monkeypatch.setattr(training, "build_classifier", build)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trained_weights")
 def test_all_sides_are_asked_about_the_same_images(with_transform, small_config):
     sides = serving.sides_of(with_transform, small_config, images=4)
@@ -46,6 +47,7 @@ def test_all_sides_are_asked_about_the_same_images(with_transform, small_config)
         assert len(ask(1)) == 1
 
 
+@pytest.mark.slow
 def test_each_side_takes_its_turn_in_each_round(with_transform, small_config):
     repeats = serving.measure_rounds(with_transform, small_config, 2, {1: 2, 3: 1})
     sides = [serving.NETWORK, *serving.ENDPOINTS]

@@ -70,6 +70,7 @@ def entered(monkeypatch):
     return enter
 
 
+@pytest.mark.slow
 def test_keras_takes_nothing_from_the_user(hostile_home, python):
     home = {"HOME": str(hostile_home), "KERAS_HOME": "~/.keras"}
     ended = python("-c", PRINT_CONFIGURATION, **HOSTILE, **home)

@@ -30,6 +30,7 @@ def settled_run(sample_run, run_graph, tmp_path_factory):
     return run_graph(output_dir, "--data", "sample")
 
 
+@pytest.mark.slow
 def test_the_second_run_computes_what_depends_on_the_served_model_alone(settled_run, sample_run):
     # The first run compared with nothing, this one has a served model to compare with.
     judged_anew = {"Predictions", "Evaluator", "Blessing", "Pusher"}
@@ -39,6 +40,7 @@ def test_the_second_run_computes_what_depends_on_the_served_model_alone(settled_
     assert settled_run.evaluation["accuracy"] == sample_run.evaluation["accuracy"]
 
 
+@pytest.mark.slow
 def test_the_second_run_pushes_no_second_copy(settled_run, sample_run):
     assert settled_run.receipt["verdict"] == "pushed"
     assert settled_run.receipt["pushed_version"] == sample_run.receipt["pushed_version"]
@@ -51,6 +53,7 @@ def third_run(settled_run, run_graph):
     return run_graph(settled_run.output_dir, "--data", "sample")
 
 
+@pytest.mark.slow
 def test_the_third_run_computes_nothing(third_run, settled_run, sample_run):
     assert ran_anew(third_run.receipt) == set()
     assert third_run.receipt["run_id"] > settled_run.receipt["run_id"]

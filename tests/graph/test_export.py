@@ -15,6 +15,7 @@ ENDPOINTS = ("serving_default", "predict_pixels", "predict_image_bytes")
 COUNT = 20
 # Batches of another size let oneDNN choose another order of sums.
 TOLERANCE = 1e-5
+_FURTHER_SIZES = ((84, 84), (280, 280), (80, 112), (20, 14))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +120,13 @@ def test_jpeg_files_are_nearly_the_same_images(ask, images, expected):
 
 @pytest.mark.parametrize(
     "size",
-    [(84, 84), (31, 31), (280, 280), (112, 80), (80, 112), (20, 14), (14, 20), (300, 9)],
+    [
+        (31, 31),
+        (112, 80),
+        (14, 20),
+        (300, 9),
+        *(pytest.param(size, marks=pytest.mark.slow) for size in _FURTHER_SIZES),
+    ],
 )
 def test_files_of_any_size_are_scaled_to_fit_on_black(ask, images, size):
     """What Pillow fits with its own bilinear filter is answered alike, as pixels."""
@@ -185,6 +192,7 @@ print(json.dumps([new.tolist(), old.tolist(), sorted(known & set(sys.modules))])
 """
 
 
+@pytest.mark.slow
 def test_it_loads_where_there_is_tensorflow_and_nothing_else(
     sample_run, images, expected, tmp_path
 ):

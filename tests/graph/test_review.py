@@ -38,6 +38,7 @@ def test_the_page_is_made_again_from_what_is_stored(light_command, sample_run, o
     assert page.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_review_that_is_gone_is_collected_anew(quick_command, sample_run, outputs):
     folder = run_folder(outputs, sample_run)
     (folder / "review.json").unlink()

@@ -245,6 +245,7 @@ def identity(form):
     return json.loads(form["Trainer"]["parameters"]["custom_config"])["identity"]
 
 
+@pytest.mark.slow
 def test_a_training_goes_on_where_it_would_have_come_to_the_same(before, after_edit):
     """Its snapshots go by the code of all that a training begins on."""
     begins_on = ("trainer.training", "example_gen.component", "transform")

@@ -50,6 +50,7 @@ def test_what_is_kept_is_freed_where_nothing_refers_to_it():
     assert seen() is None
 
 
+@pytest.mark.slow
 def test_an_import_that_fails_leaves_the_collector_at_work():
     with pytest.raises(ImportError), garbage.kept():
         raise ImportError("no such library")

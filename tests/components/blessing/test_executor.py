@@ -332,6 +332,7 @@ def test_a_model_worse_than_the_served_one_is_refused(answers, evaluate):
     assert missed(judged).keys() == {(gate_types.CHANGE, gate_types.OVERALL)}
 
 
+@pytest.mark.slow
 def test_a_model_that_always_gives_the_same_answer_fails_the_gate_on_balanced_accuracy(evaluate):
     """However common its class is: accuracy alone would let it pass."""
     labels = np.repeat([0, 1, 2], [100, 10, 10])
@@ -360,6 +361,7 @@ def test_a_model_that_gives_up_a_rare_class_for_accuracy_is_refused(evaluate):
     assert missed(judged) == {key: pytest.approx((2 - 2.9) / 3)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("least", [0, 0.6])
 def test_a_class_without_test_images_is_refused_however_low_its_gate(least, answers, evaluate):
     """TFMA alone would bless it: it selects slices by key, and ignores one without images."""
@@ -443,6 +445,7 @@ def test_images_without_a_value_are_a_slice(shops):
     assert judged == {"(missing)": (0, False), "north": (1, True)}
 
 
+@pytest.mark.slow
 def test_a_shop_with_three_images_is_not_judged(shops):
     sizes = {"north": 60, "tiny": 3}
     pushed, judged = shops(sizes, ["tiny"], {"accuracy": 0.5})
@@ -450,6 +453,7 @@ def test_a_shop_with_three_images_is_not_judged(shops):
     assert judged == {"north": (1, True)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sizes", [{"north": 60, "tiny": 3}, {"north": 60}], ids=["few", "none"])
 def test_a_required_shop_without_enough_images_is_refused(sizes, shops):
     pushed, judged = shops(sizes, [], {"accuracy": 0}, required=["north", "tiny"])
@@ -457,10 +461,12 @@ def test_a_required_shop_without_enough_images_is_refused(sizes, shops):
     assert judged == {"north": (1, True), "tiny": (None, False)}
 
 
+@pytest.mark.slow
 def test_slices_without_a_threshold_have_no_gates(shops):
     assert shops({"north": 60, "south": 60}, ["south"], {}) == (True, {})
 
 
+@pytest.mark.slow
 def test_columns_may_have_any_name(shops):
     columns = ("a.b", "shop name", "Größe", "__x__", "0", "متجر", "q\"'`/", "labels")
     pushed, judged = shops({"1": 60, "x": 60}, ["x"], {"accuracy": 0.5}, columns=columns)

@@ -71,6 +71,7 @@ def test_noise_is_unlike(shape, found_in):
     assert found_in(noise(90, shape=shape)) == {}
 
 
+@pytest.mark.slow
 @settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     shape=st.sampled_from([SMALL, LARGE]),

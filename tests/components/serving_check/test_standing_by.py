@@ -86,6 +86,7 @@ def test_one_that_died_meanwhile_is_replaced(no_export):
         assert "ended with 1" in no_export()[0]
 
 
+@pytest.mark.slow
 def test_a_second_check_has_a_process_of_its_own(no_export):
     with standing_by():
         assert no_export() == no_export()
@@ -97,6 +98,7 @@ def test_where_nothing_is_checked_it_ends_with_the_block():
     assert not is_alive(waiting)
 
 
+@pytest.mark.slow
 def test_it_does_not_outlive_a_killed_process():
     started = subprocess.Popen(
         [sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True, cwd=PROJECT

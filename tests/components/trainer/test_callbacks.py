@@ -193,6 +193,7 @@ class Steps(keras.callbacks.Callback):
         self.weights.append(self.model.get_weights())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("patience", [1, 9], ids=["ended early", "to the end"])
 def test_the_moving_average_of_the_weights_is_what_is_validated_and_kept(fit, chosen, patience):
     momentum, steps = 0.5, Steps()

@@ -399,7 +399,7 @@ def test_what_the_graph_cannot_read_is_refused(decode, content):
 
 
 @pytest.mark.parametrize("fit", Fit)
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_files_of_other_sizes_have_nearly_the_pixels_of_pillow(fit, channels):
     preparation = Preparation(28, 20, channels, fit, BACKGROUND)
     decode, random = graph_of(preparation), np.random.default_rng(channels)

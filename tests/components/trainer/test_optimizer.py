@@ -148,6 +148,7 @@ def fitted(network, epochs=1):
     return history["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_it_trains_the_network_in_a_graph(settings, precision):
     chosen = dataclasses.replace(settings, precision=precision)

@@ -76,6 +76,7 @@ def run_fn(settings, schema, make_split, transform_folder, monkeypatch, tmp_path
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuned", [None, {"dropout": 0.1}], ids=["no tuner", "not tuned"])
 def test_a_divergence_at_a_configured_rate_suggests_a_smaller_one(run_fn, tuned):
     with pytest.raises(TrainingDiverged) as caught:

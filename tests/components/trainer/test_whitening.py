@@ -70,6 +70,7 @@ def test_the_sample_comes_from_all_over_the_split(make_split, schema, transform_
     np.testing.assert_array_equal(some, every[[0, 13, 26, 39]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_training_leaves_the_filters_as_they_began(
     settings, schema, splits, transform_output, tmp_path, precision
@@ -99,6 +100,7 @@ def test_a_warm_start_keeps_the_filters_of_the_model_that_it_begins_at(
     )
 
 
+@pytest.mark.slow
 def test_without_it_the_first_convolution_is_trained(
     settings, schema, splits, transform_output, tmp_path
 ):

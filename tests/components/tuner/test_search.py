@@ -186,6 +186,7 @@ def test_an_error_of_another_kind_ends_the_search(make_search):
         made.search()
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_fails_only_the_trial(make_search, fit_arguments):
     space = [search.Range("learning_rate", 1e-2, 1e30, logarithmic=True)]
     made = make_search(search.Trials, space=space, trials=3)
@@ -198,6 +199,7 @@ def test_a_loss_that_is_no_number_fails_only_the_trial(make_search, fit_argument
 # Results.
 
 
+@pytest.mark.slow
 def test_a_real_trial_learns_and_ends_alike_each_time(make_search, fit_arguments):
     scores = []
     for _ in range(2):

@@ -167,6 +167,7 @@ def test_a_signal_ends_a_scheduler_that_waits(start, root):
     assert scheduler.process.wait(PATIENCE_SECONDS) == 0
 
 
+@pytest.mark.slow
 def test_a_time_limit_ends_all_that_a_run_started(start, ends):
     scheduler = start(RUN.format(on_term=STUBBORN), time_limit_seconds=4, stop_seconds=0.5)
     workers = scheduler.wait_for_run()

@@ -173,6 +173,7 @@ def test_refuses_classes_without_images(tmp_path, count):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_is_too_hard_for_a_linear_model(full):
     (train_images, train_labels), (test_images, test_labels) = full
     # Matrices this small gain nothing from threads, which wait for each other on a busy machine.

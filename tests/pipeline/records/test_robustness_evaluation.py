@@ -54,6 +54,7 @@ def test_there_are_scores_of_each_corruption_in_their_order(scores):
     assert list(found.items()) == list(corruptions.amounts().items())
 
 
+@pytest.mark.slow
 def test_accuracy_and_recall_are_the_shares_that_counting_finds(scores, counted):
     for corrupted in scores:
         rows = counted.get_group((corrupted.corruption, corrupted.strength))

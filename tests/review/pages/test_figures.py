@@ -221,6 +221,7 @@ def test_robustness_begins_at_the_clean_images(full):
     assert {row["value"] for row in clean} == {full.robustness.clean.value}
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(name=st.text(min_size=1, max_size=12))
 def test_any_name_becomes_text(name, full):

@@ -177,6 +177,7 @@ def test_a_damaged_array_is_found_when_the_file_is_hashed(data):
         made.opened(data).hash_source("a.npz")
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_unread(data, refusal):
     """A gigabyte of zeros behind a header that announces four images."""
     with zipfile.ZipFile(data / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
