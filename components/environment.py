@@ -11,6 +11,7 @@ dropped variables.
 from __future__ import annotations
 
 import os
+import warnings
 
 _FAMILIES = ("DNNL_", "KERAS_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "TF_", "XLA_")
 _FIXED = {
@@ -26,6 +27,11 @@ _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 # Values that TensorFlow accepts; any other value would end the process.
 _ONEDNN_VALUES = {"0": "0", "false": "0", "1": "1", "true": "1"}
+
+# With the value `error`, any warning of a library would end a run.
+_WARNINGS = "PYTHONWARNINGS"
+# What Python ignores where nobody asks for anything else.
+_IGNORED = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 
 # Home folder on Debian for users without one.
 _NO_HOME = "/nonexistent"
@@ -48,6 +54,11 @@ def enter(log_level: str = "1") -> None:
             _dropped.add(name)
         del os.environ[name]
     os.environ.update(kept)
+    if os.environ.pop(_WARNINGS, None) is not None:
+        _dropped.add(_WARNINGS)
+        warnings.resetwarnings()
+        for category in _IGNORED:
+            warnings.simplefilter("ignore", category)
     # Some libraries read the home folder on import, and fail without one.
     if not os.environ.get("HOME"):
         os.environ.pop("HOME", None)

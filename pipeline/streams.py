@@ -20,6 +20,9 @@ from typing import Any, TextIO
 
 # How to write letters that the encoding of the terminal lacks.
 _ENCODING_ERRORS = "backslashreplace"
+# Size of the terminal, as Python takes it before it asks; and the largest sensible one.
+_SIZES = ("COLUMNS", "LINES")
+_LARGEST = 10_000
 
 
 class Descriptor(io.FileIO):
@@ -64,6 +67,7 @@ def prepare() -> Descriptor:
     """
     # It applies only to these streams: child processes exchange UTF-8 with this process.
     os.environ.pop("PYTHONIOENCODING", None)
+    _forget_impossible_sizes()
     closed = _open_closed_descriptors()
     output = Descriptor(1, "w", closefd=False)
     if 1 in closed:
@@ -73,6 +77,14 @@ def prepare() -> Descriptor:
     sys.stdout = _standard(sys.stdout, output)
     sys.stderr = _standard(sys.stderr, Descriptor(2, "w", closefd=False))
     return output
+
+
+def _forget_impossible_sizes() -> None:
+    """Removes sizes of a terminal that none has: lines as long would fill the memory."""
+    for name in _SIZES:
+        digits = os.environ.get(name, "0")
+        if not digits.isdecimal() or len(digits) > len(str(_LARGEST)) or int(digits) > _LARGEST:
+            del os.environ[name]
 
 
 def copy(stream: TextIO) -> TextIO:

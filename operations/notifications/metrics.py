@@ -10,6 +10,8 @@ import contextlib
 import datetime
 import math
 import os
+import socket
+import threading
 import time
 import wsgiref.simple_server
 from collections.abc import Iterable, Mapping
@@ -28,9 +30,9 @@ ADDRESS_VARIABLE = "IMAGE_PIPELINE_METRICS_ADDRESS"
 # Metrics ask for no password: who else may read them is for the administrator to decide.
 _THIS_MACHINE = "127.0.0.1"
 _PREFIX = "image_pipeline"
-# A client that says nothing for so long is gone. Each one has a thread and an open file, of which
-# a scheduler that runs for months has only so many.
-_SILENT_SECONDS = 30.0
+# Time for the whole request of a client, however slowly it speaks. Each client has a thread and an
+# open file, of which a scheduler that runs for months has only so many.
+_MOST_SECONDS = 30.0
 # Description of each one, and its labels beside that of the pipeline.
 _GAUGES = {
     "last_run_outcome": ("1 for how the last run ended, 0 for all other ways.", "outcome"),
@@ -74,12 +76,23 @@ Metric = TypeVar("Metric", Gauge, Counter)
 class _Handler(wsgiref.simple_server.WSGIRequestHandler):
     """Answers one client. That it goes away before its answer is no fault, and shows nowhere."""
 
-    timeout = _SILENT_SECONDS
+    most_seconds = _MOST_SECONDS
 
     def handle(self) -> None:
         """Answers, if the client is still there."""
+        # A time limit of the socket would begin anew with each byte.
+        end = threading.Timer(self.most_seconds, self._hang_up)
+        end.daemon = True
+        end.start()
+        try:
+            with contextlib.suppress(OSError):
+                super().handle()
+        finally:
+            end.cancel()
+
+    def _hang_up(self) -> None:
         with contextlib.suppress(OSError):
-            super().handle()
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, format: str, *args: object) -> None:
         """Logs nothing."""

@@ -221,6 +221,13 @@ def test_an_error_of_ours_is_not_taken_for_one_of_the_machine(python):
     assert "Traceback" in ended.stderr
 
 
+@pytest.mark.parametrize("columns", ["99999999999", "9" * 5000, "-1", "wide"])
+def test_a_terminal_of_an_impossible_width_has_the_usual_one(python, columns):
+    ended = python(PROJECT / "pipeline_runner.py", "--help", COLUMNS=columns)
+    assert ended.returncode == 0, ended.stderr
+    assert max(map(len, ended.stdout.splitlines())) <= 80
+
+
 def test_a_damaged_environment_is_entered_once(tmp_path):
     """One without its `pyvenv.cfg` is just another Python, which would enter it again and again."""
     project = tmp_path / "project"

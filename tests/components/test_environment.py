@@ -140,6 +140,23 @@ def test_variables_of_a_parent_process_are_no_settings_of_the_user(entered):
     assert entered(left)[:2] == (left, [])
 
 
+WARN = """
+from components import environment
+environment.enter()
+import warnings
+warnings.warn("old", DeprecationWarning)
+warnings.warn("odd")
+print(environment.dropped())
+"""
+
+
+def test_no_warning_of_a_library_becomes_an_error(python):
+    ended = python("-c", WARN, PYTHONWARNINGS="error")
+    assert ended.stdout.endswith("['PYTHONWARNINGS']\n"), ended.stderr
+    assert "UserWarning: odd" in ended.stderr
+    assert "DeprecationWarning" not in ended.stderr
+
+
 @pytest.mark.parametrize("variables", [{}, {"HOME": ""}])
 def test_a_user_without_a_home_folder_has_one_that_does_not_exist(monkeypatch, variables):
     def unknown(number):

@@ -1,5 +1,6 @@
 """The metrics as Prometheus reads them over HTTP, and as alerts and dashboard ask for them."""
 
+import contextlib
 import datetime
 import json
 import math
@@ -325,11 +326,26 @@ def server(metrics):
 
 @pytest.mark.parametrize("said", [b"", b"GET /metr", b"GET /metrics HTTP/1.1\r\nHost: x\r\n"])
 def test_a_client_that_falls_silent_keeps_no_thread_and_no_file(monkeypatch, request, said):
-    monkeypatch.setattr("operations.notifications.metrics._Handler.timeout", 0.1)
+    monkeypatch.setattr("operations.notifications.metrics._Handler.most_seconds", 0.1)
     server = request.getfixturevalue("server")
     server.sendall(said)
     # The other end is closed.
     assert server.recv(1) == b""
+
+
+def test_a_client_that_drips_keeps_no_thread_and_no_file(monkeypatch, request):
+    monkeypatch.setattr("operations.notifications.metrics._Handler.most_seconds", 0.5)
+    server = request.getfixturevalue("server")
+    server.sendall(b"GET /metrics?")
+    server.settimeout(0.01)
+    # Each byte is well within any time limit of a socket.
+    with pytest.raises(ConnectionError):
+        while True:
+            server.sendall(b"a")
+            with contextlib.suppress(TimeoutError):
+                if not server.recv(1):
+                    raise ConnectionError
+    waits_until(lambda: not answering())
 
 
 def test_a_client_that_goes_away_shows_nowhere(server, metrics, capfd):
