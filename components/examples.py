@@ -7,7 +7,7 @@ import itertools
 import math
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,21 +123,49 @@ def serialized_batches(examples_uri: str, name: str, size: int) -> tf.data.Datas
       name: name of the split.
       size: maximum number of examples in a batch; of large images, fewer are taken at a time.
     """
+    files = files_of(examples_uri, name)
+    return batches_of(files, fitting(files, size))
+
+
+def files_of(examples_uri: str, name: str) -> list[str]:
+    """Paths of the files of a split, in their order."""
     # List the folder instead of matching a pattern: its name may contain pattern characters.
     folder = os.path.join(examples_uri, f"Split-{name}")
     names = sorted(each for each in fileio.listdir(folder) if not each.startswith("."))
-    files = [os.path.join(folder, each) for each in names]
+    return [os.path.join(folder, each) for each in names]
+
+
+def record_size(files: Sequence[str]) -> int:
+    """Bytes of the first example of some files; 1 without any."""
+    first = _records(files).take(1).as_numpy_iterator()
+    return max((len(record) for record in first), default=1)
+
+
+def fitting(files: Sequence[str], most: int) -> int:
+    """Number of examples in a batch.
+
+    Args:
+      files: files of a split.
+      most: maximum number; of large images, fewer fit.
+    """
+    return min(most, max(1, _MOST_BATCH_BYTES // record_size(files)))
+
+
+def batches_of(files: Sequence[str], size: int) -> tf.data.Dataset:
+    """The serialized examples of some files in batches of `size`, string [N] each."""
+    return without_autotuner(_records(files).batch(size))
+
+
+def _records(files: Sequence[str]) -> tf.data.Dataset:
     compression = "GZIP" if files and files[0].endswith(".gz") else ""
-    records = tf.data.TFRecordDataset(files, compression)
-    first = max((len(record) for record in records.take(1).as_numpy_iterator()), default=1)
-    return without_autotuner(records.batch(min(size, max(1, _MOST_BATCH_BYTES // first))))
+    return tf.data.TFRecordDataset(list(files), compression)
 
 
-def record_batches(examples_uri: str, name: str, size: int) -> Iterator[pa.RecordBatch]:
-    """The examples of a split in batches of `size`, a list of values per example and feature."""
+def record_batches(serialized: Iterable[tf.Tensor]) -> Iterator[pa.RecordBatch]:
+    """Decodes batches of serialized examples: a list of values per example and feature."""
     decoder = example_coder.ExamplesToRecordBatchDecoder()
-    for serialized in serialized_batches(examples_uri, name, size):
-        yield decoder.DecodeBatch(serialized.numpy().tolist())
+    for batch in serialized:
+        yield decoder.DecodeBatch(batch.numpy().tolist())
 
 
 def parse(serialized: tf.Tensor) -> Split:

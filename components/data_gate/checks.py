@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
 from components import features
-from components.data_gate.catalogue import Catalogue
+from components.data_gate.catalogue import Brightness, Catalogue, TrainedClass
 from components.messages import shown
 
 ANOMALIES = "anomalies"
@@ -144,7 +145,7 @@ def duplicate_findings(catalogue: Catalogue, first_equal: np.ndarray, bound: int
     """At most one finding: more than `bound` test images also occur in training, byte by byte.
 
     Args:
-      catalogue: all examples.
+      catalogue: all images that equal another one, at least.
       first_equal: result of `Catalogue.first_equal`, int64 [count].
       bound: maximum number of duplicates.
     """
@@ -166,7 +167,7 @@ def validation_duplicate_findings(catalogue: Catalogue, first_equal: np.ndarray)
     """At most one finding: validation images also occur in the training split, byte by byte.
 
     Args:
-      catalogue: all examples.
+      catalogue: all images that equal another one, at least.
       first_equal: result of `Catalogue.first_equal`, int64 [count].
     """
     train, validation = (
@@ -192,7 +193,7 @@ def conflicting_label_findings(
     """At most one finding: equal images have different labels.
 
     Args:
-      catalogue: all examples.
+      catalogue: all images that equal another one, at least.
       first_equal: result of `Catalogue.first_equal`, int64 [count].
       class_names: names of the classes, in label order.
     """
@@ -227,30 +228,28 @@ def _id(catalogue: Catalogue, place: int) -> str:
 
 
 def constancy_findings(
-    catalogue: Catalogue, first_equal: np.ndarray, class_names: Sequence[str]
+    trained: Mapping[int, TrainedClass], class_names: Sequence[str]
 ) -> list[Finding]:
     """At most one finding: all training images are equal, or all images of some classes are.
 
     Args:
-      catalogue: all examples.
-      first_equal: result of `Catalogue.first_equal`, int64 [count].
+      trained: training images of each class, by label.
       class_names: names of the classes, in label order.
     """
-    train = catalogue.split == features.SPLITS.index(features.TRAIN_SPLIT)
-    labels, kinds = catalogue.labels[train], first_equal[train]
-    if len(kinds) > 1 and len(np.unique(kinds)) == 1:
+    count = sum(each.count for each in trained.values())
+    digests = {each.digest for each in trained.values()}
+    if count > 1 and len(digests) == 1 and None not in digests:
         line = (
-            f"all {len(kinds):,} training images are equal, byte by byte; expected images that "
+            f"all {count:,} training images are equal, byte by byte; expected images that "
             "differ. Look at how they were made, or set data_gate.equal_images=warn."
         )
         return [Finding(EQUAL_IMAGES, line)]
-    constant = [
-        (class_names[label], int((labels == label).sum()))
-        for label in np.unique(labels)
-        if len(np.unique(kinds[labels == label])) == 1
-    ]
     # A single image is always equal to itself.
-    several = [f"{name} ({count:,} images)" for name, count in constant if count > 1]
+    several = [
+        f"{class_names[label]} ({each.count:,} images)"
+        for label, each in sorted(trained.items())
+        if each.digest is not None and each.count > 1
+    ]
     if not several:
         return []
     more = ", ..." if len(several) > _SHOWN_CLASSES else ""
@@ -262,25 +261,28 @@ def constancy_findings(
     return [Finding(CONSTANT_CLASS, line)]
 
 
-def brightness_findings(catalogue: Catalogue) -> list[Finding]:
-    """At most one finding: training and test images differ grossly in mean brightness."""
-    train, test = (
-        catalogue.brightness[catalogue.split == features.SPLITS.index(name)]
-        for name in (features.TRAIN_SPLIT, features.TEST_SPLIT)
-    )
-    if not len(train) or not len(test) or not _differs_grossly(train, test):
+def brightness_findings(brightness: Mapping[str, Brightness]) -> list[Finding]:
+    """At most one finding: training and test images differ grossly in mean brightness.
+
+    Args:
+      brightness: of the images of each split.
+    """
+    if not {features.TRAIN_SPLIT, features.TEST_SPLIT} <= brightness.keys():
+        return []
+    train, test = brightness[features.TRAIN_SPLIT], brightness[features.TEST_SPLIT]
+    if not _differs_grossly(train, test):
         return []
     line = (
-        f"the mean brightness of the training images is {train.mean():.1f} and that of the test "
-        f"images {test.mean():.1f}, of 255; expected about the same. One half may be inverted or "
+        f"the mean brightness of the training images is {train.mean:.1f} and that of the test "
+        f"images {test.mean:.1f}, of 255; expected about the same. One half may be inverted or "
         "scaled: prepare both alike, or set data_gate.brightness=warn."
     )
     return [Finding(BRIGHTNESS, line)]
 
 
-def _differs_grossly(one: np.ndarray, other: np.ndarray) -> bool:
-    low, high = sorted((one.mean(), other.mean()))
-    error = np.sqrt(one.var() / len(one) + other.var() / len(other))
+def _differs_grossly(one: Brightness, other: Brightness) -> bool:
+    low, high = sorted((one.mean, other.mean))
+    error = math.sqrt(one.variance / one.count + other.variance / other.count)
     beyond_chance = high - low > _STANDARD_ERRORS * error
     gross = high - low > _GROSS_DIFFERENCE or high > _GROSS_FACTOR * low
-    return bool(gross and beyond_chance)
+    return gross and beyond_chance

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import Artifact, Channel, component_spec, standard_artifacts
 
 from components.data_gate import executor
@@ -38,7 +38,7 @@ class DataGateSpec(component_spec.ComponentSpec):
     OUTPUTS = {"report": component_spec.ChannelParameter(type=DataGateReport)}
 
 
-class DataGate(base_component.BaseComponent):
+class DataGate(base_beam_component.BaseBeamComponent):
     """Stops the run before training if the data fails one of the `checks`.
 
     ExampleValidator only records anomalies and does not check drift. No component of TFX fails a
@@ -46,7 +46,7 @@ class DataGate(base_component.BaseComponent):
     """
 
     SPEC_CLASS = DataGateSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
     def __init__(
         self,

@@ -13,12 +13,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
-from tfx.dsl.components.base import base_executor
+from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils
 
-from components import features, image_schema, reading_report, slices
+from components import features, image_schema, reading_report, shards, slices
 from components.arrays import write_arrays
 from components.data_gate import catalogue, checks, similarity
 
@@ -29,6 +29,9 @@ STOP = "stop"
 # Maximum number of pairs in the report, and of bytes of their images: the page shows them.
 _SHOWN_PAIRS, _SHOWN_BYTES = 24, 2**26
 
+# Folder of what is known of each shard, until the report is written.
+_WORK = "shards"
+
 logger = logging.getLogger(__name__)
 
 
@@ -36,7 +39,7 @@ class DataGateStop(RuntimeError):
     """The data is not fit for training; each line of the message is a finding."""
 
 
-class Executor(base_executor.BaseExecutor):
+class Executor(base_beam_executor.BaseBeamExecutor):
     """Reads the findings of earlier nodes, and looks for duplicates itself."""
 
     def Do(
@@ -55,8 +58,10 @@ class Executor(base_executor.BaseExecutor):
         _check_slices(uris["examples"], json.loads(exec_properties["min_images"]))
         severities = json.loads(exec_properties["severities"])
         schema = image_schema.read_artifact(uris["schema"])
-        all_examples = catalogue.read(uris["examples"], schema.shape)
-        first_equal = all_examples.first_equal()
+        folder = artifact_utils.get_single_uri(output_dict["report"])
+        workers = shards.Workers(self._make_beam_pipeline, os.path.join(folder, _WORK))
+        found = catalogue.read(workers, uris["examples"], schema.shape, similarity.SEARCHED)
+        first_equal = found.first_equal()
         reference = _reference(uris)
         drift = _drift(uris, reference) if reference else anomalies_pb2.Anomalies()
         unjudged = [checks.NO_REFERENCE] if "baseline_model" in uris and not reference else []
@@ -64,23 +69,20 @@ class Executor(base_executor.BaseExecutor):
             _anomaly_findings(uris["anomalies"])
             + checks.drift_findings(drift)
             + unjudged
-            + checks.duplicate_findings(
-                all_examples, first_equal, exec_properties["max_duplicates"]
-            )
-            + checks.validation_duplicate_findings(all_examples, first_equal)
-            + checks.conflicting_label_findings(all_examples, first_equal, schema.class_names)
-            + checks.constancy_findings(all_examples, first_equal, schema.class_names)
-            + checks.brightness_findings(all_examples)
+            + checks.duplicate_findings(found, first_equal, exec_properties["max_duplicates"])
+            + checks.validation_duplicate_findings(found, first_equal)
+            + checks.conflicting_label_findings(found, first_equal, schema.class_names)
+            + checks.constancy_findings(found.trained, schema.class_names)
+            + checks.brightness_findings(found.brightness)
         )
         for finding in findings:
             logger.warning("%s: %s", finding.check, finding.line)
         stopping = [f"{f.check}: {f.line}" for f in findings if severities[f.check] == STOP]
         if stopping:
             raise DataGateStop("\n".join(stopping))
-        folder = artifact_utils.get_single_uri(output_dict["report"])
         _write_report(folder, findings, checks.drifts(drift), uris.get("baseline_model"))
         shown = min(_SHOWN_PAIRS, max(_SHOWN_BYTES // (2 * schema.bytes_per_image), 1))
-        _write_similar(folder, *similarity.report(all_examples, first_equal, shown))
+        _write_similar(folder, *similarity.report(found, first_equal, shown))
 
 
 def _check_slices(examples_uri: str, min_images: Mapping[str, int]) -> None:

@@ -132,7 +132,7 @@ def _near_pairs(
     Small copies are searched. Only images whose copies are alike are read, and compared.
 
     Args:
-      catalogue: Catalogue of all images.
+      catalogue: Catalogue of the images.
       first_equal: The catalogue's `first_equal`, int64 [count].
       also_read: Positions of further images to read, int64 [N].
 
@@ -158,7 +158,10 @@ def _near_pairs(
 
 
 def _drawn(catalogue: Catalogue, first_equal: np.ndarray) -> np.ndarray:
-    """Positions of the different images, or of so many of them that the search stays short."""
+    """Positions of the different images, or of so many of them that the search stays short.
+
+    The catalogue lists those with the lowest digests, and others that have equal ones.
+    """
     different = np.unique(first_equal)
     if len(different) <= SEARCHED:
         return different
@@ -255,7 +258,7 @@ def report(
     can be compared in `COMPARED_BYTES`.
 
     Args:
-      catalogue: Catalogue of all images.
+      catalogue: Catalogue of the images.
       first_equal: The catalogue's `first_equal`, int64 [count].
       shown: Maximum number of pairs in the report.
 
@@ -276,7 +279,7 @@ def report(
         counts=_counts(catalogue, pairs),
         pairs=[_described(catalogue, pairs, number) for number in order],
         searched=searched,
-        images=len(np.unique(first_equal)),
+        images=catalogue.different,
     )
     # An image looks as the first of its kind does.
     first, second = (images.at(first_equal[part[order]]) for part in (pairs.first, pairs.second))

@@ -20,7 +20,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from components import examples, features, images, reading_report
+from components import examples, features, images, reading_report, shards
 from components.example_gen import collection, request, shard_report
 from components.example_gen.collection import Work
 from components.example_gen.decoding import Decoded, Decoder, File
@@ -34,9 +34,12 @@ logger = logging.getLogger(__name__)
 _BATCH_SIZE = 1024
 _BATCH_BYTES = 16 * 2**20
 _FILE_PREFIX = "data_tfrecord"
-# Folders of what each shard is and of what became of it, until all are done.
+# Folders of what each shard is, of its files that are not complete, and of what became of it, until
+# all are done. A worker that is killed leaves files there.
 _PLANS = "shard-plans"
+_UNFINISHED = "shard-files"
 _REPORTS = "shard-reports"
+_FOLDERS = (_PLANS, _UNFINISHED, _REPORTS)
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):
@@ -53,7 +56,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes TFRecord files below the examples artifact, one for each shard and split.
+        """Writes TFRecord files below the examples artifact, some for each shard and split.
 
         Raises:
           ReadingError: The data cannot be used.
@@ -87,7 +90,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
 
 def _write_plans(examples_uri: str, work: Sequence[Work]) -> None:
     """Writes what each shard is to a file: Beam copies and compresses its elements many times."""
-    for folder in (_PLANS, _REPORTS):
+    for folder in _FOLDERS:
         fileio.makedirs(os.path.join(examples_uri, folder))
     for each in work:
         with fileio.open(os.path.join(examples_uri, _PLANS, each.name), "w") as file:
@@ -100,7 +103,7 @@ def _shard_reports(examples_uri: str, work: Sequence[Work]) -> list[ShardReport]
     for each in work:
         with fileio.open(os.path.join(examples_uri, _REPORTS, each.name), "r") as file:
             reports.append(shard_report.parse(file.read()))
-    for folder in (_PLANS, _REPORTS):
+    for folder in _FOLDERS:
         fileio.rmtree(os.path.join(examples_uri, folder))
     return reports
 
@@ -118,7 +121,7 @@ def _write_columns(listing: collection.Listing, examples_uri: str) -> None:
 
 
 class _WriteShard(beam.DoFn):
-    """Writes the examples of a shard: one file in each split that has some of them."""
+    """Writes the examples of a shard: files in each split that has some of them."""
 
     def __init__(self, location: str, asked: Request, examples_uri: str, count: int):
         self._count = count
@@ -151,8 +154,8 @@ class _WriteShard(beam.DoFn):
             for batch in _batches(self._decoded(element), element, report):
                 for split, record in zip(batch.splits, _encode(batch), strict=True):
                     writers[features.SPLITS[split]].write(record)
-        with fileio.open(os.path.join(self._examples_uri, _REPORTS, element.name), "w") as file:
-            file.write(shard_report.to_json(report.report()))
+        with shards.whole(os.path.join(self._examples_uri, _REPORTS, element.name)) as file:
+            file.write(shard_report.to_json(report.report()).encode())
 
     def _decoded(self, element: Work) -> Iterator[Decoded]:
         """Each image of a shard, in order."""
@@ -235,25 +238,53 @@ def _batches(
         yield batch
 
 
+class _Writer:
+    """Writes the examples of a shard in a split to files of a limited size."""
+
+    def __init__(self, folder: str):
+        self._folder = folder
+        self._count = self._bytes = 0
+        self._writer: tf.io.TFRecordWriter = None
+        # Names of the files.
+        self.names: list[str] = []
+
+    def write(self, record: bytes) -> None:
+        is_full = self._count == shards.EXAMPLES or self._bytes >= shards.BYTES
+        if self._writer is None or is_full:
+            self.close()
+            self.names.append(f"{len(self.names):05d}")
+            self._writer = tf.io.TFRecordWriter(os.path.join(self._folder, self.names[-1]))
+            self._count = self._bytes = 0
+        self._writer.write(record)
+        self._count += 1
+        self._bytes += len(record)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
 @contextlib.contextmanager
-def _writers(
-    examples_uri: str, names: list[str], file_name: str
-) -> Iterator[dict[str, tf.io.TFRecordWriter]]:
-    """Opens a file for each split, and renames all of them into place when they are complete.
+def _writers(examples_uri: str, names: list[str], file_name: str) -> Iterator[dict[str, _Writer]]:
+    """Opens a writer for each split, and renames all files into place when they are complete.
 
     Beam may process a shard again; the second time replaces the files with equal ones.
     """
-    unfinished = os.path.join(examples_uri, f"unfinished-{uuid.uuid4().hex}")
-    fileio.makedirs(unfinished)
+    unfinished = os.path.join(examples_uri, _UNFINISHED, f"unfinished-{uuid.uuid4().hex}")
+    folders = {name: os.path.join(unfinished, name) for name in names}
+    for folder in folders.values():
+        fileio.makedirs(folder)
     try:
         with contextlib.ExitStack() as opened:
-            yield {
-                name: opened.enter_context(tf.io.TFRecordWriter(os.path.join(unfinished, name)))
-                for name in names
+            writers = {
+                name: opened.enter_context(contextlib.closing(_Writer(folder)))
+                for name, folder in folders.items()
             }
-        for name in names:
-            place = os.path.join(examples_uri, f"Split-{name}", file_name)
-            fileio.rename(os.path.join(unfinished, name), place, overwrite=True)
+            yield writers
+        for name, writer in writers.items():
+            for number in writer.names:
+                place = os.path.join(examples_uri, f"Split-{name}", f"{file_name}-{number}")
+                fileio.rename(os.path.join(folders[name], number), place, overwrite=True)
     finally:
         fileio.rmtree(unfinished)
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from tfx.dsl.components.base import base_component, executor_spec
+from tfx.dsl.components.base import base_beam_component, executor_spec
 from tfx.types import Channel, component_spec, standard_artifacts
 
 from components.predictions import executor
@@ -27,7 +27,7 @@ class PredictionsSpec(component_spec.ComponentSpec):
     OUTPUTS = {"predictions": component_spec.ChannelParameter(type=standard_artifacts.Examples)}
 
 
-class Predictions(base_component.BaseComponent):
+class Predictions(base_beam_component.BaseBeamComponent):
     """Keeps each answer: TFMA keeps sums, and BulkInferrer knows neither labels nor a baseline.
 
     The output is examples, so that Evaluator can read them: of each test image the label and the
@@ -35,7 +35,7 @@ class Predictions(base_component.BaseComponent):
     """
 
     SPEC_CLASS = PredictionsSpec
-    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(executor.Executor)
+    EXECUTOR_SPEC = executor_spec.BeamExecutorSpec(executor.Executor)
 
     def __init__(
         self, examples: Any, model: Any, baseline_model: Any, schema: Any, columns: Sequence[str]

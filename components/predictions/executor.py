@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import io
 import json
 import os
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 from tfx.components.util import examples_utils
-from tfx.dsl.components.base import base_executor
+from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils
 from tfx.utils import path_utils
 
-from components import examples, features, image_schema, slices
+from components import examples, features, image_schema, rows, slices
+from components.shards import Shard, Workers, divided
 
 _BATCH = 1000
+# Maximum number of images in memory, and of their bytes, when the answers are put in order.
+_ROWS, _ROWS_BYTES = 2**16, 2**26
+# Folder of the answers about each shard, until they are in order.
+_ANSWERS = "answers"
 
 
 class AnswerError(RuntimeError):
     """A model answers with values that are no probabilities."""
 
 
-class Executor(base_executor.BaseExecutor):
+class Executor(base_beam_executor.BaseBeamExecutor):
     """Asks each model as clients do: through `serving_default`, with serialized examples."""
 
     def Do(
@@ -46,30 +54,97 @@ class Executor(base_executor.BaseExecutor):
         models = {features.CANDIDATE: uris["model"]}
         if "baseline_model" in uris:
             models[features.BASELINE] = uris["baseline_model"]
-        split, answers = ask(models, uris["examples"])
-        check_finite(answers[features.CANDIDATE], split.ids)
         predictions = artifact_utils.get_single_instance(output_dict["predictions"])
         predictions.split_names = artifact_utils.encode_split_names([features.TEST_SPLIT])
         parquet = example_gen_pb2.PayloadFormat.FORMAT_PARQUET
         examples_utils.set_payload_format(predictions, parquet)
-        write(os.path.join(predictions.uri, features.PREDICTIONS_FILE), split, answers, schema)
         folder = artifact_utils.get_split_uri([predictions], features.TEST_SPLIT)
         fileio.makedirs(folder)
-        known = read_columns(uris["examples"], json.loads(exec_properties["columns"]), split.ids)
-        write_answers(os.path.join(folder, features.ANSWERS_FILE), split.labels, answers, known)
+        workers = Workers(self._make_beam_pipeline, os.path.join(predictions.uri, _ANSWERS))
+        names = json.loads(exec_properties["columns"])
+        with asked(workers, models, uris["examples"]) as answered:
+            columns = read_columns(uris["examples"], names, answered.ids)
+            without = []
+            with (
+                _table_writer(os.path.join(predictions.uri, features.PREDICTIONS_FILE)) as images,
+                _table_writer(os.path.join(folder, features.ANSWERS_FILE)) as answers,
+            ):
+                for start, part in answered.parts():
+                    here = slice(start, start + len(part.split.ids))
+                    without.append(start + faulty(part))
+                    images.write(predictions_table(part, schema))
+                    known = {name: values[here] for name, values in columns.items()}
+                    answers.write(answers_table(part, known))
+            check_finite(np.concatenate(without), answered.ids)
 
 
-def check_finite(probabilities: np.ndarray, ids: np.ndarray) -> None:
-    """Checks that each answer is a finite number.
+@dataclasses.dataclass(frozen=True)
+class Answers:
+    """What the models answer to some test images.
+
+    Attributes:
+      split: the images.
+      probabilities: float32 [count, classes], by name of the model.
+    """
+
+    split: examples.Split
+    probabilities: Mapping[str, np.ndarray]
+
+
+class Answered:
+    """What the models answered to all test images, in files about the shards.
+
+    Attributes:
+      ids: ids of the images in their order, bytes [count].
+    """
+
+    def __init__(self, paths: Sequence[str], models: Sequence[str]):
+        """Reads the ids.
+
+        Args:
+          paths: files of the shards.
+          models: names of the models.
+        """
+        self._models = models
+        self._files = [rows.RowFile(path) for path in paths]
+        ids = np.concatenate([file.index for file in self._files])
+        self._order = np.argsort(ids, kind="stable")
+        self.ids = ids[self._order]
+
+    def parts(self) -> Iterator[tuple[int, Answers]]:
+        """Position of the first image of each part, and the part; in the order of the ids."""
+        dtype = self._files[0].dtype
+        size = min(_ROWS, max(1, _ROWS_BYTES // dtype.itemsize))
+        first = np.cumsum([0, *(file.count for file in self._files)])
+        for start in range(0, len(self.ids), size):
+            places = self._order[start : start + size]
+            owners = first.searchsorted(places, side="right") - 1
+            found = np.empty(len(places), dtype)
+            for owner in np.unique(owners):
+                # Files are in the order of ids too, so these rows lie side by side.
+                here = places[owners == owner] - first[owner]
+                found[owners == owner] = self._files[owner].at(here[0], here[-1] + 1)
+            split = examples.Split(
+                found[features.IMAGE], found[features.LABEL], self.ids[start : start + size]
+            )
+            yield start, Answers(split, {name: found[name] for name in self._models})
+
+
+def faulty(part: Answers) -> np.ndarray:
+    """Positions of the images to which the new model answers with values that are not finite."""
+    return np.flatnonzero(~np.isfinite(part.probabilities[features.CANDIDATE]).all(axis=1))
+
+
+def check_finite(faulty: np.ndarray, ids: np.ndarray) -> None:
+    """Checks that each answer of the new model is a finite number.
 
     Args:
-      probabilities: float32 [count, classes].
-      ids: ids of the images, bytes [count].
+      faulty: positions of the images to which it answers otherwise, int64 [N].
+      ids: ids of all images, bytes [count].
 
     Raises:
-      AnswerError: an answer is not finite.
+      AnswerError: there are some.
     """
-    faulty = np.flatnonzero(~np.isfinite(probabilities).all(axis=1))
     if len(faulty):
         raise AnswerError(
             f"the new model answers with NaN or infinity to {len(faulty):,} of {len(ids):,} test "
@@ -78,31 +153,61 @@ def check_finite(probabilities: np.ndarray, ids: np.ndarray) -> None:
         )
 
 
-def ask(models: dict[str, str], examples_uri: str) -> tuple[examples.Split, dict[str, np.ndarray]]:
-    """Reads the test split once and asks every model about each batch of it.
+@contextlib.contextmanager
+def asked(workers: Workers, models: Mapping[str, str], examples_uri: str) -> Iterator[Answered]:
+    """Asks every model about the test split, shard by shard.
+
+    All batches have one size, the last of a shard too: the last bits of an answer depend on it.
 
     Args:
+      workers: those who ask.
       models: folder of the model artifact, by name of the model.
       examples_uri: folder of the examples artifact.
-
-    Returns:
-      The test split and, by name of the model, probabilities, float32 [count, classes]; both in
-      the order of the example ids.
     """
-    exports = {
-        name: tf.saved_model.load(path_utils.serving_model_path(uri))
-        for name, uri in models.items()
-    }
-    parts: list[examples.Split] = []
-    answers: dict[str, list[np.ndarray]] = {name: [] for name in exports}
-    for serialized in examples.serialized_batches(examples_uri, features.TEST_SPLIT, _BATCH):
-        parts.append(examples.parse(serialized))
-        for name, export in exports.items():
-            answer = export.signatures[features.SERVING_DEFAULT](examples=serialized)
-            answers[name].append(answer[features.PROBABILITIES].numpy())
-    split = examples.joined(parts)
-    order = np.argsort(split.ids, kind="stable")
-    return split.at(order), {name: np.concatenate(given)[order] for name, given in answers.items()}
+    size = examples.fitting(examples.files_of(examples_uri, features.TEST_SPLIT), _BATCH)
+    with workers.made(divided(examples_uri, features.TEST_SPLIT), _Ask(models, size)) as paths:
+        yield Answered(paths, list(models))
+
+
+class _Ask:
+    """Writes the answers about a shard in the order of the ids, which are the index."""
+
+    def __init__(self, models: Mapping[str, str], batch_size: int):
+        self._models = models
+        self._batch_size = batch_size
+        # Loaded once by each worker.
+        self._exports: dict[str, Any] = {}
+
+    def __call__(self, shard: Shard, file: BinaryIO) -> None:
+        if not self._exports:
+            self._exports = {
+                name: tf.saved_model.load(path_utils.serving_model_path(uri))
+                for name, uri in self._models.items()
+            }
+        ids, answers = [], []
+        for serialized in examples.batches_of(shard.files, self._batch_size):
+            split = examples.parse(serialized)
+            ids.append(split.ids)
+            answers.append(self._answers(serialized, split))
+        names = np.concatenate(ids)
+        order = np.argsort(names, kind="stable")
+        rows.write(file, names[order], np.concatenate(answers)[order])
+
+    def _answers(self, serialized: tf.Tensor, split: examples.Split) -> np.ndarray:
+        """Labels, images and answers as rows."""
+        count = len(split.ids)
+        padding = tf.repeat(serialized[:1], self._batch_size - count)
+        padded = tf.concat([serialized, padding], axis=0)
+        columns = {features.LABEL: split.labels, features.IMAGE: split.images}
+        for name, export in self._exports.items():
+            answer = export.signatures[features.SERVING_DEFAULT](examples=padded)
+            columns[name] = answer[features.PROBABILITIES].numpy()[:count]
+        found = np.empty(
+            count, [(name, each.dtype, each.shape[1:]) for name, each in columns.items()]
+        )
+        for name, values in columns.items():
+            found[name] = values
+        return found
 
 
 def read_columns(examples_uri: str, names: Sequence[str], ids: np.ndarray) -> dict[str, list[str]]:
@@ -135,20 +240,14 @@ def read_columns(examples_uri: str, names: Sequence[str], ids: np.ndarray) -> di
     return found
 
 
-def write(
-    path: str,
-    split: examples.Split,
-    answers: dict[str, np.ndarray],
-    schema: image_schema.ImageSchema,
-) -> None:
-    """Writes the Parquet file, whose columns `components.features` describes.
+def predictions_table(part: Answers, schema: image_schema.ImageSchema) -> pa.Table:
+    """The rows of the Parquet file, whose columns `components.features` describes.
 
     Args:
-      path: path of the file.
-      split: the test split.
-      answers: probabilities, float32 [count, classes], by name of the model.
+      part: some answers.
       schema: the shape of the images and the class names.
     """
+    split, answers = part.split, part.probabilities
     columns = {
         features.EXAMPLE_ID: pa.array([name.decode() for name in split.ids]),
         features.LABEL: pa.array(split.labels),
@@ -164,30 +263,22 @@ def write(
         features.CLASS_NAMES: json.dumps(schema.class_names),
         features.IMAGE_SHAPE: json.dumps(schema.shape),
     }
-    _write_table(path, pa.table(columns, metadata=described))
+    return pa.table(columns, metadata=described)
 
 
-def write_answers(
-    path: str,
-    labels: np.ndarray,
-    answers: dict[str, np.ndarray],
-    columns: Mapping[str, Sequence[str]],
-) -> None:
-    """Writes the file for TFMA, which expects a list of values in every column.
+def answers_table(part: Answers, columns: Mapping[str, Sequence[str]]) -> pa.Table:
+    """The rows of the file for TFMA, which expects a list of values in every column.
 
     Args:
-      path: path of the file.
-      labels: int64 [count].
-      answers: probabilities, float32 [count, classes], by name of the model.
+      part: some answers.
       columns: value of each image in columns that divide them into slices, by name.
     """
-    numbers = {features.LABEL: labels.reshape(-1, 1), **answers}
+    numbers = {features.LABEL: part.split.labels.reshape(-1, 1), **part.probabilities}
     texts = {
         name: pa.array([[slices.stored(value)] for value in values], pa.list_(pa.string()))
         for name, values in columns.items()
     }
-    table = {**{name: _lists(values) for name, values in numbers.items()}, **texts}
-    _write_table(path, pa.table(table))
+    return pa.table({**{name: _lists(values) for name, values in numbers.items()}, **texts})
 
 
 def _lists(values: np.ndarray) -> pa.Array:
@@ -196,8 +287,43 @@ def _lists(values: np.ndarray) -> pa.Array:
     return pa.ListArray.from_arrays(offsets, values.reshape(-1))
 
 
-def _write_table(path: str, table: pa.Table) -> None:
-    content = pa.BufferOutputStream()
-    pq.write_table(table, content, compression="zstd")
-    with fileio.open(path, "wb") as file:
-        file.write(content.getvalue().to_pybytes())
+class _TableWriter:
+    """Writes tables with the same columns to a Parquet file, a row group each."""
+
+    def __init__(self, file: BinaryIO):
+        self._sink = io.BufferedWriter(_Sink(file))
+        self._writer: pq.ParquetWriter | None = None
+
+    def write(self, table: pa.Table) -> None:
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._sink, table.schema, compression="zstd")
+        self._writer.write_table(table)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._sink.close()
+
+
+class _Sink(io.RawIOBase):
+    """A file as pyarrow takes it; those of TensorFlow lack some of the methods."""
+
+    def __init__(self, file: BinaryIO):
+        super().__init__()
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self._file.write(bytes(content))
+        return len(content)
+
+
+@contextlib.contextmanager
+def _table_writer(path: str) -> Iterator[_TableWriter]:
+    with (
+        fileio.open(path, "wb") as file,
+        contextlib.closing(_TableWriter(file)) as writer,
+    ):
+        yield writer

@@ -1,1 +1,1 @@
-"""StatisticsGen without Beam."""
+"""StatisticsGen without a shuffle."""

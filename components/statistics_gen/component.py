@@ -1,4 +1,4 @@
-"""StatisticsGen for images: TFX's own, on an executor that needs no Beam."""
+"""StatisticsGen for images: TFX's own, on an executor that works shard by shard."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import tensorflow_model_analysis as tfma
 from google.protobuf import json_format
@@ -31,7 +32,7 @@ from components.blessing.judgement import JudgementError
 from components.evaluator.executor import Executor as Evaluator
 from components.examples import Split
 from components.image_schema import ImageSchema
-from components.predictions.executor import write, write_answers
+from components.predictions.executor import Answers, answers_table, predictions_table
 from pipeline import config, gates
 from pipeline.runners.engine import NODE_ARGUMENTS
 
@@ -296,9 +297,10 @@ def predictions(folder, labels, answered, columns):
     test = folder / f"Split-{features.TEST_SPLIT}"
     test.mkdir(parents=True)
     ids = np.array([f"t10k-{n:08d}".encode() for n in range(len(labels))], dtype=object)
-    split = Split(np.zeros((len(labels), 12), np.uint8), labels, ids)
-    write(str(folder / features.PREDICTIONS_FILE), split, answered, ImageSchema(3, 4, 1, CLASSES))
-    write_answers(str(test / features.ANSWERS_FILE), labels, answered, columns)
+    answers = Answers(Split(np.zeros((len(labels), 12), np.uint8), labels, ids), answered)
+    table = predictions_table(answers, ImageSchema(3, 4, 1, CLASSES))
+    pq.write_table(table, folder / features.PREDICTIONS_FILE)
+    pq.write_table(answers_table(answers, columns), test / features.ANSWERS_FILE)
     return found
 
 

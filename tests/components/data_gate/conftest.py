@@ -1,11 +1,14 @@
 """What the tests of DataGate share: examples in files, in no order."""
 
+import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from components import examples, features
-from components.data_gate import catalogue
+from components import examples, features, shards
+from components.data_gate import catalogue, similarity
+
+ENGINE = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 def records_of(images, labels, ids):
@@ -36,6 +39,8 @@ def catalogue_of(tmp_path):
                     for place in part:
                         writer.write(records[place])
         shape = splits[features.TRAIN_SPLIT][0].shape[1:]
-        return catalogue.read(str(tmp_path), shape if len(shape) == 3 else (1, *shape, 1))
+        workers = shards.Workers(lambda: beam.Pipeline(ENGINE), str(tmp_path / "shards"))
+        shape = shape if len(shape) == 3 else (1, *shape, 1)
+        return catalogue.read(workers, str(tmp_path), shape, similarity.SEARCHED)
 
     return write

@@ -286,7 +286,7 @@ def constancy(catalogue_of):
         found = catalogue_of(
             train=(values, labels, ids), val=(*one, [b"val-00"]), test=(*one, [b"test-00"])
         )
-        return checks.constancy_findings(found, found.first_equal(), ("bag", "boot", "hat"))
+        return checks.constancy_findings(found.trained, ("bag", "boot", "hat"))
 
     return find
 
@@ -317,7 +317,7 @@ def test_of_a_single_image_nothing_is_said(constancy):
 def brightness(unlabelled):
     """What is found in training and test images [N, bytes]."""
     return lambda train, test: checks.brightness_findings(
-        unlabelled(train=train, val=images(9), test=test)
+        unlabelled(train=train, val=images(9), test=test).brightness
     )
 
 

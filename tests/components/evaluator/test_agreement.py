@@ -1,6 +1,7 @@
 """Counts that are not those of the answers are refused."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from sklearn import metrics
 
@@ -8,7 +9,7 @@ from components import features
 from components.evaluator import executor
 from components.examples import Split
 from components.image_schema import ImageSchema
-from components.predictions.executor import write, write_answers
+from components.predictions.executor import Answers, answers_table, predictions_table
 
 COUNT, CLASSES = 60, ("bag", "shirt", "shoe")
 
@@ -35,11 +36,20 @@ def counted(labels, answers):
     }
 
 
+def answers_file(folder, labels, answers, columns):
+    ids = np.zeros(COUNT, "S1")
+    path = folder / features.ANSWERS_FILE
+    split = Split(np.zeros((COUNT, 12), np.uint8), labels, ids)
+    pq.write_table(answers_table(Answers(split, answers), columns), path)
+    return str(path)
+
+
 def predictions_file(folder, labels, answers):
     ids = np.array([f"t10k-{n:08d}".encode() for n in range(COUNT)], dtype=object)
     path = folder / features.PREDICTIONS_FILE
     split = Split(np.zeros((COUNT, 12), np.uint8), labels, ids)
-    write(str(path), split, answers, ImageSchema(3, 4, 1, CLASSES))
+    schema = ImageSchema(3, 4, 1, CLASSES)
+    pq.write_table(predictions_table(Answers(split, answers), schema), path)
     return str(path)
 
 
@@ -70,18 +80,16 @@ def test_one_image_counted_elsewhere_is_refused_and_told(counted, cell):
 
 
 def test_slices_are_counted_by_their_values(labels, answers, tmp_path):
-    path = str(tmp_path / features.ANSWERS_FILE)
     shops = np.array(["07", "7", "(missing)"])[np.arange(COUNT) % 3]
-    write_answers(path, labels, answers, {"shop": shops.tolist(), "year": ["2026"] * COUNT})
+    columns = {"shop": shops.tolist(), "year": ["2026"] * COUNT}
+    path = answers_file(tmp_path, labels, answers, columns)
     right = answers[features.CANDIDATE].argmax(axis=1) == labels
     of_shops = {("shop", f"={shop}"): (20, right[shops == shop].sum()) for shop in set(shops)}
     assert executor.hits_by_slice(path) == {**of_shops, ("year", "=2026"): (COUNT, right.sum())}
 
 
 def test_without_slices_none_are_counted(labels, answers, tmp_path):
-    path = str(tmp_path / features.ANSWERS_FILE)
-    write_answers(path, labels, answers, {})
-    assert executor.hits_by_slice(path) == {}
+    assert executor.hits_by_slice(answers_file(tmp_path, labels, answers, {})) == {}
 
 
 HITS = {("shop", "=07"): (20, 3), ("shop", "=7"): (20, 20)}

@@ -143,9 +143,9 @@ def test_each_shard_writes_a_file_of_its_own_and_again_the_same(generate, tmp_pa
     assert digest_of(output) == before
     assert files == {
         "reading.json",
-        "Split-test/data_tfrecord-span-1-t10k",
-        *(f"Split-train/data_tfrecord-{name}-train" for name in TRAIN),
-        *(f"Split-val/data_tfrecord-{name}-train" for name in TRAIN),
+        "Split-test/data_tfrecord-span-1-t10k-00000",
+        *(f"Split-train/data_tfrecord-{name}-train-00000" for name in TRAIN),
+        *(f"Split-val/data_tfrecord-{name}-train-00000" for name in TRAIN),
     }
 
 
@@ -220,7 +220,7 @@ def test_what_changed_since_it_was_checked_is_not_taken(change, place, spans, tm
     request = dataclasses.replace(request, contents=tuple(dict(each) for each in contents))
     with pytest.raises(Exception, match=r"changed while|labels; expected one label"):
         run_node(request, spans[0], tmp_path / "examples", digest)
-    assert not list((tmp_path / "examples").rglob(f"data_tfrecord-{span}-{half}"))
+    assert not list((tmp_path / "examples").rglob(f"data_tfrecord-{span}-{half}-*"))
     assert not list((tmp_path / "examples").rglob("unfinished-*"))
 
 

@@ -2,19 +2,22 @@
 
 import json
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from components import examples, features, slices
+from components import examples, features, shards, slices
 from components.examples import Split
 from components.image_schema import ImageSchema
 from components.predictions import executor
+from components.predictions.executor import Answers
 
 CLASSES = ("bag", "<b>shirt</b>", "shoe")
 COUNT = 60
+ENGINE = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
 
 @pytest.fixture
@@ -33,15 +36,13 @@ def answers():
     return odds / odds.sum(axis=1, keepdims=True)
 
 
-def written(folder, split, answers):
-    path = folder / features.PREDICTIONS_FILE
+def table_of(split, answers):
     schema = ImageSchema(height=3, width=4, channels=1, class_names=CLASSES)
-    executor.write(str(path), split, answers, schema)
-    return pq.read_table(path)
+    return executor.predictions_table(Answers(split, answers), schema)
 
 
-def test_what_is_written_is_what_was_answered(split, answers, tmp_path):
-    table = written(tmp_path, split, {"candidate": answers, "baseline": answers[::-1]})
+def test_what_is_written_is_what_was_answered(split, answers):
+    table = table_of(split, {"candidate": answers, "baseline": answers[::-1]})
     frame = table.to_pandas()
     assert frame[features.EXAMPLE_ID].tolist() == [name.decode() for name in split.ids]
     assert np.array_equal(frame[features.LABEL], split.labels)
@@ -54,25 +55,15 @@ def test_what_is_written_is_what_was_answered(split, answers, tmp_path):
     assert described["image_shape"] == [3, 4, 1]
 
 
-def test_without_a_served_model_its_column_is_empty(split, answers, tmp_path):
-    column = written(tmp_path, split, {"candidate": answers}).column("baseline")
+def test_without_a_served_model_its_column_is_empty(split, answers):
+    column = table_of(split, {"candidate": answers}).column("baseline")
     assert column.null_count == COUNT
 
 
-def test_equal_answers_make_equal_bytes(split, answers, tmp_path):
-    contents = []
-    for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        written(tmp_path / name, split, {"candidate": answers})
-        contents.append((tmp_path / name / features.PREDICTIONS_FILE).read_bytes())
-    assert contents[0] == contents[1]
-
-
-def test_tfma_is_given_labels_and_answers_as_lists(split, answers, tmp_path):
-    path = tmp_path / features.ANSWERS_FILE
+def test_tfma_is_given_labels_and_answers_as_lists(split, answers):
     shops = [f"{number % 3:02d}" for number in range(COUNT)]
-    executor.write_answers(str(path), split.labels, {"candidate": answers}, {"shop": shops})
-    columns = pq.read_table(path).to_pydict()
+    given = Answers(split, {"candidate": answers})
+    columns = executor.answers_table(given, {"shop": shops}).to_pydict()
     assert list(columns) == ["label", "candidate", "shop"]
     # TFMA takes texts that are numbers for numbers.
     assert columns["shop"] == [[f"={shop}"] for shop in shops]
@@ -82,10 +73,11 @@ def test_tfma_is_given_labels_and_answers_as_lists(split, answers, tmp_path):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_an_answer_that_is_no_number_is_refused_and_told(split, answers, value):
-    executor.check_finite(answers, split.ids)
+    part = Answers(split, {"candidate": answers})
+    executor.check_finite(executor.faulty(part), split.ids)
     answers[7, 1] = answers[9, 0] = value
     with pytest.raises(executor.AnswerError) as refusal:
-        executor.check_finite(answers, split.ids)
+        executor.check_finite(executor.faulty(part), split.ids)
     assert "to 2 of 60 test images, t10k-00000007 the first" in str(refusal.value)
 
 
@@ -109,30 +101,51 @@ def export(tmp_path):
     return written
 
 
+@pytest.fixture
+def examples_of(tmp_path):
+    """Writes a split to several files in any order, and returns the folder of the artifact."""
+
+    def write(split, bounds):
+        folder = tmp_path / "examples" / "Split-test"
+        folder.mkdir(parents=True)
+        shuffled = split.at(np.random.default_rng(5).permutation(COUNT))
+        for number, rows in enumerate(np.split(np.arange(COUNT), bounds)):
+            part = shuffled.at(rows)
+            columns = {
+                features.IMAGE: [image.tobytes() for image in part.images],
+                features.LABEL: part.labels.tolist(),
+                features.EXAMPLE_ID: part.ids.tolist(),
+            }
+            with tf.io.TFRecordWriter(str(folder / f"data-{number}")) as writer:
+                for record in examples.serialize(columns):
+                    writer.write(record)
+        return str(folder.parent)
+
+    return write
+
+
 def test_each_model_answers_for_every_image_in_the_order_of_the_ids(
-    split, export, tmp_path, monkeypatch
+    split, export, examples_of, tmp_path, monkeypatch
 ):
-    """Whatever the order and the number of the files, and where batches end."""
+    """Whatever the order and the number of the files and of the shards, and where batches end."""
     monkeypatch.setattr(executor, "_BATCH", 7)
-    folder = tmp_path / "examples" / "Split-test"
-    folder.mkdir(parents=True)
-    shuffled = split.at(np.random.default_rng(5).permutation(COUNT))
-    for number, part in enumerate((shuffled.at(slice(23)), shuffled.at(slice(23, None)))):
-        columns = {
-            features.IMAGE: [image.tobytes() for image in part.images],
-            features.LABEL: part.labels.tolist(),
-            features.EXAMPLE_ID: part.ids.tolist(),
-        }
-        with tf.io.TFRecordWriter(str(folder / f"data-{number}")) as writer:
-            for record in examples.serialize(columns):
-                writer.write(record)
+    monkeypatch.setattr(executor, "_ROWS", 11)
+    monkeypatch.setattr(shards, "EXAMPLES", 13)
+    uri = examples_of(split, [3, 23, 36])
+    assert len(shards.divided(uri, "test")) == 3
     models = {"candidate": export("new", [0, 1, 2]), "baseline": export("served", [5, 4])}
-    asked, answers = executor.ask(models, str(folder.parent))
-    assert asked.ids.tolist() == split.ids.tolist()
+    workers = shards.Workers(lambda: beam.Pipeline(ENGINE), str(tmp_path / "answers"))
+    with executor.asked(workers, models, uri) as answered:
+        starts, parts = zip(*answered.parts(), strict=True)
+    assert starts == (0, 11, 22, 33, 44, 55)
+    asked = examples.joined([part.split for part in parts])
+    assert answered.ids.tolist() == asked.ids.tolist() == split.ids.tolist()
     assert np.array_equal(asked.images, split.images)
     assert np.array_equal(asked.labels, split.labels)
-    assert np.array_equal(answers["candidate"], split.images[:, [0, 1, 2]])
-    assert np.array_equal(answers["baseline"], split.images[:, [5, 4]])
+    for name, places in {"candidate": [0, 1, 2], "baseline": [5, 4]}.items():
+        answers = np.concatenate([part.probabilities[name] for part in parts])
+        assert np.array_equal(answers, split.images[:, places])
+    assert not (tmp_path / "answers").exists()
 
 
 def test_the_columns_of_the_data_are_found_by_the_ids(split, tmp_path):
