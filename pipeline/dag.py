@@ -254,9 +254,8 @@ def create_pipeline(
 
 def _push_conditions(served: str | None, is_locked: bool) -> dict[str, Any] | None:
     """What Pusher checks before it publishes; None on a cluster, where nothing is known of it."""
-    if served is None:
-        return None
-    return {SERVED: served, **({LOCKED: True} if is_locked else {})}
+    conditions = {SERVED: served} if served is not None else {}
+    return {**conditions, **({LOCKED: True} if is_locked else {})} or None
 
 
 def _served_model(serving: str, schema: ImageSchema, on_cluster: bool) -> base_node.BaseNode:
