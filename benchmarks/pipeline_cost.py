@@ -258,12 +258,13 @@ def training_seconds(side: str, outputs: pathlib.Path) -> float:
 def _of_pipeline(outputs: pathlib.Path, began: float, seconds: float) -> dict[str, Any]:
     (path,) = outputs.rglob("metadata.db")
     store = metadata.open_store(path)
+    (pipeline,) = store.get_contexts_by_type("pipeline")
     (run,) = store.get_contexts_by_type("pipeline_run")
     executions = store.get_executions_by_context(run.id)
     first = min(execution.create_time_since_epoch for execution in executions) / 1000
     last = max(execution.last_update_time_since_epoch for execution in executions) / 1000
     names = [context.name.rpartition(".")[2] for context in store.get_contexts_by_type("node")]
-    nodes = metadata.read_nodes(store, run.name, names)
+    nodes = metadata.read_nodes(store, pipeline.name, run.name, names)
     return {
         "start_up": first - began,
         "after": began + seconds - last,

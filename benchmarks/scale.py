@@ -503,7 +503,8 @@ def measure_node(case: Case, node: str, beam_arguments: Sequence[str] = ()) -> d
         SingleNodeRunner(node, _RUN_ID).run(_graph(case, locations, beam_arguments))
     computed = processor_seconds() - began
     peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
-    ended = metadata.read_nodes(metadata.open_store(locations.metadata), _RUN_ID, [node])[node]
+    store = metadata.open_store(locations.metadata)
+    ended = metadata.read_nodes(store, NAME, _RUN_ID, [node])[node]
     if ended.status != NodeStatus.COMPLETE:
         raise processes.MeasurementError(
             f"{node} ended as {ended.status}; expected {NodeStatus.COMPLETE}. Run the pipeline "

@@ -12,6 +12,7 @@ import platform
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,7 @@ DATA_FILES = TRAIN_FILES + TEST_FILES
 COMPONENTS = ("StatisticsGen", "Transform", "Trainer", "Evaluator", "Pusher")
 DEEP_LIMIT_SECONDS = 300
 DATA_LIMIT_SECONDS = 300
+DATABASE_SECONDS = 3.0
 # How the last line of a command begins where libraries are missing.
 NO_LIBRARIES = ("The environment is missing", "ModuleNotFoundError: ")
 COLOURS = {"ok": "32", "warn": "33", "fail": "31"}
@@ -137,6 +139,7 @@ def examine(
         check_data(data, config, environment),
         check_output(output_dir),
         check_stores(output_dir),
+        *check_databases(output_dir),
     ]
     if not deep:
         return findings
@@ -583,7 +586,12 @@ def check_stores(output_dir: Path) -> Finding:
         from pipeline.records.stores import find_fault
     except ImportError:
         return Finding("stores", "ok", "unknown: this Python has no sqlite3 module")
-    paths = sorted(output_dir.glob("*/metadata.db"))
+    paths = sorted(
+        path
+        for path in output_dir.glob("*/metadata.db")
+        # Of a pipeline that moved to a database.
+        if not path.with_name("metadata.json").exists()
+    )
     faults = [fault for fault in (find_fault(path, writing=True) for path in paths) if fault]
     if not faults:
         found = f"{len(paths)} metadata stores, all usable" if paths else "no metadata stores yet"
@@ -592,6 +600,37 @@ def check_stores(output_dir: Path) -> Finding:
     status: Status = "warn" if all(fault.kind == "locked" for fault in faults) else "fail"
     found = "; ".join(fault.found for fault in faults)
     return Finding("stores", status, found, "; ".join(fault.fix for fault in faults))
+
+
+def check_databases(output_dir: Path) -> list[Finding]:
+    """Check whether the server of each database answers that holds the metadata of a pipeline.
+
+    Without such a database there is nothing to tell.
+    Whether it takes the password needs its driver, and so an installed project: `run` tells that.
+    """
+    from pipeline.database import binding
+    from pipeline.errors import PipelineError
+    from pipeline.locations import Locations
+
+    bindings = sorted(output_dir.glob("*/metadata.json"))
+    addresses, faults = set(), []
+    for path in bindings:
+        try:
+            bound = binding.read(Locations(path.parent))
+        except PipelineError as error:
+            faults.append(str(error))
+        else:
+            addresses |= {bound.address} if bound else set()
+    for address in sorted(addresses, key=lambda address: address.uri):
+        try:
+            socket.create_connection((address.host, address.port), DATABASE_SECONDS).close()
+        except OSError as error:
+            faults.append(f"the {address.shown} cannot be reached ({error.strerror or error})")
+    if faults:
+        fix = "start the server, correct the name of its host, or see docs/operations.md"
+        return [Finding("databases", "fail", "; ".join(faults), fix)]
+    found = f"{len(addresses)} metadata databases, whose servers answer"
+    return [Finding("databases", "ok", found)] if bindings else []
 
 
 def nearest_existing(path: Path) -> Path:

@@ -23,6 +23,8 @@ _FIXED = {
 }
 # Changes only which log lines TensorFlow prints, not its results.
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+# ML Metadata's client of PostgreSQL would print two lines for each connection; errors stay.
+_QUIET = {"GLOG_minloglevel": "2"}
 # Changes the order of sums. Receipt and cache key include it as `onednn`.
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 # Values that TensorFlow accepts; any other value would end the process.
@@ -59,6 +61,8 @@ def enter(log_level: str = "1") -> None:
         warnings.resetwarnings()
         for category in _IGNORED:
             warnings.simplefilter("ignore", category)
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
     # Some libraries read the home folder on import, and fail without one.
     if not os.environ.get("HOME"):
         os.environ.pop("HOME", None)

@@ -30,6 +30,8 @@ _SERVICES = re.compile(
     r"|slack|splunk|spush|telegram|tgram|threema|twilio|victorops|viber|vonage|wecombot|whatsapp"
     r"|wxteams|xmatters|zulip"
 )
+# The address of a database, if it can hold no password.
+_DATABASE = re.compile(r"[\w.-]+@(?:[\w.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?/[\w.-]+")
 _WORD = re.compile(r"\S+")
 _TEXT = re.compile(r"\w")
 # Whatever stands before it. A colour of the terminal, which may be escaped, ends with a letter.
@@ -84,6 +86,8 @@ def _without_secrets(word: str) -> str:
         first = scheme_and_slashes.start(1) if first is None else first
         shown += rest[: scheme_and_slashes.end()]
         rest = rest[scheme_and_slashes.end() :]
+        if scheme == "postgresql" and _DATABASE.fullmatch(rest):
+            continue
         if scheme not in _PLACES and (slashes != ":/" or _SERVICES.fullmatch(scheme)):
             rest = _HIDDEN
         elif "@" in rest and not _has_no_user(scheme, slashes, rest):

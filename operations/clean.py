@@ -23,8 +23,8 @@ from components.pusher import versions
 from operations import disk_usage, unfinished
 from operations.retention import Artifacts
 from pipeline.errors import OutputError, StoreError, StoreLockedError, UsageError
+from pipeline.exclusion import exclusive
 from pipeline.locations import TEMPORARY_FOLDER, Locations
-from pipeline.lock import exclusive
 from pipeline.nodes import TRAINER
 from pipeline.records import history, metadata, served_version
 from pipeline.records.outcomes import NodeStatus, Status
@@ -144,7 +144,7 @@ def clean(policy: Policy, pipeline: str | None, output_dir: pathlib.Path, apply:
     places = history.chosen(output_dir, pipeline)
     with contextlib.ExitStack() as locks:
         for locations in places:
-            locks.enter_context(exclusive(locations.lock, "clean"))
+            locks.enter_context(exclusive(locations, "clean"))
             if apply:
                 unfinished.complete(locations)
         # All plans first: where one pipeline cannot be cleaned, none is.
@@ -281,14 +281,15 @@ def _mark_deleted(plan: _Plan) -> None:
         return
     for artifact in plan.artifacts:
         artifact.state = mlmd.Artifact.DELETED
+    place = metadata.place_of(plan.locations)
     try:
-        store = metadata.open_store(plan.locations.metadata)
+        store = metadata.open_store(place)
         store.put_artifacts(plan.artifacts, field_mask_paths=["state"])
     except (StoreError, StoreLockedError) as error:
         raise OutputError(
-            f"{plan.locations.metadata} cannot note which artifacts go ({error}); expected write "
-            "permission and free disk space there. The artifacts themselves are untouched: free a "
-            "little space by hand, and clean again."
+            f"{metadata.shown_place(place)} cannot note which artifacts go ({error}); expected "
+            "write permission and free disk space there. The artifacts themselves are untouched: "
+            "free a little space by hand, and clean again."
         ) from error
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 from components.image_schema import ImageSchema
 from operations.targets import Target
 from pipeline import class_weights, paths
-from pipeline.config import Config, SpansConfig, load_config, nearest, pipeline_name
+from pipeline.config import Config, MetadataConfig, SpansConfig, load_config, nearest, pipeline_name
 from pipeline.datasets import AUTO, SAMPLE
 from pipeline.datasets.dataset import RemoteData
 from pipeline.datasets.find import find_source
@@ -140,6 +140,12 @@ def _check_config(config: Config) -> None:
         raise ConfigurationError(
             "--set spans: spans are settled where `run` reads them; expected none of these keys. "
             "On a cluster, give the folder of one data set as --data and as data_location."
+        )
+
+    if config.metadata != MetadataConfig():
+        raise ConfigurationError(
+            "metadata.uri: a cluster keeps its metadata itself; expected null. Add: --set "
+            "metadata.uri=null"
         )
 
 

@@ -273,9 +273,8 @@ def _differences(
 def _artifacts(locations: Locations, run: Receipt) -> dict[str, dict[str, Artifact]]:
     """The artifacts of a run by node and output."""
     nodes: dict[str, NodeExecution] = {}
-    if locations.metadata.exists():
-        store = metadata.open_store(locations.metadata)
-        nodes = metadata.read_nodes(store, run.run_id, list(run.nodes))
+    if store := metadata.find_store(locations):
+        nodes = metadata.read_nodes(store, run.pipeline, run.run_id, list(run.nodes))
     return {name: _artifacts_of(name, nodes.get(name), run.digests) for name in run.nodes}
 
 

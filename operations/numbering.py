@@ -9,13 +9,15 @@ store's folder for its own. So no store ever gives a number twice.
 from __future__ import annotations
 
 import contextlib
+import pathlib
 import sqlite3
 import time
 
 from components.pusher import versions
+from pipeline.database.address import Address
 from pipeline.errors import StoreError
 from pipeline.locations import Locations
-from pipeline.records import metadata
+from pipeline.records import metadata, server_store
 from pipeline.records.baseline import SERVED_FOLDER
 
 # Folders of outputs, and TFX's working folders.
@@ -37,22 +39,30 @@ def continue_from_now(locations: Locations) -> str | None:
       StoreLockedError: Another process has locked the store.
     """
     highest = _highest_folder(locations)
-    try:
-        last = _raise_to(locations, max(highest, int(time.time())))
-    except sqlite3.Error as error:
-        metadata.check_store(locations.metadata, writing=True)
-        raise StoreError(f"{locations.metadata} cannot be written to: {error}") from error
+    least, place = max(highest, int(time.time())), metadata.place_of(locations)
+    if isinstance(place, Address):
+        last = server_store.raise_execution_number(place, least)
+    else:
+        last = _raise_in_file(place, least)
     if highest <= last:
         return None
     return (
-        f"{locations.artifacts} holds folders that {locations.metadata.name} does not know: they "
-        "stay as they are, until `clean --keep-last 10 --apply` removes them."
+        f"{locations.artifacts} holds folders that {metadata.shown_place(place)} does not know: "
+        "they stay as they are, until `clean --keep-last 10 --apply` removes them."
     )
 
 
-def _raise_to(locations: Locations, least: int) -> int:
+def _raise_in_file(path: pathlib.Path, least: int) -> int:
     """Gives the next execution a number above `least`; returns the highest number until now."""
-    with contextlib.closing(sqlite3.connect(locations.metadata)) as store, store:
+    try:
+        return _raise_to(path, least)
+    except sqlite3.Error as error:
+        metadata.check_store(path, writing=True)
+        raise StoreError(f"{path} cannot be written to: {error}") from error
+
+
+def _raise_to(path: pathlib.Path, least: int) -> int:
+    with contextlib.closing(sqlite3.connect(path)) as store, store:
         row = store.execute(_LAST).fetchone()
         last = row[0] if row else 0
         # SQLite allows writing to this table; ML Metadata has no call for it.

@@ -138,10 +138,11 @@ def _unwritten(path: pathlib.Path, error: OSError) -> OutputError:
 
 def _finished(locations: Locations, receipt: Receipt) -> FinishedRun:
     """A run with its nodes, as far as ML Metadata has them."""
-    if not locations.metadata.exists():
+    store = metadata.find_store(locations)
+    if store is None:
         return FinishedRun(receipt, {})
-    store = metadata.open_store(locations.metadata)
-    return FinishedRun(receipt, metadata.read_nodes(store, receipt.run_id, _node_ids(receipt)))
+    nodes = metadata.read_nodes(store, receipt.pipeline, receipt.run_id, _node_ids(receipt))
+    return FinishedRun(receipt, nodes)
 
 
 def _node_ids(receipt: Receipt) -> list[str]:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from components.image_schema import ImageSchema
-from pipeline import class_weights, lock, machine, precision
+from pipeline import class_weights, exclusion, machine, precision
 from pipeline.config import Config, load_config, pipeline_name
 from pipeline.datasets import AUTO
 from pipeline.datasets.dataset import DataSet
@@ -20,7 +20,7 @@ from pipeline.datasets.find import find_source
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.schema_file import read_schema, schema_path
 from pipeline.errors import ConfigurationError, OutputError
-from pipeline.locations import LOCK_FILE, Locations
+from pipeline.locations import Locations
 from pipeline.records import metadata, served_version
 
 
@@ -101,7 +101,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     Raises:
       UsageError: where input or configuration is bad, or the machine lacks shared memory.
       LockHeldError: where another run of the same pipeline is at work.
-      StoreLockedError: where another process has locked ML Metadata.
+      StoreLockedError: where another process has locked ML Metadata, or its server does not answer.
     """
     _check_shared_memory()
     # The configuration first: a mistyped key should not wait for a download.
@@ -113,8 +113,9 @@ def prepare(request: Request, progress: Progress) -> Prepared:
         config, chosen = _configured(request, sample=True)
     name = pipeline_name(config, source.sample)
     # Before the data is read: that takes as long as all the rest together.
-    lock.check_free(request.output_dir / name / LOCK_FILE)
-    metadata.check_store(Locations(request.output_dir / name).metadata, writing=True)
+    place = Locations(request.output_dir / name)
+    exclusion.check_free(place, config.metadata.address)
+    metadata.check_store(config.metadata.address or place.metadata, writing=True)
     schema, schema_sha256 = read_schema(config.schema_file)
     class_weights.check(config.training.class_weights, schema.class_names)
     data = read_dataset(source, schema, schema_sha256, config, trust_time_stamps=not request.force)

@@ -179,7 +179,7 @@ def _also(run: Receipt, sentence: str) -> Receipt:
     if run.failure is None:
         return run
     failure = run.failure
-    message = f"{failure.message}. {sentence}"
+    message = f"{failure.message.rstrip('.')}. {sentence}"
     longer = Failure(node=failure.node, message=message, changes=failure.changes)
     return run.changed(failure=longer)
 

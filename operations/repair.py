@@ -11,9 +11,10 @@ import dataclasses
 import pathlib
 
 from operations import unfinished
+from pipeline.database.address import Address
 from pipeline.errors import OutputError, StoreError, StoreLockedError
+from pipeline.exclusion import exclusive
 from pipeline.locations import Locations
-from pipeline.lock import exclusive
 from pipeline.records import baseline, history, metadata, served_version, stores
 
 # SQLite keeps files beside a store; beside a new store, it would take the old ones for its own. So
@@ -32,7 +33,7 @@ class Repaired:
 
     Attributes:
       pipeline: Name of the pipeline.
-      store: File of its metadata store.
+      store: File of its metadata store, or the database in words.
       fault: Why the store cannot be used, in words; None where it is sound.
       moved_to: Where the store was moved; None where it stayed.
       completed_runs: Ids of the runs whose receipts were completed.
@@ -61,14 +62,14 @@ def repair(pipeline: str | None, output_dir: pathlib.Path, dry_run: bool) -> tup
       UnknownRunError: There is no such pipeline, or none at all.
       LockHeldError: One of the pipelines is at work.
       StoreLockedError: Another process has locked a store; nothing was changed.
-      StoreError: A permission is missing; nothing was changed.
+      StoreError: A permission is missing, or a database cannot be used; nothing was changed.
       ServedModelError: A served model cannot be read; nothing was changed.
       OutputError: A new store cannot be made; the old one stays as it is.
     """
     with contextlib.ExitStack() as locks:
         places = history.chosen(output_dir, pipeline)
         for locations in places:
-            locks.enter_context(exclusive(locations.lock, "repair"))
+            locks.enter_context(exclusive(locations, "repair"))
         # All plans first: where one pipeline cannot be repaired, none is.
         plans = [_plan(locations) for locations in places]
         if dry_run:
@@ -78,7 +79,11 @@ def repair(pipeline: str | None, output_dir: pathlib.Path, dry_run: bool) -> tup
 
 def _plan(locations: Locations) -> Repaired:
     """Finds what to repair in a pipeline; only the holder of its lock may call it."""
-    fault = stores.find_fault(locations.metadata, writing=True)
+    place = metadata.place_of(locations)
+    if isinstance(place, Address):
+        # What is wrong with a database is for its administrator to repair: this only says it.
+        metadata.check_store(place, writing=True)
+    fault = None if isinstance(place, Address) else stores.find_fault(place, writing=True)
     if fault and fault.kind == "locked":
         raise StoreLockedError(fault.message)
     if fault and fault.kind == "inaccessible":
@@ -89,7 +94,7 @@ def _plan(locations: Locations) -> Repaired:
         served_version.read(locations)
     return Repaired(
         pipeline=locations.root.name,
-        store=str(locations.metadata),
+        store=metadata.shown_place(place),
         fault=fault.found if fault else None,
         moved_to=str(_free_name(locations.metadata)) if fault else None,
         completed_runs=[receipt.run_id for receipt in unfinished.unfinished(locations)],

@@ -29,11 +29,11 @@ class Artifacts:
         self._root = locations.artifacts
         self._live: list[mlmd.Artifact] = []
         self._needed: dict[str, str] = {}
-        if locations.metadata.exists():
-            store = metadata.open_store(locations.metadata)
-            self._live = [a for a in store.get_artifacts() if a.state == mlmd.Artifact.LIVE]
-            self._need(_of_runs(store, staying), _STAYING_RUNS)
-            self._need(_compared_with(store, locations.root.name), _COMPARED)
+        name, store = locations.root.name, metadata.find_store(locations)
+        if store:
+            self._live = _live(store, name)
+            self._need(_of_runs(store, name, staying), _STAYING_RUNS)
+            self._need(_compared_with(store, name), _COMPARED)
         self._need(_pushes(self._live, served), _PUSHED)
         uris = (artifact.uri for artifact in self._live)
         self._need((u for u in uris if not pathlib.Path(u).is_relative_to(self._root)), _ELSEWHERE)
@@ -75,14 +75,22 @@ def _existing(uris: Iterable[str]) -> list[pathlib.Path]:
     return [path for path in map(pathlib.Path, dict.fromkeys(uris)) if path.exists()]
 
 
-def _of_runs(store: metadata.Store, run_ids: list[str]) -> list[str]:
+def _live(store: metadata.Store, pipeline: str) -> list[mlmd.Artifact]:
+    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    artifacts = store.get_artifacts_by_context(context.id) if context else []
+    return [artifact for artifact in artifacts if artifact.state == mlmd.Artifact.LIVE]
+
+
+def _of_runs(store: metadata.Store, pipeline: str, run_ids: list[str]) -> list[str]:
     """All inputs and outputs of these runs: what their cache entries need."""
+    own = {execution.id for execution in metadata.executions_of(store, pipeline)}
     contexts = [store.get_context_by_type_and_name("pipeline_run", run) for run in run_ids]
     executions = [
         execution.id
         for context in contexts
         if context is not None
         for execution in store.get_executions_by_context(context.id)
+        if execution.id in own
     ]
     events = store.get_events_by_execution_ids(executions) if executions else []
     artifacts = store.get_artifacts_by_id(sorted({event.artifact_id for event in events}))

@@ -24,9 +24,9 @@ from components.serving_check.check import check_export
 from operations import unfinished
 from pipeline import machine
 from pipeline.errors import OutputError, UnknownRunError, UnsoundVersionError, UsageError
+from pipeline.exclusion import Held, exclusive
 from pipeline.files import read_regular
 from pipeline.locations import Locations
-from pipeline.lock import exclusive
 from pipeline.records import history, served_version
 from pipeline.records.receipt import Receipt, faults_of
 
@@ -165,8 +165,11 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
       UnsoundVersionError: where it fails its check; nothing was changed.
       OutputError: where it cannot be published; nothing was changed.
       LockHeldError: where the pipeline is at work.
+      LockLostError: where the database no longer holds the lock; nothing was changed.
+      StoreError: where the database of the lock refuses it.
+      StoreUnreachableError: where the database of the lock does not answer.
     """
-    with exclusive(locations.lock, "rollback"):
+    with exclusive(locations, "rollback") as held:
         unfinished.complete(locations)
         target = check(locations, to)
         served, user = versions.served_versions(locations.serving)[-1], machine.user()
@@ -177,7 +180,7 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
             "user": user,
             "time": time,
         }
-        new_version = _publish(locations, target, json.dumps(record, indent=1))
+        new_version = _publish(locations, target, json.dumps(record, indent=1), held)
         return Rollback(served, target.version, new_version, user, time)
 
 
@@ -239,10 +242,13 @@ def _findings(target: Version) -> list[str]:
     return check_export(str(model.export), str(target.golden), model.class_names) if model else []
 
 
-def _publish(locations: Locations, target: ServedModel, record: str) -> int:
+def _publish(locations: Locations, target: ServedModel, record: str, held: Held) -> int:
     """Serves a version again, with its kept files; returns its new number."""
     try:
-        return versions.publish(target.export, locations.serving, target.kept, record)
+        held.check()
+        return versions.publish(
+            target.export, locations.serving, target.kept, record, check=held.check
+        )
     except OSError as error:
         raise OutputError(
             f"version {target.version} cannot be published again ({error.strerror}); expected room "

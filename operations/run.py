@@ -20,7 +20,7 @@ import absl.logging
 from components import environment, features
 from components.example_gen.readers.base import Form
 from components.messages import shown
-from components.pusher import versions
+from components.pusher import guard, versions
 from components.redaction import LogFormatter
 from components.serving_check.check import standing_by
 from operations import changes, garbage, numbering, recording, temporary, unfinished
@@ -28,9 +28,9 @@ from operations.notifications.notifying import Notifier
 from operations.preparation import Prepared, Progress, Request, prepare
 from pipeline import machine
 from pipeline.errors import OutputError, StorageError
+from pipeline.exclusion import Held, exclusive
 from pipeline.installation import packages
 from pipeline.locations import LOG_FILE, REVIEW_PAGE, TEMPORARY_FOLDER, Locations
-from pipeline.lock import Held, exclusive
 from pipeline.nodes import expected_nodes
 from pipeline.records import history, metadata, served_version
 from pipeline.records.outcomes import Verdict
@@ -57,11 +57,11 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> Receipt:
     Raises:
       UsageError: where input or configuration is bad; nothing was begun.
       LockHeldError: where another run of the same pipeline is at work.
-      StoreLockedError: where another process has locked ML Metadata.
+      StoreLockedError: where another process has locked ML Metadata, or its server does not answer.
       StorageError: where the run began, but its outcome cannot be recorded.
     """
     prepared = prepare(request, progress)
-    with exclusive(prepared.locations.lock, "run") as held:
+    with exclusive(prepared.locations, "run", prepared.config.metadata.address) as held:
         unfinished.complete(prepared.locations)
         prepared = _compared_with_what_is_served_now(prepared, request)
         standing = None if _forced(request) else changes.standing_run(prepared)
@@ -71,7 +71,7 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> Receipt:
         past = history.receipts_of(prepared.locations)
         _tell_lost(prepared, request, past, progress)
         try:
-            receipt = _Run(request, prepared, progress).execute(held)
+            receipt = _Run(request, prepared, progress, held).execute()
         except StorageError as error:
             # No receipt tells of it.
             notifier.alarm(f"{prepared.name}: the run cannot be recorded", str(error))
@@ -167,7 +167,8 @@ class _LogFile(logging.FileHandler):
 class _Run:
     """A run at work, which gathers its receipt."""
 
-    def __init__(self, request: Request, prepared: Prepared, progress: Progress):
+    def __init__(self, request: Request, prepared: Prepared, progress: Progress, held: Held):
+        self._held = held
         self._request = request
         self._prepared = prepared
         self._progress = progress
@@ -181,13 +182,9 @@ class _Run:
         sequence = history.next_sequence(prepared.locations.root.parent)
         self._receipt = recording.begun(self._id, sequence, began, prepared, request, digest)
 
-    def execute(self, held: Held) -> Receipt:
-        """Runs the graph, asks ML Metadata how it went, and writes the receipt.
-
-        Args:
-          held: Lock of the pipeline, which notes the run.
-        """
-        held.note_run(self._id)
+    def execute(self) -> Receipt:
+        """Runs the graph, asks ML Metadata how it went, and writes the receipt."""
+        self._held.note_run(self._id)
         self._begin()
         self._announce()
         with _interruptible(), self._logging(self._folder / LOG_FILE):
@@ -295,7 +292,8 @@ class _Run:
 
             graph = self._graph()
         prepared = self._prepared
-        store = metadata.open_store(prepared.locations.metadata)
+        place = metadata.place_of(prepared.locations)
+        store = metadata.open_store(place)
         temporary.close_interrupted(store, prepared.locations)
         skipped = numbering.continue_from_now(prepared.locations)
         if skipped:
@@ -307,7 +305,11 @@ class _Run:
         logger.info(line or "the latest blessed model is the one now served")
         observer = engine.EngineObserver()
         try:
-            with observer.watching():
+            with (
+                observer.watching(),
+                guard.guarded(self._held.check),
+                metadata.graph_in_words(place),
+            ):
                 dag_runners.run(self._request.runner, graph, self._id)
         finally:
             self._receipt = self._receipt.changed(runner=Engines(**observer.observed()._asdict()))
@@ -351,11 +353,13 @@ class _Run:
     def _conclude(self, error: BaseException | None) -> None:
         locations = self._prepared.locations
         self._receipt = recording.with_served(self._receipt, self._prepared)
-        if not locations.metadata.exists():
+        store = metadata.find_store(locations)
+        if store is None:
             return
-        store = metadata.open_store(locations.metadata)
-        temporary.close_interrupted(store, locations)
-        nodes = metadata.read_nodes(store, self._id, list(self._nodes))
+        # Without the lock, what runs there may be of another run.
+        if not self._held.is_lost():
+            temporary.close_interrupted(store, locations)
+        nodes = metadata.read_nodes(store, self._prepared.name, self._id, list(self._nodes))
         self._receipt = recording.ended(self._receipt, nodes, error)
         for receipt in recording.results(self._receipt, nodes, self._prepared):
             self._receipt = receipt

@@ -69,7 +69,7 @@ def close_interrupted(store: metadata.Store, locations: Locations) -> None:
 
     Only the holder of the pipeline's lock may call it.
     """
-    for number in metadata.close_interrupted(store):
+    for number in metadata.close_interrupted(store, locations.root.name):
         # TFX names folders of outputs, and its working folders, after the execution.
         for place in ("*/*", "*/.system/*"):
             for left in locations.artifacts.glob(f"{place}/{number}"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from operations import recording
+from pipeline.database.address import Address
 from pipeline.errors import StoreError, StoreLockedError
 from pipeline.locations import Locations
 from pipeline.nodes import expected_nodes
@@ -28,9 +29,8 @@ def complete(locations: Locations) -> list[str]:
       The ids of the runs.
     """
     completed = []
-    fault = stores.find_fault(locations.metadata, writing=False)
     # A store that can be asked later tells more then.
-    for receipt in [] if fault and fault.kind in _PASSING else unfinished(locations):
+    for receipt in unfinished(locations) if _can_be_asked(locations) else []:
         ended = recording.ended_unfinished(receipt, _nodes(locations, receipt))
         try:
             ended.write(locations.runs / ended.run_id)
@@ -48,13 +48,25 @@ def unfinished(locations: Locations) -> list[Receipt]:
     return [r for r in history.receipts_of(locations) if r.is_unfinished]
 
 
-def _nodes(locations: Locations, receipt: Receipt) -> dict[str, NodeExecution]:
-    if not locations.metadata.exists():
-        return {}
+def _can_be_asked(locations: Locations) -> bool:
+    place = metadata.place_of(locations)
+    if not isinstance(place, Address):
+        fault = stores.find_fault(place, writing=False)
+        return fault is None or fault.kind not in _PASSING
     try:
-        names = expected_nodes(receipt.asks_for("tuner"), receipt.asks_for("robustness"))
-        store = metadata.open_store(locations.metadata)
-        return metadata.read_nodes(store, receipt.run_id, list(names))
+        metadata.check_store(place, writing=False)
+    except (StoreError, StoreLockedError):
+        return False
+    return True
+
+
+def _nodes(locations: Locations, receipt: Receipt) -> dict[str, NodeExecution]:
+    names = expected_nodes(receipt.asks_for("tuner"), receipt.asks_for("robustness"))
+    try:
+        store = metadata.find_store(locations)
+        if store is None:
+            return {}
+        return metadata.read_nodes(store, receipt.pipeline, receipt.run_id, list(names))
     except (StoreError, StoreLockedError):
         # The command that asked tells of the store itself.
         return {}

@@ -14,12 +14,14 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
 import pydantic
+import pydantic_core
 from pydantic import JsonValue
 
 from components.messages import shown, shown_value
 from components.reading_report import FitName
 from components.slices import MIN_IMAGES, RESERVED, Slicing, cleaned, is_column_name, is_value
 from components.trainer.fill import Fill
+from pipeline.database.address import FORM, Address, AddressError, parse
 from pipeline.errors import ConfigurationError
 
 
@@ -77,6 +79,8 @@ CountOrShare = Annotated[int | float, pydantic.BeforeValidator(_count_or_share)]
 Severity = Literal["stop", "warn"]
 BadFiles = Literal["stop", "skip"]
 Precision = Literal["auto", "float32", "bfloat16"]
+# Type of errors whose message says what was found: the value itself may be a secret.
+_TOLD_WHOLE = "told_whole"
 
 
 class _Section(pydantic.BaseModel):
@@ -451,6 +455,32 @@ class RobustnessConfig(_Section):
         return {strength: least for strength, least in asked.items() if least is not None}
 
 
+class MetadataConfig(_Section):
+    """Where ML Metadata and the lock of the pipeline are."""
+
+    uri: str | None = pydantic.Field(
+        None,
+        description=f"PostgreSQL database for ML Metadata and the lock, {FORM}; the password comes "
+        "from PGPASSWORD or ~/.pgpass; null: a file in the output folder",
+    )
+
+    @pydantic.field_validator("uri")
+    @classmethod
+    def _is_address(cls, uri: str | None) -> str | None:
+        try:
+            return None if uri is None else parse(uri).uri
+        except AddressError as error:
+            # Without the value, which may hold a password.
+            raise pydantic_core.PydanticCustomError(
+                _TOLD_WHOLE, "{problem}", {"problem": str(error)}
+            ) from error
+
+    @property
+    def address(self) -> Address | None:
+        """The database; None for a file."""
+        return None if self.uri is None else parse(self.uri)
+
+
 # What pipeline_name adds for runs that are not for production.
 RESERVED_ENDINGS = ("-sample", "-smoke")
 
@@ -481,6 +511,7 @@ class Config(_Section):
     tuner: TunerConfig = TunerConfig()
     gates: GatesConfig = GatesConfig()
     robustness: RobustnessConfig = RobustnessConfig()
+    metadata: MetadataConfig = MetadataConfig()
 
     @pydantic.field_validator("name")
     @classmethod
@@ -775,6 +806,8 @@ def refused_value(error: pydantic.ValidationError) -> tuple[str, str]:
 def found_and_expected(error: pydantic.ValidationError) -> str:
     """What was found and what was expected, in the words of this project."""
     details = error.errors()[0]
+    if details["type"] == _TOLD_WHOLE:
+        return f"{details['msg']}."
     expected = details["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     expected = expected.replace("String should match pattern", "a text of the form")
     expected = expected.replace("String should have", "a text of")

@@ -12,7 +12,6 @@ from tfx.dsl.components.common import resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
-from tfx.orchestration import metadata
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.proto import pusher_pb2
 from tfx.types import Channel, standard_artifacts
@@ -27,7 +26,7 @@ from components.image_schema import ImageSchema
 from components.kubeflow.component import ServedModel
 from components.predictions.component import Predictions
 from components.pusher.component import VersionedPusher
-from components.pusher.executor import SERVED
+from components.pusher.executor import LOCKED, SERVED
 from components.robustness.component import Corruption
 from components.schema_gen import CheckedSchemaGen
 from components.serving_check.component import ServingCheck
@@ -35,7 +34,7 @@ from components.statistics_gen.component import ImageStatisticsGen
 from components.trainer.component import ImageTrainer
 from components.transform import ImageTransform
 from components.tuner.component import ImageTuner
-from pipeline import fingerprint, gates
+from pipeline import fingerprint, gates, store_connection
 from pipeline.config import Config, TrainingConfig
 from pipeline.installation.packages import Packages
 from pipeline.locations import Locations, RemoteLocations
@@ -105,7 +104,10 @@ def create_pipeline(
     # is not the served one, it is registered again before the run (pipeline/records/baseline.py).
     # The metadata of a cluster can be neither queried nor corrected, so the node reads the served
     # folder there.
-    on_cluster = locations.metadata is None
+    # A cluster manages its metadata itself.
+    store = locations.metadata and (config.metadata.address or locations.metadata)
+    connection = store_connection.connection(store) if store else None
+    on_cluster = connection is None
     baseline = _served_model(str(locations.serving), schema, on_cluster).with_id("Resolver")
 
     # Bad data stops the run before the training.
@@ -219,7 +221,7 @@ def create_pipeline(
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(locations.serving))
         ),
-        custom_config=None if served is None else {SERVED: served},
+        custom_config=_push_conditions(served, is_locked=config.metadata.address is not None),
     ).with_id("Pusher")
 
     components = [
@@ -243,13 +245,17 @@ def create_pipeline(
     return tfx_pipeline.Pipeline(
         pipeline_name=name,
         pipeline_root=str(locations.artifacts),
-        metadata_connection_config=None
-        if on_cluster
-        else metadata.sqlite_metadata_connection_config(str(locations.metadata)),
+        metadata_connection_config=connection,
         components=components,
         enable_cache=enable_cache,
         beam_pipeline_args=beam_arguments,
     )
+
+
+def _push_conditions(served: str | None, is_locked: bool) -> dict[str, Any] | None:
+    """What Pusher checks before it publishes; None on a cluster, where nothing is known of it."""
+    conditions = {SERVED: served} if served is not None else {}
+    return {**conditions, **({LOCKED: True} if is_locked else {})} or None
 
 
 def _served_model(serving: str, schema: ImageSchema, on_cluster: bool) -> base_node.BaseNode:

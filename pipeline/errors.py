@@ -11,7 +11,9 @@
     |  +- ServedModelError     served model that a new model cannot be compared with
     |  +- StoreError           metadata store that is damaged, inaccessible or of another version
     +- LockHeldError           exit code 4: another run of the same pipeline is in progress
+    +- LockLostError           exit code 1: the database no longer holds the lock of the run
     +- StoreLockedError        exit code 1: another process has locked the metadata store
+    |  +- StoreUnreachableError  the database of the metadata does not answer
     +- StorageError            exit code 1: the outcome of a run cannot be recorded
     +- BaselineError           exit code 1: TFX would use a baseline that is not the served model
     +- VerificationError       exit code 1: a run could not be repeated for `verify`
@@ -96,6 +98,14 @@ class LockHeldError(PipelineError):
 
 class StoreLockedError(PipelineError):
     """Another process has locked the metadata store; a later try may succeed."""
+
+
+class StoreUnreachableError(StoreLockedError):
+    """The database of the metadata does not answer; a later try may succeed."""
+
+
+class LockLostError(PipelineError):
+    """The database no longer holds the lock: its session was cut, or it was restarted."""
 
 
 class StorageError(PipelineError):

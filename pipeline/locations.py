@@ -52,6 +52,11 @@ class Locations:
         return self.root / "metadata.db"
 
     @property
+    def database(self) -> pathlib.Path:
+        """File that names the database of ML Metadata, if it is not the SQLite file."""
+        return self.root / "metadata.json"
+
+    @property
     def serving(self) -> pathlib.Path:
         """Folder of the served versions."""
         return self.root / "serving"

@@ -71,7 +71,7 @@ class Held:
 
     def __init__(self, file: IO[str], purpose: str):
         self._file = file
-        self._signature = _signature_of(purpose)
+        self._signature = signature(purpose)
         _write(file, self._signature)
 
     def note_run(self, run_id: str) -> None:
@@ -93,7 +93,7 @@ def exclusive(path: pathlib.Path, purpose: str) -> Iterator[Held]:
     """
     with _open(path) as file:
         if not _take_soon(path, file):
-            raise LockHeldError(_held_by(path))
+            raise LockHeldError(refusal(path.parent.name, _signed_holder(path)))
         held = Held(file, purpose)
         try:
             yield held
@@ -108,7 +108,7 @@ def check_free(path: pathlib.Path) -> None:
       LockHeldError: where another process holds the lock.
     """
     if holder(path) is not None:
-        raise LockHeldError(_held_by(path))
+        raise LockHeldError(refusal(path.parent.name, _signed_holder(path)))
 
 
 def holder(path: pathlib.Path) -> Holder | None:
@@ -187,7 +187,8 @@ def _take(path: pathlib.Path, file: IO[str], kind: int) -> bool:
     return True
 
 
-def _signature_of(purpose: str) -> Holder:
+def signature(purpose: str) -> Holder:
+    """What a holder signs with: this process, which takes a lock now."""
     return Holder(
         process=os.getpid(),
         user=machine.user(),
@@ -221,19 +222,28 @@ def _form() -> pydantic.TypeAdapter[Holder]:
     return pydantic.TypeAdapter(Holder)
 
 
-def _signature(file: IO[str]) -> Holder:
+def parse_holder(text: str) -> Holder:
+    """Reads what a holder signed; one without a name where it is something else."""
     try:
-        return _form().validate_json(file.read(_MOST_CHARACTERS))
-    # The second: the file is not text.
-    except (pydantic.ValidationError, UnicodeDecodeError):
+        return _form().validate_json(text)
+    except pydantic.ValidationError:
         # It was taken a moment ago, or by somebody who could not sign.
         return _UNSIGNED
 
 
-def _held_by(path: pathlib.Path) -> str:
+def _signature(file: IO[str]) -> Holder:
+    try:
+        return parse_holder(file.read(_MOST_CHARACTERS))
+    # The file is not text.
+    except UnicodeDecodeError:
+        return _UNSIGNED
+
+
+def refusal(pipeline: str, by: Holder) -> str:
+    """The message for whoever finds a pipeline in use."""
     return (
-        f"{path.parent.name} is in use by {_signed_holder(path).description}; expected no other "
-        "command at work. Wait for it to end, or choose another --output-dir."
+        f"{pipeline} is in use by {by.description}; expected no other command at work. Wait for "
+        "it to end, or choose another --output-dir."
     )
 
 

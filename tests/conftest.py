@@ -39,7 +39,7 @@ import pytest  # noqa: E402
 
 from tests import scheduling  # noqa: E402
 
-pytest_plugins = ["tests.made_runs"]
+pytest_plugins = ["tests.made_runs", "tests.postgresql"]
 
 # On a busy machine an example of a property test may take its time.
 hypothesis.settings.register_profile(

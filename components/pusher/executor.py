@@ -11,10 +11,12 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.pusher import versions
+from components.pusher import guard, versions
 
 # Key in the custom configuration: `versions.identity` of the served model when the run began.
 SERVED = "served"
+# Key in the custom configuration: whether the lock of the run has to be checked before a push.
+LOCKED = "locked"
 
 
 class ServedModelChangedError(RuntimeError):
@@ -45,6 +47,7 @@ class Executor(pusher_executor.Executor):
 
         Raises:
           ServedModelChangedError: If the served model has changed since the run began.
+          Exception: If the run no longer holds its lock.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(
@@ -55,21 +58,24 @@ class Executor(pusher_executor.Executor):
             return
         export = pathlib.Path(self.GetModelPath(input_dict))
         base = _base_directory(exec_properties)
-        _check_unchanged(base, exec_properties)
+        custom = json.loads(exec_properties.get("custom_config") or "null") or {}
+        check = guard.check if custom.get(LOCKED) else None
+        if check:
+            check()
+        _check_unchanged(base, custom)
         version = standing_version(export, base) or versions.publish(
-            export, base, _files_beside(input_dict)
+            export, base, _files_beside(input_dict), check=check
         )
         self._MarkPushed(
             pushed, pushed_destination=str(base / str(version)), pushed_version=str(version)
         )
 
 
-def _check_unchanged(base: pathlib.Path, exec_properties: dict[str, Any]) -> None:
+def _check_unchanged(base: pathlib.Path, custom: dict[str, Any]) -> None:
     """Refuses to replace a model that was published during the run: it was not compared with.
 
     On a cluster the property is missing, since the served model is unknown when a run begins.
     """
-    custom = json.loads(exec_properties.get("custom_config") or "null") or {}
     now = versions.identity(base)
     before = custom.get(SERVED, now)
     if now != before:

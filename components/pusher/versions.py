@@ -20,7 +20,7 @@ import os
 import pathlib
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from components import disk
 
@@ -78,6 +78,7 @@ def publish(
     base: pathlib.Path,
     beside: Iterable[pathlib.Path] = (),
     rollback: str | None = None,
+    check: Callable[[], None] | None = None,
 ) -> int:
     """Copies an export below `base` under a new, higher version, and returns the version.
 
@@ -92,9 +93,12 @@ def publish(
       base: Folder of the versions.
       beside: Files to keep for the version, such as the statistics of its data.
       rollback: Record of the rollback that publishes the version; None for a run.
+      check: Raises an error if the pipeline's lock is no longer held; None if it cannot be lost. It
+        is called when all files are copied, immediately before the version becomes visible.
 
     Raises:
       OSError: If the copy fails, or no higher number is left; the served versions stay unchanged.
+      Exception: Whatever `check` raises; the served versions stay unchanged.
     """
     base.mkdir(parents=True, exist_ok=True)
     if above := too_high(base):
@@ -106,6 +110,8 @@ def publish(
         shutil.copytree(export, incoming / "export")
         _copy_beside(incoming / "kept", incoming / "export", beside)
         disk.sync_tree(incoming)
+        if check is not None:
+            _check_lock(check, incoming)
         if rollback is not None:
             _note_rollback(base, version, incoming, rollback)
         _move(incoming / "kept", kept_folder(base, version))
@@ -119,6 +125,16 @@ def publish(
         disk.sync(base)
         incoming.rmdir()
     return version
+
+
+def _check_lock(check: Callable[[], None], incoming: pathlib.Path) -> None:
+    try:
+        check()
+    except Exception:
+        # Nothing but its own files: the leftovers may be those of another command, now at work.
+        with contextlib.suppress(OSError):
+            disk.remove(incoming)
+        raise
 
 
 def keep(base: pathlib.Path, version: int, beside: Iterable[pathlib.Path]) -> None:

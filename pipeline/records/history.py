@@ -17,9 +17,10 @@ from pydantic import JsonValue
 
 from components.messages import escaped, shown
 from components.pusher import versions
-from pipeline import lock
-from pipeline.errors import UnknownRunError, UsageError
+from pipeline import exclusion
+from pipeline.errors import StoreError, StoreLockedError, UnknownRunError, UsageError
 from pipeline.locations import RECEIPT_FILE, Locations
+from pipeline.lock import Holder
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import MOST_COUNTED, SCHEMA_VERSION, Receipt, faults_of
 
@@ -209,9 +210,17 @@ def as_of_now(receipt: Receipt, output_dir: pathlib.Path) -> Receipt:
     """The receipt, with the status `running` if the run is still at work."""
     if not receipt.is_unfinished:
         return receipt
-    holder = lock.holder(Locations(output_dir / receipt.pipeline).lock)
+    holder = _holder(Locations(output_dir / receipt.pipeline))
     at_work = holder is not None and holder.run == receipt.run_id
     return receipt.changed(status=Status.RUNNING) if at_work else receipt
+
+
+def _holder(locations: Locations) -> Holder | None:
+    try:
+        return exclusion.holder(locations)
+    except (StoreError, StoreLockedError) as error:
+        logger.warning("Whether a run of %s is at work is not known: %s", locations.root, error)
+        return None
 
 
 def find(output_dir: pathlib.Path, run: str) -> Receipt:
@@ -267,7 +276,7 @@ def _is_there(path: pathlib.Path) -> bool:
 
 
 def _traces(locations: Locations) -> tuple[pathlib.Path, ...]:
-    return locations.runs, locations.serving, locations.metadata
+    return locations.runs, locations.serving, locations.metadata, locations.database
 
 
 def chosen(output_dir: pathlib.Path, name: str | None) -> list[Locations]:

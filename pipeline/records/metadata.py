@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ml_metadata import errors
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
-from pipeline.errors import StoreError, StoreLockedError
+from pipeline.database import binding
+from pipeline.database.address import Address
+from pipeline.errors import StoreError, StoreLockedError, StoreUnreachableError
+from pipeline.locations import Locations
 from pipeline.nodes import CODE_FINGERPRINT
-from pipeline.records import stores
+from pipeline.records import server_store, stores
 from pipeline.records.executions import ArtifactRecord, NodeExecution
 from pipeline.records.outcomes import NodeStatus
+from pipeline.store_connection import Place, connection
 
 _STATES = {
     mlmd.Execution.COMPLETE: NodeStatus.COMPLETE,
@@ -36,6 +40,14 @@ _LOCKED_MEANWHILE = (
 )
 
 
+# In TFX's words, and in those of the client of ML Metadata.
+_OF_SERVER = ("Metadata storage", "PostgreSQL")
+_CUT = (
+    "the connection of ML Metadata to the {} failed ({}), and now it answers: it may have been "
+    "restarted; expected a connection that lasts. Try again."
+)
+
+
 class Store:
     """A store of ML Metadata that puts its faults into words.
 
@@ -43,9 +55,9 @@ class Store:
     StoreLockedError.
     """
 
-    def __init__(self, path: pathlib.Path):
-        self._path = path
-        self._store = self._in_words(metadata_store.MetadataStore)(_connection(path))
+    def __init__(self, place: Place):
+        self._place = place
+        self._store = self._in_words(metadata_store.MetadataStore)(connection(place))
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         """A method of ML Metadata's own store."""
@@ -58,70 +70,141 @@ class Store:
                 return method(*arguments, **options)
             except _CALLERS_ERRORS:
                 raise
-            # The second is what ML Metadata raises where it cannot even open the file.
+            # The second is what ML Metadata raises where it cannot even open the store.
             except (errors.StatusError, RuntimeError) as error:
-                check_store(self._path, writing=False)
+                check_store(self._place, writing=False)
+                shown = shown_place(self._place)
+                if isinstance(self._place, Address):
+                    raise StoreUnreachableError(_CUT.format(shown, error)) from error
                 if isinstance(error, errors.AbortedError) or "Concurrent" in str(error):
-                    raise StoreLockedError(_LOCKED_MEANWHILE.format(self._path)) from error
-                raise StoreError(f"{self._path} cannot be used: {error}") from error
+                    raise StoreLockedError(_LOCKED_MEANWHILE.format(shown)) from error
+                raise StoreError(f"{shown} cannot be used: {error}") from error
 
         return call
 
 
-def open_store(path: pathlib.Path) -> Store:
-    """Opens the ML Metadata store in an SQLite file; makes one where there is none.
+def place_of(locations: Locations) -> Place:
+    """Where the metadata of a pipeline is.
+
+    Raises:
+      StoreError: where the file that names a database cannot be read.
+    """
+    bound = binding.read(locations)
+    return bound.address if bound else locations.metadata
+
+
+def find_store(locations: Locations) -> Store | None:
+    """Opens the ML Metadata store of a pipeline; None where there is none.
 
     Raises:
       StoreError: where it is damaged, of another version, or not accessible.
-      StoreLockedError: where another process has locked it.
+      StoreLockedError: where another process has locked it, or its server does not answer.
     """
-    check_store(path, writing=False)
-    return Store(path)
+    place = place_of(locations)
+    if not isinstance(place, Address) and not place.exists():
+        return None
+    return open_store(place)
 
 
-def check_store(path: pathlib.Path, writing: bool) -> None:
+def open_store(place: Place) -> Store:
+    """Opens an ML Metadata store; makes one where there is none.
+
+    Args:
+      place: SQLite file, or database, which must exist.
+
+    Raises:
+      StoreError: where it is damaged, of another version, or not accessible.
+      StoreLockedError: where another process has locked it, or its server does not answer.
+    """
+    if isinstance(place, Address):
+        with server_store.ready(place):
+            return Store(place)
+    check_store(place, writing=False)
+    return Store(place)
+
+
+def check_store(place: Place, writing: bool) -> None:
     """Refuses a store that cannot be used, within seconds: ML Metadata itself may hang.
 
     Args:
-      path: SQLite file of the store, which need not exist.
-      writing: Whether the store has to be writable, too.
+      place: SQLite file, which need not exist, or database.
+      writing: Whether a file has to be writable, too; a database always has.
 
     Raises:
       StoreError: where it is damaged, of another version, or not accessible.
-      StoreLockedError: where another process has locked it.
+      StoreLockedError: where another process has locked it, or its server does not answer.
     """
-    fault = stores.find_fault(path, writing)
+    if isinstance(place, Address):
+        server_store.check(place)
+        return
+    fault = stores.find_fault(place, writing)
     if fault is None:
         return
     kind = StoreLockedError if fault.kind == "locked" else StoreError
     raise kind(fault.message)
 
 
-def _connection(path: pathlib.Path) -> mlmd.ConnectionConfig:
-    config = mlmd.ConnectionConfig()
-    config.sqlite.filename_uri = str(path)
-    return config
+def shown_place(place: Place) -> str:
+    """The place of a store in words."""
+    return f"the {place.shown}" if isinstance(place, Address) else str(place)
 
 
-def read_nodes(store: Store, run_id: str, node_ids: list[str]) -> dict[str, NodeExecution]:
+def executions_of(store: Store, pipeline: str) -> list[mlmd.Execution]:
+    """The executions of a pipeline; a database may hold others, too."""
+    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    return list(store.get_executions_by_context(context.id)) if context else []
+
+
+@contextlib.contextmanager
+def graph_in_words(place: Place) -> Iterator[None]:
+    """Puts into words how a graph failed in the block because its database was gone.
+
+    TFX has connections of its own, and says only that it has none.
+
+    Raises:
+      StoreUnreachableError: where the database does not answer, or did not then.
+      StoreError: where it refuses what it took before.
+    """
+    try:
+        yield
+    except (errors.StatusError, RuntimeError) as error:
+        if isinstance(place, Address) and _is_of_server(error):
+            check_store(place, writing=True)
+            raise StoreUnreachableError(_CUT.format(shown_place(place), error)) from error
+        raise
+
+
+def _is_of_server(error: Exception) -> bool:
+    return isinstance(error, errors.StatusError) or any(word in str(error) for word in _OF_SERVER)
+
+
+def read_nodes(
+    store: Store, pipeline: str, run_id: str, node_ids: list[str]
+) -> dict[str, NodeExecution]:
     """How each expected node of a run ended, by its id; a node without a trace is `not run`."""
+    # In a database, a run of another pipeline may have the same id.
     context = store.get_context_by_type_and_name("pipeline_run", run_id)
     executions = store.get_executions_by_context(context.id) if context else []
     found = {}
     for execution in sorted(executions, key=lambda execution: execution.id):
-        node = _node_id(store, execution)
+        owner, node = _owner_and_node(store, execution)
+        if owner != pipeline:
+            continue
         found[node] = _execution_of(store, execution)
-        if execution.type.endswith(_RESOLVER_TYPE) and _resolved_as_before(store, execution):
+        if execution.type.endswith(_RESOLVER_TYPE) and _resolved_as_before(
+            store, pipeline, execution
+        ):
             found[node] = dataclasses.replace(found[node], status=NodeStatus.CACHED)
     return {node: found.get(node, NodeExecution(NodeStatus.NOT_RUN, 0.0, {})) for node in node_ids}
 
 
-def close_interrupted(store: Store) -> list[int]:
+def close_interrupted(store: Store, pipeline: str) -> list[int]:
     """Marks executions that a killed run left as running; returns their ids.
 
     Only the holder of the pipeline's lock may call it, since it knows that nothing else runs.
     """
-    left = [e for e in store.get_executions() if e.last_known_state == mlmd.Execution.RUNNING]
+    executions = executions_of(store, pipeline)
+    left = [e for e in executions if e.last_known_state == mlmd.Execution.RUNNING]
     for execution in left:
         execution.last_known_state = mlmd.Execution.CANCELED
     if left:
@@ -129,7 +212,7 @@ def close_interrupted(store: Store) -> list[int]:
     return [execution.id for execution in left]
 
 
-def _resolved_as_before(store: Store, execution: mlmd.Execution) -> bool:
+def _resolved_as_before(store: Store, pipeline: str, execution: mlmd.Execution) -> bool:
     """Whether a resolver chose the model that it chose in the run before.
 
     A resolver computes nothing, so TFX never caches it; it caches the nodes after it exactly if
@@ -137,8 +220,10 @@ def _resolved_as_before(store: Store, execution: mlmd.Execution) -> bool:
     """
     earlier = [
         other
-        for other in store.get_executions_by_type(execution.type)
-        if other.id < execution.id and other.last_known_state == mlmd.Execution.COMPLETE
+        for other in executions_of(store, pipeline)
+        if other.type == execution.type
+        and other.id < execution.id
+        and other.last_known_state == mlmd.Execution.COMPLETE
     ]
     if not earlier:
         return False
@@ -155,9 +240,11 @@ def _resolved_model(store: Store, execution: mlmd.Execution) -> set[int]:
     }
 
 
-def _node_id(store: Store, execution: mlmd.Execution) -> str:
+def _owner_and_node(store: Store, execution: mlmd.Execution) -> tuple[str, str]:
+    """The pipeline and the node of an execution; empty where it has none."""
     names = [c.name for c in store.get_contexts_by_execution(execution.id) if c.type == "node"]
-    return names[0].rpartition(".")[2] if names else ""
+    owner, _, node = names[0].rpartition(".") if names else ("", "", "")
+    return owner, node
 
 
 def _execution_of(store: Store, execution: mlmd.Execution) -> NodeExecution:

@@ -4,6 +4,7 @@ import ast
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,11 @@ import numpy as np
 import pytest
 
 from cli import doctor
+from pipeline.database import binding
+from pipeline.database.address import Address
 from pipeline.installation import packages
 from pipeline.installation.packages import LINUX, LOCKS, MACOS, NEWER, OLDER, System
+from pipeline.locations import Locations
 
 DEBIAN_12 = System(LINUX, (2, 36), NEWER.libstdcxx)
 DEBIAN_13 = System(LINUX, (2, 41), ())
@@ -620,6 +624,32 @@ def test_colour_is_wanted_on_terminals_unless_no_color_is_set(
     assert doctor.wants_colour() is wanted
 
 
+def test_without_a_database_there_is_nothing_to_tell_of_one(tmp_path):
+    (tmp_path / "clothes").mkdir()
+    assert doctor.check_databases(tmp_path) == []
+
+
+def test_the_server_of_each_database_has_to_answer(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        for name in ("clothes", "shoes"):
+            (tmp_path / name).mkdir()
+            address = Address("ada", "127.0.0.1", port, "ml")
+            binding.write(Locations(tmp_path / name), address)
+        (finding,) = doctor.check_databases(tmp_path)
+        assert (finding.status, finding.found) == (
+            "ok",
+            "1 metadata databases, whose servers answer",
+        )
+    (finding,) = doctor.check_databases(tmp_path)
+    assert finding.status == "fail"
+    told = f"the database ml at 127.0.0.1:{port} cannot be reached (Connection refused)"
+    assert finding.found == told
+    (tmp_path / "shoes" / "metadata.json").write_text("{}")
+    (finding,) = doctor.check_databases(tmp_path)
+    assert "metadata.json cannot be read (it does not name a database)" in finding.found
+
+
 def test_the_doctor_needs_only_the_standard_library():
     """The option -S leaves site-packages out: an import of any installed package would fail."""
     code = f"import sys; sys.path.insert(0, {str(packages.PROJECT)!r}); import cli.doctor"
@@ -631,7 +661,10 @@ def test_the_doctor_needs_only_the_standard_library():
     "module",
     [
         "cli/doctor.py",
+        "pipeline/database/address.py",
+        "pipeline/database/binding.py",
         "pipeline/errors.py",
+        "pipeline/files.py",
         "pipeline/installation/interpreters.py",
         "pipeline/installation/package_installers.py",
         "pipeline/installation/packages.py",

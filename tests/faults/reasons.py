@@ -190,6 +190,14 @@ REASONS = (
         sites=("pipeline/datasets/digest_cache.py::DigestCache._database: sqlite3.connect",),
     ),
     Reason(
+        "It notes the database of a pipeline, and the sweep has no server.",
+        tests=(
+            "pipeline/database/test_exclusion.py::"
+            "test_a_full_disk_leaves_the_name_of_the_pipeline_free",
+        ),
+        sites=("pipeline/database/binding.py::write: write_whole",),
+    ),
+    Reason(
         "It writes no file: to memory, to a descriptor that is open, or to no device.",
         sites=(
             "components/arrays.py::write_arrays: np.savez_compressed",

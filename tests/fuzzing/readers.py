@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from components.example_gen.readers import base
@@ -28,6 +29,8 @@ from operations.notifications import notifying
 from operations.preparation import Prepared
 from operations.scheduling import state
 from pipeline import config, config_file, lock
+from pipeline.database import binding, passwords
+from pipeline.database.address import Address
 from pipeline.datasets import digest_cache, schema_file
 from pipeline.errors import PipelineError
 from pipeline.locations import Locations
@@ -368,6 +371,23 @@ def _read_addresses(folder: pathlib.Path) -> None:
     notifying.Notifier.from_options(folder / "addresses")
 
 
+_DATABASE = Address("ada", "db.example.org", 5432, "ml")
+
+
+def _database(folder: pathlib.Path) -> None:
+    binding.write(Locations(folder), _DATABASE)
+    (folder / "pgpass").write_text("# mine\n*:*:other:ada:a\ndb.example.org:5432:ml:*:b\\:c\n")
+
+
+def _read_database(folder: pathlib.Path) -> None:
+    bound = binding.read(Locations(folder))
+    (folder / "pgpass").chmod(0o600)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PGPASSWORD", raising=False)
+        patch.setenv("PGPASSFILE", str(folder / "pgpass"))
+        passwords.find(bound.address if bound else _DATABASE)
+
+
 READERS: Mapping[str, Reader] = {
     "idx": _data(made.write_idx),
     "arrays": _data(made.write_arrays),
@@ -411,4 +431,5 @@ READERS: Mapping[str, Reader] = {
         endpoints.requests, endpoints.ask, fixed=("export/",), warm_up=endpoints.ask
     ),
     "notify-file": Reader(_addresses, _read_addresses, (PipelineError,)),
+    "database": Reader(_database, _read_database, (PipelineError,)),
 }

@@ -78,7 +78,7 @@ REASONS = (
             "components/example_gen/request.py::from_json",
             "components/kubeflow/served_model.py::Executor.Do",
             "components/predictions/executor.py::Executor.Do",
-            "components/pusher/executor.py::_check_unchanged",
+            "components/pusher/executor.py::Executor.Do",
             "components/slices.py::slicings_from_json",
             "components/tuner/component.py::Executor.Do",
         ),

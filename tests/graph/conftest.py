@@ -29,14 +29,6 @@ def set_values():
     return settings
 
 
-@pytest.fixture(scope="module")
-def no_folder_is_made():
-    """For graphs of folders that do not exist: TFX makes that of ML Metadata's store at once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tfx.orchestration.metadata.fileio.makedirs", lambda path: None)
-        yield
-
-
 @pytest.fixture(scope="session")
 def few_images(sample_images):
     """A fifth of the sample's training images and half of its test images."""
@@ -102,6 +94,6 @@ def nodes_of(store_of):
     """How ML Metadata says that the nodes of a run ended, by name."""
 
     def read(run):
-        return metadata.read_nodes(store_of(run), run.receipt["run_id"], list(NODES))
+        return metadata.read_nodes(store_of(run), run.root.name, run.receipt["run_id"], list(NODES))
 
     return read

@@ -59,8 +59,6 @@ DIFFERENCES = {
     "*.executor.engine_arguments": "TFX hands them to each container, also where no Beam is",
 }
 
-pytestmark = pytest.mark.usefixtures("no_folder_is_made")
-
 
 def compiled(configured):
     return compiler.Compiler().compile(local_graph(configured))

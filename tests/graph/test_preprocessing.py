@@ -15,7 +15,9 @@ SHAPE = (28, 28, 1)
 @pytest.fixture(scope="module")
 def nodes(sample_run):
     store = metadata.open_store(sample_run.root / "metadata.db")
-    return metadata.read_nodes(store, sample_run.receipt["run_id"], list(NODES))
+    return metadata.read_nodes(
+        store, sample_run.root.name, sample_run.receipt["run_id"], list(NODES)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,9 @@ def ran(store_of):
     """How the nodes of a run ended, by name."""
 
     def read(run):
-        return metadata.read_nodes(store_of(run), run.receipt["run_id"], ROBUST_NODES)
+        return metadata.read_nodes(
+            store_of(run), run.root.name, run.receipt["run_id"], ROBUST_NODES
+        )
 
     return read
 

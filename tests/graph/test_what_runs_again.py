@@ -51,8 +51,6 @@ OF_NO_NODE = {
     "components/kubeflow/adapter.py",
 }
 
-pytestmark = pytest.mark.usefixtures("no_folder_is_made")
-
 
 def graph(
     assignments=WHOLE,
@@ -295,6 +293,8 @@ TOLD = {
     "gates.slices": {"DataGate", "Predictions", "Evaluator", "Blessing"},
     "gates.required_slices": {"Blessing"},
     "gates.*": {"Evaluator", "Blessing"},
+    # It checks the lock of the database, of whatever name.
+    "metadata.uri": {"Pusher"},
     # Without a threshold, Blessing reads nothing of what is measured there.
     "robustness.enabled": {"Corruption", "RobustnessEvaluator"},
     "robustness.accuracy_?": {"RobustnessEvaluator", "Blessing"},
@@ -319,6 +319,7 @@ VALUES = {
     "gates.slices": strategies.sampled_from([{"shop": {}}, {"a": {"accuracy": 0.5}, "b": {}}]),
     "gates.required_slices": strategies.sampled_from([["shop=07"], ["shop=7", "shop=(missing)"]]),
     "training.class_weights": strategies.sampled_from(["none", "balanced"]),
+    "metadata.uri": strategies.sampled_from([None, "postgresql://a@b/c"]),
 }
 CONFIG_SCHEMA = config.Config.model_json_schema()
 

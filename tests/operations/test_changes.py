@@ -106,6 +106,11 @@ def test_runs_of_another_pipeline_do_not_count(pushed, prepared):
     assert changes.standing_run(other) is None
 
 
+def test_a_push_stands_wherever_the_metadata_moves(pushed, prepared):
+    moved = config.load_config("default", ["seed=7", "metadata.uri=postgresql://a@b/c"])
+    assert changes.standing_run(dataclasses.replace(prepared, config=moved)) == pushed
+
+
 def changed_data(prepared):
     return {"data": dataclasses.replace(prepared.data, digest="f" * 64)}
 

@@ -86,6 +86,7 @@ REFUSED = {
     "artifacts below a pattern": ({"pipeline_root": "s3://a/run[1]"}, r"contains \["),
     "versions below a pattern": ({"serving_dir": "/mnt/run?"}, r"contains \?"),
     "data in two lines": ({"data": "/mnt/a\nb"}, "contains a line break"),
+    "metadata": ({"assignments": ("metadata.uri=postgresql://a@b/c",)}, "metadata.uri=null"),
     "spans": ({"assignments": ("spans.window=2",)}, "folder of one data set"),
 }
 

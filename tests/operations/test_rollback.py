@@ -238,7 +238,7 @@ def test_where_nothing_is_served_there_is_nothing_to_roll_back(past, locations, 
 def test_a_copy_that_fails_changes_nothing(pushed, locations, monkeypatch):
     pushed("a", "b")
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(versions, "publish", full)

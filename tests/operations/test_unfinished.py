@@ -114,7 +114,7 @@ LEFT = {
 def test_ml_metadata_tells_how_a_run_ended(receipt, keep_receipt, locations, end, monkeypatch):
     trainer, status, node, told = LEFT[end]
 
-    def read(store, run_id, names):
+    def read(store, pipeline, run_id, names):
         ended = {name: metadata.NodeExecution(NodeStatus.COMPLETE, 1.0, {}) for name in names}
         return ended | {"Trainer": metadata.NodeExecution(NodeStatus(trainer), 1.0, {})}
 

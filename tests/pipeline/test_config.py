@@ -32,6 +32,7 @@ OTHER_VALUES = {
     "gates.slices": {"shop": {"accuracy": 0.5, "min_images": 7}},
     "gates.required_slices": ["shop=north"],
     "training.augmentation.fill": "reflect",
+    "metadata.uri": "postgresql://ada@db.example.org:5432/metadata",
 }
 # What must be set beside a key.
 NEEDED = {f"robustness.accuracy_{strength}": ["robustness.enabled=true"] for strength in (1, 2, 3)}

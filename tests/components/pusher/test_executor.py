@@ -7,7 +7,7 @@ from google.protobuf import json_format
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 
-from components.pusher import versions
+from components.pusher import guard, versions
 from components.pusher.executor import Executor, ServedModelChangedError
 
 
@@ -21,7 +21,7 @@ def push(tmp_path, base, make_export):
     """Pushes a model like the Pusher node; returns its output artifact."""
     numbers = iter(range(1, 100))
 
-    def pushed(weights=b"weights", blessed=True, infra_blessed=True, served=None):
+    def pushed(weights=b"weights", blessed=True, infra_blessed=True, served=None, locked=False):
         number = next(numbers)
         model = standard_artifacts.Model()
         model.uri = str(tmp_path / f"model{number}")
@@ -37,7 +37,7 @@ def push(tmp_path, base, make_export):
         inputs = {"model": [model], "model_blessing": [blessing], "infra_blessing": [infra]}
         parameters = {"push_destination": json_format.MessageToJson(destination)}
         if served is not None:
-            parameters["custom_config"] = json.dumps({"served": served})
+            parameters["custom_config"] = json.dumps({"served": served, "locked": locked})
         Executor().Do(inputs, {"pushed_model": [output]}, parameters)
         return output
 
@@ -117,3 +117,39 @@ def test_the_model_that_was_compared_with_is_replaced(push, base):
     push(b"first", served="")
     push(b"second", served=versions.identity(base))
     assert len(versions.served_versions(base)) == 2
+
+
+class LostError(Exception):
+    """The lock of the run is gone."""
+
+
+def test_a_lock_that_is_held_lets_the_model_through(push, base):
+    asked = []
+    with guard.guarded(lambda: asked.append(versions.served_versions(base))):
+        push(served="", locked=True)
+    # Before anything is touched, and when only the last step is left.
+    assert asked == [[], []]
+    assert len(versions.served_versions(base)) == 1
+
+
+@pytest.mark.parametrize("lost_at", [1, 2])
+def test_nothing_is_pushed_once_the_lock_is_lost(push, base, lost_at):
+    asked = []
+
+    def check():
+        asked.append(lost_at)
+        if len(asked) == lost_at:
+            # Another run, which has the lock by now, is about to publish.
+            (base / ".incoming-9-9").mkdir(parents=True)
+            raise LostError
+
+    with guard.guarded(check), pytest.raises(LostError):
+        push(served="", locked=True)
+    assert versions.served_versions(base) == []
+    assert [path.name for path in base.iterdir() if path.name != ".kept"] == [".incoming-9-9"]
+
+
+def test_a_process_that_holds_no_lock_pushes_nothing(push, base):
+    with pytest.raises(guard.UnguardedError, match=r"not held by this process"):
+        push(served="", locked=True)
+    assert versions.served_versions(base) == []

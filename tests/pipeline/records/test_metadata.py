@@ -23,11 +23,19 @@ STATES = {
 
 
 def put_execution(
-    store, node, state, run="20260101-000000", type_name=None, artifacts=(), code=None
+    store,
+    node,
+    state,
+    run="20260101-000000",
+    type_name=None,
+    artifacts=(),
+    code=None,
+    pipeline="clothes",
 ):
-    """An execution as TFX records it, in the contexts of its node and its run."""
+    """An execution as TFX records it, in the contexts of its pipeline, its node and its run."""
     contexts = []
-    for kind, name in (("node", f"clothes.{node}"), ("pipeline_run", run)):
+    names = (("pipeline", pipeline), ("node", f"{pipeline}.{node}"), ("pipeline_run", run))
+    for kind, name in names:
         type_id = store.put_context_type(mlmd.ContextType(name=kind))
         contexts.append(mlmd.Context(type_id=type_id, name=name))
     type_id = store.put_execution_type(mlmd.ExecutionType(name=type_name or node))
@@ -56,7 +64,7 @@ def test_each_node_of_a_run_ended_as_the_store_says(store):
     for node, (state, _, _) in STATES.items():
         put_execution(store, node, state)
     put_execution(store, "Pusher", mlmd.Execution.COMPLETE, run="20260102-000000")
-    found = metadata.read_nodes(store, "20260101-000000", [*STATES, "Pusher"])
+    found = metadata.read_nodes(store, "clothes", "20260101-000000", [*STATES, "Pusher"])
     assert list(found) == [*STATES, "Pusher"]
     for node, (_, status, well) in STATES.items():
         assert (found[node].status, found[node].ended_well) == (status, well)
@@ -66,13 +74,15 @@ def test_each_node_of_a_run_ended_as_the_store_says(store):
 def test_the_last_attempt_of_a_node_counts(store):
     put_execution(store, "Trainer", mlmd.Execution.FAILED)
     put_execution(store, "Trainer", mlmd.Execution.COMPLETE)
-    assert metadata.read_nodes(store, "20260101-000000", ["Trainer"])["Trainer"].ended_well
+    assert metadata.read_nodes(store, "clothes", "20260101-000000", ["Trainer"])[
+        "Trainer"
+    ].ended_well
 
 
 def test_outputs_come_with_their_properties(store):
     artifacts = [("model", model(store, "/models/3"))]
     put_execution(store, "Trainer", mlmd.Execution.COMPLETE, artifacts=artifacts)
-    node = metadata.read_nodes(store, "20260101-000000", ["Trainer"])["Trainer"]
+    node = metadata.read_nodes(store, "clothes", "20260101-000000", ["Trainer"])["Trainer"]
     assert node.output("model").uri == "/models/3"
     assert node.output("model").properties == {"pushed_version": "17"}
     assert node.output("model_run") is None
@@ -81,13 +91,13 @@ def test_outputs_come_with_their_properties(store):
 def test_a_node_comes_with_the_fingerprint_of_its_code(store):
     put_execution(store, "Trainer", mlmd.Execution.COMPLETE, code="a" * 16)
     put_execution(store, "Resolver", mlmd.Execution.COMPLETE)
-    found = metadata.read_nodes(store, "20260101-000000", ["Trainer", "Resolver"])
+    found = metadata.read_nodes(store, "clothes", "20260101-000000", ["Trainer", "Resolver"])
     assert found["Trainer"].code_fingerprint == "a" * 16
     assert found["Resolver"].code_fingerprint is None
 
 
 def test_an_unknown_run_ran_nothing(store):
-    found = metadata.read_nodes(store, "20260101-000000", ["Trainer"])
+    found = metadata.read_nodes(store, "clothes", "20260101-000000", ["Trainer"])
     assert found["Trainer"].status == NodeStatus.NOT_RUN
 
 
@@ -97,7 +107,7 @@ def test_a_resolver_that_chooses_as_before_counts_as_cached(store):
 
     def resolve(run, artifact):
         put_execution(store, "Resolver", mlmd.Execution.COMPLETE, run, kind, [("model", artifact)])
-        return metadata.read_nodes(store, run, ["Resolver"])["Resolver"].status
+        return metadata.read_nodes(store, "clothes", run, ["Resolver"])["Resolver"].status
 
     first, second = model(store, "/models/1"), model(store, "/models/2")
     first.id, second.id = store.put_artifacts([first, second])
@@ -109,16 +119,26 @@ def test_a_resolver_that_chooses_as_before_counts_as_cached(store):
 def test_what_a_killed_run_left_running_is_closed(store):
     for node, (state, _, _) in STATES.items():
         put_execution(store, node, state)
-    assert len(metadata.close_interrupted(store)) == 1
+    assert len(metadata.close_interrupted(store, "clothes")) == 1
     states = {execution.type: execution.last_known_state for execution in store.get_executions()}
     assert states.pop("Evaluator") == mlmd.Execution.CANCELED
     assert states == {node: state for node, (state, _, _) in STATES.items() if node != "Evaluator"}
-    assert metadata.close_interrupted(store) == []
+    assert metadata.close_interrupted(store, "clothes") == []
 
 
 def test_a_clock_that_is_set_back_during_a_node_makes_no_negative_time(store, tmp_path):
     put_execution(store, "Trainer", mlmd.Execution.COMPLETE)
     with sqlite3.connect(tmp_path / "metadata.db") as database:
         database.execute("UPDATE Execution SET last_update_time_since_epoch = 1")
-    nodes = metadata.read_nodes(store, "20260101-000000", ["Trainer"])
+    nodes = metadata.read_nodes(store, "clothes", "20260101-000000", ["Trainer"])
     assert nodes["Trainer"].seconds == 0
+
+
+def test_a_run_of_another_pipeline_with_the_same_id_is_another_run(store):
+    """Pipelines that share a database may begin in the same second."""
+    put_execution(store, "Trainer", mlmd.Execution.COMPLETE)
+    put_execution(store, "Trainer", mlmd.Execution.RUNNING, pipeline="shoes")
+    found = metadata.read_nodes(store, "clothes", "20260101-000000", ["Trainer"])
+    assert found["Trainer"].status == NodeStatus.COMPLETE
+    assert metadata.close_interrupted(store, "clothes") == []
+    assert len(metadata.close_interrupted(store, "shoes")) == 1

@@ -23,6 +23,10 @@ def test_the_versions_name_python_and_glibc(monkeypatch):
 
 # Modules that report, record, install or name places: they change no result of a graph.
 BESIDE = {
+    "database",
+    "exclusion",
+    "store_connection",
+    "store_text",
     "__init__",
     "class_weights",
     "errors",
