@@ -12,6 +12,7 @@
     |  +- StoreError           metadata store that is damaged, inaccessible or of another version
     +- LockHeldError           exit code 4: another run of the same pipeline is in progress
     +- StoreLockedError        exit code 1: another process has locked the metadata store
+    +- UnreachableError        exit code 1: a bucket does not answer
     +- StorageError            exit code 1: the outcome of a run cannot be recorded
     +- BaselineError           exit code 1: TFX would use a baseline that is not the served model
     +- VerificationError       exit code 1: a run could not be repeated for `verify`
@@ -96,6 +97,10 @@ class LockHeldError(PipelineError):
 
 class StoreLockedError(PipelineError):
     """Another process has locked the metadata store; a later try may succeed."""
+
+
+class UnreachableError(PipelineError):
+    """A bucket that does not answer; a later try may succeed."""
 
 
 class StorageError(PipelineError):

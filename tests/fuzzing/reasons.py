@@ -165,7 +165,10 @@ REASONS = (
     ),
     Reason(
         "It has the bytes of a data set on a bucket, which the same parsers read.",
-        ("components/example_gen/readers/files.py::RemoteFiles.open",),
+        (
+            "components/example_gen/readers/files.py::BucketFiles.open",
+            "components/example_gen/readers/files.py::RemoteFiles.open",
+        ),
     ),
     Reason(
         "It has the bytes of an image file, which `images` reads.",
