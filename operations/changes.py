@@ -21,8 +21,9 @@ def input_digest(prepared: Prepared) -> str:
 
     It covers data, schema, code, configuration, precision, libraries and arithmetic.
     """
-    # The schema counts by its content, wherever it lies; spans by the digests of what was taken.
-    config = prepared.config.model_dump(mode="json", exclude={"schema_file", "spans"})
+    # The schema counts by its content, wherever it lies; spans by the digests of what was taken. A
+    # bucket that lacks the served version gets it without a run.
+    config = prepared.config.model_dump(mode="json", exclude={"schema_file", "serving", "spans"})
     libraries = packages.installed()
     parts = [
         config,

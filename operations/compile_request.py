@@ -136,6 +136,11 @@ def prepare(request: Request, notify: Callable[[str], None]) -> Prepared:
 
 def _check_config(config: Config) -> None:
     """Refuses what has no meaning on a cluster."""
+    if config.serving.bucket is not None:
+        raise ConfigurationError(
+            f"serving.bucket={config.serving.bucket}: only `run` copies versions to a bucket; "
+            "expected null. Copy the serving folder of the cluster by a job of its own."
+        )
     if config.spans != SpansConfig():
         raise ConfigurationError(
             "--set spans: spans are settled where `run` reads them; expected none of these keys. "

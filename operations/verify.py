@@ -23,7 +23,9 @@ from pipeline.records.receipt import Code, DataRecord, Environment, Receipt
 # Both in the output folder: on the disk that has room for a run.
 _LOCK, _SCRATCH = ".verify.lock", ".verify-"
 # Told elsewhere: by the digest of the schema, by those of the data, and by the seed.
-_TOLD_ELSEWHERE = ("schema_file", "spans", "seed")
+# Where versions are copied to says nothing of the results.
+_TOLD_ELSEWHERE = ("schema_file", "spans", "seed", "serving")
+_NO_BUCKET = "serving.bucket=null"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +105,9 @@ def _scratch(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
 def _repeat(receipt: Receipt, scratch: pathlib.Path, progress: Progress) -> Receipt:
     # Nothing is served in the scratch folder: there is no model to replace.
     asked = resume.request_again(receipt, scratch, verbose=False)
-    request = dataclasses.replace(asked, new_line=False)
+    # Nor does it go to the bucket, from which others serve.
+    assignments = (*asked.assignments, _NO_BUCKET)
+    request = dataclasses.replace(asked, new_line=False, assignments=assignments)
     # Nobody is notified: what it pushes is served to no one.
     again = run(request, progress, Notifier([], None))
     if again.status != Status.COMPLETED:

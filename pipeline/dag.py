@@ -27,7 +27,7 @@ from components.image_schema import ImageSchema
 from components.kubeflow.component import ServedModel
 from components.predictions.component import Predictions
 from components.pusher.component import VersionedPusher
-from components.pusher.executor import SERVED
+from components.pusher.executor import BUCKET, SERVED
 from components.robustness.component import Corruption
 from components.schema_gen import CheckedSchemaGen
 from components.serving_check.component import ServingCheck
@@ -219,7 +219,7 @@ def create_pipeline(
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(locations.serving))
         ),
-        custom_config=None if served is None else {SERVED: served},
+        custom_config=_pusher_config(served, config.serving.bucket),
     ).with_id("Pusher")
 
     components = [
@@ -275,6 +275,11 @@ _FURTHER_CODE = {
 _COMPUTING = ("Tuner", "Trainer", "Predictions", "Evaluator", "RobustnessEvaluator")
 # Code of the nodes before the training that change its input.
 _CODE_BEFORE_TRAINING = ("components.example_gen.component", "components.transform")
+
+
+def _pusher_config(served: str | None, bucket: str | None) -> dict[str, str] | None:
+    given = {SERVED: served, BUCKET: bucket}
+    return {key: value for key, value in given.items() if value is not None} or None
 
 
 def _mark_code(components: list[Any], arithmetic: Arithmetic | None, libraries: Packages) -> None:

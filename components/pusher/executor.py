@@ -11,10 +11,12 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.pusher import versions
+from components.pusher import bucket, versions
 
 # Key in the custom configuration: `versions.identity` of the served model when the run began.
 SERVED = "served"
+# Key in the custom configuration: address of the folder in a bucket that gets copies of versions.
+BUCKET = "bucket"
 
 
 class ServedModelChangedError(RuntimeError):
@@ -43,8 +45,13 @@ class Executor(pusher_executor.Executor):
         A model that equals the served one, byte by byte, is not pushed again: the output artifact
         then names the served version.
 
+        With a bucket, the version is then copied there. If that fails, so does the node, though
+        the version is served from the serving folder: the next run copies it first of all.
+
         Raises:
-          ServedModelChangedError: If the served model has changed since the run began.
+          ServedModelChangedError: If the served model has changed since the run began, or the
+            bucket has got a newer one.
+          ObjectStoreError: If the bucket cannot be read or written.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
         pushed = artifact_utils.get_single_instance(
@@ -55,27 +62,35 @@ class Executor(pusher_executor.Executor):
             return
         export = pathlib.Path(self.GetModelPath(input_dict))
         base = _base_directory(exec_properties)
-        _check_unchanged(base, exec_properties)
+        custom = json.loads(exec_properties.get("custom_config") or "null") or {}
+        _check_unchanged(base, custom)
         version = standing_version(export, base) or versions.publish(
             export, base, _files_beside(input_dict)
         )
+        if custom.get(BUCKET):
+            bucket.catch_up(base, custom[BUCKET])
         self._MarkPushed(
             pushed, pushed_destination=str(base / str(version)), pushed_version=str(version)
         )
 
 
-def _check_unchanged(base: pathlib.Path, exec_properties: dict[str, Any]) -> None:
+def _check_unchanged(base: pathlib.Path, custom: dict[str, str]) -> None:
     """Refuses to replace a model that was published during the run: it was not compared with.
 
     On a cluster the property is missing, since the served model is unknown when a run begins.
     """
-    custom = json.loads(exec_properties.get("custom_config") or "null") or {}
     now = versions.identity(base)
     before = custom.get(SERVED, now)
     if now != before:
         raise ServedModelChangedError(
             f"{_named(now)} is served in {base} now; expected {_named(before)}, with which the new "
             "model was compared. Nothing was pushed. Run again."
+        )
+    foreign = bucket.foreign_version(base, custom[BUCKET]) if custom.get(BUCKET) else None
+    if foreign is not None:
+        raise ServedModelChangedError(
+            f"version {foreign} was published in {custom[BUCKET]} meanwhile; expected {_named(now)}"
+            ", with which the new model was compared. Nothing was pushed. Run again."
         )
 
 
