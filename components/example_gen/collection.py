@@ -13,7 +13,7 @@ import numpy as np
 
 from components import features
 from components.example_gen import labels, split
-from components.example_gen.readers.base import Index, Reader, ReadingError, Shard
+from components.example_gen.readers.base import Form, Index, Reader, ReadingError, Shard
 from components.example_gen.readers.files import each_of
 from components.example_gen.readers.opening import open_data
 from components.example_gen.request import Part, Request, names_of
@@ -150,12 +150,18 @@ def hashed(readers: Sequence[Reader], location: str) -> list[Contents]:
       readers: Opened parts.
       location: Folder or file of the data.
     """
-    return [_hashed(reader, is_remote(location)) for reader in readers]
+    return [_hashed(reader, location) for reader in readers]
 
 
-def _hashed(reader: Reader, remote: bool) -> Contents:
+def _hashed(reader: Reader, location: str) -> Contents:
     paths = reader.sources()
-    return dict(zip(paths, each_of(reader.hash_source, paths, remote=remote), strict=True))
+    hashes = each_of(reader.hash_source, paths, several=are_fetched_together(reader, location))
+    return dict(zip(paths, hashes, strict=True))
+
+
+def are_fetched_together(reader: Reader, location: str) -> bool:
+    """Whether to read several sources at a time: image files elsewhere; other files are large."""
+    return is_remote(location) and reader.form in (Form.CLASS_FOLDERS, Form.MANIFEST)
 
 
 def digest(parts: Sequence[Part], readers: Sequence[Reader], contents: Sequence[Contents]) -> str:

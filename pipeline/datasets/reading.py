@@ -185,7 +185,6 @@ def _part_contents(
 ) -> collection.Contents:
     # IDX files have digests of what they hold uncompressed.
     kind = f"{reader.form} {part.path} "
-    is_remote = collection.is_remote(location)
     found = {}
     for path in reader.sources():
         state = _state(reader, path)
@@ -196,9 +195,11 @@ def _part_contents(
         state, began = _state(reader, path), time.time_ns()
         return state, began, _hashed(location, part, reader, path, state)
 
-    read = each_of(hashed, unknown, remote=is_remote)
-    told = _told(read, len(unknown), location, notify) if is_remote else read
-    for path, (state, began, digest) in zip(unknown, told, strict=True):
+    several = collection.are_fetched_together(reader, location)
+    read = each_of(hashed, unknown, several=several)
+    if collection.is_remote(location):
+        read = _told(read, len(unknown), location, notify)
+    for path, (state, began, digest) in zip(unknown, read, strict=True):
         if state and digest:
             cache.keep(f"{kind}{path}", state, digest, began)
         found[path] = digest

@@ -520,16 +520,16 @@ def _text(name: str | bytes) -> str:
 
 
 def each_of(
-    action: Callable[[Item], Result], items: Iterable[Item], *, remote: bool
+    action: Callable[[Item], Result], items: Iterable[Item], *, several: bool
 ) -> Iterator[Result]:
     """What an action returns for each item, in their order.
 
     Args:
       action: What reads one file.
       items: Files to read.
-      remote: Whether they lie elsewhere: then several are read at the same time.
+      several: Whether to read several at the same time, as is worth while for those elsewhere.
     """
-    if not remote:
+    if not several:
         yield from map(action, items)
         return
     with futures.ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:

@@ -59,7 +59,7 @@ def read(files: Files, paths: Sequence[str], contents: Mapping[str, str]) -> Ite
         return _hashed_item(files, path, sha256) if sha256 else _bad(files, path)
 
     is_remote = bool(paths) and files.local(paths[0]) is None
-    yield from each_of(item, paths, remote=is_remote)
+    yield from each_of(item, paths, several=is_remote)
 
 
 def _bad(files: Files, path: str) -> base.Bad:
