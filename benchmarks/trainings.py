@@ -239,7 +239,7 @@ def check_split(inputs: Inputs, config: Config) -> None:
 def _listed(inputs: Inputs, config: Config) -> tuple[list[Reader], list[collection.Work]]:
     request = dataclasses.replace(inputs.data.request, split=split_settings(config))
     readers = collection.open_parts(inputs.data.location, request)
-    contents = request.contents or collection.hashed(readers)
+    contents = request.contents or collection.hashed(readers, inputs.data.location)
     listing = collection.listing(request, readers, contents, config.seed)
     return readers, list(collection.work_of(listing, request, readers, contents))
 

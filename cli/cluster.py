@@ -59,7 +59,8 @@ def compile_graph(
     data: Annotated[
         str | None,
         typer.Option(
-            help="Path or gs:// URI of the data inside the containers; by default that of --config."
+            help="Path, or gs:// or s3:// URI, of the data inside the containers; by default that "
+            "of --config."
         ),
     ] = None,
     data_digest: Annotated[

@@ -428,6 +428,9 @@ def judge_named(
     Raises:
       PathError: If a run cannot use data with this path.
     """
+    if name.startswith("s3://"):
+        options = ["--data", name, *(["--config", str(config)] if config else [])]
+        return read_data(options, environment) or unread(f"{origin} in a bucket")
     place = paths.resolved(Path(name), origin)
     options = ["--data", str(place), *(["--config", str(config)] if config else [])]
     read = read_data(options, environment)

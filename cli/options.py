@@ -18,7 +18,8 @@ SEED_HELP = "Random seed."
 CONFIG_HELP = "Configuration file in TOML, which --set and other options override."
 DATA_HELP = (
     "Data: a folder per class, a manifest, a CSV of pixels, Parquet, .npz or IDX files, or spans "
-    "(docs/your-data.md); auto; or sample. If unset: that of --config, else auto."
+    "(docs/your-data.md), here or in a bucket (s3://BUCKET/FOLDER); auto; or sample. If unset: "
+    "that of --config, else auto."
 )
 SET_HELP = "Override a configuration key; repeatable. `keys` lists them."
 

@@ -1,4 +1,4 @@
-"""Commands about the served model: rollback, predict."""
+"""Commands about the served model: rollback, predict, fetch."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def add_commands(app: typer.Typer) -> None:
         rollback
     )
     app.command(epilog=command_line.paragraphs(_PREDICT_EXAMPLES), rich_help_panel="Serve")(predict)
+    app.command(epilog=command_line.paragraphs(_FETCH_EXAMPLES), rich_help_panel="Serve")(fetch)
 
 
 _ROLLBACK_EXAMPLES = """Examples:
@@ -37,8 +38,8 @@ _ROLLBACK_EXAMPLES = """Examples:
 
 `rollback --to 1795389609 --dry-run` only checks that version.
 
-Exit codes: 0 done. 2 unknown version, or its check failed; nothing was changed. 4 another command
-holds the pipeline."""
+Exit codes: 0 done. 1 the version is served, but its bucket did not get it. 2 unknown version, or
+its check failed; nothing was changed. 4 another command holds the pipeline."""
 
 _PREDICT_EXAMPLES = """Examples:
 
@@ -52,6 +53,16 @@ pipeline.
 `predict t10k-images-idx3-ubyte.gz --json` classifies all images of an IDX file.
 
 Exit codes: 0 done. 2 at least one file cannot be classified, or no model is served."""
+
+
+_FETCH_EXAMPLES = """Examples:
+
+`fetch s3://models/flowers /srv/flowers` copies the newest whole version to /srv/flowers/VERSION, in
+one step. A model server that watches the folder then loads it.
+
+Exit codes: 0 done, or the version was there already. 1 the bucket does not answer; try again. 2 the
+address or the folder cannot be used, or the bucket holds no whole version. 4 another process
+fetches into the folder, or the folder is that of a pipeline at work."""
 
 
 def rollback(
@@ -124,3 +135,18 @@ def predict(
     print_classified(classified, as_json)
     if classified.refused:
         raise typer.Exit(ExitCode.BAD_INPUT)
+
+
+def fetch(
+    address: Annotated[
+        str, typer.Argument(help="Folder of versions in a bucket, s3://BUCKET/FOLDER.")
+    ],
+    folder: Annotated[Path, typer.Argument(help="Folder that a model server watches.")],
+    as_json: AsJson = False,
+) -> None:
+    """Copy the newest whole version from a bucket to a folder, for a model server."""
+    from cli.render.fetched import print_fetched
+    from operations.fetch import fetch
+
+    command_line.acts()
+    print_fetched(fetch(address, folder), as_json)

@@ -19,7 +19,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components import disk, features
 from components.messages import shown
-from components.pusher import versions
+from components.object_store import ObjectStoreError
+from components.pusher import bucket, versions
 from operations import disk_usage, unfinished
 from operations.retention import Artifacts
 from pipeline.errors import OutputError, StoreError, StoreLockedError, UsageError
@@ -140,6 +141,8 @@ def clean(policy: Policy, pipeline: str | None, output_dir: pathlib.Path, apply:
       StoreError: The ML Metadata of one cannot be read; nothing was removed.
       StoreLockedError: Another process has locked it; nothing was removed.
       OutputError: Something cannot be removed.
+      ServedModelError: The bucket refuses to remove a version.
+      UnreachableError: It does not answer.
     """
     places = history.chosen(output_dir, pipeline)
     with contextlib.ExitStack() as locks:
@@ -260,14 +263,21 @@ def _carry_out(plan: _Plan) -> None:
     Raises:
       OutputError: Something cannot be removed, or ML Metadata cannot record it; another call
         continues from there.
+      ServedModelError: The bucket refuses to remove a version.
+      UnreachableError: It does not answer.
     """
     artifacts = [kind for kind in plan.removed if kind not in (_SERVED, _ANSWERS, _CUT_SHORT)]
     try:
         _remove(plan, [_CUT_SHORT, _ANSWERS])
+        address = bucket.address_of(plan.locations.serving)
         for version in plan.versions:
+            if address:
+                bucket.withdraw(address, version)
             versions.withdraw(plan.locations.serving, version)
         _mark_deleted(plan)
         _remove(plan, artifacts)
+    except ObjectStoreError as error:
+        raise served_version.in_bucket(error) from error
     except OSError as error:
         raise OutputError(
             f"{shown(str(error.filename))} cannot be removed ({error.strerror}); expected write "

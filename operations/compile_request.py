@@ -136,6 +136,11 @@ def prepare(request: Request, notify: Callable[[str], None]) -> Prepared:
 
 def _check_config(config: Config) -> None:
     """Refuses what has no meaning on a cluster."""
+    if config.serving.bucket is not None:
+        raise ConfigurationError(
+            f"serving.bucket={config.serving.bucket}: only `run` copies versions to a bucket; "
+            "expected null. Copy the serving folder of the cluster by a job of its own."
+        )
     if config.spans != SpansConfig():
         raise ConfigurationError(
             "--set spans: spans are settled where `run` reads them; expected none of these keys. "
@@ -250,10 +255,10 @@ def _digest(
             f"--data {request.data}: a cluster learns from data of its own, and nothing falls "
             "back to the sample; expected the path of the data. Give it as the nodes see it."
         )
-    if not request.data.startswith(("/", "gs://")):
+    if not request.data.startswith(("/", "gs://", "s3://")):
         raise DataError(
             f"--data {request.data}: expected where the nodes find the data. Give the absolute "
-            "path on a volume that they mount, or a URI that begins with gs://."
+            "path on a volume that they mount, or a URI that begins with gs:// or s3://."
         )
     paths.refuse_untold(request.data, "--data")
     if request.data_digest is not None:
@@ -270,7 +275,7 @@ def _digest(
             f"--data {request.data} holds spans; expected one data set, since spans are settled "
             "where `run` reads them. Name one of the spans that has a test split."
         )
-    return read_dataset(source, schema, schema_sha256, config).digest
+    return read_dataset(source, schema, schema_sha256, config, notify=notify).digest
 
 
 def _checked(digest: str) -> str:

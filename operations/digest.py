@@ -65,7 +65,7 @@ def digest(settings: Settings, notify: Callable[[str], None]) -> DataDigest:
     config = settings.config()
     schema, schema_sha256 = read_schema(schema_path(config.schema_file))
     source = find_source(settings.data or AUTO, notify, config.spans, config.data)
-    data = read_dataset(source, schema, schema_sha256, config)
+    data = read_dataset(source, schema, schema_sha256, config, notify=notify)
     return DataDigest(
         data=data.description,
         form=data.form,

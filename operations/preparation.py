@@ -30,7 +30,7 @@ class Request:
 
     Attributes:
       profile: Name of a profile; None takes `default`, or `smoke` for the sample.
-      data: `auto`, `sample`, a folder or a file.
+      data: `auto`, `sample`, a folder or a file, which may be in a bucket.
       runner: `local` or `beam`.
       assignments: `key=value` each.
       seed: Random seed; None leaves the one of the configuration.
@@ -102,6 +102,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
       UsageError: where input or configuration is bad, or the machine lacks shared memory.
       LockHeldError: where another run of the same pipeline is at work.
       StoreLockedError: where another process has locked ML Metadata, or its server does not answer.
+      UnreachableError: where a bucket does not answer.
     """
     _check_shared_memory()
     # The configuration first: a mistyped key should not wait for a download.
@@ -118,7 +119,14 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     metadata.check_store(config.metadata.address or place.metadata, writing=True)
     schema, schema_sha256 = read_schema(config.schema_file)
     class_weights.check(config.training.class_weights, schema.class_names)
-    data = read_dataset(source, schema, schema_sha256, config, trust_time_stamps=not request.force)
+    data = read_dataset(
+        source,
+        schema,
+        schema_sha256,
+        config,
+        trust_time_stamps=not request.force,
+        notify=progress.notify,
+    )
     # Last, so that bad input leaves no folder behind.
     locations = Locations(writable(request.output_dir / name))
     served = served_version.version_to_compare(locations, schema, request.new_line)

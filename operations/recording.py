@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 import pydantic
 
 from components import features, quality_gates, reading_report
+from components.object_store import is_address
 from components.pusher import versions
 from components.redaction import redacted
 from operations.preparation import Prepared, Request
@@ -103,7 +104,7 @@ def _data(data: DataSet) -> DataRecord:
 def _request(request: Request, schema_file: str) -> receipt.Request:
     """The request with full paths, so that `resume` works in any folder."""
     key = "schema_file="
-    folder = request.data not in (AUTO, SAMPLE)
+    folder = request.data not in (AUTO, SAMPLE) and not is_address(request.data)
     return receipt.Request(
         profile=request.profile,
         data=str(pathlib.Path(request.data).absolute()) if folder else request.data,

@@ -18,12 +18,19 @@ import pydantic
 
 from components import features
 from components.messages import shown
-from components.pusher import versions
+from components.pusher import bucket, versions
 from components.pusher.served import ServedModel, UnreadableModelError, read_version
 from components.serving_check.check import check_export
 from operations import unfinished
 from pipeline import machine
-from pipeline.errors import OutputError, UnknownRunError, UnsoundVersionError, UsageError
+from pipeline.errors import (
+    OutputError,
+    PipelineError,
+    UnknownRunError,
+    UnreachableError,
+    UnsoundVersionError,
+    UsageError,
+)
 from pipeline.exclusion import Held, exclusive
 from pipeline.files import read_regular
 from pipeline.locations import Locations
@@ -168,6 +175,8 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
       LockLostError: where the database no longer holds the lock; nothing was changed.
       StoreError: where the database of the lock refuses it.
       StoreUnreachableError: where the database of the lock does not answer.
+      UnreachableError: where the bucket of the pipeline did not get the new version, which is
+        served from the serving folder.
     """
     with exclusive(locations, "rollback") as held:
         unfinished.complete(locations)
@@ -181,7 +190,19 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
             "time": time,
         }
         new_version = _publish(locations, target, json.dumps(record, indent=1), held)
+        _copy_to_bucket(locations, new_version)
         return Rollback(served, target.version, new_version, user, time)
+
+
+def _copy_to_bucket(locations: Locations, version: int) -> None:
+    address = bucket.address_of(locations.serving)
+    try:
+        served_version.copy_to_bucket(locations, address)
+    except PipelineError as error:
+        raise UnreachableError(
+            f"version {version} is served from {locations.serving}, but not yet from {address}: "
+            f"{error} The next run or rollback copies it."
+        ) from error
 
 
 def check(locations: Locations, to: int | None) -> ServedModel:

@@ -59,10 +59,12 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> Receipt:
       LockHeldError: where another run of the same pipeline is at work.
       StoreLockedError: where another process has locked ML Metadata, or its server does not answer.
       StorageError: where the run began, but its outcome cannot be recorded.
+      UnreachableError: where a bucket does not answer; nothing was begun.
     """
     prepared = prepare(request, progress)
     with exclusive(prepared.locations, "run", prepared.config.metadata.address) as held:
         unfinished.complete(prepared.locations)
+        _copy_to_bucket(prepared, progress)
         prepared = _compared_with_what_is_served_now(prepared, request)
         standing = None if _forced(request) else changes.standing_run(prepared)
         if standing:
@@ -79,6 +81,14 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> Receipt:
     # Without the lock: nobody should wait for a slow service.
     _notify(notifier, prepared.locations, receipt, past[-1] if past else None)
     return receipt
+
+
+def _copy_to_bucket(prepared: Prepared, progress: Progress) -> None:
+    """Copies the served version to the bucket, if an earlier run was cut off before it did."""
+    address = prepared.config.serving.bucket
+    copied = served_version.copy_to_bucket(prepared.locations, address)
+    if copied is not None:
+        progress.notify(f"Copied the served version {copied} to {address}, which lacked it.")
 
 
 def _compared_with_what_is_served_now(prepared: Prepared, request: Request) -> Prepared:

@@ -23,8 +23,11 @@ from pipeline.records.receipt import Code, DataRecord, Environment, Receipt
 # Both in the output folder: on the disk that has room for a run.
 _LOCK, _SCRATCH = ".verify.lock", ".verify-"
 # Told elsewhere: by the digest of the schema, by those of the data, and by the seed. Where the
-# metadata is changes no result.
-_TOLD_ELSEWHERE = ("schema_file", "spans", "seed", "metadata")
+# metadata is, and where versions are copied to, says nothing of the results.
+_TOLD_ELSEWHERE = ("schema_file", "spans", "seed", "metadata", "serving")
+# The database belongs to the folder of the run, and others serve from its bucket: the repetition
+# keeps its metadata in a file, and its versions to itself.
+_ALONE = ("metadata.uri=null", "serving.bucket=null")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +107,7 @@ def _scratch(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
 def _repeat(receipt: Receipt, scratch: pathlib.Path, progress: Progress) -> Receipt:
     # Nothing is served in the scratch folder: there is no model to replace.
     asked = resume.request_again(receipt, scratch, verbose=False)
-    # The database belongs to the folder of the run, so the repetition keeps its metadata in a file.
-    assignments = (*asked.assignments, "metadata.uri=null")
+    assignments = (*asked.assignments, *_ALONE)
     request = dataclasses.replace(asked, new_line=False, assignments=assignments)
     # Nobody is notified: what it pushes is served to no one.
     again = run(request, progress, Notifier([], None))

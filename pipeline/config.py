@@ -10,6 +10,7 @@ import difflib
 import functools
 import json
 import operator
+import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,7 @@ import pydantic_core
 from pydantic import JsonValue
 
 from components.messages import shown, shown_value
+from components.object_store import SCHEME, odd_name
 from components.reading_report import FitName
 from components.slices import MIN_IMAGES, RESERVED, Slicing, cleaned, is_column_name, is_value
 from components.trainer.fill import Fill
@@ -423,6 +425,34 @@ class GatesConfig(_Section):
         return tuple(dict.fromkeys(values))
 
 
+# Without a password, a query, or a pattern.
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[A-Za-z0-9._=+-]+)*")
+
+
+def _bucket(value: object) -> object:
+    if value is not None:
+        is_address = isinstance(value, str) and _BUCKET.fullmatch(value)
+        if not is_address or odd_name(str(value).removeprefix(SCHEME)):
+            raise ValueError(
+                "null, or s3://BUCKET/FOLDER with names of letters, digits and . _ = + -, without "
+                "a password"
+            )
+    return value
+
+
+Bucket = Annotated[str | None, pydantic.BeforeValidator(_bucket)]
+
+
+class ServingConfig(_Section):
+    """Where published versions go beside the serving folder of the pipeline."""
+
+    bucket: Bucket = pydantic.Field(
+        None,
+        description="folder in a bucket, s3://BUCKET/FOLDER, that gets a copy of each published "
+        "version, with a marker when it is whole; null: none",
+    )
+
+
 class RobustnessConfig(_Section):
     """The evaluation on corrupted test images, and what a model must reach on them."""
 
@@ -510,6 +540,7 @@ class Config(_Section):
     training: TrainingConfig = TrainingConfig()
     tuner: TunerConfig = TunerConfig()
     gates: GatesConfig = GatesConfig()
+    serving: ServingConfig = ServingConfig()
     robustness: RobustnessConfig = RobustnessConfig()
     metadata: MetadataConfig = MetadataConfig()
 

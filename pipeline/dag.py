@@ -26,7 +26,7 @@ from components.image_schema import ImageSchema
 from components.kubeflow.component import ServedModel
 from components.predictions.component import Predictions
 from components.pusher.component import VersionedPusher
-from components.pusher.executor import LOCKED, SERVED
+from components.pusher.executor import BUCKET, LOCKED, SERVED
 from components.robustness.component import Corruption
 from components.schema_gen import CheckedSchemaGen
 from components.serving_check.component import ServingCheck
@@ -221,7 +221,7 @@ def create_pipeline(
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(locations.serving))
         ),
-        custom_config=_push_conditions(served, is_locked=config.metadata.address is not None),
+        custom_config=_pusher_config(served, config),
     ).with_id("Pusher")
 
     components = [
@@ -252,12 +252,6 @@ def create_pipeline(
     )
 
 
-def _push_conditions(served: str | None, is_locked: bool) -> dict[str, Any] | None:
-    """What Pusher checks before it publishes; None on a cluster, where nothing is known of it."""
-    conditions = {SERVED: served} if served is not None else {}
-    return {**conditions, **({LOCKED: True} if is_locked else {})} or None
-
-
 def _served_model(serving: str, schema: ImageSchema, on_cluster: bool) -> base_node.BaseNode:
     if on_cluster:
         return ServedModel(serving, schema)
@@ -281,6 +275,17 @@ _FURTHER_CODE = {
 _COMPUTING = ("Tuner", "Trainer", "Predictions", "Evaluator", "RobustnessEvaluator")
 # Code of the nodes before the training that change its input.
 _CODE_BEFORE_TRAINING = ("components.example_gen.component", "components.transform")
+
+
+def _pusher_config(served: str | None, config: Config) -> dict[str, Any] | None:
+    """What Pusher checks before it publishes, and where it copies a version to."""
+    given = {
+        # Unknown on a cluster before the run.
+        SERVED: served,
+        LOCKED: True if config.metadata.address else None,
+        BUCKET: config.serving.bucket,
+    }
+    return {key: value for key, value in given.items() if value is not None} or None
 
 
 def _mark_code(components: list[Any], arithmetic: Arithmetic | None, libraries: Packages) -> None:

@@ -14,6 +14,7 @@
     +- LockLostError           exit code 1: the database no longer holds the lock of the run
     +- StoreLockedError        exit code 1: another process has locked the metadata store
     |  +- StoreUnreachableError  the database of the metadata does not answer
+    +- UnreachableError        exit code 1: a bucket does not answer
     +- StorageError            exit code 1: the outcome of a run cannot be recorded
     +- BaselineError           exit code 1: TFX would use a baseline that is not the served model
     +- VerificationError       exit code 1: a run could not be repeated for `verify`
@@ -106,6 +107,8 @@ class StoreUnreachableError(StoreLockedError):
 
 class LockLostError(PipelineError):
     """The database no longer holds the lock: its session was cut, or it was restarted."""
+class UnreachableError(PipelineError):
+    """A bucket that does not answer; a later try may succeed."""
 
 
 class StorageError(PipelineError):

@@ -22,6 +22,7 @@ import struct
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ import hypothesis  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
-from tests import scheduling  # noqa: E402
+from tests import s3, scheduling  # noqa: E402
 
 pytest_plugins = ["tests.made_runs", "tests.postgresql"]
 
@@ -486,3 +487,33 @@ def digest_of() -> Callable[[Path], str]:
         return found.hexdigest()
 
     return digest
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Address of an S3 that is a process of its own."""
+    with s3.serving() as address:
+        yield address
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> s3.Bucket:
+    """An empty bucket, whose server this process and those that it starts find."""
+    for name, value in s3.environment(s3_server).items():
+        monkeypatch.setenv(name, value)
+    return s3.Bucket(s3_server, f"bucket-{uuid.uuid4().hex}")
+
+
+@pytest.fixture
+def faults(
+    bucket: s3.Bucket, s3_server: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[s3.Faults]:
+    """A way to the server of the bucket on which a test lets requests fail."""
+    import s3fs
+
+    with s3.faulty(s3_server) as way:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", way.address)
+        # This process keeps its connection.
+        s3fs.S3FileSystem.clear_instance_cache()
+        yield way
+        s3fs.S3FileSystem.clear_instance_cache()

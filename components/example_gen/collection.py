@@ -13,7 +13,8 @@ import numpy as np
 
 from components import features
 from components.example_gen import labels, split
-from components.example_gen.readers.base import Index, Reader, ReadingError, Shard
+from components.example_gen.readers.base import Form, Index, Reader, ReadingError, Shard
+from components.example_gen.readers.files import each_of
 from components.example_gen.readers.opening import open_data
 from components.example_gen.request import Part, Request, names_of
 from components.example_gen.split import NOT_TAKEN
@@ -102,6 +103,11 @@ class Listing:
     by_number: bool
 
 
+def is_remote(location: str) -> bool:
+    """Whether data lies elsewhere than on this machine."""
+    return "://" in location
+
+
 def open_part(location: str, part: Part, request: Request) -> Reader:
     """Opens a part of the data.
 
@@ -118,7 +124,7 @@ def open_part(location: str, part: Part, request: Request) -> Reader:
         path,
         request.options,
         shape=request.shape,
-        remote="://" in location,
+        remote=is_remote(location),
         is_span=bool(part.name),
     )
 
@@ -137,9 +143,25 @@ def summary(readers: Sequence[Reader]) -> str:
     return "; ".join(dict.fromkeys(reader.summary for reader in readers))
 
 
-def hashed(readers: Sequence[Reader]) -> list[Contents]:
-    """The SHA-256 of every source of every part."""
-    return [{path: reader.hash_source(path) for path in reader.sources()} for reader in readers]
+def hashed(readers: Sequence[Reader], location: str) -> list[Contents]:
+    """The SHA-256 of every source of every part.
+
+    Args:
+      readers: Opened parts.
+      location: Folder or file of the data.
+    """
+    return [_hashed(reader, location) for reader in readers]
+
+
+def _hashed(reader: Reader, location: str) -> Contents:
+    paths = reader.sources()
+    hashes = each_of(reader.hash_source, paths, several=are_fetched_together(reader, location))
+    return dict(zip(paths, hashes, strict=True))
+
+
+def are_fetched_together(reader: Reader, location: str) -> bool:
+    """Whether to read several sources at a time: image files elsewhere; other files are large."""
+    return is_remote(location) and reader.form in (Form.CLASS_FOLDERS, Form.MANIFEST)
 
 
 def digest(parts: Sequence[Part], readers: Sequence[Reader], contents: Sequence[Contents]) -> str:

@@ -65,7 +65,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         location = exec_properties["location"]
         asked = request.from_json(exec_properties["request"])
         readers = collection.open_parts(location, asked)
-        contents = asked.contents or collection.hashed(readers)
+        contents = asked.contents or collection.hashed(readers, location)
         digest = collection.digest(asked.parts, readers, contents)
         collection.check_digest(digest, exec_properties["data_digest"], location)
         listing = collection.listing(asked, readers, contents, exec_properties["seed"])

@@ -11,12 +11,14 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.pusher import guard, versions
+from components.pusher import bucket, guard, versions
 
 # Key in the custom configuration: `versions.identity` of the served model when the run began.
 SERVED = "served"
 # Key in the custom configuration: whether the lock of the run has to be checked before a push.
 LOCKED = "locked"
+# Key in the custom configuration: address of the folder in a bucket that gets copies of versions.
+BUCKET = "bucket"
 
 
 class ServedModelChangedError(RuntimeError):
@@ -45,8 +47,13 @@ class Executor(pusher_executor.Executor):
         A model that equals the served one, byte by byte, is not pushed again: the output artifact
         then names the served version.
 
+        With a bucket, the version is then copied there. If that fails, so does the node, though
+        the version is served from the serving folder: the next run copies it first of all.
+
         Raises:
-          ServedModelChangedError: If the served model has changed since the run began.
+          ServedModelChangedError: If the served model has changed since the run began, or the
+            bucket has got a newer one.
+          ObjectStoreError: If the bucket cannot be read or written.
           Exception: If the run no longer holds its lock.
         """
         self._log_startup(input_dict, output_dict, exec_properties)
@@ -66,6 +73,8 @@ class Executor(pusher_executor.Executor):
         version = standing_version(export, base) or versions.publish(
             export, base, _files_beside(input_dict), check=check
         )
+        if custom.get(BUCKET):
+            bucket.catch_up(base, custom[BUCKET])
         self._MarkPushed(
             pushed, pushed_destination=str(base / str(version)), pushed_version=str(version)
         )
@@ -82,6 +91,12 @@ def _check_unchanged(base: pathlib.Path, custom: dict[str, Any]) -> None:
         raise ServedModelChangedError(
             f"{_named(now)} is served in {base} now; expected {_named(before)}, with which the new "
             "model was compared. Nothing was pushed. Run again."
+        )
+    foreign = bucket.foreign_version(base, custom[BUCKET]) if custom.get(BUCKET) else None
+    if foreign is not None:
+        raise ServedModelChangedError(
+            f"version {foreign} was published in {custom[BUCKET]} meanwhile; expected {_named(now)}"
+            ", with which the new model was compared. Nothing was pushed. Run again."
         )
 
 

@@ -67,6 +67,11 @@ def kept_folder(base: pathlib.Path, version: int) -> pathlib.Path:
     return base / _KEPT / str(version)
 
 
+def rollback_record(base: pathlib.Path, version: int) -> pathlib.Path:
+    """Returns the file of the record of the rollback that published a version."""
+    return base / _ROLLBACKS / f"{version}.json"
+
+
 def rollback_files(base: pathlib.Path) -> list[pathlib.Path]:
     """Returns the records of rollbacks in ascending order of the versions that they published."""
     files = [path for path in (base / _ROLLBACKS).glob("*.json") if is_number(path.stem)]
@@ -79,6 +84,7 @@ def publish(
     beside: Iterable[pathlib.Path] = (),
     rollback: str | None = None,
     check: Callable[[], None] | None = None,
+    version: int | None = None,
 ) -> int:
     """Copies an export below `base` under a new, higher version, and returns the version.
 
@@ -95,6 +101,7 @@ def publish(
       rollback: Record of the rollback that publishes the version; None for a run.
       check: Raises an error if the pipeline's lock is no longer held; None if it cannot be lost. It
         is called when all files are copied, immediately before the version becomes visible.
+      version: Number of the version where another place has given it one; None takes a new one.
 
     Raises:
       OSError: If the copy fails, or no higher number is left; the served versions stay unchanged.
@@ -104,7 +111,8 @@ def publish(
     if above := too_high(base):
         raise OSError(errno.EOVERFLOW, "no higher number is left for a new version", str(above[0]))
     remove_unfinished(base)
-    version = max([int(time.time()), *(number + 1 for number in served_versions(base))])
+    if version is None:
+        version = max([int(time.time()), *(number + 1 for number in served_versions(base))])
     incoming = base / f"{_INCOMING}{version}-{os.getpid()}"
     try:
         shutil.copytree(export, incoming / "export")
@@ -165,7 +173,7 @@ def _note_rollback(base: pathlib.Path, version: int, incoming: pathlib.Path, rol
     note = incoming / "rollback"
     note.write_text(rollback, encoding="utf-8")
     disk.sync(note)
-    _move(note, base / _ROLLBACKS / f"{version}.json")
+    _move(note, rollback_record(base, version))
 
 
 def _move(path: pathlib.Path, target: pathlib.Path) -> None:

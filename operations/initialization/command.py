@@ -74,7 +74,11 @@ def initialize(
     folder = paths.resolved(pathlib.Path(name), "NAME")
     writing.refuse_existing(folder, texts.FILES)
     seen = look(data, asked.data, notify)
-    if seen.data.resolve() in (folder, *folder.parents):
+    is_around = isinstance(seen.data, pathlib.Path) and seen.data.resolve() in (
+        folder,
+        *folder.parents,
+    )
+    if is_around:
         raise OutputError(
             f"{folder} is in the data folder, and would become part of the data; expected another "
             "folder. Choose another NAME."

@@ -27,10 +27,12 @@ from components.example_gen.readers.base import (
     ReadingError,
 )
 from components.messages import shown
+from components.object_store import ObjectStoreError, is_address
 from components.reading_report import Border
 from pipeline import paths
 from pipeline.config import Config, DataConfig
-from pipeline.datasets import spans
+from pipeline.datasets import bucket, spans
+from pipeline.datasets.bucket import BucketPath, Place
 from pipeline.datasets.reading import reading_options
 from pipeline.errors import DataError
 
@@ -99,7 +101,7 @@ class Look:
     """What is known of data after a look.
 
     Attributes:
-      data: Full path of the data.
+      data: Full path or address of the data.
       form: Form of the data.
       summary: What was recognised, in words.
       ignored: What lies there and is not read, a line each.
@@ -112,7 +114,7 @@ class Look:
       columns: Number of different values of each further column.
     """
 
-    data: pathlib.Path
+    data: Place
     form: Form
     summary: str
     ignored: tuple[str, ...]
@@ -150,24 +152,29 @@ def look(data: str, asked: DataConfig, notify: Callable[[str], None]) -> Look:
     """Looks at data.
 
     Args:
-      data: Path of a folder or a file.
+      data: Path or address of a folder or a file.
       asked: The part of the configuration that says how data is read.
       notify: Shows a line about what takes time or is unusual.
 
     Raises:
       DataError: The data cannot be used; the message says why.
       PathError: The path cannot be used.
+      UnreachableError: A bucket does not answer.
     """
     place = _existing(data)
-    folder = _span(paths.resolved(place, "--data"), notify)
     try:
-        reader = opening.open_data(str(folder), reading_options(asked))
+        real = place if isinstance(place, BucketPath) else paths.resolved(place, "--data")
+        folder = _span(real, notify)
+        is_remote = isinstance(folder, BucketPath)
+        reader = opening.open_data(str(folder), reading_options(asked), remote=is_remote)
         contents = _Contents(reader, notify)
         index = reader.index(contents)
         order = label_order(index.values, keep=reader.form == Form.PARQUET_IMAGES)
         _check_classes(index, place)
         test_share = _TEST_SHARES[0] if folder != place else _least_share(index)
         sample = _sample(_thinned(_chosen_items(reader, index, contents)))
+    except ObjectStoreError as error:
+        raise bucket.told(error) from error
     except ReadingError as error:
         raise DataError(str(error)) from error
     except OSError as error:
@@ -220,8 +227,10 @@ def _size(digits: str) -> tuple[int, str]:
     return len(significant), significant
 
 
-def _existing(data: str) -> pathlib.Path:
+def _existing(data: str) -> Place:
     """The full path of the data, with its links: what they lead to may change from run to run."""
+    if is_address(data):
+        return bucket.address(data, "--data")
     real = paths.resolved(pathlib.Path(data), "--data")
     try:
         paths.refuse_endless(real)
@@ -235,7 +244,7 @@ def _existing(data: str) -> pathlib.Path:
     return plain if plain.resolve() == real else real
 
 
-def _span(place: pathlib.Path, notify: Callable[[str], None]) -> pathlib.Path:
+def _span(place: Place, notify: Callable[[str], None]) -> Place:
     """The newest span, if the data comes in spans."""
     found = spans.find_spans(place) if place.is_dir() else []
     if not found:
@@ -278,7 +287,7 @@ def _is_image(path: str) -> bool:
     return pathlib.PurePosixPath(path).suffix.lower() in features.IMAGE_SUFFIXES
 
 
-def _check_classes(index: Index, place: pathlib.Path) -> None:
+def _check_classes(index: Index, place: Place) -> None:
     names = index.values
     if len(names) < 2:
         only = f"only one class, {shown(names[0])}," if names else "no labelled images"

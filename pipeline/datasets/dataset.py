@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import pathlib
 
 from components.example_gen.request import Request
 from pipeline.datasets import spans
+from pipeline.datasets.bucket import Place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class DataSet:
     Attributes:
       name: the folder or file, or `sample`.
       sample: whether this is the built-in sample.
-      location: full path of the folder or file.
+      location: full path or address of the folder or file.
       request: what ExampleGen is asked for.
       digest: SHA-256 over the content of all files.
       sha256s: SHA-256 by file name (`span-1/...` if there are spans); one over all where there are
@@ -82,6 +82,6 @@ class Source:
       window: the spans to read; None if the folder has no spans.
     """
 
-    place: pathlib.Path
+    place: Place
     sample: bool
     window: spans.Window | None = None

@@ -3,7 +3,8 @@
 A digest is kept under the path, device, inode, size and times of its file. Like Git, nothing is
 trusted that could have changed within the resolution of its time stamp: a digest is kept only of a
 file that was last changed a while before it was read. On a network file system, nothing is kept,
-since its clock and its caches are not ours.
+since its clock and its caches are not ours. An object in a bucket has its entity tag in the place
+of device and inode: it changes whenever the object is written with other content.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import sqlite3
 import struct
 import subprocess
 from collections.abc import Iterator
+
+from components.object_store import is_address
 
 # Of file systems on a disk or in the memory of this machine, as stat(1) names them. The table of
 # mounts would not do: in a chroot, the mount that holds the files is not in it.
@@ -26,7 +29,8 @@ _RACY_NANOSECONDS = 3_000_000_000
 # UnicodeDecodeError: what a damaged database says of itself is not UTF-8.
 _UNUSABLE = (OSError, sqlite3.Error, UnicodeDecodeError)
 
-# Device, inode, size, and times of the last changes of content and of inode in nanoseconds.
+# Device, inode, size, and times of the last changes of content and of inode in nanoseconds; for an
+# object in a bucket, what `BucketFiles.state` says.
 State = tuple[int, ...]
 _STATE = struct.Struct("<QQqqq")
 # Path, packed state and SHA-256 of a file.
@@ -41,14 +45,16 @@ class DigestCache:
 
         Args:
           file: Database of the digests.
-          root: Folder of the data.
+          root: Folder of the data, or its address.
           trusted: Whether to use what is kept; it is replaced in any case.
         """
         self._file = file
-        self._is_local = is_local(root)
+        self._is_in_bucket = is_address(root)
+        self._is_kept = self._is_in_bucket or is_local(root)
         # A folder or a link below it may lead to another file system.
-        self._device = pathlib.Path(root).stat().st_dev if self._is_local else None
-        self._known = self._read() if trusted and self._is_local else {}
+        is_folder = self._is_kept and not self._is_in_bucket
+        self._device = pathlib.Path(root).stat().st_dev if is_folder else None
+        self._known = self._read() if trusted and self._is_kept else {}
         self._current: dict[bytes, _Row] = {}
 
     def find(self, path: str, state: State) -> str | None:
@@ -74,13 +80,14 @@ class DigestCache:
           digest: The digest, in hexadecimal form.
           began: Time when the reading began, in nanoseconds.
         """
-        if state[0] == self._device and began - max(state[-2:]) > _RACY_NANOSECONDS:
+        is_ours = self._is_in_bucket or state[0] == self._device
+        if is_ours and began - max(state[-2:]) > _RACY_NANOSECONDS:
             key = path.encode(errors="surrogateescape")
             self._current[key] = (key, _STATE.pack(*state), bytes.fromhex(digest))
 
     def save(self) -> None:
         """Keeps the digests of this time; without room or permission, the next run reads anew."""
-        if not self._is_local or self._current == self._known:
+        if not self._is_kept or self._current == self._known:
             return
         with contextlib.suppress(*_UNUSABLE):
             self._file.parent.mkdir(parents=True, exist_ok=True)

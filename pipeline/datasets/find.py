@@ -1,4 +1,4 @@
-"""Finds the data of a run: a named folder, the cache, a download, or else the sample."""
+"""Finds the data of a run: a named folder or bucket, the cache, a download, or else the sample."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import os
 import pathlib
 from collections.abc import Callable
 
+from components import object_store
+from components.object_store import ObjectStoreError
 from pipeline import paths
 from pipeline.config import DataConfig, SpansConfig
-from pipeline.datasets import AUTO, SAMPLE, download, spans
+from pipeline.datasets import AUTO, SAMPLE, bucket, download, spans
 from pipeline.datasets.dataset import Source
 from pipeline.errors import DataError
 
@@ -29,16 +31,20 @@ def find_source(
     """Finds the folder or file of a run's data and picks its spans.
 
     Args:
-      argument: `auto`, `sample`, a folder or a file.
+      argument: `auto`, `sample`, a folder or a file, which may be in a bucket.
       notify: receives one line for each download and each surprise about the spans.
       asked: the spans to take.
       data: the part of the configuration that says how data is read.
 
     Raises:
       DataError: the named folder or file, or one of the spans, does not exist.
+      UnreachableError: a bucket does not answer.
     """
-    source = _located(argument, notify)
-    return dataclasses.replace(source, window=spans.resolve(source.place, asked, data, notify))
+    try:
+        source = _located(argument, notify)
+        return dataclasses.replace(source, window=spans.resolve(source.place, asked, data, notify))
+    except ObjectStoreError as error:
+        raise bucket.told(error) from error
 
 
 def _located(argument: str, notify: Callable[[str], None]) -> Source:
@@ -66,7 +72,9 @@ def _sample_folder() -> pathlib.Path:
     return cache_folder() / f"sample-{drawing.hexdigest()[:12]}"
 
 
-def _existing(place: str, origin: str) -> pathlib.Path:
+def _existing(place: str, origin: str) -> bucket.Place:
+    if object_store.is_address(place):
+        return _existing_in_bucket(place, origin)
     path = paths.resolved(pathlib.Path(place), origin)
     if path.is_dir() or path.is_file():
         return path
@@ -76,4 +84,14 @@ def _existing(place: str, origin: str) -> pathlib.Path:
         f"{origin}: {place} does not exist; expected a folder with a folder of images per class, a "
         "CSV, TSV or Parquet file, an .npz file, a folder of IDX files, or a folder of spans "
         "(span-N). Give its path, or --data sample."
+    )
+
+
+def _existing_in_bucket(place: str, origin: str) -> bucket.BucketPath:
+    path = bucket.address(place, origin)
+    if path.is_dir() or path.is_file():
+        return path
+    raise DataError(
+        f"{origin}: {path} holds no objects; expected a folder with data, or a CSV, TSV, Parquet "
+        "or .npz file. Check the address; upper and lower case differ."
     )

@@ -9,15 +9,18 @@ import itertools
 import os
 import pathlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from components import features, slices
 from components.example_gen import collection, split
 from components.example_gen.readers.base import Reader, ReadingError
+from components.example_gen.readers.files import each_of
 from components.example_gen.request import Part, Request
 from components.image_schema import ImageSchema
+from components.object_store import ObjectStoreError
 from pipeline.config import Config
-from pipeline.datasets import SAMPLE, find
+from pipeline.datasets import SAMPLE, bucket, find
 from pipeline.datasets.dataset import DataSet, Source
 from pipeline.datasets.digest_cache import DigestCache, State
 from pipeline.datasets.options import reading_options as reading_options
@@ -25,6 +28,13 @@ from pipeline.errors import DataError
 
 # Above this number, files are summed up.
 _MOST_FILES = 24
+_SECONDS_IN_SILENCE = 10
+
+Item = TypeVar("Item")
+
+
+def _in_silence(line: str) -> None:
+    """Tells nobody."""
 
 
 def read_dataset(
@@ -34,6 +44,7 @@ def read_dataset(
     config: Config,
     *,
     trust_time_stamps: bool = True,
+    notify: Callable[[str], None] = _in_silence,
 ) -> DataSet:
     """Reads and checks all files of a run, except that it decodes no image file.
 
@@ -45,17 +56,19 @@ def read_dataset(
       schema_sha256: SHA-256 of the schema file.
       config: how to read and to divide the data.
       trust_time_stamps: whether files that have not changed since an earlier run count as read.
+      notify: receives a line now and then while much is read from a bucket.
 
     Raises:
       DataError: the data cannot be used, contradicts the schema, or changed meanwhile.
+      UnreachableError: a bucket does not answer.
     """
-    if source.sample:
+    if source.sample and isinstance(source.place, pathlib.Path):
         _draw_sample(source.place)
     asked = asked_of(config, schema, _parts(source))
     location = str(source.place)
     with _as_data_error(location, in_spans=source.window is not None):
         readers = collection.open_parts(location, asked)
-        contents = _contents(location, asked.parts, readers, trust_time_stamps)
+        contents = _contents(location, asked.parts, readers, trust_time_stamps, notify)
         digest = collection.digest(asked.parts, readers, contents)
         listing = collection.listing(asked, readers, contents, config.seed)
         doubts = _slice_doubts(listing, config)
@@ -149,14 +162,18 @@ def _parts(source: Source) -> list[Part]:
 
 
 def _contents(
-    location: str, parts: Sequence[Part], readers: Sequence[Reader], trusted: bool
+    location: str,
+    parts: Sequence[Part],
+    readers: Sequence[Reader],
+    trusted: bool,
+    notify: Callable[[str], None],
 ) -> list[collection.Contents]:
     """The SHA-256 of every source of every part."""
     name = hashlib.sha256(os.fsencode(location)).hexdigest()[:16]
     file = find.cache_folder() / "digests" / f"{name}.sqlite"
     cache = DigestCache(file, location, trusted=trusted)
     found = [
-        _part_contents(location, part, reader, cache)
+        _part_contents(location, part, reader, cache, notify)
         for part, reader in zip(parts, readers, strict=True)
     ]
     cache.save()
@@ -164,21 +181,41 @@ def _contents(
 
 
 def _part_contents(
-    location: str, part: Part, reader: Reader, cache: DigestCache
+    location: str, part: Part, reader: Reader, cache: DigestCache, notify: Callable[[str], None]
 ) -> collection.Contents:
     # IDX files have digests of what they hold uncompressed.
     kind = f"{reader.form} {part.path} "
     found = {}
     for path in reader.sources():
         state = _state(reader, path)
-        digest = cache.find(f"{kind}{path}", state) if state else None
-        if digest is None:
-            began = time.time_ns()
-            digest = _hashed(location, part, reader, path, state)
-            if state and digest:
-                cache.keep(f"{kind}{path}", state, digest, began)
+        found[path] = cache.find(f"{kind}{path}", state) if state else None
+    unknown = [path for path, digest in found.items() if digest is None]
+
+    def hashed(path: str) -> tuple[State | None, int, str]:
+        state, began = _state(reader, path), time.time_ns()
+        return state, began, _hashed(location, part, reader, path, state)
+
+    several = collection.are_fetched_together(reader, location)
+    read = each_of(hashed, unknown, several=several)
+    if collection.is_remote(location):
+        read = _told(read, len(unknown), location, notify)
+    for path, (state, began, digest) in zip(unknown, read, strict=True):
+        if state and digest:
+            cache.keep(f"{kind}{path}", state, digest, began)
         found[path] = digest
-    return found
+    return {path: digest or "" for path, digest in found.items()}
+
+
+def _told(
+    read: Iterator[Item], count: int, location: str, notify: Callable[[str], None]
+) -> Iterator[Item]:
+    """Passes on what is read, and says how far that is when it takes long."""
+    told = time.monotonic()
+    for number, item in enumerate(read, start=1):
+        if time.monotonic() - told > _SECONDS_IN_SILENCE:
+            notify(f"Read {number:,} of {count:,} objects of {location} for their digests")
+            told = time.monotonic()
+        yield item
 
 
 def _state(reader: Reader, path: str) -> State | None:
@@ -201,8 +238,9 @@ def _hashed(location: str, part: Part, reader: Reader, path: str, before: State 
     finally:
         # Of a file that is still being copied, this is what is wrong, whatever was read of it.
         if before != _state(reader, path):
+            place = "/".join(filter(None, (location, part.path, path)))
             raise DataError(
-                f"{pathlib.Path(location, part.path, path)} changed while it was read; expected "
+                f"{place} changed while it was read; expected "
                 "files at rest. Where it is still being copied, run again when it is whole; to "
                 "avoid this, copy under another name and rename at the end."
             )
@@ -236,6 +274,8 @@ def _sha256s(
 def _as_data_error(location: str, in_spans: bool) -> Iterator[None]:
     try:
         yield
+    except ObjectStoreError as error:
+        raise bucket.told(error) from error
     except slices.SliceError as error:
         raise DataError(f"{location}: {error}") from error
     except split.SplitError as error:

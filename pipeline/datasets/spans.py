@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import pathlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.datasets import span_numbers
+from pipeline.datasets.bucket import BucketPath, Place
 from pipeline.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Span:
     """
 
     number: int
-    folder: pathlib.Path
+    folder: Place
 
     @property
     def name(self) -> str:
@@ -76,7 +76,12 @@ class Span:
         if self.has_idx_files:
             return False
         try:
-            reader = open_data(str(self.folder), reading_options(data), is_span=True)
+            reader = open_data(
+                str(self.folder),
+                reading_options(data),
+                remote=isinstance(self.folder, BucketPath),
+                is_span=True,
+            )
         except ReadingError as error:
             raise DataError(str(error)) from error
         return TEST in reader.splits
@@ -84,7 +89,7 @@ class Span:
     @property
     def has_idx_files(self) -> bool:
         """Whether it holds IDX files, which always name what is to test on."""
-        return any(self.folder.glob(_IDX_FILES))
+        return any(_idx_files(self.folder))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +111,7 @@ class Window:
 
 
 def resolve(
-    folder: pathlib.Path, asked: SpansConfig, data: DataConfig, notify: Callable[[str], None]
+    folder: Place, asked: SpansConfig, data: DataConfig, notify: Callable[[str], None]
 ) -> Window | None:
     """Settles which spans of a folder a run takes; None where it is no folder of spans.
 
@@ -135,7 +140,7 @@ def resolve(
     return window
 
 
-def find_spans(folder: pathlib.Path) -> list[Span]:
+def find_spans(folder: Place) -> list[Span]:
     """The spans of a folder in the order of their numbers; none where it holds none.
 
     Raises:
@@ -154,7 +159,7 @@ def find_spans(folder: pathlib.Path) -> list[Span]:
     return found
 
 
-def _meant(folder: pathlib.Path) -> list[pathlib.Path]:
+def _meant(folder: Place) -> list[Place]:
     """What lies in the folder that is, or may be meant as, a span; not such as span-3.zip."""
     return [
         path
@@ -163,7 +168,7 @@ def _meant(folder: pathlib.Path) -> list[pathlib.Path]:
     ]
 
 
-def _span(path: pathlib.Path) -> Span:
+def _span(path: Place) -> Span:
     name = _NAME.fullmatch(path.name)
     if name and path.is_dir():
         return Span(int(name[1]), path)
@@ -173,14 +178,14 @@ def _span(path: pathlib.Path) -> Span:
     )
 
 
-def _check_unambiguous(folder: pathlib.Path, found: list[Span]) -> None:
+def _check_unambiguous(folder: Place, found: list[Span]) -> None:
     for one, other in itertools.pairwise(found):
         if one.number == other.number:
             raise DataError(
                 f"{one.folder} and {other.folder} are both span {one.number}; expected one folder "
                 "for each number. Rename or remove one of them."
             )
-    beside = next(folder.glob(_IDX_FILES), None) if found else None
+    beside = next(_idx_files(folder), None) if found else None
     if beside:
         raise DataError(
             f"{folder} holds both spans ({found[0].folder.name}) and IDX files ({beside.name}); "
@@ -188,7 +193,11 @@ def _check_unambiguous(folder: pathlib.Path, found: list[Span]) -> None:
         )
 
 
-def _refuse_any(folder: pathlib.Path, asked: SpansConfig) -> None:
+def _idx_files(folder: Place) -> Iterator[Place]:
+    yield from folder.glob(_IDX_FILES)
+
+
+def _refuse_any(folder: Place, asked: SpansConfig) -> None:
     values = asked.model_dump(exclude_defaults=True).items()
     if values:
         settings = ", ".join(f"spans.{key}={value}" for key, value in values)

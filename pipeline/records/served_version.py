@@ -8,9 +8,10 @@ from __future__ import annotations
 import shlex
 
 from components.image_schema import ImageSchema
-from components.pusher import versions
+from components.object_store import ObjectStoreError
+from components.pusher import bucket, versions
 from components.pusher.served import ServedModel, UnreadableModelError, difference, read_served
-from pipeline.errors import ServedModelError
+from pipeline.errors import PipelineError, ServedModelError, UnreachableError
 from pipeline.locations import Locations
 
 
@@ -46,6 +47,41 @@ def version_to_compare(locations: Locations, schema: ImageSchema, new_line: bool
         "one with. Give the new pipeline a name of its own with --set name=NAME, or replace the "
         "served model without a comparison: run --new-line."
     )
+
+
+def copy_to_bucket(locations: Locations, address: str | None) -> int | None:
+    """Copies the served version to a bucket, unless it is there whole.
+
+    Only the holder of the pipeline's lock may call this.
+
+    Args:
+      locations: Places of the pipeline.
+      address: Folder in a bucket; None where the pipeline has none.
+
+    Returns:
+      The version that was copied; None if there was nothing to do.
+
+    Raises:
+      ServedModelError: where the bucket refuses, or holds a newer version.
+      UnreachableError: where it does not answer.
+    """
+    try:
+        copied = bucket.catch_up(locations.serving, address) if address else None
+        bucket.remember(locations.serving, address)
+        return copied
+    except ObjectStoreError as error:
+        raise in_bucket(error) from error
+    except OSError as error:
+        raise ServedModelError(
+            f"{error.filename or locations.serving} cannot be copied to {address} "
+            f"({error.strerror}); expected a serving folder to read and write. Check its rights."
+        ) from error
+
+
+def in_bucket(error: ObjectStoreError) -> PipelineError:
+    """The error of a command that could not read or write the versions of a bucket."""
+    message = str(error)
+    return UnreachableError(message) if error.is_passing else ServedModelError(message)
 
 
 def read(locations: Locations) -> ServedModel | None:

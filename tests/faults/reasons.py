@@ -198,9 +198,33 @@ REASONS = (
         sites=("pipeline/database/binding.py::write: write_whole",),
     ),
     Reason(
+        "What came from a bucket so far goes where no reader looks, and is removed.",
+        tests=(
+            "components/pusher/test_bucket.py::test_what_is_not_as_published_is_never_fetched",
+            "components/pusher/test_bucket.py::"
+            "test_a_fetch_without_room_leaves_the_versions_that_were_there",
+        ),
+        sites=(
+            "components/pusher/bucket.py::_fetch: target.parent.mkdir",
+            "components/pusher/bucket.py::_fetch_file: target.open",
+            "components/pusher/bucket.py::fetch_newest: base.mkdir",
+            "components/pusher/bucket.py::fetch_newest: tempfile.TemporaryDirectory",
+        ),
+    ),
+    Reason(
+        "The address of the bucket, which every run with one writes anew.",
+        tests=("operations/test_bucket.py::test_an_address_that_cannot_be_noted_is_told",),
+        sites=(
+            "components/pusher/bucket.py::remember: base.mkdir",
+            "components/pusher/bucket.py::remember: new.replace",
+            "components/pusher/bucket.py::remember: new.write_text",
+        ),
+    ),
+    Reason(
         "It writes no file: to memory, to a descriptor that is open, or to no device.",
         sites=(
             "components/arrays.py::write_arrays: np.savez_compressed",
+            "components/object_store.py::Folder._fetch: sync",
             "pipeline/lock.py::_opened: os.fdopen",
             "pipeline/streams.py::_open_closed_descriptors: os.open",
             "pipeline/streams.py::copy: Descriptor",

@@ -64,6 +64,10 @@ REASONS = (
     Reason(
         "A served model. Who can write there can run code (docs/security.md).",
         (
+            "components/pusher/bucket.py::_fetch_file",
+            "components/pusher/bucket.py::_manifest",
+            "components/pusher/bucket.py::address_of",
+            "components/pusher/bucket.py::fetch_newest",
             "components/serving_check/probe.py::_ask",
             "components/serving_check/probe.py::_ask_as_tensorflow_1",
             "components/serving_check/probe.py::main",
@@ -165,7 +169,10 @@ REASONS = (
     ),
     Reason(
         "It has the bytes of a data set on a bucket, which the same parsers read.",
-        ("components/example_gen/readers/files.py::RemoteFiles.open",),
+        (
+            "components/example_gen/readers/files.py::BucketFiles.open",
+            "components/example_gen/readers/files.py::RemoteFiles.open",
+        ),
     ),
     Reason(
         "It has the bytes of an image file, which `images` reads.",

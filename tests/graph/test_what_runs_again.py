@@ -277,6 +277,7 @@ TOLD = {
     "name": NODES,
     "schema_file": {"ImportSchemaGen"},
     "seed": {"ExampleGen", "Corruption", *LEARNING},
+    "serving.bucket": {"Pusher"},
     "spans.*": set(),
     # Which images are read, how they look, and which of them are trained on.
     "data.*": {"ExampleGen", *LEARNING},
@@ -315,6 +316,7 @@ NEEDED |= {f"robustness.accuracy_{strength}": WHOLE for strength in (1, 2, 3)}
 # Values of which the form of the configuration does not say enough.
 SHARES = strategies.floats(0, 1, exclude_min=True, exclude_max=True)
 VALUES = {
+    "serving.bucket": strategies.sampled_from(["s3://models/flowers", "s3://other"]),
     "split.validation": strategies.integers(1, 10**6) | SHARES,
     "gates.slices": strategies.sampled_from([{"shop": {}}, {"a": {"accuracy": 0.5}, "b": {}}]),
     "gates.required_slices": strategies.sampled_from([["shop=07"], ["shop=7", "shop=(missing)"]]),

@@ -48,7 +48,7 @@ REFUSED = {
     "the sample": ({"data": "sample"}, "nothing falls back to the sample"),
     "whatever there is": ({"data": "auto"}, "nothing falls back to the sample"),
     "data here, not there": ({"data": "data"}, "absolute path"),
-    "data in a bucket that nodes cannot read": ({"data": "s3://b/data"}, "gs://"),
+    "data in a bucket that nodes cannot read": ({"data": "hdfs://b/data"}, "gs:// or s3://"),
     "data that nobody can read here": ({"data_digest": None}, "--data-digest"),
     "half a digest": ({"data_digest": "0a0a"}, "64 hexadecimal digits"),
     "a digest in capitals": ({"data_digest": DIGEST.upper()}, "lower case"),

@@ -242,3 +242,12 @@ def test_one_verification_at_a_time(verified, output_dir, progress):
 def test_files_of_another_revision_with_equal_sources_are_no_reason(receipt):
     again = changed(receipt, "code", revision="1234", dirty=True)
     assert reasons(receipt, again) == []
+
+
+def test_a_verification_copies_nothing_to_the_bucket(verified, receipt):
+    """Others serve from there. The bucket says nothing of the results, either."""
+    seen = []
+    assert verified(lambda request, notifier: seen.append(request.assignments)).identical
+    assert seen[0][-1] == "serving.bucket=null"
+    with_bucket = {**receipt.config, "serving": {"bucket": "s3://models/clothes"}}
+    assert reasons(receipt.changed(config=with_bucket), receipt) == []

@@ -25,6 +25,7 @@ OTHER_VALUES = {
     "data.split_column": "part",
     "images.fit": "crop",
     "split.group": "plant",
+    "serving.bucket": "s3://models/flowers",
     "training.precision": "float32",
     "training.optimizer": "adam",
     "training.class_weights": "balanced",
@@ -373,3 +374,12 @@ def test_a_name_that_smoke_or_sample_runs_would_bear_is_refused(name):
     message = refusal(f"name={name}")
     assert message.startswith(f"name: found {name!r}; expected ")
     assert "-sample" in message
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["models", "s3://", "s3://k:hunter2@b/x", "s3://bucket/x?token=hunter2", "s3://bucket/../x", 3],
+)
+def test_what_names_no_folder_in_a_bucket_is_refused(address):
+    message = refusal(f"serving.bucket={address}")
+    assert "expected null, or s3://BUCKET/FOLDER" in message and "hunter2" not in message

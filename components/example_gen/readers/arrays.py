@@ -21,6 +21,7 @@ from components.example_gen.readers.files import Files, Unchanged, changed, hash
 from components.example_gen.readers.folder import Folder, Shape
 from components.features import MOST_IMAGE_PIXELS
 from components.messages import by, listed, shown
+from components.object_store import ObjectStoreError
 
 SUFFIX = ".npz"
 _IMAGES = frozenset(["x", "image", "images", "img", "imgs"])
@@ -117,7 +118,7 @@ def _opened(files: Files, path: str) -> Iterator[zipfile.ZipFile]:
 def _sound(files: Files, path: str) -> Iterator[None]:
     try:
         yield
-    except base.ReadingError:
+    except (base.ReadingError, ObjectStoreError):
         raise
     # What zipfile and NumPy raise for hostile bytes is documented nowhere: zlib's, struct's and
     # tokenize's errors are among it.

@@ -6,7 +6,9 @@ the configuration allows it, and nothing but regular files: a named pipe would n
 
 from __future__ import annotations
 
+import collections
 import dataclasses
+import errno
 import functools
 import hashlib
 import io
@@ -14,9 +16,11 @@ import os
 import posixpath
 import stat
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, BinaryIO, Protocol, cast
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent import futures
+from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
+from components import object_store
 from components.example_gen.readers import base
 from components.messages import is_utf8, shown
 
@@ -25,7 +29,12 @@ _JUNK_SUFFIX = ".partial"
 # Some file systems tell times in whole seconds, and some by a clock of their own.
 _YOUNG_NANOSECONDS = 10 * 10**9
 _READ_AT_ONCE = 2**20
+# Files elsewhere that are fetched at the same time: most of the time is spent waiting.
+_FETCHED_AT_ONCE = 16
 _ALLOW = "Copy it into the folder, or set data.outside_files=true"
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -356,6 +365,105 @@ class RemoteFiles:
         return f"{self._root}/{path}" if path else self._root
 
 
+class BucketFiles:
+    """A folder in a bucket of S3, as it was when it was listed: `s3://bucket/folder`."""
+
+    def __init__(self, root: str):
+        """Names the folder."""
+        self._folder = object_store.Folder(root)
+        self._objects: dict[str, object_store.Object] = {}
+        self._is_listed = False
+
+    def walk(self) -> Listing:
+        """Lists everything below the folder.
+
+        Raises:
+          ReadingError: An object is called as no file can be.
+          ObjectStoreError: The store refuses or does not answer.
+        """
+        folders, junk = set(), set()
+        for each in self._folder.list():
+            # Programs that show a bucket as folders write an empty object for each of them.
+            path = each.path.removesuffix("/")
+            if not each.path:
+                # The data folder itself.
+                continue
+            self._refuse_odd(each, path)
+            parts = path.split("/")
+            hidden = next((n for n, part in enumerate(parts) if is_junk(part)), None)
+            if hidden is not None:
+                junk.add("/".join(parts[: hidden + 1]))
+            else:
+                inner = parts if path != each.path else parts[:-1]
+                folders |= {"/".join(inner[:n]) for n in range(1, len(inner) + 1)}
+            if path == each.path:
+                self._objects[path] = each
+        self._is_listed = True
+        paths = sorted(path for path in self._objects if not _is_below(path, junk))
+        return Listing(tuple(paths), tuple(sorted(folders)), frozenset(), len(junk), unfollowed=())
+
+    def _refuse_odd(self, each: object_store.Object, path: str) -> None:
+        reason = object_store.odd_name(path)
+        if reason is None and each.size and path != each.path:
+            reason = "a slash at its end, and content"
+        if reason is None and path == each.path and path in self._objects:
+            reason = "been listed twice"
+        if reason is not None:
+            raise base.ReadingError(
+                f"the object {self.shown(each.path)} has {reason}; expected the name of a file, "
+                "such as folder/name.png. Rename it, or remove it."
+            )
+
+    def shown(self, path: str) -> str:
+        """The whole address of a file, as a message may show it."""
+        return self._folder.shown(path)
+
+    def why_unusable(self, path: str) -> str | None:
+        """Why a file cannot be opened, and how to fix that; None if it can."""
+        if refused := _refuse_lexically(path):
+            return refused
+        if self._found(path) is None:
+            return "there is no such object; expected one. Copy it there, or fix the path."
+        return None
+
+    def _found(self, path: str) -> object_store.Object | None:
+        if path not in self._objects and not self._is_listed:
+            found = self._folder.find(path)
+            if found is not None:
+                self._objects[path] = found
+        return self._objects.get(path)
+
+    def _object(self, path: str) -> object_store.Object:
+        found = self._found(path)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.shown(path))
+        return found
+
+    def open(self, path: str) -> BinaryIO:
+        """Opens a file; it is read as it was listed, or not at all."""
+        return self._folder.open(self._object(path))
+
+    def local(self, path: str) -> str | None:
+        """None: the file lies elsewhere."""
+        return None
+
+    def state(self, path: str) -> tuple[int, ...]:
+        """128 bits of the digest of the entity tag, the size, and the time of writing twice.
+
+        These are five numbers like those of a file on this machine.
+        """
+        found = self._object(path)
+        tag = hashlib.sha256(found.tag.encode()).digest()
+        first, second = (int.from_bytes(tag[start : start + 8]) for start in (0, 8))
+        return first, second, found.size, found.modified, found.modified
+
+
+def _is_below(path: str, folders: Collection[str]) -> bool:
+    """Whether a path, or a folder around it, is among some."""
+    parts = path.split("/")
+    return any("/".join(parts[:n]) in folders for n in range(1, len(parts) + 1))
+
+
 class _RemoteStream(io.RawIOBase):
     """A stream of TFX's file access, with the errors and the methods of Python's own."""
 
@@ -409,6 +517,34 @@ def _reading(path: str, action: Callable[[], Any]) -> Any:
 
 def _text(name: str | bytes) -> str:
     return name.decode(errors="surrogateescape") if isinstance(name, bytes) else name
+
+
+def each_of(
+    action: Callable[[Item], Result], items: Iterable[Item], *, several: bool
+) -> Iterator[Result]:
+    """What an action returns for each item, in their order.
+
+    Args:
+      action: What reads one file.
+      items: Files to read.
+      several: Whether to read several at the same time, as is worth while for those elsewhere.
+    """
+    if not several:
+        yield from map(action, items)
+        return
+    with futures.ThreadPoolExecutor(_FETCHED_AT_ONCE) as pool:
+        begun: collections.deque[futures.Future[Result]] = collections.deque()
+        try:
+            for item in items:
+                begun.append(pool.submit(action, item))
+                if len(begun) > _FETCHED_AT_ONCE:
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            # After an error, what has not begun is not needed.
+            for each in begun:
+                each.cancel()
 
 
 def require_usable(files: Files, path: str) -> None:

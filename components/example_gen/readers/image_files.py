@@ -6,7 +6,13 @@ import collections
 from collections.abc import Iterator, Mapping, Sequence
 
 from components.example_gen.readers import base
-from components.example_gen.readers.files import Files, hash_file, require_usable, unreadable
+from components.example_gen.readers.files import (
+    Files,
+    each_of,
+    hash_file,
+    require_usable,
+    unreadable,
+)
 from components.messages import shown
 
 # Many enough for work on several processes, few enough for files of a useful size.
@@ -47,9 +53,13 @@ def read(files: Files, paths: Sequence[str], contents: Mapping[str, str]) -> Ite
     Raises:
       ReadingError: A file that was hashed cannot be read any more.
     """
-    for path in paths:
+
+    def item(path: str) -> base.Item:
         sha256 = contents.get(path, "")
-        yield _hashed_item(files, path, sha256) if sha256 else _bad(files, path)
+        return _hashed_item(files, path, sha256) if sha256 else _bad(files, path)
+
+    is_remote = bool(paths) and files.local(paths[0]) is None
+    yield from each_of(item, paths, several=is_remote)
 
 
 def _bad(files: Files, path: str) -> base.Bad:

@@ -5,8 +5,16 @@ from __future__ import annotations
 import dataclasses
 import os
 
+from components import object_store
 from components.example_gen.readers import base, class_folders, idx_files
-from components.example_gen.readers.files import Files, Listing, LocalFiles, RemoteFiles, suffix
+from components.example_gen.readers.files import (
+    BucketFiles,
+    Files,
+    Listing,
+    LocalFiles,
+    RemoteFiles,
+    suffix,
+)
 from components.example_gen.readers.folder import Folder, Shape
 from components.features import IMAGE_SUFFIXES
 from components.messages import counted, listed, shown
@@ -38,13 +46,15 @@ def open_data(
     Args:
       path: A folder, or a single .csv, .tsv, .parquet or .npz file.
       options: What the configuration says about reading.
-      remote: Whether TFX's file access has to be used, as for gs://bucket/folder.
+      remote: Whether it lies elsewhere: in a bucket (s3://bucket/folder), or where TFX's file
+        access reaches it (gs://bucket/folder).
       shape: Height, width and channels that the schema gives; None if there is no schema yet.
       is_span: Whether the data is one span of several: it may lack training or test files, or
         hold one class alone.
 
     Raises:
       ReadingError: There is no data of a known form.
+      ObjectStoreError: The bucket cannot be read.
     """
     files, listing = _listed(path, options, remote)
     folder = Folder(files, listing, options, shape, is_span)
@@ -126,7 +136,9 @@ def _listed(path: str, options: base.Options, remote: bool) -> tuple[Files, List
 
 
 def _files(root: str, options: base.Options, remote: bool) -> Files:
-    return RemoteFiles(root) if remote else LocalFiles(root, options.outside_files)
+    if not remote:
+        return LocalFiles(root, options.outside_files)
+    return BucketFiles(root) if object_store.is_address(root) else RemoteFiles(root)
 
 
 def _no_folder(path: str) -> base.ReadingError:

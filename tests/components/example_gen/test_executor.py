@@ -54,7 +54,7 @@ def asked(*parts, shape=SHAPE, validation=PER_CLASS, **changes):
 def known(location, request):
     """The contents and the digest of data, as the preparation finds them."""
     readers = collection.open_parts(str(location), request)
-    contents = collection.hashed(readers)
+    contents = collection.hashed(readers, str(location))
     return contents, collection.digest(request.parts, readers, contents)
 
 

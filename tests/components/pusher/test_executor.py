@@ -7,6 +7,8 @@ from google.protobuf import json_format
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 
+from components.object_store import ObjectStoreError
+from components.pusher import bucket as served_bucket
 from components.pusher import guard, versions
 from components.pusher.executor import Executor, ServedModelChangedError
 
@@ -21,7 +23,14 @@ def push(tmp_path, base, make_export):
     """Pushes a model like the Pusher node; returns its output artifact."""
     numbers = iter(range(1, 100))
 
-    def pushed(weights=b"weights", blessed=True, infra_blessed=True, served=None, locked=False):
+    def pushed(
+        weights=b"weights",
+        blessed=True,
+        infra_blessed=True,
+        served=None,
+        locked=None,
+        bucket=None,
+    ):
         number = next(numbers)
         model = standard_artifacts.Model()
         model.uri = str(tmp_path / f"model{number}")
@@ -36,8 +45,9 @@ def push(tmp_path, base, make_export):
         destination.filesystem.base_directory = str(base)
         inputs = {"model": [model], "model_blessing": [blessing], "infra_blessing": [infra]}
         parameters = {"push_destination": json_format.MessageToJson(destination)}
-        if served is not None:
-            parameters["custom_config"] = json.dumps({"served": served, "locked": locked})
+        given = {"served": served, "locked": locked, "bucket": bucket}
+        if custom := {key: value for key, value in given.items() if value is not None}:
+            parameters["custom_config"] = json.dumps(custom)
         Executor().Do(inputs, {"pushed_model": [output]}, parameters)
         return output
 
@@ -153,3 +163,37 @@ def test_a_process_that_holds_no_lock_pushes_nothing(push, base):
     with pytest.raises(guard.UnguardedError, match=r"not held by this process"):
         push(served="", locked=True)
     assert versions.served_versions(base) == []
+
+
+def test_a_pushed_version_is_copied_to_the_bucket(push, base, bucket):
+    output = push(bucket=f"{bucket}/served")
+    (version,) = versions.served_versions(base)
+    assert served_bucket.whole_versions(f"{bucket}/served") == [version]
+    assert output.get_string_custom_property("pushed_destination") == str(base / str(version))
+    push(b"second", blessed=False, bucket=f"{bucket}/served")
+    assert served_bucket.whole_versions(f"{bucket}/served") == [version]
+
+
+def test_a_copy_that_fails_fails_the_push_and_the_same_model_completes_it(
+    push, base, faults, bucket
+):
+    address = f"{bucket}/served"
+    faults.refuse("PUT", "saved_model.pb", 500, "InternalError")
+    with pytest.raises(ObjectStoreError, match="cannot be written"):
+        push(bucket=address)
+    (version,) = versions.served_versions(base)
+    assert served_bucket.whole_versions(address) == []
+    faults.rule = lambda asked: None
+    push(bucket=address)
+    assert versions.served_versions(base) == [version]
+    assert served_bucket.whole_versions(address) == [version]
+
+
+def test_nothing_is_pushed_where_another_machine_was_quicker(push, base, bucket):
+    address = f"{bucket}/served"
+    push(bucket=address)
+    (version,) = versions.served_versions(base)
+    bucket.put(f"served/.whole/{version + 100}.json", b"{}")
+    with pytest.raises(ServedModelChangedError, match=f"version {version + 100} was published in"):
+        push(b"second", bucket=address)
+    assert versions.served_versions(base) == [version]

@@ -875,3 +875,15 @@ def test_columns_of_other_names_can_be_given(init, tmp_path):
     table.write_text(table.read_text().replace("path,label", "photo,kind"))
     init(folder, assignments=["data.path_column=photo", "data.label_column=kind"])
     assert settings()["data"]["label_column"] == "kind"
+
+
+def test_data_in_a_bucket_is_looked_at_as_on_this_machine(init, photos, bucket):
+    data = photos({"rose": 30, "tulip": 20})
+    bucket.upload(data, "photos")
+    here = init(data, name="here")
+    there = init(f"{bucket}/photos", name="there")
+    assert there.suggestion == here.suggestion
+    assert there.look.summary == here.look.summary
+    assert settings("there")["data"]["path"] == f"{bucket}/photos"
+    bucket.upload(data, "spans/span-1")
+    assert init(f"{bucket}/spans", name="spans").look.class_names == ("rose", "tulip")

@@ -1,0 +1,280 @@
+"""Versions of served models in a bucket.
+
+    s3://bucket/folder/
+      <version>/                   the export
+      .kept/<version>/             other files of the model artifact, and digests
+      .rollbacks/<version>.json    record of the rollback that published the version
+      .whole/<version>.json        the marker, written last: sizes and digests of all these files
+
+A bucket has no rename that publishes a folder in one step. So the rule for readers is:
+
+    List `.whole/`, take the highest number, and fetch the files that its marker names. Compare the
+    digests. If a file is missing or differs, the version was withdrawn meanwhile: begin again.
+
+The serving folder of the pipeline stays the place that decides: a version is first published there,
+then copied to the bucket under the same number. `catch_up` completes a copy that was cut off.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import tempfile
+from collections.abc import Iterator, Mapping
+
+from components import disk
+from components.messages import shown
+from components.object_store import Folder, Object, ObjectExistsError, ObjectStoreError, odd_name
+from components.pusher import versions
+
+_WHOLE = ".whole/"
+# File of the serving folder that names the bucket which has copies of its versions.
+_ADDRESS_FILE = ".bucket"
+# Readers ignore this name, since it is no number.
+_FETCHED = ".fetched-"
+_COPIED_AT_ONCE = 2**20
+# A marker of more bytes was written by nobody here.
+_MOST_MARKER_BYTES = 2**24
+
+
+@dataclasses.dataclass(frozen=True)
+class _File:
+    """Size and SHA-256 of a file."""
+
+    size: int
+    sha256: str
+
+
+# What a marker says: the files of a version, by their paths below the folder of all versions.
+_Manifest = Mapping[str, _File]
+
+
+def whole_versions(address: str) -> list[int]:
+    """Returns the versions with a marker in ascending order; readers take the highest.
+
+    Raises:
+      ObjectStoreError: The bucket cannot be read.
+    """
+    names = (each.path.removeprefix(_WHOLE) for each in Folder(address).list(_WHOLE))
+    numbers = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return sorted(int(number) for number in numbers if versions.is_number(number))
+
+
+def address_of(base: pathlib.Path) -> str | None:
+    """Returns the address of the bucket that has copies of the versions below `base`, if any."""
+    try:
+        return (base / _ADDRESS_FILE).read_text(encoding="utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def remember(base: pathlib.Path, address: str | None) -> None:
+    """Notes which bucket has copies of the versions below `base`; None for none.
+
+    Raises:
+      OSError: The note cannot be written.
+    """
+    note = base / _ADDRESS_FILE
+    if address is None:
+        note.unlink(missing_ok=True)
+    elif address_of(base) != address:
+        base.mkdir(parents=True, exist_ok=True)
+        # In one step: half an address would be another one.
+        new = base / f"{_ADDRESS_FILE}-new"
+        new.write_text(f"{address}\n", encoding="utf-8")
+        new.replace(note)
+
+
+def foreign_version(base: pathlib.Path, address: str) -> int | None:
+    """Returns the newest version of a bucket, if it is newer than all below `base`.
+
+    Somebody else published it. A model that was not compared with it must not replace it.
+
+    Raises:
+      ObjectStoreError: The bucket cannot be read.
+    """
+    newest = max(whole_versions(address), default=None)
+    own = max(versions.served_versions(base), default=0)
+    return newest if newest is not None and newest > own else None
+
+
+def catch_up(base: pathlib.Path, address: str) -> int | None:
+    """Copies the served version to a bucket, unless it is there whole.
+
+    Only the holder of the pipeline's lock may call this.
+
+    Args:
+      base: Folder of the versions.
+      address: Address of the folder of their copies.
+
+    Returns:
+      The version that was copied; None if there was nothing to do.
+
+    Raises:
+      ObjectStoreError: The bucket cannot be read or written, or holds newer versions. Readers see
+        the versions that it had before.
+      OSError: A file of the version cannot be read.
+    """
+    served = versions.served_versions(base)
+    newest = foreign_version(base, address)
+    if newest is not None:
+        raise ObjectStoreError(
+            f"{shown(address)} holds version {newest}, and {base} holds "
+            f"{f'at most version {served[-1]}' if served else 'none'}; expected the served version "
+            "in both, since a new model is compared with it. Fetch it with: python3 "
+            f"pipeline_runner.py fetch {address} {base}"
+        )
+    if not served or served[-1] in whole_versions(address):
+        return None
+    _copy(base, served[-1], Folder(address))
+    return served[-1]
+
+
+def _copy(base: pathlib.Path, version: int, folder: Folder) -> None:
+    """Copies a version file by file, checks that all arrived, and writes the marker."""
+    manifest = {}
+    for path in _files(base, version):
+        name = path.relative_to(base).as_posix()
+        manifest[name] = _File(path.stat().st_size, versions.file_digest(path))
+        folder.upload(path, name)
+    arrived = {each.path: each.size for part in _parts(version) for each in folder.list(part)}
+    if missing := [name for name in manifest if arrived.get(name) != manifest[name].size]:
+        raise ObjectStoreError(
+            f"{folder.shown(missing[0])} did not arrive whole; expected all files of version "
+            f"{version}. Run again.",
+            is_passing=True,
+        )
+    marker = f"{_WHOLE}{version}.json"
+    content = json.dumps(
+        {name: dataclasses.asdict(file) for name, file in manifest.items()}, indent=1
+    ).encode()
+    try:
+        folder.write(marker, content, only_new=True)
+    except ObjectExistsError:
+        # The answer to an earlier try may have been lost; else another writer has this number.
+        listed = folder.find(marker)
+        if listed is None or folder.read(listed) != content:
+            raise
+
+
+def _files(base: pathlib.Path, version: int) -> Iterator[pathlib.Path]:
+    for folder in (base / str(version), versions.kept_folder(base, version)):
+        yield from sorted(path for path in folder.rglob("*") if path.is_file())
+    record = versions.rollback_record(base, version)
+    if record.exists():
+        yield record
+
+
+def _parts(version: int) -> tuple[str, ...]:
+    """Beginnings of the paths of all files of a version."""
+    base = pathlib.Path()
+    kept, record = versions.kept_folder(base, version), versions.rollback_record(base, version)
+    return f"{version}/", f"{kept.as_posix()}/", record.as_posix()
+
+
+def withdraw(address: str, version: int) -> None:
+    """Removes a version from a bucket: first its marker, then its files.
+
+    Raises:
+      ObjectStoreError: The bucket cannot be written; another call continues from there.
+    """
+    folder = Folder(address)
+    folder.remove([f"{_WHOLE}{version}.json"])
+    for part in _parts(version)[:2]:
+        folder.remove([each.path for each in folder.list(part)])
+
+
+def fetch_newest(address: str, base: pathlib.Path) -> tuple[int, bool]:
+    """Copies the newest whole version of a bucket below `base`, with its kept files.
+
+    The version appears there in one step, as with `versions.publish`. Only one process at a time
+    may call this for a folder.
+
+    Returns:
+      The version, and whether it is new there.
+
+    Raises:
+      ObjectStoreError: The bucket cannot be read, holds no whole version, or what it holds is not
+        what its marker says.
+      OSError: The files cannot be written; no part of the version is there.
+    """
+    whole = whole_versions(address)
+    if not whole:
+        raise ObjectStoreError(
+            f"{shown(address)} holds no whole version; expected one with a marker in {_WHOLE}. "
+            "Check the address, or publish one with: python3 pipeline_runner.py run"
+        )
+    version = whole[-1]
+    if (base / str(version)).exists():
+        return version, False
+    base.mkdir(parents=True, exist_ok=True)
+    for left in base.glob(f"{_FETCHED}*"):
+        disk.remove(left)
+    with tempfile.TemporaryDirectory(prefix=_FETCHED, dir=base) as name:
+        place = pathlib.Path(name)
+        _fetch(Folder(address), version, place)
+        kept = sorted(versions.kept_folder(place, version).glob("*"))
+        beside = [path for path in kept if path.name != versions.DIGESTS_FILE]
+        record = versions.rollback_record(place, version)
+        rollback = record.read_text(encoding="utf-8") if record.exists() else None
+        versions.publish(place / str(version), base, beside, rollback, version)
+    return version, True
+
+
+def _fetch(folder: Folder, version: int, place: pathlib.Path) -> None:
+    """Copies the files of a version, with their paths, and compares them with the marker."""
+    parts = _parts(version)
+    listed = {each.path: each for part in parts for each in folder.list(part)}
+    for name, file in _manifest(folder, version).items():
+        if odd_name(name) or not name.startswith(parts) or name not in listed:
+            raise _unsound(folder, version, name)
+        target = place / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _fetch_file(folder, listed[name], file, target, version)
+
+
+def _fetch_file(
+    folder: Folder, listed: Object, file: _File, target: pathlib.Path, version: int
+) -> None:
+    digest = hashlib.sha256()
+    with folder.open(listed) as source, target.open("wb") as copy:
+        while content := source.read(_COPIED_AT_ONCE):
+            digest.update(content)
+            copy.write(content)
+    if (listed.size, digest.hexdigest()) != (file.size, file.sha256):
+        raise _unsound(folder, version, listed.path)
+
+
+def _unsound(folder: Folder, version: int, name: str) -> ObjectStoreError:
+    return ObjectStoreError(
+        f"{folder.shown(name)} is not what the marker of version {version} says; expected the "
+        "files that were published. If the version was just withdrawn, fetch again; else publish "
+        "another one.",
+        is_passing=True,
+    )
+
+
+def _manifest(folder: Folder, version: int) -> _Manifest:
+    path = f"{_WHOLE}{version}.json"
+    listed = folder.find(path)
+    if listed is None:
+        raise _unsound(folder, version, path)
+    if listed.size > _MOST_MARKER_BYTES:
+        raise _no_marker(folder, path)
+    try:
+        document = json.loads(folder.read(listed))
+        return {
+            str(name): _File(int(file["size"]), str(file["sha256"]))
+            for name, file in document.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _no_marker(folder, path) from error
+
+
+def _no_marker(folder: Folder, path: str) -> ObjectStoreError:
+    return ObjectStoreError(
+        f"{folder.shown(path)} is no marker of a version; expected sizes and digests of its files "
+        "as JSON. Remove it, and publish another version."
+    )

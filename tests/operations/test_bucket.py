@@ -1,0 +1,147 @@
+"""The bucket of a pipeline follows its serving folder: after a rollback, a clean, a lost push."""
+
+import errno
+import json
+import os
+import pathlib
+
+import pytest
+
+from components.pusher import bucket as served_bucket
+from components.pusher import versions
+from operations import clean, fetch, rollback
+from operations.clean import Policy
+from pipeline.errors import (
+    LockHeldError,
+    PathError,
+    ServedModelError,
+    UnreachableError,
+)
+from pipeline.lock import exclusive
+from pipeline.records import served_version
+
+
+@pytest.fixture
+def address(bucket):
+    return f"{bucket}/served"
+
+
+@pytest.fixture
+def two(past, sound_versions, locations, address):
+    """Two versions, of which the bucket has both."""
+    numbers = []
+    for day in (1, 2):
+        numbers.append(past.run(f"2026010{day}-120000", "ab"[day - 1]).pushed_version)
+        assert served_version.copy_to_bucket(locations, address) == numbers[-1]
+    return numbers
+
+
+def test_a_rollback_reaches_the_bucket(two, locations, address):
+    done = rollback.rollback(locations, None)
+    assert served_bucket.whole_versions(address) == [*two, done.new_version]
+
+
+def test_a_rollback_that_does_not_reach_the_bucket_says_so_and_the_next_run_brings_it(
+    two, locations, address, faults
+):
+    faults.refuse("PUT", "saved_model.pb", 500, "InternalError")
+    with pytest.raises(UnreachableError) as caught:
+        rollback.rollback(locations, None)
+    newest = versions.served_versions(locations.serving)[-1]
+    assert f"version {newest} is served from {locations.serving}, but not yet" in str(caught.value)
+    assert newest > two[-1]
+    assert served_bucket.whole_versions(address) == two
+    faults.rule = lambda asked: None
+    assert served_version.copy_to_bucket(locations, address) == newest
+    assert served_bucket.whole_versions(address) == [*two, newest]
+
+
+def test_a_version_that_clean_withdraws_is_withdrawn_from_the_bucket(
+    two, output_dir, address, bucket
+):
+    policy = Policy(None, None, keep_versions=1)
+    clean.clean(policy, None, output_dir, apply=False)
+    assert served_bucket.whole_versions(address) == two
+    clean.clean(policy, None, output_dir, apply=True)
+    assert served_bucket.whole_versions(address) == two[1:]
+    assert not [key for key in bucket.listed() if f"/{two[0]}/" in key]
+
+
+def test_a_version_that_cannot_be_withdrawn_from_the_bucket_stays(
+    two, output_dir, locations, faults
+):
+    faults.refuse("POST", "", 403, "AccessDenied")
+    with pytest.raises(ServedModelError, match="cannot be removed: access was denied"):
+        clean.clean(Policy(None, None, keep_versions=1), None, output_dir, apply=True)
+    assert versions.served_versions(locations.serving) == two
+
+
+def test_a_pipeline_that_no_longer_has_a_bucket_leaves_it_alone(two, locations, address):
+    assert served_version.copy_to_bucket(locations, None) is None
+    rollback.rollback(locations, None)
+    assert served_bucket.whole_versions(address) == two
+
+
+def test_a_lost_serving_folder_comes_back_from_the_bucket(two, locations, address, tmp_path):
+    locations.serving.rename(tmp_path / "lost")
+    with pytest.raises(ServedModelError, match=f"holds version {two[-1]}, and .* holds none"):
+        served_version.copy_to_bucket(locations, address)
+    fetched = fetch.fetch(address, locations.serving)
+    assert (fetched.version, fetched.is_new) == (two[-1], True)
+    assert served_version.copy_to_bucket(locations, address) is None
+    assert served_version.read(locations).version == two[-1]
+    assert served_version.read(locations).kept
+
+
+def test_a_bucket_that_is_none_is_told_and_not_noted(two, locations):
+    with pytest.raises(ServedModelError, match="there is no bucket none-of-this-name"):
+        served_version.copy_to_bucket(locations, "s3://none-of-this-name/x")
+    assert served_bucket.address_of(locations.serving) != "s3://none-of-this-name/x"
+
+
+def test_fetch_is_a_command(two, address, light_command, tmp_path):
+    there = tmp_path / "there"
+    asked = light_command("fetch", address, there)
+    assert (asked.code, asked.output) == (0, f"Fetched   {there / str(two[-1])}\n")
+    again = light_command("fetch", f"{address}/", there, "--json")
+    assert json.loads(again.output)["is_new"] is False
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("s3://key:hunter2@models/x", "has a password or a query"),
+        ("models/x", "names no folder in a bucket"),
+    ],
+)
+def test_fetch_refuses_what_is_no_address(place, told, tmp_path):
+    with pytest.raises(PathError) as caught:
+        fetch.fetch(place, tmp_path / "there")
+    assert told in str(caught.value) and "hunter2" not in str(caught.value)
+    assert not (tmp_path / "there").exists()
+
+
+def test_the_serving_folder_of_a_pipeline_at_work_is_left_alone(two, locations, address):
+    """What is on its way into it would be removed."""
+    with exclusive(locations.lock, "run"), pytest.raises(LockHeldError, match="in use by run"):
+        fetch.fetch(address, locations.serving)
+    assert not fetch.fetch(address, locations.serving).is_new
+
+
+def test_two_that_fetch_into_one_folder_do_not_meet(two, address, tmp_path):
+    there = tmp_path / "there"
+    there.mkdir()
+    with exclusive(there / ".fetch.lock", "fetch"), pytest.raises(LockHeldError):
+        fetch.fetch(address, there)
+    assert fetch.fetch(address, there).is_new
+
+
+def test_an_address_that_cannot_be_noted_is_told(two, locations, address, monkeypatch):
+    def full(self, *_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+
+    (locations.serving / ".bucket").unlink()
+    monkeypatch.setattr(pathlib.Path, "write_text", full)
+    with pytest.raises(ServedModelError, match=r"No space left.*; expected a serving folder"):
+        served_version.copy_to_bucket(locations, address)
+    assert served_bucket.address_of(locations.serving) is None
