@@ -230,7 +230,7 @@ def measure_listing(case: Case) -> dict[str, float]:
 
     data, before, began = case.data, scale.anonymous_memory(), scale.processor_seconds()
     readers = collection.open_parts(data.location, data.request)
-    contents = data.request.contents or collection.hashed(readers)
+    contents = data.request.contents or collection.hashed(readers, data.location)
     collection.digest(data.request.parts, readers, contents)
     listed = collection.listing(data.request, readers, contents, case.config.seed)
     work = list(collection.work_of(listed, data.request, readers, contents))

@@ -107,6 +107,8 @@ class StoreUnreachableError(StoreLockedError):
 
 class LockLostError(PipelineError):
     """The database no longer holds the lock: its session was cut, or it was restarted."""
+
+
 class UnreachableError(PipelineError):
     """A bucket that does not answer; a later try may succeed."""
 

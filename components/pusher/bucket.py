@@ -219,7 +219,7 @@ def fetch_newest(address: str, base: pathlib.Path) -> tuple[int, bool]:
         beside = [path for path in kept if path.name != versions.DIGESTS_FILE]
         record = versions.rollback_record(place, version)
         rollback = record.read_text(encoding="utf-8") if record.exists() else None
-        versions.publish(place / str(version), base, beside, rollback, version)
+        versions.publish(place / str(version), base, beside, rollback, version=version)
     return version, True
 
 
