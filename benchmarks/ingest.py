@@ -10,6 +10,16 @@ loop from the moment when its libraries are imported. What a run does before its
 above all to hash every file, is measured apart, as `preparation_seconds`.
 
 - `ratio_to_loop`: median seconds of the loop by those of ExampleGen; 1 is as fast as the loop.
+
+What ExampleGen does in one process, however many workers there are, is measured alone: it lists all
+examples, and draws their splits (`listing_seconds` of the processor and `listing_memory` in bytes,
+each of an image).
+
+With `--workers`, ExampleGen also reads them with one Beam worker on one core, and with two on two
+cores. Each worker is a process that Beam starts for the node; that it has to import its libraries
+counts.
+
+- `speed_up`: median seconds of one worker by those of two.
 """
 
 from __future__ import annotations
@@ -43,6 +53,8 @@ from pipeline.datasets.schema_file import read_schema
 NAME = "ingest"
 PHOTOGRAPHS, SMALL_FILES = "photographs", "small_files"
 OURS, LOOP = "example_gen", "pillow_loop"
+# ExampleGen with a number of Beam workers, and as many cores.
+WORKERS = {"one_worker": 1, "two_workers": 2}
 COUNTS = {PHOTOGRAPHS: 1_500, SMALL_FILES: 35_000}
 SHORT_COUNTS = {PHOTOGRAPHS: 50, SMALL_FILES: 300}
 
@@ -79,6 +91,8 @@ class Files:
 
 `python -m benchmarks.ingest --photographs 3000 --small-files 70000 --repeats 5`
 
+`python -m benchmarks.ingest --photographs 6000 --workers`
+
 `python -m benchmarks.ingest --short` sees that it works.""",
 )
 def main(
@@ -91,6 +105,9 @@ def main(
         typer.Option(min=100, help=f"Number of small files; {COUNTS[SMALL_FILES]:,} by default."),
     ] = None,
     repeats: Annotated[int | None, typer.Option(min=1, help="Rounds; 3 by default.")] = None,
+    workers: Annotated[
+        bool, typer.Option("--workers", help="Measure one and two Beam workers, too.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Random seed of the files.")] = 1,
     data: command.DataFrom = None,
     record: command.RecordTo = None,
@@ -110,6 +127,7 @@ def main(
         "short": short,
         "counts": counts,
         "repeats": rounds,
+        "workers": workers,
         "seed": seed,
         "trained": config.model_dump(mode="json"),
     }
@@ -126,10 +144,10 @@ def main(
         ]
         for number in range(1, rounds + 1):
             for files in made:
-                for repeat in _measured(files, config, counts[files.name]):
+                for repeat in _measured(files, config, counts[files.name], workers):
                     session.add({"round": number, **repeat}, _line(repeat))
     answer = figures(session.repeats)
-    session.end(answer, [table(answer)], as_json)
+    session.end(answer, tables(answer), as_json)
 
 
 def _photographs(folder: pathlib.Path, base_schema: str, count: int, seed: int) -> Files:
@@ -160,15 +178,23 @@ def _small_files(
     return files
 
 
-def _measured(files: Files, config: configurations.Config, count: int) -> Iterator[dict[str, Any]]:
+def _measured(
+    files: Files, config: configurations.Config, count: int, workers: bool
+) -> Iterator[dict[str, Any]]:
     """Has each side read the files once; yields what it took."""
     with tempfile.TemporaryDirectory(prefix="benchmark-") as name:
         case, seconds = processes.in_fresh_process(prepare, files, config, name)
         ours = processes.in_fresh_process(scale.measure_node, case, _NODE)
+        listed = processes.in_fresh_process(measure_listing, case)
         loop = processes.in_fresh_process(measure_loop, files, name)
+        divided = {
+            side: processes.in_fresh_process(measure_workers, case, side)
+            for side in (WORKERS if workers else ())
+        }
     about = {"files": files.name, "images": count}
-    yield {**about, "side": OURS, "preparation_seconds": seconds, **ours}
-    yield {**about, "side": LOOP, **loop}
+    yield {**about, "side": OURS, "preparation_seconds": seconds, **ours, **listed}
+    for side, found in {LOOP: loop, **divided}.items():
+        yield {**about, "side": side, **found}
 
 
 def prepare(files: Files, config: configurations.Config, root: str) -> tuple[Case, float]:
@@ -189,6 +215,47 @@ def prepare(files: Files, config: configurations.Config, root: str) -> tuple[Cas
     began = time.monotonic()
     data = read_dataset(Source(files.folder, sample=False), schema, digest, config)
     return Case(data, schema, config, str(pathlib.Path(root) / "outputs")), time.monotonic() - began
+
+
+def measure_listing(case: Case) -> dict[str, float]:
+    """Does what ExampleGen does before its workers begin.
+
+    Args:
+      case: of the graph.
+
+    Returns:
+      `listing_seconds` of the processor, and `listing_memory` in bytes, an image.
+    """
+    from components.example_gen import collection
+
+    data, before, began = case.data, scale.anonymous_memory(), scale.processor_seconds()
+    readers = collection.open_parts(data.location, data.request)
+    contents = data.request.contents or collection.hashed(readers)
+    collection.digest(data.request.parts, readers, contents)
+    listed = collection.listing(data.request, readers, contents, case.config.seed)
+    work = list(collection.work_of(listed, data.request, readers, contents))
+    count = sum(len(each.ids) for each in work)
+    return {
+        "listing_seconds": (scale.processor_seconds() - began) / count,
+        "listing_memory": (scale.anonymous_memory() - before) / count,
+    }
+
+
+def measure_workers(case: Case, side: str) -> dict[str, Any]:
+    """Runs ExampleGen with some Beam workers, and gives this process and them as many cores.
+
+    Args:
+      case: of the graph.
+      side: one of `WORKERS`.
+
+    Returns:
+      What `scale.measure_node` does; the memory is that of this process.
+    """
+    count = WORKERS[side]
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
+    arguments = [f"--direct_num_workers={count}", "--direct_running_mode=multi_processing"]
+    apart = dataclasses.replace(case, root=f"{case.root}-{side}")
+    return scale.measure_node(apart, _NODE, arguments)
 
 
 def measure_loop(files: Files, root: str) -> dict[str, float]:
@@ -239,7 +306,7 @@ def _write_shard(
 
 
 def figures(repeats: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Medians by kind of file and side, and their ratio."""
+    """Medians by kind of file and side, and their ratios."""
     by_files = {name: grouped(runs, "side") for name, runs in grouped(repeats, "files").items()}
 
     def medians(side: str, key: str) -> dict[str, float]:
@@ -248,19 +315,52 @@ def figures(repeats: Sequence[dict[str, Any]]) -> dict[str, Any]:
             for name, sides in by_files.items()
         }
 
-    ours, loop = medians(OURS, "seconds"), medians(LOOP, "seconds")
-    return {
+    sides = list(grouped(repeats, "side"))
+    seconds = {side: medians(side, "seconds") for side in sides}
+    ours, loop = seconds[OURS], seconds[LOOP]
+    found = {
         "ratio_to_loop": {name: loop[name] / ours[name] for name in by_files},
         "images": medians(OURS, "images"),
-        "seconds": {OURS: ours, LOOP: loop},
+        "seconds": seconds,
         "preparation_seconds": medians(OURS, "preparation_seconds"),
+        "listing_seconds": medians(OURS, "listing_seconds"),
+        "listing_memory": medians(OURS, "listing_memory"),
         "peak_memory": medians(OURS, "peak_memory"),
     }
+    if sides[2:]:
+        one, two = (seconds[side] for side in WORKERS)
+        found["speed_up"] = {name: one[name] / two[name] for name in by_files}
+    return found
+
+
+def tables(figures: dict[str, Any]) -> list[Table]:
+    """What was measured, and with `--workers` the speed-up."""
+    if "speed_up" not in figures:
+        return [table(figures)]
+    headings = ["files", *(f"{side.replace('_', ' ')} s" for side in WORKERS), "speed-up"]
+    rows = [
+        [
+            name,
+            *(f"{figures['seconds'][side][name]:.1f}" for side in WORKERS),
+            f"{speed_up:.2f}",
+        ]
+        for name, speed_up in figures["speed_up"].items()
+    ]
+    return [table(figures), Table(headings, rows)]
 
 
 def table(figures: dict[str, Any]) -> Table:
     """A row for each kind of file."""
-    headings = ["files", "images", "ExampleGen s", "loop s", "ratio", "preparation s", "MiB"]
+    headings = [
+        "files",
+        "images",
+        "ExampleGen s",
+        "loop s",
+        "ratio",
+        "preparation s",
+        "listing us",
+        "MiB",
+    ]
     rows = [
         [
             name,
@@ -269,6 +369,7 @@ def table(figures: dict[str, Any]) -> Table:
             f"{figures['seconds'][LOOP][name]:.1f}",
             f"{ratio:.2f}",
             f"{figures['preparation_seconds'][name]:.1f}",
+            f"{1e6 * figures['listing_seconds'][name]:.1f}",
             f"{figures['peak_memory'][name] / _MIB:,.0f}",
         ]
         for name, ratio in figures["ratio_to_loop"].items()

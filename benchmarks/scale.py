@@ -11,12 +11,15 @@ images of the schema's shape, enlarged, with a channel or several in another bri
 
 Every node has a process of its own, which runs it as TFX's local runner does, with ML Metadata and
 artifacts in place; what runs around the graph is not part of it. Trainer trains a small network
-for one epoch. Seconds are those of ML Metadata. Memory is the most that the process had in use, as
-the system counts it.
+for one epoch. Seconds are those of ML Metadata; processor seconds are those of the process and its
+children, which say more on a busy machine. Memory is the most that the process had in use, as
+the system counts it; anonymous memory is the part of it that is no file.
 
 - `time_growth`: seconds at the largest size by seconds at the smallest, ten times as large.
+- `processor_growth`: the same of processor seconds.
 - `memory_per_added_byte`: peak memory at the largest size less that at the smallest, by the bytes
   of the images in between.
+- `anonymous_per_added_byte`: the same of anonymous memory.
 
 `shapes` has seconds and memory by shape, and the same two figures of the last shape and the first.
 
@@ -35,6 +38,7 @@ import resource
 import shutil
 import statistics
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any
 
@@ -102,6 +106,7 @@ _ASSIGNMENTS = (
     "gates.class_recall=0",
 )
 _MIB = 2**20
+_SECONDS_BETWEEN_LOOKS = 0.02
 
 # Height, width and channels.
 Shape = tuple[int, int, int]
@@ -136,6 +141,8 @@ class Case:
 
 `python -m benchmarks.scale --sizes none --shapes 28x28x1,96x96x3`
 
+`python -m benchmarks.scale --sizes 70000,7000000 --shapes none --data-nodes`
+
 `TMPDIR=/large python -m benchmarks.scale` takes a disk with room: 2.2 GB for 700,000 images.
 
 `python -m benchmarks.scale --short` sees that it works.""",
@@ -163,6 +170,9 @@ def main(
         ),
     ] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds through all sizes.")] = 1,
+    data_nodes: Annotated[
+        bool, typer.Option("--data-nodes", help="Measure the nodes before Trainer alone.")
+    ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of what becomes of the images.")] = 1,
     data: command.DataFrom = None,
     record: command.RecordTo = None,
@@ -189,21 +199,23 @@ def main(
         "shapes": [shape_name(shape) for shape in asked],
         "shaped_images": shaped,
         "repeats": repeats,
+        "data_nodes": data_nodes,
         "seed": seed,
         "trained": config.model_dump(mode="json"),
     }
     session = Session(NAME, configuration, found, record)
     # After the record was begun, which is to hold no path of this machine.
     config = config.model_copy(update={"schema_file": str(trainings.ROOT / config.schema_file)})
+    before_training = NODES[: NODES.index(DATA_NODES[-1]) + 1]
     for number in range(1, repeats + 1):
         for count in counts:
             with _case(originals, schema, config, count, seed) as case:
-                for repeat in _run(case, NODES):
+                for repeat in _run(case, before_training if data_nodes else NODES):
                     session.add({"round": number, "images": count, **repeat}, _line(count, repeat))
         for shape in asked:
             name = shape_name(shape)
             with _shaped_case(originals, schema, config, shape, shaped, seed) as case:
-                for repeat in _run(case, NODES[: NODES.index(DATA_NODES[-1]) + 1]):
+                for repeat in _run(case, before_training):
                     session.add(
                         {"round": number, "images": shaped, "shape": name, **repeat},
                         f"{name}, {_line(shaped, repeat)}",
@@ -466,15 +478,17 @@ def _run(case: Case, nodes: Sequence[str]) -> Iterator[dict[str, Any]]:
             yield {"node": node, **found}
 
 
-def measure_node(case: Case, node: str) -> dict[str, Any]:
+def measure_node(case: Case, node: str, beam_arguments: Sequence[str] = ()) -> dict[str, Any]:
     """Runs one node, in this process; those before it have run.
 
     Args:
       case: of the graph.
       node: its id.
+      beam_arguments: arguments for Beam, beside those of every run.
 
     Returns:
-      `seconds`, and `peak_memory` of this process in bytes.
+      `seconds` and `processor_seconds`; `peak_memory` and `anonymous_memory`, the most that this
+      process had, in bytes.
 
     Raises:
       MeasurementError: where the node did not end well.
@@ -484,8 +498,10 @@ def measure_node(case: Case, node: str) -> dict[str, Any]:
     locations = Locations(pathlib.Path(case.root))
     temporary_folder = locations.root / TEMPORARY_FOLDER
     temporary_folder.mkdir(parents=True)
-    with temporary.folder(temporary_folder):
-        SingleNodeRunner(node, _RUN_ID).run(_graph(case, locations))
+    began = processor_seconds()
+    with temporary.folder(temporary_folder), _watched() as memory:
+        SingleNodeRunner(node, _RUN_ID).run(_graph(case, locations, beam_arguments))
+    computed = processor_seconds() - began
     peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
     ended = metadata.read_nodes(metadata.open_store(locations.metadata), _RUN_ID, [node])[node]
     if ended.status != NodeStatus.COMPLETE:
@@ -493,10 +509,46 @@ def measure_node(case: Case, node: str) -> dict[str, Any]:
             f"{node} ended as {ended.status}; expected {NodeStatus.COMPLETE}. Run the pipeline "
             "on the same data to see why."
         )
-    return {"seconds": ended.seconds, "peak_memory": peak_memory}
+    return {
+        "seconds": ended.seconds,
+        "processor_seconds": computed,
+        "peak_memory": peak_memory,
+        "anonymous_memory": max(memory),
+    }
 
 
-def _graph(case: Case, locations: Locations) -> Any:
+def processor_seconds() -> float:
+    """What this process and its children that ended have computed so far."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+@contextlib.contextmanager
+def _watched() -> Iterator[list[int]]:
+    """Looks at the anonymous memory of this process from time to time; bytes."""
+    looks, is_over = [anonymous_memory()], threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(_SECONDS_BETWEEN_LOOKS):
+            looks.append(anonymous_memory())
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield looks
+    finally:
+        is_over.set()
+        watcher.join()
+
+
+def anonymous_memory() -> int:
+    """What this process has in memory that is no file, in bytes."""
+    status = pathlib.Path("/proc/self/status").read_text(encoding="utf-8")
+    (line,) = [line for line in status.splitlines() if line.startswith("RssAnon:")]
+    return int(line.split()[1]) * 2**10
+
+
+def _graph(case: Case, locations: Locations, beam_arguments: Sequence[str]) -> Any:
     from pipeline import dag
     from pipeline.runners import engine
 
@@ -509,14 +561,15 @@ def _graph(case: Case, locations: Locations) -> Any:
         precision.resolve(case.config.training.precision, machine.cpu_features()),
         machine.arithmetic(),
         packages.installed(),
-        list(engine.NODE_ARGUMENTS),
+        [*engine.NODE_ARGUMENTS, *beam_arguments],
     )
 
 
 def figures(repeats: Sequence[dict[str, Any]], bytes_per_image: int) -> dict[str, Any]:
     """How time and memory grow, by node.
 
-    `seconds` and `peak_memory` (bytes) are by node and size; those of `shapes` by node and shape.
+    `seconds`, `processor_seconds`, `peak_memory` and `anonymous_memory` (bytes) are by node and
+    size; those of `shapes` by node and shape.
     """
     counted = [repeat for repeat in repeats if "shape" not in repeat]
     shaped = [repeat for repeat in repeats if "shape" in repeat]
@@ -545,15 +598,24 @@ def _growth(
       ends: its value in the first and in the last.
       added: by how many bytes the images of the last are more than those of the first.
     """
-    seconds, memory = (_medians(repeats, value, key) for value in ("seconds", "peak_memory"))
+    seconds, computed, memory, anonymous = (
+        _medians(repeats, value, key)
+        for value in ("seconds", "processor_seconds", "peak_memory", "anonymous_memory")
+    )
     first, last = map(str, ends)
     return {
         "time_growth": {node: by[last] / by[first] for node, by in seconds.items()},
+        "processor_growth": {node: by[last] / by[first] for node, by in computed.items()},
         "memory_per_added_byte": {
             node: (by[last] - by[first]) / added for node, by in memory.items()
         },
+        "anonymous_per_added_byte": {
+            node: (by[last] - by[first]) / added for node, by in anonymous.items()
+        },
         "seconds": seconds,
+        "processor_seconds": computed,
         "peak_memory": memory,
+        "anonymous_memory": anonymous,
     }
 
 
@@ -583,14 +645,23 @@ def tables(figures: dict[str, Any]) -> list[Table]:
 
 
 def _tables(figures: dict[str, Any], sizes: list[str]) -> list[Table]:
-    memory = {
-        node: {size: value / _MIB for size, value in by_size.items()}
-        for node, by_size in figures["peak_memory"].items()
-    }
-    per_byte = figures["memory_per_added_byte"]
+    memory, anonymous = (
+        {
+            node: {size: value / _MIB for size, value in by_size.items()}
+            for node, by_size in figures[key].items()
+        }
+        for key in ("peak_memory", "anonymous_memory")
+    )
+    growth = [*sizes, "bytes per added byte"]
     return [
         _table(["seconds", *sizes, "times"], figures["seconds"], figures["time_growth"]),
-        _table(["MiB", *sizes, "bytes per added byte"], memory, per_byte),
+        _table(
+            ["processor seconds", *sizes, "times"],
+            figures["processor_seconds"],
+            figures["processor_growth"],
+        ),
+        _table(["MiB", *growth], memory, figures["memory_per_added_byte"]),
+        _table(["anonymous MiB", *growth], anonymous, figures["anonymous_per_added_byte"]),
     ]
 
 

@@ -73,35 +73,43 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         output.split_names = artifact_utils.encode_split_names(list(features.SPLITS))
         for name in features.SPLITS:
             fileio.makedirs(artifact_utils.get_split_uri([output], name))
-        work = list(collection.work_of(listing, asked, readers, contents))
-        _write_plans(output.uri, work)
+        names = _write_plans(output.uri, collection.work_of(listing, asked, readers, contents))
+        write = _WriteShard(location, asked, output.uri, len(listing.ids))
+        _write_columns(listing, output.uri)
+        # The plans have what was listed, hundreds of bytes an image, and a worker in this process
+        # needs memory for its plan.
+        del listing
         with self._make_beam_pipeline() as pipeline:
-            names = [each.name for each in work]
-            write = beam.ParDo(_WriteShard(location, asked, output.uri, len(listing.ids)))
-            _ = pipeline | "Shards" >> beam.Create(names) | "Write" >> write
-        reports = _shard_reports(output.uri, work)
+            _ = pipeline | "Shards" >> beam.Create(names) | "Write" >> beam.ParDo(write)
+        reports = _shard_reports(output.uri, names)
         report = shard_report.joined(reports, readers, asked)
         for file in report.skipped:
             logger.warning("Cannot use %s: %s", file.name, file.reason)
         shard_report.check(reports, asked)
         reading_report.write(report, output.uri)
-        _write_columns(listing, output.uri)
 
 
-def _write_plans(examples_uri: str, work: Sequence[Work]) -> None:
-    """Writes what each shard is to a file: Beam copies and compresses its elements many times."""
+def _write_plans(examples_uri: str, work: Iterable[Work]) -> list[str]:
+    """Writes what each shard is to a file: Beam copies and compresses its elements many times.
+
+    Returns:
+      The names of the shards.
+    """
+    names = []
     for folder in _FOLDERS:
         fileio.makedirs(os.path.join(examples_uri, folder))
     for each in work:
         with fileio.open(os.path.join(examples_uri, _PLANS, each.name), "w") as file:
             file.write(collection.work_to_json(each))
+        names.append(each.name)
+    return names
 
 
-def _shard_reports(examples_uri: str, work: Sequence[Work]) -> list[ShardReport]:
+def _shard_reports(examples_uri: str, names: Sequence[str]) -> list[ShardReport]:
     """Reads the reports of all shards, and removes what was only needed on the way."""
     reports = []
-    for each in work:
-        with fileio.open(os.path.join(examples_uri, _REPORTS, each.name), "r") as file:
+    for name in names:
+        with fileio.open(os.path.join(examples_uri, _REPORTS, name), "r") as file:
             reports.append(shard_report.parse(file.read()))
     for folder in _FOLDERS:
         fileio.rmtree(os.path.join(examples_uri, folder))

@@ -146,6 +146,10 @@ def made_up(function, *arguments):
             return files.name, 1.5
         case "measure_node", [str(), _]:
             return {"seconds": 4.0, "peak_memory": 2**30}
+        case "measure_listing", [str()]:
+            return {"listing_seconds": 1e-5, "listing_memory": 500.0}
+        case "measure_workers", [str(), str(side)]:
+            return {"seconds": 9.0 / ingest.WORKERS[side], "peak_memory": 2**30}
         case "measure_loop", [files, _]:
             assert len([path for path in files.folder.rglob("*.*") if path.suffix != ".toml"]) in (
                 INGESTED.values()
@@ -154,7 +158,9 @@ def made_up(function, *arguments):
         case "measure_node", [case, str(node)]:
             images = sum(map(case.data.count, features.SPLITS))
             memory = 10**9 + case.schema.bytes_per_image * images * (node == "DataGate")
-            return {"seconds": images / 1_000, "peak_memory": memory}
+            seconds = images / 1_000
+            times = {"seconds": seconds, "processor_seconds": 2 * seconds}
+            return {**times, "peak_memory": memory, "anonymous_memory": memory / 2}
     raise AssertionError(f"nobody expected {function.__qualname__}{arguments}")
 
 
@@ -500,6 +506,14 @@ def test_scale_divides_largest_by_smallest(run):
     assert figures["time_growth"]["ExampleGen"] == pytest.approx(SIZES[1] / SIZES[0])
     assert figures["memory_per_added_byte"]["ExampleGen"] == 0
     assert figures["memory_per_added_byte"]["DataGate"] == pytest.approx(1)
+    assert figures["processor_growth"] == pytest.approx(figures["time_growth"])
+    assert figures["anonymous_per_added_byte"]["DataGate"] == pytest.approx(0.5)
+
+
+def test_scale_can_leave_the_training_out(run, check_record):
+    lines, path = run("scale", "--json", "--shapes", "none", "--data-nodes")
+    assert tuple(json.loads(lines[-1])["seconds"]) == scale.DATA_NODES
+    assert check_record(path)["configuration"]["data_nodes"]
 
 
 def test_scale_measures_the_data_nodes_on_images_of_several_shapes(run, check_record):
@@ -513,6 +527,14 @@ def test_scale_measures_the_data_nodes_on_images_of_several_shapes(run, check_re
     assert shaped["memory_per_added_byte"]["DataGate"] == pytest.approx(1)
     assert shaped["time_growth"]["ExampleGen"] == pytest.approx(1)
     assert len(check_record(path)["repeats"]) == 2 * len(scale.DATA_NODES)
+
+
+def test_ingest_divides_the_seconds_of_one_worker_by_those_of_two(run):
+    lines, _ = run("ingest", "--json", "--repeats", "1", "--workers")
+    figures = json.loads(lines[-1])
+    assert figures["speed_up"] == dict.fromkeys(INGESTED, 2)
+    assert figures["listing_memory"] == dict.fromkeys(INGESTED, 500)
+    assert figures["ratio_to_loop"] == dict.fromkeys(INGESTED, 0.75)
 
 
 def test_ingest_divides_the_seconds_of_the_loop_by_ours(run, check_record):

@@ -12,7 +12,7 @@ from tfx.components.statistics_gen import executor as stock
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from components import image_schema
+from components import image_schema, shards
 from components.features import EXAMPLE_ID as ID
 from components.features import IMAGE, LABEL
 from components.statistics_gen import executor
@@ -21,11 +21,12 @@ import tensorflow_data_validation as tfdv  # isort: skip
 
 SCHEMA = Path(__file__).resolve().parents[3] / "schema" / image_schema.SCHEMA_FILE
 ENGINE = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
-# Less than most splits hold, so that they come in several batches.
+# Less than most splits hold, so that they come in several batches, files and shards.
 BATCH = 7
+FILE, SHARD = 12, 20
 COUNT = 50
-# More than a sketch keeps of different values.
-MANY = 1500
+# More than a sketch keeps of different values, and so many that it keeps them all.
+MANY, KEPT = 1500, 900
 SPAN = 3
 # How often each value occurs: said of categories, and not of images and ids, which all differ.
 COUNTED = ("unique", "top_values", "rank_histogram")
@@ -37,6 +38,7 @@ ANOMALIES = {
     "unlike": {LABEL, "season"},
     "uneven": {LABEL},
     "many": set(),
+    "words": {"word"},
 }
 SPLITS = tuple(ANOMALIES)
 
@@ -80,6 +82,7 @@ def splits(sample_images):
         "unlike": [unlike_the_schema(row, number) for number, row in enumerate(sound)],
         "uneven": [uneven(row, number) for number, row in enumerate(sound)],
         "many": rows(MANY),
+        "words": [{**row, "word": [b"word %d" % (n % KEPT)]} for n, row in enumerate(rows(MANY))],
     }
 
 
@@ -93,11 +96,12 @@ def source(splits, tmp_path_factory):
     for name, rows in splits.items():
         folder = Path(artifact_utils.get_split_uri([found], name))
         folder.mkdir()
-        with tf.io.TFRecordWriter(str(folder / "data_tfrecord-00000-of-00001")) as writer:
-            for row in rows:
-                content = {"feature": {key: value(content) for key, content in row.items()}}
-                example = tf.train.Example(features=tf.train.Features(**content))
-                writer.write(example.SerializeToString())
+        for start in range(0, max(len(rows), 1), FILE):
+            with tf.io.TFRecordWriter(str(folder / f"data_tfrecord-{start:05d}")) as writer:
+                for row in rows[start : start + FILE]:
+                    content = {"feature": {key: value(content) for key, content in row.items()}}
+                    example = tf.train.Example(features=tf.train.Features(**content))
+                    writer.write(example.SerializeToString())
     return found
 
 
@@ -122,6 +126,7 @@ def run(source, tmp_path_factory):
 def output(run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(executor, "_BATCH_SIZE", BATCH)
+        patch.setattr(shards, "EXAMPLES", SHARD)
         return run(executor.Executor)
 
 
