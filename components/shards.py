@@ -47,7 +47,7 @@ class Shard:
         """Distinct name among all shards, as a file can have it."""
         return f"{self.split}-{self.number:06d}"
 
-    def batches(self, most: int) -> tf.data.Dataset:
+    def batches(self, most: int) -> Iterator[tf.Tensor]:
         """The serialized examples, string [N] each.
 
         Args:

@@ -90,11 +90,6 @@ def test_a_disk_without_room_is_told_before_anything_is_written(write_files, mon
         examples.read_split(write_files([1, 2]), "train", 0)
 
 
-def test_no_autotuner_keeps_a_reader_waiting_for_its_iterator_to_end(write_files):
-    batches = examples.serialized_batches(write_files([3, 1, 2]), "train", 2)
-    assert batches.options().autotune.enabled is False
-
-
 # Patterns, and what looks like one; beside each, a folder that it would match.
 NEIGHBOURS = {"exp[1]": "exp1", "ex*": "exp1", "exp?": "exp1", "e\\xp": "exp", "{h}": "h"}
 
