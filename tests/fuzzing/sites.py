@@ -22,7 +22,7 @@ _ALWAYS = frozenset(
     {
         *("read_text", "read_bytes", "fromfile", "memmap", "loadtxt", "genfromtxt", "recv"),
         *("model_validate_json", "validate_json", "urlopen", "getresponse", "HTTPConnection"),
-        *("ParseFromString", "FromString", "MergeFromString", "TFRecordDataset"),
+        *("ParseFromString", "FromString", "MergeFromString", "tf_record_iterator"),
         *("ParquetFile", "read_table", "read_csv", "open_csv", "DictReader", "open_file"),
         *("GzipFile", "ZipFile", "decompress", "decompressobj", "load_model", "load_weights"),
         *("load_statistics", "load_eval_result", "safe_load", "Unpickler"),
