@@ -22,7 +22,9 @@ def input_digest(prepared: Prepared) -> str:
     It covers data, schema, code, configuration, precision, libraries and arithmetic.
     """
     # The schema counts by its content, wherever it lies; spans by the digests of what was taken.
-    config = prepared.config.model_dump(mode="json", exclude={"schema_file", "spans"})
+    # No result depends on the engine.
+    left_out = {"schema_file", "spans", "beam"}
+    config = prepared.config.model_dump(mode="json", exclude=left_out)
     libraries = packages.installed()
     parts = [
         config,

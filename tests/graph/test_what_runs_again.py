@@ -49,6 +49,7 @@ OF_NO_NODE = {
     "components/environment.py",
     "components/kubeflow/entrypoint.py",
     "components/kubeflow/adapter.py",
+    "components/worker_pool.py",
 }
 
 pytestmark = pytest.mark.usefixtures("no_folder_is_made")
@@ -298,6 +299,8 @@ TOLD = {
     # Without a threshold, Blessing reads nothing of what is measured there.
     "robustness.enabled": {"Corruption", "RobustnessEvaluator"},
     "robustness.accuracy_?": {"RobustnessEvaluator", "Blessing"},
+    # No result depends on the engine.
+    "beam.*": set(),
 }
 
 
@@ -319,6 +322,14 @@ VALUES = {
     "gates.slices": strategies.sampled_from([{"shop": {}}, {"a": {"accuracy": 0.5}, "b": {}}]),
     "gates.required_slices": strategies.sampled_from([["shop=07"], ["shop=7", "shop=(missing)"]]),
     "training.class_weights": strategies.sampled_from(["none", "balanced"]),
+    **dict.fromkeys(
+        ("beam.job_endpoint", "beam.flink_master", "beam.worker_pool"),
+        strategies.sampled_from(["localhost:8099", "10.0.0.7:50000"]),
+    ),
+    "beam.flink_job_server_jar": strategies.sampled_from(["job-server.jar", "other.jar"]),
+    "beam.prism_location": strategies.sampled_from(["bin/prism", "prism"]),
+    "beam.worker_image": strategies.sampled_from(["pipeline:1", "pipeline:2"]),
+    "beam.options": strategies.sampled_from([["--a=1"], ["--a=1", "--b"]]),
 }
 CONFIG_SCHEMA = config.Config.model_json_schema()
 
