@@ -197,7 +197,7 @@ def main(
     config = config.model_copy(update={"schema_file": str(trainings.ROOT / config.schema_file)})
     for number in range(1, repeats + 1):
         for count in counts:
-            with _case(originals, schema, config, count, seed) as case:
+            with made_case(originals, schema, config, count, seed) as case:
                 for repeat in _run(case, NODES):
                     session.add({"round": number, "images": count, **repeat}, _line(count, repeat))
         for shape in asked:
@@ -270,14 +270,22 @@ def shape_name(shape: Shape) -> str:
 
 
 @contextlib.contextmanager
-def _case(
+def made_case(
     originals: pathlib.Path,
     schema: ImageSchema,
     config: configurations.Config,
     count: int,
     seed: int,
 ) -> Iterator[Case]:
-    """Makes the images of a size, which are gone with all that was made of them afterwards."""
+    """Makes the images of a size, which are gone with all that was made of them afterwards.
+
+    Args:
+      originals: folder of IDX files.
+      schema: what the images are.
+      config: of the runs.
+      count: number of images, with those of the test split.
+      seed: of what becomes of the images.
+    """
     with _folder(count * schema.bytes_per_image) as folder:
         images = folder / "images"
         images.mkdir()
@@ -294,7 +302,7 @@ def _shaped_case(
     count: int,
     seed: int,
 ) -> Iterator[Case]:
-    """Makes images of a shape and a schema that says so, as `_case` does."""
+    """Makes images of a shape and a schema that says so, as `made_case` does."""
     with _folder(count * math.prod(shape)) as folder:
         images, schema_file = folder / "images", folder / "schema.pbtxt"
         images.mkdir()
@@ -485,7 +493,7 @@ def measure_node(case: Case, node: str) -> dict[str, Any]:
     temporary_folder = locations.root / TEMPORARY_FOLDER
     temporary_folder.mkdir(parents=True)
     with temporary.folder(temporary_folder):
-        SingleNodeRunner(node, _RUN_ID).run(_graph(case, locations))
+        SingleNodeRunner(node, _RUN_ID).run(graph_of(case, locations))
     peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
     ended = metadata.read_nodes(metadata.open_store(locations.metadata), _RUN_ID, [node])[node]
     if ended.status != NodeStatus.COMPLETE:
@@ -496,7 +504,8 @@ def measure_node(case: Case, node: str) -> dict[str, Any]:
     return {"seconds": ended.seconds, "peak_memory": peak_memory}
 
 
-def _graph(case: Case, locations: Locations) -> Any:
+def graph_of(case: Case, locations: Locations) -> Any:
+    """The graph of a case."""
     from pipeline import dag
     from pipeline.runners import engine
 
@@ -510,6 +519,7 @@ def _graph(case: Case, locations: Locations) -> Any:
         machine.arithmetic(),
         packages.installed(),
         list(engine.NODE_ARGUMENTS),
+        enable_cache=False,
     )
 
 
