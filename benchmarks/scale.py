@@ -209,7 +209,7 @@ def main(
     before_training = NODES[: NODES.index(DATA_NODES[-1]) + 1]
     for number in range(1, repeats + 1):
         for count in counts:
-            with _case(originals, schema, config, count, seed) as case:
+            with made_case(originals, schema, config, count, seed) as case:
                 for repeat in _run(case, before_training if data_nodes else NODES):
                     session.add({"round": number, "images": count, **repeat}, _line(count, repeat))
         for shape in asked:
@@ -282,14 +282,22 @@ def shape_name(shape: Shape) -> str:
 
 
 @contextlib.contextmanager
-def _case(
+def made_case(
     originals: pathlib.Path,
     schema: ImageSchema,
     config: configurations.Config,
     count: int,
     seed: int,
 ) -> Iterator[Case]:
-    """Makes the images of a size, which are gone with all that was made of them afterwards."""
+    """Makes the images of a size, which are gone with all that was made of them afterwards.
+
+    Args:
+      originals: folder of IDX files.
+      schema: what the images are.
+      config: of the runs.
+      count: number of images, with those of the test split.
+      seed: of what becomes of the images.
+    """
     with _folder(count * schema.bytes_per_image) as folder:
         images = folder / "images"
         images.mkdir()
@@ -306,7 +314,7 @@ def _shaped_case(
     count: int,
     seed: int,
 ) -> Iterator[Case]:
-    """Makes images of a shape and a schema that says so, as `_case` does."""
+    """Makes images of a shape and a schema that says so, as `made_case` does."""
     with _folder(count * math.prod(shape)) as folder:
         images, schema_file = folder / "images", folder / "schema.pbtxt"
         images.mkdir()
@@ -500,7 +508,7 @@ def measure_node(case: Case, node: str, beam_arguments: Sequence[str] = ()) -> d
     temporary_folder.mkdir(parents=True)
     began = processor_seconds()
     with temporary.folder(temporary_folder), _watched() as memory:
-        SingleNodeRunner(node, _RUN_ID).run(_graph(case, locations, beam_arguments))
+        SingleNodeRunner(node, _RUN_ID).run(graph_of(case, locations, beam_arguments))
     computed = processor_seconds() - began
     peak_memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 2**10
     store = metadata.open_store(locations.metadata)
@@ -549,7 +557,8 @@ def anonymous_memory() -> int:
     return int(line.split()[1]) * 2**10
 
 
-def _graph(case: Case, locations: Locations, beam_arguments: Sequence[str]) -> Any:
+def graph_of(case: Case, locations: Locations, beam_arguments: Sequence[str] = ()) -> Any:
+    """The graph of a case, whose nodes get further Beam arguments."""
     from pipeline import dag
     from pipeline.runners import engine
 
@@ -563,6 +572,7 @@ def _graph(case: Case, locations: Locations, beam_arguments: Sequence[str]) -> A
         machine.arithmetic(),
         packages.installed(),
         [*engine.NODE_ARGUMENTS, *beam_arguments],
+        enable_cache=False,
     )
 
 

@@ -22,9 +22,9 @@ def input_digest(prepared: Prepared) -> str:
     It covers data, schema, code, configuration, precision, libraries and arithmetic.
     """
     # The schema counts by its content, wherever it lies; spans by the digests of what was taken.
-    # Where the metadata is changes no result. A bucket that lacks the served version gets it
-    # without a run.
-    left_out = {"metadata", "schema_file", "serving", "spans"}
+    # Neither the engine nor the place of the metadata changes a result. A bucket that lacks the
+    # served version gets it without a run.
+    left_out = {"beam", "metadata", "schema_file", "serving", "spans"}
     config = prepared.config.model_dump(mode="json", exclude=left_out)
     libraries = packages.installed()
     parts = [

@@ -106,7 +106,7 @@ def _compiled(request: Request, prepared: Prepared) -> str:
         None,
         # The nodes run in the image, whatever compiles the graph.
         packages.of_image(),
-        list(engine.NODE_ARGUMENTS),
+        list(engine.node_arguments(prepared.config.beam)),
     )
     job = kubeflow.translate(graph, request.image, prepared.resources)
     if request.target == Target.VERTEX:

@@ -21,6 +21,7 @@ from pipeline.datasets.schema_file import read_schema, schema_path
 from pipeline.errors import ConfigurationError, DataError, OutputError
 from pipeline.locations import RemoteLocations
 from pipeline.nodes import expected_nodes
+from pipeline.runners import readiness
 from pipeline.runners.resources import QuantityError, Resources
 
 # The Containerfile puts the schema there.
@@ -146,6 +147,8 @@ def _check_config(config: Config) -> None:
             "--set spans: spans are settled where `run` reads them; expected none of these keys. "
             "On a cluster, give the folder of one data set as --data and as data_location."
         )
+    # What it names is reached from the cluster alone.
+    readiness.check_complete(config.beam)
 
     if config.metadata != MetadataConfig():
         raise ConfigurationError(

@@ -22,6 +22,7 @@ from pipeline.datasets.schema_file import read_schema, schema_path
 from pipeline.errors import ConfigurationError, OutputError
 from pipeline.locations import Locations
 from pipeline.records import metadata, served_version
+from pipeline.runners import readiness
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +108,8 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     _check_shared_memory()
     # The configuration first: a mistyped key should not wait for a download.
     config, chosen = _configured(request, sample=False)
+    readiness.check_complete(config.beam)
+    readiness.check_reachable(config.beam)
     source = find_source(request.data, progress.notify, config.spans, config.data)
     if source.sample:
         if request.data == AUTO:

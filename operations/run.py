@@ -313,16 +313,18 @@ class _Run:
         else:
             line = baseline.register_served(store, prepared.name, prepared.locations)
         logger.info(line or "the latest blessed model is the one now served")
-        observer = engine.EngineObserver()
-        try:
-            with (
-                observer.watching(),
-                guard.guarded(self._held.check),
-                metadata.graph_in_words(place),
-            ):
-                dag_runners.run(self._request.runner, graph, self._id)
-        finally:
-            self._receipt = self._receipt.changed(runner=Engines(**observer.observed()._asdict()))
+        with engine.serving(prepared.config.beam) as serving:
+            observer = engine.EngineObserver(serving.started)
+            try:
+                with (
+                    observer.watching(),
+                    guard.guarded(self._held.check),
+                    metadata.graph_in_words(place),
+                ):
+                    dag_runners.run(self._request.runner, graph, self._id, serving.arguments)
+            finally:
+                seen = Engines(**observer.observed()._asdict())
+                self._receipt = self._receipt.changed(runner=seen)
 
     def _graph(self) -> Pipeline:
         from pipeline import dag

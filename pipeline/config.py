@@ -511,6 +511,83 @@ class MetadataConfig(_Section):
         return None if self.uri is None else parse(self.uri)
 
 
+Runner = Literal["local", "flink", "prism", "portable"]
+WorkerEnvironment = Literal["loopback", "pool", "docker"]
+# A host name or an IPv4 address, and a port; neither a scheme nor a login.
+_ADDRESS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?:([0-9]{1,5})")
+_MOST_PORT = 65535
+_IMAGE = re.compile(r"[a-z0-9][^\s@]*(?:@sha256:[0-9a-f]{64})?")
+
+
+def _address(value: str) -> str:
+    matched = _ADDRESS.fullmatch(value)
+    if matched and 1 <= int(matched[1]) <= _MOST_PORT:
+        return value
+    raise ValueError("a host and a port, such as flink.example.org:8081")
+
+
+def _endpoint(value: str) -> str:
+    return value if value == EMBEDDED else _address(value)
+
+
+def _image(value: str) -> str:
+    if _IMAGE.fullmatch(value):
+        return value
+    raise ValueError("the name of an image, such as registry.example.org/image-pipeline:1.0")
+
+
+HostPort = Annotated[str, pydantic.AfterValidator(_address)]
+# Beam's own job server, inside the process of the run.
+EMBEDDED = "embed"
+
+
+class BeamConfig(_Section):
+    """The engine of the nodes' Beam pipelines; no result depends on it."""
+
+    runner: Runner = pydantic.Field(
+        "local",
+        description="engine of the nodes: local (in the process of the run), flink, prism, or "
+        "portable for any other engine behind Beam's job API",
+    )
+    job_endpoint: Annotated[str, pydantic.AfterValidator(_endpoint)] | None = pydantic.Field(
+        None,
+        description="host:port of a running Beam job server, for portable and flink; embed: one "
+        "inside the process of the run, to try things out; null: none runs",
+    )
+    flink_job_server_jar: str | None = pydantic.Field(
+        None,
+        description="Beam's job server for Flink, a jar that `java -jar` starts; null: one runs at "
+        "beam.job_endpoint",
+    )
+    flink_master: HostPort | None = pydantic.Field(
+        None,
+        description="host:port of the REST interface of Flink's job manager, for "
+        "beam.flink_job_server_jar; null: Flink inside the job server",
+    )
+    prism_location: str | None = pydantic.Field(
+        None, description="Prism's executable; null: `prism` on the search path"
+    )
+    environment: WorkerEnvironment = pydantic.Field(
+        "loopback",
+        description="where workers run: loopback (in the process of the run, for engines on the "
+        "same machine), pool (beam.worker_pool) or docker (beam.worker_image)",
+    )
+    worker_pool: HostPort | None = pydantic.Field(
+        None,
+        description="host:port of `python -m components.worker_pool`, as the engine's machines "
+        "see it; localhost: a pool on each of them",
+    )
+    worker_image: Annotated[str, pydantic.AfterValidator(_image)] | None = pydantic.Field(
+        None, description="container image of the workers, with the lock and the worker package"
+    )
+    parallelism: Count | None = pydantic.Field(
+        None, description="number of tasks at once on flink or portable; null: the engine's default"
+    )
+    options: tuple[str, ...] = pydantic.Field(
+        (), description="further options for Beam, passed on as they are, as a JSON list"
+    )
+
+
 # What pipeline_name adds for runs that are not for production.
 RESERVED_ENDINGS = ("-sample", "-smoke")
 
@@ -543,6 +620,7 @@ class Config(_Section):
     serving: ServingConfig = ServingConfig()
     robustness: RobustnessConfig = RobustnessConfig()
     metadata: MetadataConfig = MetadataConfig()
+    beam: BeamConfig = BeamConfig()
 
     @pydantic.field_validator("name")
     @classmethod

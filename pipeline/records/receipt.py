@@ -100,7 +100,14 @@ class Engines(Part):
     """The engines that were seen at work; null where none was."""
 
     dag: str | None = None
+    """Engine of the graph."""
     node: str | None = None
+    """Engine of the Beam pipelines of the nodes."""
+    address: str | None = None
+    """Address of the job server or of Flink's job manager; null where the run needed none, or
+    started it."""
+    workers: str | None = None
+    """Where the pipelines were worked on: `this process`, `pool HOST:PORT` or `image IMAGE`."""
 
 
 class NodeRecord(Part):

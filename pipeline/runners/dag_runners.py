@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Self
 
 from tfx.dsl.compiler import constants
 from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner, PipelineNodeAsDoFn
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
-from tfx.orchestration.portable import runtime_parameter_utils
-from tfx.proto.orchestration import pipeline_pb2
+from tfx.orchestration.portable import launcher, runtime_parameter_utils
+from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperator
+from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2, placeholder_pb2
 
 from pipeline.runners.engine import default_engine
 
@@ -18,13 +21,15 @@ BEAM = "beam"
 _raised: dict[str, Exception] = {}
 
 
-def run(runner: str, pipeline: object, run_id: str) -> None:
+def run(runner: str, pipeline: object, run_id: str, node_arguments: Sequence[str]) -> None:
     """Runs the graph.
 
     Args:
       runner: `local` or `beam`.
       pipeline: TFX pipeline.
       run_id: Id of the run in ML Metadata.
+      node_arguments: Arguments for the Beam pipelines of the nodes. They take the place of those in
+        the graph, which are part of the cache key, and no result depends on them.
 
     Raises:
       Exception: If a node fails; this is the node's own exception.
@@ -32,7 +37,8 @@ def run(runner: str, pipeline: object, run_id: str) -> None:
     _raised.clear()
     chosen = _Beam(run_id) if runner == BEAM else _Local(run_id)
     try:
-        chosen.run(pipeline)
+        with nodes_on(node_arguments):
+            chosen.run(pipeline)
     except Exception as error:
         raise next(iter(_raised.values()), error) from error
 
@@ -42,6 +48,30 @@ def _name_run(pipeline: pipeline_pb2.Pipeline, run_id: str) -> None:
     runtime_parameter_utils.substitute_runtime_parameter(
         pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
     )
+
+
+@contextlib.contextmanager
+def nodes_on(arguments: Sequence[str]) -> Iterator[None]:
+    """Has the executors of all nodes get these arguments for Beam, in place of the graph's."""
+
+    class Operator(BeamExecutorOperator):
+        def __init__(self, *specification: object, **options: object):
+            super().__init__(*specification, **options)
+            self.beam_pipeline_args = [_literal(argument) for argument in arguments]
+
+    # TFX's launcher takes other operators, but its runners hand none on.
+    operators = launcher.DEFAULT_EXECUTOR_OPERATORS
+    before = operators[executable_spec_pb2.BeamExecutableSpec]
+    operators[executable_spec_pb2.BeamExecutableSpec] = Operator
+    try:
+        yield
+    finally:
+        operators[executable_spec_pb2.BeamExecutableSpec] = before
+
+
+def _literal(text: str) -> placeholder_pb2.PlaceholderExpression:
+    """A text as the graph has its arguments: with nothing in it to be replaced."""
+    return placeholder_pb2.PlaceholderExpression(value={"string_value": text})
 
 
 class _Local(LocalDagRunner):

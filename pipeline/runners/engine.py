@@ -3,20 +3,135 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import StandardOptions
+from apache_beam.options.pipeline_options import (
+    FlinkRunnerOptions,
+    PipelineOptions,
+    PortableOptions,
+    StandardOptions,
+)
+from apache_beam.runners.portability import flink_runner
+from apache_beam.runners.portability.flink_runner import FlinkJarJobServer
+from apache_beam.runners.portability.job_server import SubprocessJobServer
+from apache_beam.runners.portability.prism_runner import PrismJobServer
+from apache_beam.utils import subprocess_server
+
+from pipeline.config import BeamConfig
+from pipeline.runners import readiness
 
 _FN_API_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
+_FLINK_IN_JOB_SERVER = "[local]"
+
+# With any argument but no image, TFX builds a source package per component for remote workers, and
+# these would install all requirements of it. Our workers have everything.
+_NO_PACKAGE = "--sdk_container_image=local"
 # Beam's default runner first looks for another engine on the network; with an explicit runner,
-# every machine uses the same engine. The image prevents a needless step: with any argument but no
-# image, TFX builds a source package per component for remote workers.
+# every machine uses the same engine.
 # A tuple, since TFX's executors add their labels to the list that they are given.
-NODE_ARGUMENTS = (f"--runner={_FN_API_RUNNER}", "--sdk_container_image=local")
+NODE_ARGUMENTS = (f"--runner={_FN_API_RUNNER}", _NO_PACKAGE)
+
+# A job server that was reached before the run answers at once.
+_TIMEOUT = "--job_server_timeout=120"
+
+
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """The engine of the nodes' Beam pipelines, ready for work.
+
+    Attributes:
+      arguments: Arguments of these pipelines.
+      started: Address of the job server that this process started; None if it started none.
+    """
+
+    arguments: tuple[str, ...]
+    started: str | None
+
+
+@contextlib.contextmanager
+def serving(config: BeamConfig) -> Iterator[Engine]:
+    """Starts the job server that the engine of a run needs; it ends with the block.
+
+    Beam's runners would start one for each pipeline, and end all of them with the process.
+
+    Args:
+      config: Settings that `readiness.check_complete` has found sound.
+    """
+    server = _job_server(config)
+    if server is None:
+        yield Engine(node_arguments(config), None)
+        return
+    (port,) = subprocess_server.pick_port(None)
+    options = PipelineOptions([*node_arguments(config), f"--job_port={port}"])
+    running, address = server(options), f"localhost:{port}"
+    try:
+        running.start()
+        endpoint = (f"--job_endpoint={address}", _TIMEOUT)
+        yield Engine((*node_arguments(config), *endpoint), address)
+    finally:
+        running.stop()
+
+
+def _job_server(config: BeamConfig) -> Callable[[PipelineOptions], SubprocessJobServer] | None:
+    """The kind of job server that has to be started."""
+    if config.runner == "prism":
+        return PrismJobServer  # type: ignore[no-any-return]
+    if config.runner == "flink" and config.flink_job_server_jar:
+        return FlinkJarJobServer  # type: ignore[no-any-return]
+    return None
+
+
+def node_arguments(config: BeamConfig) -> tuple[str, ...]:
+    """The arguments of the nodes' Beam pipelines; what they need may have to be started.
+
+    Args:
+      config: Settings that `readiness.check_complete` has found sound.
+    """
+    if config.runner == "local":
+        return NODE_ARGUMENTS
+    return (*_runner(config), *_workers(config), *_parallelism(config), *config.options)
+
+
+def _runner(config: BeamConfig) -> tuple[str, ...]:
+    if config.runner == "prism":
+        place = readiness.prism(config) or config.prism_location or "prism"
+        return ("--runner=PrismRunner", f"--prism_location={place}")
+    endpoint = (f"--job_endpoint={config.job_endpoint}", _TIMEOUT)
+    if config.runner == "flink":
+        if config.job_endpoint:
+            return ("--runner=FlinkRunner", *endpoint)
+        jar = readiness.job_server(config)
+        master = config.flink_master or _FLINK_IN_JOB_SERVER
+        return (
+            "--runner=FlinkRunner",
+            f"--flink_job_server_jar={jar}",
+            f"--flink_master={master}",
+        )
+    # Without an endpoint, the options name another runner of Beam.
+    return ("--runner=PortableRunner", *endpoint) if config.job_endpoint else ()
+
+
+def _workers(config: BeamConfig) -> tuple[str, ...]:
+    if config.environment == "docker":
+        image = config.worker_image
+        return (
+            f"--sdk_container_image={image}",
+            "--environment_type=DOCKER",
+            f"--environment_config={image}",
+        )
+    if config.environment == "pool":
+        pool = f"--environment_config={config.worker_pool}"
+        return (_NO_PACKAGE, "--environment_type=EXTERNAL", pool)
+    return (_NO_PACKAGE, "--environment_type=LOOPBACK")
+
+
+def _parallelism(config: BeamConfig) -> tuple[str, ...]:
+    return () if config.parallelism is None else (f"--parallelism={config.parallelism}",)
 
 
 @contextlib.contextmanager
@@ -40,29 +155,39 @@ class Observed(NamedTuple):
     Attributes:
       dag: Engine of the graph.
       node: Engine of the nodes' own Beam pipelines; None if none ran.
+      address: Address of the job server or of Flink's job manager; None if the run started them
+        itself, or needed none.
+      workers: Where they were worked on: `this process`, or `pool HOST:PORT`, or `image IMAGE`;
+        None if none ran.
     """
 
     dag: str
     node: str | None
+    address: str | None
+    workers: str | None
 
 
 class EngineObserver:
-    """Records the runner of each Beam pipeline when it starts."""
+    """Records the runner of each Beam pipeline when it starts, and where its workers are."""
 
-    def __init__(self) -> None:
+    def __init__(self, started: str | None):
+        """Takes the address of the job server that this process started, if any."""
+        self._started = started
         self._lock = threading.Lock()
-        self._seen: list[tuple[bool, str]] = []
+        self._graph: set[str] = set()
+        self._nodes: set[tuple[str, str, str]] = set()
 
     def observed(self) -> Observed:
         """Returns the engines seen so far.
 
         If no Beam pipeline ran the graph, TFX's own loop did.
         """
-        engines = {
-            graph: {name for seen, name in self._seen if seen == graph} for graph in (True, False)
-        }
-        dag = ", ".join(sorted(engines[True])) or "LocalDagRunner"
-        return Observed(dag, ", ".join(sorted(engines[False])) or None)
+        runners, addresses, workers = (
+            ", ".join(sorted({found[place] for found in self._nodes} - {""})) or None
+            for place in range(3)
+        )
+        dag = ", ".join(sorted(self._graph)) or "LocalDagRunner"
+        return Observed(dag, runners, addresses, workers)
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
@@ -81,5 +206,26 @@ class EngineObserver:
 
     def _note(self, pipeline: beam.Pipeline) -> None:
         roots = {part.full_label for part in pipeline.transforms_stack[0].parts}
+        name = type(pipeline.runner).__name__
         with self._lock:
-            self._seen.append(("CreateRoot" in roots, type(pipeline.runner).__name__))
+            if "CreateRoot" in roots:
+                self._graph.add(name)
+            else:
+                address = self._address(pipeline.options)
+                self._nodes.add((name, address, _place_of_workers(pipeline.options)))
+
+    def _address(self, options: PipelineOptions) -> str:
+        endpoint = options.view_as(PortableOptions).job_endpoint
+        if endpoint and endpoint != self._started:
+            return str(endpoint)
+        master = options.view_as(FlinkRunnerOptions).flink_master
+        return str(master) if self._started and master not in flink_runner.MAGIC_HOST_NAMES else ""
+
+
+def _place_of_workers(given: PipelineOptions) -> str:
+    options = given.view_as(PortableOptions)
+    if options.environment_type == "EXTERNAL":
+        return f"pool {options.environment_config}"
+    if options.environment_type == "DOCKER":
+        return f"image {options.environment_config}"
+    return "this process"

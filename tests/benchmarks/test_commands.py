@@ -15,6 +15,7 @@ from benchmarks import (
     ablation,
     accuracy,
     augmentations,
+    engines,
     image_sizes,
     ingest,
     pipeline_cost,
@@ -45,6 +46,7 @@ BENCHMARKS = {
         ablation,
         accuracy,
         augmentations,
+        engines,
         image_sizes,
         ingest,
         pipeline_cost,
@@ -142,6 +144,8 @@ def made_up(function, *arguments):
                 for batch, count in requests.items()
                 for side, each in ANSWERED.items()
             ]
+        case "run_node", [_, str(node)]:
+            return 2.0, {f"{node}.output": node}
         case "prepare", [files, *_]:
             return files.name, 1.5
         case "measure_node", [str(), _]:
@@ -186,6 +190,7 @@ def run(monkeypatch, folder_of_images, tmp_path):
     monkeypatch.setattr(pipeline_cost, "warm_up", lambda sides: None)
     monkeypatch.setattr(scale, "SIZES", ",".join(map(str, SIZES)))
     monkeypatch.setattr(ingest, "COUNTS", INGESTED)
+    monkeypatch.setattr(engines, "SIZES", str(SIZES[0]))
     monkeypatch.setattr(scale, "SHAPES", "10x10x1,9x20x3")
     for module in (augmentations, image_sizes):
         monkeypatch.setattr(module, "COUNTS", MADE)
@@ -499,6 +504,29 @@ def test_a_short_comparison_needs_no_smoke_run_of_its_own(run, check_record):
 
 
 @pytest.mark.slow
+def test_engines_need_a_cluster_whose_parts_can_be_killed(run):
+    with pytest.raises(UsageError, match="expected a cluster whose parts can be killed"):
+        run("engines", "--kills")
+    with pytest.raises(UsageError, match="expected two folders with jars"):
+        run("engines", "--flink", str(PROJECT))
+
+
+def test_an_engine_with_other_digests_is_told(run, tmp_path, monkeypatch):
+    prism = tmp_path / "prism"
+    prism.write_text("")
+    prism.chmod(0o755)
+
+    def run_node(function, case, node):
+        return 2.0, {f"{node}.output": case.config.beam.runner}
+
+    monkeypatch.setattr(processes, "in_fresh_process", run_node)
+    lines, _ = run("engines", "--prism", str(prism))
+    assert any("DIFFERENT" in line for line in lines)
+    figures = json.loads(run("engines", "--json", "--prism", str(prism))[0][-1])
+    assert figures["equal"] == {"local": {"10100": True}, "prism": {"10100": False}}
+    assert figures["seconds"]["prism"]["10100"] == dict.fromkeys(engines.BEAM_NODES, 2.0)
+
+
 def test_scale_divides_largest_by_smallest(run):
     lines, _ = run("scale", "--json", "--repeats", "2")
     figures = json.loads(lines[-1])

@@ -39,7 +39,12 @@ def test_it_ends_pushed_with_every_node_complete(sample_run):
     assert list(receipt["nodes"]) == list(NODES)
     assert {node["status"] for node in receipt["nodes"].values()} == {"complete"}
     assert len(NODES) == 13
-    assert receipt["runner"] == {"dag": "LocalDagRunner", "node": "FnApiRunner"}
+    assert receipt["runner"] == {
+        "dag": "LocalDagRunner",
+        "node": "FnApiRunner",
+        "address": None,
+        "workers": "this process",
+    }
 
 
 def test_its_receipt_has_the_promised_form(sample_run, check_receipt):

@@ -49,6 +49,7 @@ OF_NO_NODE = {
     "components/environment.py",
     "components/kubeflow/entrypoint.py",
     "components/kubeflow/adapter.py",
+    "components/worker_pool.py",
 }
 
 
@@ -299,6 +300,8 @@ TOLD = {
     # Without a threshold, Blessing reads nothing of what is measured there.
     "robustness.enabled": {"Corruption", "RobustnessEvaluator"},
     "robustness.accuracy_?": {"RobustnessEvaluator", "Blessing"},
+    # No result depends on the engine.
+    "beam.*": set(),
 }
 
 
@@ -322,6 +325,14 @@ VALUES = {
     "gates.required_slices": strategies.sampled_from([["shop=07"], ["shop=7", "shop=(missing)"]]),
     "training.class_weights": strategies.sampled_from(["none", "balanced"]),
     "metadata.uri": strategies.sampled_from([None, "postgresql://a@b/c"]),
+    **dict.fromkeys(
+        ("beam.job_endpoint", "beam.flink_master", "beam.worker_pool"),
+        strategies.sampled_from(["localhost:8099", "10.0.0.7:50000"]),
+    ),
+    "beam.flink_job_server_jar": strategies.sampled_from(["job-server.jar", "other.jar"]),
+    "beam.prism_location": strategies.sampled_from(["bin/prism", "prism"]),
+    "beam.worker_image": strategies.sampled_from(["pipeline:1", "pipeline:2"]),
+    "beam.options": strategies.sampled_from([["--a=1"], ["--a=1", "--b"]]),
 }
 CONFIG_SCHEMA = config.Config.model_json_schema()
 

@@ -34,6 +34,16 @@ OTHER_VALUES = {
     "gates.required_slices": ["shop=north"],
     "training.augmentation.fill": "reflect",
     "metadata.uri": "postgresql://ada@db.example.org:5432/metadata",
+    "beam.runner": "prism",
+    "beam.job_endpoint": "cluster.example.org:8099",
+    "beam.flink_job_server_jar": "job-server.jar",
+    "beam.flink_master": "10.0.0.7:8081",
+    "beam.prism_location": "bin/prism",
+    "beam.environment": "pool",
+    "beam.worker_pool": "localhost:50000",
+    "beam.worker_image": "registry.example.org/image-pipeline:1.0",
+    "beam.parallelism": 4,
+    "beam.options": ["--number_of_execution_retries=3"],
 }
 # What must be set beside a key.
 NEEDED = {f"robustness.accuracy_{strength}": ["robustness.enabled=true"] for strength in (1, 2, 3)}
@@ -383,3 +393,19 @@ def test_a_name_that_smoke_or_sample_runs_would_bear_is_refused(name):
 def test_what_names_no_folder_in_a_bucket_is_refused(address):
     message = refusal(f"serving.bucket={address}")
     assert "expected null, or s3://BUCKET/FOLDER" in message and "hunter2" not in message
+
+
+@pytest.mark.parametrize("key", ["job_endpoint", "flink_master", "worker_pool"])
+@pytest.mark.parametrize("address", ["http://a:1", "a", "a:0", "a:65536", "me:pw@a:1", "a b:1"])
+def test_addresses_of_engines_are_a_host_and_a_port(key, address):
+    message = refusal(f"beam.{key}={address}")
+    assert message.startswith(f"beam.{key}: found ")
+    assert "expected a host and a port, such as flink.example.org:8081" in message
+
+
+def test_an_image_of_workers_has_the_name_of_an_image():
+    assert "expected the name of an image" in refusal("beam.worker_image=My Image")
+
+
+def test_an_engine_that_beam_has_and_this_project_does_not_is_told():
+    assert "expected 'local', 'flink', 'prism' or 'portable'" in refusal("beam.runner=spark")

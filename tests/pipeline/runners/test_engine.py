@@ -1,0 +1,98 @@
+"""The arguments that each engine gets, and what the receipt says of it."""
+
+import apache_beam as beam
+import pytest
+from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+from tfx.utils import dependency_utils
+
+from pipeline.config import BeamConfig
+from pipeline.runners import engine
+
+POOL = {"environment": "pool", "worker_pool": "localhost:50000"}
+IMAGE = "registry.example.org/image-pipeline:1.0"
+CLUSTER = {"runner": "flink", "job_endpoint": "flink:8099"}
+ENGINES = [
+    {},
+    {"runner": "prism", "prism_location": "/opt/prism"},
+    {**CLUSTER, **POOL, "parallelism": 4},
+    {**CLUSTER, "environment": "docker", "worker_image": IMAGE},
+    {"runner": "flink", "flink_job_server_jar": "/opt/server.jar"},
+    {"runner": "portable", "job_endpoint": "embed", **POOL},
+    {
+        "runner": "portable",
+        "options": ("--runner=DataflowRunner", "--region=here"),
+        "environment": "docker",
+        "worker_image": IMAGE,
+    },
+]
+
+
+@pytest.fixture(autouse=True)
+def reached_directly(monkeypatch):
+    """gRPC would take the way through the proxy that keeps tests away from the network."""
+    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
+
+
+def options(**values):
+    return PipelineOptions(list(engine.node_arguments(BeamConfig(**values))))
+
+
+@pytest.mark.parametrize("values", ENGINES)
+def test_tfx_builds_no_package_for_workers(values, monkeypatch):
+    monkeypatch.setattr(dependency_utils, "build_ephemeral_package", pytest.fail)
+    arguments = list(engine.node_arguments(BeamConfig(**values)))
+    assert dependency_utils.make_beam_dependency_flags(arguments) == arguments
+
+
+def test_the_local_engine_is_what_it_was():
+    assert engine.node_arguments(BeamConfig()) == engine.NODE_ARGUMENTS
+
+
+def test_flink_takes_the_job_server_the_pool_and_the_parallelism():
+    found = options(**CLUSTER, **POOL, parallelism=4).get_all_options()
+    assert found["runner"] == "FlinkRunner"
+    assert found["job_endpoint"] == "flink:8099"
+    assert (found["environment_type"], found["environment_config"]) == (
+        "EXTERNAL",
+        "localhost:50000",
+    )
+    assert "--parallelism=4" in engine.node_arguments(BeamConfig(**CLUSTER, **POOL, parallelism=4))
+
+
+def test_flink_without_a_cluster_runs_inside_its_job_server():
+    found = options(runner="flink", flink_job_server_jar="/opt/server.jar").get_all_options()
+    assert (found["flink_master"], found["environment_type"]) == ("[local]", "LOOPBACK")
+    assert found["flink_job_server_jar"] == "/opt/server.jar"
+
+
+def test_an_image_is_named_once_for_tfx_and_once_for_beam():
+    found = options(**CLUSTER, environment="docker", worker_image=IMAGE)
+    assert found.view_as(PortableOptions).environment_config == IMAGE
+    assert found.get_all_options()["sdk_container_image"] == IMAGE
+
+
+def test_further_options_come_last():
+    found = engine.node_arguments(BeamConfig(**ENGINES[-1]))
+    assert found[-2:] == ("--runner=DataflowRunner", "--region=here")
+    assert sum(argument.startswith("--runner=") for argument in found) == 1
+
+
+def test_only_engines_without_a_server_start_one(tmp_path):
+    with engine.serving(BeamConfig(runner="portable", job_endpoint="embed")) as serving:
+        assert serving.started is None
+        assert serving.arguments[:2] == ("--runner=PortableRunner", "--job_endpoint=embed")
+
+
+def observed(config):
+    observer = engine.EngineObserver(started=None)
+    options = PipelineOptions(list(engine.node_arguments(config)))
+    with observer.watching(), beam.Pipeline(options=options) as pipeline:
+        _ = pipeline | beam.Create(["image"]) | beam.Map(len)
+    return observer.observed()
+
+
+def test_the_observer_tells_engine_address_and_workers():
+    local = observed(BeamConfig())
+    assert local == engine.Observed("LocalDagRunner", "FnApiRunner", None, "this process")
+    portable = observed(BeamConfig(runner="portable", job_endpoint="embed"))
+    assert portable == engine.Observed("LocalDagRunner", "PortableRunner", "embed", "this process")
