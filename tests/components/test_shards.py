@@ -182,7 +182,7 @@ def data_nodes(folders, schema, model, tmp_path_factory):
         split=split.Settings(0.2, 0.3, None),
     )
     readers = collection.open_parts(str(folders), request)
-    digest = collection.digest(request.parts, readers, collection.hashed(readers))
+    digest = collection.digest(request.parts, readers, collection.hashed(readers, str(folders)))
     read = component.ImageExampleGen(request, str(folders), digest, 3).exec_properties
 
     def run(*arguments):
