@@ -172,7 +172,7 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
       UnsoundVersionError: where it fails its check; nothing was changed.
       OutputError: where it cannot be published; nothing was changed.
       LockHeldError: where the pipeline is at work.
-      LockLostError: where the database no longer holds the lock; nothing was changed.
+      LockLostError: where the lock is no longer held; nothing was changed.
       StoreError: where the database of the lock refuses it.
       StoreUnreachableError: where the database of the lock does not answer.
       UnreachableError: where the bucket of the pipeline did not get the new version, which is

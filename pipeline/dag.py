@@ -280,9 +280,9 @@ _CODE_BEFORE_TRAINING = ("components.example_gen.component", "components.transfo
 def _pusher_config(served: str | None, config: Config) -> dict[str, Any] | None:
     """What Pusher checks before it publishes, and where it copies a version to."""
     given = {
-        # Unknown on a cluster before the run.
+        # On a cluster, nothing is known of it before the run, and nobody holds a lock.
         SERVED: served,
-        LOCKED: True if config.metadata.address else None,
+        LOCKED: None if served is None else True,
         BUCKET: config.serving.bucket,
     }
     return {key: value for key, value in given.items() if value is not None} or None

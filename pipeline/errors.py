@@ -11,7 +11,7 @@
     |  +- ServedModelError     served model that a new model cannot be compared with
     |  +- StoreError           metadata store that is damaged, inaccessible or of another version
     +- LockHeldError           exit code 4: another run of the same pipeline is in progress
-    +- LockLostError           exit code 1: the database no longer holds the lock of the run
+    +- LockLostError           exit code 1: the run no longer holds its lock
     +- StoreLockedError        exit code 1: another process has locked the metadata store
     |  +- StoreUnreachableError  the database of the metadata does not answer
     +- UnreachableError        exit code 1: a bucket does not answer
@@ -106,7 +106,7 @@ class StoreUnreachableError(StoreLockedError):
 
 
 class LockLostError(PipelineError):
-    """The database no longer holds the lock: its session was cut, or it was restarted."""
+    """The run no longer holds its lock: its file is gone, or the session of its database."""
 
 
 class UnreachableError(PipelineError):

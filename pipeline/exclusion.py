@@ -32,11 +32,17 @@ class Held:
             self._lease.sign(run_id)
 
     def check(self) -> None:
-        """Asks whether the lock of the database is still held; that of a file cannot be lost.
+        """Asks whether the locks are still held.
 
         Raises:
-          LockLostError: where it is not.
+          LockLostError: where one of them is not.
         """
+        if self._file.is_lost:
+            raise LockLostError(
+                f"the lock file {self._file.path} was removed or replaced: another run may be at "
+                "work by now; expected it to stay until the end. Nothing was published. Once no "
+                "run is at work, go on with resume: the cache has all nodes that are complete."
+            )
         if self._lease:
             self._lease.check()
 

@@ -67,12 +67,25 @@ _UNSIGNED = Holder()
 
 
 class Held:
-    """The lock, as long as it is held."""
+    """The lock, as long as it is held.
 
-    def __init__(self, file: IO[str], purpose: str):
+    Attributes:
+      path: Its file.
+    """
+
+    def __init__(self, path: pathlib.Path, file: IO[str], purpose: str):
+        self.path = path
         self._file = file
         self._signature = signature(purpose)
         _write(file, self._signature)
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether somebody removed or replaced the file, so that others can take the lock."""
+        try:
+            return not os.path.samestat(os.fstat(self._file.fileno()), self.path.stat())
+        except OSError:
+            return True
 
     def note_run(self, run_id: str) -> None:
         """Notes which run is at work, so that no other run is taken for it."""
@@ -94,7 +107,7 @@ def exclusive(path: pathlib.Path, purpose: str) -> Iterator[Held]:
     with _open(path) as file:
         if not _take_soon(path, file):
             raise LockHeldError(refusal(path.parent.name, _signed_holder(path)))
-        held = Held(file, purpose)
+        held = Held(path, file, purpose)
         try:
             yield held
         finally:

@@ -7,8 +7,9 @@ import threading
 
 import pytest
 
-from pipeline import lock
-from pipeline.errors import LockHeldError, OutputError
+from pipeline import exclusion, lock
+from pipeline.errors import LockHeldError, LockLostError, OutputError
+from pipeline.locations import Locations
 from pipeline.lock import Holder, exclusive
 from tests.other_process import at_work
 
@@ -62,6 +63,18 @@ def test_a_process_that_ends_gives_the_lock_back(path, holder):
     holder.communicate("", timeout=60)
     with exclusive(path, "run"):
         pass
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_lock_whose_file_somebody_removed_is_lost(path, replaced):
+    locations = Locations(path.parent)
+    with exclusion.exclusive(locations, "run") as held:
+        held.check()
+        locations.lock.unlink()
+        if replaced:
+            locations.lock.touch()
+        with pytest.raises(LockLostError, match=r"lock was removed or replaced.*resume"):
+            held.check()
 
 
 def test_the_lock_can_be_taken_again_and_again(path):
