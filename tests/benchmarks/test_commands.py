@@ -655,6 +655,7 @@ def test_a_text_in_the_place_of_a_number_ends_in_one_line(started):
     options = dict.fromkeys(BENCHMARKS, "--repeats")
     options |= {"accuracy": "--seeds", "ablation": "--epochs", "time_to_accuracy": "--limit"}
     options |= {"uneven_classes": "--seeds", "augmentations": "--seeds", "image_sizes": "--sides"}
+    options |= {"engines": "--seed"}
     ended = started({name: [option, "many"] for name, option in options.items()})
     for name, (code, _, errors, _) in ended.items():
         assert code == 2, name
