@@ -43,8 +43,8 @@ _TASK_MEMORY = {
     "task.heap.size": 384,
     "task.off-heap.size": 0,
     # The pipeline of Evaluator has many shuffles.
-    "network.min": 256,
-    "network.max": 256,
+    "network.min": 1024,
+    "network.max": 1024,
     "managed.size": 64,
     "jvm-metaspace.size": 256,
     "jvm-overhead.min": 64,
@@ -158,7 +158,9 @@ class Cluster:
         flags = [
             word for key, value in settings.items() for word in ("-D", f"taskmanager.{key}={value}")
         ]
-        return [*self._flink(main, self._folder / "conf", heap=512), *flags]
+        direct = "-XX:MaxDirectMemorySize=1400m"
+        java, *rest = self._flink(main, self._folder / "conf", heap=512)
+        return [java, direct, *rest, *flags]
 
     def _flink(self, main: str, configuration: pathlib.Path, heap: int) -> list[str]:
         opened = [f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED]
@@ -274,7 +276,9 @@ def _ip(*arguments: str) -> None:
 
 
 def _remove() -> None:
-    for machine in _MACHINES:
+    for number, machine in enumerate(_MACHINES):
+        # A namespace is there as long as a process of it.
+        subprocess.run(["ip", "link", "del", f"pipeline-{number}"], capture_output=True)
         subprocess.run(["ip", "netns", "del", _namespace(machine)], capture_output=True)
     subprocess.run(["ip", "link", "del", _BRIDGE], capture_output=True)
 
