@@ -24,6 +24,7 @@ setup(
         "components.example_gen",
         "components.example_gen.readers",
         "components.kubeflow",
+        "components.notifications",
         "components.predictions",
         "components.pusher",
         "components.robustness",

@@ -230,7 +230,7 @@ REASONS = (
             "pipeline/streams.py::copy: Descriptor",
             "pipeline/streams.py::prepare: Descriptor",
             "pipeline/streams.py::prepare: Descriptor #2",
-            "operations/notifications/delivery.py::module: os.fdopen",
+            "components/notifications/delivery.py::module: os.fdopen",
             "review/album.py::_saved: picture.save",
             "review/heatmap.py::picture: Image.fromarray(pixels).save",
         ),

@@ -112,7 +112,7 @@ REASONS = (
             "cli/doctor.py::read_data",
             "components/serving_check/check.py::check_export",
             "components/serving_check/probe.py::module",
-            "operations/notifications/delivery.py::module",
+            "components/notifications/delivery.py::module",
             "operations/scheduling/clock.py::Clock.wait",
             "operations/scheduling/look.py::main",
             "pipeline/installation/interpreters.py::ask",
