@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 import pydantic
 
 from components.object_store import is_address
-from components.pusher import versions
 from components.redaction import redacted
 from operations.preparation import Prepared, Request
 from pipeline import machine
@@ -23,7 +22,7 @@ from pipeline.records import provenance, receipt
 from pipeline.records.executions import NodeExecution
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 from pipeline.records.receipt import DataRecord, Failure, Receipt, escaped, faults_of
-from pipeline.records.results import Task, completed, pushed_version, records
+from pipeline.records.results import Task, completed, pushed_version, records, served_version
 from review import measuring
 
 # Tells a scheduler which run it started.
@@ -207,7 +206,7 @@ def with_served(run: Receipt, prepared: Prepared) -> Receipt:
 
 
 def _served(prepared: Prepared) -> int | None:
-    return max(versions.served_versions(prepared.locations.serving), default=None)
+    return served_version(prepared.locations.serving)
 
 
 def _failed_node(nodes: Executions) -> str | None:

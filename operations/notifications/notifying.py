@@ -171,18 +171,31 @@ def review_url_from_environment() -> str | None:
       ConfigurationError: where it is no such address, or holds a password.
     """
     url = os.environ.get(REVIEW_URL_VARIABLE)
-    if url and not _WEB.match(url):
-        raise ConfigurationError(
-            f"{REVIEW_URL_VARIABLE} begins with neither http:// nor https://; expected the address "
-            "under which a web server shows the output folder."
-        )
-    if url and redacted(url) != url:
-        raise ConfigurationError(
-            f"{REVIEW_URL_VARIABLE} has a password or a query; expected an address without them, "
-            "since every message repeats it. Leave them out, and let the web server ask its "
-            "readers."
-        )
+    if url:
+        check_url(url, REVIEW_URL_VARIABLE, "under which a web server shows the output folder")
     return url
+
+
+def check_url(url: str, source: str, meaning: str) -> None:
+    """Refuses what is no address of a web page, or what messages must not repeat.
+
+    Args:
+      url: Address.
+      source: Where it is given, for messages.
+      meaning: What the address is for, as the end of a sentence about it.
+
+    Raises:
+      ConfigurationError: where it is no such address, or holds a password.
+    """
+    if not _WEB.match(url):
+        raise ConfigurationError(
+            f"{source} begins with neither http:// nor https://; expected the address {meaning}."
+        )
+    if redacted(url) != url:
+        raise ConfigurationError(
+            f"{source} has a password or a query; expected an address without them, since every "
+            "message repeats it. Leave them out, and let the web server ask its readers."
+        )
 
 
 def _check(addresses: list[Address]) -> None:

@@ -71,6 +71,11 @@ def pushed_version(nodes: Executions) -> int | None:
     return int(pushed.properties["pushed_version"])
 
 
+def served_version(serving: pathlib.Path) -> int | None:
+    """The newest version in a folder of served versions; None where there is none."""
+    return max(versions.served_versions(serving), default=None)
+
+
 def results(run: Receipt, nodes: Executions, task: Task) -> Iterator[Receipt]:
     """Adds what the run made and measured, as far as it got.
 

@@ -112,7 +112,8 @@ REASONS = (
         "output of a pod that failed.",
         sites=(
             "components/kubeflow/adapter.py::prepare: fileio.makedirs",
-            "components/kubeflow/adapter.py::_restore_uris: fileio.open",
+            "components/kubeflow/adapter.py::_complete: fileio.open",
+            "review/cluster/executor.py::_write: fileio.open",
         ),
     ),
     Reason(

@@ -544,6 +544,8 @@ def _compile(folder: Path) -> int:
         default_resources=("1", "1Gi"),
         resources=(),
         volumes=(),
+        notify_secret=None,
+        dashboard_url=None,
     )
     return stubs.function(lambda: compile.compile_graph(request, print))
 

@@ -85,13 +85,14 @@ REASONS = (
             "components/pusher/executor.py::Executor.Do",
             "components/slices.py::slicings_from_json",
             "components/tuner/component.py::Executor.Do",
+            "review/cluster/executor.py::Executor.Do",
         ),
     ),
     Reason(
         "The launcher of the cluster passes it, and a node wrote it. Who can start a container can "
         "run code.",
         (
-            "components/kubeflow/adapter.py::_restore_uris",
+            "components/kubeflow/adapter.py::_complete",
             "components/kubeflow/adapter.py::run",
         ),
     ),
