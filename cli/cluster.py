@@ -93,6 +93,20 @@ def compile_graph(
         list[str] | None,
         typer.Option(metavar="NODE=CPU,MEMORY", help="Limits of one node; repeatable."),
     ] = None,
+    notify_secret: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SECRET=KEY",
+            help="Kubernetes secret, and key in it, with the addresses to notify when a run ends, "
+            "also where a node failed; Kubeflow Pipelines 2.14 or newer.",
+        ),
+    ] = None,
+    dashboard_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Address of Kubeflow's dashboard, for links in notifications."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compile the pipeline for Kubeflow Pipelines or Vertex AI."""
@@ -125,6 +139,8 @@ def compile_graph(
         default_resources=(cpu, memory),
         resources=tuple(resources or ()),
         volumes=tuple(volumes or ()),
+        notify_secret=notify_secret,
+        dashboard_url=dashboard_url,
     )
     notify = functools.partial(print, file=sys.stderr)
     compiled.print_compiled(compile_graph(request, notify), as_json)

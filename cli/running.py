@@ -210,7 +210,8 @@ def _run(request: Request, notify_file: Path | None, as_json: bool) -> int:
     command_line.acts()
     from cli.render import runs
     from cli.render.progress import LiveProgress
-    from operations.notifications.notifying import ADDRESSES_VARIABLE, Notifier
+    from components.notifications.sending import ADDRESSES_VARIABLE
+    from operations.notifications.notifying import Notifier
     from operations.run import run
 
     notifier = Notifier.from_options(notify_file)

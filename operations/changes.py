@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import json
-
 from components.pusher import versions
 from operations.preparation import Prepared
-from pipeline import machine
-from pipeline.installation import packages
 from pipeline.locations import Locations
 from pipeline.records import history, provenance
 from pipeline.records.outcomes import Status, Verdict
@@ -17,28 +11,15 @@ from pipeline.records.receipt import Receipt
 
 
 def input_digest(prepared: Prepared) -> str:
-    """SHA-256 over what a run depends on.
-
-    It covers data, schema, code, configuration, precision, libraries and arithmetic.
-    """
-    # The schema counts by its content, wherever it lies; spans by the digests of what was taken.
-    # Neither the engine nor the place of the metadata changes a result. A bucket that lacks the
-    # served version gets it without a run.
-    left_out = {"beam", "metadata", "schema_file", "serving", "spans"}
-    config = prepared.config.model_dump(mode="json", exclude=left_out)
-    libraries = packages.installed()
-    parts = [
-        config,
+    """SHA-256 over what a run depends on, as `provenance.input_digest` has it."""
+    return provenance.input_digest(
+        prepared.config.model_dump(mode="json"),
         prepared.data.digest,
         # Of the same spans, another one may be the one to test on.
         [(part.name, part.use) for part in prepared.data.request.parts],
         prepared.data.schema_sha256,
         prepared.precision,
-        dataclasses.asdict(machine.arithmetic()),
-        provenance.source_digest(),
-        [libraries.python, libraries.sha256],
-    ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    )
 
 
 def standing_run(prepared: Prepared) -> Receipt | None:

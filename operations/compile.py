@@ -8,14 +8,21 @@ import os
 import pathlib
 import shlex
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from operations.compile_request import Prepared, Request, prepare
 from operations.targets import Target
 from pipeline.errors import OutputError
 from pipeline.files import write_whole
 from pipeline.installation import packages
+from pipeline.records import provenance
 from pipeline.runners.resources import Resources
 from pipeline.streams import output_to_log
+from review.cluster.compiled import CompiledRun
+
+if TYPE_CHECKING:
+    from tfx.dsl.components.base import base_node
+    from tfx.orchestration import pipeline as tfx_pipeline
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +99,41 @@ def compile_graph(request: Request, notify: Callable[[str], None]) -> Compiled:
 
 def _compiled(request: Request, prepared: Prepared) -> str:
     # Imported here: a refusal should not wait for TFX.
-    from pipeline import dag
-    from pipeline.runners import engine, kubeflow
+    from components.kubeflow.component import Notification
+    from pipeline.runners import kubeflow
 
-    graph = dag.create_pipeline(
+    graph = create_pipeline(request, prepared)
+    secret = prepared.notify_secret
+    notification = Notification(prepared.name, prepared.run_url) if secret else None
+    job = kubeflow.translate(graph, request.image, prepared.resources, notification)
+    if request.target == Target.VERTEX:
+        return job.for_vertex()
+    return job.for_kubeflow(prepared.volumes, secret)
+
+
+def create_pipeline(request: Request, prepared: Prepared) -> tfx_pipeline.Pipeline:
+    """The graph for a cluster: that of one machine, and the node that writes the review.
+
+    Args:
+      request: What the caller asks for.
+      prepared: The same, checked.
+    """
+    from pipeline import dag
+    from pipeline.runners import engine
+    from review.cluster.component import Review
+
+    def final_node(nodes: list[base_node.BaseNode]) -> base_node.BaseNode:
+        return Review(
+            nodes=nodes,
+            compiled=_compiled_run(request, prepared),
+            slicings=prepared.config.gates.slicings(),
+            serving=prepared.locations.serving,
+            location=prepared.data.location,
+            data_digest=prepared.data.digest,
+            seed=prepared.config.seed,
+        )
+
+    return dag.create_pipeline(
         prepared.name,
         prepared.config,
         prepared.data,
@@ -107,11 +145,23 @@ def _compiled(request: Request, prepared: Prepared) -> str:
         # The nodes run in the image, whatever compiles the graph.
         packages.of_image(),
         list(engine.node_arguments(prepared.config.beam)),
+        final_node=final_node,
     )
-    job = kubeflow.translate(graph, request.image, prepared.resources)
-    if request.target == Target.VERTEX:
-        return job.for_vertex()
-    return job.for_kubeflow(prepared.volumes)
+
+
+def _compiled_run(request: Request, prepared: Prepared) -> CompiledRun:
+    code = provenance.code()
+    return CompiledRun(
+        pipeline=prepared.name,
+        profile=request.profile,
+        assignments=request.assignments,
+        config=prepared.config.model_dump(mode="json"),
+        precision=prepared.precision,
+        schema_sha256=prepared.data.schema_sha256,
+        parts=tuple((part.name, part.use) for part in prepared.data.request.parts),
+        revision=code.revision,
+        dirty=code.dirty,
+    )
 
 
 def _described(request: Request, prepared: Prepared) -> Compiled:

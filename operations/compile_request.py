@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from components.image_schema import ImageSchema
+from operations.notifications.notifying import check_url
 from operations.targets import Target
 from pipeline import class_weights, paths
 from pipeline.config import Config, MetadataConfig, SpansConfig, load_config, nearest, pipeline_name
@@ -20,14 +21,17 @@ from pipeline.datasets.reading import WHOLE, asked_of, read_dataset
 from pipeline.datasets.schema_file import read_schema, schema_path
 from pipeline.errors import ConfigurationError, DataError, OutputError
 from pipeline.locations import RemoteLocations
-from pipeline.nodes import expected_nodes
+from pipeline.nodes import NOTIFICATION, REVIEW, expected_nodes
 from pipeline.runners import readiness
+from pipeline.runners.notify_secret import NotifySecret
 from pipeline.runners.resources import QuantityError, Resources
 
 # The Containerfile puts the schema there.
 SCHEMA_IN_IMAGE = "/pipeline/schema/schema.pbtxt"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _IMAGE = re.compile(r"[a-z0-9]\S*")
+# As Kubernetes has them: a DNS name, and a key of a secret.
+_SECRET = re.compile(r"([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)=([-._a-zA-Z0-9]{1,253})")
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 Value = TypeVar("Value")
@@ -53,6 +57,8 @@ class Request:
       default_resources: CPU and memory of nodes without resources of their own.
       resources: Resources of single nodes, `NODE=CPU,MEMORY` each.
       volumes: Volume claims to mount, `CLAIM=PATH` each.
+      notify_secret: Secret with the addresses to notify, `SECRET=KEY`; None notifies nobody.
+      dashboard_url: Address of the dashboard, for links in notifications.
     """
 
     target: Target
@@ -69,6 +75,8 @@ class Request:
     default_resources: tuple[str, str]
     resources: tuple[str, ...]
     volumes: tuple[str, ...]
+    notify_secret: str | None
+    dashboard_url: str | None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +90,8 @@ class Prepared:
       locations: Where artifacts and served versions go.
       resources: Resources by node.
       volumes: The claim of each volume, by its mount path.
+      notify_secret: Secret with the addresses to notify.
+      run_url: Address of a run in the dashboard, up to the id of the run; empty if unknown.
     """
 
     config: Config
@@ -90,6 +100,8 @@ class Prepared:
     locations: RemoteLocations
     resources: dict[str, Resources]
     volumes: dict[str, str]
+    notify_secret: NotifySecret | None
+    run_url: str
 
     @property
     def name(self) -> str:
@@ -117,6 +129,7 @@ def prepare(request: Request, notify: Callable[[str], None]) -> Prepared:
     _check_config(config)
     _check_output(request)
     _check_places(request)
+    secret = _notify_secret(request)
     schema, schema_sha256 = read_schema(schema_path(config.schema_file))
     class_weights.check(config.training.class_weights, schema.class_names)
     location = _schema_location(request, config, schema_sha256)
@@ -132,7 +145,41 @@ def prepare(request: Request, notify: Callable[[str], None]) -> Prepared:
         locations=RemoteLocations(request.pipeline_root.rstrip("/"), request.serving_dir),
         resources=resources,
         volumes=volumes,
+        notify_secret=secret,
+        run_url=_run_url(request),
     )
+
+
+def _notify_secret(request: Request) -> NotifySecret | None:
+    text = request.notify_secret
+    if text is None:
+        return None
+    if request.target == Target.VERTEX:
+        raise ConfigurationError(
+            "--notify-secret: Vertex AI has no secrets of Kubernetes; expected it with --target "
+            "kubeflow alone. Leave it out, and let Google Cloud's monitoring tell you of runs."
+        )
+    matched = _SECRET.fullmatch(text)
+    if not matched:
+        # Not repeated: it may be an address.
+        raise ConfigurationError(
+            "--notify-secret: expected SECRET=KEY, the name of a Kubernetes secret and the key of "
+            "the addresses in it, such as fashion-notify=addresses. The addresses themselves go "
+            "into the secret alone."
+        )
+    return NotifySecret(*matched.groups())
+
+
+def _run_url(request: Request) -> str:
+    url = request.dashboard_url
+    if url is None:
+        return ""
+    if request.notify_secret is None:
+        raise ConfigurationError(
+            "--dashboard-url: only notifications have links; expected --notify-secret beside it."
+        )
+    check_url(url, "--dashboard-url", "of the dashboard of Kubeflow Pipelines")
+    return f"{url.rstrip('/')}/#/runs/details/"
 
 
 def _check_config(config: Config) -> None:
@@ -291,7 +338,9 @@ def _checked(digest: str) -> str:
 
 
 def _resources(request: Request, config: Config) -> dict[str, Resources]:
-    nodes = expected_nodes(config.tuner.enabled, config.robustness.enabled)
+    nodes = (*expected_nodes(config.tuner.enabled, config.robustness.enabled), REVIEW)
+    if request.notify_secret is not None:
+        nodes = (*nodes, NOTIFICATION)
     cpu, memory = request.default_resources
     default = _quantities(cpu, memory, f"--cpu {cpu} --memory {memory}")
     given = (_own_resources(text, nodes) for text in request.resources)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import pathlib
 import re
@@ -12,47 +11,23 @@ from collections.abc import Iterator, Mapping
 
 import pydantic
 
-from components import features, quality_gates, reading_report
 from components.object_store import is_address
-from components.pusher import versions
 from components.redaction import redacted
 from operations.preparation import Prepared, Request
 from pipeline import machine
 from pipeline.datasets import AUTO, SAMPLE
 from pipeline.datasets.dataset import DataSet
-from pipeline.nodes import (
-    BLESSING,
-    DATA_GATE,
-    EVALUATOR,
-    EXAMPLE_GEN,
-    PREDICTIONS,
-    PUSHER,
-    ROBUSTNESS_EVALUATOR,
-    TRAINER,
-)
-from pipeline.records import digests, evaluation, provenance, receipt
+from pipeline.nodes import DATA_GATE, PUSHER
+from pipeline.records import provenance, receipt
 from pipeline.records.executions import NodeExecution
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
-from pipeline.records.receipt import (
-    Calibration,
-    DataRecord,
-    Failure,
-    Reading,
-    Receipt,
-    Skipped,
-    WarmStart,
-    escaped,
-    faults_of,
-)
+from pipeline.records.receipt import DataRecord, Failure, Receipt, escaped, faults_of
+from pipeline.records.results import Task, completed, pushed_version, records, served_version
+from review import measuring
 
 # Tells a scheduler which run it started.
 ATTEMPT_VARIABLE = "IMAGE_PIPELINE_ATTEMPT"
 
-_EXPORT_FOLDER = "Format-Serving"
-# Number of images left out that the receipt names; the log names more of them.
-_RECORDED_SKIPPED = 100
-# Nodes and outputs that have nothing to compare.
-_WITHOUT_DIGEST = ("Resolver", "evaluation", "blessing", "model_blessing", "pushed_model")
 # How the system, and SQLite, say that a disk is full.
 _NO_ROOM = ("No space left on device", "Disk quota exceeded", "disk is full")
 
@@ -123,19 +98,14 @@ def ended(run: Receipt, nodes: Executions, error: BaseException | None) -> Recei
     A run counts as completed only where ML Metadata says of each node that it ended well: an
     error that a runner swallowed is an error all the same.
     """
-    run = run.changed(nodes=_records(nodes), failure=None)
+    run = run.changed(nodes=records(nodes), failure=None)
     ill = [name for name, node in nodes.items() if not node.ended_well]
     if isinstance(error, KeyboardInterrupt):
         return _interrupted(run)
     if error or ill or not nodes:
         ran = any(node.status != NodeStatus.NOT_RUN for node in nodes.values())
         return failed(run, error, _failed_node(nodes) if ran else None)
-    version = _pushed_version(nodes)
-    return run.changed(
-        status=Status.COMPLETED,
-        verdict=Verdict.PUSHED if version else Verdict.REFUSED,
-        pushed_version=version,
-    )
+    return completed(run, nodes)
 
 
 def failed(run: Receipt, error: BaseException | None, node: str | None = None) -> Receipt:
@@ -196,9 +166,9 @@ def ended_unfinished(run: Receipt, nodes: Executions) -> Receipt:
       run: Receipt from when the run began.
       nodes: Executions in ML Metadata; empty where it cannot be read.
     """
-    run = run.changed(nodes=_records(nodes))
+    run = run.changed(nodes=records(nodes))
     if PUSHER in nodes and nodes[PUSHER].ended_well:
-        run = run.changed(pushed_version=_pushed_version(nodes))
+        run = run.changed(pushed_version=pushed_version(nodes))
     ran = any(node.status != NodeStatus.NOT_RUN for node in nodes.values())
     node = _failed_node(nodes) if ran else None
     if node and nodes[node].status == NodeStatus.FAILED:
@@ -216,23 +186,18 @@ def _interrupted(run: Receipt) -> Receipt:
     return run.changed(status=Status.INTERRUPTED, verdict=Verdict.NONE, failure=failure)
 
 
-def _records(nodes: Executions) -> dict[str, receipt.NodeRecord]:
-    return {name: node.record for name, node in nodes.items()}
-
-
 def results(run: Receipt, nodes: Executions, prepared: Prepared) -> Iterator[Receipt]:
     """Adds what the run made and measured, as far as it got.
 
     Yields:
       The receipt after each addition, so that an error in one loses none before it.
     """
-    yield (run := _with_artifacts(run, nodes))
-    yield (run := _with_reading(run, nodes))
-    yield (run := _with_training(run, nodes, prepared))
-    yield (run := _with_gates(run, nodes))
-    yield (run := _with_evaluation(run, nodes, prepared))
-    yield (run := _with_calibration(run, nodes))
-    yield _with_robustness(run, nodes, prepared)
+    task = Task(
+        class_names=prepared.schema.class_names,
+        slicings=prepared.config.gates.slicings(),
+        serving=prepared.locations.serving,
+    )
+    return measuring.with_results(run, nodes, task)
 
 
 def with_served(run: Receipt, prepared: Prepared) -> Receipt:
@@ -240,149 +205,14 @@ def with_served(run: Receipt, prepared: Prepared) -> Receipt:
     return run.changed(served_version=_served(prepared))
 
 
-def _with_artifacts(run: Receipt, nodes: Executions) -> Receipt:
-    """The receipt with digests of the artifacts; those of evaluations come with their figures."""
-    found = dict(run.digests)
-    for name, node in nodes.items():
-        # The resolver's output belongs to another run; the verdict covers push and blessing.
-        known = node.ended_well and name not in _WITHOUT_DIGEST
-        for key in sorted(node.outputs) if known else []:
-            folder = pathlib.Path(node.outputs[key][0].uri)
-            if folder.is_dir() and key not in _WITHOUT_DIGEST:
-                found[f"{name}.{key}"] = digests.artifact_digest(key, folder)
-    run = run.changed(digests=found)
-    model = _output(nodes, TRAINER, "model")
-    if model is None:
-        return run
-    return run.changed(
-        model_digest=digests.model_digest(model),
-        export_digest=versions.content_digest(model / _EXPORT_FOLDER),
-    )
-
-
-def _with_reading(run: Receipt, nodes: Executions) -> Receipt:
-    """The receipt with what ExampleGen reports."""
-    folder = _output(nodes, EXAMPLE_GEN, "examples")
-    if folder is None:
-        return run
-    report = reading_report.parse((folder / features.READING_REPORT_FILE).read_text("utf-8"))
-    return run.changed(
-        reading=Reading(
-            form=report.form,
-            summary=report.summary,
-            fit=report.fit,
-            background=report.background,
-            border=report.border,
-            border_brightness=report.border_brightness,
-            skipped=tuple(
-                Skipped(name=file.name, reason=file.reason)
-                for file in report.skipped[:_RECORDED_SKIPPED]
-            ),
-            skipped_count=report.skipped_count,
-        )
-    )
-
-
-def _with_training(run: Receipt, nodes: Executions, prepared: Prepared) -> Receipt:
-    """The receipt with calibration, warm start and tuned values, as the training reports them."""
-    folder = _output(nodes, TRAINER, "model_run")
-    if folder is None:
-        return run
-    report = json.loads((folder / features.TRAINING_REPORT_FILE).read_text(encoding="utf-8"))
-    return run.changed(
-        calibration=Calibration(
-            temperature=report["calibration"]["temperature"],
-            label_smoothing=report["calibration"]["label_smoothing"],
-        ),
-        hyperparameters=report["hyperparameters"],
-        warm_start_from=_warm_start(report["warm_start_from"], prepared),
-    )
-
-
-def _warm_start(uri: str | None, prepared: Prepared) -> WarmStart | None:
-    if uri is None:
-        return None
-    model, serving = pathlib.Path(uri), prepared.locations.serving
-    export_digest = versions.content_digest(model / _EXPORT_FOLDER)
-    same = [
-        version
-        for version in versions.served_versions(serving)
-        if versions.content_digest(serving / str(version)) == export_digest
-    ]
-    return WarmStart(digest=digests.model_digest(model), version=max(same, default=None))
-
-
-def _with_gates(run: Receipt, nodes: Executions) -> Receipt:
-    """The receipt with how each gate was judged: Pusher went by that."""
-    folder = _output(nodes, BLESSING, "blessing")
-    if folder is None:
-        return run
-    text = (folder / features.GATES_FILE).read_text(encoding="utf-8")
-    return run.changed(gates=tuple(quality_gates.judged_from_json(text)))
-
-
-def _with_evaluation(run: Receipt, nodes: Executions, prepared: Prepared) -> Receipt:
-    folder = _output(nodes, EVALUATOR, "evaluation")
-    if folder is None:
-        return run
-    measured = evaluation.read_evaluation(
-        str(folder), prepared.schema.class_names, prepared.config.gates.slicings()
-    )
-    digest = digests.figures_digest(measured.model_dump(mode="json"))
-    named = {**run.digests, f"{EVALUATOR}.evaluation": digest}
-    return run.changed(evaluation=measured, digests=named)
-
-
-def _with_calibration(run: Receipt, nodes: Executions) -> Receipt:
-    """The receipt with the calibration errors of the test split; call it after `_with_training`."""
-    folder = _output(nodes, PREDICTIONS, "predictions")
-    if folder is None:
-        return run
-    # Here and not above: they import SciPy and pyarrow.
-    from review import reliability
-    from review.answers import read_answers
-
-    labels, answers = read_answers(folder / features.PREDICTIONS_FILE)
-    return run.changed(calibration=reliability.with_errors(run.calibration, answers, labels))
-
-
-def _with_robustness(run: Receipt, nodes: Executions, prepared: Prepared) -> Receipt:
-    """The receipt with what was measured on corrupted images, if anything."""
-    folder = _output(nodes, ROBUSTNESS_EVALUATOR, "evaluation")
-    if folder is None:
-        return run
-    # Here and not above: it imports SciPy.
-    from components.robustness import corruptions
-
-    names = prepared.schema.class_names
-    scores = tuple(evaluation.read_robustness(str(folder), names, corruptions.amounts()))
-    digest = digests.figures_digest([each.model_dump(mode="json") for each in scores])
-    named = {**run.digests, f"{ROBUSTNESS_EVALUATOR}.evaluation": digest}
-    return run.changed(robustness=scores, digests=named)
-
-
-def _output(nodes: Executions, name: str, key: str) -> pathlib.Path | None:
-    """Folder of an output of a node that ended well; None where there is none."""
-    node = nodes.get(name)
-    artifact = node.output(key) if node and node.ended_well else None
-    return pathlib.Path(artifact.uri) if artifact else None
-
-
 def _served(prepared: Prepared) -> int | None:
-    return max(versions.served_versions(prepared.locations.serving), default=None)
+    return served_version(prepared.locations.serving)
 
 
 def _failed_node(nodes: Executions) -> str | None:
     failures = [name for name, node in nodes.items() if node.status == NodeStatus.FAILED]
     left = [name for name, node in nodes.items() if not node.ended_well]
     return next(iter(failures + left), None)
-
-
-def _pushed_version(nodes: Executions) -> int | None:
-    pushed = nodes[PUSHER].output("pushed_model")
-    if pushed is None or not pushed.properties.get("pushed"):
-        return None
-    return int(pushed.properties["pushed_version"])
 
 
 def _changes(error: BaseException | None) -> tuple[str, ...]:

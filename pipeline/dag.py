@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tfx.components.evaluator.component import Evaluator
@@ -57,6 +58,7 @@ def create_pipeline(
     served: str | None = None,
     is_served: bool = False,
     enable_cache: bool = True,
+    final_node: Callable[[list[base_node.BaseNode]], base_node.BaseNode] | None = None,
 ) -> tfx_pipeline.Pipeline:
     """Builds the graph.
 
@@ -75,6 +77,7 @@ def create_pipeline(
       is_served: Whether a served model exists, so that the new one has to be compared with it.
         False on a cluster: its nodes find out themselves.
       enable_cache: Whether unchanged nodes reuse earlier results.
+      final_node: Makes a node that runs after all others, from these.
     """
     # The quality gates. Evaluator measures the metrics, Blessing decides.
     declared = gates.declared(config, schema.class_names)
@@ -242,6 +245,8 @@ def create_pipeline(
         pusher,
     ]
     _mark_code(components, arithmetic, libraries)
+    if final_node:
+        components.append(final_node(components))
     return tfx_pipeline.Pipeline(
         pipeline_name=name,
         pipeline_root=str(locations.artifacts),

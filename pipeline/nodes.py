@@ -1,5 +1,6 @@
 """The names of the nodes, in the order in which they run."""
 
+RESOLVER = "Resolver"
 EXAMPLE_GEN = "ExampleGen"
 DATA_GATE = "DataGate"
 TUNER = "Tuner"
@@ -10,6 +11,10 @@ CORRUPTION = "Corruption"
 ROBUSTNESS_EVALUATOR = "RobustnessEvaluator"
 BLESSING = "Blessing"
 PUSHER = "Pusher"
+# On a cluster alone: the final node, and the exit handler.
+REVIEW = "Review"
+NOTIFICATION = "Notification"
+
 # Parameter with the hash of the code that a node runs.
 CODE_FINGERPRINT = "code_fingerprint"
 
@@ -18,7 +23,7 @@ NODES = (
     EXAMPLE_GEN,
     "StatisticsGen",
     "ExampleValidator",
-    "Resolver",
+    RESOLVER,
     DATA_GATE,
     "Transform",
     TRAINER,

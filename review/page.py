@@ -268,12 +268,13 @@ _OUTCOMES: dict[str, Outcome] = {
 }
 
 
-def render(review: summary.Summary, charts: Mapping[str, ChartType]) -> str:
+def render(review: summary.Summary, charts: Mapping[str, ChartType], alone: bool = False) -> str:
     """Renders the page of a run as HTML.
 
     Args:
       review: Summary of the run.
       charts: Charts of its sections by name, as `charts_of` makes them.
+      alone: Whether there is no page of all runs to link to.
 
     Raises:
       ValueError: where an image sheet is not base64.
@@ -282,6 +283,7 @@ def render(review: summary.Summary, charts: Mapping[str, ChartType]) -> str:
     return fill(
         "review.html",
         **_located(review),
+        alone=alone,
         sections=sections,
         gate_groups=_gate_groups(review.gates or []),
         drawn_gates=_drawn_gates(review.gates or []),

@@ -45,7 +45,8 @@ def demands(wheel):
 
 
 def packages_on_disk():
-    files = [*PROJECT.glob("components/**/__init__.py"), PROJECT / "schema" / "__init__.py"]
+    tops = ("components", "pipeline", "review", "schema")
+    files = [file for top in tops for file in PROJECT.glob(f"{top}/**/__init__.py")]
     return {file.parent.relative_to(PROJECT).as_posix() for file in files}
 
 
@@ -81,11 +82,20 @@ def test_it_holds_nothing_else(names):
     tops = {
         top for top in tops if not re.fullmatch(r"image_pipeline_components-.*\.dist-info", top)
     }
-    assert tops == {"components", "schema"}
+    assert tops == {"components", "pipeline", "review", "schema"}
 
 
 def test_it_holds_the_curated_schema(names):
     assert "schema/schema.pbtxt" in names
+
+
+def test_it_holds_the_templates_of_the_page(names):
+    templates = {
+        file.relative_to(PROJECT).as_posix()
+        for file in (PROJECT / "review" / "templates").rglob("*")
+        if file.is_file()
+    }
+    assert templates and templates <= set(names)
 
 
 def test_it_imports_where_there_is_no_checkout(wheel, tmp_path):

@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 
-from operations.notifications.notifying import ADDRESSES_VARIABLE
+from components.notifications.sending import ADDRESSES_VARIABLE
 from operations.scheduling.clock import duration
 from operations.scheduling.plan import Upcoming
 from operations.scheduling.unit import UnitFile

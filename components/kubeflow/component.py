@@ -1,4 +1,7 @@
-"""Nodes that replace those which query ML Metadata, since a cluster cannot run these."""
+"""Nodes that only a cluster has.
+
+ServedModel replaces a node that queries ML Metadata, since a cluster cannot run that one.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,12 @@ import json
 from typing import Any
 
 from tfx.dsl.components.base import base_component, executor_spec
+from tfx.orchestration.kubeflow.decorators import FinalStatusStr
 from tfx.types import Channel, component_spec, standard_artifacts
 
 from components.image_schema import ImageSchema
-from components.kubeflow import served_model
+from components.kubeflow import notification, served_model
+from components.kubeflow.placeholders import RUN_ID, RUN_NAME
 
 
 class ServedModelSpec(component_spec.ComponentSpec):
@@ -40,3 +45,38 @@ class ServedModel(base_component.BaseComponent):
         model = Channel(type=standard_artifacts.Model)
         described = json.dumps(dataclasses.asdict(schema))
         super().__init__(spec=ServedModelSpec(serving=serving, schema=described, model=model))
+
+
+class NotificationSpec(component_spec.ComponentSpec):
+    """Parameters of Notification."""
+
+    PARAMETERS = {
+        name: component_spec.ExecutionParameter(type=str)
+        for name in ("final_status", "pipeline", "run_name", "run", "run_url")
+    }
+    INPUTS: dict[str, Any] = {}
+    OUTPUTS: dict[str, Any] = {}
+
+
+class Notification(base_component.BaseComponent):
+    """Tells people how the run ended; an exit handler, which gets no artifacts."""
+
+    SPEC_CLASS = NotificationSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(notification.Executor)
+
+    def __init__(self, pipeline: str, run_url: str):
+        """Constructs the component.
+
+        Args:
+          pipeline: Name of the pipeline.
+          run_url: Address of a run in the dashboard, up to the id of the run; may be empty.
+        """
+        super().__init__(
+            spec=NotificationSpec(
+                final_status=FinalStatusStr(),
+                pipeline=pipeline,
+                run_name=RUN_NAME,
+                run=RUN_ID,
+                run_url=run_url,
+            )
+        )

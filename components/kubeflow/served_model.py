@@ -16,10 +16,8 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.image_schema import ImageSchema
+from components.kubeflow.artifacts import ABSENT, SERVED_VERSION
 from components.pusher.served import difference, read_served
-
-# Property of a model artifact; it means that no model is served yet.
-ABSENT = "absent"
 
 
 class OtherTaskError(RuntimeError):
@@ -55,7 +53,7 @@ class Executor(base_executor.BaseExecutor):
                 "Expected a model for the same images and classes, to compare the new one with. "
                 "Serve the new models from another folder: compile --serving-dir."
             )
-        model.set_string_custom_property("served_version", str(served.version))
+        model.set_string_custom_property(SERVED_VERSION, str(served.version))
         io_utils.copy_dir(str(served.export), path_utils.serving_model_dir(model.uri))
         for file in served.kept:
             io_utils.copy_file(str(file), os.path.join(model.uri, file.name))

@@ -6,72 +6,41 @@ owner can read, and no message, log or record of this project repeats one.
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 import os
 import pathlib
 import re
 import shlex
 import stat
-import subprocess
-import sys
 import urllib.parse
 from collections.abc import Callable
 
 from components.messages import listed
+from components.notifications import sending
+from components.notifications.sending import (
+    ADDRESSES_VARIABLE,
+    FAILURE,
+    SCHEME,
+    SUCCESS,
+    WARNING,
+    Address,
+    Message,
+)
 from components.redaction import redacted
 from pipeline.errors import ConfigurationError
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
 from review import summary
 
-ADDRESSES_VARIABLE = "IMAGE_PIPELINE_NOTIFY"
 REVIEW_URL_VARIABLE = "IMAGE_PIPELINE_REVIEW_URL"
 
-SUCCESS, WARNING, FAILURE = "success", "warning", "failure"
-
-# Time limits of each service, and of the process that asks them.
-SERVICE_SECONDS, PROCESS_SECONDS = 20, 30
-_DELIVERY = pathlib.Path(__file__).with_name("delivery.py")
 _KINDS = {Verdict.PUSHED: SUCCESS, Verdict.REFUSED: WARNING}
-# A comma may also stand inside an address, between the receivers of a mail.
-_SEPARATOR = re.compile(r"\s+|,+(?=\s|$|[a-zA-Z][a-zA-Z0-9]*://)")
-_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9]{0,15}(?=://)")
 _WEB = re.compile("https?://", re.IGNORECASE)
 _OTHERS_MAY = stat.S_IRWXG | stat.S_IRWXO
 # The page and the log have the rest.
 _MOST_REASONS, _MOST_CHARACTERS = 10, 500
 
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Address:
-    """Where messages go.
-
-    Attributes:
-      url: Address as Apprise takes it; a secret, so it is never printed.
-      place: Where the address is written, and its scheme; no secret.
-    """
-
-    url: str = dataclasses.field(repr=False)
-    place: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Message:
-    """A message to people.
-
-    Attributes:
-      title: One line.
-      body: Several lines.
-      kind: `success`, `warning` or `failure`; services choose a colour or an icon by it.
-    """
-
-    title: str
-    body: str
-    kind: str
 
 
 class Notifier:
@@ -97,7 +66,9 @@ class Notifier:
         Raises:
           ConfigurationError: where an address cannot be parsed, or others can read the file.
         """
-        addresses = _addresses(os.environ.get(ADDRESSES_VARIABLE, ""), ADDRESSES_VARIABLE)
+        addresses = sending.read_addresses(
+            os.environ.get(ADDRESSES_VARIABLE, ""), ADDRESSES_VARIABLE
+        )
         if file is not None:
             addresses += _addresses_in(file)
         if addresses:
@@ -135,7 +106,7 @@ class Notifier:
             return
         try:
             message = compose()
-            missed = _deliver(self._addresses, message) if message else []
+            missed = sending.deliver(self._addresses, message) if message else []
         # A run is as good as it is, whoever hears of it, and however patient they are.
         except (Exception, KeyboardInterrupt) as error:
             missed = [f"anyone ({type(error).__name__}: {error})"]
@@ -145,29 +116,16 @@ class Notifier:
             )
 
 
-def _addresses(text: str, source: str) -> list[Address]:
-    """The addresses in a text; lines that begin with # are comments."""
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-    urls = [url for url in _SEPARATOR.split("\n".join(lines)) if url]
-    return [Address(url, _place(url, number, source)) for number, url in enumerate(urls, 1)]
-
-
-def _place(url: str, number: int, source: str) -> str:
-    scheme = _SCHEME.match(url)
-    kind = f"{scheme[0]}://..." if scheme else "without a scheme"
-    return f"address {number} of {source} ({kind})"
-
-
 def _addresses_in(file: pathlib.Path) -> list[Address]:
     """The addresses in a file that only the user can read."""
     # As a path, :// has lost a slash.
-    if _SCHEME.match(str(file).replace(":/", "://", 1)):
+    if SCHEME.match(str(file).replace(":/", "://", 1)):
         raise ConfigurationError(
             "--notify-file was given an address; expected a file, since others can read what "
             "stands in a command line. Write it into a file of mode 600, or into the environment "
             f"variable {ADDRESSES_VARIABLE}."
         )
-    found = _addresses(_private_text(file), str(file))
+    found = sending.read_addresses(_private_text(file), str(file))
     if not found:
         raise ConfigurationError(
             f"{file} holds no address; expected Apprise addresses, one a line. Leave out "
@@ -213,60 +171,46 @@ def review_url_from_environment() -> str | None:
       ConfigurationError: where it is no such address, or holds a password.
     """
     url = os.environ.get(REVIEW_URL_VARIABLE)
-    if url and not _WEB.match(url):
-        raise ConfigurationError(
-            f"{REVIEW_URL_VARIABLE} begins with neither http:// nor https://; expected the address "
-            "under which a web server shows the output folder."
-        )
-    if url and redacted(url) != url:
-        raise ConfigurationError(
-            f"{REVIEW_URL_VARIABLE} has a password or a query; expected an address without them, "
-            "since every message repeats it. Leave them out, and let the web server ask its "
-            "readers."
-        )
+    if url:
+        check_url(url, REVIEW_URL_VARIABLE, "under which a web server shows the output folder")
     return url
+
+
+def check_url(url: str, source: str, meaning: str) -> None:
+    """Refuses what is no address of a web page, or what messages must not repeat.
+
+    Args:
+      url: Address.
+      source: Where it is given, for messages.
+      meaning: What the address is for, as the end of a sentence about it.
+
+    Raises:
+      ConfigurationError: where it is no such address, or holds a password.
+    """
+    if not _WEB.match(url):
+        raise ConfigurationError(
+            f"{source} begins with neither http:// nor https://; expected the address {meaning}."
+        )
+    if redacted(url) != url:
+        raise ConfigurationError(
+            f"{source} has a password or a query; expected an address without them, since every "
+            "message repeats it. Leave them out, and let the web server ask its readers."
+        )
 
 
 def _check(addresses: list[Address]) -> None:
     try:
-        parsed = _ask(addresses, None)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        bad = sending.unparsable(addresses)
+    except sending.NoAnswerError as error:
         raise ConfigurationError(
-            f"Apprise, which sends notifications, does not answer ({type(error).__name__}); "
-            f"expected it in the environment. Set it up with `make setup`, or unset "
-            f"{ADDRESSES_VARIABLE} and leave out --notify-file."
+            f"{error}; expected it in the environment, since it sends notifications. Set it up "
+            f"with `make setup`, or unset {ADDRESSES_VARIABLE} and leave out --notify-file."
         ) from error
-    bad = [address.place for address, good in zip(addresses, parsed, strict=True) if not good]
     if bad:
         raise ConfigurationError(
             f"{listed(bad)} cannot be parsed; expected Apprise addresses. "
             "docs/monitoring/README.md shows their form, and says how Apprise itself checks them."
         )
-
-
-def _deliver(addresses: list[Address], message: Message) -> list[str]:
-    """Sends a message; returns the places of the addresses that it did not reach."""
-    task = {**dataclasses.asdict(message), "seconds": SERVICE_SECONDS}
-    taken = _ask(addresses, task)
-    return [address.place for address, good in zip(addresses, taken, strict=True) if not good]
-
-
-def _ask(addresses: list[Address], message: dict[str, str | int] | None) -> list[bool]:
-    """Lets a process of its own parse the addresses, or send a message to them."""
-    task = {"addresses": [address.url for address in addresses], "message": message}
-    ended = subprocess.run(
-        # Isolated: the modules beside it bear names that libraries might ask for.
-        [sys.executable, "-I", str(_DELIVERY)],
-        input=json.dumps(task),
-        stdout=subprocess.PIPE,
-        # Services may write the addresses there.
-        stderr=subprocess.DEVNULL,
-        text=True,
-        timeout=PROCESS_SECONDS,
-        check=True,
-    )
-    answers: list[bool] = json.loads(ended.stdout)
-    return answers
 
 
 def _is_news(receipt: Receipt, before: Receipt | None) -> bool:

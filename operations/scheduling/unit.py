@@ -10,9 +10,9 @@ import string
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from components.notifications.sending import ADDRESSES_VARIABLE
 from operations.notifications.metrics import ADDRESS_VARIABLE
 from operations.notifications.notifying import (
-    ADDRESSES_VARIABLE,
     REVIEW_URL_VARIABLE,
     Notifier,
     review_url_from_environment,

@@ -111,6 +111,10 @@ def _transform_graph(folder: pathlib.Path) -> str:
     model = saved_model_pb2.SavedModel()
     model.ParseFromString((folder / "transform_fn" / "saved_model.pb").read_bytes())
     graph = model.meta_graphs[0].graph_def
+    nodes = [*graph.node, *(node for each in graph.library.function for node in each.node_def)]
+    for node in nodes:
+        # The threads of the process that wrote it: a cluster has a process for each node.
+        node.attr.pop("config_proto", None)
     parts = sorted(_without_numbers(part) for part in (*graph.node, *graph.library.function))
     schemas = [path.read_bytes() for path in sorted(folder.glob("*/schema.pbtxt"))]
     return _digest([*parts, *schemas])

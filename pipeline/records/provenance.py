@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import importlib.metadata
+import json
 import os
 import pathlib
 import platform
 import subprocess
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
 
 from pipeline import machine
 from pipeline.installation import packages
@@ -79,6 +83,43 @@ def code() -> Code:
         sha256=source_digest(),
         files=source_files(),
     )
+
+
+def input_digest(
+    config: Mapping[str, JsonValue],
+    data_digest: str,
+    parts: Sequence[tuple[str, str]],
+    schema_sha256: str,
+    precision: str,
+) -> str:
+    """SHA-256 over what a run depends on.
+
+    It covers data, schema, code, configuration, precision, libraries and arithmetic.
+
+    Args:
+      config: Configuration.
+      data_digest: Digest of the data.
+      parts: Name and use of each part of the data.
+      schema_sha256: SHA-256 of the schema file.
+      precision: Precision of the training.
+    """
+    libraries = packages.installed()
+    # The schema counts by its content, wherever it lies; spans by the digests of what was taken.
+    # Neither the engine nor the place of the metadata changes a result. A bucket that lacks the
+    # served version gets it without a run.
+    left_out = ("beam", "metadata", "schema_file", "serving", "spans")
+    told = {key: value for key, value in config.items() if key not in left_out}
+    described = [
+        told,
+        data_digest,
+        parts,
+        schema_sha256,
+        precision,
+        dataclasses.asdict(machine.arithmetic()),
+        source_digest(),
+        [libraries.python, libraries.sha256],
+    ]
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def source_digest() -> str:

@@ -79,7 +79,7 @@ class Request(Part):
 
     profile: str | None
     data: str
-    runner: Literal["local", "beam"]
+    runner: Literal["local", "beam", "cluster"]
     assignments: tuple[str, ...]
     seed: Count | None
     new_line: bool

@@ -6,6 +6,7 @@ it. docs/decisions/0010-one-graph-on-a-cluster.md gives the reason for each chan
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -14,11 +15,16 @@ import yaml
 from tfx.dsl.components.base import base_component
 from tfx.orchestration import pipeline as tfx_pipeline
 from tfx.orchestration.data_types import RuntimeParameter
+from tfx.orchestration.kubeflow.utils import TFX_DAG_NAME
 from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 from tfx.types import Artifact, standard_artifacts
 from tfx.utils import name_utils
 
-from components.kubeflow.component import ServedModel
+from components.kubeflow.artifacts import Page
+from components.kubeflow.component import Notification, ServedModel
+from components.notifications.sending import ADDRESSES_VARIABLE
+from pipeline.nodes import NOTIFICATION, REVIEW
+from pipeline.runners.notify_secret import NotifySecret
 from pipeline.runners.resources import Resources
 
 _COMMAND = ["python", "-m", "components.kubeflow.entrypoint"]
@@ -32,6 +38,8 @@ _RUNTIME_PARAMETERS = {
 _KUBEFLOW_TYPES = {
     standard_artifacts.Model: "system.Model",
     standard_artifacts.Examples: "system.Dataset",
+    # The dashboard shows it.
+    Page: "system.HTML",
 }
 _ANY_ARTIFACT = {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}
 
@@ -47,24 +55,50 @@ class Job:
         """The file for Vertex AI: the whole job, as JSON."""
         return json.dumps(self._message, indent=1, sort_keys=True) + "\n"
 
-    def for_kubeflow(self, volumes: Mapping[str, str]) -> str:
-        """The file for Kubeflow Pipelines: the specification and the mounted volumes, as YAML.
+    def for_kubeflow(self, volumes: Mapping[str, str], secret: NotifySecret | None) -> str:
+        """The file for Kubeflow Pipelines: the specification, the volumes and the secret, as YAML.
 
         Args:
           volumes: The claim of each volume, by its mount path.
+          secret: Secret with the addresses to notify; only the exit handler gets it.
         """
         specification = self._message["pipelineSpec"]
         # Older installations refuse the newer field `pvcNameParameter`.
         mounts = [{"constant": claim, "mountPath": path} for path, claim in volumes.items()]
-        executors = {
-            label: {"pvcMount": mounts} for label in specification["deploymentSpec"]["executors"]
+        labels = {
+            name: component["executorLabel"]
+            for name, component in specification["components"].items()
+            if "executorLabel" in component
         }
+        executors: dict[str, Any] = {}
+        if mounts:
+            nodes = labels.keys() - {NOTIFICATION}
+            executors |= {labels[name]: {"pvcMount": mounts} for name in nodes}
+        if secret:
+            executors[labels[NOTIFICATION]] = {"secretAsEnv": [_secret_as_variable(secret)]}
         platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": executors}}}}
-        text: str = yaml.safe_dump_all([specification, platform] if mounts else [specification])
+        text: str = yaml.safe_dump_all([specification, platform] if executors else [specification])
         return text
 
 
-def translate(graph: tfx_pipeline.Pipeline, image: str, resources: Mapping[str, Resources]) -> Job:
+def _secret_as_variable(secret: NotifySecret) -> dict[str, Any]:
+    """What kfp-kubernetes writes for `use_secret_as_env`, but for `optional`.
+
+    The oldest backends with a final status (2.14) refuse that field.
+    """
+    return {
+        "secretName": secret.name,
+        "secretNameParameter": {"runtimeValue": {"constant": secret.name}},
+        "keyToEnv": [{"secretKey": secret.key, "envVar": ADDRESSES_VARIABLE}],
+    }
+
+
+def translate(
+    graph: tfx_pipeline.Pipeline,
+    image: str,
+    resources: Mapping[str, Resources],
+    notification: Notification | None,
+) -> Job:
     """Translates the graph.
 
     Args:
@@ -72,20 +106,50 @@ def translate(graph: tfx_pipeline.Pipeline, image: str, resources: Mapping[str, 
         which have their values as defaults.
       image: Image of all containers.
       resources: Resources by node id.
+      notification: Exit handler; runs after all nodes, also where one failed.
     """
     defaults = _make_runtime_parameters(graph)
     config = kubeflow_v2_dag_runner.KubeflowV2DagRunnerConfig(
         default_image=image, default_commands=_COMMAND, use_pipeline_spec_2_1=True
     )
-    job = kubeflow_v2_dag_runner.KubeflowV2DagRunner(config).run(graph, write_out=False)
+    runner = kubeflow_v2_dag_runner.KubeflowV2DagRunner(config)
+    nodes = [*graph.components]
+    if notification:
+        runner.set_exit_handler(notification)
+        nodes.append(notification)
+    job = runner.run(graph, write_out=False)
     specification = job["pipelineSpec"]
+    if notification:
+        _hand_parameters_on(specification)
+        _amend_status(specification["components"][NOTIFICATION])
     parameters = specification["root"]["inputDefinitions"]["parameters"]
     for name, value in defaults.items():
         parameters[name]["defaultValue"] = value
     specification["defaultPipelineRoot"] = graph.pipeline_info.pipeline_root
-    for node in graph.components:
+    for node in nodes:
         _amend(specification, node, resources[node.id])
     return Job(job)
+
+
+def _hand_parameters_on(specification: dict[str, Any]) -> None:
+    """Gives the parameters of a run to the graph of all nodes.
+
+    With an exit handler, TFX moves all nodes into a graph inside the graph, and gives it none.
+    """
+    parameters = specification["root"]["inputDefinitions"]["parameters"]
+    inner = specification["components"][TFX_DAG_NAME]
+    inner["inputDefinitions"] = {"parameters": copy.deepcopy(parameters)}
+    specification["root"]["dag"]["tasks"][TFX_DAG_NAME]["inputs"] = {
+        "parameters": {name: {"componentInputParameter": name} for name in parameters}
+    }
+
+
+def _amend_status(component: dict[str, Any]) -> None:
+    """Gives the final status the type that KFP's own compiler gives it; TFX has it as a text."""
+    component["inputDefinitions"]["parameters"]["final_status"] = {
+        "parameterType": "TASK_FINAL_STATUS",
+        "isOptional": True,
+    }
 
 
 def _make_runtime_parameters(graph: tfx_pipeline.Pipeline) -> dict[str, str | int]:
@@ -111,12 +175,22 @@ def _amend(
     types = {key: channel.type for key, channel in {**node.inputs, **node.outputs}.items()}
     paths = {key: name_utils.get_full_name(kind) for key, kind in types.items()}
     container["args"] += ["--artifact_types", json.dumps(paths, sort_keys=True)]
+    if node.id == REVIEW:
+        container["args"].append("--with_absent")
     for definitions in ("inputDefinitions", "outputDefinitions"):
         for key, artifact in component.get(definitions, {}).get("artifacts", {}).items():
             artifact["artifactType"] = _kubeflow_type(types[key])
-    if isinstance(node, ServedModel):
-        # The served model changes, but this node has no inputs that would change with it.
-        del specification["root"]["dag"]["tasks"][node.id]["cachingOptions"]
+    if isinstance(node, ServedModel) or node.id == REVIEW:
+        # The served model changes, but the one has no inputs that would change with it. The other
+        # is about one run.
+        del _tasks(specification)[node.id]["cachingOptions"]
+
+
+def _tasks(specification: dict[str, Any]) -> dict[str, Any]:
+    """The tasks of all nodes but the exit handler."""
+    inner = specification["components"].get(TFX_DAG_NAME, specification["root"])
+    tasks: dict[str, Any] = inner["dag"]["tasks"]
+    return tasks
 
 
 def _kubeflow_type(kind: type[Artifact]) -> dict[str, str]:

@@ -112,7 +112,8 @@ REASONS = (
         "output of a pod that failed.",
         sites=(
             "components/kubeflow/adapter.py::prepare: fileio.makedirs",
-            "components/kubeflow/adapter.py::_restore_uris: fileio.open",
+            "components/kubeflow/adapter.py::_complete: fileio.open",
+            "review/cluster/executor.py::_write: fileio.open",
         ),
     ),
     Reason(
@@ -230,7 +231,7 @@ REASONS = (
             "pipeline/streams.py::copy: Descriptor",
             "pipeline/streams.py::prepare: Descriptor",
             "pipeline/streams.py::prepare: Descriptor #2",
-            "operations/notifications/delivery.py::module: os.fdopen",
+            "components/notifications/delivery.py::module: os.fdopen",
             "review/album.py::_saved: picture.save",
             "review/heatmap.py::picture: Image.fromarray(pixels).save",
         ),

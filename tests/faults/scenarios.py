@@ -18,12 +18,12 @@ import pydantic
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from cli import doctor
+from components.notifications import sending
 from components.pusher import versions
 from components.pusher.served import UnreadableModelError, read_version
 from operations import compile, preparation
 from operations.compile_request import Request as CompileRequest
 from operations.initialization import writing
-from operations.notifications import notifying
 from operations.run import _new_id
 from operations.scheduling import look
 from operations.scheduling.plan import Target
@@ -205,7 +205,7 @@ def _run(folder: Path) -> int:
 
 def _run_untold(folder: Path) -> int:
     """A run of which nobody can be told: the log gets a line after its end."""
-    os.environ[notifying.ADDRESSES_VARIABLE] = "json://localhost"
+    os.environ[sending.ADDRESSES_VARIABLE] = "json://localhost"
     return _run(folder)
 
 
@@ -544,6 +544,8 @@ def _compile(folder: Path) -> int:
         default_resources=("1", "1Gi"),
         resources=(),
         volumes=(),
+        notify_secret=None,
+        dashboard_url=None,
     )
     return stubs.function(lambda: compile.compile_graph(request, print))
 

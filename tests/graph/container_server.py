@@ -4,7 +4,8 @@
 
 PACKAGES is the folder of the worker package: nothing else of the project can be imported. Reads one
 request per line, a JSON object with the `arguments` of the entry point, the folder `mount` that
-buckets of s3:// lie below, and the file `log` for its output. Answers each with the exit code.
+buckets of s3:// lie below, the file `log` for its output, and the variables of its secrets in
+`environment`. Answers each with the exit code. No container can open a store of ML Metadata.
 """
 
 import importlib
@@ -21,6 +22,15 @@ entrypoint = importlib.import_module("components.kubeflow.entrypoint")
 # Imported once, and not by each child.
 importlib.import_module("components.environment").enter()
 importlib.import_module("components.kubeflow.adapter")
+metadata_store = importlib.import_module("ml_metadata.metadata_store.metadata_store")
+
+
+def refuse(*arguments, **options):
+    """Stands for the store that a cluster is about to lose."""
+    raise AssertionError("a container asked ML Metadata")
+
+
+metadata_store.MetadataStore.__init__ = refuse
 
 
 def run(request):
@@ -36,6 +46,7 @@ def run_in_child(request):
     log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    os.environ.update(request["environment"])
     # Where there is no cluster, nothing lies in /s3.
     artifact_types._S3_LOCAL_MOUNT_PREFIX = request["mount"]
     try:

@@ -23,9 +23,11 @@ from pipeline import config, dag
 from pipeline.datasets.schema_file import read_schema
 from pipeline.installation import packages
 from pipeline.locations import Locations, RemoteLocations
-from pipeline.nodes import expected_nodes
+from pipeline.nodes import REVIEW, expected_nodes
 from pipeline.runners import dag_runners, kubeflow
 from pipeline.runners.resources import Resources
+from review.cluster.compiled import CompiledRun
+from review.cluster.component import Review
 from tests.made_data import made_dataset, made_remote_data
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -53,6 +55,7 @@ DIFFERENCES = {
     "ExampleGen.parameters.request.class_names": FOUND,
     "ImportSchemaGen.parameters.schema_file": "the schema of a cluster's nodes is in their image",
     "Resolver.*": SERVED,
+    "Review.*": "on one machine, the command writes page and receipt after the graph",
     "Pusher.parameters.push_destination.filesystem": "the folder lies on a volume of the cluster",
     "*.type": "KFP knows components by their names alone",
     "*.inputs.*.at_least": "KFP does not count artifacts",
@@ -76,17 +79,47 @@ def job_for_a_cluster(configured):
     schema, _ = read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
     found = made_remote_data(configured, schema)
     in_image = configured.model_copy(update={"schema_file": SCHEMA_IN_IMAGE})
-    graph = create_graph(in_image, found, RemoteLocations("s3://artifacts", "/mnt/serving"))
+    locations = RemoteLocations("s3://artifacts", "/mnt/serving")
+    graph = create_graph(in_image, found, locations, review_of(configured, found))
     resources = {node.id: Resources("2", "4Gi") for node in graph.components}
-    job = kubeflow.translate(graph, "registry.example.org/clothes:1", resources)
+    job = kubeflow.translate(graph, "registry.example.org/clothes:1", resources, None)
     return json.loads(job.for_vertex())
 
 
-def create_graph(configured, found, locations):
+def review_of(configured, found):
+    """Makes the final node, for nothing that is known when a graph is compiled."""
+    compiled = CompiledRun(
+        pipeline="",
+        profile="",
+        assignments=(),
+        config={},
+        precision="float32",
+        schema_sha256="c" * 64,
+        parts=(),
+        revision=None,
+        dirty=None,
+    )
+
+    def make(nodes):
+        return Review(
+            nodes=nodes,
+            compiled=compiled,
+            slicings=configured.gates.slicings(),
+            serving="/mnt/serving",
+            location=found.location,
+            data_digest=found.digest,
+            seed=configured.seed,
+        )
+
+    return make
+
+
+def create_graph(configured, found, locations, final_node=None):
     schema, _ = read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
     name, libraries = config.pipeline_name(configured, sample=False), packages.of_image()
     return dag.create_pipeline(
-        name, configured, found, schema, locations, "float32", {}, libraries, ENGINE_ARGUMENTS
+        *(name, configured, found, schema, locations, "float32", {}, libraries, ENGINE_ARGUMENTS),
+        final_node=final_node,
     )
 
 
@@ -135,7 +168,8 @@ def parameter_form(value):
 
 def opened(content):
     """Turns JSON inside of JSON into what it says, without hashes."""
-    if isinstance(content, str) and content[:1] in ("{", "["):
+    # Two braces are a placeholder of a cluster.
+    if isinstance(content, str) and content[:1] in ("{", "[") and content[:2] != "{{":
         return opened(json.loads(content))
     if isinstance(content, dict):
         return {key: opened(value) for key, value in content.items() if key not in HASHES}
@@ -175,12 +209,14 @@ def task_form(task, specification):
     # The entry point's own come in pairs, the engine's name their value themselves.
     own = {key: arguments[n + 1] for n, key in enumerate(arguments) if key in ENTRY_POINT}
     engine = [text for text in arguments if text.startswith("--") and "=" in text]
-    assert len(arguments) == 2 * len(own) + len(engine)
+    switches = [text for text in arguments if text in SWITCHES]
+    assert len(arguments) == 2 * len(own) + len(engine) + len(switches)
     types = json.loads(own["--artifact_types"])
     inputs = task.get("inputs", {})
     outputs = component["outputDefinitions"]["artifacts"]
     return {
         "executor": {"class": own["--executor_class_path"], "engine_arguments": engine},
+        **({"switches": switches} if switches else {}),
         "cached": task.get("cachingOptions", {}).get("enableCache", False),
         "after": sorted(task.get("dependentTasks", [])),
         "inputs": {key: source_form(found) for key, found in inputs.get("artifacts", {}).items()},
@@ -199,6 +235,7 @@ ENTRY_POINT = (
     "--json_serialized_inputs_spec_args",
     "--artifact_types",
 )
+SWITCHES = ("--with_absent",)
 
 
 def type_name(path):
@@ -355,7 +392,7 @@ def test_the_local_and_the_beam_runner_are_given_the_same_graph(configured, form
 
 def test_a_cluster_is_given_the_same_graph_but_for_the_differences_listed(configured, form):
     cluster = normalised_job(job_for_a_cluster(configured))
-    assert set(cluster["nodes"]) == set(form["nodes"])
+    assert set(cluster["nodes"]) == {*form["nodes"], REVIEW}
     found = differences(form["nodes"], cluster["nodes"])
     listed = {pattern: set(fnmatch.filter(found, pattern)) for pattern in DIFFERENCES}
     assert found == set().union(*listed.values())

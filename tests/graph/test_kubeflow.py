@@ -2,6 +2,7 @@
 
 import ast
 import hashlib
+import http.server
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import threading
 import uuid
 from pathlib import Path
 from unittest import mock
@@ -27,7 +29,8 @@ from operations.compile_request import SCHEMA_IN_IMAGE, Request
 from operations.targets import Target
 from pipeline import config
 from pipeline.installation import package_installers, packages
-from pipeline.nodes import expected_nodes
+from pipeline.nodes import NOTIFICATION, REVIEW, expected_nodes
+from pipeline.records.receipt import Receipt
 from tests.components.example_gen.readers import made
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -35,7 +38,14 @@ SERVER = Path(__file__).with_name("container_server.py")
 IMAGE = "registry.example.org/clothes:1"
 DIGEST = "0a" * 32
 WHOLE = {"tuner__enabled": "true", "robustness__enabled": "true", "robustness__accuracy_1": 0}
-NODES = expected_nodes(tuner=True, robustness=True)
+NODES = (*expected_nodes(tuner=True, robustness=True), REVIEW)
+NOTIFY = (
+    "--notify-secret",
+    "clothes-notify=addresses",
+    "--dashboard-url",
+    "https://kf.example.org",
+)
+INNER = "tfx-dag"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +65,16 @@ def whole_file(compile_graph, set_values, tmp_path_factory):
     """The graph with every node that it can have, for Kubeflow Pipelines."""
     path = tmp_path_factory.mktemp("compiled") / "clothes.yaml"
     options = ["--volume", "clothes=/mnt/clothes", "--resources", "Trainer=8,16Gi", "--seed", 7]
+    outcome = compile_graph(path, "--data-digest", DIGEST, *options, *set_values(**WHOLE))
+    assert outcome.code == 0, outcome.errors
+    return path
+
+
+@pytest.fixture(scope="module")
+def notified_file(compile_graph, set_values, tmp_path_factory):
+    """The same with an exit handler."""
+    path = tmp_path_factory.mktemp("compiled") / "clothes.yaml"
+    options = ["--volume", "clothes=/mnt/clothes", "--seed", 7, *NOTIFY]
     outcome = compile_graph(path, "--data-digest", DIGEST, *options, *set_values(**WHOLE))
     assert outcome.code == 0, outcome.errors
     return path
@@ -90,6 +110,8 @@ def asked(set_values):
             default_resources=("4", "8Gi"),
             resources=("Trainer=8,16Gi",),
             volumes=("clothes=/mnt/clothes",),
+            notify_secret=None,
+            dashboard_url=None,
         )
 
     return make
@@ -105,7 +127,16 @@ def containers(specification):
     return {
         name: executors[component["executorLabel"]]["container"]
         for name, component in specification["components"].items()
+        if name != INNER
     }
+
+
+def graphs(specification):
+    """Each graph of a file, with the parameters and the tasks that it has."""
+    for component in (specification["root"], *specification["components"].values()):
+        if "dag" in component:
+            parameters = component.get("inputDefinitions", {}).get("parameters", {})
+            yield set(parameters), component["dag"]["tasks"]
 
 
 # What the kfp package says of it.
@@ -144,7 +175,7 @@ def test_every_node_is_a_container_of_the_image(whole_file):
 
 def test_artifacts_have_types_that_kubeflow_knows(whole_file):
     specification, _ = documents(whole_file)
-    known = {"system.Artifact", "system.Dataset", "system.Model"}
+    known = {"system.Artifact", "system.Dataset", "system.HTML", "system.Model"}
     for component in specification["components"].values():
         for definitions in ("inputDefinitions", "outputDefinitions"):
             for found in component.get(definitions, {}).get("artifacts", {}).values():
@@ -167,11 +198,78 @@ def test_each_container_has_its_resources_and_the_volume(whole_file):
         assert executor["pvcMount"] == [{"constant": "clothes", "mountPath": "/mnt/clothes"}]
 
 
-def test_only_what_asks_the_served_folder_is_never_taken_from_the_cache(whole_file):
+def test_what_is_about_this_run_alone_is_never_taken_from_the_cache(whole_file):
     specification, _ = documents(whole_file)
     tasks = specification["root"]["dag"]["tasks"]
     uncached = {name for name, task in tasks.items() if not task.get("cachingOptions")}
-    assert uncached == {"Resolver"}
+    assert uncached == {"Resolver", REVIEW}
+
+
+@pytest.mark.parametrize("kind", ["whole_file", "notified_file"])
+def test_each_parameter_that_a_task_takes_is_one_of_the_graph_around_it(kind, request):
+    specification = documents(request.getfixturevalue(kind))[0]
+    found = list(graphs(specification))
+    for parameters, tasks in found:
+        for task in tasks.values():
+            takes = task.get("inputs", {}).get("parameters", {})
+            asked = {value.get("componentInputParameter") for value in takes.values()} - {None}
+            assert asked <= parameters
+            # Nor does a task take from, or wait for, a node of another graph.
+            sources = task.get("inputs", {}).get("artifacts", {}).values()
+            before = {source["taskOutputArtifact"]["producerTask"] for source in sources}
+            assert before | set(task.get("dependentTasks", [])) <= set(tasks)
+            # What the component wants without a default, the task gives.
+            component = specification["components"][task["componentRef"]["name"]]
+            wanted = component.get("inputDefinitions", {}).get("parameters", {})
+            assert {name for name, p in wanted.items() if not p.get("isOptional")} <= set(takes)
+    assert len(found) == (2 if kind == "notified_file" else 1)
+
+
+def test_the_page_is_shown_by_the_dashboard_and_needs_all_other_nodes(whole_file):
+    specification, _ = documents(whole_file)
+    outputs = specification["components"][REVIEW]["outputDefinitions"]["artifacts"]
+    titles = {key: found["artifactType"]["schemaTitle"] for key, found in outputs.items()}
+    assert titles == {"page": "system.HTML", "receipt": "system.Artifact"}
+    task = specification["root"]["dag"]["tasks"][REVIEW]
+    sources = task["inputs"]["artifacts"].values()
+    assert {s["taskOutputArtifact"]["producerTask"] for s in sources} == set(NODES) - {REVIEW}
+
+
+def test_the_exit_handler_runs_after_the_graph_however_it_ended(notified_file):
+    loaded = kfp.components.load_component_from_file(str(notified_file))
+    assert loaded.component_spec.inputs.keys() == {"data_location", "data_digest", "seed"}
+    specification, platform = documents(notified_file)
+    assert set(specification["root"]["dag"]["tasks"]) == {INNER, NOTIFICATION}
+    assert set(specification["components"][INNER]["dag"]["tasks"]) == set(NODES)
+    task = specification["root"]["dag"]["tasks"][NOTIFICATION]
+    assert task["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+    assert task["dependentTasks"] == [INNER]
+    status = task["inputs"]["parameters"]["final_status"]
+    assert status == {"taskFinalStatus": {"producerTask": INNER}}
+    definitions = specification["components"][NOTIFICATION]["inputDefinitions"]
+    assert definitions["parameters"]["final_status"]["parameterType"] == "TASK_FINAL_STATUS"
+    assert not definitions.get("artifacts") and not task["inputs"].get("artifacts")
+    # As kfp-kubernetes writes it; the secret goes to this container alone.
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    secret = executors.pop(f"{NOTIFICATION}_executor")
+    assert secret == {
+        "secretAsEnv": [
+            {
+                "secretName": "clothes-notify",
+                "secretNameParameter": {"runtimeValue": {"constant": "clothes-notify"}},
+                "keyToEnv": [{"secretKey": "addresses", "envVar": "IMAGE_PIPELINE_NOTIFY"}],
+            }
+        ]
+    }
+    assert {key for executor in executors.values() for key in executor} == {"pvcMount"}
+    assert len(executors) == len(NODES)
+
+
+def test_without_an_exit_handler_the_graph_is_as_before(whole_file, notified_file):
+    """The nodes are the same, wherever they are."""
+    plain, notified = documents(whole_file)[0], documents(notified_file)[0]
+    tasks = notified["components"][INNER]["dag"]["tasks"]
+    assert tasks == plain["root"]["dag"]["tasks"]
 
 
 def test_vertex_is_given_the_same_specification_as_a_job(whole_file, vertex_file):
@@ -203,7 +301,7 @@ def test_it_tells_what_was_written_and_how_to_go_on(compile_graph, tmp_path):
         "data_digest": DIGEST,
         "seed": config.load_config("smoke").seed,
     }
-    assert list(told["nodes"]) == list(expected_nodes(tuner=False, robustness=False))
+    assert list(told["nodes"]) == [*expected_nodes(tuner=False, robustness=False), REVIEW]
     program, flag, code = shlex.split(told["submit"])
     assert (program, flag) == (".venv/bin/python", "-c")
     compile(code, "submit", "exec")
@@ -460,19 +558,44 @@ class Cluster:
     folder of its own, and nothing of the project but the worker package.
     """
 
+    RUN = "b6f0c0de-0000-4000-8000-000000000001"
+
     def __init__(self, root, server):
         self.root = root
         self._server = server
         self._made = {}
 
-    def run(self, path, only=None, **arguments):
+    def run(self, path, only=None, secret=None, **arguments):
         """Runs a compiled graph, or some nodes of it on what others made before.
+
+        An exit handler runs after that with the value of its secret.
 
         Returns:
           The last lines of the log of the node that failed; None where none did.
         """
         specification = json_format.ParseDict(documents(path)[0], pipeline_spec_pb2.PipelineSpec())
+        given = {
+            name: json_format.MessageToDict(parameter.default_value)
+            for name, parameter in specification.root.input_definitions.parameters.items()
+        } | arguments
         tasks = specification.root.dag.tasks
+        if INNER not in tasks:
+            return self._run_graph(specification.root, only, specification, given)
+        # The graph inside has the parameters that it was handed, and no others.
+        takes = tasks[INNER].inputs.parameters.items()
+        handed = {name: given[value.component_input_parameter] for name, value in takes}
+        inner = specification.components[tasks[INNER].component_ref.name]
+        failure = self._run_graph(inner, only, specification, handed)
+        # As the backend tells it: which node failed, it does not say.
+        state = {"state": "FAILED" if failure else "COMPLETE", "pipelineTaskName": INNER}
+        status = {**state, "pipelineJobResourceName": "clothes-x7f2k", "error": {}}
+        task, variables = tasks[NOTIFICATION], {"IMAGE_PIPELINE_NOTIFY": secret}
+        told = self._run_task(NOTIFICATION, task, specification, {"status": status}, variables)
+        assert told is None, told
+        return failure
+
+    def _run_graph(self, component, only, specification, arguments):
+        tasks = component.dag.tasks
         waiting = graph_utils.topological_sort_tasks(tasks)
         while waiting:
             name = waiting.pop()
@@ -486,7 +609,7 @@ class Cluster:
         """Where an artifact is."""
         return self._folder(self._made[node, key].uri)
 
-    def _run_task(self, name, task, specification, arguments):
+    def _run_task(self, name, task, specification, arguments, variables=None):
         folder = self.root / "pods" / uuid.uuid4().hex
         mount = folder / "s3"
         mount.mkdir(parents=True)
@@ -509,6 +632,7 @@ class Cluster:
             "arguments": [part.replace("{{$}}", told) for part in executor.container.args],
             "mount": f"{mount}/",
             "log": str(folder / "log.txt"),
+            "environment": variables or {},
         }
         print(json.dumps(request), file=self._server.stdin, flush=True)
         if int(self._server.stdout.readline()):
@@ -520,16 +644,17 @@ class Cluster:
     def _input(self, task, specification, arguments, folder):
         component = specification.components[task.component_ref.name]
         found = pipeline_spec_pb2.ExecutorInput()
-        given = specification.root.input_definitions.parameters
+        placeholders = {"{{$.pipeline_job_uuid}}": self.RUN, "{{$.pipeline_job_name}}": "nightly"}
         for key, parameter in task.inputs.parameters.items():
-            asked = parameter.component_input_parameter
             value = found.inputs.parameter_values[key]
-            if not asked:
+            kind = parameter.WhichOneof("kind")
+            if kind == "runtime_value":
                 value.CopyFrom(parameter.runtime_value.constant)
-            elif asked in arguments:
-                json_format.ParseDict(arguments[asked], value)
+                if value.string_value in placeholders:
+                    value.string_value = placeholders[value.string_value]
             else:
-                value.CopyFrom(given[asked].default_value)
+                asked = parameter.component_input_parameter or "status"
+                json_format.ParseDict(arguments[asked], value)
         for key, source in task.inputs.artifacts.items():
             output = source.task_output_artifact
             made = self._made[output.producer_task, output.output_artifact_key]
@@ -550,7 +675,12 @@ class Cluster:
             artifact.metadata.MergeFrom(told.metadata)
             # Of types, a cluster keeps its own alone, and it gives no names.
             self._made[name, key] = artifact
-            shutil.copytree(mount / artifact.uri.removeprefix("s3://"), self._folder(artifact.uri))
+            made, stored = mount / artifact.uri.removeprefix("s3://"), self._folder(artifact.uri)
+            if made.is_file():
+                stored.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(made, stored)
+            else:
+                shutil.copytree(made, stored)
 
     def _folder(self, uri):
         return self.root / "buckets" / uri.removeprefix("s3://")
@@ -559,7 +689,7 @@ class Cluster:
 @pytest.fixture
 def cluster(tmp_path, image_steps):
     packages = tmp_path / "packages"
-    for name in ("components", "schema"):
+    for name in ("components", "pipeline", "review", "schema"):
         shutil.copytree(
             PROJECT / name, packages / name, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -580,7 +710,13 @@ def cluster(tmp_path, image_steps):
             stderr=log,
             text=True,
             cwd=temporary,
-            env={**os.environ, **of_image, "HOME": str(temporary), "TMPDIR": str(temporary)},
+            env={
+                **os.environ,
+                **of_image,
+                "HOME": str(temporary),
+                "TMPDIR": str(temporary),
+                "no_proxy": "127.0.0.1",
+            },
         )
     yield Cluster(tmp_path / "cluster", server)
     server.stdin.close()
@@ -588,9 +724,49 @@ def cluster(tmp_path, image_steps):
     server.stdout.close()
 
 
+SECRET = "hunter2secret"
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """Takes messages."""
+
+    def do_POST(self):
+        text = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.received.append(json.loads(text))
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_):
+        """Says nothing."""
+
+
+@pytest.fixture
+def receiver():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Receiver) as server:
+        server.received = []
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def sections(page):
+    """The sections of a page, by their names."""
+    found = re.findall(r'<section id="(\w+)".*?</section>', page, re.DOTALL)
+    texts = re.findall(r'<section id="\w+".*?</section>', page, re.DOTALL)
+    return dict(zip(found, texts, strict=True))
+
+
 @pytest.mark.slow
 def test_each_node_runs_as_its_container_would(
-    cluster, compile_graph, few_images, undemanding, set_values, tmp_path
+    cluster,
+    compile_graph,
+    few_images,
+    undemanding,
+    set_values,
+    receiver,
+    run_graph,
+    check_receipt,
+    tmp_path,
 ):
     folder = few_images.write(tmp_path / "data")
     serving = tmp_path / "serving"
@@ -598,24 +774,36 @@ def test_each_node_runs_as_its_container_would(
     give(serving)
     path = tmp_path / "clothes.yaml"
     _, _, *settings = undemanding(folder)
-    more = set_values(robustness__enabled="true", robustness__accuracy_1=0)
-    outcome = compile_graph(path, *settings, *more, data=folder, serving=serving)
+    robustness = {"robustness__enabled": "true", "robustness__accuracy_1": 0}
+    more = set_values(**robustness, training__precision="float32")
+    outcome = compile_graph(path, *settings, *more, *NOTIFY, data=folder, serving=serving)
     assert outcome.code == 0, outcome.errors
     local_schema(path)
 
-    wrong = cluster.run(path, only={"ImportSchemaGen", "ExampleGen"}, data_digest=DIGEST)
+    secret = f"json://127.0.0.1:{receiver.server_port}/{SECRET}"
+    first = {"ImportSchemaGen", "ExampleGen"}
+    wrong = cluster.run(path, only=first, secret=secret, data_digest=DIGEST)
     assert "data_digest" in wrong and DIGEST in wrong
+    assert_told(receiver, "failure", "FAILED")
 
-    assert cluster.run(path, seed=5) is None
+    assert cluster.run(path, secret=secret, seed=5) is None
     (version,) = versions.served_versions(serving)
     assert (serving / str(version)).stat().st_uid == user() != 0
     assert (cluster.artifact("Predictions", "predictions") / "predictions.parquet").is_file()
+    assert_told(receiver, "success", "SUCCEEDED")
+    receipt = receipt_of(cluster, check_receipt)
+    assert receipt.export_digest == versions.content_digest(serving / str(version))
+    assert (receipt.pushed_version, receipt.served_version) == (version, version)
+    # It names the command that computes the same on one machine.
+    assert shlex.split(receipt.command)[:3] == ["python3", "pipeline_runner.py", "run"]
+    local = run_graph(tmp_path / "outputs", *shlex.split(receipt.command)[3:])
+    assert_as_on_one_machine(cluster, receipt, local)
 
     # The next run is compared with what this one pushed.
     report = cluster.artifact("DataGate", "report") / "report.json"
     assert json.loads(report.read_text("utf-8"))["compared_with"] is None
-    again = {"Resolver", "DataGate", "Predictions", "Evaluator", "Blessing"}
-    assert cluster.run(path, only=again, seed=5) is None
+    again = {"Resolver", "DataGate", "Predictions", "Evaluator", "Blessing", REVIEW}
+    assert cluster.run(path, only=again, secret=secret, seed=5) is None
     report = cluster.artifact("DataGate", "report") / "report.json"
     found = json.loads(report.read_text("utf-8"))
     assert found["compared_with"] and found["drifts"]
@@ -626,6 +814,56 @@ def test_each_node_runs_as_its_container_would(
     assert (change["value"], change["passed"]) == (0, True)
     export = cluster.artifact("Resolver", "model") / "Format-Serving"
     assert versions.content_digest(export) == versions.content_digest(serving / str(version))
+    receipt = receipt_of(cluster, check_receipt)
+    assert receipt.served_before == version
+    (change,) = [gate for gate in receipt.gates if gate.metric == change["metric"]]
+    assert (change.value, change.passed) == (0, True)
+    page = cluster.artifact(REVIEW, "page").read_text("utf-8")
+    assert 'data-path="comparison.change.value"' in sections(page)["comparison"]
+
+
+def receipt_of(cluster, check_receipt):
+    """The receipt of the last run, which has the documented schema."""
+    text = cluster.artifact(REVIEW, "receipt").read_text("utf-8")
+    check_receipt(json.loads(text))
+    return Receipt.from_json(text)
+
+
+def assert_told(receiver, kind, state):
+    """The last message is of this kind, and no message repeats the address."""
+    message = receiver.received[-1]
+    assert (message["type"], message["title"]) == (kind, f"fashion-mnist-smoke: {state}")
+    assert f"https://kf.example.org/#/runs/details/{Cluster.RUN}" in message["message"]
+    assert f"nightly ({Cluster.RUN})" in message["message"]
+    assert SECRET not in json.dumps(receiver.received)
+
+
+# What only the run itself decides: when it was, where, and how long it took.
+ABOUT_ONE_RUN = {"verdict", "training", "history", "lineage"}
+
+
+def assert_as_on_one_machine(cluster, receipt, local):
+    """Receipt and page are those of a run on one machine."""
+    there = Receipt.from_json(json.dumps(local.receipt))
+    assert (receipt.status, receipt.verdict) == (there.status, there.verdict)
+    assert receipt.attempt == Cluster.RUN
+    for name in (
+        *("digests", "evaluation", "gates", "reading", "calibration", "robustness"),
+        *("model_digest", "input_digest", "precision", "served_before", "config"),
+    ):
+        assert getattr(receipt, name) == getattr(there, name), name
+    assert list(receipt.nodes) == list(there.nodes)
+    for name, node in receipt.nodes.items():
+        assert node.status == "complete"
+        assert node.seconds > 0 and (node.code_fingerprint or name == "Resolver")
+    page = cluster.artifact(REVIEW, "page").read_text("utf-8")
+    here = (local.root / "runs" / there.run_id / "review.html").read_text("utf-8")
+    found, expected = sections(page), sections(here)
+    assert found.keys() == expected.keys()
+    for name in expected.keys() - ABOUT_ONE_RUN:
+        assert found[name] == expected[name], name
+    # Nothing that is not there is linked to.
+    assert not re.findall(r'href="(?!#|data:)', page)
 
 
 def local_schema(path):

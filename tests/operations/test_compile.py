@@ -35,6 +35,8 @@ def request_for(tmp_path):
             "default_resources": ("4", "8Gi"),
             "resources": (),
             "volumes": (),
+            "notify_secret": None,
+            "dashboard_url": None,
         }
         return Request(**{**values, **changes})
 
@@ -87,6 +89,20 @@ REFUSED = {
     "versions below a pattern": ({"serving_dir": "/mnt/run?"}, r"contains \?"),
     "data in two lines": ({"data": "/mnt/a\nb"}, "contains a line break"),
     "metadata": ({"assignments": ("metadata.uri=postgresql://a@b/c",)}, "metadata.uri=null"),
+    "an address in place of a secret": (
+        {"notify_secret": "slack://TokenA/TokenB/hunter2"},
+        "--notify-secret: expected SECRET=KEY",
+    ),
+    "a secret without a key": ({"notify_secret": "clothes-notify"}, "SECRET=KEY"),
+    "a link without notifications": ({"dashboard_url": "https://kf.example.org"}, "beside it"),
+    "a link that is none": (
+        {"notify_secret": "notify=addresses", "dashboard_url": "kf.example.org"},
+        "--dashboard-url begins with neither",
+    ),
+    "a link with a password": (
+        {"notify_secret": "notify=addresses", "dashboard_url": "https://me:hunter2@kf.example.org"},
+        "--dashboard-url has a password",
+    ),
     "spans": ({"assignments": ("spans.window=2",)}, "folder of one data set"),
 }
 
@@ -98,6 +114,7 @@ def test_it_is_refused_in_words(case, request_for, tmp_path):
         compile_graph(request_for(**changes), print)
     assert caught.value.exit_code == 2
     assert "\n" not in str(caught.value) and "expected" in str(caught.value)
+    assert "hunter2" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 
@@ -107,6 +124,7 @@ def test_it_is_refused_in_words(case, request_for, tmp_path):
         ({"pipeline_root": "s3://artifacts"}, "gs://"),
         ({"volumes": ("claim=/mnt",)}, "no volume claims"),
         ({"output": "graph.yaml"}, "graph.json"),
+        ({"notify_secret": "notify=addresses"}, "no secrets of Kubernetes"),
     ],
 )
 def test_vertex_takes_less(changes, fragment, request_for, tmp_path):

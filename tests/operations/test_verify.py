@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from components.notifications.sending import ADDRESSES_VARIABLE
 from operations import verify
-from operations.notifications.notifying import ADDRESSES_VARIABLE
 from pipeline.errors import ConfigurationError, ExitCode, LockHeldError, VerificationError
 from pipeline.nodes import NODES
 from pipeline.records.receipt import NodeRecord

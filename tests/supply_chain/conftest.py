@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from operations.notifications.notifying import ADDRESSES_VARIABLE
+from components.notifications.sending import ADDRESSES_VARIABLE
 
 # In every secret that a test plants. Of letters and digits, so that it is the same in any form of
 # address.

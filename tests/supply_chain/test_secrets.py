@@ -8,7 +8,8 @@ import urllib.request
 import pytest
 
 import pipeline_runner
-from operations.notifications.notifying import ADDRESSES_VARIABLE, REVIEW_URL_VARIABLE, Notifier
+from components.notifications.sending import ADDRESSES_VARIABLE
+from operations.notifications.notifying import REVIEW_URL_VARIABLE, Notifier
 from operations.scheduling.unit import Unit
 from pipeline.datasets.find import find_source
 from pipeline.errors import ConfigurationError

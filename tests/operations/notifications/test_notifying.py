@@ -13,16 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from operations.notifications import notifying
-from operations.notifications.notifying import (
+from components.notifications import sending
+from components.notifications.sending import (
     ADDRESSES_VARIABLE,
     FAILURE,
-    REVIEW_URL_VARIABLE,
     SUCCESS,
     WARNING,
     Address,
-    Notifier,
 )
+from operations.notifications.notifying import REVIEW_URL_VARIABLE, Notifier
 from pipeline.errors import ConfigurationError
 from review.collect import collect
 from review.summary import write_summary
@@ -371,7 +370,7 @@ def test_a_message_that_does_not_arrive_is_logged_without_its_address(
 
 
 def test_a_service_that_hangs_is_given_up(receiver, monkeypatch, caplog):
-    monkeypatch.setattr(notifying, "SERVICE_SECONDS", 1)
+    monkeypatch.setattr(sending, "SERVICE_SECONDS", 1)
     monkeypatch.setenv(ADDRESSES_VARIABLE, f"{address(receiver, 'hanging')} {address(receiver)}")
     Notifier.from_options(None).alarm("title", "text")
     assert receiver.begun
@@ -386,10 +385,13 @@ def test_a_process_that_hangs_is_ended(monkeypatch, caplog, tmp_path):
     hanging.write_text("#!/bin/sh\nexec sleep 1000\n")
     hanging.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(hanging))
-    monkeypatch.setattr(notifying, "PROCESS_SECONDS", 0.5)
+    monkeypatch.setattr(sending, "PROCESS_SECONDS", 0.5)
     notifier.alarm("title", "text")
     (record,) = caplog.records
-    assert "did not reach anyone (TimeoutExpired" in record.getMessage()
+    assert (
+        "did not reach anyone (NoAnswerError: Apprise does not answer (TimeoutExpired))"
+        in record.getMessage()
+    )
     assert SECRET not in caplog.text
 
 

@@ -1,0 +1,1 @@
+"""Sends messages to people, by mail, chat or webhook, through Apprise."""
