@@ -87,6 +87,10 @@ REFUSED = {
     "versions below a pattern": ({"serving_dir": "/mnt/run?"}, r"contains \?"),
     "data in two lines": ({"data": "/mnt/a\nb"}, "contains a line break"),
     "metadata": ({"assignments": ("metadata.uri=postgresql://a@b/c",)}, "metadata.uri=null"),
+    "an engine on this machine": (
+        {"assignments": ("beam.runner=prism",)},
+        "beam.runner=local",
+    ),
     "spans": ({"assignments": ("spans.window=2",)}, "folder of one data set"),
 }
 
