@@ -125,7 +125,7 @@ class Cluster:
         wait_until(lambda: self._asked("overview")["slots-total"] == 2, "both task managers")
         wait_until(functools.partial(self._says, "job server", "running"), "the job server")
         for name in ("worker pool 1", "worker pool 2"):
-            wait_until(functools.partial(self._says, name, "port"), name)
+            wait_until(functools.partial(self._says, name, "Worker pool on"), name)
 
     def _configuration(self) -> str:
         restart = "none" if not self._retries else "fixed-delay"

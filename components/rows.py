@@ -40,8 +40,17 @@ class RowFile:
             self._first = file.tell()
 
     def at(self, start: int, stop: int) -> np.ndarray:
-        """The rows from `start` on, up to and without `stop`."""
+        """The rows from `start` on, up to and without `stop`.
+
+        Raises:
+          OSError: The file is shorter than it was written.
+        """
         with fileio.open(self._path, "rb") as file:
             file.seek(self._first + start * self.dtype.itemsize)
             content = file.read((stop - start) * self.dtype.itemsize)
+        if len(content) != (stop - start) * self.dtype.itemsize:
+            raise OSError(
+                f"{self._path} is cut off; expected {self.count:,} rows. Check the disk, or the "
+                "volume that the workers share, and run again."
+            )
         return np.frombuffer(content, self.dtype)

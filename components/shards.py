@@ -19,7 +19,7 @@ import apache_beam as beam
 import tensorflow as tf
 from tfx.dsl.io import fileio
 
-from components import examples
+from components import examples, own_code
 
 # A file of ExampleGen is full with so many examples, or so many bytes. So is a shard: few enough
 # for the memory of a worker, and many enough for Beam, which takes its time for each.
@@ -123,8 +123,12 @@ class Workers:
                     names = pipeline | "Shards" >> beam.Create(list(shards))
                     _ = names | "Make" >> beam.ParDo(_Make(make, self.folder))
             yield [os.path.join(self.folder, shard.name) for shard in shards]
-        finally:
-            fileio.rmtree(self.folder)
+        except BaseException:
+            # Workers of a job that failed may still write there. What failed is worth telling.
+            with contextlib.suppress(Exception):
+                fileio.rmtree(self.folder)
+            raise
+        fileio.rmtree(self.folder)
 
 
 class _Make(beam.DoFn):
@@ -133,6 +137,10 @@ class _Make(beam.DoFn):
     def __init__(self, make: Make, folder: str):
         self._make = make
         self._folder = folder
+        self._code = own_code.digest()
+
+    def setup(self) -> None:
+        own_code.check(self._code)
 
     def process(self, element: Shard) -> None:
         with whole(os.path.join(self._folder, element.name)) as file:

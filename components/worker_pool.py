@@ -6,12 +6,14 @@ An engine asks the pool for a process, and gives its work to it. Beam's own comm
 `apache_beam.runners.worker.worker_pool_main`, starts the `python` that it finds on the search path,
 with the user's settings of Keras and TensorFlow: other answers could come from there, or none. And
 Evaluator's libraries cannot be imported there before TFX.
-Whoever reaches the port has code run in the name of the pool's user.
+Whoever reaches the port has code run in the name of the pool's user, so only this machine does,
+unless `--host` says otherwise.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import os
 import pathlib
 import signal
@@ -40,14 +42,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Start worker processes for an engine of Beam.",
     )
     parser.add_argument("--port", type=_port, required=True, help="Port to listen on.")
-    port = parser.parse_args(arguments).port
+    parser.add_argument(
+        "--host",
+        default="localhost",
+        help="Address to listen on; by default no other machine reaches the pool.",
+    )
+    options = parser.parse_args(arguments)
     environment.enter()
     os.environ.update(_variables())
-    # Imported here, when the environment is as it should be.
-    from apache_beam.portability.api import beam_fn_api_pb2
-    from apache_beam.runners.worker.worker_pool_main import BeamFnExternalWorkerPoolServicer
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    place = f"port {options.port} of {options.host}"
+    try:
+        server = _server(f"{options.host}:{options.port}")
+    except RuntimeError as error:
+        print(
+            f"Error: {place} cannot be listened on ({error}); expected a free port of this "
+            "machine. Choose another with --port, or stop what uses it.",
+            file=sys.stderr,
+        )
+        return 2
+    print(f"Worker pool on {place}", file=sys.stderr, flush=True)
+    stopping.wait()
+    server.stop(0)
+    return 0
 
-    class Pool(BeamFnExternalWorkerPoolServicer):
+
+def _server(address: str) -> Any:
+    """Starts the pool. Its workers end with this process.
+
+    Beam's own `start` listens on all addresses, and shares its port with other pools.
+
+    Raises:
+      RuntimeError: The address cannot be listened on.
+    """
+    # Imported here, when the environment is as it should be.
+    import grpc
+    from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc
+    from apache_beam.runners.worker import worker_pool_main
+    from apache_beam.utils import thread_pool_executor
+
+    class Pool(worker_pool_main.BeamFnExternalWorkerPoolServicer):
         """Starts our workers in place of Beam's."""
 
         def StartWorker(self, request: Any, context: object) -> Any:
@@ -58,23 +94,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             return beam_fn_api_pb2.StartWorkerResponse()
 
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
-    try:
-        # Its workers end with this process.
-        _, server = Pool.start(port=port, use_process=True)
-    except RuntimeError as error:
-        print(
-            f"Error: port {port} cannot be listened on ({error}); expected a free port. Choose "
-            "another with --port, or stop what uses it.",
-            file=sys.stderr,
-        )
-        return 2
-    print(f"Worker pool on port {port}", file=sys.stderr, flush=True)
-    stopping.wait()
-    server.stop(0)
-    return 0
+        def end_workers(self) -> None:
+            for worker in self._worker_processes.values():
+                worker_pool_main.kill_process_gracefully(worker)
+
+    # The first two are Beam's own.
+    options = [
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.max_ping_strikes", 0),
+        ("grpc.so_reuseport", 0),
+    ]
+    server = grpc.server(thread_pool_executor.shared_unbounded_instance(), options=options)
+    server.add_insecure_port(address)
+    pool = Pool(use_process=True)
+    beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(pool, server)
+    atexit.register(pool.end_workers)
+    server.start()
+    return server
 
 
 def _port(text: str) -> int:

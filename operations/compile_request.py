@@ -196,7 +196,13 @@ def _check_config(config: Config) -> None:
         )
     # What it names is reached from the cluster alone.
     readiness.check_complete(config.beam)
-
+    if config.beam.runner == "prism" or config.beam.flink_job_server_jar:
+        raise ConfigurationError(
+            "beam: a program of this machine would be the engine, and the nodes of a cluster run "
+            "elsewhere; expected beam.runner=local, or the job_endpoint of an engine that they "
+            "reach. Change the table [beam], or add: --set beam.runner=local --set "
+            "beam.flink_job_server_jar=null"
+        )
     if config.metadata != MetadataConfig():
         raise ConfigurationError(
             "metadata.uri: a cluster keeps its metadata itself; expected null. Add: --set "

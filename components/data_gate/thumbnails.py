@@ -52,7 +52,7 @@ def made(images: np.ndarray, shape: Shape) -> np.ndarray:
     across = np.repeat(_area_weights(width, columns) / channels, channels, axis=1)
     narrow = images.reshape(-1, width * channels).astype(np.float32) @ across.T
     averages = _area_weights(height, rows) @ narrow.reshape(-1, height, columns)
-    return np.rint(averages).astype(np.uint8).reshape(len(images), -1)
+    return np.rint(averages).astype(np.uint8).reshape(len(images), size(shape))
 
 
 def _reduced(shape: Shape) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from components import examples, features, images, reading_report, shards
+from components import examples, features, images, own_code, reading_report, shards
 from components.example_gen import collection, request, shard_report
 from components.example_gen.collection import Work
 from components.example_gen.decoding import Decoded, Decoder, File
@@ -137,12 +137,14 @@ class _WriteShard(beam.DoFn):
         self._asked = asked
         self._examples_uri = examples_uri
         self._preparation = asked.preparation
+        self._code = own_code.digest()
         # Of the part that was opened last.
         self._reader: tuple[int, Reader] | None = None
         self._decoder: Decoder | None = None
 
     def setup(self) -> None:
         """Prepares a worker; it starts processes when it needs them."""
+        own_code.check(self._code)
         self._decoder = Decoder(self._preparation, self._count)
 
     def teardown(self) -> None:

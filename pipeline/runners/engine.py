@@ -71,6 +71,12 @@ def serving(config: BeamConfig) -> Iterator[Engine]:
     running, address = server(options), f"localhost:{port}"
     try:
         running.start()
+    except BaseException:
+        # It may have nothing to stop, and its own error says what happened.
+        with contextlib.suppress(Exception):
+            running.stop()
+        raise
+    try:
         endpoint = (f"--job_endpoint={address}", _TIMEOUT)
         yield Engine((*node_arguments(config), *endpoint), address)
     finally:

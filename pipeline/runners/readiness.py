@@ -31,7 +31,9 @@ _KEYS = {
     "prism_location": "beam.prism_location",
 }
 _RUNNER = "runner"
-_SECRET = re.compile(r"password|secret|token|credential|api_?key", re.IGNORECASE)
+_SECRET = re.compile(
+    r"password|secret|token|credential|(api|private|access)[-_]?key", re.IGNORECASE
+)
 
 
 def check_complete(beam: BeamConfig) -> None:

@@ -81,13 +81,26 @@ def test_workers_have_the_environment_of_a_run_and_end_with_the_pool(pool, pytho
     assert process.wait(timeout=60) == 0
 
 
-def test_a_port_in_use_is_told(python):
-    address = ("::", 0)
-    with socket.create_server(address, family=socket.AF_INET6, dualstack_ipv6=True) as server:
-        port = server.getsockname()[1]
-        ended = python("-m", "components.worker_pool", "--port", str(port))
+@pytest.mark.slow
+def test_no_other_machine_reaches_a_pool_and_no_second_pool_takes_its_port(pool, python):
+    port, _ = pool
+    with socket.create_connection(("127.0.0.1", port)):
+        pass
+    # Any other address of this machine is what other machines would use.
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port))
+    ended = python("-m", "components.worker_pool", "--port", str(port))
     assert ended.returncode == 2
-    assert f"port {port} cannot be listened on" in ended.stderr
+    assert f"port {port} of localhost cannot be listened on" in ended.stderr
+
+
+def test_a_port_in_use_is_told(python):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        options = ("--host", "127.0.0.1", "--port", str(port))
+        ended = python("-m", "components.worker_pool", *options)
+    assert ended.returncode == 2
+    assert f"port {port} of 127.0.0.1 cannot be listened on" in ended.stderr
     assert "Traceback" not in ended.stderr
 
 

@@ -122,6 +122,7 @@ REASONS = (
     Reason(
         "A file of the checkout.",
         (
+            "components/own_code.py::digest",
             "cli/version.py::version",
             "operations/compile_request.py::_schema_location",
             "operations/scheduling/unit.py::Unit.text",

@@ -103,6 +103,10 @@ REFUSED = {
         {"notify_secret": "notify=addresses", "dashboard_url": "https://me:hunter2@kf.example.org"},
         "--dashboard-url has a password",
     ),
+    "an engine on this machine": (
+        {"assignments": ("beam.runner=prism",)},
+        "beam.runner=local",
+    ),
     "spans": ({"assignments": ("spans.window=2",)}, "folder of one data set"),
 }
 
