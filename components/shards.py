@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
@@ -123,12 +124,11 @@ class Workers:
                     names = pipeline | "Shards" >> beam.Create(list(shards))
                     _ = names | "Make" >> beam.ParDo(_Make(make, self.folder))
             yield [os.path.join(self.folder, shard.name) for shard in shards]
-        except BaseException:
-            # Workers of a job that failed may still write there. What failed is worth telling.
-            with contextlib.suppress(Exception):
+        finally:
+            # Workers of a job that failed may still write there. Its own error is the one to tell.
+            failed = sys.exc_info()[0] is not None
+            with contextlib.suppress(Exception) if failed else contextlib.nullcontext():
                 fileio.rmtree(self.folder)
-            raise
-        fileio.rmtree(self.folder)
 
 
 class _Make(beam.DoFn):
