@@ -263,13 +263,16 @@ def _carry_out(plan: _Plan) -> None:
     Raises:
       OutputError: Something cannot be removed, or ML Metadata cannot record it; another call
         continues from there.
-      ServedModelError: The bucket refuses to remove a version.
+      ServedModelError: The bucket refuses to remove a version, or holds those of others.
       UnreachableError: It does not answer.
     """
     artifacts = [kind for kind in plan.removed if kind not in (_SERVED, _ANSWERS, _CUT_SHORT)]
     try:
         _remove(plan, [_CUT_SHORT, _ANSWERS])
         address = bucket.address_of(plan.locations.serving)
+        if address and plan.versions:
+            # The newest may not be there yet, and readers need one.
+            bucket.catch_up(plan.locations.serving, address)
         for version in plan.versions:
             if address:
                 bucket.withdraw(address, version)

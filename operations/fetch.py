@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import pathlib
+from collections.abc import Callable, Iterator
 
 from components.object_store import ObjectStoreError
 from components.pusher import bucket
 from operations.preparation import writable
-from pipeline import paths
+from pipeline import exclusion, lock, paths
 from pipeline.datasets.bucket import address
 from pipeline.errors import OutputError
 from pipeline.locations import Locations
-from pipeline.lock import exclusive
 from pipeline.records import served_version
 
 _LOCK = ".fetch.lock"
@@ -45,12 +46,15 @@ def fetch(place: str, folder: pathlib.Path) -> Fetched:
       UnreachableError: The bucket does not answer, or the version was withdrawn meanwhile.
       LockHeldError: Another process fetches into the folder, or the folder is that of a pipeline
         at work.
+      LockLostError: The lock is no longer held; nothing was changed.
+      StoreError: The database of the pipeline's lock refuses it.
+      StoreUnreachableError: That database does not answer.
     """
     source = address(place, "ADDRESS").address
     base = writable(paths.resolved(folder, "FOLDER"))
     try:
-        with exclusive(_lock(base), "fetch"):
-            version, is_new = bucket.fetch_newest(source, base)
+        with _alone(base) as check:
+            version, is_new = bucket.fetch_newest(source, base, check)
     except ObjectStoreError as error:
         raise served_version.in_bucket(error) from error
     except OSError as error:
@@ -61,7 +65,17 @@ def fetch(place: str, folder: pathlib.Path) -> Fetched:
     return Fetched(version, str(base / str(version)), is_new)
 
 
-def _lock(base: pathlib.Path) -> pathlib.Path:
-    """The lock of the pipeline whose serving folder it is, or else one of the folder's own."""
+@contextlib.contextmanager
+def _alone(base: pathlib.Path) -> Iterator[Callable[[], None] | None]:
+    """Holds the lock of the pipeline whose serving folder it is, or else one of the folder's own.
+
+    Yields what raises an error once the lock of the pipeline is lost.
+    """
     pipeline = Locations(base.parent)
-    return pipeline.lock if pipeline.serving == base and pipeline.lock.exists() else base / _LOCK
+    is_used = pipeline.lock.exists() or pipeline.database.exists()
+    if pipeline.serving == base and is_used:
+        with exclusion.exclusive(pipeline, "fetch") as held:
+            yield held.check
+    else:
+        with lock.exclusive(base / _LOCK, "fetch"):
+            yield None

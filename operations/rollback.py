@@ -18,6 +18,7 @@ import pydantic
 
 from components import features
 from components.messages import shown
+from components.object_store import ObjectStoreError
 from components.pusher import bucket, versions
 from components.pusher.served import ServedModel, UnreadableModelError, read_version
 from components.serving_check.check import check_export
@@ -170,6 +171,8 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
     Raises:
       UnknownRunError: where there is no such version, or none was served before.
       UnsoundVersionError: where it fails its check; nothing was changed.
+      ServedModelError: where no higher number is left, or the bucket of the pipeline holds a
+        version of somebody else; nothing was changed.
       OutputError: where it cannot be published; nothing was changed.
       LockHeldError: where the pipeline is at work.
       LockLostError: where the lock is no longer held; nothing was changed.
@@ -189,9 +192,23 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
             "user": user,
             "time": time,
         }
+        _check_bucket(locations)
         new_version = _publish(locations, target, json.dumps(record, indent=1), held)
         _copy_to_bucket(locations, new_version)
         return Rollback(served, target.version, new_version, user, time)
+
+
+def _check_bucket(locations: Locations) -> None:
+    """Refuses to cover a version of the bucket that was published from elsewhere."""
+    address = bucket.address_of(locations.serving)
+    try:
+        if address:
+            bucket.check_own(locations.serving, address)
+    except bucket.ForeignVersionsError as error:
+        raise served_version.in_bucket(error) from error
+    except ObjectStoreError as error:
+        # A rollback must not wait for the bucket; the copy will tell.
+        logger.warning("The bucket was not compared: %s", error)
 
 
 def _copy_to_bucket(locations: Locations, version: int) -> None:

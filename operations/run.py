@@ -27,6 +27,7 @@ from operations import changes, garbage, numbering, recording, temporary, unfini
 from operations.notifications.notifying import Notifier
 from operations.preparation import Prepared, Progress, Request, prepare
 from pipeline import machine
+from pipeline.config import serving_bucket
 from pipeline.errors import OutputError, StorageError
 from pipeline.exclusion import Held, exclusive
 from pipeline.installation import packages
@@ -85,7 +86,7 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> Receipt:
 
 def _copy_to_bucket(prepared: Prepared, progress: Progress) -> None:
     """Copies the served version to the bucket, if an earlier run was cut off before it did."""
-    address = prepared.config.serving.bucket
+    address = serving_bucket(prepared.config, prepared.name)
     copied = served_version.copy_to_bucket(prepared.locations, address)
     if copied is not None:
         progress.notify(f"Copied the served version {copied} to {address}, which lacked it.")

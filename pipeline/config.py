@@ -449,7 +449,8 @@ class ServingConfig(_Section):
     bucket: Bucket = pydantic.Field(
         None,
         description="folder in a bucket, s3://BUCKET/FOLDER, that gets a copy of each published "
-        "version, with a marker when it is whole; null: none",
+        "version, with a marker when it is whole; smoke and sample runs use one of their own below "
+        "it; null: none",
     )
 
 
@@ -818,6 +819,19 @@ def pipeline_name(config: Config, sample: bool) -> str:
         "smoke" if config.profile == "smoke" else "",
     ]
     return "-".join(part for part in parts if part)
+
+
+def serving_bucket(config: Config, name: str) -> str | None:
+    """The folder of the bucket that gets the versions of a pipeline; None where there is none.
+
+    What is not for production goes to a folder of its own below it.
+
+    Args:
+      config: Configuration of the run.
+      name: Name of the pipeline, by `pipeline_name`.
+    """
+    address = config.serving.bucket
+    return address if address is None or name == config.name else f"{address}/{name}"
 
 
 def known_keys() -> dict[str, str]:

@@ -36,7 +36,7 @@ from components.trainer.component import ImageTrainer
 from components.transform import ImageTransform
 from components.tuner.component import ImageTuner
 from pipeline import fingerprint, gates, store_connection
-from pipeline.config import Config, TrainingConfig
+from pipeline.config import Config, TrainingConfig, serving_bucket
 from pipeline.installation.packages import Packages
 from pipeline.locations import Locations, RemoteLocations
 from pipeline.machine import Arithmetic
@@ -224,7 +224,7 @@ def create_pipeline(
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(locations.serving))
         ),
-        custom_config=_pusher_config(served, config),
+        custom_config=_pusher_config(served, config, name),
     ).with_id("Pusher")
 
     components = [
@@ -282,13 +282,13 @@ _COMPUTING = ("Tuner", "Trainer", "Predictions", "Evaluator", "RobustnessEvaluat
 _CODE_BEFORE_TRAINING = ("components.example_gen.component", "components.transform")
 
 
-def _pusher_config(served: str | None, config: Config) -> dict[str, Any] | None:
+def _pusher_config(served: str | None, config: Config, name: str) -> dict[str, Any] | None:
     """What Pusher checks before it publishes, and where it copies a version to."""
     given = {
         # On a cluster, nothing is known of it before the run, and nobody holds a lock.
         SERVED: served,
         LOCKED: None if served is None else True,
-        BUCKET: config.serving.bucket,
+        BUCKET: serving_bucket(config, name),
     }
     return {key: value for key, value in given.items() if value is not None} or None
 

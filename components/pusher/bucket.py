@@ -5,6 +5,7 @@
       .kept/<version>/             other files of the model artifact, and digests
       .rollbacks/<version>.json    record of the rollback that published the version
       .whole/<version>.json        the marker, written last: sizes and digests of all these files
+      .pipeline                    the name of the pipeline that the folder belongs to
 
 A bucket has no rename that publishes a folder in one step. So the rule for readers is:
 
@@ -22,7 +23,7 @@ import hashlib
 import json
 import pathlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from components import disk
 from components.messages import shown
@@ -30,6 +31,9 @@ from components.object_store import Folder, Object, ObjectExistsError, ObjectSto
 from components.pusher import versions
 
 _WHOLE = ".whole/"
+_OWNER = ".pipeline"
+# More bytes than a name may have.
+_MOST_OWNER_BYTES = 1000
 # File of the serving folder that names the bucket which has copies of its versions.
 _ADDRESS_FILE = ".bucket"
 # Readers ignore this name, since it is no number.
@@ -37,6 +41,10 @@ _FETCHED = ".fetched-"
 _COPIED_AT_ONCE = 2**20
 # A marker of more bytes was written by nobody here.
 _MOST_MARKER_BYTES = 2**24
+
+
+class ForeignVersionsError(ObjectStoreError):
+    """A bucket with versions that were published from elsewhere."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,16 +96,86 @@ def remember(base: pathlib.Path, address: str | None) -> None:
 
 
 def foreign_version(base: pathlib.Path, address: str) -> int | None:
-    """Returns the newest version of a bucket, if it is newer than all below `base`.
+    """Returns the newest version of a bucket, if it is not below `base`.
 
-    Somebody else published it. A model that was not compared with it must not replace it.
+    Somebody else published it. A model that was not compared with it must not replace it, also
+    where a version below `base` has a higher number: that one was never in the bucket.
 
     Raises:
       ObjectStoreError: The bucket cannot be read.
     """
     newest = max(whole_versions(address), default=None)
-    own = max(versions.served_versions(base), default=0)
-    return newest if newest is not None and newest > own else None
+    return None if newest in versions.served_versions(base) else newest
+
+
+def check_own(base: pathlib.Path, address: str) -> None:
+    """Checks that a bucket is for the versions below `base`, before one is published there.
+
+    A folder without an owner becomes that of the pipeline.
+
+    Args:
+      base: Serving folder of a pipeline, in the folder with the pipeline's name.
+      address: Address of the folder of the copies.
+
+    Raises:
+      ForeignVersionsError: It belongs to another pipeline, or its newest version is not below
+        `base`.
+      ObjectStoreError: The bucket cannot be read or written.
+    """
+    folder, pipeline = Folder(address), base.parent.name
+    owner = _owner(folder) or _become_owner(folder, pipeline)
+    if owner != pipeline:
+        raise ForeignVersionsError(
+            f"{shown(address)} has the versions of the pipeline {shown(owner)}; expected those of "
+            f"{pipeline}, since readers take the highest version whosesoever it is. Give each "
+            f"pipeline a folder of its own with --set serving.bucket={shown(address)}/FOLDER. If "
+            f"the pipeline was renamed, remove {folder.shown(_OWNER)}."
+        )
+    newest = foreign_version(base, address)
+    if newest is not None:
+        raise ForeignVersionsError(_foreign(base, address, newest))
+
+
+def _owner(folder: Folder) -> str | None:
+    listed = folder.find(_OWNER)
+    if listed is None:
+        return None
+    if listed.size > _MOST_OWNER_BYTES:
+        raise ObjectStoreError(
+            f"{folder.shown(_OWNER)} has {listed.size} bytes; expected the name of a pipeline. "
+            "Remove it, or name another folder."
+        )
+    return folder.read(listed).decode(errors="replace").strip()
+
+
+def _become_owner(folder: Folder, pipeline: str) -> str:
+    try:
+        folder.write(_OWNER, f"{pipeline}\n".encode(), only_new=True)
+    except ObjectExistsError:
+        # Another pipeline was quicker, or the answer to an earlier try was lost.
+        owner = _owner(folder)
+        if owner is None:
+            raise
+        return owner
+    return pipeline
+
+
+def _foreign(base: pathlib.Path, address: str, newest: int) -> str:
+    served = versions.served_versions(base)
+    if served and served[-1] > newest:
+        return (
+            f"{shown(address)} holds version {newest}, which {base} never had or has no longer, "
+            f"and not version {served[-1]}, which is served there; expected that a new model was "
+            "compared with the newest version of the bucket. Name another folder with "
+            "--set serving.bucket=s3://BUCKET/FOLDER. If nobody needs that version, remove "
+            f"{Folder(address).shown(_marker(newest))}."
+        )
+    return (
+        f"{shown(address)} holds version {newest}, and {base} holds "
+        f"{f'at most version {served[-1]}' if served else 'none'}; expected the served version "
+        "in both, since a new model is compared with it. Fetch it with: python3 "
+        f"pipeline_runner.py fetch {address} {base}"
+    )
 
 
 def catch_up(base: pathlib.Path, address: str) -> int | None:
@@ -106,30 +184,42 @@ def catch_up(base: pathlib.Path, address: str) -> int | None:
     Only the holder of the pipeline's lock may call this.
 
     Args:
-      base: Folder of the versions.
-      address: Address of the folder of their copies.
+      base: Serving folder of a pipeline, in the folder with the pipeline's name.
+      address: Address of the folder of the copies.
 
     Returns:
       The version that was copied; None if there was nothing to do.
 
     Raises:
-      ObjectStoreError: The bucket cannot be read or written, or holds newer versions. Readers see
-        the versions that it had before.
+      ObjectStoreError: The bucket cannot be read or written, holds other versions, or other files
+        under the same number. Readers see the versions that it had before.
       OSError: A file of the version cannot be read.
     """
+    check_own(base, address)
     served = versions.served_versions(base)
-    newest = foreign_version(base, address)
-    if newest is not None:
-        raise ObjectStoreError(
-            f"{shown(address)} holds version {newest}, and {base} holds "
-            f"{f'at most version {served[-1]}' if served else 'none'}; expected the served version "
-            "in both, since a new model is compared with it. Fetch it with: python3 "
-            f"pipeline_runner.py fetch {address} {base}"
-        )
-    if not served or served[-1] in whole_versions(address):
+    if not served:
         return None
-    _copy(base, served[-1], Folder(address))
+    folder = Folder(address)
+    if served[-1] in whole_versions(address):
+        _check_same(base, served[-1], folder)
+        return None
+    _copy(base, served[-1], folder)
     return served[-1]
+
+
+def _check_same(base: pathlib.Path, version: int, folder: Folder) -> None:
+    """Compares the export of a version with the marker of its copy."""
+    there, here = _manifest(folder, version), {}
+    for path in _files(base, version):
+        here[path.relative_to(base).as_posix()] = _file(path)
+    names = sorted(name for name in {*there, *here} if name.startswith(f"{version}/"))
+    if differing := [name for name in names if there.get(name) != here.get(name)]:
+        raise ObjectStoreError(
+            f"{folder.shown(differing[0])} is not the file of version {version} in {base}; "
+            "expected the same files under one number. Another machine took the number for its own "
+            "model, or a file was changed: restore the files, or name another folder with --set "
+            "serving.bucket=s3://BUCKET/FOLDER."
+        )
 
 
 def _copy(base: pathlib.Path, version: int, folder: Folder) -> None:
@@ -137,7 +227,7 @@ def _copy(base: pathlib.Path, version: int, folder: Folder) -> None:
     manifest = {}
     for path in _files(base, version):
         name = path.relative_to(base).as_posix()
-        manifest[name] = _File(path.stat().st_size, versions.file_digest(path))
+        manifest[name] = _file(path)
         folder.upload(path, name)
     arrived = {each.path: each.size for part in _parts(version) for each in folder.list(part)}
     if missing := [name for name in manifest if arrived.get(name) != manifest[name].size]:
@@ -146,7 +236,7 @@ def _copy(base: pathlib.Path, version: int, folder: Folder) -> None:
             f"{version}. Run again.",
             is_passing=True,
         )
-    marker = f"{_WHOLE}{version}.json"
+    marker = _marker(version)
     content = json.dumps(
         {name: dataclasses.asdict(file) for name, file in manifest.items()}, indent=1
     ).encode()
@@ -157,6 +247,14 @@ def _copy(base: pathlib.Path, version: int, folder: Folder) -> None:
         listed = folder.find(marker)
         if listed is None or folder.read(listed) != content:
             raise
+
+
+def _marker(version: int) -> str:
+    return f"{_WHOLE}{version}.json"
+
+
+def _file(path: pathlib.Path) -> _File:
+    return _File(path.stat().st_size, versions.file_digest(path))
 
 
 def _files(base: pathlib.Path, version: int) -> Iterator[pathlib.Path]:
@@ -181,24 +279,32 @@ def withdraw(address: str, version: int) -> None:
       ObjectStoreError: The bucket cannot be written; another call continues from there.
     """
     folder = Folder(address)
-    folder.remove([f"{_WHOLE}{version}.json"])
+    folder.remove([_marker(version)])
     for part in _parts(version)[:2]:
         folder.remove([each.path for each in folder.list(part)])
 
 
-def fetch_newest(address: str, base: pathlib.Path) -> tuple[int, bool]:
+def fetch_newest(
+    address: str, base: pathlib.Path, check: Callable[[], None] | None = None
+) -> tuple[int, bool]:
     """Copies the newest whole version of a bucket below `base`, with its kept files.
 
     The version appears there in one step, as with `versions.publish`. Only one process at a time
     may call this for a folder.
+
+    Args:
+      address: Address of the versions.
+      base: Folder of versions.
+      check: As for `versions.publish`.
 
     Returns:
       The version, and whether it is new there.
 
     Raises:
       ObjectStoreError: The bucket cannot be read, holds no whole version, or what it holds is not
-        what its marker says.
+        what its marker says; or servers would load another version from `base`.
       OSError: The files cannot be written; no part of the version is there.
+      Exception: Whatever `check` raises; no part of the version is there.
     """
     whole = whole_versions(address)
     if not whole:
@@ -206,7 +312,13 @@ def fetch_newest(address: str, base: pathlib.Path) -> tuple[int, bool]:
             f"{shown(address)} holds no whole version; expected one with a marker in {_WHOLE}. "
             "Check the address, or publish one with: python3 pipeline_runner.py run"
         )
-    version = whole[-1]
+    version, own = whole[-1], max(versions.served_versions(base), default=0)
+    if own > version:
+        raise ObjectStoreError(
+            f"{base} holds version {own}, and the newest of {shown(address)} is {version}; "
+            "expected no higher number there, since servers load the highest. Name another folder, "
+            f"or remove {base / str(own)} if it is not to be served."
+        )
     if (base / str(version)).exists():
         return version, False
     base.mkdir(parents=True, exist_ok=True)
@@ -219,7 +331,7 @@ def fetch_newest(address: str, base: pathlib.Path) -> tuple[int, bool]:
         beside = [path for path in kept if path.name != versions.DIGESTS_FILE]
         record = versions.rollback_record(place, version)
         rollback = record.read_text(encoding="utf-8") if record.exists() else None
-        versions.publish(place / str(version), base, beside, rollback, version=version)
+        versions.publish(place / str(version), base, beside, rollback, check, version)
     return version, True
 
 
@@ -257,7 +369,7 @@ def _unsound(folder: Folder, version: int, name: str) -> ObjectStoreError:
 
 
 def _manifest(folder: Folder, version: int) -> _Manifest:
-    path = f"{_WHOLE}{version}.json"
+    path = _marker(version)
     listed = folder.find(path)
     if listed is None:
         raise _unsound(folder, version, path)

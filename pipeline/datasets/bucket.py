@@ -54,6 +54,8 @@ class BucketPath:
 
     def is_file(self) -> bool:
         """Whether it is an object."""
+        if "/" not in self.address.removeprefix(object_store.SCHEME):
+            return False
         return Folder(self.parent.address).find(self.name) is not None
 
     def iterdir(self) -> Iterator[BucketPath]:

@@ -13,6 +13,7 @@ from operations import clean, fetch, rollback
 from operations.clean import Policy
 from pipeline.errors import (
     LockHeldError,
+    LockLostError,
     PathError,
     ServedModelError,
     UnreachableError,
@@ -54,6 +55,38 @@ def test_a_rollback_that_does_not_reach_the_bucket_says_so_and_the_next_run_brin
     faults.rule = lambda asked: None
     assert served_version.copy_to_bucket(locations, address) == newest
     assert served_bucket.whole_versions(address) == [*two, newest]
+
+
+def test_a_rollback_does_not_cover_the_version_of_somebody_else(two, locations, address, bucket):
+    bucket.put(f"served/.whole/{two[-1] + 5}.json", b"{}")
+    with pytest.raises(ServedModelError, match=f"holds version {two[-1] + 5}, and .*fetch s3://"):
+        rollback.rollback(locations, None)
+    assert versions.served_versions(locations.serving) == two
+
+
+def test_a_rollback_without_the_bucket_serves_from_the_folder(two, locations, address, faults):
+    faults.rule = lambda asked: (500, b"")
+    with pytest.raises(UnreachableError, match=r"is served from .*, but not yet from"):
+        rollback.rollback(locations, None)
+    assert versions.served_versions(locations.serving)[-1] > two[-1]
+
+
+def test_clean_leaves_readers_of_the_bucket_a_version(two, output_dir, locations, address, faults):
+    """The newest one, of a rollback that did not reach the bucket, is copied first."""
+    faults.refuse("PUT", "saved_model.pb", 500, "InternalError")
+    with pytest.raises(UnreachableError):
+        rollback.rollback(locations, None)
+    policy = Policy(None, None, keep_versions=1)
+    with pytest.raises(UnreachableError):
+        clean.clean(policy, None, output_dir, apply=True)
+    assert served_bucket.whole_versions(address) == two
+    faults.rule = lambda asked: None
+    clean.clean(policy, None, output_dir, apply=True)
+    kept = versions.served_versions(locations.serving)
+    newest = kept[-1]
+    assert newest > two[-1]
+    assert newest in served_bucket.whole_versions(address)
+    assert set(served_bucket.whole_versions(address)) <= set(kept)
 
 
 def test_a_version_that_clean_withdraws_is_withdrawn_from_the_bucket(
@@ -126,6 +159,23 @@ def test_the_serving_folder_of_a_pipeline_at_work_is_left_alone(two, locations, 
     with exclusive(locations.lock, "run"), pytest.raises(LockHeldError, match="in use by run"):
         fetch.fetch(address, locations.serving)
     assert not fetch.fetch(address, locations.serving).is_new
+
+
+def test_a_fetch_into_the_folder_of_a_pipeline_whose_lock_is_lost_changes_nothing(
+    two, locations, address, tmp_path, monkeypatch
+):
+    locations.serving.rename(tmp_path / "lost")
+    copy_tree = versions.shutil.copytree
+
+    def lost(*arguments):
+        locations.lock.unlink(missing_ok=True)
+        return copy_tree(*arguments)
+
+    locations.lock.touch()
+    monkeypatch.setattr(versions.shutil, "copytree", lost)
+    with pytest.raises(LockLostError, match="was removed or replaced"):
+        fetch.fetch(address, locations.serving)
+    assert versions.served_versions(locations.serving) == []
 
 
 def test_two_that_fetch_into_one_folder_do_not_meet(two, address, tmp_path):

@@ -409,3 +409,20 @@ def test_an_image_of_workers_has_the_name_of_an_image():
 
 def test_an_engine_that_beam_has_and_this_project_does_not_is_told():
     assert "expected 'local', 'flink', 'prism' or 'portable'" in refusal("beam.runner=spark")
+
+
+@pytest.mark.parametrize(
+    ("profile", "sample", "address"),
+    [
+        ("default", False, "s3://models/clothes"),
+        ("smoke", False, "s3://models/clothes/clothes-smoke"),
+        ("default", True, "s3://models/clothes/clothes-sample"),
+    ],
+)
+def test_what_is_not_for_production_has_a_folder_of_its_own(profile, sample, address):
+    chosen = config.load_config(
+        profile, ["name=clothes", "serving.bucket=s3://models/clothes"], sample=sample
+    )
+    assert config.serving_bucket(chosen, config.pipeline_name(chosen, sample)) == address
+    without = config.load_config(profile)
+    assert config.serving_bucket(without, config.pipeline_name(without, sample)) is None

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -119,7 +120,7 @@ def test_a_version_is_copied_with_all_its_files_and_the_marker_last(
         for path, content in files(base / part).items():
             assert bucket.get(f"served/{part}/{path}") == content
     marker = json.loads(bucket.get(f"served/.whole/{version}.json"))
-    assert len(marker) == len(bucket.listed("served/")) - 1
+    assert len(marker) == len(bucket.listed("served/")) - len([".pipeline", ".whole"])
     assert served_bucket.whole_versions(address) == [version]
     faults.asked.clear()
     assert served_bucket.catch_up(base, address) is None
@@ -245,6 +246,68 @@ def test_a_newer_version_of_somebody_else_is_never_covered(bucket, address, publ
     assert served_bucket.foreign_version(base, address) == version + 5
     with pytest.raises(ObjectStoreError, match=r"holds version \d+, and .*fetch s3://"):
         served_bucket.catch_up(base, address)
+
+
+def test_an_older_version_of_somebody_else_is_never_covered(bucket, address, publish, base):
+    """As of a smoke run with another folder: its number says nothing of whose it is."""
+    version = publish()
+    bucket.put(f"served/.whole/{version - 5}.json", b"{}")
+    assert served_bucket.foreign_version(base, address) == version - 5
+    with pytest.raises(ObjectStoreError, match=rf"holds version {version - 5}, which .*; expected"):
+        served_bucket.catch_up(base, address)
+    assert served_bucket.whole_versions(address) == [version - 5]
+
+
+def test_a_folder_belongs_to_one_pipeline(bucket, address, publish, base, tmp_path):
+    version = publish()
+    served_bucket.catch_up(base, address)
+    other = tmp_path / "roses" / "serving"
+    shutil.copytree(base, other)
+    with pytest.raises(ObjectStoreError, match=f"pipeline {tmp_path.name}; expected .*of roses"):
+        served_bucket.catch_up(other, address)
+    bucket.remove("served/.pipeline")
+    served_bucket.catch_up(other, address)
+    with pytest.raises(ObjectStoreError, match="versions of the pipeline roses; expected"):
+        served_bucket.check_own(base, address)
+    assert served_bucket.whole_versions(address) == [version]
+
+
+def test_of_two_that_take_a_folder_one_gets_it(bucket, faults, address, base):
+    def rule(asked):
+        if asked.method == "PUT":
+            faults.rule = lambda _: None
+            bucket.put("served/.pipeline", b"roses\n")
+        return None
+
+    faults.rule = rule
+    with pytest.raises(ObjectStoreError, match="versions of the pipeline roses; expected"):
+        served_bucket.check_own(base, address)
+
+
+def test_an_owner_that_is_no_name_is_told(bucket, address, base):
+    bucket.put("served/.pipeline", b"x" * 2000)
+    with pytest.raises(ObjectStoreError, match="has 2000 bytes; expected the name of a pipeline"):
+        served_bucket.check_own(base, address)
+
+
+def test_other_files_under_the_same_number_are_told(address, publish, base):
+    version = publish()
+    served_bucket.catch_up(base, address)
+    model = base / str(version) / "saved_model.pb"
+    model.write_bytes(b"of another machine")
+    with pytest.raises(ObjectStoreError, match=r"saved_model.pb is not the file of .*; expected"):
+        served_bucket.catch_up(base, address)
+
+
+def test_a_version_below_one_that_is_there_is_not_fetched(address, publish, base, tmp_path):
+    """No server would load it."""
+    version = publish()
+    served_bucket.catch_up(base, address)
+    there = tmp_path / "there"
+    (there / str(version + 1)).mkdir(parents=True)
+    with pytest.raises(ObjectStoreError, match=rf"holds version {version + 1}, .* is {version};"):
+        served_bucket.fetch_newest(address, there)
+    assert versions.served_versions(there) == [version + 1]
 
 
 def test_the_newest_whole_version_is_fetched_in_one_step(address, publish, base, tmp_path):

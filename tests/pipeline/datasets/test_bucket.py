@@ -64,6 +64,11 @@ def test_an_object_is_read_again_only_where_it_was_written_again(
     assert contents_asked(faults) == 20
 
 
+def test_an_empty_bucket_is_told(bucket):
+    with pytest.raises(DataError, match=f"--data: {bucket} holds no objects; expected"):
+        read(bucket)
+
+
 def test_spans_are_found_and_taken(bucket, images, tmp_path):
     for folder in (tmp_path / "spans", images):
         for number in (2, 10):
