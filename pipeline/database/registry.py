@@ -91,12 +91,14 @@ class Registry:
 
         Raises:
           LockHeldError: where another session holds it.
-          StoreError: where the pipeline has another folder.
+          StoreError: where the pipeline has another folder or another database.
           OutputError: where the folder cannot take a note of the database.
         """
         taken = self._session.query("SELECT pg_try_advisory_lock(:key)", key=self._key)
         if not taken[0][0]:
             raise LockHeldError(lock.refusal(self._name, self.holder() or Holder()))
+        # A run on another machine may have chosen another database since the first check.
+        binding.check(self._locations, self._address)
         self._claim()
         lease = Lease(self, lock.signature(purpose))
         lease.sign()
@@ -149,7 +151,7 @@ class Registry:
         bound = binding.read(self._locations)
         if self._check_root(bound):
             return
-        if bound is None or bound.address != self._address:
+        if bound is None:
             bound = binding.write(self._locations, self._address)
         with self._session.transaction():
             # Two pipelines may come first at the same time.

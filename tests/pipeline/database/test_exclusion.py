@@ -1,6 +1,7 @@
 """The lock of a pipeline in a real database: across machines, and only as long as its session."""
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import signal
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from operations import run
+from operations.notifications.notifying import Notifier
 from pipeline import exclusion, lock
 from pipeline.database import binding
 from pipeline.database.address import parse
@@ -163,6 +166,36 @@ def test_a_pipeline_stays_with_its_database(locations, address, postgresql):
         with pytest.raises(StoreError, match=f"Fix: --set metadata.uri={address.uri}"):
             exclusion.check_free(locations, other)
     exclusion.check_free(locations, address)
+
+
+def test_a_database_that_was_chosen_meanwhile_stays(locations, address, postgresql):
+    """Another run may choose one between the check and the lock."""
+    exclusion.check_free(locations, address)
+    noted = binding.write(locations, parse(postgresql.uri("postgres")))
+    with (
+        pytest.raises(StoreError, match=f"Fix: --set metadata.uri={noted.address.uri}"),
+        exclusive(locations, "run", address),
+    ):
+        pytest.fail("it uses two databases")
+    assert binding.read(locations) == noted
+    # Nothing was claimed.
+    other = Locations(locations.root.parent / "elsewhere" / "clothes")
+    other.root.mkdir(parents=True)
+    with exclusive(other, "run", address):
+        pass
+
+
+def test_a_run_that_asks_for_a_file_meanwhile_begins_nothing(
+    locations, address, prepared, request_, progress, monkeypatch
+):
+    def prepare(*_):
+        binding.write(locations, address)
+        return dataclasses.replace(prepared, locations=locations)
+
+    monkeypatch.setattr(run, "prepare", prepare)
+    with pytest.raises(StoreError, match="the configuration asks for a file"):
+        run.run(request_, progress, Notifier([], None))
+    assert not locations.runs.exists()
 
 
 def test_a_folder_that_was_noted_before_a_process_was_killed_gets_its_name(locations, address):
