@@ -5,6 +5,7 @@ import dataclasses
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -203,6 +204,29 @@ def test_a_folder_that_was_noted_before_a_process_was_killed_gets_its_name(locat
     noted = binding.write(locations, address)
     with exclusive(locations, "run", address):
         assert binding.read(locations) == noted
+
+
+def test_localhost_of_another_machine_is_another_server(locations, address, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "gethostname", lambda: "elsewhere")
+        binding.write(locations, address)
+    with pytest.raises(StoreError, match=r"written on elsewhere, where 127.0.0.1 is another mach"):
+        exclusion.check_free(locations, address)
+    with (
+        pytest.raises(StoreError, match="was written on elsewhere"),
+        exclusive(locations, "run", address),
+    ):
+        pytest.fail("two databases have the pipeline")
+    # A note of an earlier project does not say where it was written.
+    note = json.loads(locations.database.read_text())
+    del note["host"]
+    locations.database.write_text(json.dumps(note))
+    with exclusive(locations, "run", address):
+        pass
+    # The database knows the folder: it is the same one.
+    locations.database.write_text(json.dumps({**note, "host": "elsewhere"}))
+    with exclusive(locations, "run", address):
+        pass
 
 
 def test_a_full_disk_leaves_the_name_of_the_pipeline_free(locations, address, monkeypatch):
