@@ -21,6 +21,9 @@ _FIXED = {
     # Transform's Keras layer would otherwise turn Keras back to version 2.
     "TF_USE_LEGACY_KERAS": "0",
 }
+# They would send ML Metadata's client of PostgreSQL to another server than that of the lock, or
+# give it other settings.
+_OF_LIBPQ = ("PGHOSTADDR", "PGOPTIONS", "PGSERVICE", "PGSERVICEFILE", "PGTARGETSESSIONATTRS")
 # Changes only which log lines TensorFlow prints, not its results.
 _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 # ML Metadata's client of PostgreSQL would print two lines for each connection; errors stay.
@@ -51,7 +54,7 @@ def enter(log_level: str = "1") -> None:
     kept = {**_FIXED, _LOG_LEVEL: os.environ.get(_LOG_LEVEL, log_level)}
     if onednn is not None:
         kept[_ONEDNN] = onednn
-    for name in [name for name in os.environ if name.startswith(_FAMILIES)]:
+    for name in [n for n in os.environ if n.startswith(_FAMILIES) or n in _OF_LIBPQ]:
         if name not in kept or (name in _FIXED and os.environ[name] != _FIXED[name]):
             _dropped.add(name)
         del os.environ[name]

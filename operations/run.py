@@ -28,6 +28,7 @@ from operations.notifications.notifying import Notifier
 from operations.preparation import Prepared, Progress, Request, prepare
 from pipeline import machine
 from pipeline.config import serving_bucket
+from pipeline.database import binding
 from pipeline.errors import OutputError, StorageError
 from pipeline.exclusion import Held, exclusive
 from pipeline.installation import packages
@@ -64,6 +65,8 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> Receipt:
     """
     prepared = prepare(request, progress)
     with exclusive(prepared.locations, "run", prepared.config.metadata.address) as held:
+        # Another run may have put the metadata into a database while the data was read.
+        binding.check(prepared.locations, prepared.config.metadata.address)
         unfinished.complete(prepared.locations)
         _copy_to_bucket(prepared, progress)
         prepared = _compared_with_what_is_served_now(prepared, request)

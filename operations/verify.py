@@ -7,7 +7,9 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import socket
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 
 from operations import resume
@@ -20,8 +22,8 @@ from pipeline.records import history
 from pipeline.records.outcomes import Status
 from pipeline.records.receipt import Code, DataRecord, Environment, Receipt
 
-# Both in the output folder: on the disk that has room for a run.
-_LOCK, _SCRATCH = ".verify.lock", ".verify-"
+# In the output folder: on the disk that has room for a run.
+_LOCK = ".verify.lock"
 # Told elsewhere: by the digest of the schema, by those of the data, and by the seed. Where the
 # metadata is, and where versions are copied to, says nothing of the results.
 _TOLD_ELSEWHERE = ("schema_file", "spans", "seed", "metadata", "serving")
@@ -93,14 +95,24 @@ def _check_verifiable(receipt: Receipt, output_dir: pathlib.Path) -> None:
         )
 
 
+def scratch_prefix() -> str:
+    """How the names of the scratch folders of this machine begin.
+
+    Others may see the output folder, too, and locks on files may not reach them. A name of a host
+    may be long, and may begin with that of another one; its checksum does neither.
+    """
+    return f".verify-{zlib.crc32(socket.gethostname().encode()):08x}_"
+
+
 @contextlib.contextmanager
 def _scratch(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
     """A folder for the repetition; also removes what a killed verification left behind."""
     with exclusive(writable(output_dir) / _LOCK, "verify"):
-        # A verification at work would hold the lock.
-        for left in output_dir.glob(f"{_SCRATCH}*"):
+        # A verification at work on this machine would hold the lock.
+        prefix = scratch_prefix()
+        for left in output_dir.glob(f"{prefix}*"):
             shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=output_dir) as scratch:
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=output_dir) as scratch:
             yield pathlib.Path(scratch)
 
 

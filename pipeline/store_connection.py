@@ -7,6 +7,7 @@ import pathlib
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline import store_text
+from pipeline.database import passwords
 from pipeline.database.address import Address
 
 # Where the metadata of a pipeline is.
@@ -27,6 +28,7 @@ def connection(place: Place) -> mlmd.ConnectionConfig:
         config.sqlite.connection_mode = mlmd.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
         return config
     store_text.install()
+    passwords.name_file()
     database = config.postgresql
     database.host, database.port = place.host, str(place.port)
     database.user, database.dbname = place.user, place.database

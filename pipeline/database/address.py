@@ -46,6 +46,11 @@ class Address:
         return f"postgresql://{self.user}@{host}:{self.port}/{self.database}"
 
     @property
+    def is_of_this_machine(self) -> bool:
+        """Whether the host is a name by which each machine calls itself."""
+        return self.host.lower() in ("localhost", "::1") or self.host.startswith("127.")
+
+    @property
     def shown(self) -> str:
         """The address for people, in a form that no log hides."""
         return f"database {self.database} at {self.host}:{self.port}"

@@ -9,6 +9,7 @@ This module uses only the standard library and Python 3.8 syntax, since the doct
 from __future__ import annotations
 
 import json
+import socket
 import uuid
 from dataclasses import dataclass
 
@@ -28,10 +29,12 @@ class Binding:
     Attributes:
       address: Address of the database.
       root_id: Id of the folder of the pipeline.
+      host: Name of the machine that chose the database; None where an earlier project did.
     """
 
     address: Address
     root_id: str
+    host: str | None
 
 
 def read(locations: Locations) -> Binding | None:
@@ -45,7 +48,9 @@ def read(locations: Locations) -> Binding | None:
         check_regular(path)
         with path.open(encoding="utf-8") as file:
             document = json.loads(file.read(_MOST_CHARACTERS))
-        return Binding(parse(str(document["uri"])), str(uuid.UUID(str(document["root_id"]))))
+        root_id = str(uuid.UUID(str(document["root_id"])))
+        host = str(document["host"]) if "host" in document else None
+        return Binding(parse(str(document["uri"])), root_id, host)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, AddressError, ValueError, RecursionError, TypeError, KeyError) as error:
@@ -86,8 +91,8 @@ def write(locations: Locations, address: Address) -> Binding:
     Raises:
       OutputError: If the file cannot be written.
     """
-    binding = Binding(address, str(uuid.uuid4()))
-    document = {"uri": address.uri, "root_id": binding.root_id}
+    binding = Binding(address, str(uuid.uuid4()), socket.gethostname())
+    document = {"uri": address.uri, "root_id": binding.root_id, "host": binding.host}
     try:
         write_whole(locations.database, json.dumps(document, indent=1) + "\n")
     except OSError as error:

@@ -32,7 +32,7 @@ def find(address: Address) -> str | None:
     if password := os.environ.get(_VARIABLE):
         return password
     named = os.environ.get(_FILE_VARIABLE)
-    path = pathlib.Path(named or pathlib.Path.home() / ".pgpass")
+    path = pathlib.Path(named) if named else _at_home()
     try:
         lines = _lines(path)
     except FileNotFoundError as error:
@@ -48,6 +48,16 @@ def find(address: Address) -> str | None:
             if all(field in ("*", value) for field, value in zip(place, wanted, strict=True)):
                 return password
     return None
+
+
+def name_file() -> None:
+    """Names the file to libpq, which takes the home of the user for that of HOME."""
+    if not os.environ.get(_FILE_VARIABLE) and os.access(_at_home(), os.R_OK):
+        os.environ[_FILE_VARIABLE] = str(_at_home())
+
+
+def _at_home() -> pathlib.Path:
+    return pathlib.Path.home() / ".pgpass"
 
 
 def _lines(path: pathlib.Path) -> list[str]:

@@ -13,6 +13,7 @@ import json
 import socket
 from typing import Self
 
+from components.messages import shown
 from pipeline import lock
 from pipeline.database import binding
 from pipeline.database.address import Address
@@ -91,12 +92,14 @@ class Registry:
 
         Raises:
           LockHeldError: where another session holds it.
-          StoreError: where the pipeline has another folder.
+          StoreError: where the pipeline has another folder or another database.
           OutputError: where the folder cannot take a note of the database.
         """
         taken = self._session.query("SELECT pg_try_advisory_lock(:key)", key=self._key)
         if not taken[0][0]:
             raise LockHeldError(lock.refusal(self._name, self.holder() or Holder()))
+        # A run on another machine may have chosen another database since the first check.
+        binding.check(self._locations, self._address)
         self._claim()
         lease = Lease(self, lock.signature(purpose))
         lease.sign()
@@ -149,7 +152,7 @@ class Registry:
         bound = binding.read(self._locations)
         if self._check_root(bound):
             return
-        if bound is None or bound.address != self._address:
+        if bound is None:
             bound = binding.write(self._locations, self._address)
         with self._session.transaction():
             # Two pipelines may come first at the same time.
@@ -167,10 +170,12 @@ class Registry:
         """Whether the name is taken by this folder; False where it is free.
 
         Raises:
-          StoreError: where another folder has it.
+          StoreError: where another folder has it, or this may be another database than the one of
+            the folder.
         """
         row = self._row("root, root_id, host")
         if row is None:
+            self._check_server(bound)
             return False
         root, root_id, host = map(str, row)
         if root == self._root and bound is not None and bound.root_id == root_id:
@@ -181,6 +186,26 @@ class Registry:
             f"on {socket.gethostname()}; expected one folder, which all machines see under the "
             "same path. Use it, or give this pipeline another name (--set name=NAME) or another "
             "database. Nothing was changed."
+        )
+
+    def _check_server(self, bound: binding.Binding | None) -> None:
+        """Refuses a database of this machine if that of another one has the pipeline.
+
+        Each of them would lock its own, and both push into the same folder.
+        """
+        here = socket.gethostname()
+        if (
+            bound is None
+            or bound.host in (None, here)
+            or bound.address != self._address
+            or not self._address.is_of_this_machine
+        ):
+            return
+        raise StoreError(
+            f"{self._locations.database} was written on {shown(str(bound.host))}, where "
+            f"{self._address.host} is another machine than on {here}; expected a host that is the "
+            f"same server on all machines. Fix: write its name into {self._locations.database}, "
+            "and into metadata.uri. Nothing was changed."
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,6 +35,10 @@ _NO_DATABASE = "3D000"
 _NO_PERMISSION = "42501"
 # Classes of SQLSTATE: connections, resources, and interventions of an administrator.
 _PASSING_CLASSES = ("08", "53", "57", "58")
+# Deadlocks, and locks that others hold.
+_BUSY_CLASSES = ("40", "55")
+# What the driver raises where something else than a PostgreSQL server answers it.
+_NO_PROTOCOL = (KeyError, ValueError, struct.error)
 
 
 class Session:
@@ -64,6 +69,18 @@ class Session:
             )
         except self._errors as error:
             raise _in_words(address, error, password is not None) from error
+        except _NO_PROTOCOL as error:
+            raise StoreUnreachableError(
+                f"the {address.shown} cannot be reached (another program answers there); expected "
+                "a PostgreSQL server. Start it, or correct metadata.uri, and try again."
+            ) from error
+        try:
+            self._set_up()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _set_up(self) -> None:
         for setting in _SETTINGS:
             self.query(setting)
         if self.query("SELECT 1 FROM pg_settings WHERE name = :name", name=_IDLE_LIMIT):
@@ -116,6 +133,11 @@ def _in_words(
         return StoreUnreachableError(
             f"the {address.shown} cannot be reached ({message}); expected a PostgreSQL server that "
             "answers. Start it, or correct metadata.uri, and try again."
+        )
+    if code[:2] in _BUSY_CLASSES:
+        return StoreUnreachableError(
+            f"the {address.shown} is in use by others ({message}); expected what is needed to be "
+            "free within seconds. Try again."
         )
     if code == _NO_PASSWORD and not has_password:
         return StoreError(

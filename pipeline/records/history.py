@@ -202,15 +202,19 @@ def runs(output_dir: pathlib.Path, wanted: Filter) -> list[Receipt]:
     receipts = read_receipts(output_dir)
     if wanted.pipeline is not None:
         find_pipeline(output_dir, wanted.pipeline)
-    present = [as_of_now(receipt, output_dir) for receipt in receipts]
+    # Once for each pipeline: a database that does not answer takes seconds to say so.
+    holder_of = functools.cache(_holder)
+    present = [_as_of_now(receipt, output_dir, holder_of) for receipt in receipts]
     return [receipt for receipt in present if wanted.fits(receipt)]
 
 
-def as_of_now(receipt: Receipt, output_dir: pathlib.Path) -> Receipt:
+def _as_of_now(
+    receipt: Receipt, output_dir: pathlib.Path, holder_of: Callable[[Locations], Holder | None]
+) -> Receipt:
     """The receipt, with the status `running` if the run is still at work."""
     if not receipt.is_unfinished:
         return receipt
-    holder = _holder(Locations(output_dir / receipt.pipeline))
+    holder = holder_of(Locations(output_dir / receipt.pipeline))
     at_work = holder is not None and holder.run == receipt.run_id
     return receipt.changed(status=Status.RUNNING) if at_work else receipt
 
@@ -240,7 +244,7 @@ def find(output_dir: pathlib.Path, run: str) -> Receipt:
     if run_id == "latest":
         fitting = named[-1:]
     if len(fitting) == 1:
-        return as_of_now(fitting[0], output_dir)
+        return _as_of_now(fitting[0], output_dir, _holder)
     if not receipts:
         raise UnknownRunError(
             f"no run below {output_dir} yet; expected one to look at. Start one with "

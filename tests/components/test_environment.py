@@ -135,6 +135,13 @@ def test_onednn_is_recorded_as_tensorflow_reads_it(entered, value, taken, droppe
     assert left.get("TF_ENABLE_ONEDNN_OPTS") in (None, str(int(taken)))
 
 
+def test_nothing_sends_ml_metadata_to_another_server_than_the_lock(entered):
+    elsewhere = {"PGHOSTADDR": "10.0.0.1", "PGOPTIONS": "-c search_path=x", "PGSERVICE": "other"}
+    left, dropped, _ = entered({**elsewhere, "PGPASSFILE": "file", "PGPASSWORD": "secret"})
+    assert dropped == sorted(elsewhere)
+    assert {name for name in left if name.startswith("PG")} == {"PGPASSFILE", "PGPASSWORD"}
+
+
 def test_variables_of_a_parent_process_are_no_settings_of_the_user(entered):
     left, _, _ = entered(HOSTILE)
     assert entered(left)[:2] == (left, [])

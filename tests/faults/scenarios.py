@@ -21,7 +21,7 @@ from cli import doctor
 from components.notifications import sending
 from components.pusher import versions
 from components.pusher.served import UnreadableModelError, read_version
-from operations import compile, preparation
+from operations import compile, preparation, verify
 from operations.compile_request import Request as CompileRequest
 from operations.initialization import writing
 from operations.run import _new_id
@@ -397,8 +397,9 @@ def _check_repaired(before: Path, folder: Path, ended: Ended) -> list[str]:
 
 def _with_old_scratch(folder: Path) -> None:
     _two_runs(folder)
-    (folder / "outputs" / ".verify-1234abcd").mkdir()
-    (folder / "outputs" / ".verify-1234abcd" / "half").write_text("half")
+    scratch = folder / "outputs" / f"{verify.scratch_prefix()}1234abcd"
+    scratch.mkdir()
+    (scratch / "half").write_text("half")
 
 
 def _verify(folder: Path) -> int:

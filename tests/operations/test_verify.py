@@ -1,6 +1,7 @@
 """Two runs held against each other, digest by digest."""
 
 import json
+import socket
 
 import pytest
 
@@ -213,12 +214,22 @@ def test_nobody_is_told_of_a_verification(verified, monkeypatch, caplog):
 
 
 def test_what_a_killed_verification_left_is_removed(verified, output_dir):
-    left = output_dir / ".verify-left"
+    left = output_dir / f"{verify.scratch_prefix()}left"
     (left / "clothes").mkdir(parents=True)
     seen = []
     assert verified(lambda request, notifier: seen.append(request.output_dir)).identical
     assert seen[0].name.startswith(".verify-")
     assert not list(output_dir.glob(".verify-*"))
+
+
+def test_what_is_of_another_machine_stays(verified, output_dir, monkeypatch):
+    """It may be at work: locks on files may not reach it."""
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "gethostname", lambda: "elsewhere")
+        other = output_dir / f"{verify.scratch_prefix()}other"
+    other.mkdir()
+    assert verified(lambda *_: None).identical
+    assert list(output_dir.glob(".verify-*")) == [other]
 
 
 def test_a_new_line_of_models_is_repeated_where_nothing_is_served(verified, locations, receipt):

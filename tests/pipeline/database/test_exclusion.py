@@ -1,15 +1,19 @@
 """The lock of a pipeline in a real database: across machines, and only as long as its session."""
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from operations import run
+from operations.notifications.notifying import Notifier
 from pipeline import exclusion, lock
 from pipeline.database import binding
 from pipeline.database.address import parse
@@ -165,11 +169,64 @@ def test_a_pipeline_stays_with_its_database(locations, address, postgresql):
     exclusion.check_free(locations, address)
 
 
+def test_a_database_that_was_chosen_meanwhile_stays(locations, address, postgresql):
+    """Another run may choose one between the check and the lock."""
+    exclusion.check_free(locations, address)
+    noted = binding.write(locations, parse(postgresql.uri("postgres")))
+    with (
+        pytest.raises(StoreError, match=f"Fix: --set metadata.uri={noted.address.uri}"),
+        exclusive(locations, "run", address),
+    ):
+        pytest.fail("it uses two databases")
+    assert binding.read(locations) == noted
+    # Nothing was claimed.
+    other = Locations(locations.root.parent / "elsewhere" / "clothes")
+    other.root.mkdir(parents=True)
+    with exclusive(other, "run", address):
+        pass
+
+
+def test_a_run_that_asks_for_a_file_meanwhile_begins_nothing(
+    locations, address, prepared, request_, progress, monkeypatch
+):
+    def prepare(*_):
+        binding.write(locations, address)
+        return dataclasses.replace(prepared, locations=locations)
+
+    monkeypatch.setattr(run, "prepare", prepare)
+    with pytest.raises(StoreError, match="the configuration asks for a file"):
+        run.run(request_, progress, Notifier([], None))
+    assert not locations.runs.exists()
+
+
 def test_a_folder_that_was_noted_before_a_process_was_killed_gets_its_name(locations, address):
     """The note in the folder comes first, and the next run finds it."""
     noted = binding.write(locations, address)
     with exclusive(locations, "run", address):
         assert binding.read(locations) == noted
+
+
+def test_localhost_of_another_machine_is_another_server(locations, address, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "gethostname", lambda: "elsewhere")
+        binding.write(locations, address)
+    with pytest.raises(StoreError, match=r"written on elsewhere, where 127.0.0.1 is another mach"):
+        exclusion.check_free(locations, address)
+    with (
+        pytest.raises(StoreError, match="was written on elsewhere"),
+        exclusive(locations, "run", address),
+    ):
+        pytest.fail("two databases have the pipeline")
+    # A note of an earlier project does not say where it was written.
+    note = json.loads(locations.database.read_text())
+    del note["host"]
+    locations.database.write_text(json.dumps(note))
+    with exclusive(locations, "run", address):
+        pass
+    # The database knows the folder: it is the same one.
+    locations.database.write_text(json.dumps({**note, "host": "elsewhere"}))
+    with exclusive(locations, "run", address):
+        pass
 
 
 def test_a_full_disk_leaves_the_name_of_the_pipeline_free(locations, address, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from pipeline.database import passwords
 from pipeline.database.address import Address
 from pipeline.errors import StoreError
+from pipeline.store_connection import connection
 
 ADDRESS = Address("ada", "db.example.org", 5432, "ml")
 
@@ -62,6 +63,19 @@ def test_a_file_of_another_name_comes_before_the_one_at_home(home, monkeypatch):
 def test_the_first_line_that_fits_counts(home, line, password):
     write(home / ".pgpass", f"{line}\n")
     assert passwords.find(ADDRESS) == password
+
+
+def test_ml_metadata_reads_the_same_file(home, monkeypatch):
+    """Its client takes the home of the user from the system, whatever HOME says."""
+    monkeypatch.setenv("PGPASSFILE", "")
+    connection(ADDRESS)
+    assert os.environ["PGPASSFILE"] == ""
+    path = write(home / ".pgpass", "*:*:*:*:at home\n")
+    connection(ADDRESS)
+    assert os.environ["PGPASSFILE"] == str(path)
+    monkeypatch.setenv("PGPASSFILE", "of the user")
+    connection(ADDRESS)
+    assert os.environ["PGPASSFILE"] == "of the user"
 
 
 def test_a_file_that_others_may_read_is_refused(home):

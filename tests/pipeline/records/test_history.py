@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import shutil
+import socket
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,8 @@ from hypothesis import strategies as st
 
 from components.messages import escaped
 from pipeline import lock
+from pipeline.database import binding
+from pipeline.database.address import Address
 from pipeline.errors import UnknownRunError, UsageError
 from pipeline.locations import Locations
 from pipeline.records import history
@@ -350,6 +353,17 @@ def test_a_run_whose_process_is_at_work_is_running(three, past, locations, outpu
 def test_another_holder_of_the_lock_makes_no_killed_run_run(three, locations, output_dir):
     with lock.exclusive(locations.lock, "clean"):
         assert ids(history.runs(output_dir, Filter(status="running"))) == []
+
+
+def test_a_database_that_does_not_answer_is_asked_once_for_each_pipeline(keep, tmp_path, caplog):
+    for number in (1, 2, 3):
+        keep(f"2026010{number}-000000", status="interrupted", verdict="none", seconds=None)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    binding.write(Locations(tmp_path / "clothes"), Address("ada", "127.0.0.1", port, "ml"))
+    assert len(history.runs(tmp_path, Filter())) == 3
+    (told,) = lines(caplog)
+    assert "is not known: the database ml at" in told
 
 
 def test_the_receipt_of_a_running_run_stays_as_it_is(past, locations, output_dir):
