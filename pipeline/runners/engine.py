@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -36,6 +37,9 @@ _NO_PACKAGE = "--sdk_container_image=local"
 # A tuple, since TFX's executors add their labels to the list that they are given.
 NODE_ARGUMENTS = (f"--runner={_FN_API_RUNNER}", _NO_PACKAGE)
 
+# With it, gRPC does not read `no_proxy`.
+_UNPROXIED = "no_grpc_proxy"
+
 # A job server that was reached before the run answers at once.
 _TIMEOUT = "--job_server_timeout=120"
 
@@ -62,10 +66,42 @@ def serving(config: BeamConfig) -> Iterator[Engine]:
     Args:
       config: Settings that `readiness.check_complete` has found sound.
     """
-    server = _job_server(config)
-    if server is None:
+    if config.runner == "local":
         yield Engine(node_arguments(config), None)
         return
+    with _this_machine_reached_directly():
+        server = _job_server(config)
+        if server is None:
+            yield Engine(node_arguments(config), None)
+        else:
+            with _started(server, config) as address:
+                endpoint = (f"--job_endpoint={address}", _TIMEOUT)
+                yield Engine((*node_arguments(config), *endpoint), address)
+
+
+@contextlib.contextmanager
+def _this_machine_reached_directly() -> Iterator[None]:
+    """Keeps gRPC from the environment's proxy between this process, its job server and workers.
+
+    A proxy of a company cannot reach them, and Beam would wait for them without an end.
+    """
+    before = os.environ.get(_UNPROXIED)
+    known = before or os.environ.get("no_proxy", "")
+    os.environ[_UNPROXIED] = ",".join(filter(None, (known, "localhost", "127.0.0.1")))
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_UNPROXIED]
+        else:
+            os.environ[_UNPROXIED] = before
+
+
+@contextlib.contextmanager
+def _started(
+    server: Callable[[PipelineOptions], SubprocessJobServer], config: BeamConfig
+) -> Iterator[str]:
+    """Address of a job server that ends with the block."""
     (port,) = subprocess_server.pick_port(None)
     options = PipelineOptions([*node_arguments(config), f"--job_port={port}"])
     running, address = server(options), f"localhost:{port}"
@@ -77,8 +113,7 @@ def serving(config: BeamConfig) -> Iterator[Engine]:
             running.stop()
         raise
     try:
-        endpoint = (f"--job_endpoint={address}", _TIMEOUT)
-        yield Engine((*node_arguments(config), *endpoint), address)
+        yield address
     finally:
         running.stop()
 

@@ -1,5 +1,7 @@
 """The arguments that each engine gets, and what the receipt says of it."""
 
+import os
+
 import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
@@ -25,12 +27,6 @@ ENGINES = [
         "worker_image": IMAGE,
     },
 ]
-
-
-@pytest.fixture(autouse=True)
-def reached_directly(monkeypatch):
-    """gRPC would take the way through the proxy that keeps tests away from the network."""
-    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
 
 
 def options(**values):
@@ -84,11 +80,23 @@ def test_only_engines_without_a_server_start_one(tmp_path):
 
 
 def observed(config):
-    observer = engine.EngineObserver(started=None)
-    options = PipelineOptions(list(engine.node_arguments(config)))
-    with observer.watching(), beam.Pipeline(options=options) as pipeline:
-        _ = pipeline | beam.Create(["image"]) | beam.Map(len)
+    """What is told of a run, past the proxy that keeps tests away from the network."""
+    with engine.serving(config) as serving:
+        observer = engine.EngineObserver(serving.started)
+        options = PipelineOptions(list(serving.arguments))
+        with observer.watching(), beam.Pipeline(options=options) as pipeline:
+            _ = pipeline | beam.Create(["image"]) | beam.Map(len)
     return observer.observed()
+
+
+@pytest.mark.parametrize("variable", ["no_proxy", "no_grpc_proxy"])
+def test_what_needs_no_proxy_is_only_extended(variable, monkeypatch):
+    monkeypatch.setenv(variable, "flink.example.org")
+    before = dict(os.environ)
+    with engine.serving(BeamConfig(runner="portable", job_endpoint="embed")):
+        within = dict(os.environ)
+    assert within["no_grpc_proxy"] == "flink.example.org,localhost,127.0.0.1"
+    assert os.environ == before
 
 
 def test_the_observer_tells_engine_address_and_workers():
