@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import apache_beam as beam
@@ -16,14 +17,17 @@ from apache_beam.options.pipeline_options import (
     PortableOptions,
     StandardOptions,
 )
-from apache_beam.runners.portability import flink_runner
+from apache_beam.runners.portability import flink_runner, portable_runner
 from apache_beam.runners.portability.flink_runner import FlinkJarJobServer
 from apache_beam.runners.portability.job_server import SubprocessJobServer
 from apache_beam.runners.portability.prism_runner import PrismJobServer
+from apache_beam.runners.runner import PipelineState
 from apache_beam.utils import subprocess_server
 
 from pipeline.config import BeamConfig
 from pipeline.runners import readiness
+
+logger = logging.getLogger(__name__)
 
 _FN_API_RUNNER = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 
@@ -42,6 +46,7 @@ _UNPROXIED = "no_grpc_proxy"
 
 # A job server that was reached before the run answers at once.
 _TIMEOUT = "--job_server_timeout=120"
+_SECONDS_TO_CANCEL = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,16 +237,24 @@ class EngineObserver:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """Records every Beam pipeline that runs inside the block."""
-        original = beam.Pipeline.run
+        """Records every Beam pipeline that runs inside the block.
+
+        If the block ends with an error or is interrupted, jobs that still run are cancelled: on a
+        cluster they would go on, and write what nobody reads.
+        """
+        original, results = beam.Pipeline.run, []
 
         def run(pipeline: beam.Pipeline, *arguments: object, **options: object) -> object:
             self._note(pipeline)
-            return original(pipeline, *arguments, **options)
+            results.append(original(pipeline, *arguments, **options))
+            return results[-1]
 
         beam.Pipeline.run = run
         try:
             yield
+        except BaseException:
+            _cancel(results)
+            raise
         finally:
             beam.Pipeline.run = original
 
@@ -261,6 +274,26 @@ class EngineObserver:
             return str(endpoint)
         master = options.view_as(FlinkRunnerOptions).flink_master
         return str(master) if self._started and master not in flink_runner.MAGIC_HOST_NAMES else ""
+
+
+def _cancel(results: Sequence[object]) -> None:
+    """Cancels those of the jobs that run on another engine; one that does not answer is left."""
+    for result in results:
+        # A pipeline of the local engine has ended when its result is there.
+        if isinstance(result, portable_runner.PipelineResult):
+            cancelling = threading.Thread(target=_cancel_job, args=(result,), daemon=True)
+            cancelling.start()
+            cancelling.join(_SECONDS_TO_CANCEL)
+
+
+def _cancel_job(result: portable_runner.PipelineResult) -> None:
+    try:
+        if not PipelineState.is_terminal(result.state):
+            result.cancel()
+            logger.info("the engine was asked to cancel a job of this run")
+    except Exception as error:
+        # The error that ends the run says more.
+        logger.info("a job of the engine may still run: %s", error)
 
 
 def _place_of_workers(given: PipelineOptions) -> str:

@@ -1,10 +1,14 @@
 """The arguments that each engine gets, and what the receipt says of it."""
 
 import os
+import time
 
 import apache_beam as beam
+import grpc
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
+from apache_beam.runners.portability.portable_runner import PipelineResult
+from apache_beam.runners.runner import PipelineState
 from tfx.utils import dependency_utils
 
 from pipeline.config import BeamConfig
@@ -27,6 +31,11 @@ ENGINES = [
         "worker_image": IMAGE,
     },
 ]
+
+
+class GoneJobService:
+    def GetState(self, request):
+        raise grpc.RpcError("unavailable")
 
 
 def options(**values):
@@ -87,6 +96,35 @@ def observed(config):
         with observer.watching(), beam.Pipeline(options=options) as pipeline:
             _ = pipeline | beam.Create(["image"]) | beam.Map(len)
     return observer.observed()
+
+
+def waiting(element, open_door):
+    while not open_door.exists():
+        time.sleep(0.01)
+    return element
+
+
+def test_an_interrupted_run_leaves_no_job(tmp_path):
+    door = tmp_path / "open"
+    with engine.serving(BeamConfig(runner="portable", job_endpoint="embed")) as serving:
+        observer = engine.EngineObserver(serving.started)
+        pipeline = beam.Pipeline(options=PipelineOptions(list(serving.arguments)))
+        _ = pipeline | beam.Create(["image"]) | beam.Map(waiting, door)
+        with pytest.raises(KeyboardInterrupt), observer.watching():
+            result = pipeline.run()
+            raise KeyboardInterrupt
+        cancelled = result.state
+        door.touch()
+        assert cancelled == PipelineState.CANCELLED
+
+
+def test_a_job_whose_engine_is_gone_hides_no_error(monkeypatch):
+    monkeypatch.setattr(PipelineResult, "cancel", lambda result: pytest.fail("not reached"))
+    result = PipelineResult(GoneJobService(), "job", (), ())
+    monkeypatch.setattr(beam.Pipeline, "run", lambda pipeline: result)
+    with pytest.raises(LookupError), engine.EngineObserver(started=None).watching():
+        beam.Pipeline(options=options()).run()
+        raise LookupError
 
 
 @pytest.mark.parametrize("variable", ["no_proxy", "no_grpc_proxy"])
