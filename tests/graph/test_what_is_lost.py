@@ -84,7 +84,7 @@ def test_whatever_is_lost_the_served_model_is_compared_with(
     assert (run.receipt["nodes"]["Trainer"]["status"] == "cached") == known
     for path, digest in {**left, **served}.items():
         assert digest_of(path) == digest, path
-    told = "holds folders that metadata.db does not know" in run.outcome.errors
+    told = "metadata.db does not know: they stay as they are" in run.outcome.errors
     assert told == (lost.count("metadata.db") > lost.count("artifacts"))
 
     # What is kept of a version is kept of each, and the history is what is left of it.
