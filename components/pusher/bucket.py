@@ -201,13 +201,16 @@ def catch_up(base: pathlib.Path, address: str) -> int | None:
         return None
     folder = Folder(address)
     if served[-1] in whole_versions(address):
-        _check_same(base, served[-1], folder)
+        advice = (
+            "restore the files, or name another folder with --set serving.bucket=s3://BUCKET/FOLDER"
+        )
+        _check_same(base, served[-1], folder, advice)
         return None
     _copy(base, served[-1], folder)
     return served[-1]
 
 
-def _check_same(base: pathlib.Path, version: int, folder: Folder) -> None:
+def _check_same(base: pathlib.Path, version: int, folder: Folder, advice: str) -> None:
     """Compares the export of a version with the marker of its copy."""
     there, here = _manifest(folder, version), {}
     for path in _files(base, version):
@@ -217,8 +220,7 @@ def _check_same(base: pathlib.Path, version: int, folder: Folder) -> None:
         raise ObjectStoreError(
             f"{folder.shown(differing[0])} is not the file of version {version} in {base}; "
             "expected the same files under one number. Another machine took the number for its own "
-            "model, or a file was changed: restore the files, or name another folder with --set "
-            "serving.bucket=s3://BUCKET/FOLDER."
+            f"model, or a file was changed: {advice}."
         )
 
 
@@ -302,7 +304,8 @@ def fetch_newest(
 
     Raises:
       ObjectStoreError: The bucket cannot be read, holds no whole version, or what it holds is not
-        what its marker says; or servers would load another version from `base`.
+        what its marker says; or `base` has other files under the same number, or a higher number,
+        which servers would load.
       OSError: The files cannot be written; no part of the version is there.
       Exception: Whatever `check` raises; no part of the version is there.
     """
@@ -319,7 +322,10 @@ def fetch_newest(
             "expected no higher number there, since servers load the highest. Name another folder, "
             f"or remove {base / str(own)} if it is not to be served."
         )
-    if (base / str(version)).exists():
+    there = base / str(version)
+    if there.exists():
+        advice = f"remove {there} and fetch again, or name another folder"
+        _check_same(base, version, Folder(address), advice)
         return version, False
     base.mkdir(parents=True, exist_ok=True)
     for left in base.glob(f"{_FETCHED}*"):

@@ -326,6 +326,20 @@ def test_the_newest_whole_version_is_fetched_in_one_step(address, publish, base,
     assert served_bucket.catch_up(there, address) is None
 
 
+def test_another_model_under_the_number_of_the_newest_is_told_and_kept(
+    address, publish, base, tmp_path
+):
+    """Else `fetch` would say that the version is there, and another model would serve."""
+    version = publish()
+    served_bucket.catch_up(base, address)
+    there = tmp_path / "there"
+    served_bucket.fetch_newest(address, there)
+    (there / str(version) / "saved_model.pb").write_bytes(b"of another machine")
+    with pytest.raises(ObjectStoreError, match=rf"remove {there / str(version)} and fetch again"):
+        served_bucket.fetch_newest(address, there)
+    assert (there / str(version) / "saved_model.pb").read_bytes() == b"of another machine"
+
+
 DAMAGE = {
     "a file that is gone": lambda bucket, at: bucket.remove(f"served/{at}/saved_model.pb"),
     "other content": lambda bucket, at: bucket.put(f"served/{at}/saved_model.pb", b"other"),
