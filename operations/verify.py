@@ -119,7 +119,7 @@ def _scratch(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
 def _repeat(receipt: Receipt, scratch: pathlib.Path, progress: Progress) -> Receipt:
     # Nothing is served in the scratch folder: there is no model to replace.
     asked = resume.request_again(receipt, scratch, verbose=False)
-    assignments = (*asked.assignments, *_ALONE)
+    assignments = (*asked.assignments, *_settled(receipt), *_ALONE)
     request = dataclasses.replace(asked, new_line=False, assignments=assignments)
     # Nobody is notified: what it pushes is served to no one.
     again = run(request, progress, Notifier([], None))
@@ -130,6 +130,13 @@ def _repeat(receipt: Receipt, scratch: pathlib.Path, progress: Progress) -> Rece
             "and libraries as then; the receipt names them."
         )
     return again
+
+
+def _settled(receipt: Receipt) -> Iterator[str]:
+    """The number of epochs, where the speed of that day settled it: today's may be another."""
+    if receipt.settled_epochs is not None:
+        yield "training.minutes=null"
+        yield f"training.epochs={receipt.settled_epochs}"
 
 
 def compare(receipt: Receipt, again: Receipt) -> Verification:
@@ -154,7 +161,13 @@ def _reasons(receipt: Receipt, again: Receipt) -> Iterator[str]:
 
 
 def _configuration(receipt: Receipt) -> dict[str, object]:
-    return {key: value for key, value in receipt.config.items() if key not in _TOLD_ELSEWHERE}
+    config: dict[str, object] = {
+        key: value for key, value in receipt.config.items() if key not in _TOLD_ELSEWHERE
+    }
+    training = config.get("training")
+    if receipt.settled_epochs is not None and isinstance(training, dict):
+        config["training"] = {**training, "minutes": None, "epochs": receipt.settled_epochs}
+    return config
 
 
 def _dependencies(receipt: Receipt) -> dict[str, object]:

@@ -259,6 +259,13 @@ class TrainingConfig(_Section):
         0.1, ge=0, description="decoupled weight decay, multiplied by the learning rate"
     )
     epochs: Count = pydantic.Field(15, description="maximum number of epochs")
+    minutes: float | None = pydantic.Field(
+        None,
+        gt=0,
+        strict=True,
+        description="time for training in minutes: as many epochs as this machine trains in it, "
+        "whatever training.epochs says; none leaves the number to training.epochs",
+    )
     batch_size: Count = pydantic.Field(250, description="images per step")
     optimizer: Literal["muon", "adam"] = pydantic.Field(
         "muon", description="muon for the convolutions and AdamW for the rest, or adam for all"

@@ -319,7 +319,7 @@ _IGNORED_BY_TRIALS = {
 
 def _trial_settings(settings: dict[str, Any], epochs: int) -> dict[str, Any]:
     defaults = TrainingConfig().model_dump(include=_IGNORED_BY_TRIALS)
-    return {**settings, **defaults, "epochs": epochs}
+    return {**settings, **defaults, "epochs": epochs, "minutes": None}
 
 
 def _training_settings(

@@ -61,6 +61,8 @@ class _Settings(pydantic.BaseModel):
     """The settings of a training that the page shows."""
 
     epochs: int
+    # Receipts of earlier versions lack it.
+    minutes: float | None = None
     augmentation: dict[str, bool | float | str]
 
 
@@ -83,7 +85,8 @@ def training(run: FinishedRun, gaps: Gaps) -> Training:
     return Training(
         epochs=epochs,
         chosen_epoch=min(epochs, key=lambda epoch: epoch.validation_loss).epoch,
-        planned_epochs=settings.epochs,
+        planned_epochs=run.receipt.settled_epochs or settings.epochs,
+        budget_seconds=None if settings.minutes is None else 60 * settings.minutes,
         seconds=_seconds(run),
         augmented=gaps.fill("training.augmented", lambda: _augmented(run)),
         augmentation=_augmentation(settings, tuned or {}),

@@ -696,7 +696,8 @@ class Training(Part):
     Attributes:
       epochs: Epochs in their order.
       chosen_epoch: Epoch whose weights are used: the one with the lowest validation loss.
-      planned_epochs: Number of epochs in the configuration.
+      planned_epochs: Number of epochs in the configuration, or that its minutes came to.
+      budget_seconds: Time for the training; None where it had a number of epochs instead.
       seconds: Duration of Trainer; None where it was cached.
       augmented: An original and its augmented variants in each row; None without any.
       augmentation: Strength of each augmentation, in words, by name.
@@ -707,6 +708,7 @@ class Training(Part):
     epochs: list[Epoch]
     chosen_epoch: int
     planned_epochs: int
+    budget_seconds: float | None
     seconds: float | None
     augmented: Sheet | None
     augmentation: dict[str, str]

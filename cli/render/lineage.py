@@ -26,6 +26,7 @@ _ORIGIN = (
     "environment",
     "config",
     "hyperparameters",
+    "settled_epochs",
     "warm_start_from",
     "gates",
 )

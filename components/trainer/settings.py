@@ -63,6 +63,8 @@ class Settings:
       l2: Weight of the L2 penalty on the kernels of convolutions and head.
       weight_decay: Share of a weight to subtract per step, multiplied by the learning rate.
       epochs: Maximum number of epochs.
+      minutes: Time for the training in minutes, which says how many epochs there are; None leaves
+        that to `epochs`.
       batch_size: Number of images per step.
       optimizer: `muon` for the convolutions and AdamW for the rest, or `adam` for all weights.
       learning_rate: Peak learning rate.
@@ -93,6 +95,7 @@ class Settings:
     l2: float
     weight_decay: float
     epochs: int
+    minutes: float | None
     batch_size: int
     optimizer: Literal["muon", "adam"]
     learning_rate: float

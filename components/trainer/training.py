@@ -25,6 +25,7 @@ from components.images import Fit, Preparation
 from components.tensor_data import without_autotuner
 from components.trainer import (
     batches,
+    budget,
     calibration,
     callbacks,
     class_weights,
@@ -81,6 +82,9 @@ def run_fn(fn_args: FnArgs) -> None:
     }
     base_model = folders[features.BASE_MODEL_FOLDER] if settings.warm_start else None
     backup_dir = _backup_folder(fn_args.model_run_dir, settings, base_model)
+    if settings.minutes is not None:
+        epochs = epochs_within(settings.minutes, settings, schema, transform, splits, backup_dir)
+        settings = dataclasses.replace(settings, epochs=epochs)
     try:
         network = train(settings, schema, transform, splits, backup_dir, base_model)
     except callbacks.TrainingDiverged as error:
@@ -90,6 +94,7 @@ def run_fn(fn_args: FnArgs) -> None:
     classifier = build_classifier(network, settings, schema)
     report = {
         "precision": settings.precision,
+        "settled_epochs": None if settings.minutes is None else settings.epochs,
         "hyperparameters": tuned,
         "warm_start_from": base_model,
         "calibration": _reported(
@@ -109,6 +114,31 @@ def run_fn(fn_args: FnArgs) -> None:
     golden = inspection.first_of_each_class(splits[features.TEST_SPLIT], _GOLDEN_PER_CLASS)
     _save_golden(golden, schema.shape, predict(classifier, golden, transform), model_dir)
     shutil.rmtree(backup_dir)
+
+
+def epochs_within(
+    minutes: float,
+    settings: Settings,
+    schema: image_schema.ImageSchema,
+    transform: tft.TFTransformOutput,
+    splits: dict[str, examples.Split],
+    backup_dir: str,
+) -> int:
+    """Returns how many epochs this machine trains in a number of minutes.
+
+    The number of an interrupted training stays. Further arguments are as in `train`.
+    """
+    kept = budget.kept_epochs(backup_dir)
+    if kept is not None:
+        return kept
+    network, data = prepare(settings, schema, splits[features.TRAIN_SPLIT])
+    validation = splits[features.VALIDATION_SPLIT]
+    validated = validation_batches(settings, schema, validation, transform)
+    epochs = budget.measured_epochs(minutes, network, data, transform, validated)
+    budget.keep_epochs(epochs, backup_dir)
+    # Keras numbers the layers of all networks: those of the training are named as ever.
+    keras.utils.clear_session()
+    return epochs
 
 
 def train(

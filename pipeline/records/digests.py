@@ -95,6 +95,8 @@ def _model_run(folder: pathlib.Path) -> str:
     report = json.loads((folder / features.TRAINING_REPORT_FILE).read_text(encoding="utf-8"))
     # A path, of a model that the receipt names by its digest.
     del report["warm_start_from"]
+    # Where the number of epochs came from; the history has them.
+    del report["settled_epochs"]
     names = (features.HISTORY_FILE, features.AUGMENTED_FILE, features.FEATURE_MAPS_FILE)
     files = [(folder / name).read_bytes() for name in names]
     return _digest([json.dumps(report, sort_keys=True).encode(), *files])

@@ -369,6 +369,8 @@ class Receipt(Part):
     precision: Literal["float32", "bfloat16"]
     environment: Environment
     warm_start_from: WarmStart | None = None
+    settled_epochs: Annotated[int, Field(ge=1, le=MOST_COUNTED)] | None = None
+    """Number of epochs that `training.minutes` came to; null where `training.epochs` set it."""
     hyperparameters: dict[str, float] | None = None
     """Values that the Tuner chose in place of the configuration; null where none ran."""
     reading: Reading | None = None

@@ -148,6 +148,7 @@ def _with_training(run: Receipt, nodes: Executions, task: Task) -> Receipt:
         ),
         hyperparameters=report["hyperparameters"],
         warm_start_from=_warm_start(report["warm_start_from"], task),
+        settled_epochs=report["settled_epochs"],
     )
 
 

@@ -156,8 +156,15 @@ REASONS = (
             "test_network_optimizer_and_random_layers_end_as_in_the_unbroken_training",
             "components/trainer/test_callbacks.py::"
             "test_weights_that_cannot_be_written_are_an_error",
+            "components/trainer/test_budget.py::"
+            "test_a_kill_before_the_number_is_kept_has_it_settled_anew",
         ),
         sites=(
+            "components/trainer/budget.py::keep_epochs: os.makedirs",
+            "components/trainer/budget.py::keep_epochs: open",
+            "components/trainer/budget.py::keep_epochs: disk.sync",
+            "components/trainer/budget.py::keep_epochs: os.replace",
+            "components/trainer/budget.py::keep_epochs: disk.sync #2",
             "components/trainer/resumption.py::BestWeights._save_model: os.makedirs",
             "components/trainer/resumption.py::_save: np.savez",
             "components/trainer/resumption.py::Snapshots.on_train_begin: shutil.rmtree",

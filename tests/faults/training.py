@@ -7,7 +7,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from components.trainer import resumption
+from components.trainer import budget, resumption
 from tests.faults import stubs
 from tests.faults.scenarios import Ended, Scenario
 
@@ -24,8 +24,12 @@ def _network() -> keras.Model:
 
 
 def _train(folder: Path) -> int:
-    """Trains as `training.train` does, from the last snapshot on; keeps the result in a file."""
+    """Trains as `training.run_fn` does, from the last snapshot on; keeps the result in a file."""
     snapshots = str(folder / "snapshots")
+    epochs = budget.kept_epochs(snapshots)
+    if epochs is None:
+        epochs = len(_LOSSES)
+        budget.keep_epochs(epochs, snapshots)
     network, history = _network(), keras.callbacks.History()
     history.epochs = []
     best = resumption.BestWeights(snapshots)
@@ -35,7 +39,7 @@ def _train(folder: Path) -> int:
     progress = resumption.read_progress(snapshots)
     if not progress.finished:
         kept.on_train_begin()
-        for epoch in range(progress.epochs, len(_LOSSES)):
+        for epoch in range(progress.epochs, epochs):
             kept.on_epoch_begin(epoch)
             _epoch(network, epoch)
             history.epochs.append(epoch)
@@ -63,6 +67,7 @@ def _cut_short(folder: Path) -> None:
     left = folder / "snapshots" / "unfinished"
     left.mkdir(parents=True)
     (left / "state.json").write_text("{")
+    (folder / "snapshots" / "budget.json-new").write_text('{"epo')
 
 
 def _check(before: Path, folder: Path, ended: Ended) -> list[str]:

@@ -4,8 +4,11 @@ import contextlib
 import gzip
 import json
 import shutil
+from pathlib import Path
 
 import pytest
+
+from components import features
 
 pytestmark = pytest.mark.slow
 
@@ -53,6 +56,22 @@ def test_a_run_is_reproduced_to_the_bit_by_either_runner(quick_command, verified
     beam = run_graph(verified.output_dir.parent / "beam", *data, "--runner", "beam")
     assert beam.receipt["digests"] == verified.receipt["digests"]
     assert beam.receipt["model_digest"] == verified.receipt["model_digest"]
+
+
+def test_epochs_that_the_speed_settled_are_repeated(
+    quick_command, run_graph, nodes_of, data, tmp_path
+):
+    minutes = ("--set", "training.minutes=0.01")
+    run = run_graph(tmp_path / "outputs", *data, *minutes)
+    assert run.receipt["config"]["training"]["minutes"] == 0.01
+    assert run.receipt["settled_epochs"] == 1
+    model_run = Path(nodes_of(run)["Trainer"].output("model_run").uri)
+    assert len(json.loads((model_run / features.HISTORY_FILE).read_text())) == 1
+    again = quick_command("run", *data, *minutes, "--output-dir", run.output_dir)
+    assert "Nothing changed" in again.errors
+    found = verify(quick_command, run)
+    assert found.code == 0, found.output + found.errors
+    assert found.json["identical"]
 
 
 def test_one_pixel_is_found_and_named(quick_command, verified, data):

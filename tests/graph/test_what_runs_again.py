@@ -274,7 +274,14 @@ LEARNING = {"Tuner", "Trainer"}
 # the schema and the bound on memory decide nothing, and yet the nodes must know them: TFX has no
 # parameter that does not count. A trial of the Tuner has epochs of its own, and no patience; its
 # network is not exported.
-OF_TRAINER = ("epochs", "plateau_*", "early_stopping_patience", "*_averaging", "warm_start")
+OF_TRAINER = (
+    "epochs",
+    "minutes",
+    "plateau_*",
+    "early_stopping_patience",
+    "*_averaging",
+    "warm_start",
+)
 TOLD = {
     "name": NODES,
     "schema_file": {"ImportSchemaGen"},

@@ -206,6 +206,31 @@ def test_a_repetition_that_fails_is_told_with_its_failure(
         verify.verify("latest", output_dir, progress)
 
 
+def test_epochs_that_the_speed_settled_are_not_settled_again(
+    keep_receipt, output_dir, receipt, progress, monkeypatch
+):
+    """Another number would make another model, though only the load of the machine differs."""
+    config = {**receipt.config, "training": {**receipt.config["training"], "minutes": 5.0}}
+    keep_receipt(receipt, config=config, settled_epochs=11)
+    asked = []
+    monkeypatch.setattr(
+        verify, "run", lambda request, *_: asked.extend(request.assignments) or receipt
+    )
+    verify.verify("latest", output_dir, progress)
+    assert {"training.minutes=null", "training.epochs=11"} <= set(asked)
+
+
+def test_the_same_epochs_are_the_same_whatever_settled_them(receipt):
+    training = receipt.config["training"]
+    settled = receipt.changed(
+        config={**receipt.config, "training": {**training, "minutes": 5.0}}, settled_epochs=11
+    )
+    again = receipt.changed(
+        config={**receipt.config, "training": {**training, "minutes": None, "epochs": 11}}
+    )
+    assert reasons(settled, again) == []
+
+
 def test_nobody_is_told_of_a_verification(verified, monkeypatch, caplog):
     # Nothing listens on the discard port: a message to it would be missed, and a line logged.
     monkeypatch.setenv(ADDRESSES_VARIABLE, "json://127.0.0.1:9")

@@ -534,7 +534,10 @@ def build_full(
         made.judge_shirts()
         made.slice_by_shop()
         made.add_robustness()
+        config = made.receipt.config
         made.change(
+            config={**config, "training": {**config["training"], "minutes": 5.0}},
+            settled_epochs=config["training"]["epochs"],
             hyperparameters={"learning_rate": 0.12, "augmentation.shift": 0.1},
             warm_start_from={"digest": "e" * 64, "version": 7},
         )

@@ -20,6 +20,13 @@ def test_the_chosen_epoch_is_the_first_of_least_validation_loss(made_run):
     assert found.planned_epochs == made_run.receipt.config["training"]["epochs"]
 
 
+def test_the_minutes_of_a_training_say_how_many_epochs_were_planned(made_run):
+    training = {**made_run.receipt.config["training"], "minutes": 5.0}
+    made_run.change(config={**made_run.receipt.config, "training": training}, settled_epochs=77)
+    found = made_run.collect().training
+    assert (found.planned_epochs, found.budget_seconds) == (77, 300.0)
+
+
 @pytest.mark.parametrize(("status", "seconds"), [("complete", 1.5), ("cached", None)])
 def test_a_cached_training_took_no_time(made_run, status, seconds):
     node = made_run.nodes["Trainer"]

@@ -57,6 +57,7 @@ def settings(no_augmentation):
         l2=1e-4,
         weight_decay=0.1,
         epochs=2,
+        minutes=None,
         batch_size=8,
         optimizer="muon",
         learning_rate=0.01,

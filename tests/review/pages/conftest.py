@@ -35,7 +35,10 @@ def _first_run(made: Any) -> None:
     made.baseline = None
     made.write_predictions()
     made.judge()
+    config = made.receipt.config
     made.change(
+        config={**config, "training": {**config["training"], "minutes": None}},
+        settled_epochs=None,
         hyperparameters=None,
         warm_start_from=None,
         calibration={"temperature": None, "ece_before": None},

@@ -184,6 +184,13 @@ def test_the_text_of_a_number_is_the_number_rounded(kind, document):
             assert abs(shown - value * scale) <= 0.5000001 * 10**-digits, (path, text)
 
 
+def test_a_budget_of_minutes_is_told(page_of):
+    told = text_of(parse(page_of("full")).get_element_by_id("training"))
+    assert "planned, as many as fit into 5 min" in told
+    told = text_of(parse(page_of("first run")).get_element_by_id("training"))
+    assert "planned; the one with the lowest" in told
+
+
 def test_durations_are_in_words(review_of):
     words = {
         0.0: "0.0 s",
