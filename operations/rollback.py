@@ -213,6 +213,8 @@ def _check_bucket(locations: Locations) -> None:
 
 def _copy_to_bucket(locations: Locations, version: int) -> None:
     address = bucket.address_of(locations.serving)
+    if address is None:
+        return
     try:
         served_version.copy_to_bucket(locations, address)
     except PipelineError as error:

@@ -73,8 +73,8 @@ def copy_to_bucket(locations: Locations, address: str | None) -> int | None:
         raise in_bucket(error) from error
     except OSError as error:
         raise ServedModelError(
-            f"{error.filename or locations.serving} cannot be copied to {address} "
-            f"({error.strerror}); expected a serving folder to read and write. Check its rights."
+            f"{error.filename or locations.serving} cannot be read or written ({error.strerror}); "
+            "expected a serving folder to read and write. Check its rights."
         ) from error
 
 
