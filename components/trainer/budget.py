@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import time
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -20,12 +21,20 @@ from components import disk
 from components.trainer.batches import TrainingBatches
 
 _FILE = "budget.json"
-_SECONDS_MEASURED = 6.0
+# Of the time for the training, and at most so many seconds.
+_SHARE_MEASURED, _MOST_SECONDS_MEASURED = 0.02, 8.0
 _VALIDATION_BATCHES_MEASURED = 4
 # More than can pass while the speed is measured.
 _MANY_EPOCHS = 1_000_000
 
 logger = logging.getLogger(__name__)
+
+
+class _Pace(NamedTuple):
+    """Seconds that a training takes once, to trace its step, and for each epoch."""
+
+    once: float
+    epoch: float
 
 
 def kept_epochs(folder: str) -> int | None:
@@ -50,8 +59,8 @@ def measured_epochs(
 ) -> int:
     """Returns how many epochs this machine trains in a number of minutes.
 
-    It trains and validates the network for some seconds, which count, and after which the network
-    is of no use. What TensorFlow does once, in the first step, counts as no part of an epoch.
+    It trains and validates the network for some seconds, which are part of the minutes. After that,
+    the network is of no use.
 
     Args:
       minutes: Budget in minutes.
@@ -64,18 +73,20 @@ def measured_epochs(
       Number of epochs, at least 1.
     """
     begun = time.monotonic()
-    seconds = _training_seconds(network, data, transform) + _validation_seconds(network, validated)
-    left = minutes * 60 - (time.monotonic() - begun)
-    epochs = max(1, math.floor(left / seconds))
-    logger.info("training.minutes=%g: %d epochs, of about %.1f s each", minutes, epochs, seconds)
+    enough = min(_SHARE_MEASURED * minutes * 60, _MOST_SECONDS_MEASURED)
+    training = _training_pace(network, data, transform, enough)
+    epoch = training.epoch + _validation_seconds(network, validated)
+    left = minutes * 60 - (time.monotonic() - begun) - training.once
+    epochs = max(1, math.floor(left / epoch))
+    logger.info("training.minutes=%g: %d epochs, of about %.1f s each", minutes, epochs, epoch)
     return epochs
 
 
-def _training_seconds(
-    network: keras.Model, data: TrainingBatches, transform: tft.TFTransformOutput
-) -> float:
-    """Trains for some seconds, and returns the seconds of an epoch."""
-    clock = _Clock(_SECONDS_MEASURED)
+def _training_pace(
+    network: keras.Model, data: TrainingBatches, transform: tft.TFTransformOutput, enough: float
+) -> _Pace:
+    """Trains until `enough` seconds are measured."""
+    clock = _Clock(enough)
     network.fit(
         data.dataset(transform, 0, _MANY_EPOCHS),
         epochs=_MANY_EPOCHS,
@@ -84,7 +95,8 @@ def _training_seconds(
         verbose=0,
         callbacks=[clock],
     )
-    return clock.seconds_per_call * data.steps / data.steps_at_once()
+    epoch = (clock.ended - clock.traced) / clock.calls * data.steps / data.steps_at_once()
+    return _Pace(clock.traced - clock.begun, epoch)
 
 
 def _validation_seconds(network: keras.Model, validated: tf.data.Dataset) -> float:
@@ -99,24 +111,30 @@ def _validation_seconds(network: keras.Model, validated: tf.data.Dataset) -> flo
 
 
 class _Clock(keras.callbacks.Callback):
-    """Measures the calls of a training after the first one, and ends it after some seconds."""
+    """Measures a training, and ends it after some seconds.
+
+    Attributes:
+      begun: Time of its begin, in seconds.
+      traced: Time of the end of the first call, in which TensorFlow traces the step.
+      ended: Time of the end of the last call.
+      calls: Number of calls after the first.
+    """
 
     def __init__(self, enough: float):
         super().__init__()
         self._enough = enough
-        self._begun = 0.0
-        # The first call traces the step, and is not counted.
-        self._calls = -1
-        self.seconds_per_call = math.inf
+        self.begun = self.traced = self.ended = 0.0
+        self.calls = -1
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.begun = time.monotonic()
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        now = time.monotonic()
-        self._calls += 1
-        if not self._calls:
-            self._begun = now
-            return
-        self.seconds_per_call = (now - self._begun) / self._calls
-        if now - self._begun >= self._enough:
+        self.ended = time.monotonic()
+        self.calls += 1
+        if self.calls == 0:
+            self.traced = self.ended
+        elif self.ended - self.traced >= self._enough:
             self.model.stop_training = True
 
 
