@@ -41,6 +41,7 @@ class Request:
       new_line: Whether to replace a served model for other images or classes, uncompared.
       verbose: Whether to show the log on the terminal.
       command: Command that started the run.
+      resumed: Whether it continues a run, which is not done as long as that has no end.
     """
 
     profile: str | None
@@ -54,6 +55,7 @@ class Request:
     new_line: bool
     verbose: bool
     command: str
+    resumed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -117,8 +117,9 @@ def _tell_lost(
 
 
 def _forced(request: Request) -> bool:
-    # What is asked of a new line is to replace what is served, whatever stands.
-    return request.force or request.new_line or not request.use_cache
+    # What is asked of a new line is to replace what is served, whatever stands. A run that is
+    # continued may have been forced itself.
+    return request.force or request.resumed or request.new_line or not request.use_cache
 
 
 def _tell_standing(receipt: Receipt, prepared: Prepared, progress: Progress) -> None:

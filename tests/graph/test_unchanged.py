@@ -95,3 +95,12 @@ def test_an_interrupted_run_is_resumed_with_what_it_was_asked_for(
     assert ended.json["config"] == refused.receipt["config"]
     assert ended.json["config"]["seed"] == 5
     assert ended.json["nodes"]["Trainer"]["status"] == "cached"
+
+    # A run that was forced is continued though an equal one has ended before it.
+    forced = run_graph(outputs, *few, *values, "--seed", "5", "--force", code=3)
+    path = path.parent.parent / forced.receipt["run_id"] / path.name
+    killed = {**json.loads(path.read_text()), "status": "interrupted", "verdict": "none"}
+    path.write_text(json.dumps(killed))
+    again = quick_command("resume", "latest", "--output-dir", outputs, "--json")
+    assert again.code == 3, again.errors
+    assert again.json["run_id"] > forced.receipt["run_id"]
