@@ -74,7 +74,7 @@ app = command.application()
 
 `python -m benchmarks.engines --prism ~/go/bin/prism`
 
-`python -m benchmarks.engines --flink flink/lib --job-server job-server/lib --kills`
+`python -m benchmarks.engines --flink flink --job-server job-server --kills`
 
 `python -m benchmarks.engines --short` sees that it works, on the local engine alone.
 

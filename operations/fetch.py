@@ -51,7 +51,7 @@ def fetch(place: str, folder: pathlib.Path) -> Fetched:
       StoreUnreachableError: That database does not answer.
     """
     source = address(place, "ADDRESS").address
-    base = writable(paths.resolved(folder, "FOLDER"))
+    base = writable(paths.resolved(folder, "FOLDER"), "Name another FOLDER.")
     try:
         with _alone(base) as check:
             version, is_new = bucket.fetch_newest(source, base, check)

@@ -171,8 +171,12 @@ _SAMPLE_NOTICE = """
 """
 
 
-def writable(root: pathlib.Path) -> pathlib.Path:
+def writable(root: pathlib.Path, advice: str = "Choose another with --output-dir.") -> pathlib.Path:
     """Makes a folder if it is missing, and returns its full path.
+
+    Args:
+      root: The folder.
+      advice: What to do where nothing can be written to it.
 
     Raises:
       OutputError: where nothing can be written to it.
@@ -182,7 +186,7 @@ def writable(root: pathlib.Path) -> pathlib.Path:
         with tempfile.TemporaryFile(dir=root):
             return root.resolve()
     except OSError as error:
+        reason = "it is no folder" if root.exists() and not root.is_dir() else error.strerror
         raise OutputError(
-            f"{root} cannot be written to ({error.strerror}); expected a folder for the results. "
-            "Choose another with --output-dir."
+            f"{root} cannot be written to ({reason}); expected a folder for the results. {advice}"
         ) from error

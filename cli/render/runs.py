@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cli.render.tables import make_console, plain_table
 from components.messages import counted
-from components.pusher import versions
+from components.pusher import bucket, versions
 from components.slices import name_of
 from pipeline.locations import LOG_FILE, REVIEW_PAGE, Locations
 from pipeline.records.outcomes import Status, Verdict
@@ -279,12 +279,23 @@ def _print_places(console: Console, receipt: Receipt, output_dir: pathlib.Path) 
         lines.append(f"Review    {folder / REVIEW_PAGE}")
     if receipt.verdict == Verdict.PUSHED and receipt.pushed_version:
         lines.append(f"Pushed    {_pushed_place(locations.serving, receipt.pushed_version)}")
+        if copied := _copied_place(locations.serving, receipt):
+            lines.append(f"Copied    {copied}")
     if receipt.status != Status.COMPLETED:
         lines.append(f"Log       {folder / LOG_FILE}")
         lines.append(
             f"Go on     {receipt.command_to_go_on(output_dir)} (what is complete is not run again)"
         )
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+
+
+def _copied_place(serving: pathlib.Path, receipt: Receipt) -> str | None:
+    """Where in a bucket the pushed version is; None where the run knew no bucket."""
+    asked = receipt.config.get("serving")
+    address = bucket.address_of(serving)
+    if address is None or not isinstance(asked, dict) or asked.get("bucket") is None:
+        return None
+    return f"{address}/{receipt.pushed_version}"
 
 
 def _data_lines(receipt: Receipt) -> list[str]:

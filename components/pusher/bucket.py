@@ -313,7 +313,8 @@ def fetch_newest(
     if not whole:
         raise ObjectStoreError(
             f"{shown(address)} holds no whole version; expected one with a marker in {_WHOLE}. "
-            "Check the address, or publish one with: python3 pipeline_runner.py run"
+            "Check the address: runs with the smoke profile or on the sample copy to a folder of "
+            "their own below it. Or publish a version with: python3 pipeline_runner.py run"
         )
     version, own = whole[-1], max(versions.served_versions(base), default=0)
     if own > version:

@@ -77,9 +77,11 @@ def _check_option(option: str, beam: BeamConfig) -> None:
 
 
 def _check_flink(beam: BeamConfig) -> None:
+    found = "both" if beam.job_endpoint and beam.flink_job_server_jar else "none of its own"
     if beam.job_endpoint == EMBEDDED or bool(beam.job_endpoint) == bool(beam.flink_job_server_jar):
         raise ConfigurationError(
-            "beam.runner=flink: expected the job server of Beam for Flink, either running, as "
+            f"beam.runner=flink: found {found}; expected the job server of Beam for Flink, either "
+            "running, as "
             "beam.job_endpoint=HOST:PORT, or to be started, as beam.flink_job_server_jar=FILE. Set "
             "one of the two; docs/engines.md says how to get it."
         )
@@ -96,7 +98,8 @@ def _check_environment(beam: BeamConfig) -> None:
     if beam.environment == "loopback" and not _is_on_this_machine(beam):
         raise ConfigurationError(
             "beam.environment=loopback: the workers would run in this process, which an engine on "
-            "other machines does not reach; expected pool or docker. Start "
+            "other machines does not reach, nor do Flink's task managers wherever the job server "
+            "is; expected pool or docker. Start "
             "`python -m components.worker_pool --port 50000` beside each worker of the engine, and "
             "set beam.environment=pool and beam.worker_pool=localhost:50000."
         )

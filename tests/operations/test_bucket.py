@@ -14,6 +14,7 @@ from operations.clean import Policy
 from pipeline.errors import (
     LockHeldError,
     LockLostError,
+    OutputError,
     PathError,
     ServedModelError,
     UnreachableError,
@@ -152,6 +153,12 @@ def test_fetch_refuses_what_is_no_address(place, told, tmp_path):
         fetch.fetch(place, tmp_path / "there")
     assert told in str(caught.value) and "hunter2" not in str(caught.value)
     assert not (tmp_path / "there").exists()
+
+
+def test_fetch_into_a_file_names_what_fetch_has(two, address, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError, match=r"it is no folder.*Name another FOLDER\.$"):
+        fetch.fetch(address, tmp_path / "file")
 
 
 def test_the_serving_folder_of_a_pipeline_at_work_is_left_alone(two, locations, address):
