@@ -58,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server = _server(f"{options.host}:{options.port}")
     except RuntimeError as error:
         print(
-            f"Error: {place} cannot be listened on ({error}); expected a free port of this "
-            "machine. Choose another with --port, or stop what uses it.",
+            f"Error: {place} cannot be listened on ({error}); expected an address and a free port "
+            "of this machine. Choose another with --host or --port, or stop what uses it.",
             file=sys.stderr,
         )
         return 2
@@ -126,6 +126,9 @@ def _variables() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")])),
         # Workers talk to the engine beside them, never through a proxy.
         "no_grpc_proxy": "localhost,127.0.0.1",
+        # The errors come back as exceptions, and go to the engine.
+        "GRPC_VERBOSITY": "NONE",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
         # As Evaluator sets it in the process of a run.
         "TF_DETERMINISTIC_OPS": "1",
     }

@@ -942,7 +942,9 @@ def found_and_expected(error: pydantic.ValidationError) -> str:
     expected = expected.replace("String should match pattern", "a text of the form")
     expected = expected.replace("String should have", "a text of")
     expected = expected.replace("Tuple should have", "a list with").partition(" after valid")[0]
-    expected = expected.replace("a valid tuple", "a list such as [16,32]")
+    is_option = "options" in details["loc"]
+    some_list = '["--name=value"]' if is_option else "[16,32]"
+    expected = expected.replace("a valid tuple", f"a list such as {some_list}")
     # As the command line has it of numbers that are none, and of choices.
     expected = expected.partition(", unable to ")[0]
     given = shown_value(details["input"])

@@ -25,6 +25,7 @@ from apache_beam.runners.runner import PipelineState
 from apache_beam.utils import subprocess_server
 
 from pipeline.config import BeamConfig
+from pipeline.errors import ConfigurationError
 from pipeline.runners import readiness
 
 logger = logging.getLogger(__name__)
@@ -112,10 +113,12 @@ def _started(
     running, address = server(options), f"localhost:{port}"
     try:
         running.start()
-    except BaseException:
-        # It may have nothing to stop, and its own error says what happened.
+    except BaseException as error:
+        # It may have nothing to stop.
         with contextlib.suppress(Exception):
             running.stop()
+        if isinstance(error, RuntimeError):
+            raise _not_started(config, error) from error
         raise
     try:
         yield address
@@ -132,6 +135,18 @@ def _job_server(config: BeamConfig) -> Callable[[PipelineOptions], SubprocessJob
     return None
 
 
+def _not_started(config: BeamConfig, error: RuntimeError) -> ConfigurationError:
+    if config.runner == "prism":
+        return ConfigurationError(
+            f"beam.prism_location: {_prism(config)} did not start as a server ({error}); expected "
+            "Prism's executable, of Beam's version. docs/engines.md says how to install it."
+        )
+    return ConfigurationError(
+        f"beam.flink_job_server_jar: {config.flink_job_server_jar} did not start as a server "
+        f"({error}); expected Beam's job server for Flink. docs/engines.md says how to get it."
+    )
+
+
 def node_arguments(config: BeamConfig) -> tuple[str, ...]:
     """The arguments of the nodes' Beam pipelines; what they need may have to be started.
 
@@ -145,8 +160,7 @@ def node_arguments(config: BeamConfig) -> tuple[str, ...]:
 
 def _runner(config: BeamConfig) -> tuple[str, ...]:
     if config.runner == "prism":
-        place = readiness.prism(config) or config.prism_location or "prism"
-        return ("--runner=PrismRunner", f"--prism_location={place}")
+        return ("--runner=PrismRunner", f"--prism_location={_prism(config)}")
     endpoint = (f"--job_endpoint={config.job_endpoint}", _TIMEOUT)
     if config.runner == "flink":
         if config.job_endpoint:
@@ -160,6 +174,10 @@ def _runner(config: BeamConfig) -> tuple[str, ...]:
         )
     # Without an endpoint, the options name another runner of Beam.
     return ("--runner=PortableRunner", *endpoint) if config.job_endpoint else ()
+
+
+def _prism(config: BeamConfig) -> str:
+    return readiness.prism(config) or config.prism_location or "prism"
 
 
 def _workers(config: BeamConfig) -> tuple[str, ...]:

@@ -201,6 +201,7 @@ def test_an_unknown_profile_is_refused_with_the_nearest():
         ("training.widths=[32,0]", "greater than or equal to 1"),
         ("training.widths=[]", "at least 1 item"),
         ("training.widths=32", "a list such as [16,32]"),
+        ("beam.options=--foo", 'a list such as ["--name=value"]'),
         ("training.widths=[8,8,8,8,8,8]", "at most 5 items"),
         ("training.widths=[16.5]", "a valid integer"),
         ("training.weight_decay=-1", "greater than or equal to 0"),

@@ -1,6 +1,7 @@
 """The arguments that each engine gets, and what the receipt says of it."""
 
 import os
+import shutil
 import time
 
 import apache_beam as beam
@@ -12,6 +13,7 @@ from apache_beam.runners.runner import PipelineState
 from tfx.utils import dependency_utils
 
 from pipeline.config import BeamConfig
+from pipeline.errors import ConfigurationError
 from pipeline.runners import engine
 
 POOL = {"environment": "pool", "worker_pool": "localhost:50000"}
@@ -31,6 +33,15 @@ ENGINES = [
         "worker_image": IMAGE,
     },
 ]
+
+
+def test_a_program_that_is_no_prism_is_named():
+    program = shutil.which("true")
+    with (
+        pytest.raises(ConfigurationError, match=rf"{program} did not start as a server"),
+        engine.serving(BeamConfig(runner="prism", prism_location=program)),
+    ):
+        pytest.fail("not reached")
 
 
 class GoneJobService:
