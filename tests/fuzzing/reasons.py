@@ -44,6 +44,7 @@ REASONS = (
             "components/rows.py::RowFile.at",
             "components/schema_gen.py::Executor.Do",
             "components/statistics_gen/executor.py::_merged",
+            "components/trainer/budget.py::kept_epochs",
             "components/trainer/resumption.py::_read_state",
             "components/trainer/resumption.py::_restore",
             "components/trainer/warm_start.py::_load",
@@ -66,7 +67,6 @@ REASONS = (
         (
             "components/pusher/bucket.py::_fetch_file",
             "components/pusher/bucket.py::_manifest",
-            "components/pusher/bucket.py::address_of",
             "components/pusher/bucket.py::fetch_newest",
             "components/serving_check/probe.py::_ask",
             "components/serving_check/probe.py::_ask_as_tensorflow_1",
