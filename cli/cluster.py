@@ -66,8 +66,8 @@ def compile_graph(
     data_digest: Annotated[
         str | None,
         typer.Option(
-            help="Digest of the data, as `digest` prints it; by default computed from --data on "
-            "this machine."
+            help="Digest of the data, as `digest` prints it; by default computed from --data, if "
+            "this machine can read it there."
         ),
     ] = None,
     schema_location: Annotated[
@@ -131,6 +131,10 @@ def compile_graph(
         pipeline_root=pipeline_root,
         data=settings.data,
         data_digest=data_digest,
+        digest_options=(
+            *(("--config", str(config)) if config else ()),
+            *(part for assignment in assignments or () for part in ("--set", assignment)),
+        ),
         serving_dir=serving_dir,
         schema_location=schema_location,
         profile=settings.profile or "default",

@@ -46,6 +46,7 @@ DATA_FILES = TRAIN_FILES + TEST_FILES
 COMPONENTS = ("StatisticsGen", "Transform", "Trainer", "Evaluator", "Pusher")
 DEEP_LIMIT_SECONDS = 300
 DATA_LIMIT_SECONDS = 300
+SERVICES_LIMIT_SECONDS = 60
 DATABASE_SECONDS = 3.0
 # How the last line of a command begins where libraries are missing.
 NO_LIBRARIES = ("The environment is missing", "ModuleNotFoundError: ")
@@ -61,6 +62,13 @@ print(json.dumps(dict(
     keras=keras.__version__, tf_keras=tensorflow.keras.__version__,
     tensorflow=tensorflow.__version__, absent=absent, seconds=time.perf_counter() - started)))
 """
+
+
+# Not by PYTHONPATH, which a colon in the name of the checkout would split.
+SERVICES = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); "
+    "from operations import services; services.main()"
+)
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,7 @@ def examine(
     output_dir = Path(os.path.expanduser(output_dir))  # noqa: PTH111
     environment = find_environment()
     system = packages.read_system()
+    of_data = check_data(data, config, environment)
     findings = [
         check_platform(system),
         check_python(environment, system),
@@ -136,7 +145,13 @@ def examine(
         check_cores(),
         check_memory(),
         check_disk(output_dir),
-        check_data(data, config, environment),
+        of_data,
+        # A faulty configuration file, which both read, is one problem.
+        *(
+            finding
+            for finding in check_services(config, data, output_dir, environment)
+            if finding.found != of_data.found
+        ),
         check_output(output_dir),
         check_stores(output_dir),
         *check_databases(output_dir),
@@ -482,9 +497,8 @@ def read_data(options: list[str], environment: Environment | None) -> Finding | 
     lines = process.stderr.strip().splitlines()
     refusals = [line for line in lines if line.startswith("error: ")]
     if refusals:
-        found, _, expected = refusals[-1][len("error: ") :].partition("; expected ")
-        fix = f"expected {expected}" if expected else "change the data"
-        return Finding("data", "fail", found, fix)
+        found, fix = split_message(refusals[-1][len("error: ") :])
+        return Finding("data", "fail", found, fix or "change the data")
     last = lines[-1] if lines else "no message"
     if process.returncode == 1 and last.startswith(NO_LIBRARIES):
         return None
@@ -494,12 +508,64 @@ def read_data(options: list[str], environment: Environment | None) -> Finding | 
     return Finding("data", "fail", found, fix)
 
 
+def split_message(message: str) -> tuple[str, str]:
+    """Return what an error of the project found, and what it expected; empty if it says nothing."""
+    found, *expected = re.split("[;:] expected ", message, maxsplit=1)
+    return found, f"expected {expected[0]}" if expected else ""
+
+
 def name_data(answer: dict[str, Any]) -> str:
     """Return a phrase about data that was read."""
     splits = ("train", "val", "test")
     counts = {split: sum(each[split] for each in answer["classes"]) for split in splits}
     images = ", ".join(f"{count} {split}" for split, count in counts.items())
     return f"{answer['data']}: {answer['summary']}; {len(answer['classes'])} classes, {images}"
+
+
+def check_services(
+    config: Path | None, data: str | None, output_dir: Path, environment: Environment | None
+) -> list[Finding]:
+    """Check the engine, the database and the bucket that a configuration file names.
+
+    Return nothing without a file or the libraries: other findings say that they are missing.
+    """
+    if config is None or environment is None:
+        return []
+    arguments = [str(PROJECT), str(config), str(output_dir), *([data] if data else [])]
+    try:
+        process = subprocess.run(
+            [str(environment.python), "-c", SERVICES, *arguments],
+            capture_output=True,
+            timeout=SERVICES_LIMIT_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        found = f"{config} names a server that does not answer within {SERVICES_LIMIT_SECONDS} s"
+        fix = "check the network and the addresses in the file, or just start the run"
+        return [*read_answers(error.stdout or b""), Finding("services", "warn", found, fix)]
+    except OSError:
+        return []
+    findings = read_answers(process.stdout)
+    if process.returncode == 0:
+        return findings
+    lines = process.stderr.decode(errors="backslashreplace").strip().splitlines()
+    last = lines[-1] if lines else "no message"
+    if last.startswith(NO_LIBRARIES):
+        return findings
+    found = f"checking {config} ended unexpectedly, with exit code {process.returncode}: {last}"
+    fix = "start the run, which checks the same and says more"
+    return [*findings, Finding("services", "fail", found, fix)]
+
+
+def read_answers(output: bytes) -> list[Finding]:
+    """Return the findings that a process printed, one a line; the last line may be cut short."""
+    findings = []
+    for line in output.decode(errors="backslashreplace").split("\n")[:-1]:
+        answer = json.loads(line)
+        found, fix = split_message(answer["message"])
+        if answer["status"] != "ok":
+            fix = fix or "change the configuration"
+        findings.append(Finding(answer["name"], answer["status"], found, fix))
+    return findings
 
 
 def holds_idx_files(folder: Path) -> bool:
@@ -597,19 +663,33 @@ def check_stores(output_dir: Path) -> Finding:
     )
     faults = [fault for fault in (find_fault(path, writing=True) for path in paths) if fault]
     if not faults:
-        found = f"{len(paths)} metadata stores, all usable" if paths else "no metadata stores yet"
-        return Finding("stores", "ok", found)
+        return Finding("stores", "ok", name_stores(len(paths)))
     # A locked store may be free again when the run starts.
     status: Status = "warn" if all(fault.kind == "locked" for fault in faults) else "fail"
     found = "; ".join(fault.found for fault in faults)
     return Finding("stores", status, found, "; ".join(fault.fix for fault in faults))
 
 
+def name_stores(count: int) -> str:
+    """Return a phrase about metadata stores without faults."""
+    if count == 1:
+        return "1 metadata store, usable"
+    return f"{count} metadata stores, all usable" if count else "no metadata stores yet"
+
+
+def name_databases(count: int) -> str:
+    """Return a phrase about databases whose servers answer."""
+    if count == 1:
+        return "1 metadata database, whose server answers"
+    return f"{count} metadata databases, whose servers answer"
+
+
 def check_databases(output_dir: Path) -> list[Finding]:
     """Check whether the server of each database answers that holds the metadata of a pipeline.
 
     Without such a database there is nothing to tell.
-    Whether it takes the password needs its driver, and so an installed project: `run` tells that.
+    Whether it takes the password needs its driver, and so an installed project: `check_services`
+    tells that of the database of a configuration file, and `run` of any.
     """
     from pipeline.database import binding
     from pipeline.errors import PipelineError
@@ -632,8 +712,7 @@ def check_databases(output_dir: Path) -> list[Finding]:
     if faults:
         fix = "start the server, correct the name of its host, or see docs/operations.md"
         return [Finding("databases", "fail", "; ".join(faults), fix)]
-    found = f"{len(addresses)} metadata databases, whose servers answer"
-    return [Finding("databases", "ok", found)] if bindings else []
+    return [Finding("databases", "ok", name_databases(len(addresses)))] if bindings else []
 
 
 def nearest_existing(path: Path) -> Path:

@@ -53,7 +53,8 @@ _DOCTOR_EXAMPLES = """Examples:
 
 `doctor --deep --data ~/fashion-mnist` also imports all libraries, and checks data as a run does.
 
-`doctor --config flowers/pipeline.toml` checks the data and the schema of a configuration file.
+`doctor --config flowers/pipeline.toml` checks what a configuration file names: data and schema and,
+where it sets them, the engine, the database of `metadata.uri` and the bucket of `serving.bucket`.
 
 Exit codes: 0 ready. 1 a check failed."""
 
@@ -110,7 +111,10 @@ def doctor(
     ] = False,
     data: Annotated[
         str | None,
-        typer.Option(help="Data to check as `run` does: a folder or a file, auto or sample."),
+        typer.Option(
+            help="Data to check as `run` does: a folder or a file, here or in a bucket "
+            "(s3://BUCKET/FOLDER); auto; or sample."
+        ),
     ] = None,
     # Checked like everything else, as is the output folder.
     config: Annotated[

@@ -6,20 +6,31 @@ import dataclasses
 import hashlib
 import pathlib
 import re
+import shlex
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
+from components import object_store
 from components.image_schema import ImageSchema
+from components.object_store import ObjectStoreError
 from operations.notifications.notifying import check_url
 from operations.targets import Target
 from pipeline import class_weights, paths
-from pipeline.config import Config, MetadataConfig, SpansConfig, load_config, nearest, pipeline_name
+from pipeline.config import (
+    BeamConfig,
+    Config,
+    MetadataConfig,
+    SpansConfig,
+    load_config,
+    nearest,
+    pipeline_name,
+)
 from pipeline.datasets import AUTO, SAMPLE
 from pipeline.datasets.dataset import RemoteData
 from pipeline.datasets.find import find_source
 from pipeline.datasets.reading import WHOLE, asked_of, read_dataset
 from pipeline.datasets.schema_file import read_schema, schema_path
-from pipeline.errors import ConfigurationError, DataError, OutputError
+from pipeline.errors import ConfigurationError, DataError, OutputError, UnreachableError
 from pipeline.locations import RemoteLocations
 from pipeline.nodes import NOTIFICATION, REVIEW, expected_nodes
 from pipeline.runners import readiness
@@ -48,6 +59,8 @@ class Request:
       pipeline_root: URI below which the cluster keeps the artifacts.
       data: Path or URI of the data, as the nodes see it.
       data_digest: Digest of the data; None computes it here.
+      digest_options: Options with which `digest` reads data as this request does: `--config` and
+        `--set`.
       serving_dir: Folder of the served versions, as the nodes see it.
       schema_location: Path or URI of the schema, as the nodes see it; None takes the one in the
         image.
@@ -67,6 +80,7 @@ class Request:
     pipeline_root: str
     data: str
     data_digest: str | None
+    digest_options: tuple[str, ...]
     serving_dir: str
     schema_location: str | None
     profile: str
@@ -187,26 +201,39 @@ def _check_config(config: Config) -> None:
     if config.serving.bucket is not None:
         raise ConfigurationError(
             f"serving.bucket={config.serving.bucket}: only `run` copies versions to a bucket; "
-            "expected null. Copy the serving folder of the cluster by a job of its own."
+            "expected null. Copy the serving folder of the cluster by a job of its own, and add: "
+            "--set serving.bucket=null"
         )
     if config.spans != SpansConfig():
         raise ConfigurationError(
             "--set spans: spans are settled where `run` reads them; expected none of these keys. "
             "On a cluster, give the folder of one data set as --data and as data_location."
         )
-    # What it names is reached from the cluster alone.
-    readiness.check_complete(config.beam)
-    if config.beam.runner == "prism" or config.beam.flink_job_server_jar:
-        raise ConfigurationError(
-            "beam: a program of this machine would be the engine, and the nodes of a cluster run "
-            "elsewhere; expected beam.runner=local, or the job_endpoint of an engine that they "
-            "reach. Change the table [beam], or add: --set beam.runner=local --set "
-            "beam.flink_job_server_jar=null"
-        )
+    _check_engine(config.beam)
     if config.metadata != MetadataConfig():
         raise ConfigurationError(
             "metadata.uri: a cluster keeps its metadata itself; expected null. Add: --set "
             "metadata.uri=null"
+        )
+
+
+def _check_engine(beam: BeamConfig) -> None:
+    # What it names is reached from the cluster alone.
+    readiness.check_complete(beam)
+    if beam.runner == "prism":
+        raise ConfigurationError(
+            "beam.runner=prism: Prism is a program of this machine, and the nodes of a cluster run "
+            "elsewhere; expected beam.runner=local, or flink or portable with the "
+            "beam.job_endpoint of an engine that the nodes reach. Change the table [beam], or add: "
+            "--set beam.runner=local"
+        )
+    # Other engines do not need it, so it may stay.
+    if beam.runner == "flink" and beam.flink_job_server_jar:
+        raise ConfigurationError(
+            "beam.flink_job_server_jar: a file of this machine would be the job server, and the "
+            "nodes of a cluster run elsewhere; expected a job server that the nodes reach. Add: "
+            "--set beam.flink_job_server_jar=null --set beam.job_endpoint=HOST:PORT, or without "
+            "Flink: --set beam.runner=local"
         )
 
 
@@ -294,8 +321,9 @@ def _warn_of_unmounted(
         path = pathlib.PurePosixPath(place)
         if path.is_absolute() and not any(path.is_relative_to(each) for each in mounted):
             notify(
-                f"{option} {place} lies below none of {', '.join(mounted) or 'the volumes'}: the "
-                "nodes see it only where the cluster itself mounts it. --volume mounts a claim."
+                f"Warning: {option} {place} lies below none of "
+                f"{', '.join(mounted) or 'the volumes'}: the nodes see it only where the cluster "
+                "itself mounts it. --volume mounts a claim."
             )
 
 
@@ -318,12 +346,27 @@ def _digest(
         )
     paths.refuse_untold(request.data, "--data")
     if request.data_digest is not None:
-        return _checked(request.data_digest)
-    if not pathlib.Path(request.data).exists():
-        raise DataError(
-            f"--data {request.data} cannot be read here, so its digest is not known; expected "
-            "--data-digest beside it. `python3 pipeline_runner.py digest --data PATH` prints it."
-        )
+        return _checked(request)
+    in_bucket = object_store.is_address(request.data)
+    if not in_bucket and not pathlib.Path(request.data).exists():
+        raise _unknown_digest(request)
+    try:
+        return _computed(request, schema, schema_sha256, config, notify)
+    except (DataError, UnreachableError) as error:
+        # What the store refuses to this machine, it may grant to the nodes.
+        if not isinstance(error.__cause__, ObjectStoreError):
+            raise
+        notify(f"Note: {error}")
+        raise _unknown_digest(request) from error
+
+
+def _computed(
+    request: Request,
+    schema: ImageSchema,
+    schema_sha256: str,
+    config: Config,
+    notify: Callable[[str], None],
+) -> str:
     notify(f"Reading {request.data} for its digest ...")
     source = find_source(request.data, notify, data=config.data)
     if source.window:
@@ -334,13 +377,29 @@ def _digest(
     return read_dataset(source, schema, schema_sha256, config, notify=notify).digest
 
 
-def _checked(digest: str) -> str:
+def _unknown_digest(request: Request) -> DataError:
+    return DataError(
+        f"--data {request.data} cannot be read here, so its digest is not known; expected "
+        f"--data-digest beside it. Where the data can be read, this prints it: "
+        f"{_digest_command(request)}"
+    )
+
+
+def _checked(request: Request) -> str:
+    digest = str(request.data_digest)
     if _DIGEST.fullmatch(digest):
         return digest
     raise ConfigurationError(
         f"--data-digest {digest!r}: expected a SHA-256, 64 hexadecimal digits in lower case. "
-        "`python3 pipeline_runner.py digest --data PATH` prints it."
+        f"This prints it: {_digest_command(request)}"
     )
+
+
+def _digest_command(request: Request) -> str:
+    # A bucket has the same address everywhere; of a path, only the nodes' is known.
+    data = request.data if object_store.is_address(request.data) else "PATH"
+    command = ["python3", "pipeline_runner.py", "digest", *request.digest_options, "--data", data]
+    return shlex.join(command)
 
 
 def _resources(request: Request, config: Config) -> dict[str, Resources]:

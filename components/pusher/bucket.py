@@ -122,14 +122,36 @@ def check_own(base: pathlib.Path, address: str) -> None:
         `base`.
       ObjectStoreError: The bucket cannot be read or written.
     """
-    folder, pipeline = Folder(address), base.parent.name
-    owner = _owner(folder) or _become_owner(folder, pipeline)
+    folder = Folder(address)
+    _refuse_foreign(base, address, _owner(folder) or _become_owner(folder, base.parent.name))
+
+
+def check_unchanged(base: pathlib.Path, address: str) -> int | None:
+    """Checks as `check_own` does, but writes nothing: a folder without an owner stays so.
+
+    Args:
+      base: As for `check_own`.
+      address: As for `check_own`.
+
+    Returns:
+      The newest version of the bucket; None if it has none.
+
+    Raises:
+      ForeignVersionsError: As for `check_own`.
+      ObjectStoreError: The bucket cannot be read.
+    """
+    _refuse_foreign(base, address, _owner(Folder(address)) or base.parent.name)
+    return max(whole_versions(address), default=None)
+
+
+def _refuse_foreign(base: pathlib.Path, address: str, owner: str) -> None:
+    pipeline = base.parent.name
     if owner != pipeline:
         raise ForeignVersionsError(
             f"{shown(address)} has the versions of the pipeline {shown(owner)}; expected those of "
             f"{pipeline}, since readers take the highest version whosesoever it is. Give each "
             f"pipeline a folder of its own with --set serving.bucket={shown(address)}/FOLDER. If "
-            f"the pipeline was renamed, remove {folder.shown(_OWNER)}."
+            f"the pipeline was renamed, remove {Folder(address).shown(_OWNER)}."
         )
     newest = foreign_version(base, address)
     if newest is not None:

@@ -464,6 +464,91 @@ def test_the_data_of_a_configuration_file_is_checked(tmp_path, sound_data):
     assert "unknown key 'epochs'" in finding.found
 
 
+UNUSABLE = """
+data = "sample"
+[metadata]
+uri = "postgresql://ada@127.0.0.1:9/ml"
+[serving]
+bucket = "s3://nosuch/x"
+[beam]
+runner = "flink"
+"""
+
+
+def services_of(tmp_path, data=None):
+    """The findings of doctor that an installed project makes of a configuration file alone."""
+    file = tmp_path / "pipeline.toml"
+    findings = doctor.examine(False, data, tmp_path / "outputs", [], file)
+    usual = {"data", *examine(tmp_path)}
+    return {each.name: each for each in findings if each.name not in usual}
+
+
+@pytest.mark.usefixtures("bucket")
+def test_the_services_of_a_configuration_file_are_checked(tmp_path, monkeypatch, tripwires):
+    # Nothing heavy is imported for it.
+    monkeypatch.setenv("PYTHONPATH", tripwires)
+    write(tmp_path / "pipeline.toml", UNUSABLE)
+    findings = services_of(tmp_path)
+    assert {name: each.status for name, each in findings.items()} == dict.fromkeys(
+        ("engine", "metadata", "bucket"), "fail"
+    )
+    assert findings["engine"].found.startswith("beam.runner=flink")
+    assert "job server of Beam for Flink" in findings["engine"].fix
+    assert "127.0.0.1:9 cannot be reached" in findings["metadata"].found
+    assert findings["bucket"].found == (
+        "s3://nosuch/x/fashion-mnist-sample-smoke cannot be listed: there is no bucket nosuch"
+    )
+
+
+def test_of_services_that_a_configuration_file_does_not_set_nothing_is_told(tmp_path):
+    write(tmp_path / "pipeline.toml", "[training]\nepochs = 3\n")
+    assert services_of(tmp_path, "sample") == {}
+
+
+def test_a_faulty_configuration_file_is_one_problem(tmp_path):
+    write(tmp_path / "pipeline.toml", "epochs = 3\n")
+    findings = services_of(tmp_path, "sample")
+    assert [(each.name, each.status) for each in findings.values()] == [("config", "fail")]
+    assert "unknown key 'epochs'" in findings["config"].found
+    # Where the data is that of the file, reading it tells.
+    assert services_of(tmp_path) == {}
+
+
+ANSWER = '{"name": "engine", "status": "ok", "message": "prism"}'
+
+
+@pytest.mark.parametrize(
+    ("program", "names", "told"),
+    [
+        (f"print({ANSWER!r}, flush=True); raise MemoryError('all is used')", ["engine"], "all is"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", [], "-9: no message"),
+        ("import no_such_library", [], None),
+    ],
+)
+def test_services_whose_check_crashes_are_not_sound(tmp_path, monkeypatch, program, names, told):
+    write(tmp_path / "project" / "operations" / "__init__.py", "")
+    write(tmp_path / "project" / "operations" / "services.py", program)
+    monkeypatch.setattr(doctor, "PROJECT", tmp_path / "project")
+    findings = doctor.check_services(tmp_path / "a.toml", None, tmp_path, environment_in(tmp_path))
+    assert [each.name for each in findings] == [*names, *(["services"] if told else [])]
+    if told:
+        assert findings[-1].status == "fail"
+        assert told in findings[-1].found
+
+
+def test_a_service_that_does_not_answer_is_told_beside_those_that_do(tmp_path, monkeypatch):
+    def hang(command, **_):
+        raise subprocess.TimeoutExpired(command, 60, f"{ANSWER}\n{ANSWER[:9]}".encode())
+
+    monkeypatch.setattr(subprocess, "run", hang)
+    engine, rest = doctor.check_services(
+        tmp_path / "a.toml", None, tmp_path, environment_in(tmp_path)
+    )
+    assert engine == doctor.Finding("engine", "ok", "prism")
+    assert (rest.name, rest.status) == ("services", "warn")
+    assert "does not answer within 60 s" in rest.found
+
+
 @pytest.mark.usefixtures("nothing_installed")
 def test_other_data_is_not_checked_where_nothing_is_installed(tmp_path):
     write(tmp_path / "photos" / "rose" / "a.png", "")
@@ -639,7 +724,7 @@ def test_the_server_of_each_database_has_to_answer(tmp_path):
         (finding,) = doctor.check_databases(tmp_path)
         assert (finding.status, finding.found) == (
             "ok",
-            "1 metadata databases, whose servers answer",
+            "1 metadata database, whose server answers",
         )
     (finding,) = doctor.check_databases(tmp_path)
     assert finding.status == "fail"

@@ -537,6 +537,7 @@ def _compile(folder: Path) -> int:
         pipeline_root="gs://root",
         data="/data",
         data_digest=None,
+        digest_options=(),
         serving_dir="/serving",
         schema_location=None,
         profile="smoke",

@@ -110,6 +110,7 @@ REASONS = (
         "A process that this one started, or that started this one, has written it.",
         (
             "cli/doctor.py::probe",
+            "cli/doctor.py::read_answers",
             "cli/doctor.py::read_data",
             "components/serving_check/check.py::check_export",
             "components/serving_check/probe.py::module",

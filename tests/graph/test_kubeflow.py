@@ -102,6 +102,7 @@ def asked(set_values):
             pipeline_root="gs://artifacts/clothes",
             data="/mnt/clothes/data",
             data_digest=DIGEST,
+            digest_options=(),
             serving_dir="/mnt/clothes/serving",
             schema_location=None,
             profile="default",

@@ -1,8 +1,10 @@
 """What `compile` refuses, before anything heavy is imported: in words, and with nothing written."""
 
 import hashlib
+import re
 import shutil
 
+import numpy as np
 import pytest
 
 from components.example_gen import idx
@@ -27,6 +29,7 @@ def request_for(tmp_path):
             "pipeline_root": "s3://artifacts/clothes",
             "data": "/mnt/clothes/data",
             "data_digest": DIGEST,
+            "digest_options": (),
             "serving_dir": "/mnt/clothes/serving",
             "schema_location": None,
             "profile": "smoke",
@@ -51,7 +54,10 @@ REFUSED = {
     "whatever there is": ({"data": "auto"}, "nothing falls back to the sample"),
     "data here, not there": ({"data": "data"}, "absolute path"),
     "data in a bucket that nodes cannot read": ({"data": "hdfs://b/data"}, "gs:// or s3://"),
-    "data that nobody can read here": ({"data_digest": None}, "--data-digest"),
+    "data that nobody can read here": (
+        {"data_digest": None, "digest_options": ("--config", "my flowers.toml")},
+        r"--data-digest beside it.* digest --config 'my flowers.toml' --data PATH$",
+    ),
     "half a digest": ({"data_digest": "0a0a"}, "64 hexadecimal digits"),
     "a digest in capitals": ({"data_digest": DIGEST.upper()}, "lower case"),
     "no image": ({"image": ""}, "--image"),
@@ -105,7 +111,15 @@ REFUSED = {
     ),
     "an engine on this machine": (
         {"assignments": ("beam.runner=prism",)},
-        "beam.runner=local",
+        r"beam.runner=prism: .*, or add: --set beam.runner=local$",
+    ),
+    "a job server on this machine": (
+        {"assignments": ("beam.runner=flink", "beam.flink_job_server_jar=server.jar")},
+        "beam.flink_job_server_jar: .* --set beam.flink_job_server_jar=null",
+    ),
+    "a bucket of served versions": (
+        {"assignments": ("serving.bucket=s3://models/served",)},
+        "--set serving.bucket=null",
     ),
     "spans": ({"assignments": ("spans.window=2",)}, "folder of one data set"),
 }
@@ -158,7 +172,7 @@ def test_it_says_what_lies_on_no_volume(changes, told, request_for):
     with pytest.raises(UsageError):
         request = request_for(**changes, resources=("Trainer=0,8Gi",))
         compile_graph(request, lines.append)
-    assert [line.split()[0] for line in lines] == told
+    assert [line.split()[:2] for line in lines] == [["Warning:", option] for option in told]
 
 
 @pytest.fixture
@@ -193,6 +207,71 @@ def test_a_folder_that_is_not_there_is_not_made(request_for, tmp_path):
     with pytest.raises(PipelineError, match="is no folder"):
         compile_graph(request_for(output=tmp_path / "no" / "graph.yaml"), print)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_the_chosen_engine_does_not_need_may_stay(request_for):
+    """The configuration file may be that of runs on this machine."""
+    assignments = ("beam.runner=local", "beam.flink_job_server_jar=server.jar")
+    assert prepare(request_for(assignments=assignments), print).config.beam.runner == "local"
+
+
+@pytest.fixture
+def few_images(tmp_path_factory, as_idx):
+    """IDX files of the project's schema, and the settings with which they are enough."""
+    folder = tmp_path_factory.mktemp("few")
+    for images, labels in idx.FILES.values():
+        (folder / images).write_bytes(as_idx(np.arange(24 * 28 * 28).reshape(24, 28, 28) % 251))
+        (folder / labels).write_bytes(as_idx(np.arange(24) % 10))
+    return folder
+
+
+FEW = ("split.validation=1",)
+
+
+def test_the_digest_of_a_bucket_is_that_of_the_same_files_here(request_for, bucket, few_images):
+    asked = {"data_digest": None, "assignments": FEW}
+    here = prepare(request_for(data=str(few_images), **asked), print).data
+    bucket.upload(few_images, "flowers")
+    there = prepare(request_for(data=f"{bucket}/flowers", **asked), print).data
+    assert there.location == f"{bucket}/flowers"
+    assert there.digest == here.digest
+
+
+@pytest.mark.parametrize(
+    ("refused", "reason"),
+    [
+        (("GET", "", 403, "AccessDenied"), "access was denied"),
+        (("GET", "ubyte", 403, "AccessDenied"), "access was denied"),
+        (("GET", "", 503, "SlowDown"), r"\(SlowDown\); expected an answer of the store"),
+    ],
+)
+def test_a_bucket_that_cannot_be_read_here_is_told_beside_the_way_on(
+    request_for, bucket, faults, few_images, refused, reason
+):
+    bucket.upload(few_images, "flowers")
+    faults.refuse(*refused)
+    lines = []
+    request = request_for(
+        data=f"{bucket}/flowers",
+        data_digest=None,
+        assignments=FEW,
+        digest_options=("--config", "flowers/pipeline.toml"),
+    )
+    with pytest.raises(UsageError, match="expected --data-digest beside it") as caught:
+        prepare(request, lines.append)
+    assert str(caught.value).endswith(
+        f": python3 pipeline_runner.py digest --config flowers/pipeline.toml --data {request.data}"
+    )
+    assert lines[-1].startswith(f"Note: {bucket}") and re.search(reason, lines[-1])
+
+
+def test_bad_data_in_a_bucket_is_refused_like_bad_data_here(request_for, bucket, few_images):
+    bucket.upload(few_images, "flowers")
+    bucket.put(f"flowers/{idx.FILES['train'][1]}", b"no labels")
+    with pytest.raises(UsageError, match=r"labels-idx1-ubyte"):
+        prepare(request_for(data=f"{bucket}/flowers", data_digest=None, assignments=FEW), print)
+    with pytest.raises(UsageError, match="holds no objects"):
+        prepare(request_for(data=f"{bucket}/roses", data_digest=None), print)
 
 
 def test_spans_are_no_data_set(request_for, tmp_path):
