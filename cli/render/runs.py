@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.render.tables import make_console, plain_table
-from components.messages import counted
+from components.messages import counted, shown
 from components.pusher import bucket, versions
 from components.slices import name_of
 from pipeline.locations import LOG_FILE, REVIEW_PAGE, Locations
@@ -295,7 +295,7 @@ def _copied_place(serving: pathlib.Path, receipt: Receipt) -> str | None:
     address = bucket.address_of(serving)
     if address is None or not isinstance(asked, dict) or asked.get("bucket") is None:
         return None
-    return f"{address}/{receipt.pushed_version}"
+    return f"{shown(address)}/{receipt.pushed_version}"
 
 
 def _data_lines(receipt: Receipt) -> list[str]:

@@ -73,7 +73,8 @@ def whole_versions(address: str) -> list[int]:
 def address_of(base: pathlib.Path) -> str | None:
     """Returns the address of the bucket that has copies of the versions below `base`, if any."""
     try:
-        return (base / _ADDRESS_FILE).read_text(encoding="utf-8").strip() or None
+        note = (base / _ADDRESS_FILE).read_text(encoding="utf-8", errors="replace")
+        return note.strip() or None
     except FileNotFoundError:
         return None
 
