@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -204,6 +205,8 @@ def make_debian(root: Path) -> str | None:
         last = ended.stdout.strip().rpartition("\n")[2]
         return f"debootstrap made no Debian ({last})"
     run("chroot", str(root), "useradd", "--create-home", USER).check_returncode()
+    # As the installer of Debian does.
+    (root / "etc" / "hosts").write_text(f"127.0.0.1 localhost\n127.0.1.1 {socket.gethostname()}\n")
     for file in {NAME_SERVERS, *(Path(NETWORK[name]) for name in CERTIFICATES if name in NETWORK)}:
         copy = root / file.relative_to("/")
         copy.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
@@ -93,7 +94,8 @@ def _this_machine_reached_directly() -> Iterator[None]:
     """
     before = os.environ.get(_UNPROXIED)
     known = before or os.environ.get("no_proxy", "")
-    os.environ[_UNPROXIED] = ",".join(filter(None, (known, "localhost", "127.0.0.1")))
+    here = ("localhost", "127.0.0.1", socket.getfqdn())
+    os.environ[_UNPROXIED] = ",".join(filter(None, (known, *here)))
     try:
         yield
     finally:

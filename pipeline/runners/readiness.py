@@ -124,7 +124,9 @@ def check_reachable(beam: BeamConfig) -> None:
         _check_job_server(job_server(beam))
         if beam.flink_master:
             _check_port(beam.flink_master, "beam.flink_master", "Flink's job manager")
-    elif beam.runner != "prism" and beam.job_endpoint not in (None, EMBEDDED):
+    elif beam.job_endpoint == EMBEDDED:
+        _check_own_name()
+    elif beam.runner != "prism" and beam.job_endpoint is not None:
         _check_grpc(str(beam.job_endpoint), "beam.job_endpoint", "a job server of Beam")
     if beam.environment == "pool" and beam.worker_pool and _sees_pool(beam):
         _check_grpc(beam.worker_pool, "beam.worker_pool", "a worker pool")
@@ -184,11 +186,26 @@ def _check_grpc(address: str, key: str, server: str) -> None:
     # Here and not above: most runs need none of it.
     import grpc
 
-    with grpc.insecure_channel(address) as channel:
+    # A proxy of the environment does not reach this machine.
+    options = [("grpc.enable_http_proxy", 0)] if _is_local(address) else []
+    with grpc.insecure_channel(address, options) as channel:
         try:
             grpc.channel_ready_future(channel).result(timeout=_SECONDS)
         except grpc.FutureTimeoutError as error:
             raise _silent(address, key, server, "another kind of server is there") from error
+
+
+def _check_own_name() -> None:
+    """Beam's own engine tells workers to look for it under the name of this machine."""
+    name = socket.getfqdn()
+    try:
+        socket.getaddrinfo(name, None)
+    except OSError as error:
+        raise ConfigurationError(
+            f"beam.job_endpoint={EMBEDDED}: the name of this machine, {name}, has no address "
+            f"({error.strerror}); expected one, since Beam's workers look for it. Add the line "
+            f"`127.0.1.1 {name}` to /etc/hosts, or take another engine."
+        ) from error
 
 
 def _silent(address: str, key: str, server: str, reason: str) -> ConfigurationError:

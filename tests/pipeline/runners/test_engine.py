@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import time
 
 import apache_beam as beam
@@ -144,7 +145,8 @@ def test_what_needs_no_proxy_is_only_extended(variable, monkeypatch):
     before = dict(os.environ)
     with engine.serving(BeamConfig(runner="portable", job_endpoint="embed")):
         within = dict(os.environ)
-    assert within["no_grpc_proxy"] == "flink.example.org,localhost,127.0.0.1"
+    names = ["flink.example.org", "localhost", "127.0.0.1", socket.getfqdn()]
+    assert within["no_grpc_proxy"].split(",") == names
     assert os.environ == before
 
 

@@ -12,13 +12,6 @@ from pipeline.config import BeamConfig
 from pipeline.errors import ConfigurationError
 from pipeline.runners import readiness
 
-
-@pytest.fixture(autouse=True)
-def reached_directly(monkeypatch):
-    """gRPC would take the way through the proxy that keeps tests away from the network."""
-    monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
-
-
 POOL = {"environment": "pool", "worker_pool": "localhost:50000"}
 FLINK = {"runner": "flink", "job_endpoint": "localhost:8099", **POOL}
 COMPLETE = [
@@ -192,3 +185,10 @@ def test_a_pool_that_does_not_answer_is_told(closed_port, grpc_port):
 def test_the_pools_beside_the_workers_of_a_cluster_are_not_looked_for_here(closed_port, grpc_port):
     asked = {"runner": "flink", "job_endpoint": f"localhost:{grpc_port}", "environment": "pool"}
     readiness.check_reachable(BeamConfig(**asked, worker_pool=f"localhost:{closed_port}"))
+
+
+def test_a_machine_without_an_address_of_its_own_is_told(monkeypatch):
+    """Workers would look for it for a minute, and end with an error of Beam's."""
+    monkeypatch.setattr(socket, "getfqdn", lambda: "nowhere.invalid")
+    with pytest.raises(ConfigurationError, match=r"`127\.0\.1\.1 nowhere\.invalid` to /etc/hosts"):
+        readiness.check_reachable(BeamConfig(runner="portable", job_endpoint="embed"))
