@@ -103,6 +103,8 @@ def test_a_span_that_is_none_is_refused(bucket, images):
         ("s3://bucket//data", "an empty name between two slashes"),
         ("s3://bucket/../data", "a name that is `.` or `..`"),
         ("s3://bucket/da\nta", "a line break"),
+        ("s3:/bucket/data", "or s3://BUCKET/FOLDER in this spelling"),
+        ("S3://bucket/data", "or s3://BUCKET/FOLDER in this spelling"),
     ],
 )
 def test_an_address_that_names_nothing_is_refused_unasked(address, told):
