@@ -130,6 +130,13 @@ def test_a_store_that_does_not_answer_is_no_bad_input(bucket, faults, images):
         find_source(f"{bucket}/images", print)
 
 
+def test_a_malformed_endpoint_is_bad_input(bucket, faults, monkeypatch):
+    """A schedule tells of it, and does not try again."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:54100")
+    with pytest.raises(DataError, match=r"AWS_ENDPOINT_URL: found 'localhost:54100'; expected"):
+        find_source(f"{bucket}/images", print)
+
+
 def test_how_far_it_is_is_told(bucket, images, monkeypatch):
     monkeypatch.setattr(reading, "_SECONDS_IN_SILENCE", -1)
     bucket.upload(images, "images")
