@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 FORM = "postgresql://USER@HOST:5432/DATABASE"
-PASSWORD_FIX = "put the password into the environment variable PGPASSWORD, or into ~/.pgpass"
+_PASSWORD_FIX = "put the password into the environment variable PGPASSWORD, or into ~/.pgpass"
 _DEFAULT_PORT = 5432
 _HIGHEST_PORT = 65_535
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
@@ -66,7 +66,7 @@ def parse(uri: str) -> Address:
     if at and ":" in login.partition("://")[2]:
         raise AddressError(
             f"found an address with a password, which every receipt would show; expected {FORM}. "
-            f"Leave it out here, and {PASSWORD_FIX}"
+            f"Leave it out here, and {_PASSWORD_FIX}"
         )
     matched = _ADDRESS.fullmatch(uri)
     port = int(matched["port"] or _DEFAULT_PORT) if matched else 0
