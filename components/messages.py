@@ -12,6 +12,8 @@ from components.redaction import redacted
 
 _LONGEST_NAME = 300
 _MOST_NAMES = 10
+# Errors whose text may be no more than what was looked for.
+_LOOKUPS = (KeyError.__name__, IndexError.__name__)
 # Where a word begins in a name such as OSError or MemoryError.
 _NEXT_WORD = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
@@ -54,13 +56,13 @@ def told(error: BaseException) -> str:
 
 
 def with_kind(kind: str, text: str) -> str:
-    """The text of an error; where it is empty or a mere key, the kind of error in words, too.
+    """The text of an error; with its kind in words if the text is empty or may be a mere key.
 
     Args:
       kind: Name of the class.
       text: Text of the error.
     """
-    if text and kind != KeyError.__name__:
+    if text and kind not in _LOOKUPS:
         return text
     words = _NEXT_WORD.sub(" ", kind).lower()
     return f"{words}: {text}" if text else words

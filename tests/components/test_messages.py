@@ -31,6 +31,7 @@ def test_a_cut_text_shows_no_end_of_a_password(before, after):
         (MemoryError(), "memory error"),
         (OSError(), "os error"),
         (KeyError("nodes"), "key error: 'nodes'"),
+        (IndexError(3), "index error: 3"),
         (ValueError(f"no answer of https://user:{NEEDLE}@host/"), "no answer of https://***@host/"),
     ],
 )
