@@ -446,7 +446,7 @@ def judge_named(
     if name.startswith("s3://"):
         options = ["--data", name, *(["--config", str(config)] if config else [])]
         return read_data(options, environment) or unread(f"{origin} in a bucket")
-    place = paths.resolved(Path(name), origin)
+    place = paths.resolved(Path(name), origin, or_bucket=True)
     options = ["--data", str(place), *(["--config", str(config)] if config else [])]
     read = read_data(options, environment)
     if read is not None:

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from components.features import MOST_IMAGE_PIXELS
+from components.messages import with_kind
 from components.reading_report import Border
 
 # The only formats that are tried: Pillow would start Ghostscript for an EPS file.
@@ -256,7 +257,8 @@ def _refusing() -> Iterator[None]:
         raise _too_large("far more pixels") from error
     except Exception as error:
         text = "".join(each if each.isprintable() else " " for each in str(error))
-        reason = " ".join(text.split())[:_MOST_REASON] or type(error).__name__
+        reason = " ".join(text.split())[:_MOST_REASON]
+        reason = with_kind(type(error).__name__, reason)
         raise ImageError(
             f"the image is damaged ({reason}); expected a complete file. Copy or save it again."
         ) from error

@@ -5,12 +5,17 @@ This module uses only the standard library and Python 3.8 syntax.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from components.redaction import redacted
 
 _LONGEST_NAME = 300
 _MOST_NAMES = 10
+# Errors whose text may be no more than what was looked for.
+_LOOKUPS = (KeyError.__name__, IndexError.__name__)
+# Where a word begins in a name such as OSError or MemoryError.
+_NEXT_WORD = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 def escaped(text: str) -> str:
@@ -43,6 +48,24 @@ def shown_value(value: object) -> str:
         return shown(repr(value))
     except RecursionError:
         return f"a {type(value).__name__} that is nested too deeply"
+
+
+def told(error: BaseException) -> str:
+    """The text of an error as a message may show it, without the name of its class."""
+    return with_kind(type(error).__name__, shown(str(error)))
+
+
+def with_kind(kind: str, text: str) -> str:
+    """The text of an error; with its kind in words if the text is empty or may be a mere key.
+
+    Args:
+      kind: Name of the class.
+      text: Text of the error.
+    """
+    if text and kind not in _LOOKUPS:
+        return text
+    words = _NEXT_WORD.sub(" ", kind).lower()
+    return f"{words}: {text}" if text else words
 
 
 def _escaped(character: str) -> str:

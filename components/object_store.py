@@ -16,10 +16,11 @@ import dataclasses
 import datetime
 import io
 import os
+import urllib.parse
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from components.messages import shown
+from components.messages import shown, told
 
 if TYPE_CHECKING:
     import s3fs
@@ -42,6 +43,9 @@ _DENIED = (
     "SignatureDoesNotMatch",
     "403",
 )
+# The first of them that is set counts.
+_ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+_ENDPOINT_SCHEMES = ("http://", "https://")
 _CREDENTIALS = (
     "credentials in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, in a profile (AWS_PROFILE), or "
     "those of the machine's role"
@@ -407,12 +411,80 @@ def _in_words(error: Exception, place: str, action: str) -> ObjectStoreError:
             f"{place} cannot be {action}: access was denied ({code}); expected {_CREDENTIALS} that "
             f"may do so. Check them and the policy of the bucket {bucket}."
         )
-    reason = code or type(error).__name__
+    lost = _connection_fault(error)
+    if code is None and lost is None and (fault := _endpoint_fault()):
+        return ObjectStoreError(f"{place} cannot be {action}: {fault}")
     return ObjectStoreError(
-        f"{place} cannot be {action} ({reason}); expected an answer of the store. Check the "
-        "network and AWS_ENDPOINT_URL, and run again.",
+        f"{place} cannot be {action} ({code or lost or told(error)}); expected an answer of the "
+        "store. Check the network and AWS_ENDPOINT_URL, and run again.",
         is_passing=True,
     )
+
+
+def _connection_fault(error: Exception) -> str | None:
+    """Which store a request did not reach, or had no answer from; None for another error."""
+    from botocore import exceptions
+
+    url = getattr(error, "kwargs", {}).get("endpoint_url")
+    if not url:
+        return None
+    parts = urllib.parse.urlsplit(str(url))
+    store = shown(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}")
+    if isinstance(error, exceptions.SSLError):
+        return f"no connection with TLS to {store}"
+    if isinstance(error, exceptions.EndpointConnectionError | exceptions.ConnectTimeoutError):
+        return f"no connection to {store}"
+    return f"no answer from {store}"
+
+
+def _endpoint_fault() -> str | None:
+    """What is wrong with the address of the store in the user's settings; None if nothing is."""
+    address = _endpoint()
+    if address is None or _is_endpoint(address):
+        return None
+    names = [name for name in _ENDPOINT_VARIABLES if os.environ.get(name) == address]
+    without = ", without a password or a query" if set("@?#") & set(address) else ""
+    return (
+        f"{names[0] if names else 'endpoint_url in ~/.aws/config'}: found "
+        f"'{_without_secrets(address)}'; expected an address with http:// or https://, such as "
+        f"http://HOST:9000{without}. Correct it."
+    )
+
+
+def _endpoint() -> str | None:
+    """The address of the store in the environment or in ~/.aws; None if there is none."""
+    from botocore import configprovider, exceptions, session
+
+    settings = session.get_session()
+    try:
+        provider = configprovider.ConfiguredEndpointProvider(
+            full_config=settings.full_config,
+            scoped_config=settings.get_scoped_config(),
+            client_name="s3",
+        )
+        address = provider.provide()
+    except exceptions.BotoCoreError:
+        return None
+    return None if address is None else str(address)
+
+
+def _is_endpoint(address: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(address)
+        # An error where the port is no number.
+        has_place = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+    is_plain = not any(each.isspace() or each in "@?#" for each in address)
+    return address.lower().startswith(_ENDPOINT_SCHEMES) and has_place and is_plain
+
+
+def _without_secrets(address: str) -> str:
+    """An address for a message; redaction knows only those of the right form."""
+    scheme = next((each for each in _ENDPOINT_SCHEMES if address.startswith(each)), "")
+    _, at, place = address.removeprefix(scheme).rpartition("@")
+    place, query, _ = place.partition("?")
+    return shown(f"{scheme}{'***@' if at else ''}{place}{'?***' if query else ''}")
 
 
 def _code(error: Exception) -> str | None:

@@ -17,7 +17,7 @@ import numpy as np
 
 from components import features
 from components.images import Fit, Preparation
-from components.messages import shown
+from components.messages import shown, told
 from components.pusher.served import ServedModel, UnreadableModelError, read_version
 from components.reading_report import Border
 from operations.questions import Form, Ignored, Invert, Question, Refused, read_all
@@ -224,10 +224,9 @@ def _faults_told(export: pathlib.Path) -> Iterator[None]:
                 "and the model. Close other programs, or ask on another machine."
             ) from error
         raise UnsoundVersionError(
-            f"{export} cannot be asked ({type(error).__name__}: {shown(str(error))}); expected a "
-            "model that this project trained, and that stays while it is asked. If the version "
-            "was withdrawn meanwhile, ask again; else serve another one with: python3 "
-            "pipeline_runner.py rollback"
+            f"{export} cannot be asked ({told(error)}); expected a model that this project "
+            "trained, and that stays while it is asked. If the version was withdrawn meanwhile, "
+            "ask again; else serve another one with: python3 pipeline_runner.py rollback"
         ) from error
 
 

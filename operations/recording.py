@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 
 import pydantic
 
+from components.messages import with_kind
 from components.object_store import is_address
 from components.redaction import redacted
 from operations.preparation import Prepared, Request
@@ -32,6 +33,10 @@ ATTEMPT_VARIABLE = "IMAGE_PIPELINE_ATTEMPT"
 _NO_ROOM = ("No space left on device", "Disk quota exceeded", "disk is full")
 
 _CHANGE = re.compile("[^=]+=.")
+# Of a traceback: the class of an error, with its module unless it is one of Python's own.
+_LAST_LINE = re.compile(
+    r"(?P<kind>(?:[a-z_]\w*\.)+[A-Z]\w*|\w+(?:Error|Exception))(?:: (?P<text>.*))?"
+)
 
 Executions = Mapping[str, NodeExecution]
 
@@ -134,7 +139,14 @@ def failed_to_conclude(
         return _interrupted(run)
     if error is None:
         return failed(run, concluding)
+    if tells_of(run, concluding):
+        return run
     return _also(run, f"Besides, its results cannot be read: {_message(concluding)}")
+
+
+def tells_of(run: Receipt, error: BaseException) -> bool:
+    """Whether the failure of a run already says what an error says."""
+    return run.failure is not None and _message(error) in run.failure.message
 
 
 def with_published(run: Receipt) -> Receipt:
@@ -235,8 +247,13 @@ def _line(error: BaseException) -> str:
     """The message of an error; of one that Beam handed on as a traceback, its last line."""
     if isinstance(error, pydantic.ValidationError):
         return f"a result does not fit into the receipt ({faults_of(error)})"
-    message = str(escaped(str(error))) or type(error).__name__
+    message = str(escaped(str(error)))
     if "Traceback (most recent call last)" not in message:
-        return message
+        return with_kind(type(error).__name__, message)
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return lines[-1].partition(" [while running")[0]
+    line = lines[-1].partition(" [while running")[0]
+    matched = _LAST_LINE.fullmatch(line)
+    if matched is None:
+        # A message of several lines ends with one of its own.
+        return line
+    return with_kind(matched["kind"].rpartition(".")[2], matched["text"] or "")

@@ -19,7 +19,7 @@ import absl.logging
 
 from components import environment, features
 from components.example_gen.readers.base import Form
-from components.messages import shown
+from components.messages import told
 from components.pusher import guard, versions
 from components.redaction import LogFormatter
 from components.serving_check.check import standing_by
@@ -356,9 +356,12 @@ class _Run:
         error = self._try(self._write_review)
         if error:
             again = ("review", self._id, "--output-dir", str(self._request.output_dir))
+            if recording.tells_of(self._receipt, error):
+                why = "for the reason that ended the run"
+            else:
+                why = f"({told(error)}). The run itself is not affected"
             self._progress.notify(
-                f"The review page could not be made ({type(error).__name__}: {shown(str(error))}). "
-                "The run itself is not affected. Try again with: "
+                f"The review page could not be made {why}. Try again with: "
                 f"{shlex.join(('python3', 'pipeline_runner.py', *again))}"
             )
 

@@ -88,12 +88,13 @@ def output_folder(path: pathlib.Path) -> pathlib.Path:
     return path
 
 
-def resolved(path: pathlib.Path, origin: str) -> pathlib.Path:
+def resolved(path: pathlib.Path, origin: str, *, or_bucket: bool = False) -> pathlib.Path:
     """Returns an absolute path without symbolic links that can be printed and recorded.
 
     Args:
       path: Path as the user wrote it.
       origin: Name of the option or variable with the path.
+      or_bucket: Whether the option also takes the address of a folder in a bucket.
 
     Raises:
       PathError: If the path is an address, has circular links, starts with an unknown home folder
@@ -101,11 +102,7 @@ def resolved(path: pathlib.Path, origin: str) -> pathlib.Path:
     """
     refuse_untold(str(path), origin)
     if _ADDRESS.match(str(path)):
-        scheme = str(path).partition(":")[0]
-        raise PathError(
-            f"{origin} is an address ({scheme}://...); expected a path on this machine. Copy or "
-            "mount the data. If a folder really has this name, write its full path."
-        )
+        raise _no_path(str(path).partition(":")[0], origin, or_bucket)
     # Not `Path.resolve`: it reports circular links only up to Python 3.12.
     place = pathlib.Path(os.path.realpath(expanded(path, origin)))
     if _leads_in_a_circle(place):
@@ -193,6 +190,18 @@ def refuse_patterns(path: str, origin: str) -> None:
             "\\, which TensorFlow and Beam interpret as patterns that match other folders. Rename "
             "the folder, or choose another."
         )
+
+
+def _no_path(scheme: str, origin: str, or_bucket: bool) -> PathError:
+    """The refusal of an address; its slashes are not shown, since a `Path` has dropped some."""
+    if or_bucket:
+        wanted = ", or s3://BUCKET/FOLDER in this spelling. Correct it, or copy or mount the data."
+    else:
+        wanted = ". Name a folder or a file of this machine."
+    return PathError(
+        f"{origin} is an address ({scheme}:...); expected a path on this machine{wanted} If a "
+        "folder really has this name, write its full path."
+    )
 
 
 def _leads_in_a_circle(path: pathlib.Path) -> bool:

@@ -65,7 +65,9 @@ def print_run(receipt: Receipt, output_dir: pathlib.Path, as_json: bool) -> None
         for column in found.slices:
             left = len(column.slices) - _SHOWN_SLICES
             _print_left(console, left, "more slice", f" by {column.name}")
-    console.print(_node_table(receipt))
+    # Without the store of the metadata, nothing is known of the nodes.
+    if receipt.nodes:
+        console.print(_node_table(receipt))
     _print_places(console, receipt, output_dir)
 
 

@@ -12,6 +12,8 @@ import re
 import subprocess
 import sys
 
+from components.messages import with_kind
+
 ADDRESSES_VARIABLE = "IMAGE_PIPELINE_NOTIFY"
 
 SUCCESS, WARNING, FAILURE = "success", "warning", "failure"
@@ -110,5 +112,6 @@ def _unmet(addresses: list[Address], message: dict[str, str | int] | None) -> li
         taken = json.loads(ended.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         # Its own text may have the addresses.
-        raise NoAnswerError(f"Apprise does not answer ({type(error).__name__})") from error
+        kind = with_kind(type(error).__name__, "")
+        raise NoAnswerError(f"Apprise does not answer ({kind})") from error
     return [address.place for address, good in zip(addresses, taken, strict=True) if not good]

@@ -231,7 +231,7 @@ def _existing(data: str) -> Place:
     """The full path of the data, with its links: what they lead to may change from run to run."""
     if is_address(data):
         return bucket.address(data, "--data")
-    real = paths.resolved(pathlib.Path(data), "--data")
+    real = paths.resolved(pathlib.Path(data), "--data", or_bucket=True)
     try:
         paths.refuse_endless(real)
     except OSError as error:

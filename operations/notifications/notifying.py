@@ -15,7 +15,7 @@ import stat
 import urllib.parse
 from collections.abc import Callable
 
-from components.messages import listed
+from components.messages import listed, told
 from components.notifications import sending
 from components.notifications.sending import (
     ADDRESSES_VARIABLE,
@@ -109,7 +109,7 @@ class Notifier:
             missed = sending.deliver(self._addresses, message) if message else []
         # A run is as good as it is, whoever hears of it, and however patient they are.
         except (Exception, KeyboardInterrupt) as error:
-            missed = [f"anyone ({type(error).__name__}: {error})"]
+            missed = [f"anyone ({told(error)})"]
         if missed:
             logger.warning(
                 "The notification did not reach %s; nothing else is affected.", listed(missed)

@@ -9,14 +9,16 @@ import re
 from dataclasses import dataclass
 
 FORM = "postgresql://USER@HOST:5432/DATABASE"
-PASSWORD_FIX = "put the password into the environment variable PGPASSWORD, or into ~/.pgpass"
+_PASSWORD_FIX = "put the password into the environment variable PGPASSWORD, or into ~/.pgpass"
 _DEFAULT_PORT = 5432
 _HIGHEST_PORT = 65_535
 _NAME = r"[A-Za-z0-9_][A-Za-z0-9_.-]*"
-_ADDRESS = re.compile(
-    rf"postgresql://(?P<user>{_NAME})@(?P<host>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])"
-    rf"(?::(?P<port>[0-9]{{1,5}}))?/(?P<database>{_NAME})"
-)
+_HOST = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]")
+_HOST_PART = re.compile(r"\[[^]]*\]|[^:]*")
+# What begins an address of another kind; no password is part of it.
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*")
+_BEGINNING = "postgresql://"
+_CHARACTERS = "letters, digits, dots, hyphens and underscores"
 
 
 class AddressError(ValueError):
@@ -60,19 +62,64 @@ def parse(uri: str) -> Address:
     """Read an address.
 
     Raises:
-      AddressError: If it has a password, or another form.
+      AddressError: If it has a password, or a part of it is wrong.
     """
     login, at, _ = uri.rpartition("@")
     if at and ":" in login.partition("://")[2]:
         raise AddressError(
             f"found an address with a password, which every receipt would show; expected {FORM}. "
-            f"Leave it out here, and {PASSWORD_FIX}"
+            f"Leave it out here, and {_PASSWORD_FIX}"
         )
-    matched = _ADDRESS.fullmatch(uri)
-    port = int(matched["port"] or _DEFAULT_PORT) if matched else 0
-    if not matched or not 0 < port <= _HIGHEST_PORT:
-        raise AddressError(
-            f"found an address of another form; expected {FORM}, with names of letters, digits, "
-            "dots, hyphens and underscores; only the port may be left out"
+    user, _, place = _without_scheme(uri).rpartition("@")
+    if not user:
+        raise _wrong("without a user", "Write USER@ before the host")
+    server, _, database = place.partition("/")
+    if not database:
+        raise _wrong("without a database", "Write /DATABASE at its end")
+    for part, name in (("user", user), ("database", database)):
+        if not re.fullmatch(_NAME, name):
+            raise _wrong(
+                f"whose {part} is not a valid name",
+                f"Use {_CHARACTERS}, and neither a dot nor a hyphen first",
+            )
+    host, port = _host_and_port(server)
+    return Address(user, host, port, database)
+
+
+def _without_scheme(uri: str) -> str:
+    """What follows `postgresql://`."""
+    scheme, separator, rest = uri.partition("://")
+    if not separator or not _SCHEME.fullmatch(scheme):
+        raise _wrong(f"without {_BEGINNING} at its beginning", "Write it there")
+    if scheme + separator != _BEGINNING:
+        raise _wrong(f"that begins with {scheme}://", f"Write {_BEGINNING}")
+    if "?" in rest or "#" in rest:
+        raise _wrong("with a query or a fragment (? or #)", "Leave it out: there are no options")
+    return rest
+
+
+def _host_and_port(server: str) -> tuple[str, int]:
+    """The host, without brackets, and the port."""
+    matched = _HOST_PART.match(server)
+    host = matched[0] if matched else ""
+    colon, port = server[len(host) :][:1], server[len(host) + 1 :]
+    if not host:
+        raise _wrong("without a host", "Write the name of the server after @")
+    if not _HOST.fullmatch(host) or colon not in ("", ":") or ":" in port:
+        raise _wrong(
+            "whose host is not a valid name",
+            f"Use {_CHARACTERS}, or an IPv6 address in brackets",
         )
-    return Address(matched["user"], matched["host"].strip("[]"), port, matched["database"])
+    if not colon:
+        return host.strip("[]"), _DEFAULT_PORT
+    if not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) <= _HIGHEST_PORT:
+        raise _wrong(
+            f"whose port is no number from 1 to {_HIGHEST_PORT}",
+            f"Correct it, or leave it out for {_DEFAULT_PORT}",
+        )
+    return host.strip("[]"), int(port)
+
+
+def _wrong(what: str, fix: str) -> AddressError:
+    """An error that names a part of an address, and does not show it: it may be a password."""
+    return AddressError(f"found an address {what}; expected {FORM}. {fix}")

@@ -18,6 +18,7 @@ _VARIABLE, _FILE_VARIABLE = "PGPASSWORD", "PGPASSFILE"
 # Five fields; a colon or a backslash within one has a backslash before it.
 _LINE = re.compile(":".join([r"((?:\\.|[^:\\])*)"] * 5))
 _ESCAPED = re.compile(r"\\(.)")
+_SPECIAL = re.compile(r"[:\\]")
 
 
 def find(address: Address) -> str | None:
@@ -31,12 +32,11 @@ def find(address: Address) -> str | None:
     """
     if password := os.environ.get(_VARIABLE):
         return password
-    named = os.environ.get(_FILE_VARIABLE)
-    path = pathlib.Path(named) if named else _at_home()
+    path = _file()
     try:
         lines = _lines(path)
     except FileNotFoundError as error:
-        if not named:
+        if not os.environ.get(_FILE_VARIABLE):
             return None
         raise _unread(path, error.strerror) from error
     except (OSError, UnicodeDecodeError) as error:
@@ -50,10 +50,31 @@ def find(address: Address) -> str | None:
     return None
 
 
+def missing(address: Address) -> str:
+    """Where `find` looked in vain, and how to put a password there, for a message."""
+    path, line = _file(), _place(address)
+    lack = f"no line of {path} is for {line}" if path.exists() else f"there is no file {path}"
+    return (
+        f"{_VARIABLE} is not set, and {lack}; expected a password in one of them. Fix: put it into "
+        f"the environment variable {_VARIABLE}, or the line {line}:PASSWORD into {path}, which "
+        "only this user may read (chmod 600)"
+    )
+
+
 def name_file() -> None:
     """Names the file to libpq, which takes the home of the user for that of HOME."""
     if not os.environ.get(_FILE_VARIABLE) and os.access(_at_home(), os.R_OK):
         os.environ[_FILE_VARIABLE] = str(_at_home())
+
+
+def _file() -> pathlib.Path:
+    return pathlib.Path(os.environ.get(_FILE_VARIABLE) or _at_home())
+
+
+def _place(address: Address) -> str:
+    """The first four fields of a line for a database."""
+    fields = (address.host, str(address.port), address.database, address.user)
+    return ":".join(_SPECIAL.sub(r"\\\g<0>", field) for field in fields)
 
 
 def _at_home() -> pathlib.Path:

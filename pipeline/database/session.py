@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from components.messages import shown
 from pipeline.database import passwords
-from pipeline.database.address import PASSWORD_FIX, Address
+from pipeline.database.address import Address
 from pipeline.errors import StoreError, StoreUnreachableError
 
 if TYPE_CHECKING:
@@ -141,14 +141,14 @@ def _in_words(
         )
     if code == _NO_PASSWORD and not has_password:
         return StoreError(
-            f"the {address.shown} asks for a password of {address.user}, and there is none; "
-            f"expected one. Fix: {PASSWORD_FIX}."
+            f"the {address.shown} asks for a password of {address.user}, and there is none: "
+            f"{passwords.missing(address)}."
         )
     if code == _NO_PASSWORD:
         return StoreError(
-            f"the {address.shown} refuses the password of {address.user}; expected the right one "
-            "in PGPASSWORD or, if that is not set, in the file of PGPASSFILE or ~/.pgpass. Correct "
-            "it there."
+            f"the {address.shown} refuses the password of {address.user}, or there is no such "
+            "role; expected the right one in PGPASSWORD or, if that is not set, in the file of "
+            "PGPASSFILE or ~/.pgpass. Correct it there, or correct the role in metadata.uri."
         )
     if code == _REFUSED:
         return StoreError(

@@ -75,7 +75,7 @@ def _sample_folder() -> pathlib.Path:
 def _existing(place: str, origin: str) -> bucket.Place:
     if object_store.is_address(place):
         return _existing_in_bucket(place, origin)
-    path = paths.resolved(pathlib.Path(place), origin)
+    path = paths.resolved(pathlib.Path(place), origin, or_bucket=True)
     if path.is_dir() or path.is_file():
         return path
     if path.exists():

@@ -15,7 +15,7 @@ from typing import TypeVar
 import pydantic
 from pydantic import JsonValue
 
-from components.messages import escaped, shown
+from components.messages import escaped, shown, told
 from components.pusher import versions
 from pipeline import exclusion
 from pipeline.errors import StoreError, StoreLockedError, UnknownRunError, UsageError
@@ -121,7 +121,7 @@ def _receipts_in(runs: pathlib.Path) -> Iterator[pathlib.Path]:
     except FileNotFoundError:
         return
     except OSError as error:
-        _warn_left_out(runs, str(_unreadable(shown(f"{type(error).__name__}: {error}"))))
+        _warn_left_out(runs, str(_unreadable(told(error))))
         return
     for folder in folders:
         path = folder / RECEIPT_FILE
@@ -138,7 +138,7 @@ def _document(path: pathlib.Path) -> tuple[str, dict[str, JsonValue]]:
         text = path.read_text(encoding="utf-8")
         document = json.loads(text, parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
-        raise _unreadable(shown(f"{type(error).__name__}: {error}")) from error
+        raise _unreadable(told(error)) from error
     if not isinstance(document, dict):
         raise _unreadable("it is not a JSON object")
     return text, document

@@ -496,9 +496,12 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(refused, data, tmp_path
 
 
 @pytest.mark.parametrize("option", ["--data", "--output-dir"])
-@pytest.mark.parametrize("address", ["gs://bucket/data", "a://b"])
+@pytest.mark.parametrize("address", ["gs://bucket/data", "a://b", "S3://bucket/data"])
 def test_an_address_is_no_folder(address, option, refused):
-    assert_tells(refused(option, address), option, "address", "on this machine")
+    line = refused(option, address)
+    assert_tells(line, option, "address", "on this machine")
+    # Only data may be in a bucket.
+    assert ("s3://BUCKET/FOLDER" in line) == ("the data" in line) == (option == "--data")
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
-from operations import run, unfinished
+from operations import pages, run, unfinished
 from operations.notifications.notifying import Notifier
-from pipeline.errors import StorageError
+from pipeline.errors import OutputError, StorageError, StoreUnreachableError
 from pipeline.locations import LOG_FILE
 from pipeline.records import history, metadata
 from pipeline.records.outcomes import NodeStatus
@@ -52,6 +52,46 @@ def test_what_failed_stands_first_where_the_store_was_damaged_meanwhile(run_with
     assert message.startswith(told[0]) or told[0] in message
     assert all(words in message for words in (*told, "is damaged"))
     assert history.read_receipts(locations.root.parent) == [receipt]
+
+
+GONE = "the database ml at 127.0.0.1:5432 cannot be reached; expected one that answers. Start it."
+
+
+@pytest.fixture
+def notes(progress, monkeypatch):
+    """What a run notes on the terminal."""
+    lines = []
+    monkeypatch.setattr(progress, "notify", lines.append)
+    return lines
+
+
+def test_a_store_that_is_lost_amid_a_run_is_told_once(run_with, monkeypatch, notes):
+    """The graph, the results and the review page all miss it."""
+
+    def lost(*_):
+        raise StoreUnreachableError(GONE)
+
+    def graph():
+        monkeypatch.setattr(metadata, "find_store", lost)
+        monkeypatch.setattr(pages, "write", lost)
+        lost()
+
+    receipt = run_with(graph)
+    assert receipt.failure.message == GONE
+    assert receipt.nodes == {}
+    told = "The review page could not be made for the reason that ended the run. Try again"
+    assert notes[-1].startswith(told)
+
+
+def test_a_page_that_cannot_be_made_is_told_without_the_name_of_a_class(
+    run_with, monkeypatch, notes
+):
+    def full(*_):
+        raise OutputError("the disk is full")
+
+    monkeypatch.setattr(pages, "write", full)
+    run_with(lambda: None)
+    assert "page could not be made (the disk is full). The run itself is not" in notes[-1]
 
 
 def test_a_version_that_was_published_by_then_is_named(run_with, locations):

@@ -108,6 +108,16 @@ def test_a_path_may_be_as_long_as_sqlite_allows(more):
     assert message is None if not more else "has 401 bytes; expected at most 400" in message
 
 
+@pytest.mark.parametrize("address", ["s3:/bucket/flowers", "S3://bucket/flowers", "gs://bucket"])
+def test_an_address_is_refused_with_what_the_option_takes(address):
+    data = refused(lambda: paths.resolved(Path(address), "--data", or_bucket=True))
+    assert f"--data is an address ({address.partition(':')[0]}:...)" in data
+    assert "a path on this machine, or s3://BUCKET/FOLDER in this spelling" in data
+    output = refused(paths.output_folder, Path(address))
+    assert "expected a path on this machine. Name a folder or a file of this machine." in output
+    assert "data" not in output and "BUCKET" not in output
+
+
 def test_the_home_folder_of_an_unknown_user_is_refused(monkeypatch):
     with pytest.raises(PathError, match="--data ~nobody-of-this-name/x starts with"):
         paths.resolved(Path("~nobody-of-this-name/x"), "--data")

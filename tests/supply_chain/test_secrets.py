@@ -138,9 +138,9 @@ def test_a_schedule_that_cannot_read_its_input_shows_no_secret(
     )
     assert ended.code == 2, ended.output + ended.errors
     assert "alarm: a run cannot start" in ended.output
-    assert "is an address (https://...)" in state.read_text()
+    assert "is an address (https:...)" in state.read_text()
     assert len(told()) == 2
-    assert all("is an address (https://...)" in message["message"] for message in told())
+    assert all("is an address (https:...)" in message["message"] for message in told())
     assert NEEDLE not in str(told())
     assert NEEDLE not in ended.output + ended.errors
     assert files_with_secrets(output_dir) == []

@@ -77,6 +77,14 @@ def test_each_node_is_shown_with_its_time(capsys, pushed_receipt):
     assert line.split() == ["Trainer", "complete", "12.3"]
 
 
+def test_a_run_of_whose_nodes_nothing_is_known_shows_no_empty_table(capsys, receipt):
+    """As where the store of the metadata was lost amid it."""
+    failure = {"node": None, "message": "the database is gone", "changes": []}
+    text = printed(capsys, receipt.changed(status="failed", failure=failure, nodes={}))
+    assert "the database is gone" in text
+    assert "seconds" not in text
+
+
 @pytest.mark.parametrize(("threshold", "noise"), [(0.6, False), (0.51, True)])
 def test_a_refused_model_is_told_with_the_gates_that_refused_it(
     capsys, pushed_receipt, threshold, noise

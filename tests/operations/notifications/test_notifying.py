@@ -388,17 +388,14 @@ def test_a_process_that_hangs_is_ended(monkeypatch, caplog, tmp_path):
     monkeypatch.setattr(sending, "PROCESS_SECONDS", 0.5)
     notifier.alarm("title", "text")
     (record,) = caplog.records
-    assert (
-        "did not reach anyone (NoAnswerError: Apprise does not answer (TimeoutExpired))"
-        in record.getMessage()
-    )
+    assert "did not reach anyone (Apprise does not answer (timeout expired))" in record.getMessage()
     assert SECRET not in caplog.text
 
 
 def test_a_review_that_cannot_be_told_of_fails_nothing(told, pushed_receipt, caplog):
     """Such as one whose page is not where a run puts it."""
     assert told(ended(pushed_receipt, "failed"), Path("review.html")) is None
-    assert "did not reach anyone (IndexError" in caplog.text
+    assert "did not reach anyone (index error: " in caplog.text
 
 
 def test_bad_addresses_are_refused_before_anything_begins(command, tripwires, tmp_path):

@@ -30,28 +30,43 @@ def test_an_address_is_read_and_written_with_its_port(uri, address):
 
 
 @pytest.mark.parametrize(
-    "uri",
+    ("uri", "fault"),
     [
-        "",
-        "ml",
-        "sqlite:///metadata.db",
-        "postgres://ada@db/ml",
-        "mysql://ada@db/ml",
-        "postgresql://db/ml",
-        "postgresql://ada@/ml",
-        "postgresql://ada@db",
-        "postgresql://ada@db/",
-        "postgresql://ada@db:0/ml",
-        "postgresql://ada@db:65536/ml",
-        "postgresql://ada@db/ml?sslmode=require",
-        "postgresql://ada@db/ml host=other",
-        "postgresql://-ada@db/ml",
+        ("", "without postgresql:// at its beginning"),
+        ("ml", "without postgresql:// at its beginning"),
+        (f"ada:{NEEDLE}@db/ml", "without postgresql:// at its beginning"),
+        (f"ada:{NEEDLE}@db://ml", "without postgresql:// at its beginning"),
+        ("sqlite:///metadata.db", "that begins with sqlite://"),
+        ("postgres://ada@db/ml", "that begins with postgres://"),
+        ("mysql://ada@db/ml", "that begins with mysql://"),
+        (f"postgresql://ada@db/ml?password={NEEDLE}", "with a query or a fragment"),
+        (f"postgresql://ada@db/ml#{NEEDLE}", "with a query or a fragment"),
+        ("postgresql://db/ml", "without a user"),
+        (f"postgresql://ada:{NEEDLE}/ml", "without a user"),
+        ("postgresql://@db/ml", "without a user"),
+        (f"postgresql://-{NEEDLE}@db/ml", "whose user is not a valid name"),
+        ("postgresql://ada@/ml", "without a host"),
+        ("postgresql://ada@:5432/ml", "without a host"),
+        (f"postgresql://ada@{NEEDLE}!/ml", "whose host is not a valid name"),
+        ("postgresql://ada@fe80::1/ml", "whose host is not a valid name"),
+        ("postgresql://ada@[::1/ml", "whose host is not a valid name"),
+        ("postgresql://ada@[::1]1/ml", "whose host is not a valid name"),
+        ("postgresql://ada@db", "without a database"),
+        ("postgresql://ada@db/", "without a database"),
+        (f"postgresql://ada@db/ml password={NEEDLE}", "whose database is not a valid name"),
+        ("postgresql://ada@db:0/ml", "whose port is no number from 1 to 65535"),
+        ("postgresql://ada@db:65536/ml", "whose port is no number from 1 to 65535"),
+        (f"postgresql://ada@db:{NEEDLE}/ml", "whose port is no number from 1 to 65535"),
+        ("postgresql://ada@db:/ml", "whose port is no number from 1 to 65535"),
     ],
 )
-def test_another_form_is_refused_with_the_one_that_is_expected(uri):
+def test_the_wrong_part_of_an_address_is_named_and_not_repeated(uri, fault):
     with pytest.raises(ConfigurationError) as caught:
         config.load_config("default", [f'metadata.uri="{uri}"'])
-    assert "expected postgresql://USER@HOST:5432/DATABASE" in str(caught.value)
+    told = str(caught.value)
+    assert f"found an address {fault}" in told
+    assert "; expected postgresql://USER@HOST:5432/DATABASE. " in told
+    assert NEEDLE not in told
 
 
 def test_a_value_of_another_kind_is_refused():

@@ -1,5 +1,6 @@
 """Where the password of a database comes from: the same places as for PostgreSQL's programs."""
 
+import dataclasses
 import os
 import re
 
@@ -63,6 +64,19 @@ def test_a_file_of_another_name_comes_before_the_one_at_home(home, monkeypatch):
 def test_the_first_line_that_fits_counts(home, line, password):
     write(home / ".pgpass", f"{line}\n")
     assert passwords.find(ADDRESS) == password
+
+
+@pytest.mark.parametrize("host", ["db.example.org", "::1"])
+def test_the_line_that_is_proposed_is_found(home, monkeypatch, host):
+    address = dataclasses.replace(ADDRESS, host=host)
+    path = write(home / "named", "*:*:*:bob:wrong\n")
+    monkeypatch.setenv("PGPASSFILE", str(path))
+    told = passwords.missing(address)
+    assert f"no line of {path} is for " in told
+    assert "wrong" not in told
+    line = re.search(r"the line (\S+):PASSWORD into", told)[1]
+    write(path, f"{line}:right\n")
+    assert passwords.find(address) == "right"
 
 
 def test_ml_metadata_reads_the_same_file(home, monkeypatch):

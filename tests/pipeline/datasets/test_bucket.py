@@ -103,6 +103,8 @@ def test_a_span_that_is_none_is_refused(bucket, images):
         ("s3://bucket//data", "an empty name between two slashes"),
         ("s3://bucket/../data", "a name that is `.` or `..`"),
         ("s3://bucket/da\nta", "a line break"),
+        ("s3:/bucket/data", "or s3://BUCKET/FOLDER in this spelling"),
+        ("S3://bucket/data", "or s3://BUCKET/FOLDER in this spelling"),
     ],
 )
 def test_an_address_that_names_nothing_is_refused_unasked(address, told):
@@ -125,6 +127,13 @@ def test_a_store_that_does_not_answer_is_no_bad_input(bucket, faults, images):
         read(f"{bucket}/images")
     faults.refuse("GET", "", 500, "InternalError")
     with pytest.raises(UnreachableError, match="cannot be listed"):
+        find_source(f"{bucket}/images", print)
+
+
+def test_a_malformed_endpoint_is_bad_input(bucket, faults, monkeypatch):
+    """A schedule tells of it, and does not try again."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost:54100")
+    with pytest.raises(DataError, match=r"AWS_ENDPOINT_URL: found 'localhost:54100'; expected"):
         find_source(f"{bucket}/images", print)
 
 

@@ -11,6 +11,7 @@ from pipeline.database.address import parse
 from pipeline.errors import StoreError, StoreLockedError, StoreUnreachableError
 from pipeline.locations import Locations
 from pipeline.records import metadata, server_store
+from tests.postgresql import PASSWORD
 
 HARD = 'a\\b\u241b0"\\u00e9"\u00e9\u241b1\'; DROP TABLE type; --\\'
 
@@ -69,14 +70,27 @@ def test_a_host_that_does_not_exist_is_told(address):
 def test_a_wrong_password_is_told(address, monkeypatch):
     monkeypatch.setenv("PGPASSWORD", "not the right one")
     told = refusal(address)
-    assert "refuses the password of postgres" in told
+    assert "refuses the password of postgres, or there is no such role; expected" in told
     assert "not the right one" not in told
+
+
+def test_a_role_that_does_not_exist_is_told(postgresql, database):
+    """The server does not say which of them is wrong."""
+    assert "or there is no such role" in refusal(parse(postgresql.uri(database, "nobody")))
 
 
 def test_a_missing_password_is_told(address, monkeypatch, tmp_path):
     monkeypatch.delenv("PGPASSWORD")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert "asks for a password of postgres, and there is none" in refusal(address)
+    lacking = "asks for a password of postgres, and there is none: PGPASSWORD is not set, and "
+    file, place = tmp_path / ".pgpass", f"127.0.0.1:{address.port}:{address.database}:postgres"
+    assert f"{lacking}there is no file {file}; expected" in refusal(address)
+    file.touch(mode=0o600)
+    file.write_text(f"127.0.0.1:1:{address.database}:postgres:{PASSWORD}\n")
+    told = refusal(address)
+    assert f"{lacking}no line of {file} is for {place}; expected" in told
+    assert f"the line {place}:PASSWORD into {file}" in told
+    assert PASSWORD not in told
 
 
 def test_a_database_that_does_not_exist_is_told_and_not_made(postgresql, database):

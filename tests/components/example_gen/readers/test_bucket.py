@@ -1,7 +1,10 @@
 """Data in a bucket is read as on this machine, or refused; never a part of it."""
 
+import socket
+
 import numpy as np
 import pytest
+import s3fs
 
 from components import object_store
 from components.example_gen.readers import base
@@ -184,6 +187,60 @@ def test_a_list_of_several_pages_is_whole(bucket, monkeypatch):
     monkeypatch.setattr(object_store, "_MOST_PAGES", 2)
     with pytest.raises(ObjectStoreError, match="does not end"):
         list(found.list())
+
+
+MALFORMED = "expected an address with http:// or https://"
+ENDPOINTS = {
+    "no scheme": ("localhost:54100", f"found 'localhost:54100'; {MALFORMED}"),
+    "another scheme": ("ftp://localhost:54100", f"found 'ftp://localhost:54100'; {MALFORMED}"),
+    "no port": ("http://localhost:abc", f"found 'http://localhost:abc'; {MALFORMED}"),
+    "a query": (f"http://host:9/?a={s3.SECRET}", f"found 'http://host:9/?***'; {MALFORMED}"),
+    "a password": (f"http://key:{s3.SECRET}@host:9", f"found 'http://***@host:9'; {MALFORMED}"),
+    "a password alone": (f"key:{s3.SECRET}@host/?a={s3.SECRET}", "found '***@host/?***'; expected"),
+}
+
+
+@pytest.fixture
+def listed_at(bucket, monkeypatch):
+    """Lists a folder of the bucket at another endpoint; returns the error."""
+
+    def refusal(address):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+        # This process keeps its connection.
+        s3fs.S3FileSystem.clear_instance_cache()
+        with pytest.raises(ObjectStoreError) as caught:
+            list(object_store.Folder(place_of(bucket)).list())
+        assert s3.SECRET not in str(caught.value)
+        return caught.value
+
+    yield refusal
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_a_malformed_endpoint_is_told_and_does_not_pass(bucket, listed_at, endpoint):
+    """A schedule would try again for ever."""
+    address, told = ENDPOINTS[endpoint]
+    error = listed_at(address)
+    assert f"{place_of(bucket)} cannot be listed: AWS_ENDPOINT_URL: {told}" in str(error)
+    assert not error.is_passing
+
+
+def test_a_malformed_endpoint_of_a_profile_is_told(listed_at, monkeypatch, tmp_path):
+    config = tmp_path / "config"
+    config.write_text("[default]\nendpoint_url = localhost:54100\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    error = listed_at("")
+    assert "endpoint_url in ~/.aws/config: found 'localhost:54100'" in str(error)
+    assert not error.is_passing
+
+
+def test_an_endpoint_that_is_not_reached_is_named(listed_at):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+    error = listed_at(f"{address}/below")
+    assert f"cannot be listed (no connection to {address}); expected" in str(error)
+    assert error.is_passing
 
 
 @pytest.mark.parametrize("variable", ["AWS_ACCESS_KEY_ID", "AWS_PROFILE"])
