@@ -220,7 +220,9 @@ def test_the_latest_snapshot_counts(tmp_path):
 
 
 def changed(value):
-    """Another value of the same type."""
+    """Another value of the same type, or a number where there is none."""
+    if value is None:
+        return 1.0
     if dataclasses.is_dataclass(value):
         return dataclasses.replace(value, shift=value.shift + 0.5)
     changes = {bool: lambda: not value, str: lambda: f"{value}x", tuple: lambda: (*value, 1)}
