@@ -289,7 +289,8 @@ def test_a_service_shows_what_it_will_do_and_ends_when_asked(tripwires, tmp_path
     text = output.read_text()
     assert text.count("-01-01 00:00") == 5
     assert "'0 0 1 1 *' in Europe/Berlin" in text
-    assert "left out of the environment: KERAS_BACKEND\n" in text and "secret" not in text
+    # Libraries of other tests may have set further variables of this process.
+    assert "left out of the environment: KERAS_BACKEND" in text and "secret" not in text
     assert text.endswith("stopped\n")
     state = json.loads((tmp_path / SAMPLE_PIPELINE / "schedule" / "state.json").read_text())
     assert state["schedule"] == "'0 0 1 1 *' in Europe/Berlin"
