@@ -338,7 +338,10 @@ def _from_folder(file: pathlib.Path, path: str, key: str) -> str:
     """A path of a file as a full path; an address, which `compile` takes, as it is."""
     if "://" in path:
         return path
+    origin = f"--config {file}: {key}"
+    # Below the folder, a slip such as `s3:/bucket` would look like a path.
+    paths.refuse_address(path, origin, or_bucket=key != "schema_file")
     # Where a link leads to the file, the folder is that of the link, in which the user sees it.
     folder = paths.expanded(file, "--config").absolute().parent
-    place = folder / paths.expanded(pathlib.Path(path), f"--config {file}: {key}")
-    return str(paths.resolved(place, f"--config {file}: {key}"))
+    place = folder / paths.expanded(pathlib.Path(path), origin)
+    return str(paths.resolved(place, origin))

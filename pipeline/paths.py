@@ -101,8 +101,7 @@ def resolved(path: pathlib.Path, origin: str, *, or_bucket: bool = False) -> pat
         or cannot be printed.
     """
     refuse_untold(str(path), origin)
-    if _ADDRESS.match(str(path)):
-        raise _no_path(str(path).partition(":")[0], origin, or_bucket)
+    refuse_address(str(path), origin, or_bucket=or_bucket)
     # Not `Path.resolve`: it reports circular links only up to Python 3.12.
     place = pathlib.Path(os.path.realpath(expanded(path, origin)))
     if _leads_in_a_circle(place):
@@ -113,6 +112,21 @@ def resolved(path: pathlib.Path, origin: str, *, or_bucket: bool = False) -> pat
     # Check again: the working folder or the target of a link may add unprintable names.
     refuse_untold(str(place), origin)
     return place
+
+
+def refuse_address(path: str, origin: str, *, or_bucket: bool = False) -> None:
+    """Refuses an address such as `gs://bucket/folder`, also with one slash.
+
+    Args:
+      path: Path as the user wrote it.
+      origin: Name of the option, variable or key with the path.
+      or_bucket: Whether it also takes the address of a folder in a bucket.
+
+    Raises:
+      PathError: If the path is an address.
+    """
+    if _ADDRESS.match(path):
+        raise _no_path(path.partition(":")[0], origin, or_bucket)
 
 
 def refuse_endless(path: pathlib.Path) -> None:

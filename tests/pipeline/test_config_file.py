@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies
 
 from pipeline import config, config_file
-from pipeline.errors import UsageError
+from pipeline.errors import PathError, UsageError
 
 
 @pytest.fixture
@@ -143,6 +143,11 @@ def test_auto_and_sample_are_no_paths(write, special):
 def test_an_address_stays_as_it_is(write):
     """`compile` takes one."""
     assert config_file.combine(write('data = "gs://bucket/photos"')).data == "gs://bucket/photos"
+
+
+def test_an_address_with_one_slash_is_no_path_below_the_folder(write):
+    with pytest.raises(PathError, match=r"data .*s3://BUCKET/FOLDER in this spelling"):
+        config_file.combine(write('data = "s3:/bucket/photos"'))
 
 
 def test_the_home_folder_is_known(write, monkeypatch, tmp_path):
