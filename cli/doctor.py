@@ -48,6 +48,8 @@ DEEP_LIMIT_SECONDS = 300
 DATA_LIMIT_SECONDS = 300
 SERVICES_LIMIT_SECONDS = 60
 DATABASE_SECONDS = 3.0
+# How a line of the process that checks services begins.
+ANSWER_BEGINS = '{"name": '
 # How the last line of a command begins where libraries are missing.
 NO_LIBRARIES = ("The environment is missing", "ModuleNotFoundError: ")
 COLOURS = {"ok": "32", "warn": "33", "fail": "31"}
@@ -551,8 +553,10 @@ def check_services(
     last = lines[-1] if lines else "no message"
     if last.startswith(NO_LIBRARIES):
         return findings
-    found = f"checking {config} ended unexpectedly, with exit code {process.returncode}: {last}"
-    fix = "start the run, which checks the same and says more"
+    from components.redaction import redacted
+
+    ending = f"ended unexpectedly, with exit code {process.returncode}: {redacted(last)}"
+    found, fix = f"checking {config} {ending}", "start the run, which checks the same and says more"
     return [*findings, Finding("services", "fail", found, fix)]
 
 
@@ -560,6 +564,9 @@ def read_answers(output: bytes) -> list[Finding]:
     """Return the findings that a process printed, one a line; the last line may be cut short."""
     findings = []
     for line in output.decode(errors="backslashreplace").split("\n")[:-1]:
+        # A library may print lines of its own.
+        if not line.startswith(ANSWER_BEGINS):
+            continue
         answer = json.loads(line)
         found, fix = split_message(answer["message"])
         if answer["status"] != "ok":

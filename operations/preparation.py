@@ -41,7 +41,7 @@ class Request:
       new_line: Whether to replace a served model for other images or classes, uncompared.
       verbose: Whether to show the log on the terminal.
       command: Command that started the run.
-      resumed: Whether it continues a run, which is not done as long as that has no end.
+      resumed: Position of the run that it continues among all runs; None where it continues none.
     """
 
     profile: str | None
@@ -55,7 +55,7 @@ class Request:
     new_line: bool
     verbose: bool
     command: str
-    resumed: bool = False
+    resumed: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,7 +186,8 @@ def writable(root: pathlib.Path, advice: str = "Choose another with --output-dir
         with tempfile.TemporaryFile(dir=root):
             return root.resolve()
     except OSError as error:
-        reason = "it is no folder" if root.exists() and not root.is_dir() else error.strerror
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        reason = "it is no folder, or lies below none" if is_file else error.strerror
         raise OutputError(
             f"{root} cannot be written to ({reason}); expected a folder for the results. {advice}"
         ) from error

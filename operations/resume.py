@@ -39,7 +39,7 @@ def request_of(run: str, output_dir: pathlib.Path, verbose: bool) -> Request:
         )
     request = request_again(receipt, output_dir, verbose)
     new_line = request.new_line and _is_to_begin(receipt, output_dir)
-    return dataclasses.replace(request, new_line=new_line, resumed=True)
+    return dataclasses.replace(request, new_line=new_line, resumed=receipt.sequence)
 
 
 def _is_to_begin(receipt: Receipt, output_dir: pathlib.Path) -> bool:

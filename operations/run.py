@@ -70,7 +70,7 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> Receipt:
         unfinished.complete(prepared.locations)
         _copy_to_bucket(prepared, progress)
         prepared = _compared_with_what_is_served_now(prepared, request)
-        standing = None if _forced(request) else changes.standing_run(prepared)
+        standing = _standing(request, prepared)
         if standing:
             _tell_standing(standing, prepared, progress)
             return standing
@@ -116,10 +116,16 @@ def _tell_lost(
         )
 
 
-def _forced(request: Request) -> bool:
-    # What is asked of a new line is to replace what is served, whatever stands. A run that is
-    # continued may have been forced itself.
-    return request.force or request.resumed or request.new_line or not request.use_cache
+def _standing(request: Request, prepared: Prepared) -> Receipt | None:
+    """The run whose verdict still stands, so that nothing has to run; None where that was asked."""
+    # What is asked of a new line is to replace what is served, whatever stands.
+    if request.force or request.new_line or not request.use_cache:
+        return None
+    standing = changes.standing_run(prepared)
+    if standing and request.resumed is not None and standing.sequence < request.resumed:
+        # It stood when the run that is continued began, which was forced.
+        return None
+    return standing
 
 
 def _tell_standing(receipt: Receipt, prepared: Prepared, progress: Progress) -> None:

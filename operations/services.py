@@ -86,7 +86,7 @@ def _metadata(config: Config, locations: Locations) -> Answer:
             exclusion.check_free(locations, address)
     except LockHeldError as error:
         return Answer("metadata", "warn", str(error))
-    except PipelineError as error:
+    except (PipelineError, OSError) as error:
         return Answer("metadata", "fail", str(error))
     shown = metadata.shown_place(address or locations.metadata)
     return Answer("metadata", "ok", f"{shown} can be used")
@@ -97,6 +97,8 @@ def _bucket(address: str, locations: Locations) -> Answer:
         newest = bucket.check_unchanged(locations.serving, address)
     except ObjectStoreError as error:
         return Answer("bucket", "fail", str(served_version.in_bucket(error)))
+    except OSError as error:
+        return Answer("bucket", "fail", f"{locations.serving} cannot be read ({error.strerror})")
     holds = "no version yet" if newest is None else f"version {newest}"
     return Answer("bucket", "ok", f"{address} can be read, and has {holds}; writing is not tried")
 

@@ -167,7 +167,14 @@ def _configuration(receipt: Receipt) -> dict[str, object]:
     training = config.get("training")
     if receipt.settled_epochs is not None and isinstance(training, dict):
         config["training"] = {**training, "minutes": None, "epochs": receipt.settled_epochs}
-    return config
+    return {key: _without_nulls(value) for key, value in config.items()}
+
+
+def _without_nulls(value: object) -> object:
+    """A key that an earlier version did not know is as one that is not set."""
+    if not isinstance(value, Mapping):
+        return value
+    return {key: _without_nulls(part) for key, part in value.items() if part is not None}
 
 
 def _dependencies(receipt: Receipt) -> dict[str, object]:

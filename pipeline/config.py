@@ -262,6 +262,8 @@ class TrainingConfig(_Section):
     minutes: float | None = pydantic.Field(
         None,
         gt=0,
+        # A year.
+        le=525_600,
         strict=True,
         description="time for training in minutes: as many epochs as this machine trains in it, "
         "whatever training.epochs says; none leaves the number to training.epochs",

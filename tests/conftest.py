@@ -117,6 +117,7 @@ def closed_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         patch.delenv(DATA_VARIABLE, raising=False)
         patch.setenv("no_proxy", "")
+        patch.delenv("no_grpc_proxy", raising=False)
         for name in ("http_proxy", "https_proxy", "all_proxy"):
             patch.setenv(name, _UNREACHABLE)
             patch.setenv(name.upper(), _UNREACHABLE)

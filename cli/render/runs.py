@@ -11,7 +11,7 @@ from rich.table import Table
 
 from cli.render.tables import make_console, plain_table
 from components.messages import counted, shown
-from components.pusher import bucket, versions
+from components.pusher import versions
 from components.slices import name_of
 from pipeline.locations import LOG_FILE, REVIEW_PAGE, Locations
 from pipeline.records.outcomes import Status, Verdict
@@ -281,7 +281,7 @@ def _print_places(console: Console, receipt: Receipt, output_dir: pathlib.Path) 
         lines.append(f"Review    {folder / REVIEW_PAGE}")
     if receipt.verdict == Verdict.PUSHED and receipt.pushed_version:
         lines.append(f"Pushed    {_pushed_place(locations.serving, receipt.pushed_version)}")
-        if copied := _copied_place(locations.serving, receipt):
+        if copied := _copied_place(receipt):
             lines.append(f"Copied    {copied}")
     if receipt.status != Status.COMPLETED:
         lines.append(f"Log       {folder / LOG_FILE}")
@@ -291,12 +291,15 @@ def _print_places(console: Console, receipt: Receipt, output_dir: pathlib.Path) 
     console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
 
 
-def _copied_place(serving: pathlib.Path, receipt: Receipt) -> str | None:
-    """Where in a bucket the pushed version is; None where the run knew no bucket."""
-    asked = receipt.config.get("serving")
-    address = bucket.address_of(serving)
-    if address is None or not isinstance(asked, dict) or asked.get("bucket") is None:
+def _copied_place(receipt: Receipt) -> str | None:
+    """Where in a bucket the run put its version; None where it knew no bucket."""
+    serving = receipt.config.get("serving")
+    asked = serving.get("bucket") if isinstance(serving, dict) else None
+    if not isinstance(asked, str):
         return None
+    # As `pipeline.config.serving_bucket` has it.
+    is_own = receipt.pipeline == receipt.config.get("name")
+    address = asked if is_own else f"{asked}/{receipt.pipeline}"
     return f"{shown(address)}/{receipt.pushed_version}"
 
 

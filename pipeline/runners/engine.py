@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -119,7 +120,7 @@ def _started(
         # It may have nothing to stop.
         with contextlib.suppress(Exception):
             running.stop()
-        if isinstance(error, RuntimeError):
+        if isinstance(error, RuntimeError | OSError):
             raise _not_started(config, error) from error
         raise
     try:
@@ -137,7 +138,7 @@ def _job_server(config: BeamConfig) -> Callable[[PipelineOptions], SubprocessJob
     return None
 
 
-def _not_started(config: BeamConfig, error: RuntimeError) -> ConfigurationError:
+def _not_started(config: BeamConfig, error: Exception) -> ConfigurationError:
     if config.runner == "prism":
         return ConfigurationError(
             f"beam.prism_location: {_prism(config)} did not start as a server ({error}); expected "
@@ -298,12 +299,14 @@ class EngineObserver:
 
 def _cancel(results: Sequence[object]) -> None:
     """Cancels those of the jobs that run on another engine; one that does not answer is left."""
-    for result in results:
-        # A pipeline of the local engine has ended when its result is there.
-        if isinstance(result, portable_runner.PipelineResult):
-            cancelling = threading.Thread(target=_cancel_job, args=(result,), daemon=True)
-            cancelling.start()
-            cancelling.join(_SECONDS_TO_CANCEL)
+    # A pipeline of the local engine has ended when its result is there.
+    jobs = [each for each in results if isinstance(each, portable_runner.PipelineResult)]
+    cancelling = [threading.Thread(target=_cancel_job, args=(job,), daemon=True) for job in jobs]
+    for thread in cancelling:
+        thread.start()
+    until = time.monotonic() + _SECONDS_TO_CANCEL
+    for thread in cancelling:
+        thread.join(max(0.0, until - time.monotonic()))
 
 
 def _cancel_job(result: portable_runner.PipelineResult) -> None:

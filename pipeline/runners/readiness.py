@@ -124,7 +124,7 @@ def check_reachable(beam: BeamConfig) -> None:
         _check_job_server(job_server(beam))
         if beam.flink_master:
             _check_port(beam.flink_master, "beam.flink_master", "Flink's job manager")
-    elif beam.job_endpoint == EMBEDDED:
+    elif beam.runner != "prism" and beam.job_endpoint == EMBEDDED:
         _check_own_name()
     elif beam.runner != "prism" and beam.job_endpoint is not None:
         _check_grpc(str(beam.job_endpoint), "beam.job_endpoint", "a job server of Beam")

@@ -157,7 +157,7 @@ def test_fetch_refuses_what_is_no_address(place, told, tmp_path):
 
 def test_fetch_into_a_file_names_what_fetch_has(two, address, tmp_path):
     (tmp_path / "file").write_text("x")
-    with pytest.raises(OutputError, match=r"it is no folder.*Name another FOLDER\.$"):
+    with pytest.raises(OutputError, match=r"it is no folder, .*Name another FOLDER\.$"):
         fetch.fetch(address, tmp_path / "file")
 
 

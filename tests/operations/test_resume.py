@@ -27,7 +27,7 @@ def test_the_same_is_asked_for_with_the_cache(written, receipt):
     assert (request.data, request.runner, request.seed) == ("auto", "local", None)
     assert request.use_cache and not request.force
     # An equal run may have ended before this one was forced: nothing changed since, and yet.
-    assert request.resumed
+    assert request.resumed == receipt.sequence
     assert request.output_dir == output_dir
 
 

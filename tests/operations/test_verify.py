@@ -220,6 +220,12 @@ def test_epochs_that_the_speed_settled_are_not_settled_again(
     assert {"training.minutes=null", "training.epochs=11"} <= set(asked)
 
 
+def test_a_key_that_an_earlier_version_did_not_know_is_no_difference(receipt):
+    training = {**receipt.config["training"], "minutes": None}
+    again = receipt.changed(config={**receipt.config, "training": training})
+    assert reasons(receipt, again) == reasons(again, receipt) == []
+
+
 def test_the_same_epochs_are_the_same_whatever_settled_them(receipt):
     training = receipt.config["training"]
     settled = receipt.changed(

@@ -218,6 +218,7 @@ def test_an_unknown_profile_is_refused_with_the_nearest():
         ("training.epochs=null", "a valid integer"),
         ("training.epochs=true", "a valid integer"),
         ("training.minutes=0", "greater than 0"),
+        ("training.minutes=1e18", "less than or equal to 525600"),
         ("training.minutes=Infinity", "a finite number"),
         ("training.minutes=long", "a valid number"),
         ("training.learning_rate=true", "a valid number"),

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from cli.render import runs, tables
-from components.pusher import bucket
 from components.quality_gates import JudgedGate
 from pipeline.records import history
 
@@ -52,16 +51,14 @@ def test_what_became_of_a_pushed_version_is_told(
     assert line in capsys.readouterr().out
 
 
-def test_the_copy_in_a_bucket_is_told_where_the_run_made_one(capsys, pushed_receipt, locations):
+@pytest.mark.parametrize(("name", "folder"), [("clothes", ""), ("flowers", "/clothes")])
+def test_the_copy_in_a_bucket_is_told_where_the_run_made_one(capsys, pushed_receipt, name, folder):
     """Of a profile that is not for production, it is in a folder below the configured one."""
-    locations.serving.mkdir(parents=True)
-    bucket.remember(locations.serving, "s3://models/flowers/flowers-smoke")
-    config = {**pushed_receipt.config, "serving": {"bucket": "s3://models/flowers"}}
-    for receipt in (pushed_receipt.changed(config=config), pushed_receipt):
-        runs.print_run(receipt, locations.root.parent, as_json=False)
-    copied, plain = capsys.readouterr().out.split("Results")[1:]
-    assert "\nCopied    s3://models/flowers/flowers-smoke/17\n" in copied
-    assert "Copied" not in plain
+    serving = {"bucket": "s3://models/flowers"}
+    config = {**pushed_receipt.config, "name": name, "serving": serving}
+    copied = printed(capsys, pushed_receipt.changed(config=config))
+    assert f"\nCopied    s3://models/flowers{folder}/17\n" in copied
+    assert "Copied" not in printed(capsys, pushed_receipt)
 
 
 def test_class_names_are_shown_as_they_are(capsys, pushed_receipt):

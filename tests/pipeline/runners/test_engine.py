@@ -1,7 +1,6 @@
 """The arguments that each engine gets, and what the receipt says of it."""
 
 import os
-import shutil
 import socket
 import time
 
@@ -36,11 +35,14 @@ ENGINES = [
 ]
 
 
-def test_a_program_that_is_no_prism_is_named():
-    program = shutil.which("true")
+@pytest.mark.parametrize("content", ["#!/bin/sh\nexit 0\n", "of another machine"])
+def test_a_program_that_is_no_prism_is_named(tmp_path, content):
+    program = tmp_path / "prism"
+    program.write_text(content)
+    program.chmod(0o755)
     with (
         pytest.raises(ConfigurationError, match=rf"{program} did not start as a server"),
-        engine.serving(BeamConfig(runner="prism", prism_location=program)),
+        engine.serving(BeamConfig(runner="prism", prism_location=str(program))),
     ):
         pytest.fail("not reached")
 
@@ -124,6 +126,8 @@ def test_an_interrupted_run_leaves_no_job(tmp_path):
         _ = pipeline | beam.Create(["image"]) | beam.Map(waiting, door)
         with pytest.raises(KeyboardInterrupt), observer.watching():
             result = pipeline.run()
+            while result.state != PipelineState.RUNNING:
+                time.sleep(0.01)
             raise KeyboardInterrupt
         cancelled = result.state
         door.touch()
