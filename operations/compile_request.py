@@ -334,6 +334,29 @@ def _digest(
     config: Config,
     notify: Callable[[str], None],
 ) -> str:
+    _check_place(request)
+    if request.data_digest is not None:
+        return _checked(request)
+    if not object_store.is_address(request.data) and not pathlib.Path(request.data).exists():
+        raise _unknown_digest(request)
+    notify(f"Reading {request.data} for its digest ...")
+    try:
+        source = find_source(request.data, notify, data=config.data)
+        if source.window:
+            raise DataError(
+                f"--data {request.data} holds spans; expected one data set, since spans are "
+                "settled where `run` reads them. Name one of the spans that has a test split."
+            )
+        return read_dataset(source, schema, schema_sha256, config, notify=notify).digest
+    except (DataError, UnreachableError) as error:
+        # What the store refuses to this machine, it may grant to the nodes.
+        if not isinstance(error.__cause__, ObjectStoreError):
+            raise
+        notify(f"Note: {error}")
+        raise _unknown_digest(request) from error
+
+
+def _check_place(request: Request) -> None:
     if request.data in (AUTO, SAMPLE):
         raise DataError(
             f"--data {request.data}: a cluster learns from data of its own, and nothing falls "
@@ -345,36 +368,6 @@ def _digest(
             "path on a volume that they mount, or a URI that begins with gs:// or s3://."
         )
     paths.refuse_untold(request.data, "--data")
-    if request.data_digest is not None:
-        return _checked(request)
-    in_bucket = object_store.is_address(request.data)
-    if not in_bucket and not pathlib.Path(request.data).exists():
-        raise _unknown_digest(request)
-    try:
-        return _computed(request, schema, schema_sha256, config, notify)
-    except (DataError, UnreachableError) as error:
-        # What the store refuses to this machine, it may grant to the nodes.
-        if not isinstance(error.__cause__, ObjectStoreError):
-            raise
-        notify(f"Note: {error}")
-        raise _unknown_digest(request) from error
-
-
-def _computed(
-    request: Request,
-    schema: ImageSchema,
-    schema_sha256: str,
-    config: Config,
-    notify: Callable[[str], None],
-) -> str:
-    notify(f"Reading {request.data} for its digest ...")
-    source = find_source(request.data, notify, data=config.data)
-    if source.window:
-        raise DataError(
-            f"--data {request.data} holds spans; expected one data set, since spans are settled "
-            "where `run` reads them. Name one of the spans that has a test split."
-        )
-    return read_dataset(source, schema, schema_sha256, config, notify=notify).digest
 
 
 def _unknown_digest(request: Request) -> DataError:

@@ -833,14 +833,23 @@ def pipeline_name(config: Config, sample: bool) -> str:
 def serving_bucket(config: Config, name: str) -> str | None:
     """The folder of the bucket that gets the versions of a pipeline; None where there is none.
 
-    What is not for production goes to a folder of its own below it.
-
     Args:
       config: Configuration of the run.
       name: Name of the pipeline, by `pipeline_name`.
     """
     address = config.serving.bucket
-    return address if address is None or name == config.name else f"{address}/{name}"
+    return None if address is None else bucket_folder(address, config.name, name)
+
+
+def bucket_folder(address: str, configured_name: str, name: str) -> str:
+    """The folder that gets versions: below `serving.bucket`, if they are not for production.
+
+    Args:
+      address: Value of `serving.bucket`.
+      configured_name: Value of `name`.
+      name: Name of the pipeline, by `pipeline_name`.
+    """
+    return address if name == configured_name else f"{address}/{name}"
 
 
 def known_keys() -> dict[str, str]:

@@ -13,6 +13,7 @@ from cli.render.tables import make_console, plain_table
 from components.messages import counted, shown
 from components.pusher import versions
 from components.slices import name_of
+from pipeline.config import bucket_folder
 from pipeline.locations import LOG_FILE, REVIEW_PAGE, Locations
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
@@ -297,9 +298,7 @@ def _copied_place(receipt: Receipt) -> str | None:
     asked = serving.get("bucket") if isinstance(serving, dict) else None
     if not isinstance(asked, str):
         return None
-    # As `pipeline.config.serving_bucket` has it.
-    is_own = receipt.pipeline == receipt.config.get("name")
-    address = asked if is_own else f"{asked}/{receipt.pipeline}"
+    address = bucket_folder(asked, str(receipt.config.get("name")), receipt.pipeline)
     return f"{shown(address)}/{receipt.pushed_version}"
 
 
