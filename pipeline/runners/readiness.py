@@ -77,13 +77,16 @@ def _check_option(option: str, beam: BeamConfig) -> None:
 
 
 def _check_flink(beam: BeamConfig) -> None:
-    found = "both" if beam.job_endpoint and beam.flink_job_server_jar else "none of its own"
+    if beam.job_endpoint and beam.flink_job_server_jar:
+        found = "both"
+    else:
+        found = "embed, which is another engine" if beam.job_endpoint else "none"
     if beam.job_endpoint == EMBEDDED or bool(beam.job_endpoint) == bool(beam.flink_job_server_jar):
         raise ConfigurationError(
             f"beam.runner=flink: found {found}; expected the job server of Beam for Flink, either "
-            "running, as "
-            "beam.job_endpoint=HOST:PORT, or to be started, as beam.flink_job_server_jar=FILE. Set "
-            "one of the two; docs/engines.md says how to get it."
+            "running, as beam.job_endpoint=HOST:PORT, or to be started, as "
+            "beam.flink_job_server_jar=FILE. Set one of the two; docs/engines.md says how to get "
+            "it."
         )
 
 
