@@ -39,12 +39,18 @@ app = command.application()
 
 `python -m benchmarks.accuracy --profile smoke --seeds 1,2,3,4,5`
 
+`python -m benchmarks.accuracy --profile default --set training.epochs=25`
+
 `python -m benchmarks.accuracy --short` sees that it works.""",
 )
 def main(
     profile: Annotated[
         list[str] | None,
         typer.Option(help="May be repeated; all where none is given, `smoke` for --short."),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="As for `run`; in every profile."),
     ] = None,
     seeds: command.Seeds = None,
     data: command.DataFrom = None,
@@ -56,33 +62,38 @@ def main(
     where = command.data_argument(data, short)
     chosen_seeds = command.seeds(seeds, short)
     profiles = profile or (["smoke"] if short else list(configurations.PROFILES))
+    changes = assignments or []
     # Before the images are looked for.
     for name in profiles:
-        configurations.load_config(name)
+        configurations.load_config(name, changes)
     with trainings.prepared(where) as inputs:
         configuration = {
             "short": short,
             "seeds": chosen_seeds,
+            "assignments": changes,
             "trained": {
-                name: trainings.configuration(inputs, name).model_dump(mode="json")
+                name: trainings.configuration(inputs, name, *changes).model_dump(mode="json")
                 for name in profiles
             },
         }
         session = Session(NAME, configuration, inputs.data, record)
         for name in profiles:
             for seed in chosen_seeds:
-                repeat = processes.in_fresh_process(measure, inputs, name, seed)
+                repeat = processes.in_fresh_process(measure, inputs, name, seed, changes)
                 session.add(repeat, _line(repeat))
     session.end(figures(session.repeats), [table(session.repeats)], as_json)
 
 
-def measure(inputs: trainings.Inputs, profile: str, seed: int) -> dict[str, Any]:
+def measure(
+    inputs: trainings.Inputs, profile: str, seed: int, assignments: Sequence[str]
+) -> dict[str, Any]:
     """Trains, calibrates and tests once, in this process.
 
     Args:
       inputs: images and Transform's graph.
       profile: whose configuration.
       seed: of everything random.
+      assignments: `key=value` each, of all that differs from the profile.
 
     Returns:
       `profile`, `seed`, `seconds` of training, its `epochs`, `temperature`; for the test split the
@@ -91,7 +102,7 @@ def measure(inputs: trainings.Inputs, profile: str, seed: int) -> dict[str, Any]
     """
     from components.trainer import training
 
-    config = trainings.configuration(inputs, profile, seed=seed)
+    config = trainings.configuration(inputs, profile, *assignments, seed=seed)
     splits = trainings.read_splits(inputs, config, features.SPLITS)
     trained = trainings.train(inputs, config, splits)
     graph, validation = trainings.transform_graph(inputs), splits[features.VALIDATION_SPLIT]

@@ -1,9 +1,9 @@
 """The plain script: load, scale, train, evaluate and save, without a pipeline.
 
 A pipeline costs what it takes longer than this. Network, augmentation, optimizer and schedule are
-those of a run with the same profile. All around them is what one writes where there is nothing but
-a training to do: arrays in memory, `fit`, `evaluate`, `save`. No checks, no statistics, no gates,
-no export for serving, no record.
+those of a run with the same profile, but its batches stay whole. All around them is what one
+writes where there is nothing but a training to do: arrays in memory, `fit`, `evaluate`, `save`. No
+checks, no statistics, no gates, no export for serving, no record.
 """
 
 from __future__ import annotations

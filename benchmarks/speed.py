@@ -54,6 +54,7 @@ def measure_ours(inputs: trainings.Inputs, config: Config, images: int) -> Pace:
       config: of the training.
       images: about how many to take.
     """
+    trainings.use_cores(config)
     settings = trainings.settings_of(config)
     split = _first_images(inputs, config, images)
     network, data = training.prepare(settings, inputs.schema, split)

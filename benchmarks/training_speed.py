@@ -192,7 +192,7 @@ def measure(name: str, inputs: trainings.Inputs, profile: str, images: int) -> P
 def figures(repeats: list[dict[str, Any]]) -> dict[str, Any]:
     """What the measurements say together; speeds are medians, in images per second.
 
-    Without PyTorch there is no ratio to it: None.
+    Without PyTorch there is no ratio to it: None. `plain_ratio_to_pytorch` is that of `ours_plain`.
     """
     speeds = {
         name: statistics.median(values) for name, values in images_per_second(repeats).items()
@@ -201,6 +201,9 @@ def figures(repeats: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "ratio_to_stock": speeds[OURS] / speeds[STOCK],
         "ratio_to_pytorch": speeds[OURS] / max(peers) if peers else None,
+        "plain_ratio_to_pytorch": (
+            speeds[OURS_PLAIN] / max(peers) if peers and OURS_PLAIN in speeds else None
+        ),
         "fraction_of_convolution_limit": speeds[OURS] / speeds[CONVOLUTIONS],
         "images_per_second": speeds,
     }

@@ -287,6 +287,13 @@ def settings_of(config: Config) -> Settings:
     )
 
 
+def use_cores(config: Config) -> None:
+    """Shares the cores as a run does, before TensorFlow computes anything in this process."""
+    from components.trainer import threads
+
+    threads.share(machine.cores(), config.training.batch_size)
+
+
 def train(
     inputs: Inputs, config: Config, splits: dict[str, Split], trick: Trick | None = None
 ) -> Trained:
@@ -300,6 +307,7 @@ def train(
     """
     from components.trainer import training
 
+    use_cores(config)
     settings = settings_of(config)
     with tempfile.TemporaryDirectory() as folder, _showing_epochs() as shown:
         started = time.perf_counter()

@@ -23,6 +23,7 @@ from components.messages import told
 from components.pusher import guard, versions
 from components.redaction import LogFormatter
 from components.serving_check.check import standing_by
+from components.trainer import threads
 from operations import changes, garbage, numbering, recording, temporary, unfinished
 from operations.notifications.notifying import Notifier
 from operations.preparation import Prepared, Progress, Request, prepare
@@ -303,11 +304,8 @@ class _Run:
         if environment.dropped():
             logger.info("left out of the environment: %s", ", ".join(environment.dropped()))
         with garbage.kept():
+            threads.share(machine.cores(), self._prepared.config.training.batch_size)
             # Imported here: everything before answers without TensorFlow.
-            import tensorflow as tf
-
-            tf.config.threading.set_intra_op_parallelism_threads(machine.cores())
-            tf.config.threading.set_inter_op_parallelism_threads(machine.cores())
             from pipeline.records import baseline
             from pipeline.runners import dag_runners, engine
 

@@ -8,6 +8,7 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent import futures
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -25,6 +26,8 @@ from components import examples, features, image_schema, rows, slices
 from components.shards import Shard, Workers, divided
 
 _BATCH = 1000
+# In a run, TensorFlow gives each operation half of the cores (`components.trainer.threads`).
+_BATCHES_AT_ONCE = 2
 # Maximum number of images in memory, and of their bytes, when the answers are put in order.
 _ROWS, _ROWS_BYTES = 2**16, 2**26
 # Folder of the answers about each shard, until they are in order.
@@ -184,17 +187,16 @@ class _Ask:
                 name: tf.saved_model.load(path_utils.serving_model_path(uri))
                 for name, uri in self._models.items()
             }
-        ids, answers = [], []
-        for serialized in examples.batches_of(shard.files, self._batch_size):
-            split = examples.parse(serialized)
-            ids.append(split.ids)
-            answers.append(self._answers(serialized, split))
+        batches = examples.batches_of(shard.files, self._batch_size)
+        with futures.ThreadPoolExecutor(_BATCHES_AT_ONCE) as pool:
+            ids, answers = zip(*pool.map(self._answers, batches), strict=True)
         names = np.concatenate(ids)
         order = np.argsort(names, kind="stable")
         rows.write(file, names[order], np.concatenate(answers)[order])
 
-    def _answers(self, serialized: tf.Tensor, split: examples.Split) -> np.ndarray:
-        """Labels, images and answers as rows."""
+    def _answers(self, serialized: tf.Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """Ids; labels, images and answers as rows."""
+        split = examples.parse(serialized)
         count = len(split.ids)
         padding = tf.repeat(serialized[:1], self._batch_size - count)
         padded = tf.concat([serialized, padding], axis=0)
@@ -207,7 +209,7 @@ class _Ask:
         )
         for name, values in columns.items():
             found[name] = values
-        return found
+        return split.ids, found
 
 
 def read_columns(examples_uri: str, names: Sequence[str], ids: np.ndarray) -> dict[str, list[str]]:

@@ -30,6 +30,7 @@ from components.trainer import (
     callbacks,
     class_weights,
     export,
+    halves,
     inspection,
     model,
     warm_start,
@@ -258,7 +259,8 @@ def compiled_network(
     settings: Settings, schema: image_schema.ImageSchema, steps_at_once: int
 ) -> keras.Model:
     """Builds the network and gives it its optimizer, loss and metrics."""
-    network = model.build_network(schema.shape, len(schema.class_names), settings)
+    whole = model.build_network(schema.shape, len(schema.class_names), settings)
+    network = halves.in_halves(whole)
     compile_network(network, settings, loss_function(settings), steps_at_once)
     return network
 
@@ -354,7 +356,7 @@ def predict(
     """Returns the outputs of a Keras model for raw images, float32 [count, classes]."""
     images = batches.prepared_images(split.images, transform)
     data = tf.data.Dataset.from_tensor_slices(images).batch(_PREDICTION_BATCH)
-    return network.predict(without_autotuner(data), verbose=0)
+    return halves.in_halves(network).predict(without_autotuner(data), verbose=0)
 
 
 def _write_inspection(

@@ -103,8 +103,8 @@ def made_up(function, *arguments):
             return PARAMETERS
         case "validation_rows", _:
             return [4, 17]
-        case "measure", [_, str(profile), int(seed)]:
-            errors = {"ece_before": 0.05, "ece_after": 0.01}
+        case "measure", [_, str(profile), int(seed), list() as changes]:
+            errors = {"ece_before": 0.05, "ece_after": 0.01 + len(changes)}
             found = {"profile": profile, "seed": seed, "seconds": 9.0, "temperature": 0.5}
             return {**found, **errors, **scores(0.9 + seed / 100)}
         case "initialized", [data, folder, str(size), _]:
@@ -316,6 +316,8 @@ def test_training_speed_is_set_against_the_fastest_pytorch(run, pytorch):
     lines, _ = run("training_speed", "--json")
     figures = json.loads(lines[-1])
     assert figures["ratio_to_pytorch"] == 1.5
+    plain, peer = SPEEDS["ours_plain"], 200
+    assert figures["plain_ratio_to_pytorch"] == plain / peer
     peers = {name: figures["images_per_second"][name] for name in training_speed.PYTORCH_VARIANTS}
     assert [peers[name] for name in peers] == [150, 120, 200, 110]
 
@@ -375,6 +377,19 @@ def test_accuracy_has_mean_spread_and_every_seed(run):
     assert found["smoke"]["mean"] == pytest.approx(0.92)
     assert found["smoke"]["seeds"] == {"1": 0.91, "3": pytest.approx(0.93)}
     assert found["smoke"]["spread"]["min"] == 0.91
+
+
+def test_accuracy_trains_with_other_settings(run, check_record):
+    _, path = run("accuracy", "--json", "--profile", "smoke", "--set", "training.epochs=3")
+    record = check_record(path)
+    assert record["configuration"]["assignments"] == ["training.epochs=3"]
+    assert record["configuration"]["trained"]["smoke"]["training"]["epochs"] == 3
+    assert {repeat["ece_after"] for repeat in record["repeats"]} == {1.01}
+
+
+def test_accuracy_refuses_a_setting_that_does_not_exist(run):
+    with pytest.raises(UsageError, match=r"training\.epoch"):
+        run("accuracy", "--json", "--profile", "smoke", "--set", "training.epoch=3")
 
 
 def test_uneven_classes_has_mean_and_spread_with_and_without_weights(run):

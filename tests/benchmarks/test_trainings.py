@@ -87,7 +87,7 @@ def test_the_sample_is_not_taken_for_the_real_images(monkeypatch):
 @pytest.mark.slow
 def test_a_training_is_that_of_the_pipeline(sample_run):
     with trainings.prepared("sample") as inputs:
-        measured = processes.in_fresh_process(accuracy.measure, inputs, "smoke", 1)
+        measured = processes.in_fresh_process(accuracy.measure, inputs, "smoke", 1, ())
     receipt = sample_run.receipt
     assert measured["accuracy"] == pytest.approx(receipt["evaluation"]["accuracy"], abs=1e-6)
     assert measured["temperature"] == receipt["calibration"]["temperature"]
