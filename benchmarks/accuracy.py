@@ -21,12 +21,15 @@ from benchmarks.trainings import HARDEST_CLASS
 from cli import command_line
 from components import features
 from pipeline import config as configurations
+from pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from components.examples import Split
     from components.trainer.calibration import FittedCalibration
 
 NAME = "accuracy"
+# Settings of the training that only a run follows.
+_OF_RUNS = ("training.minutes", "training.warm_start")
 
 app = command.application()
 
@@ -63,6 +66,7 @@ def main(
     chosen_seeds = command.seeds(seeds, short)
     profiles = profile or (["smoke"] if short else list(configurations.PROFILES))
     changes = assignments or []
+    _check(changes)
     # Before the images are looked for.
     for name in profiles:
         configurations.load_config(name, changes)
@@ -82,6 +86,15 @@ def main(
                 repeat = processes.in_fresh_process(measure, inputs, name, seed, changes)
                 session.add(repeat, _line(repeat))
     session.end(figures(session.repeats), [table(session.repeats)], as_json)
+
+
+def _check(assignments: Sequence[str]) -> None:
+    for key in [assignment.partition("=")[0] for assignment in assignments]:
+        if not key.startswith(("training.", "split.")) or key in _OF_RUNS:
+            raise ConfigurationError(
+                f"--set: found {key}, which changes nothing here; expected keys below training. "
+                f"or split., without {' and '.join(_OF_RUNS)}. Seeds are given with --seeds."
+            )
 
 
 def measure(

@@ -1,7 +1,7 @@
 """The plain script: load, scale, train, evaluate and save, without a pipeline.
 
 A pipeline costs what it takes longer than this. Network, augmentation, optimizer and schedule are
-those of a run with the same profile, but its batches stay whole. All around them is what one
+those of a run with the same profile, halves and threads included. All around them is what one
 writes where there is nothing but a training to do: arrays in memory, `fit`, `evaluate`, `save`. No
 checks, no statistics, no gates, no export for serving, no record.
 """
@@ -17,8 +17,9 @@ import typer
 
 from benchmarks import idx_files
 from benchmarks.epoch_clock import EpochClock
-from components.trainer import whitening
+from components.trainer import threads, whitening
 from components.trainer.callbacks import averaging
+from components.trainer.halves import in_halves
 from components.trainer.model import build_network
 from components.trainer.optimizer import build_optimizer
 from components.trainer.schedule import WarmUpAndDecay
@@ -42,6 +43,7 @@ def main(
     """Train a classifier on IDX files, and save it."""
     config = configurations.load_config(profile, assignments or ())
     settings = settings_of(config)
+    threads.share(machine.cores(), settings.batch_size)
     keras.utils.set_random_seed(settings.seed)
     images, labels = load(data, idx_files.TRAIN)
     test_images, test_labels = load(data, idx_files.TEST)
@@ -80,7 +82,8 @@ def main(
     )
     network.load_weights(best_weights)
     _, accuracy = network.evaluate(test_images, test_labels, batch_size=_BATCH, verbose=0)
-    network.save(output_dir / "model.keras")
+    # The same layers, without halves.
+    keras.Model(network.input, network.output).save(output_dir / "model.keras")
     clock.write(output_dir)
     print(f"test accuracy {accuracy:.4f}")
 
@@ -106,7 +109,7 @@ def load(folder: pathlib.Path, half: str) -> tuple[np.ndarray, np.ndarray]:
 
 def compiled_network(shape: tuple[int, int, int], classes: int, settings: Settings) -> keras.Model:
     """The network of a run, ready to be trained."""
-    network = build_network(shape, classes, settings)
+    network = in_halves(build_network(shape, classes, settings), settings.batch_size)
     network.compile(
         optimizer=build_optimizer(settings),
         loss=keras.losses.CategoricalCrossentropy(

@@ -1,7 +1,7 @@
 """Images per second of training: ours, stock Keras, PyTorch, and the convolutions alone.
 
 - `ours`: the network of the profile as the pipeline trains it: the real input with Transform's
-  graph, augmentation, Muon, determinism, in the precision that this machine has.
+  graph, augmentation, Muon, determinism, batches in halves, in the precision that this machine has.
 - `stock`: the same widths, convolutions and residual additions as a notebook writes them
   (`stock_network.py`): convolution, `keras.layers.BatchNormalization`, ReLU, pooling; float32,
   Adam, `fit` on arrays in memory. No augmentation and no input to prepare, which favours it.
@@ -14,8 +14,9 @@
 - `ours_plain`: ours with as little around it as `pytorch`, for a like comparison: without
   augmentation, with AdamW. The input still comes through Transform's graph.
 - `convolutions`: the convolutions of `ours` alone, forward and backward, in its precision, all by
-  oneDNN's own operations: what no training of this network could pass with these. `ours` computes
-  the kernel gradients of small maps in another way, and may pass it. Where the first one is
+  oneDNN's own operations, of whole batches, each divided among all cores. That was a limit once.
+  `ours` computes the kernel gradients of small maps in another way, and both halves of a batch side
+  by side, and may pass it. Where the first one is
   frozen, its own gradient is left out, as it is in `ours`; `stock` trains it.
 
 Each measurement has a process of its own and leaves out the first step. All are taken in turn,

@@ -304,8 +304,8 @@ class _Run:
         if environment.dropped():
             logger.info("left out of the environment: %s", ", ".join(environment.dropped()))
         with garbage.kept():
+            # The first import of TensorFlow: everything before answers without it.
             threads.share(machine.cores(), self._prepared.config.training.batch_size)
-            # Imported here: everything before answers without TensorFlow.
             from pipeline.records import baseline
             from pipeline.runners import dag_runners, engine
 

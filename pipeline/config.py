@@ -268,7 +268,9 @@ class TrainingConfig(_Section):
         description="time for training in minutes: as many epochs as this machine trains in it, "
         "whatever training.epochs says; none leaves the number to training.epochs",
     )
-    batch_size: Count = pydantic.Field(250, description="images per step")
+    batch_size: Count = pydantic.Field(
+        250, description="images per step; from 128 on, a step takes them in two halves"
+    )
     optimizer: Literal["muon", "adam"] = pydantic.Field(
         "muon", description="muon for the convolutions and AdamW for the rest, or adam for all"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,9 +26,9 @@ from tfx.utils import path_utils
 from components import examples, features, image_schema, rows, slices
 from components.shards import Shard, Workers, divided
 
-_BATCH = 1000
-# In a run, TensorFlow gives each operation half of the cores (`components.trainer.threads`).
-_BATCHES_AT_ONCE = 2
+# Maximum number of images that a model answers at a time, in two batches: with two operations at a
+# time, two cores are busy (`components.trainer.threads`).
+_IMAGES_AT_ONCE, _BATCHES_AT_ONCE = 1000, 2
 # Maximum number of images in memory, and of their bytes, when the answers are put in order.
 _ROWS, _ROWS_BYTES = 2**16, 2**26
 # Folder of the answers about each shard, until they are in order.
@@ -167,7 +168,8 @@ def asked(workers: Workers, models: Mapping[str, str], examples_uri: str) -> Ite
       models: folder of the model artifact, by name of the model.
       examples_uri: folder of the examples artifact.
     """
-    size = examples.fitting(examples.files_of(examples_uri, features.TEST_SPLIT), _BATCH)
+    files = examples.files_of(examples_uri, features.TEST_SPLIT)
+    size = max(1, examples.fitting(files, _IMAGES_AT_ONCE) // _BATCHES_AT_ONCE)
     with workers.made(divided(examples_uri, features.TEST_SPLIT), _Ask(models, size)) as paths:
         yield Answered(paths, list(models))
 
@@ -188,8 +190,12 @@ class _Ask:
                 for name, uri in self._models.items()
             }
         batches = examples.batches_of(shard.files, self._batch_size)
+        ids, answers = [], []
         with futures.ThreadPoolExecutor(_BATCHES_AT_ONCE) as pool:
-            ids, answers = zip(*pool.map(self._answers, batches), strict=True)
+            while together := list(itertools.islice(batches, _BATCHES_AT_ONCE)):
+                for some_ids, some_answers in pool.map(self._answers, together):
+                    ids.append(some_ids)
+                    answers.append(some_answers)
         names = np.concatenate(ids)
         order = np.argsort(names, kind="stable")
         rows.write(file, names[order], np.concatenate(answers)[order])

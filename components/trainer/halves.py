@@ -9,9 +9,17 @@ import keras
 from components.trainer import threads
 
 
-def in_halves(model: keras.Model) -> keras.Model:
-    """Returns a model with the same layers and weights that takes batches in halves."""
-    return HalvingModel(model.input, model.output, name=model.name)
+def in_halves(model: keras.Model, batch_size: int) -> keras.Model:
+    """Returns a model with the same layers and weights that takes batches in halves.
+
+    Args:
+      model: A functional model of one input and one output.
+      batch_size: Number of images of a training batch, as it is configured; small batches stay
+        whole (`threads.are_halved`).
+    """
+    halving = HalvingModel(model.input, model.output, name=model.name)
+    halving.trains_in_halves = threads.are_halved(batch_size)
+    return halving
 
 
 class HalvingModel(keras.Model):
@@ -22,19 +30,21 @@ class HalvingModel(keras.Model):
     operation each, and do not wait for each other at the end of every single one.
 
     In training, batch normalisation takes its statistics from each half, as "ghost batch
-    normalisation" does (Hoffer et al. 2017, arXiv:1705.08741). The results do not depend on whether
-    there are two cores. Small training batches stay whole (`threads.are_halved`).
+    normalisation" does (Hoffer et al. 2017, arXiv:1705.08741), whatever the number of cores.
+
+    Attributes:
+      trains_in_halves: Whether training batches are halved, too.
     """
+
+    trains_in_halves: bool = False
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         """Returns the outputs of the first half, then those of the second."""
-        if training and not threads.are_halved(inputs.shape[0] or 0):
-            return super().call(inputs, training=training, mask=mask)
+        if training and not self.trains_in_halves:
+            return super().call(inputs, training=training)
         count = keras.ops.shape(inputs)[0]
         # An odd number of images has one in both halves: a half must not be empty.
-        size = (count + 1) // 2
-        first, second = (
-            super(HalvingModel, self).call(half, training=training, mask=mask)
-            for half in (inputs[:size], inputs[count - size :])
-        )
-        return keras.ops.concatenate([first, second[2 * size - count :]])
+        half = (count + 1) // 2
+        first = super().call(inputs[:half], training=training)
+        second = super().call(inputs[count - half :], training=training)
+        return keras.ops.concatenate([first, second[2 * half - count :]])

@@ -125,6 +125,6 @@ def _convolution(features: keras.KerasTensor, name: str, width: int, settings: S
 
 def _normalise(features: keras.KerasTensor, name: str, policy: str):
     # The running averages must converge within the few epochs of a short run. With Keras's default
-    # of 0.99 they need hundreds of steps.
+    # of 0.99 they need hundreds of steps. Each half of a batch counts as a step.
     layer = FusedBatchNormalization(momentum=0.9, name=f"{name}_norm", dtype=policy)
     return keras.layers.ReLU(name=f"{name}_relu", dtype=policy)(layer(features))

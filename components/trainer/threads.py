@@ -1,32 +1,38 @@
-"""How many cores compute one operation of a training, and how many its neighbour."""
+"""Which training batches are halved, and how TensorFlow's threads follow from it.
+
+Without Keras, since a run decides it before it imports any library.
+"""
 
 from __future__ import annotations
 
 # Minimum number of images of a training batch to halve. Batch normalisation takes its statistics
-# from a half: from few images, they are too rough.
-_LEAST_TO_HALVE = 128
+# from a half, and 64 images give steady ones.
+_MIN_HALVED_BATCH = 128
 
 
 def are_halved(batch_size: int) -> bool:
     """Tells whether training batches of a size are halved, as in `halves.HalvingModel`."""
-    return batch_size >= _LEAST_TO_HALVE
+    return batch_size >= _MIN_HALVED_BATCH
 
 
 def share(cores: int, batch_size: int) -> None:
     """Tells TensorFlow how to share the cores, before it computes anything in this process.
 
-    Two operations run at the same time where batches are halved, so each has half of the cores.
+    TensorFlow has one pool of threads for all operations. If there is a single thread in it, each
+    operation is computed by the thread that asks for it. So on two cores, an operation of either
+    half keeps a core busy, and neither waits for the other. On more cores, both halves use the
+    whole pool, as operations of whole batches do on any machine.
 
     Args:
       cores: Number of cores.
       batch_size: Number of images of a training batch.
 
     Raises:
-      RuntimeError: If TensorFlow has computed something.
+      RuntimeError: If TensorFlow has computed something with other threads.
     """
     # Imported here: a run imports TensorFlow late.
     import tensorflow as tf
 
-    each = (cores + 1) // 2 if are_halved(batch_size) else cores
-    tf.config.threading.set_intra_op_parallelism_threads(each)
+    pool = 1 if cores == 2 and are_halved(batch_size) else cores
+    tf.config.threading.set_intra_op_parallelism_threads(pool)
     tf.config.threading.set_inter_op_parallelism_threads(cores)

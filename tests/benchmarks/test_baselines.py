@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks import epoch_clock, idx_files, pipeline_cost, plain_script
+from components.trainer import threads
 from pipeline import config as configurations
 from pipeline.records import metadata
 
@@ -25,7 +26,9 @@ TINY = [*FEW, "training.widths=[4,8]", "training.precision=float32"]
 def plain(folder_of_images, tmp_path_factory):
     """The plain script on few images; returns its output folder and what it printed."""
     folder, printed = tmp_path_factory.mktemp("plain"), io.StringIO()
-    with contextlib.redirect_stdout(printed):
+    with contextlib.redirect_stdout(printed), pytest.MonkeyPatch.context() as patch:
+        # In this process, TensorFlow has its threads already.
+        patch.setattr(threads, "share", lambda cores, batch_size: None)
         plain_script.main(folder_of_images, folder, "smoke", TINY)
     return folder, printed.getvalue()
 

@@ -392,6 +392,14 @@ def test_accuracy_refuses_a_setting_that_does_not_exist(run):
         run("accuracy", "--json", "--profile", "smoke", "--set", "training.epoch=3")
 
 
+@pytest.mark.parametrize(
+    "assignment", ["seed=5", "training.minutes=2", "training.warm_start=true", "tuner.enabled=true"]
+)
+def test_accuracy_refuses_a_setting_that_would_change_nothing(run, assignment):
+    with pytest.raises(UsageError, match=f"found {assignment.partition('=')[0]}, which changes"):
+        run("accuracy", "--json", "--profile", "smoke", "--set", assignment)
+
+
 def test_uneven_classes_has_mean_and_spread_with_and_without_weights(run):
     lines, _ = run("uneven_classes", "--json", "--seeds", "1,3")
     found = json.loads(lines[-1])

@@ -128,7 +128,8 @@ def test_each_model_answers_for_every_image_in_the_order_of_the_ids(
     split, export, examples_of, tmp_path, monkeypatch
 ):
     """Whatever the order and the number of the files and of the shards, and where batches end."""
-    monkeypatch.setattr(executor, "_BATCH", 7)
+    # Two batches of 7.
+    monkeypatch.setattr(executor, "_IMAGES_AT_ONCE", 15)
     monkeypatch.setattr(executor, "_ROWS", 11)
     monkeypatch.setattr(shards, "EXAMPLES", 13)
     uri = examples_of(split, [3, 23, 36])

@@ -49,7 +49,7 @@ def variables(network):
 @pytest.mark.parametrize("count", [1, 2, 3, WHOLE, 1001])
 def test_predictions_are_those_of_the_whole_model(whole, schema, count):
     given = images(count, schema)
-    found = halves.in_halves(whole).predict(given, batch_size=1000, verbose=0)
+    found = halves.in_halves(whole, WHOLE).predict(given, batch_size=1000, verbose=0)
     expected = whole.predict(given, batch_size=1000, verbose=0)
     np.testing.assert_allclose(found, expected, atol=TOLERANCE * np.abs(expected).max())
 
@@ -57,7 +57,7 @@ def test_predictions_are_those_of_the_whole_model(whole, schema, count):
 def test_a_training_batch_has_the_statistics_of_its_halves(whole, schema):
     given = images(HALVED, schema)
     begin = whole.get_weights()
-    found, after = halves.in_halves(whole)(given, training=True), variables(whole)
+    found, after = halves.in_halves(whole, HALVED)(given, training=True), variables(whole)
     whole.set_weights(begin)
     expected = [whole(half, training=True) for half in np.split(given, 2)]
     np.testing.assert_array_equal(found, np.concatenate(expected))
@@ -67,7 +67,7 @@ def test_a_training_batch_has_the_statistics_of_its_halves(whole, schema):
 
 def test_a_small_training_batch_stays_whole(whole, schema):
     given = images(WHOLE, schema)
-    found = halves.in_halves(whole)(given, training=True)
+    found = halves.in_halves(whole, WHOLE)(given, training=True)
     np.testing.assert_array_equal(found, whole(given, training=True))
 
 
@@ -81,7 +81,7 @@ def test_a_training_step_learns_from_both_halves(whole, schema):
             loss = tf.nn.softmax_cross_entropy_with_logits(labels, tf.concat(logits, 0))
         return tape.gradient(loss, [weight.value for weight in whole.trainable_weights])
 
-    network = halves.in_halves(whole)
+    network = halves.in_halves(whole, HALVED)
     with tf.GradientTape() as tape:
         loss = tf.nn.softmax_cross_entropy_with_logits(labels, network(given, training=True))
     found = tape.gradient(loss, [weight.value for weight in network.trainable_weights])
@@ -89,19 +89,21 @@ def test_a_training_step_learns_from_both_halves(whole, schema):
         np.testing.assert_allclose(mine, theirs, atol=TOLERANCE * np.abs(theirs).max())
 
 
-def test_a_training_takes_its_batches_in_halves(settings, schema):
-    network = training.compiled_network(settings, schema, steps_at_once=2)
-    assert isinstance(network, halves.HalvingModel)
+def test_a_training_takes_large_batches_in_halves(settings, schema):
+    for batch_size in (HALVED, WHOLE):
+        chosen = dataclasses.replace(settings, batch_size=batch_size)
+        network = training.compiled_network(chosen, schema, steps_at_once=2)
+        assert network.trains_in_halves is (batch_size == HALVED)
 
 
 @pytest.mark.parametrize(
-    ("cores", "batch_size", "each"),
-    [(1, HALVED, 1), (2, HALVED, 1), (3, HALVED, 2), (16, HALVED, 8), (2, WHOLE, 2), (16, 16, 16)],
+    ("cores", "batch_size", "pool"),
+    [(1, HALVED, 1), (2, HALVED, 1), (3, HALVED, 3), (16, HALVED, 16), (2, WHOLE, 2)],
 )
-def test_each_half_has_half_of_the_cores(cores, batch_size, each):
+def test_on_two_cores_each_half_has_one(cores, batch_size, pool):
     command = [sys.executable, "-c", SHARED, json.dumps([cores, batch_size])]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == [str(each), str(cores)]
+    assert done.stdout.split() == [str(pool), str(cores)]
 
 
 def test_the_batches_of_the_profiles_are_halved():
