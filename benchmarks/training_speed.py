@@ -7,10 +7,10 @@
   Adam, `fit` on arrays in memory. No augmentation and no input to prepare, which favours it.
   With the batch size of the profile, and beside it with 64.
 - `pytorch`: the same network in PyTorch (`pytorch_peer.py`): same layers, sizes, whitening
-  convolution, precision, threads and batch size; channels-last, fused AdamW. No augmentation, no
-  input to prepare and no Muon, which favours it. In our order, convolution, pooling,
-  normalisation, ReLU, and beside it in the usual one; each eager and by `torch.compile`. It is left
-  out, in words, where its environment or a C++ compiler is missing.
+  convolution, precision, cores and batch size; channels-last, fused AdamW, whole batches. No
+  augmentation, no input to prepare and no Muon, which favours it. In our order, convolution,
+  pooling, normalisation, ReLU, and beside it in the usual one; each eager and by `torch.compile`.
+  It is left out, in words, where its environment or a C++ compiler is missing.
 - `ours_plain`: ours with as little around it as `pytorch`, for a like comparison: without
   augmentation, with AdamW. The input still comes through Transform's graph.
 - `convolutions`: the convolutions of `ours` alone, forward and backward, in its precision, all by
