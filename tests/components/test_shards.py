@@ -242,7 +242,7 @@ def small_shards():
         patch.setattr(shards, "EXAMPLES", 60)
         patch.setattr(facts, "EXAMPLES", 60)
         patch.setattr(facts, "_PARTITION", 100)
-        patch.setattr(predictions, "_BATCH", 16)
+        patch.setattr(predictions, "_IMAGES_AT_ONCE", 32)
         patch.setattr(predictions, "_ROWS", 25)
         # Beam talks to its workers, which find the package, also where they are other processes.
         patch.setenv("no_grpc_proxy", "localhost,127.0.0.1")
