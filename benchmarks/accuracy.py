@@ -106,7 +106,7 @@ def measure(
       inputs: images and Transform's graph.
       profile: whose configuration.
       seed: of everything random.
-      assignments: `key=value` each, of all that differs from the profile.
+      assignments: settings that differ from the profile, each `key=value`.
 
     Returns:
       `profile`, `seed`, `seconds` of training, its `epochs`, `temperature`; for the test split the

@@ -13,11 +13,11 @@
   It is left out, in words, where its environment or a C++ compiler is missing.
 - `ours_plain`: ours with as little around it as `pytorch`, for a like comparison: without
   augmentation, with AdamW. The input still comes through Transform's graph.
-- `convolutions`: the convolutions of `ours` alone, forward and backward, in its precision, all by
-  oneDNN's own operations, of whole batches, each divided among all cores. That was a limit once.
-  `ours` computes the kernel gradients of small maps in another way, and both halves of a batch side
-  by side, and may pass it. Where the first one is
-  frozen, its own gradient is left out, as it is in `ours`; `stock` trains it.
+- `convolutions`: the convolutions of `ours` alone, forward and backward, in its precision, by
+  oneDNN's own operations, on whole batches, each operation divided among all cores. `ours` may pass
+  it: it computes the kernel gradients of small maps in another way, and both halves of a batch side
+  by side. Where the first convolution is frozen, its gradient is left out, as in `ours`; `stock`
+  trains it.
 
 Each measurement has a process of its own and leaves out the first step. All are taken in turn,
 round by round, so that what else the machine does falls on all of them; the ratios are those of the

@@ -14,8 +14,8 @@ def in_halves(model: keras.Model, batch_size: int) -> keras.Model:
 
     Args:
       model: A functional model of one input and one output.
-      batch_size: Number of images of a training batch, as it is configured; small batches stay
-        whole (`threads.are_halved`).
+      batch_size: Configured number of images of a training batch; it decides whether training
+        batches are halved (`threads.are_halved`). All other batches are.
     """
     halving = HalvingModel(model.input, model.output, name=model.name)
     halving.trains_in_halves = threads.are_halved(batch_size)
