@@ -677,8 +677,9 @@ def best() -> dict[str, Any]:
 
     Command: `python3 pipeline_runner.py run --profile best`. 48 minutes of training, on a slower
     machine and before batches were halved; test accuracy 0.954 (seed 1 alone), with answers that
-    are means over six views of an image, moved and mirrored, at six times the cost. Two cores of an AMD EPYC with bf16 but no AMX, 2026-11-26. Its
-    models take the place of those of `default`: pipeline and serving folder are the same.
+    are means over six views of an image, moved and mirrored, at six times the cost. Two cores of an
+    AMD EPYC with bf16 but no AMX, 2026-11-26. Its models take the place of those of `default`:
+    pipeline and serving folder are the same.
     """
     return {
         "training": {
