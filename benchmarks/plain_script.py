@@ -109,7 +109,8 @@ def load(folder: pathlib.Path, half: str) -> tuple[np.ndarray, np.ndarray]:
 
 def compiled_network(shape: tuple[int, int, int], classes: int, settings: Settings) -> keras.Model:
     """The network of a run, ready to be trained."""
-    network = in_halves(build_network(shape, classes, settings), settings.batch_size)
+    whole = build_network(shape, classes, settings)
+    network = in_halves(whole, threads.are_halved(settings.batch_size))
     network.compile(
         optimizer=build_optimizer(settings),
         loss=keras.losses.CategoricalCrossentropy(

@@ -6,19 +6,16 @@ from typing import Any
 
 import keras
 
-from components.trainer import threads
 
-
-def in_halves(model: keras.Model, batch_size: int) -> keras.Model:
+def in_halves(model: keras.Model, in_training: bool = False) -> keras.Model:
     """Returns a model with the same layers and weights that takes batches in halves.
 
     Args:
       model: A functional model of one input and one output.
-      batch_size: Configured number of images of a training batch; it decides whether training
-        batches are halved (`threads.are_halved`). All other batches are.
+      in_training: Whether training batches are halved, too; see `threads.are_halved`.
     """
     halving = HalvingModel(model.input, model.output, name=model.name)
-    halving.trains_in_halves = threads.are_halved(batch_size)
+    halving.trains_in_halves = in_training
     return halving
 
 

@@ -33,6 +33,7 @@ from components.trainer import (
     halves,
     inspection,
     model,
+    threads,
     warm_start,
     whitening,
 )
@@ -260,7 +261,7 @@ def compiled_network(
 ) -> keras.Model:
     """Builds the network and gives it its optimizer, loss and metrics."""
     whole = model.build_network(schema.shape, len(schema.class_names), settings)
-    network = halves.in_halves(whole, settings.batch_size)
+    network = halves.in_halves(whole, threads.are_halved(settings.batch_size))
     compile_network(network, settings, loss_function(settings), steps_at_once)
     return network
 
@@ -356,7 +357,7 @@ def predict(
     """Returns the outputs of a Keras model for raw images, float32 [count, classes]."""
     images = batches.prepared_images(split.images, transform)
     data = tf.data.Dataset.from_tensor_slices(images).batch(_PREDICTION_BATCH)
-    return halves.in_halves(network, _PREDICTION_BATCH).predict(without_autotuner(data), verbose=0)
+    return halves.in_halves(network).predict(without_autotuner(data), verbose=0)
 
 
 def _write_inspection(

@@ -49,7 +49,7 @@ def variables(network):
 @pytest.mark.parametrize("count", [1, 2, 3, WHOLE, 1001])
 def test_predictions_are_those_of_the_whole_model(whole, schema, count):
     given = images(count, schema)
-    found = halves.in_halves(whole, WHOLE).predict(given, batch_size=1000, verbose=0)
+    found = halves.in_halves(whole).predict(given, batch_size=1000, verbose=0)
     expected = whole.predict(given, batch_size=1000, verbose=0)
     np.testing.assert_allclose(found, expected, atol=TOLERANCE * np.abs(expected).max())
 
@@ -57,7 +57,7 @@ def test_predictions_are_those_of_the_whole_model(whole, schema, count):
 def test_a_training_batch_has_the_statistics_of_its_halves(whole, schema):
     given = images(HALVED, schema)
     begin = whole.get_weights()
-    found, after = halves.in_halves(whole, HALVED)(given, training=True), variables(whole)
+    found, after = halves.in_halves(whole, in_training=True)(given, training=True), variables(whole)
     whole.set_weights(begin)
     expected = [whole(half, training=True) for half in np.split(given, 2)]
     np.testing.assert_array_equal(found, np.concatenate(expected))
@@ -65,9 +65,9 @@ def test_a_training_batch_has_the_statistics_of_its_halves(whole, schema):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_a_small_training_batch_stays_whole(whole, schema):
+def test_a_training_batch_stays_whole_unless_it_is_asked_for(whole, schema):
     given = images(WHOLE, schema)
-    found = halves.in_halves(whole, WHOLE)(given, training=True)
+    found = halves.in_halves(whole)(given, training=True)
     np.testing.assert_array_equal(found, whole(given, training=True))
 
 
@@ -75,17 +75,16 @@ def test_a_training_step_learns_from_both_halves(whole, schema):
     given = tf.constant(images(HALVED, schema))
     labels = tf.one_hot(np.arange(HALVED) % 3, 3)
 
-    def gradients(model):
+    def gradients(answer):
         with tf.GradientTape() as tape:
-            logits = [model(part, training=True) for part in tf.split(given, 2)]
-            loss = tf.nn.softmax_cross_entropy_with_logits(labels, tf.concat(logits, 0))
+            loss = tf.nn.softmax_cross_entropy_with_logits(labels, answer())
         return tape.gradient(loss, [weight.value for weight in whole.trainable_weights])
 
-    network = halves.in_halves(whole, HALVED)
-    with tf.GradientTape() as tape:
-        loss = tf.nn.softmax_cross_entropy_with_logits(labels, network(given, training=True))
-    found = tape.gradient(loss, [weight.value for weight in network.trainable_weights])
-    for mine, theirs in zip(found, gradients(whole), strict=True):
+    network = halves.in_halves(whole, in_training=True)
+    found = gradients(lambda: network(given, training=True))
+    parts = tf.split(given, 2)
+    expected = gradients(lambda: tf.concat([whole(part, training=True) for part in parts], 0))
+    for mine, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=TOLERANCE * np.abs(theirs).max())
 
 
