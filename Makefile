@@ -11,7 +11,7 @@ SHELL := /bin/bash
 ARGS ?=
 # Python to create .venv with; default: the newest that fits.
 PYTHON ?=
-# Folder of all results; same as `--output-dir`.
+# Folder of the results that `tensorboard` shows.
 OUTPUTS ?= outputs
 # Export them, since the shell can quote its own variables.
 export OUTPUTS PYTHON
@@ -88,7 +88,7 @@ check: ## Check style, types and import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-bench: ## Run the short form of each benchmark (several minutes)
+bench: ## Run the short form of eight benchmarks (several minutes)
 	@$(install)
 	for name in training_speed time_to_accuracy accuracy ablation pipeline_cost scale ingest serving; do
 		echo "$$name:"

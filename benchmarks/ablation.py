@@ -91,7 +91,7 @@ def main(
     ] = None,
     profile: Annotated[str, typer.Option(help="What the reference trains.")] = "default",
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Of every training; by default the profile's.")
+        int | None, typer.Option(min=1, help="Number of epochs; by default the profile's.")
     ] = None,
     widths: Annotated[
         str | None, typer.Option(metavar="48,96,192", help="By default the profile's.")

@@ -37,7 +37,7 @@ DataFrom = Annotated[
 ]
 Seeds = Annotated[
     str | None,
-    typer.Option("--seeds", metavar="1,2,3", help="Of everything random, one after the other."),
+    typer.Option("--seeds", metavar="1,2,3", help="Random seeds, one training each."),
 ]
 
 

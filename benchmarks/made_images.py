@@ -96,11 +96,11 @@ class Half:
     cls=command_line.Command,
     epilog="""Examples:
 
-`python3 -m benchmarks.made_images photographs /tmp/shapes --count 300`
+`.venv/bin/python -m benchmarks.made_images photographs /tmp/shapes --count 300`
 
-`python3 -m benchmarks.made_images class-folders /tmp/folders --data ~/fashion-mnist`
+`.venv/bin/python -m benchmarks.made_images class-folders /tmp/folders --data ~/fashion-mnist`
 
-`python3 -m benchmarks.made_images pixel-table /tmp/table --count 5000 --data sample`""",
+`.venv/bin/python -m benchmarks.made_images pixel-table /tmp/table --count 5000 --data sample`""",
 )
 def main(
     form: Annotated[Form, typer.Argument(help="Form of the data.")],

@@ -108,7 +108,9 @@ class Task:
 `python -m benchmarks.pipeline_cost --short` sees that it works.""",
 )
 def main(
-    profile: Annotated[str, typer.Option(help="Whose network; --short takes smoke.")] = "default",
+    profile: Annotated[
+        str, typer.Option(help="Profile of the network; smoke with --short.")
+    ] = "default",
     epochs: Annotated[int, typer.Option(min=1, help="Of each training but the smoke run's.")] = 1,
     side: Annotated[
         list[str] | None,

@@ -43,7 +43,8 @@ _RUN_EXAMPLES = """Examples:
 `run` uses the data in FASHION_MNIST_DIR, else the cached or downloaded Fashion-MNIST, else the
 built-in sample.
 
-`run --data ~/fashion-mnist --profile smoke` checks the whole pipeline in two minutes.
+`run --data ~/fashion-mnist --profile smoke` checks the whole pipeline in a minute
+or two.
 
 `run --config flowers/pipeline.toml` runs as the file says that `init` wrote; --set and other
 options override it.
@@ -78,7 +79,8 @@ _VERIFY_EXAMPLES = """Examples:
 `verify 20261122-213024 --json` verifies another run and prints JSON.
 
 Exit codes: 0 identical. 5 an artifact differs; the output names the first one and possible causes.
-1 the run could not be repeated. 2 unknown run."""
+1 the run could not be repeated. 2 unknown run. 4 another `verify` is at work in this output
+folder."""
 
 _KEYS_EXAMPLES = """Examples:
 

@@ -112,7 +112,8 @@ def schedule(
         bool,
         typer.Option(
             "--on-change",
-            help="Run only if data, code or configuration changed since the last completed run.",
+            help="Run only if data, code or configuration changed since the last completed run. "
+            "Without it, each run is a `run --force`.",
             rich_help_panel=_WHEN,
         ),
     ] = False,
@@ -228,6 +229,16 @@ def schedule(
             rich_help_panel=_TROUBLE,
         ),
     ] = None,
+    read_within: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=10_080,
+            metavar="MINUTES",
+            help="Time limit for reading the data ahead of a run; then an alarm.",
+            rich_help_panel=_TROUBLE,
+        ),
+    ] = 60,
     notify_file: Annotated[
         Path | None,
         typer.Option(
@@ -294,6 +305,7 @@ def schedule(
         backoff_seconds=backoff,
         on_change=on_change,
         data_due_seconds=3600 * data_due if data_due else None,
+        look_seconds=60 * read_within,
         stop_seconds=stop_within,
     )
     options = plan.Options(target, policy, cron, timezone, start, end, metrics_port)

@@ -110,7 +110,7 @@ def predict(
         typer.Option(
             "--pipeline",
             help="Pipeline name; by default that of --config, else the last one that pushed a "
-            "model.",
+            "model, a sample only without another.",
         ),
     ] = None,
     invert: Annotated[

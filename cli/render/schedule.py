@@ -6,7 +6,6 @@ import json
 import shlex
 import sys
 
-from components.notifications.sending import ADDRESSES_VARIABLE
 from operations.scheduling.clock import duration
 from operations.scheduling.plan import Upcoming
 from operations.scheduling.unit import UnitFile
@@ -24,10 +23,9 @@ def print_upcoming(upcoming: Upcoming, as_json: bool) -> None:
 
 def print_unit(unit: UnitFile) -> None:
     """Prints how to enable a unit that was written; one that was not, whole."""
-    if unit.leaves_out_addresses:
+    for variable, instead in unit.left_out.items():
         print(
-            f"{ADDRESSES_VARIABLE} holds secrets and is not part of the unit: name a file with "
-            "--notify-file instead.",
+            f"{variable} may hold a secret and is not part of the unit: {instead} instead.",
             file=sys.stderr,
         )
     if unit.path is None:

@@ -246,7 +246,7 @@ def _columns(indexes: Sequence[Index]) -> pa.Table | None:
     except pa.ArrowException as error:
         raise ReadingError(
             f"the further columns of the spans do not fit together ({error}); expected columns of "
-            "the same name to hold the same kind of values. Mend or rename one of them."
+            "the same name to hold the same kind of values. Fix or rename one of them."
         ) from error
     if features.EXAMPLE_ID in joined.column_names:
         raise ReadingError(

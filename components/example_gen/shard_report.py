@@ -108,12 +108,12 @@ def check(reports: Sequence[ShardReport], request: Request) -> None:
     if request.bad_files == "stop":
         raise ReadingError(
             f"{skipped:,} of {count:,} images cannot be used; expected none. {first} "
-            "Mend or remove them, or leave them out with data.bad_files=skip."
+            "Fix or remove them, or leave them out with data.bad_files=skip."
         )
     if skipped > request.max_bad_share * count:
         raise ReadingError(
             f"{skipped:,} of {count:,} images cannot be used ({skipped / count:.1%}); expected at "
-            f"most data.max_bad_share={request.max_bad_share}. {first} Mend or remove them, or set "
+            f"most data.max_bad_share={request.max_bad_share}. {first} Fix or remove them, or set "
             "a larger share."
         )
     for split in (features.TRAIN_SPLIT, features.TEST_SPLIT):
@@ -121,7 +121,7 @@ def check(reports: Sequence[ShardReport], request: Request) -> None:
     if not _examples(reports, features.VALIDATION_SPLIT):
         raise ReadingError(
             "no usable image is a validation image, as all of them were skipped; expected some. "
-            "Mend the files that the log of the run names."
+            "Fix the files that the log of the run names."
         )
 
 
@@ -130,7 +130,7 @@ def _check_classes(reports: Sequence[ShardReport], split: str, request: Request)
         if not any(report.examples[split].get(str(label)) for report in reports):
             raise ReadingError(
                 f"class {name} (label {label}) has no usable image in the split {split}, as all of "
-                "them were skipped; expected some. Mend its files, which the log of the run names."
+                "them were skipped; expected some. Fix its files, which the log of the run names."
             )
 
 

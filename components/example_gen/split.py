@@ -255,7 +255,7 @@ def _check_groups(examples: Examples, keys: Sequence[str], splits: np.ndarray, g
                 f"split.group={group}: the data puts {examples.ids[other]} into "
                 f"{features.SPLITS[splits[other]]} and {examples.ids[number]} of the same group "
                 f"({keys[number]}) into {features.SPLITS[splits[number]]}; expected one split for "
-                "each group. Mend the splits of the data, or leave split.group out."
+                "each group. Fix the splits of the data, or leave split.group out."
             )
 
 

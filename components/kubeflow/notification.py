@@ -56,7 +56,7 @@ class Executor(base_executor.BaseExecutor):
         bad = sending.unparsable(addresses)
         if bad:
             raise AddressError(
-                f"{listed(bad)} cannot be parsed; expected Apprise addresses. Mend the secret "
+                f"{listed(bad)} cannot be parsed; expected Apprise addresses. Fix the secret "
                 "that `compile --notify-secret` named."
             )
         missed = sending.deliver(addresses, compose(exec_properties))

@@ -101,7 +101,10 @@ def of_stop(name: str, receipt: Receipt | None) -> Ended:
 
 def of_hanging_look(limit_seconds: float) -> Ended:
     """Outcome of a run whose input could not be read in time."""
-    text = f"the input could not be read within {duration(limit_seconds)}"
+    text = (
+        f"the input could not be read within {duration(limit_seconds)}; expected data that answers "
+        "and can be read in that time. Check its file system, or set a larger --read-within."
+    )
     return Ended(ExitCode.BAD_INPUT, text, alarm=AlarmKind.INPUT)
 
 

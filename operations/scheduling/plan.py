@@ -82,6 +82,8 @@ class Policy:
       backoff_seconds: Pause before the first retry; it doubles with each.
       on_change: Whether runs only begin where data, code or configuration changed.
       data_due_seconds: Longest time without new data before an alarm; None for no alarm.
+      look_seconds: Longest time for reading the data ahead of a run. What takes longer hangs, on a
+        network drive for example.
       stop_seconds: Time that a run has to end once it is asked to, before it is killed.
     """
 
@@ -94,6 +96,7 @@ class Policy:
     backoff_seconds: float = 60
     on_change: bool = False
     data_due_seconds: float | None = None
+    look_seconds: float = 3600
     stop_seconds: float = 60
 
     @property

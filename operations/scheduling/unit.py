@@ -25,9 +25,27 @@ from pipeline.errors import ConfigurationError, OutputError
 from pipeline.files import write_whole
 
 _TEMPLATE = pathlib.Path(__file__).with_name("pipeline.service")
-# What the command line leaves to the environment. The addresses to notify are secrets, and stay out
-# of a unit.
-_VARIABLES = (DIRECTORY_VARIABLE, "XDG_CACHE_HOME", REVIEW_URL_VARIABLE, ADDRESS_VARIABLE)
+# What the command line leaves to the environment: for the project, for S3 and for PostgreSQL.
+_VARIABLES = (
+    *(DIRECTORY_VARIABLE, "XDG_CACHE_HOME", REVIEW_URL_VARIABLE, ADDRESS_VARIABLE),
+    *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"),
+    *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE"),
+    *("AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE", "PGPASSFILE"),
+)
+# Addresses, each of which may have a password in it.
+_ADDRESSES = (
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
+    *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+)
+# Who can read a unit would know them. With each, what to do instead.
+_SECRETS: Mapping[str, str] = {
+    ADDRESSES_VARIABLE: "name a file with --notify-file",
+    **dict.fromkeys(
+        ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
+        "put it into ~/.aws/credentials",
+    ),
+    "PGPASSWORD": "put the password into ~/.pgpass",
+}
 # Beyond what a run has to end in: for the scheduler, which then tells of it.
 _SPARE_SECONDS = 60
 # What has no place in a unit: a service that ends with each run would be started again and again.
@@ -68,6 +86,11 @@ class Unit:
         # Variables are replaced in arguments alone.
         words = [_quoted(program), *(_quoted(part).replace("$", "$$") for part in arguments)]
         kept = {name: environment[name] for name in _VARIABLES if environment.get(name)}
+        kept |= {
+            name: environment[name]
+            for name in _ADDRESSES
+            if environment.get(name) and not _may_have_password(environment[name])
+        }
         settings = [f"Environment={_quoted(f'{name}={value}')}" for name, value in kept.items()]
         return string.Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
             name=self.pipeline,
@@ -106,13 +129,14 @@ class UnitFile:
       text: Content of the file.
       path: Path of the file; None where it was not to be written.
       name: Name or path for `systemctl enable`.
-      leaves_out_addresses: Whether the environment has addresses to notify, which stay out of it.
+      left_out: Variables of the environment that may hold secrets and so stay out of it, each with
+        what to do instead.
     """
 
     text: str
     path: pathlib.Path | None
     name: str
-    leaves_out_addresses: bool
+    left_out: Mapping[str, str]
 
 
 def install_unit(
@@ -141,8 +165,21 @@ def install_unit(
         text=unit.text(os.environ),
         path=written,
         name=str(written) if written and path else unit.file_name,
-        leaves_out_addresses=bool(os.environ.get(ADDRESSES_VARIABLE)),
+        left_out=_left_out(os.environ),
     )
+
+
+def _left_out(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that may hold secrets, each with what to do instead."""
+    found = {name: instead for name, instead in _SECRETS.items() if environment.get(name)}
+    for name in _ADDRESSES:
+        if _may_have_password(environment.get(name, "")):
+            found[name] = "add it with `systemctl --user edit`"
+    return found
+
+
+def _may_have_password(address: str) -> bool:
+    return any(sign in address for sign in "@?")
 
 
 def _check_unit(options: Options, arguments: Sequence[str], notify: Callable[[str], None]) -> None:

@@ -23,8 +23,6 @@ from pipeline.errors import ExitCode
 from pipeline.locations import Locations
 from pipeline.records import history
 
-# A look takes seconds; one that takes as long as this hangs, on a network drive say.
-_LOOK_SECONDS = 600.0
 _KEPT_LOGS = 100
 _LOOK = "the look at the input"
 
@@ -109,11 +107,11 @@ class Work:
         child = _started(_LOOK, lambda: self._start_look(answer, log))
         if isinstance(child, Ended):
             return child
-        code, cut_off = yield from self._end_of(child, _LOOK_SECONDS)
+        code, cut_off = yield from self._end_of(child, self._policy.look_seconds)
         if cut_off == CutOff.STOPPED:
             return outcome.of_stop(_LOOK, None)
         if cut_off:
-            return outcome.of_hanging_look(_LOOK_SECONDS)
+            return outcome.of_hanging_look(self._policy.look_seconds)
         return _seen(code, answer, log)
 
     def _start_look(self, answer: pathlib.Path, log: pathlib.Path) -> ProcessGroup:

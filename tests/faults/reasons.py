@@ -195,7 +195,10 @@ REASONS = (
             "fuzzing/test_found.py::"
             "test_digests_in_a_database_whose_text_is_not_utf_8_are_forgotten",
         ),
-        sites=("pipeline/datasets/digest_cache.py::DigestCache._database: sqlite3.connect",),
+        sites=(
+            "pipeline/datasets/digest_cache.py::DigestCache._database: sqlite3.connect",
+            "pipeline/datasets/digest_cache.py::DigestCache._read: self._file.unlink",
+        ),
     ),
     Reason(
         "It notes the database of a pipeline, and the sweep has no server.",

@@ -25,6 +25,7 @@ from components.image_schema import ImageSchema
 from components.pusher import served
 from operations import rollback
 from operations.scheduling import look, outcome, work
+from operations.scheduling.plan import Policy
 from pipeline.datasets import download
 from pipeline.locations import Locations
 from pipeline.records import history, metadata
@@ -122,7 +123,7 @@ def read_look_answer(folder: pathlib.Path) -> bool:
     refused = False
     for code in (0, 2):
         worker = work.Work(
-            _Commands(folder, code), None, Locations(folder / _PIPELINE), clock, None
+            _Commands(folder, code), Policy(), Locations(folder / _PIPELINE), clock, None
         )
         found = _ended(worker.look())
         if isinstance(found, look.Seen):

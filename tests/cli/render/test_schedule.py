@@ -36,7 +36,7 @@ def test_the_next_times_are_printed_for_programs(upcoming, capsys):
 
 def test_a_unit_that_was_written_is_told_with_how_to_enable_it(capsys):
     path = Path("/units/my unit.service")
-    schedule.print_unit(UnitFile("[Unit]\n", path, str(path), leaves_out_addresses=False))
+    schedule.print_unit(UnitFile("[Unit]\n", path, str(path), left_out={}))
     printed = capsys.readouterr()
     assert printed.out == (
         "Wrote /units/my unit.service. It starts now, and whenever the machine does, with:\n\n"
@@ -47,8 +47,10 @@ def test_a_unit_that_was_written_is_told_with_how_to_enable_it(capsys):
 
 
 def test_a_unit_that_was_not_written_is_printed_and_the_rest_is_said_beside_it(capsys):
-    unit = UnitFile("[Unit]\n", None, "a.service", leaves_out_addresses=True)
+    unit = UnitFile("[Unit]\n", None, "a.service", left_out={"PGPASSWORD": "use a file"})
     schedule.print_unit(unit)
     printed = capsys.readouterr()
     assert printed.out == "[Unit]\n"
-    assert printed.err.startswith("IMAGE_PIPELINE_NOTIFY holds secrets and is not part of the unit")
+    assert printed.err == (
+        "PGPASSWORD may hold a secret and is not part of the unit: use a file instead.\n"
+    )

@@ -135,6 +135,7 @@ class Commands:
       seconds: seconds that had passed when each run began.
       asked: seconds that had passed when a process was asked to end.
       looks: time of each look.
+      look_seconds: how long a look at sound input takes.
     """
 
     def __init__(self, clock, locations, template):
@@ -150,6 +151,7 @@ class Commands:
         self.seconds = []
         self.asked = []
         self.looks = []
+        self.look_seconds = 1
 
     def look(self, answer, log):
         self.looks.append(self._clock.now())
@@ -163,7 +165,7 @@ class Commands:
             log.write_text(f"reading\nerror: {refusal}\n")
             return self._child(Process(code=2 if self.bad_input else 4, seconds=1))
         answer.write_text(self.seen.model_dump_json())
-        return self._child(Process(seconds=1))
+        return self._child(Process(seconds=self.look_seconds))
 
     def run(self, data, force, log, attempt):
         self.attempt = attempt

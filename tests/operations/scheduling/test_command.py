@@ -148,10 +148,15 @@ def test_a_unit_can_be_printed(schedule, tmp_path):
 
 
 def test_a_unit_holds_no_secrets_and_says_so(schedule):
-    secret = {"IMAGE_PIPELINE_NOTIFY": "mailto://user:secret@example.org"}
+    secret = {
+        "IMAGE_PIPELINE_NOTIFY": "mailto://user:secret@example.org",
+        "AWS_SECRET_ACCESS_KEY": "secret@",
+        "https_proxy": "http://user:secret@proxy.example.org",
+    }
     outcome = schedule(*NIGHTLY, "--unit-file", "-", **secret)
     assert "secret@" not in outcome.output
-    assert "IMAGE_PIPELINE_NOTIFY holds secrets and is not part of the unit" in outcome.errors
+    for variable in secret:
+        assert f"{variable} may hold a secret and is not part of the unit: " in outcome.errors
 
 
 @pytest.fixture

@@ -271,6 +271,19 @@ def test_a_run_that_takes_too_long_is_asked_to_end(world, lines):
     assert world.commands.times[-1] == "04:00:01"
 
 
+def test_a_look_that_takes_too_long_is_an_alarm_until_one_ends(world, lines):
+    world.commands.look_seconds = math.inf
+    world.serve("03:30", look_seconds=600)
+    assert world.commands.begun == []
+    told = "\n".join(lines())
+    assert "03:10:00 UTC  the input could not be read within 10 min; expected data" in told
+    assert world.metrics.alarms == ["input"]
+    world.commands.look_seconds = 599
+    world.serve("04:30", look_seconds=600)
+    assert len(world.commands.begun) == 1
+    assert any("recovered from: a run cannot start" in line for line in lines())
+
+
 def test_a_run_that_does_not_end_when_asked_is_killed(world, lines):
     world.commands.runs = [
         world.commands.leaving(CUT_OFF, seconds=math.inf, stubborn=math.inf) for _ in range(2)

@@ -67,11 +67,21 @@ def test_what_is_no_secret_is_taken_of_the_environment():
         "IMAGE_PIPELINE_METRICS_ADDRESS": "0.0.0.0",
         "XDG_CACHE_HOME": "",
         "PATH": "/bin",
+        "AWS_PROFILE": "flowers",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_ENDPOINT_URL": "https://user:secret@store.example.org",
+        "https_proxy": "http://proxy.example.org:3128",
+        "HTTPS_PROXY": "http://user:secret@proxy.example.org:3128",
+        "PGPASSWORD": "secret",
+        "PGPASSFILE": "/home/ada/.pgpass",
     }
     text = unit().text(environment)
     assert 'Environment="FASHION_MNIST_DIR=/my data"\n' in text
     assert "Environment=IMAGE_PIPELINE_METRICS_ADDRESS=0.0.0.0\n" in text
-    assert text.count("Environment=") == 2
+    assert "Environment=AWS_PROFILE=flowers\n" in text
+    assert "Environment=https_proxy=http://proxy.example.org:3128\n" in text
+    assert "Environment=PGPASSFILE=/home/ada/.pgpass\n" in text
+    assert text.count("Environment=") == 5
     assert "secret" not in text
 
 

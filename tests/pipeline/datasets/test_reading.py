@@ -338,6 +338,28 @@ def test_a_cache_that_cannot_be_used_only_costs_time(tmp_path, hashed, cache):
     hashed.clear()
     assert read(folder, "split.validation=0.3").digest == first.digest
     assert len(hashed) == 40
+    # It was replaced: the next time, nothing is read again.
+    hashed.clear()
+    assert read(folder, "split.validation=0.3").digest == first.digest
+    assert hashed == []
+
+
+@pytest.mark.usefixtures("later")
+def test_a_reading_that_is_cut_off_goes_on_there_the_next_time(tmp_path, monkeypatch, hashed):
+    folder = aged(tmp_path / "photos")
+    monkeypatch.setattr(digest_cache, "_SAVE_SECONDS", 0)
+    counted = ClassFolders.hash_source
+
+    def cut_off(self, path):
+        if len(hashed) == 24:
+            raise KeyboardInterrupt
+        return counted(self, path)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ClassFolders, "hash_source", cut_off)
+        read(folder, "split.validation=0.3")
+    read(folder, "split.validation=0.3")
+    assert len(hashed) == len(set(hashed)) == 40
 
 
 @pytest.fixture
