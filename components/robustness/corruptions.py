@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
@@ -21,8 +22,6 @@ STRENGTHS = (1, 2, 3)
 
 _WHITE = 255
 _GREY = 128
-# Fills the area that moves in from outside: the background of the garments, as in training.
-_BLACK = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,19 +29,25 @@ class Definition:
     """A corruption.
 
     Attributes:
-      apply: function of an image (float32 [height, width, channels], 0 to 255), an amount and a
-        random generator; returns the corrupted image, neither rounded nor clipped.
+      apply: function of an image (float32 [height, width, channels], 0 to 255), an amount, a
+        random generator, and the brightness of what moves in from outside; returns the corrupted
+        image, neither rounded nor clipped.
       amounts: one for each of `STRENGTHS`.
       words: description with a placeholder for the amount.
     """
 
-    apply: Callable[[np.ndarray, float, np.random.Generator], np.ndarray]
+    apply: Callable[[np.ndarray, float, np.random.Generator, int | None], np.ndarray]
     amounts: tuple[float, float, float]
     words: str
 
 
 def corrupt(
-    images: np.ndarray, ids: Iterable[bytes], corruption: str, strength: int, seed: int
+    images: np.ndarray,
+    ids: Iterable[bytes],
+    corruption: str,
+    strength: int,
+    seed: int,
+    background: int | None,
 ) -> np.ndarray:
     """Corrupts images. The result for an image depends only on the image, its id and the seed.
 
@@ -52,16 +57,18 @@ def corrupt(
       corruption: a name of `CORRUPTIONS`.
       strength: one of `STRENGTHS`.
       seed: random seed.
+      background: brightness of what moves in from outside, 0 to 255; None for a mirror image, as
+        photographs have no background.
 
     Returns:
       uint8 of the same shape.
     """
     chosen = CORRUPTIONS[corruption]
     amount = chosen.amounts[strength - 1]
-    corrupted = [
-        chosen.apply(image.astype(np.float32), amount, _generator(seed, corruption, strength, name))
-        for image, name in zip(images, ids, strict=True)
-    ]
+    corrupted = []
+    for image, name in zip(images, ids, strict=True):
+        random = _generator(seed, corruption, strength, name)
+        corrupted.append(chosen.apply(image.astype(np.float32), amount, random, background))
     return np.clip(np.rint(np.stack(corrupted)), 0, _WHITE).astype(np.uint8)
 
 
@@ -79,42 +86,64 @@ def _generator(seed: int, corruption: str, strength: int, name: bytes) -> np.ran
     return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
-def _noise(image: np.ndarray, deviation: float, random: np.random.Generator) -> np.ndarray:
+def _noise(
+    image: np.ndarray, deviation: float, random: np.random.Generator, background: int | None
+) -> np.ndarray:
     return image + deviation * random.standard_normal(image.shape, np.float32)
 
 
-def _blur(image: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+def _blur(
+    image: np.ndarray, share: float, random: np.random.Generator, background: int | None
+) -> np.ndarray:
     height, width, _ = image.shape
     return ndimage.gaussian_filter(image, (share * height, share * width, 0), mode="nearest")
 
 
-def _brightness(image: np.ndarray, added: float, random: np.random.Generator) -> np.ndarray:
+def _brightness(
+    image: np.ndarray, added: float, random: np.random.Generator, background: int | None
+) -> np.ndarray:
     return image + added
 
 
-def _contrast(image: np.ndarray, left: float, random: np.random.Generator) -> np.ndarray:
+def _contrast(
+    image: np.ndarray, left: float, random: np.random.Generator, background: int | None
+) -> np.ndarray:
     mean = image.mean(axis=(0, 1))
     return mean + left * (image - mean)
 
 
-def _rotation(image: np.ndarray, degrees: float, random: np.random.Generator) -> np.ndarray:
+def _rotation(
+    image: np.ndarray, degrees: float, random: np.random.Generator, background: int | None
+) -> np.ndarray:
     angle = degrees * random.choice((-1, 1))
-    return ndimage.rotate(image, angle, reshape=False, order=1, cval=_BLACK)
+    mode, value = _outside(background)
+    return ndimage.rotate(image, angle, reshape=False, order=1, mode=mode, cval=value)
 
 
-def _shift(image: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+def _shift(
+    image: np.ndarray, share: float, random: np.random.Generator, background: int | None
+) -> np.ndarray:
     height, width, _ = image.shape
     down, right = share * random.choice((-1, 1), 2)
-    return ndimage.shift(image, (down * height, right * width, 0), order=1, cval=_BLACK)
+    mode, value = _outside(background)
+    moved = (down * height, right * width, 0)
+    return ndimage.shift(image, moved, order=1, mode=mode, cval=value)
 
 
-def _occlusion(image: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
+def _outside(background: int | None) -> tuple[Literal["constant", "reflect"], int]:
+    """What scipy takes for pixels from outside of an image: a mode, and a value for `constant`."""
+    return ("reflect", 0) if background is None else ("constant", background)
+
+
+def _occlusion(
+    image: np.ndarray, share: float, random: np.random.Generator, background: int | None
+) -> np.ndarray:
     size = np.array(image.shape[:2])
     # Rounded up, so that a small image loses at least one pixel.
     sides = np.ceil(share * size).astype(int)
     top, left = random.integers(0, size - sides, endpoint=True)
     occluded = image.copy()
-    # Grey is visible on a black background and on a white garment.
+    # Grey is visible on a black background and on a white one.
     occluded[top : top + sides[0], left : left + sides[1]] = _GREY
     return occluded
 

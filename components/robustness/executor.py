@@ -12,7 +12,7 @@ from tfx.dsl.components.base import base_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from components import examples, features, image_schema
+from components import examples, features, image_schema, reading_report
 from components.arrays import write_arrays
 from components.robustness import corruptions
 
@@ -36,14 +36,18 @@ class Executor(base_executor.BaseExecutor):
         shape = image_schema.read_artifact(uris["schema"]).shape
         split = examples.read_split(uris["clean_examples"], features.TEST_SPLIT)
         seed = exec_properties["seed"]
+        reading = reading_report.read(uris["clean_examples"])
+        # Black or white wedges would be no picture that anybody takes.
+        background = None if reading.border == "mixed" else reading.background
         output = artifact_utils.get_single_instance(output_dict["examples"])
         output.split_names = artifact_utils.encode_split_names([features.TEST_SPLIT])
         folder = artifact_utils.get_split_uri([output], features.TEST_SPLIT)
         fileio.makedirs(folder)
         for corruption, strength in corruptions.amounts():
             path = os.path.join(folder, f"{_FILE_PREFIX}-{corruption}-{strength}.gz")
-            _write(path, corrupted_examples(split, shape, corruption, strength, seed))
-        _write_preview(os.path.join(output.uri, features.PREVIEW_FILE), split, shape, seed)
+            _write(path, corrupted_examples(split, shape, corruption, strength, seed, background))
+        preview = os.path.join(output.uri, features.PREVIEW_FILE)
+        _write_preview(preview, split, shape, seed, background)
 
 
 def corrupted_examples(
@@ -52,6 +56,7 @@ def corrupted_examples(
     corruption: str,
     strength: int,
     seed: int,
+    background: int | None,
 ) -> Iterator[bytes]:
     """Yields the examples of a split corrupted and serialized, in the order of their ids.
 
@@ -61,12 +66,13 @@ def corrupted_examples(
       corruption: a name of `corruptions.CORRUPTIONS`.
       strength: one of `corruptions.STRENGTHS`.
       seed: random seed.
+      background: brightness of what moves in from outside, as `corruptions.corrupt` takes it.
     """
     for start in range(0, len(split.ids), _BATCH_SIZE):
         part = slice(start, start + _BATCH_SIZE)
         ids = split.ids[part]
         images = split.images[part].reshape(-1, *shape)
-        corrupted = corruptions.corrupt(images, ids, corruption, strength, seed)
+        corrupted = corruptions.corrupt(images, ids, corruption, strength, seed, background)
         ending = f"/{corruption}/{strength}".encode()
         yield from examples.serialize(
             {
@@ -86,12 +92,12 @@ def _write(path: str, records: Iterator[bytes]) -> None:
 
 
 def _write_preview(
-    path: str, split: examples.Split, shape: tuple[int, int, int], seed: int
+    path: str, split: examples.Split, shape: tuple[int, int, int], seed: int, background: int | None
 ) -> None:
     """Writes the first image, original and under each corruption."""
     image, ids = split.images[:1].reshape(-1, *shape), split.ids[:1]
     images, about = [image], ["untouched"]
     for corruption, strength in corruptions.amounts():
-        images.append(corruptions.corrupt(image, ids, corruption, strength, seed))
+        images.append(corruptions.corrupt(image, ids, corruption, strength, seed, background))
         about.append(f"{corruption}, strength {strength}")
     write_arrays(path, images=np.concatenate(images), about=np.array(about))

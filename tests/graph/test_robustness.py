@@ -94,7 +94,7 @@ def test_the_accuracy_is_that_of_the_pushed_export(robust_run, few_images):
     seed = robust_run.receipt["config"]["seed"]
     for scores in robust_run.receipt["robustness"]:
         name, strength = scores["corruption"], scores["strength"]
-        pixels = corruptions.corrupt(images, ids, name, strength, seed)
+        pixels = corruptions.corrupt(images, ids, name, strength, seed, 0)
         answers = export.signatures["predict_pixels"](pixels=pixels)["class_id"].numpy()
         right = answers == few_images.test_labels
         # One image in 500 may lie so near the border of two classes that a sum in another order

@@ -22,9 +22,13 @@ def amount_of(corruption, strength):
     return CORRUPTIONS[corruption].amounts[strength - 1]
 
 
-def alone(image, corruption, strength, seed=1):
+def corrupt(images, ids, corruption, strength, seed, background=0):
+    return corruptions.corrupt(images, ids, corruption, strength, seed, background)
+
+
+def alone(image, corruption, strength, seed=1, background=0):
     """One image [height, width, channels], corrupted."""
-    return corruptions.corrupt(image[None], [b"an image"], corruption, strength, seed)[0]
+    return corrupt(image[None], [b"an image"], corruption, strength, seed, background)[0]
 
 
 @pytest.fixture(scope="module")
@@ -56,19 +60,19 @@ def images(request, garments):
 )
 def test_any_images_keep_their_form(images, pair, seed):
     before = images.copy()
-    found = corruptions.corrupt(images, ids_of(images), *pair, seed)
+    found = corrupt(images, ids_of(images), *pair, seed)
     assert (found.shape, found.dtype) == (images.shape, np.uint8)
     assert np.array_equal(images, before)
-    again = corruptions.corrupt(images, ids_of(images), *pair, seed)
+    again = corrupt(images, ids_of(images), *pair, seed)
     assert np.array_equal(found, again)
 
 
 @pytest.mark.parametrize(("corruption", "strength"), PAIRS)
 def test_what_becomes_of_an_image_does_not_depend_on_the_others(garments, corruption, strength):
     ids = np.array(ids_of(garments))
-    together = corruptions.corrupt(garments, ids, corruption, strength, 1)
+    together = corrupt(garments, ids, corruption, strength, 1)
     order = np.random.default_rng(2).permutation(len(ids))[:20]
-    apart = corruptions.corrupt(garments[order], ids[order], corruption, strength, 1)
+    apart = corrupt(garments[order], ids[order], corruption, strength, 1)
     assert np.array_equal(apart, together[order])
 
 
@@ -77,7 +81,7 @@ def test_another_seed_and_another_id_draw_otherwise(garments, corruption):
     first = alone(garments[0], corruption, 3, seed=1)
     other_seeds = [alone(garments[0], corruption, 3, seed) for seed in range(2, 10)]
     ids = [b"%d" % number for number in range(8)]
-    other_ids = corruptions.corrupt(garments[:1].repeat(8, axis=0), ids, corruption, 3, 1)
+    other_ids = corrupt(garments[:1].repeat(8, axis=0), ids, corruption, 3, 1)
     for others in (other_seeds, other_ids):
         differs = any(not np.array_equal(other, first) for other in others)
         assert differs == (corruption in RANDOM)
@@ -87,7 +91,7 @@ def test_another_seed_and_another_id_draw_otherwise(garments, corruption):
 def test_each_strength_changes_images_more_than_the_one_before(images, corruption):
     changes = []
     for strength in STRENGTHS:
-        found = corruptions.corrupt(images, ids_of(images), corruption, strength, 1)
+        found = corrupt(images, ids_of(images), corruption, strength, 1)
         changes.append(np.abs(found.astype(float) - images).mean())
     assert 0 < changes[0] < changes[1] < changes[2]
 
@@ -96,8 +100,7 @@ def test_strengths_draw_apart_from_each_other(garments):
     """The noise of strength 2 is not that of strength 1, only stronger."""
     flat = np.full((1, 28, 28, 1), 128, np.uint8)
     first, second = (
-        corruptions.corrupt(flat, [b"flat"], "noise", strength, 1).astype(float).ravel()
-        for strength in (1, 2)
+        corrupt(flat, [b"flat"], "noise", strength, 1).astype(float).ravel() for strength in (1, 2)
     )
     assert abs(np.corrcoef(first, second)[0, 1]) < 0.15
 
@@ -172,10 +175,14 @@ class TestTheAmountIsWhatTheImageShows:
         assert set(np.unique(found)) == {128, 255}
 
 
-def test_what_comes_in_from_outside_is_black():
-    white = np.full((40, 40, 1), 255, np.uint8)
-    for corruption in ("rotation", "shift"):
-        assert alone(white, corruption, 3).min() == 0
+@pytest.mark.parametrize("corruption", ["rotation", "shift"])
+def test_what_comes_in_from_outside_is_background_or_a_mirror_image(corruption):
+    grey = np.full((40, 40, 1), 100, np.uint8)
+    assert set(np.unique(alone(grey, corruption, 3, background=0)[[0, -1]])) >= {0}
+    assert alone(grey, corruption, 3, background=0).max() == 100
+    assert alone(grey, corruption, 3, background=255).max() == 255
+    assert alone(grey, corruption, 3, background=255).min() == 100
+    assert set(np.unique(alone(grey, corruption, 3, background=None))) == {100}
 
 
 def test_rotations_and_shifts_go_either_way():
@@ -183,7 +190,7 @@ def test_rotations_and_shifts_go_either_way():
     block[0, 18:22, 5:35] = 255
     blocks = block.repeat(40, axis=0)
     for corruption, ways in (("rotation", 2), ("shift", 4)):
-        found = corruptions.corrupt(blocks, ids_of(blocks), corruption, 2, 1)
+        found = corrupt(blocks, ids_of(blocks), corruption, 2, 1)
         assert len(np.unique(found, axis=0)) == ways
 
 

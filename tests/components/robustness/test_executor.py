@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from tfx.types import artifact_utils, standard_artifacts
 
-from components import features
+from components import features, reading_report
 from components.robustness import corruptions, executor
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -32,6 +32,11 @@ def example(image, label, number):
     return tf.train.Example(features=tf.train.Features(feature=values))
 
 
+def write_reading(folder, border, background):
+    read = ("idx", "", (), {features.TEST_SPLIT: 20}, (), 0, "pad", background, border, 0.0)
+    reading_report.write(reading_report.ReadingReport(*read), str(folder))
+
+
 @pytest.fixture(scope="module")
 def clean(sample_images):
     """Images [20, 28, 28, 1] and their labels."""
@@ -48,6 +53,7 @@ def inputs(clean, tmp_path_factory):
     with tf.io.TFRecordWriter(str(split / "data_tfrecord-00000-of-00001")) as writer:
         for number in reversed(range(len(clean[0]))):
             writer.write(example(clean[0][number], clean[1][number], number).SerializeToString())
+    write_reading(folder / "examples", border="dark", background=0)
     examples, schema = standard_artifacts.Examples(), standard_artifacts.Schema()
     examples.uri, schema.uri = str(folder / "examples"), str(PROJECT / "schema")
     return {"clean_examples": [examples], "schema": [schema]}
@@ -104,7 +110,7 @@ def test_an_example_is_the_corrupted_image_with_the_label_it_had(examples, clean
         number, strength = int(number), int(strength)
         ids = [b"t10k-%08d" % number]
         image = images[number : number + 1]
-        expected = corruptions.corrupt(image, ids, corruption, strength, 1)
+        expected = corruptions.corrupt(image, ids, corruption, strength, 1, 0)
         assert row[features.IMAGE] == expected.tobytes()
         assert row[features.LABEL] == labels[number]
         assert row[features.CORRUPTION] == corruption.encode()
@@ -136,3 +142,17 @@ def test_equal_seeds_make_equal_files_and_other_seeds_others(corrupt, output):
 
     assert contents(corrupt(1)) == contents(output)
     assert contents(corrupt(2)) != contents(output)
+
+
+@pytest.mark.parametrize(("border", "moved_in"), [("bright", 255), ("mixed", None)])
+def test_what_moves_in_is_what_surrounds_the_images(inputs, corrupt, clean, border, moved_in):
+    folder = Path(inputs["clean_examples"][0].uri)
+    write_reading(folder, border=border, background=255)
+    try:
+        found = np.load(Path(corrupt(1).uri) / features.PREVIEW_FILE)["images"]
+    finally:
+        write_reading(folder, border="dark", background=0)
+    number = 1 + list(corruptions.amounts()).index(("rotation", 3))
+    image = clean[0][:1]
+    expected = corruptions.corrupt(image, [b"t10k-00000000"], "rotation", 3, 1, moved_in)
+    assert np.array_equal(found[number], expected[0])
