@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import itertools
 import math
 import os
@@ -19,6 +20,7 @@ from tfx_bsl.coders import example_coder
 from components import features
 
 _PARSE_BATCH = 4096
+_DIGEST_ROWS = 4096
 # All examples of a split have about the size of the first.
 _MOST_BATCH_BYTES = 32 * 2**20
 _SPEC = {
@@ -46,6 +48,15 @@ class Split:
     def at(self, rows: np.ndarray | slice) -> Split:
         """The examples at these rows."""
         return Split(self.images[rows], self.labels[rows], self.ids[rows])
+
+    def digest(self) -> str:
+        """SHA-256 of pixels, labels and ids, in their order."""
+        found = hashlib.sha256(b"%d %d\n" % self.images.shape)
+        found.update(b"\n".join(self.ids.tolist()))
+        found.update(self.labels.tobytes())
+        for start in range(0, len(self.images), _DIGEST_ROWS):
+            found.update(self.images[start : start + _DIGEST_ROWS].tobytes())
+        return found.hexdigest()
 
 
 def read_split(examples_uri: str, name: str, most_in_memory: int | None = None) -> Split:

@@ -83,7 +83,7 @@ def run_fn(fn_args: FnArgs) -> None:
         for name in features.SPLITS
     }
     base_model = folders[features.BASE_MODEL_FOLDER] if settings.warm_start else None
-    backup_dir = _backup_folder(fn_args.model_run_dir, settings, base_model)
+    backup_dir = _backup_folder(fn_args.model_run_dir, settings, schema, splits, base_model)
     if settings.minutes is not None:
         epochs = epochs_within(settings.minutes, settings, schema, transform, splits, backup_dir)
         settings = dataclasses.replace(settings, epochs=epochs)
@@ -386,13 +386,22 @@ def _write_inspection(
     )
 
 
-def _backup_folder(model_run_dir: str, settings: Settings, base_model: str | None) -> str:
+def _backup_folder(
+    model_run_dir: str,
+    settings: Settings,
+    schema: image_schema.ImageSchema,
+    splits: dict[str, examples.Split],
+    base_model: str | None,
+) -> str:
     """Returns the folder for snapshots; it lies outside the outputs, which TFX deletes on failure.
 
     Its name depends on everything that determines the weights, so that a changed run never uses a
-    stale snapshot.
+    stale snapshot. Of the examples, that is what they are: which of them are trained on, and with
+    which label, depends on more than the data and its digest.
     """
-    deciding = json.dumps([dataclasses.asdict(settings), base_model], sort_keys=True)
+    classes = [schema.shape, schema.class_names]
+    used = [splits[name].digest() for name in (features.TRAIN_SPLIT, features.VALIDATION_SPLIT)]
+    deciding = json.dumps([dataclasses.asdict(settings), classes, used, base_model], sort_keys=True)
     name = hashlib.sha256(deciding.encode()).hexdigest()[:_BACKUP_NAME_LENGTH]
     node_dir = os.path.dirname(os.path.dirname(os.path.normpath(model_run_dir)))
     return os.path.join(node_dir, "backups", name)

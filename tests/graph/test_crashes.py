@@ -119,6 +119,28 @@ def test_a_run_that_is_killed_in_every_node_is_resumed_to_the_same_model(
     assert receipt["digests"] == unbroken.receipt["digests"]
 
 
+@pytest.mark.timeout(1800)
+def test_a_training_does_not_go_on_where_classes_have_changed_since(
+    start, few, set_values, tmp_path
+):
+    """The data is the same to the byte, and what its labels mean is not."""
+    text = (RUNNER.parent / "schema" / "schema.pbtxt").read_text()
+    schema = tmp_path / "schema.pbtxt"
+    schema.write_text(text)
+    root = tmp_path / "outputs" / PIPELINE
+    arguments = ["run", *few, *set_values(training__epochs=EPOCHS, schema_file=str(schema))]
+    arguments += ["--output-dir", tmp_path / "outputs"]
+    process = start(*arguments)
+    wait_for(lambda: f"epoch 2 of {EPOCHS}" in newest_log(root), process)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    swapped = text.replace('"Coat"', '"?"').replace('"Sneaker"', '"Coat"')
+    schema.write_text(swapped.replace('"?"', '"Sneaker"'))
+    assert start(*arguments).wait(timeout=PATIENCE_SECONDS) in (0, 3)
+    assert "resuming after epoch" not in newest_log(root)
+    assert f"epoch 1 of {EPOCHS}" in newest_log(root)
+
+
 def leftovers(root):
     """Files and folders that only a run at work needs."""
     finished = {

@@ -57,6 +57,69 @@ def test_an_export_holds_each_weight_once(network, settings, schema, transform_o
 
 
 @pytest.fixture
+def snapshots_of(settings, schema, make_split, transform_folder, monkeypatch, tmp_path):
+    """Where a training of these splits and classes keeps its snapshots; it is not begun."""
+
+    def place(splits, class_names):
+        renamed = dataclasses.replace(schema, class_names=class_names)
+        with monkeypatch.context() as patch:
+            patch.setattr(image_schema, "read_artifact", lambda folder: renamed)
+            patch.setattr(examples, "read_split", lambda folder, name, most: splits[name])
+            found = []
+
+            def train(settings, schema, transform, splits, backup_dir, base_model):
+                found.append(backup_dir)
+                raise KeyboardInterrupt
+
+            patch.setattr(training, "train", train)
+            arguments = types.SimpleNamespace(
+                custom_config={
+                    **dataclasses.asdict(settings),
+                    **dict.fromkeys(features.TRAINER_FOLDERS),
+                },
+                hyperparameters=None,
+                schema_path=str(tmp_path / "schema.pbtxt"),
+                transform_graph_path=transform_folder,
+                model_run_dir=str(tmp_path / "model_run" / "1"),
+            )
+            with pytest.raises(KeyboardInterrupt):
+                training.run_fn(arguments)
+        return found[0]
+
+    return place
+
+
+def test_a_training_goes_on_only_with_the_same_examples_and_classes(
+    snapshots_of, make_split, schema
+):
+    """Spans, splits and schema decide what is trained on, and the digest of the data knows none."""
+    names = (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, features.TEST_SPLIT)
+    splits = {name: make_split(24, number) for number, name in enumerate(names)}
+    place = snapshots_of(splits, schema.class_names)
+    assert snapshots_of({**splits, "test": make_split(24, 7)}, schema.class_names) == place
+
+    train = splits["train"]
+    pixels, labels = train.images.copy(), train.labels.copy()
+    pixels[5, 3] ^= 1
+    labels[5] = (labels[5] + 1) % 3
+    others = [
+        snapshots_of(splits, tuple(reversed(schema.class_names))),
+        snapshots_of({**splits, "train": splits["val"], "val": train}, schema.class_names),
+        *(
+            snapshots_of({**splits, "train": changed}, schema.class_names)
+            for changed in (
+                dataclasses.replace(train, images=pixels),
+                dataclasses.replace(train, labels=labels),
+                train.at(slice(1, None)),
+                train.at(slice(None, None, -1)),
+            )
+        ),
+        snapshots_of({**splits, "val": splits["val"].at(slice(1, None))}, schema.class_names),
+    ]
+    assert len({place, *others}) == 1 + len(others)
+
+
+@pytest.fixture
 def run_fn(settings, schema, make_split, transform_folder, monkeypatch, tmp_path):
     """Trains like TFX's Trainer on little data, with a configured or a tuned rate."""
     monkeypatch.setattr(image_schema, "read_artifact", lambda folder: schema)
