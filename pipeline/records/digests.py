@@ -98,7 +98,8 @@ def _model_run(folder: pathlib.Path) -> str:
     # Where the number of epochs came from; the history has them.
     del report["settled_epochs"]
     names = (features.HISTORY_FILE, features.AUGMENTED_FILE, features.FEATURE_MAPS_FILE)
-    files = [(folder / name).read_bytes() for name in names]
+    # Without augmentation, there are no augmented images.
+    files = [path.read_bytes() for name in names if (path := folder / name).exists()]
     return _digest([json.dumps(report, sort_keys=True).encode(), *files])
 
 

@@ -84,17 +84,18 @@ def results(run: Receipt, nodes: Executions, task: Task) -> Iterator[Receipt]:
     Yields:
       The receipt after each addition, so that an error in one loses none before it.
     """
-    yield (run := _with_artifacts(run, nodes))
-    yield (run := _with_reading(run, nodes))
-    yield (run := _with_training(run, nodes, task))
+    # First what the verdict rests on.
     yield (run := _with_gates(run, nodes))
     yield (run := _with_evaluation(run, nodes, task))
-    yield _with_robustness(run, nodes, task)
+    yield (run := _with_robustness(run, nodes, task))
+    yield (run := _with_reading(run, nodes))
+    yield (run := _with_training(run, nodes, task))
+    yield _with_artifacts(run, nodes)
 
 
 def _with_artifacts(run: Receipt, nodes: Executions) -> Receipt:
     """The receipt with digests of the artifacts; those of evaluations come with their figures."""
-    found = dict(run.digests)
+    found: dict[str, str] = {}
     for name, node in nodes.items():
         # The resolver's output belongs to another run; the verdict covers push and blessing.
         known = node.ended_well and name not in _WITHOUT_DIGEST
@@ -102,7 +103,8 @@ def _with_artifacts(run: Receipt, nodes: Executions) -> Receipt:
             folder = pathlib.Path(node.outputs[key][0].uri)
             if folder.is_dir() and key not in _WITHOUT_DIGEST:
                 found[f"{name}.{key}"] = digests.artifact_digest(key, folder)
-    run = run.changed(digests=found)
+    # In the order of the nodes: those that `run` has are of the evaluations at the end.
+    run = run.changed(digests={**found, **run.digests})
     model = output_folder(nodes, TRAINER, "model")
     if model is None:
         return run
