@@ -53,6 +53,7 @@ class Executor(pusher_executor.Executor):
         Raises:
           ServedModelChangedError: If the served model has changed since the run began, or the
             bucket has got a newer one.
+          ChangedExportError: If the export is no longer the one that ServingCheck checked.
           ObjectStoreError: If the bucket cannot be read or written.
           Exception: If the run no longer holds its lock.
         """
@@ -70,8 +71,9 @@ class Executor(pusher_executor.Executor):
         if check:
             check()
         _check_unchanged(base, custom)
+        checked = _checked_export(input_dict)
         version = standing_version(export, base) or versions.publish(
-            export, base, _files_beside(input_dict), check=check
+            export, base, _files_beside(input_dict), check=check, digest=checked
         )
         if custom.get(BUCKET):
             bucket.catch_up(base, custom[BUCKET])
@@ -113,6 +115,14 @@ def standing_version(export: pathlib.Path, base: pathlib.Path) -> int | None:
     newest = base / str(served[-1])
     same = versions.content_digest(newest) == versions.content_digest(export)
     return served[-1] if same else None
+
+
+def _checked_export(input_dict: dict[str, list[Any]]) -> str:
+    """Digest of the export that ServingCheck checked."""
+    blessing = artifact_utils.get_single_instance(
+        input_dict[standard_component_specs.INFRA_BLESSING_KEY]
+    )
+    return blessing.get_string_custom_property(versions.CHECKED_EXPORT)
 
 
 def _files_beside(input_dict: dict[str, list[Any]]) -> list[pathlib.Path]:

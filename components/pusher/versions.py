@@ -31,8 +31,14 @@ _MOST_DIGITS = 18
 _HIGHEST_VERSION = 10**_MOST_DIGITS - 1
 # Servers load the folder with the highest number up to this.
 _HIGHEST_SERVED = 2**63 - 1
+# Property of an infra blessing: the digest of the export that was checked.
+CHECKED_EXPORT = "checked_export"
 # Kept file with the digest of the export and the digests of all kept files by name.
 DIGESTS_FILE = "digests.json"
+
+
+class ChangedExportError(Exception):
+    """An export is no longer the one that was checked."""
 
 
 def served_versions(base: pathlib.Path) -> list[int]:
@@ -85,6 +91,7 @@ def publish(
     rollback: str | None = None,
     check: Callable[[], None] | None = None,
     version: int | None = None,
+    digest: str | None = None,
 ) -> int:
     """Copies an export below `base` under a new, higher version, and returns the version.
 
@@ -102,8 +109,10 @@ def publish(
       check: Raises an error if the pipeline's lock is no longer held; None if it cannot be lost. It
         is called when all files are copied, immediately before the version becomes visible.
       version: Number of the version where another place has given it one; None takes a new one.
+      digest: `content_digest` that the copy must have; None where it is what it is.
 
     Raises:
+      ChangedExportError: If the copy has another digest; the served versions stay unchanged.
       OSError: If the copy fails, or no higher number is left; the served versions stay unchanged.
       Exception: Whatever `check` raises; the served versions stay unchanged.
     """
@@ -116,7 +125,14 @@ def publish(
     incoming = base / f"{_INCOMING}{version}-{os.getpid()}"
     try:
         shutil.copytree(export, incoming / "export")
-        _copy_beside(incoming / "kept", incoming / "export", beside)
+        found = _copy_beside(incoming / "kept", incoming / "export", beside)
+        if digest is not None and found != digest:
+            disk.remove(incoming)
+            raise ChangedExportError(
+                f"{export} has the digest {found[:12]}; expected {digest[:12]}, that of the model "
+                "that was checked and judged. Some of its files were changed or lost since, and "
+                "nothing was pushed. Train again: run with --no-cache."
+            )
         disk.sync_tree(incoming)
         if check is not None:
             _check_lock(check, incoming)
@@ -158,15 +174,16 @@ def keep(base: pathlib.Path, version: int, beside: Iterable[pathlib.Path]) -> No
     incoming.rmdir()
 
 
-def _copy_beside(
-    folder: pathlib.Path, export: pathlib.Path, beside: Iterable[pathlib.Path]
-) -> None:
+def _copy_beside(folder: pathlib.Path, export: pathlib.Path, beside: Iterable[pathlib.Path]) -> str:
+    """Copies files, notes their digests and that of an export, and returns the latter."""
     folder.mkdir(parents=True)
     for file in beside:
         shutil.copyfile(file, folder / file.name)
     files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
-    digests = {"export": content_digest(export), "files": files}
+    digest = content_digest(export)
+    digests = {"export": digest, "files": files}
     (folder / DIGESTS_FILE).write_text(json.dumps(digests, indent=1) + "\n", encoding="utf-8")
+    return digest
 
 
 def _note_rollback(base: pathlib.Path, version: int, incoming: pathlib.Path, rollback: str) -> None:

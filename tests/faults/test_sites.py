@@ -72,7 +72,7 @@ def test_each_command_survives_a_fault(swept):
 
 def test_the_page_has_the_figures(swept, seen):
     """Sites are counted to one; operations and faults may differ a little between systems."""
-    text = PAGE.read_text(encoding="utf-8")
+    text = " ".join(PAGE.read_text(encoding="utf-8").split())
     figures = re.search(
         r"\*\*(\d+) write sites\*\*, (\d+) of them in (\d+) scenarios of commands and a training.*"
         r"The other (\d+) sites.*Of (\d+) of them",

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from tfx.proto import pusher_pb2
@@ -52,11 +53,15 @@ def push(serving):
     def run(model, blessed=True):
         blessing = standard_artifacts.ModelBlessing()
         blessing.set_int_custom_property("blessed", int(blessed))
+        infra = standard_artifacts.InfraBlessing()
+        infra.set_int_custom_property("blessed", 1)
+        digest = versions.content_digest(Path(model.uri) / "Format-Serving")
+        infra.set_string_custom_property(versions.CHECKED_EXPORT, digest)
         pushed = standard_artifacts.PushedModel()
         filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=str(serving))
         destination = pusher_pb2.PushDestination(filesystem=filesystem)
         Executor().Do(
-            {"model": [model], "model_blessing": [blessing]},
+            {"model": [model], "model_blessing": [blessing], "infra_blessing": [infra]},
             {"pushed_model": [pushed]},
             {"push_destination": proto_utils.proto_to_json(destination)},
         )

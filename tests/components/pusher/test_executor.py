@@ -27,6 +27,7 @@ def push(tmp_path, base, make_export):
         weights=b"weights",
         blessed=True,
         infra_blessed=True,
+        lost=False,
         served=None,
         locked=None,
         bucket=None,
@@ -39,6 +40,10 @@ def push(tmp_path, base, make_export):
         blessing.set_int_custom_property("blessed", int(blessed))
         infra = standard_artifacts.InfraBlessing()
         infra.set_int_custom_property("blessed", int(infra_blessed))
+        export = tmp_path / f"model{number}" / "Format-Serving"
+        infra.set_string_custom_property(versions.CHECKED_EXPORT, versions.content_digest(export))
+        if lost:
+            next(path for path in sorted(export.rglob("*")) if path.is_file()).unlink()
         output = standard_artifacts.PushedModel()
         output.uri = str(tmp_path / f"pushed{number}")
         destination = pusher_pb2.PushDestination()
@@ -72,6 +77,16 @@ def test_a_model_that_lacks_a_blessing_is_not_pushed(push, base, blessed, infra_
     assert output.get_int_custom_property("pushed") == 0
     assert not output.get_string_custom_property("pushed_version")
     assert versions.served_versions(base) == []
+
+
+def test_an_export_that_is_no_longer_the_one_that_was_checked_is_not_pushed(push, base):
+    """Its nodes came from the cache, and a file of it was lost in between."""
+    push(b"first")
+    before = versions.served_versions(base)
+    with pytest.raises(versions.ChangedExportError, match="Train again: run with --no-cache"):
+        push(b"second", lost=True)
+    assert versions.served_versions(base) == before
+    assert versions.unfinished(base) == []
 
 
 def test_a_refused_model_leaves_the_served_one(push, base):
