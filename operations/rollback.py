@@ -55,6 +55,8 @@ class Rollback:
       new_version: Number under which it is served since.
       user: Name of the user who did it.
       time: Time of the rollback, in ISO 8601.
+      withdrawn: Digest of the content of `rolled_back_from`; None in a record without it.
+      restored: Digest of the content that is served since; None in a record without it.
     """
 
     rolled_back_from: int
@@ -62,6 +64,8 @@ class Rollback:
     new_version: int
     user: str
     time: str
+    withdrawn: str | None = None
+    restored: str | None = None
 
 
 _RECORD = pydantic.TypeAdapter(Rollback)
@@ -186,16 +190,21 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
         target = check(locations, to)
         served, user = versions.served_versions(locations.serving)[-1], machine.user()
         time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        digests = {
+            "withdrawn": _digest(locations.serving / str(served)),
+            "restored": _digest(target.export),
+        }
         record = {
             "rolled_back_from": served,
             "rolled_back_to": target.version,
             "user": user,
             "time": time,
+            **digests,
         }
         _check_bucket(locations)
         new_version = _publish(locations, target, json.dumps(record, indent=1), held)
         _copy_to_bucket(locations, new_version)
-        return Rollback(served, target.version, new_version, user, time)
+        return Rollback(served, target.version, new_version, user, time, **digests)
 
 
 def _check_bucket(locations: Locations) -> None:
@@ -325,6 +334,24 @@ def _read_record(path: pathlib.Path) -> Rollback | None:
         why,
     )
     return None
+
+
+def withdrawn(locations: Locations) -> dict[str, str]:
+    """Models that were rolled back and not restored since.
+
+    Returns:
+      For the digest of each, what happened, in words.
+    """
+    found: dict[str, str] = {}
+    for done in recorded(locations):
+        if done.withdrawn:
+            found[done.withdrawn] = (
+                f"version {done.rolled_back_from} was rolled back by {shown(done.user)} on "
+                f"{shown(done.time)}"
+            )
+        if done.restored:
+            found.pop(done.restored, None)
+    return found
 
 
 def origin(version: int, rollbacks: Iterable[Rollback]) -> int:

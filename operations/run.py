@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import datetime
 import logging
+import os
 import pathlib
 import shlex
 import shutil
@@ -352,8 +353,18 @@ class _Run:
             list(engine.NODE_ARGUMENTS),
             served=versions.identity(prepared.locations.serving),
             is_served=prepared.served_version is not None,
+            withdrawn=self._withdrawn(),
             enable_cache=self._request.use_cache,
         )
+
+    def _withdrawn(self) -> dict[str, str]:
+        """Models that were rolled back: only a person who forces a run serves them again."""
+        if self._request.force and recording.ATTEMPT_VARIABLE not in os.environ:
+            return {}
+        # Here and not above: few runs get as far as that.
+        from operations import rollback
+
+        return rollback.withdrawn(self._prepared.locations)
 
     def _review(self) -> None:
         """Makes the page; the run is none the worse where that fails."""

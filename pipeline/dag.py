@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tfx.components.evaluator.component import Evaluator
@@ -27,7 +27,7 @@ from components.image_schema import ImageSchema
 from components.kubeflow.component import ServedModel
 from components.predictions.component import Predictions
 from components.pusher.component import VersionedPusher
-from components.pusher.executor import BUCKET, LOCKED, SERVED
+from components.pusher.executor import BUCKET, LOCKED, SERVED, WITHDRAWN
 from components.robustness.component import Corruption
 from components.schema_gen import CheckedSchemaGen
 from components.serving_check.component import ServingCheck
@@ -57,6 +57,7 @@ def create_pipeline(
     beam_arguments: list[str],
     served: str | None = None,
     is_served: bool = False,
+    withdrawn: Mapping[str, str] | None = None,
     enable_cache: bool = True,
     final_node: Callable[[list[base_node.BaseNode]], base_node.BaseNode] | None = None,
 ) -> tfx_pipeline.Pipeline:
@@ -76,6 +77,8 @@ def create_pipeline(
         then. None on a cluster, where it is unknown before the run.
       is_served: Whether a served model exists, so that the new one has to be compared with it.
         False on a cluster: its nodes find out themselves.
+      withdrawn: Models that Pusher must not publish, as they were rolled back: for the digest of
+        each, what happened, in words. None on a cluster.
       enable_cache: Whether unchanged nodes reuse earlier results.
       final_node: Makes a node that runs after all others, from these.
     """
@@ -224,7 +227,7 @@ def create_pipeline(
         push_destination=pusher_pb2.PushDestination(
             filesystem=pusher_pb2.PushDestination.Filesystem(base_directory=str(locations.serving))
         ),
-        custom_config=_pusher_config(served, config, name),
+        custom_config=_pusher_config(served, withdrawn, config, name),
     ).with_id("Pusher")
 
     components = [
@@ -282,12 +285,15 @@ _COMPUTING = ("Tuner", "Trainer", "Predictions", "Evaluator", "RobustnessEvaluat
 _CODE_BEFORE_TRAINING = ("components.example_gen.component", "components.transform")
 
 
-def _pusher_config(served: str | None, config: Config, name: str) -> dict[str, Any] | None:
+def _pusher_config(
+    served: str | None, withdrawn: Mapping[str, str] | None, config: Config, name: str
+) -> dict[str, Any] | None:
     """What Pusher checks before it publishes, and where it copies a version to."""
     given = {
         # On a cluster, nothing is known of it before the run, and nobody holds a lock.
         SERVED: served,
         LOCKED: None if served is None else True,
+        WITHDRAWN: withdrawn or None,
         BUCKET: serving_bucket(config, name),
     }
     return {key: value for key, value in given.items() if value is not None} or None

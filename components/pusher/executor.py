@@ -17,12 +17,18 @@ from components.pusher import bucket, guard, versions
 SERVED = "served"
 # Key in the custom configuration: whether the lock of the run has to be checked before a push.
 LOCKED = "locked"
+# Key in the custom configuration: for the digest of each model that was rolled back, what happened.
+WITHDRAWN = "withdrawn"
 # Key in the custom configuration: address of the folder in a bucket that gets copies of versions.
 BUCKET = "bucket"
 
 
 class ServedModelChangedError(RuntimeError):
     """The served model is no longer the one that the new model was compared with."""
+
+
+class WithdrawnModelError(RuntimeError):
+    """The model is one that somebody rolled back."""
 
 
 class Executor(pusher_executor.Executor):
@@ -53,6 +59,7 @@ class Executor(pusher_executor.Executor):
         Raises:
           ServedModelChangedError: If the served model has changed since the run began, or the
             bucket has got a newer one.
+          WithdrawnModelError: If the model was rolled back earlier.
           ChangedExportError: If the export is no longer the one that ServingCheck checked.
           ObjectStoreError: If the bucket cannot be read or written.
           Exception: If the run no longer holds its lock.
@@ -71,10 +78,12 @@ class Executor(pusher_executor.Executor):
         if check:
             check()
         _check_unchanged(base, custom)
-        checked = _checked_export(input_dict)
-        version = standing_version(export, base) or versions.publish(
-            export, base, _files_beside(input_dict), check=check, digest=checked
-        )
+        version = standing_version(export, base)
+        if version is None:
+            checked = _checked_export(input_dict)
+            _check_not_withdrawn(checked, custom)
+            beside = _files_beside(input_dict)
+            version = versions.publish(export, base, beside, check=check, digest=checked)
         if custom.get(BUCKET):
             bucket.catch_up(base, custom[BUCKET])
         self._MarkPushed(
@@ -99,6 +108,16 @@ def _check_unchanged(base: pathlib.Path, custom: dict[str, Any]) -> None:
         raise ServedModelChangedError(
             f"version {foreign} was published in {custom[BUCKET]} meanwhile; expected {_named(now)}"
             ", with which the new model was compared. Nothing was pushed. Run again."
+        )
+
+
+def _check_not_withdrawn(digest: str, custom: dict[str, Any]) -> None:
+    what = custom.get(WITHDRAWN, {}).get(digest)
+    if what is not None:
+        raise WithdrawnModelError(
+            f"this model has been served before, and {what}; expected another one. Nothing was "
+            "pushed. Change the data or the training, or serve it again all the same: run with "
+            "--force."
         )
 
 

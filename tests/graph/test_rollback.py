@@ -45,8 +45,14 @@ def test_the_served_model_is_the_earlier_one_and_the_next_run_compares_with_it(
     listed = quick_command("runs", "--output-dir", two.parent)
     assert f"serves version {done['new_version']}" in listed.output
 
+    # By itself, the second model does not come back.
+    before = served(two)
+    stopped = run_few(two.parent, "--seed", "2", code=1)
+    assert f"version {second} was rolled back by" in stopped.receipt["failure"]["message"]
+    assert served(two) == before
+
     # Nothing is trained: the second model is compared with the first, and pushed once more.
-    following = run_few(two.parent, "--seed", "2")
+    following = run_few(two.parent, "--seed", "2", "--force")
     compared = Path(nodes_of(following)["Resolver"].output("model").uri)
     assert digest_of(compared / "Format-Serving") == digest_of(few_run.export)
     assert following.receipt["nodes"]["Trainer"]["status"] == "cached"

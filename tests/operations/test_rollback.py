@@ -98,6 +98,19 @@ def test_neither_artifacts_nor_ml_metadata_are_needed(pushed, locations):
     assert not locations.metadata.exists()
 
 
+def test_what_was_rolled_back_is_withdrawn_until_it_is_served_again(pushed, locations):
+    first, second = pushed("a", "b")
+    assert rollback.withdrawn(locations) == {}
+    rollback.rollback(locations, None)
+    ((digest, words),) = rollback.withdrawn(locations).items()
+    assert digest == versions.content_digest(locations.serving / str(second))
+    assert words.startswith(f"version {second} was rolled back by ")
+    rollback.rollback(locations, second)
+    assert list(rollback.withdrawn(locations)) == [
+        versions.content_digest(locations.serving / str(first))
+    ]
+
+
 def test_no_run_needs_to_be_known(pushed, locations, output_dir):
     first, second = pushed("a", "b")
     shutil.rmtree(locations.runs)

@@ -35,6 +35,8 @@ def test_a_rollback_is_printed_with_the_folder_that_is_served_then(pushed, locat
         "new_version": done.new_version,
         "user": done.user,
         "time": done.time,
+        "withdrawn": done.withdrawn,
+        "restored": done.restored,
         "dry_run": False,
     }
 

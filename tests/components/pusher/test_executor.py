@@ -10,7 +10,7 @@ from tfx.types import standard_artifacts
 from components.object_store import ObjectStoreError
 from components.pusher import bucket as served_bucket
 from components.pusher import guard, versions
-from components.pusher.executor import Executor, ServedModelChangedError
+from components.pusher.executor import Executor, ServedModelChangedError, WithdrawnModelError
 
 
 @pytest.fixture
@@ -31,6 +31,7 @@ def push(tmp_path, base, make_export):
         served=None,
         locked=None,
         bucket=None,
+        withdrawn=None,
     ):
         number = next(numbers)
         model = standard_artifacts.Model()
@@ -51,6 +52,7 @@ def push(tmp_path, base, make_export):
         inputs = {"model": [model], "model_blessing": [blessing], "infra_blessing": [infra]}
         parameters = {"push_destination": json_format.MessageToJson(destination)}
         given = {"served": served, "locked": locked, "bucket": bucket}
+        given["withdrawn"] = withdrawn
         if custom := {key: value for key, value in given.items() if value is not None}:
             parameters["custom_config"] = json.dumps(custom)
         Executor().Do(inputs, {"pushed_model": [output]}, parameters)
@@ -87,6 +89,18 @@ def test_an_export_that_is_no_longer_the_one_that_was_checked_is_not_pushed(push
         push(b"second", lost=True)
     assert versions.served_versions(base) == before
     assert versions.unfinished(base) == []
+
+
+def test_a_model_that_was_rolled_back_is_not_pushed_again(push, base, tmp_path, make_export):
+    push(b"first")
+    before = versions.served_versions(base)
+    digest = versions.content_digest(make_export(tmp_path / "same", b"second"))
+    withdrawn = {digest: "version 7 was rolled back by ada on Monday"}
+    with pytest.raises(WithdrawnModelError, match="version 7 was rolled back by ada"):
+        push(b"second", withdrawn=withdrawn)
+    assert versions.served_versions(base) == before
+    push(b"third", withdrawn=withdrawn)
+    assert len(versions.served_versions(base)) == 2
 
 
 def test_a_refused_model_leaves_the_served_one(push, base):
