@@ -31,7 +31,7 @@ from operations.preparation import Prepared, Progress, Request, prepare
 from pipeline import machine
 from pipeline.config import serving_bucket
 from pipeline.database import binding
-from pipeline.errors import OutputError, StorageError
+from pipeline.errors import OutputError, ServedModelError, StorageError
 from pipeline.exclusion import Held, exclusive
 from pipeline.installation import packages
 from pipeline.locations import LOG_FILE, REVIEW_PAGE, TEMPORARY_FOLDER, Locations
@@ -108,14 +108,27 @@ def _compared_with_what_is_served_now(prepared: Prepared, request: Request) -> P
 def _tell_lost(
     prepared: Prepared, request: Request, past: list[Receipt], progress: Progress
 ) -> None:
-    """Warns that a model was served and none is now: its disk may not be mounted."""
+    """Warns that a model was served and none is now: its disk may not be mounted.
+
+    Raises:
+      ServedModelError: where nobody is there to read a warning.
+    """
     before = past[-1].served_version if past else None
-    if before and prepared.served_version is None and not request.new_line:
-        progress.notify(
-            f"Warning: version {before} was served when run {past[-1].run_id} ended, and "
-            f"{prepared.locations.serving} holds none now. The new model is compared with none. If "
-            "that is not meant, stop the run and put the folder back."
+    if not before or prepared.served_version is not None or request.new_line:
+        return
+    lost = (
+        f"version {before} was served when run {past[-1].run_id} ended, and "
+        f"{prepared.locations.serving} holds none now"
+    )
+    if recording.ATTEMPT_VARIABLE in os.environ:
+        raise ServedModelError(
+            f"{lost}; expected it, or a new model would be served without a comparison. Its disk "
+            "may not be mounted: put the folder back. If no model is to be there, run by hand once."
         )
+    progress.notify(
+        f"Warning: {lost}. The new model is compared with none. If that is not meant, stop the run "
+        "and put the folder back."
+    )
 
 
 def _standing(request: Request, prepared: Prepared) -> Receipt | None:

@@ -57,9 +57,15 @@ def test_a_then_b_then_a_again(few_run, run_few, nodes_of, tmp_path):
     assert versions(fourth) == pushed
 
 
-def test_where_nothing_is_served_any_more_nothing_is_compared(few_run, run_few, nodes_of, tmp_path):
+def test_where_nothing_is_served_any_more_nothing_is_compared_and_somebody_has_to_be_there(
+    few_run, few, quick_command, run_few, nodes_of, tmp_path
+):
     output_dir = few_run.copy(tmp_path / "outputs")
     shutil.rmtree(output_dir / few_run.receipt["pipeline"] / "serving")
+    arguments = ("run", *few, "--output-dir", output_dir)
+    scheduled = quick_command(*arguments, IMAGE_PIPELINE_ATTEMPT="of a schedule")
+    assert scheduled.code == 2
+    assert f"version {few_run.receipt['pushed_version']} was served when run" in scheduled.errors
     run = run_few(output_dir)
     assert nodes_of(run)["Resolver"].output("model") is None
     assert "accuracy against the served model" not in {g["metric"] for g in run.receipt["gates"]}
