@@ -96,7 +96,7 @@ class DataConfig(_Section):
         "stop", description="stop on images that cannot be used, or skip and report them"
     )
     max_bad_share: Share = pydantic.Field(
-        0.01, description="maximum share of images that data.bad_files=skip may leave out"
+        0.01, description="maximum share of all images, and of each split, that skip may leave out"
     )
     outside_files: bool = pydantic.Field(
         False, description="whether paths and links may lead out of the data folder"

@@ -234,7 +234,7 @@ def _batches(
         if split == NOT_TAKEN:
             continue
         if image.reason:
-            report.skip(image.name, image.reason)
+            report.skip(features.SPLITS[split], image.name, image.reason)
             continue
         report.count(features.SPLITS[split], label, image.border)
         batch.pixels.append(image.pixels)

@@ -26,7 +26,7 @@ class ShardReport:
     Attributes:
       examples: Number of examples by split and label.
       skipped: Images that cannot be used, at most `MOST_NAMED`.
-      skipped_count: Number of all images that cannot be used.
+      skipped_counts: Number of all images that cannot be used, by split.
       dark: Number of training images with a dark border.
       bright: Number of training images with a bright border.
       border_sum: Sum of the mean brightness of the borders of the training images.
@@ -34,10 +34,15 @@ class ShardReport:
 
     examples: dict[str, dict[str, int]]
     skipped: tuple[SkippedFile, ...]
-    skipped_count: int
+    skipped_counts: dict[str, int]
     dark: int
     bright: int
     border_sum: float
+
+    @property
+    def skipped_count(self) -> int:
+        """Number of all images that cannot be used."""
+        return sum(self.skipped_counts.values())
 
 
 class Counter:
@@ -49,7 +54,7 @@ class Counter:
             name: collections.Counter() for name in features.SPLITS
         }
         self._skipped: list[SkippedFile] = []
-        self._skipped_count = 0
+        self._skipped_counts = dict.fromkeys(features.SPLITS, 0)
         self._borders: list[float] = []
 
     def count(self, split: str, label: int, border: float) -> None:
@@ -58,9 +63,9 @@ class Counter:
         if split == features.TRAIN_SPLIT:
             self._borders.append(border)
 
-    def skip(self, name: str, reason: str) -> None:
+    def skip(self, split: str, name: str, reason: str) -> None:
         """Notes an image that cannot be used."""
-        self._skipped_count += 1
+        self._skipped_counts[split] += 1
         if len(self._skipped) < MOST_NAMED:
             self._skipped.append(SkippedFile(name, reason))
 
@@ -69,7 +74,7 @@ class Counter:
         return ShardReport(
             {split: dict(counts) for split, counts in self._examples.items()},
             tuple(self._skipped),
-            self._skipped_count,
+            self._skipped_counts,
             sum(border <= images.DARK_BORDER for border in self._borders),
             sum(border >= images.BRIGHT_BORDER for border in self._borders),
             sum(self._borders),
@@ -116,12 +121,31 @@ def check(reports: Sequence[ShardReport], request: Request) -> None:
             f"most data.max_bad_share={request.max_bad_share}. {first} Fix or remove them, or set "
             "a larger share."
         )
+    for split in features.SPLITS:
+        _check_share(reports, split, request.max_bad_share, first)
     for split in (features.TRAIN_SPLIT, features.TEST_SPLIT):
         _check_classes(reports, split, request)
     if not _examples(reports, features.VALIDATION_SPLIT):
         raise ReadingError(
             "no usable image is a validation image, as all of them were skipped; expected some. "
             "Fix the files that the log of the run names."
+        )
+
+
+def _check_share(
+    reports: Sequence[ShardReport], split: str, max_bad_share: float, first: str
+) -> None:
+    """Refuses a split that lost more than the share, though all data together did not.
+
+    One image may always be left out: it can be more than the share of a small split.
+    """
+    skipped = sum(report.skipped_counts[split] for report in reports)
+    count = skipped + _examples(reports, split)
+    if skipped > max(1, max_bad_share * count):
+        raise ReadingError(
+            f"{skipped:,} of {count:,} images of the split {split} cannot be used "
+            f"({skipped / count:.1%}); expected at most data.max_bad_share={max_bad_share} of each "
+            f"split. {first} Fix or remove them, or set a larger share."
         )
 
 

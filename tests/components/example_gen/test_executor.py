@@ -325,6 +325,18 @@ def test_more_bad_files_than_may_be_skipped_stop_the_run(folders, tmp_path):
         run_node(asked(validation=0.3, bad_files="skip"), folders, tmp_path / "examples")
 
 
+def test_a_split_may_not_lose_more_than_its_share(folders, tmp_path):
+    """Few of all images are bad, and many of those that judge the model."""
+    splits = run_node(asked(validation=0.3), folders, tmp_path / "whole")
+    first, second, *_ = (folders / name.decode() for name in splits["test"].ids.tolist())
+    request = asked(validation=0.3, bad_files="skip", max_bad_share=0.1)
+    first.write_bytes(b"no image")
+    run_node(request, folders, tmp_path / "one")
+    second.write_bytes(b"no image either")
+    with pytest.raises(ReadingError, match=r"2 of \d+ images of the split test cannot be used"):
+        run_node(request, folders, tmp_path / "two")
+
+
 def test_a_class_whose_images_are_all_bad_stops_the_run(folders, tmp_path):
     for path in (folders / "cat").iterdir():
         path.write_bytes(b"no image" + path.name.encode())
