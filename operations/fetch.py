@@ -54,6 +54,8 @@ def fetch(place: str, folder: pathlib.Path) -> Fetched:
     base = writable(paths.resolved(folder, "FOLDER"), "Name another FOLDER.")
     try:
         with _alone(base) as check:
+            if check is not None:
+                bucket.check_owner(base, source)
             version, is_new = bucket.fetch_newest(source, base, check)
     except ObjectStoreError as error:
         raise served_version.in_bucket(error) from error

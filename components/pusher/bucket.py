@@ -145,18 +145,36 @@ def check_unchanged(base: pathlib.Path, address: str) -> int | None:
     return max(whole_versions(address), default=None)
 
 
+def check_owner(base: pathlib.Path, address: str) -> None:
+    """Checks that a bucket does not belong to another pipeline than the one that serves `base`.
+
+    Args:
+      base: As for `check_own`.
+      address: As for `check_own`.
+
+    Raises:
+      ForeignVersionsError: It belongs to another pipeline.
+      ObjectStoreError: The bucket cannot be read.
+    """
+    _refuse_owner(base, address, _owner(Folder(address)) or base.parent.name)
+
+
 def _refuse_foreign(base: pathlib.Path, address: str, owner: str) -> None:
+    _refuse_owner(base, address, owner)
+    newest = foreign_version(base, address)
+    if newest is not None:
+        raise ForeignVersionsError(_foreign(base, address, newest))
+
+
+def _refuse_owner(base: pathlib.Path, address: str, owner: str) -> None:
     pipeline = base.parent.name
     if owner != pipeline:
         raise ForeignVersionsError(
             f"{shown(address)} has the versions of the pipeline {shown(owner)}; expected those of "
-            f"{pipeline}, since readers take the highest version whosesoever it is. Give each "
-            f"pipeline a folder of its own with --set serving.bucket={shown(address)}/FOLDER. If "
-            f"the pipeline was renamed, remove {Folder(address).shown(_OWNER)}."
+            f"{pipeline}, as readers take the highest version, whichever pipeline published it. "
+            "Give each pipeline a folder of its own with "
+            f"--set serving.bucket={shown(address)}/FOLDER. If the pipeline was renamed, remove {Folder(address).shown(_OWNER)}."
         )
-    newest = foreign_version(base, address)
-    if newest is not None:
-        raise ForeignVersionsError(_foreign(base, address, newest))
 
 
 def _owner(folder: Folder) -> str | None:

@@ -19,6 +19,7 @@ from pipeline.errors import (
     ServedModelError,
     UnreachableError,
 )
+from pipeline.locations import Locations
 from pipeline.lock import exclusive
 from pipeline.records import served_version
 
@@ -125,6 +126,16 @@ def test_a_lost_serving_folder_comes_back_from_the_bucket(two, locations, addres
     assert served_version.copy_to_bucket(locations, address) is None
     assert served_version.read(locations).version == two[-1]
     assert served_version.read(locations).kept
+
+
+def test_the_model_of_another_pipeline_is_not_fetched_to_be_served(two, locations, address):
+    """It would be what the next model is compared with."""
+    other = Locations(locations.root.parent / "flowers")
+    other.serving.mkdir(parents=True)
+    other.lock.touch()
+    with pytest.raises(ServedModelError, match="has the versions of the pipeline clothes"):
+        fetch.fetch(address, other.serving)
+    assert versions.served_versions(other.serving) == []
 
 
 def test_a_bucket_that_is_none_is_told_and_not_noted(two, locations):
