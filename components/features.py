@@ -45,6 +45,7 @@ COLUMNS_FILE = "columns.parquet"
 KERAS_MODEL_FILE = "model.keras"
 REFERENCE_STATISTICS_FILE = "reference_statistics.binpb"
 GOLDEN_FILE = "golden.npz"
+SEEN_IMAGES_FILE = "seen_images.npz"
 
 # File of the export with a description of its inputs and outputs.
 EXPORT_DESCRIPTION_FILE = "assets.extra/image_schema.json"

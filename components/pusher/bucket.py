@@ -173,7 +173,8 @@ def _refuse_owner(base: pathlib.Path, address: str, owner: str) -> None:
             f"{shown(address)} has the versions of the pipeline {shown(owner)}; expected those of "
             f"{pipeline}, as readers take the highest version, whichever pipeline published it. "
             "Give each pipeline a folder of its own with "
-            f"--set serving.bucket={shown(address)}/FOLDER. If the pipeline was renamed, remove {Folder(address).shown(_OWNER)}."
+            f"--set serving.bucket={shown(address)}/FOLDER. If the pipeline was renamed, remove "
+            f"{Folder(address).shown(_OWNER)}."
         )
 
 

@@ -33,6 +33,7 @@ from components.trainer import (
     halves,
     inspection,
     model,
+    seen_images,
     threads,
     warm_start,
     whitening,
@@ -83,6 +84,11 @@ def run_fn(fn_args: FnArgs) -> None:
         for name in features.SPLITS
     }
     base_model = folders[features.BASE_MODEL_FOLDER] if settings.warm_start else None
+    seen = seen_images.hashes(
+        splits[name] for name in (features.TRAIN_SPLIT, features.VALIDATION_SPLIT)
+    )
+    if base_model is not None:
+        seen = warm_start.seen_with(base_model, splits, seen)
     backup_dir = _backup_folder(fn_args.model_run_dir, settings, schema, splits, base_model)
     if settings.minutes is not None:
         epochs = epochs_within(settings.minutes, settings, schema, transform, splits, backup_dir)
@@ -112,6 +118,7 @@ def run_fn(fn_args: FnArgs) -> None:
         classifier, transform, schema, preparation, reading.border, fn_args.serving_model_dir
     )
     _save_keras_model(classifier, model_dir)
+    seen_images.write(model_dir, seen)
     _copy_statistics(folders[features.STATISTICS_FOLDER], model_dir)
     golden = inspection.first_of_each_class(splits[features.TEST_SPLIT], _GOLDEN_PER_CLASS)
     _save_golden(golden, schema.shape, predict(classifier, golden, transform), model_dir)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 
 import keras
+import numpy as np
 from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
-from components import features
+from components import examples, features
+from components.trainer import seen_images
 
 
 class WarmStartError(RuntimeError):
-    """The earlier model has no weights for this network; another try would fail again.
+    """A training cannot begin at the earlier model; another try would fail again.
 
     Attributes:
       changes: Changes of the configuration, as `key=value`, that help.
@@ -49,6 +52,39 @@ def begin_at(network: keras.Model, model_uri: str) -> None:
         )
     for name in ours:
         network.get_layer(name).set_weights(earlier.get_layer(name).get_weights())
+
+
+def seen_with(
+    model_uri: str, splits: Mapping[str, examples.Split], trained: np.ndarray
+) -> np.ndarray:
+    """The images that a model has seen that begins at another one and is trained on some more.
+
+    Args:
+      model_uri: Folder of the model artifact at which it begins.
+      splits: Examples of the run.
+      trained: Hashes of the images that it trains and validates on (`seen_images.hashes`).
+
+    Raises:
+      WarmStartError: If the earlier model has seen images of the test split, so that its accuracy
+        on them would mean nothing. Those that the run itself trains on do not count: DataGate
+        judges them.
+    """
+    earlier = seen_images.of_model(model_uri)
+    if earlier is None:
+        raise WarmStartError(
+            f"{model_uri} does not say which images the served model has seen; expected "
+            f"{features.SEEN_IMAGES_FILE}, since they may be test images now. Set "
+            "training.warm_start=false."
+        )
+    tested = seen_images.hashes([splits[features.TEST_SPLIT]])
+    leaked = np.setdiff1d(np.intersect1d(tested, earlier), trained)
+    if len(leaked):
+        raise WarmStartError(
+            f"the served model was trained on {len(leaked):,} of the {len(tested):,} test images, "
+            "which were in another split then; expected none, or the accuracy would mean nothing. "
+            "Set training.warm_start=false."
+        )
+    return np.union1d(earlier, trained)
 
 
 def _load(path: str) -> keras.Model:

@@ -47,6 +47,7 @@ REASONS = (
             "components/trainer/budget.py::kept_epochs",
             "components/trainer/resumption.py::_read_state",
             "components/trainer/resumption.py::_restore",
+            "components/trainer/seen_images.py::of_model",
             "components/trainer/warm_start.py::_load",
             "components/transform.py::_Executor._GetPreprocessingFn",
             "pipeline/records/results.py::_with_gates",

@@ -6,7 +6,8 @@ import keras
 import numpy as np
 import pytest
 
-from components.trainer import training, warm_start
+from components import features
+from components.trainer import seen_images, training, warm_start
 from components.trainer.model import build_network
 
 SHAPE = (8, 8, 1)
@@ -90,3 +91,41 @@ def test_a_model_with_only_an_export_is_refused(settings, tmp_path):
     assert f"{tmp_path}/model.keras does not exist" in message
     assert "expected the Keras weights of the served model, but only its export is known" in message
     assert "Set training.warm_start=false." in message
+
+
+@pytest.fixture
+def splits(make_split):
+    return {name: make_split(30, number) for number, name in enumerate(features.SPLITS)}
+
+
+def trained_on(splits):
+    return seen_images.hashes([splits["train"], splits["val"]])
+
+
+def test_a_model_knows_what_it_and_the_earlier_one_have_seen(splits, make_split, tmp_path):
+    further = make_split(12, 7)
+    seen_images.write(str(tmp_path), seen_images.hashes([further]))
+    seen = warm_start.seen_with(str(tmp_path), splits, trained_on(splits))
+    expected = seen_images.hashes([splits["train"], splits["val"], further])
+    np.testing.assert_array_equal(seen, expected)
+
+
+def test_an_earlier_model_that_has_seen_test_images_is_no_beginning(splits, tmp_path):
+    """Another reference span, or a drawn test split of another size, makes them test images."""
+    moved = splits["test"].at(slice(0, 3))
+    seen_images.write(str(tmp_path), seen_images.hashes([splits["val"], moved]))
+    with pytest.raises(warm_start.WarmStartError) as caught:
+        warm_start.seen_with(str(tmp_path), splits, trained_on(splits))
+    assert "trained on 3 of the 30 test images" in str(caught.value)
+    assert caught.value.changes == ["training.warm_start=false"]
+
+
+def test_what_the_run_itself_trains_and_tests_on_is_for_data_gate(splits, tmp_path):
+    splits["test"].images[0] = splits["train"].images[0]
+    seen_images.write(str(tmp_path), seen_images.hashes([splits["train"]]))
+    warm_start.seen_with(str(tmp_path), splits, trained_on(splits))
+
+
+def test_a_model_that_does_not_say_what_it_has_seen_is_no_beginning(splits, tmp_path):
+    with pytest.raises(warm_start.WarmStartError, match="does not say which images"):
+        warm_start.seen_with(str(tmp_path), splits, trained_on(splits))
