@@ -191,7 +191,7 @@ def measure(
     trained = trainings.train(inputs, config, splits, TRICKS.get(variant))
     validation = splits[features.VALIDATION_SPLIT]
     graph = trainings.transform_graph(inputs)
-    temperature = training.calibrate(trained.classifier, validation, graph).temperature
+    temperature = training.calibrate(trained.classifier, validation, graph)
     probabilities = training.predict(trained.classifier, validation, graph)
     return {
         "variant": variant,

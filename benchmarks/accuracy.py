@@ -25,7 +25,7 @@ from pipeline.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from components.examples import Split
-    from components.trainer.calibration import FittedCalibration
+    from pipeline.records.receipt import Calibration
 
 NAME = "accuracy"
 # Settings of the training that only a run follows.
@@ -114,12 +114,14 @@ def measure(
       same for `validation`.
     """
     from components.trainer import training
+    from pipeline.records.receipt import Calibration
 
     config = trainings.configuration(inputs, profile, *assignments, seed=seed)
     splits = trainings.read_splits(inputs, config, features.SPLITS)
     trained = trainings.train(inputs, config, splits)
     graph, validation = trainings.transform_graph(inputs), splits[features.VALIDATION_SPLIT]
-    fitted = training.calibrate(trained.classifier, validation, graph)
+    temperature = training.calibrate(trained.classifier, validation, graph)
+    fitted = Calibration(temperature=temperature, label_smoothing=config.training.label_smoothing)
 
     def answered(split: Split) -> dict[str, Any]:
         probabilities = training.predict(trained.classifier, split, graph)
@@ -130,7 +132,7 @@ def measure(
         "seed": seed,
         "seconds": trained.seconds,
         "epochs": trained.epochs,
-        "temperature": fitted.temperature,
+        "temperature": temperature,
         **answered(splits[features.TEST_SPLIT]),
         "validation": answered(validation),
     }
@@ -139,16 +141,14 @@ def measure(
 def _scores(
     probabilities: np.ndarray,
     labels: np.ndarray,
-    fitted: FittedCalibration,
+    fitted: Calibration,
     class_names: Sequence[str],
 ) -> dict[str, Any]:
-    from pipeline.records.receipt import Calibration
     from review import reliability
     from review.answers import Answers
 
     answers = Answers(probabilities.astype(np.float64))
-    known = Calibration(temperature=fitted.temperature, label_smoothing=fitted.label_smoothing)
-    errors = reliability.with_errors(known, answers, labels)
+    errors = reliability.with_errors(fitted, answers, labels)
     return {
         "ece_before": errors.ece_before,
         "ece_after": errors.ece_after,

@@ -215,8 +215,7 @@ def _error(bins: np.ndarray, distances: np.ndarray) -> float:
 
 
 def _bin_numbers(confidence: np.ndarray) -> np.ndarray:
-    # As in `components.trainer.calibration`: a bin includes its lower end, and the last one also
-    # its upper end.
+    # A bin includes its lower end, and the last one also its upper end.
     numbers: np.ndarray = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     return numbers
 

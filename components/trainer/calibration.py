@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
@@ -16,29 +15,11 @@ from components import features
 # The temperature is between a quarter and four. It needs bounds: if every validation image is
 # classified correctly, the cross-entropy has no minimum.
 _LARGEST_LOG_TEMPERATURE = math.log(4)
-_BINS = 15
 # Lower bound of probabilities, so that their logarithm exists.
 _LEAST = np.finfo(np.float64).tiny
 # Label smoothing gives every class a small probability. A lower probability is multiplied by this
 # factor: so no probability becomes 0, and the order of the classes stays.
 _FLOOR = features.SMOOTHING_FLOOR
-
-
-@dataclasses.dataclass(frozen=True)
-class FittedCalibration:
-    """The calibration of a model, with the expected calibration errors on `val`.
-
-    Attributes:
-      temperature: Divisor of the logits.
-      label_smoothing: Label smoothing of the training, reversed in the predictions.
-      ece_before: Error of the plain softmax.
-      ece_after: Error with calibration.
-    """
-
-    temperature: float
-    label_smoothing: float
-    ece_before: float
-    ece_after: float
 
 
 @keras.saving.register_keras_serializable(package="image_classifier")
@@ -101,20 +82,3 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, label_smoothing: flo
     bounds = (-_LARGEST_LOG_TEMPERATURE, _LARGEST_LOG_TEMPERATURE)
     minimum = scipy.optimize.minimize_scalar(cross_entropy, bounds=bounds, method="bounded")
     return math.exp(minimum.x)
-
-
-def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the mean distance between confidence and accuracy, in 15 equal bins.
-
-    This is the definition of Guo et al. 2017. The review uses it for the test split, too.
-
-    Args:
-      probabilities: Predicted probabilities, float [N, classes].
-      labels: Labels, int [N].
-    """
-    confidence = probabilities.max(axis=1).astype(np.float64)
-    right = probabilities.argmax(axis=1) == labels
-    # A bin includes its lower bound; the last bin also includes its upper bound.
-    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
-    distances = np.bincount(bins, weights=right - confidence, minlength=_BINS)
-    return float(np.abs(distances).sum() / len(labels))

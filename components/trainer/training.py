@@ -9,7 +9,6 @@ import logging
 import os
 import shutil
 import tempfile
-from typing import Any
 
 import keras
 import numpy as np
@@ -100,14 +99,16 @@ def run_fn(fn_args: FnArgs) -> None:
             raise error.at_tuned_rate() from error
         raise
     classifier = build_classifier(network, settings, schema)
+    validation = splits[features.VALIDATION_SPLIT]
     report = {
         "precision": settings.precision,
         "settled_epochs": None if settings.minutes is None else settings.epochs,
         "hyperparameters": tuned,
         "warm_start_from": base_model,
-        "calibration": _reported(
-            calibrate(classifier, splits[features.VALIDATION_SPLIT], transform)
-        ),
+        "calibration": {
+            "temperature": calibrate(classifier, validation, transform),
+            "label_smoothing": settings.label_smoothing,
+        },
     }
     _write_model_run(report, backup_dir, fn_args.model_run_dir)
     _write_inspection(classifier, settings, schema, transform, splits, fn_args.model_run_dir)
@@ -329,33 +330,15 @@ def build_classifier(
 
 def calibrate(
     classifier: keras.Model, validation: examples.Split, transform: tft.TFTransformOutput
-) -> calibration.FittedCalibration:
-    """Fits the temperature on `val` and sets it in the classifier."""
+) -> float:
+    """Fits the temperature on `val`, sets it in the classifier and returns it."""
     probabilities = classifier.get_layer("probabilities")
     logits = predict(keras.Model(classifier.input, probabilities.input), validation, transform)
-    smoothing, labels = probabilities.label_smoothing, validation.labels
-    temperature = calibration.fit_temperature(logits, labels, smoothing)
-    probabilities.temperature.assign(temperature)
-    return calibration.FittedCalibration(
-        temperature,
-        smoothing,
-        ece_before=_calibration_error(keras.ops.softmax(logits), labels),
-        ece_after=_calibration_error(probabilities(logits), labels),
+    temperature = calibration.fit_temperature(
+        logits, validation.labels, probabilities.label_smoothing
     )
-
-
-def _reported(fitted: calibration.FittedCalibration) -> dict[str, object]:
-    errors = {"ece_before": fitted.ece_before, "ece_after": fitted.ece_after}
-    return {
-        "temperature": fitted.temperature,
-        "label_smoothing": fitted.label_smoothing,
-        features.VALIDATION_SPLIT: errors,
-    }
-
-
-def _calibration_error(probabilities: Any, labels: np.ndarray) -> float:
-    array = keras.ops.convert_to_numpy(probabilities)
-    return calibration.expected_calibration_error(array, labels)
+    probabilities.temperature.assign(temperature)
+    return temperature
 
 
 def predict(

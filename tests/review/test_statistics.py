@@ -6,9 +6,10 @@ import math
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import special
+from tensorflow_model_analysis.metrics import calibration_plot, metric_types
 
 from components.trainer.calibration import CalibratedSoftmax
 from review import statistics
@@ -174,6 +175,43 @@ def test_the_calibration_error_is_that_of_a_loop_over_bins(seed, surplus):
     found = statistics.calibration_error(confidence, right)
     assert found.value == pytest.approx(naive_calibration_error(confidence, right))
     assert inside(found.interval, found.value)
+
+
+def of_tfma(confidences, right):
+    """Computes the same from the histogram of TFMA's CalibrationPlot."""
+    *first, last = calibration_plot.CalibrationPlot(num_buckets=15).computations()
+    combiner = first[0].combiner
+    accumulator = combiner.create_accumulator()
+    for confidence, correct in zip(confidences, right, strict=True):
+        element = metric_types.StandardMetricInputs(
+            label=np.array([float(correct)]),
+            prediction=np.array([confidence]),
+            example_weight=np.array([1.0]),
+        )
+        accumulator = combiner.add_input(accumulator, element)
+    (histogram,) = last.result(combiner.extract_output(accumulator)).values()
+    distances = [
+        abs(bucket.total_weighted_label.value - bucket.total_weighted_refined_prediction.value)
+        for bucket in histogram.buckets
+    ]
+    return sum(distances) / len(confidences)
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        # TFMA rounds down to four digits; so does this, to between two of its finest buckets.
+        st.tuples(st.integers(5000, 10_000), st.booleans()),
+        min_size=1,
+    )
+)
+def test_the_calibration_error_is_that_of_tfmas_calibration_plot(drawn):
+    confidences = np.array([min((number + 0.5) / 10_000, 1.0) for number, _ in drawn])
+    right = np.array([correct for _, correct in drawn])
+    # Between a bin's edge and TFMA's next finest bucket they may count into different bins.
+    assume((np.abs(confidences * 15 - np.round(confidences * 15)) > 0.002).all())
+    error = statistics.expected_calibration_error(confidences, right)
+    assert error == pytest.approx(of_tfma(confidences, right), abs=1e-9)
 
 
 def test_the_interval_of_the_calibration_error_is_that_of_resampled_images():

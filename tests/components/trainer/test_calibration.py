@@ -8,14 +8,10 @@ import numpy as np
 import pytest
 import scipy.special
 from hypothesis import strategies
-from tensorflow_model_analysis.metrics import calibration_plot, metric_types
 
 from components import features
-from components.trainer.calibration import (
-    CalibratedSoftmax,
-    expected_calibration_error,
-    fit_temperature,
-)
+from components.trainer.calibration import CalibratedSoftmax, fit_temperature
+from review import statistics
 
 # 20,000 labels drawn at random give the temperature to about one part in a hundred.
 COUNT, TEMPERATURE_TOLERANCE = 20_000, 0.05
@@ -37,6 +33,11 @@ def answers(logits, temperature, label_smoothing=0.0):
     softmax.build(logits.shape)
     softmax.temperature.assign(temperature)
     return keras.ops.convert_to_numpy(softmax(logits))
+
+
+def calibration_error(probabilities, labels):
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    return statistics.expected_calibration_error(confidence, probabilities.argmax(axis=1) == labels)
 
 
 @hypothesis.settings(max_examples=25)
@@ -111,7 +112,7 @@ def test_the_temperature_is_fitted_to_answers_without_label_smoothing():
     assert found == pytest.approx(1.5, rel=TEMPERATURE_TOLERANCE)
     freed = answers((1.5 * learnt).astype(np.float32), found, 0.1)
     alone = answers((1.5 * learnt).astype(np.float32), fit_temperature(1.5 * learnt, labels, 0.0))
-    assert expected_calibration_error(freed, labels) < expected_calibration_error(alone, labels) / 2
+    assert calibration_error(freed, labels) < calibration_error(alone, labels) / 2
 
 
 def test_no_answer_is_impossible():
@@ -135,74 +136,11 @@ def test_no_training_changes_the_temperature(tmp_path):
     assert loaded.label_smoothing == 0.1
 
 
-def two_classes(confidences):
-    """Probabilities with the given confidence in class 0."""
-    confidences = np.asarray(confidences, np.float64)
-    return np.stack([confidences, 1 - confidences], axis=1)
-
-
-@pytest.mark.parametrize(
-    ("confidences", "labels", "expected"),
-    [
-        pytest.param([1.0, 1.0], [0, 0], 0.0, id="sure and right"),
-        pytest.param([1.0, 1.0], [1, 1], 1.0, id="sure and wrong"),
-        pytest.param([0.75] * 4, [0, 0, 0, 1], 0.0, id="as sure as right"),
-        pytest.param([0.8, 0.9], [0, 0], 0.15, id="two bins"),
-        pytest.param([0.61, 0.65], [0, 1], 0.13, id="one bin, 0.6 to 0.667"),
-        pytest.param([0.65, 0.68], [0, 1], 0.515, id="two bins, that meet at 0.667"),
-        pytest.param([0.95, 1.0], [0, 1], 0.475, id="1 is in the last bin, 0.933 to 1"),
-        pytest.param([0.6, 0.66], [0, 1], 0.13, id="the lower bound is in the bin"),
-        pytest.param([0.59, 0.6], [0, 1], 0.505, id="the upper bound is in the next"),
-    ],
-)
-def test_the_calibration_error_of_cases_made_by_hand(confidences, labels, expected):
-    """The differences in a bin are added before the absolute value is taken."""
-    error = expected_calibration_error(two_classes(confidences), np.array(labels))
-    assert error == pytest.approx(expected)
-
-
-def of_tfma(confidences, right):
-    """Computes the same from the histogram of TFMA's CalibrationPlot."""
-    *first, last = calibration_plot.CalibrationPlot(num_buckets=15).computations()
-    combiner = first[0].combiner
-    accumulator = combiner.create_accumulator()
-    for confidence, correct in zip(confidences, right, strict=True):
-        element = metric_types.StandardMetricInputs(
-            label=np.array([float(correct)]),
-            prediction=np.array([confidence]),
-            example_weight=np.array([1.0]),
-        )
-        accumulator = combiner.add_input(accumulator, element)
-    (histogram,) = last.result(combiner.extract_output(accumulator)).values()
-    distances = [
-        abs(bucket.total_weighted_label.value - bucket.total_weighted_refined_prediction.value)
-        for bucket in histogram.buckets
-    ]
-    return sum(distances) / len(confidences)
-
-
-@hypothesis.settings(max_examples=40)
-@hypothesis.given(
-    strategies.lists(
-        # TFMA rounds down to four digits; so does this, to between two of its finest buckets.
-        strategies.tuples(strategies.integers(5000, 10_000), strategies.booleans()),
-        min_size=1,
-    )
-)
-def test_the_calibration_error_is_that_of_tfmas_calibration_plot(drawn):
-    confidences = np.array([min((number + 0.5) / 10_000, 1.0) for number, _ in drawn])
-    right = np.array([correct for _, correct in drawn])
-    # Between a bin's edge and TFMA's next finest bucket they may count into different bins.
-    hypothesis.assume((np.abs(confidences * 15 - np.round(confidences * 15)) > 0.002).all())
-    error = expected_calibration_error(two_classes(confidences), np.where(right, 0, 1))
-    assert error == pytest.approx(of_tfma(confidences, right), abs=1e-9)
-
-
 def test_a_fitted_temperature_lowers_the_calibration_error_of_a_model_that_is_too_sure():
     random = np.random.default_rng(1)
     logits = random.normal(0, 2, (COUNT, 3)).astype(np.float32)
     labels = (logits + random.gumbel(size=logits.shape)).argmax(axis=1)
-    before = expected_calibration_error(answers(3 * logits, 1.0), labels)
+    before = calibration_error(answers(3 * logits, 1.0), labels)
     temperature = fit_temperature(3 * logits, labels, 0.0)
     assert math.isclose(temperature, 3, rel_tol=TEMPERATURE_TOLERANCE)
-    assert expected_calibration_error(answers(3 * logits, temperature), labels) < before / 5
+    assert calibration_error(answers(3 * logits, temperature), labels) < before / 5
