@@ -11,6 +11,7 @@ import shlex
 import sys
 from typing import Any
 
+from components.disk import write_whole
 from pipeline.datasets.dataset import DataSet
 from pipeline.errors import OutputError
 from pipeline.records import provenance
@@ -85,11 +86,9 @@ def write(record: dict[str, Any], path: str) -> None:
       OutputError: where it cannot be written.
     """
     target = pathlib.Path(path)
-    unfinished = target.with_suffix(".unfinished")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        unfinished.rename(target)
+        write_whole(target, json.dumps(record, indent=1) + "\n")
     except OSError as error:
         raise OutputError(
             f"the record cannot be written to {path} ({error.strerror}); expected a file that can "

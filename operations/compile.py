@@ -10,10 +10,10 @@ import shlex
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from components.disk import write_whole
 from operations.compile_request import Prepared, Request, prepare
 from operations.targets import Target
 from pipeline.errors import OutputError
-from pipeline.files import write_whole
 from pipeline.installation import packages
 from pipeline.records import provenance
 from pipeline.runners.resources import Resources

@@ -13,8 +13,8 @@ import pathlib
 import shutil
 
 from components import features
+from components.disk import write_whole
 from pipeline.errors import OutputError, UsageError
-from pipeline.files import write_whole
 from pipeline.locations import CHARTS_FILE, REVIEW_PAGE, Locations
 from pipeline.nodes import expected_nodes
 from pipeline.records import history, metadata

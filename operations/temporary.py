@@ -9,8 +9,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 
+from components.disk import remove_partials
 from components.pusher import versions
-from pipeline.files import remove_partials
 from pipeline.locations import TEMPORARY_FOLDER, Locations
 from pipeline.records import metadata
 

@@ -1,77 +1,9 @@
-"""Writes files whole or not at all, and reads only files. Needs the standard library alone."""
+"""Reads only files. Needs the standard library alone."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
-import glob
-import os
 import pathlib
-import re
-import secrets
-from typing import BinaryIO
-
-_RANDOM_BYTES = 8
-# What follows the name of a file in that of its partial file.
-_PARTIAL = re.compile(rf"\.[0-9a-f]{{{2 * _RANDOM_BYTES}}}")
-
-
-def write_whole(path: pathlib.Path, content: str | bytes) -> None:
-    """Writes a file, of text as UTF-8, whole or not at all: readers see the old one or the new one.
-
-    The same holds after a power failure: without fsync first, a file may come back under its new
-    name with nothing in it.
-
-    Raises:
-      OSError: where it cannot be written; nothing is left behind.
-    """
-    remove_partials(path.parent, glob.escape(path.name))
-    # It stays locked until it has its name: another writer would take it for a leftover.
-    with _begun(path) as file:
-        partial = pathlib.Path(file.name)
-        try:
-            file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-
-
-def _begun(path: pathlib.Path) -> BinaryIO:
-    """Opens a partial file, and locks it, which tells others that its writer is alive.
-
-    No other writer has a file of this name: process ids are the same in two containers.
-    """
-    while True:
-        partial = path.with_name(f".{path.name}.{secrets.token_hex(_RANDOM_BYTES)}")
-        file = partial.open("xb")
-        # A network drive may know no locks.
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_nlink:
-            return file
-        # Another writer took it for a leftover before it was locked.
-        file.close()
-
-
-def remove_partials(folder: pathlib.Path, name: str = "*") -> None:
-    """Removes what killed processes left in a folder while they wrote a file of a name.
-
-    Args:
-      folder: Folder of the file.
-      name: Name of the file, as a pattern of `glob`; by default that of any file.
-    """
-    for partial in folder.glob(f".{name}.*"):
-        # To open a pipe of such a name would wait for its other end.
-        if not (_PARTIAL.fullmatch(partial.suffix) and partial.is_file()):
-            continue
-        with contextlib.suppress(OSError), partial.open("rb") as file:
-            # Fails while its writer is at work.
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            partial.unlink()
 
 
 def read_regular(path: pathlib.Path) -> bytes:

@@ -13,7 +13,8 @@ from typing import Literal
 
 import pydantic
 
-from pipeline.files import read_regular, write_whole
+from components.disk import write_whole
+from pipeline.files import read_regular
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
 SCHEMA_VERSION: Literal[6] = 6

@@ -90,10 +90,8 @@ def remember(base: pathlib.Path, address: str | None) -> None:
         note.unlink(missing_ok=True)
     elif address_of(base) != address:
         base.mkdir(parents=True, exist_ok=True)
-        # In one step: half an address would be another one.
-        new = base / f"{_ADDRESS_FILE}-new"
-        new.write_text(f"{address}\n", encoding="utf-8")
-        new.replace(note)
+        # Half an address would be another one, and an empty note says that there is no bucket.
+        disk.write_whole(note, f"{address}\n")
 
 
 def foreign_version(base: pathlib.Path, address: str) -> int | None:

@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import os
+import pathlib
 import time
 from typing import NamedTuple
 
@@ -151,10 +152,5 @@ def keep_epochs(epochs: int, folder: str) -> None:
       OSError: If this fails; the next attempt settles the number anew.
     """
     os.makedirs(folder, exist_ok=True)
-    path = os.path.join(folder, _FILE)
-    new = f"{path}-new"
-    with open(new, "w", encoding="utf-8") as file:
-        json.dump({"epochs": epochs}, file)
-    disk.sync(new)
-    os.replace(new, path)
+    disk.write_whole(pathlib.Path(folder, _FILE), json.dumps({"epochs": epochs}))
     disk.sync(folder)

@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 import pydantic
 
+from components.disk import write_whole
 from operations.scheduling.plan import Target
 from pipeline import streams
 from pipeline.config_file import Settings
 from pipeline.datasets import AUTO
 from pipeline.datasets.find import DIRECTORY_VARIABLE, find_source
 from pipeline.errors import ConfigurationError, DataError, ExitCode, PipelineError
-from pipeline.files import write_whole
 
 
 class Seen(pydantic.BaseModel):

@@ -6,9 +6,9 @@ import pathlib
 
 import pydantic
 
+from components.disk import write_whole
 from operations.notifications.events import AlarmKind
 from pipeline.errors import ExitCode
-from pipeline.files import write_whole
 
 
 class LastRun(pydantic.BaseModel):

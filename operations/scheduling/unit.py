@@ -10,6 +10,7 @@ import string
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
+from components.disk import write_whole
 from components.notifications.sending import ADDRESSES_VARIABLE
 from operations.notifications.metrics import ADDRESS_VARIABLE
 from operations.notifications.notifying import (
@@ -22,7 +23,6 @@ from pipeline import paths
 from pipeline.datasets import AUTO, SAMPLE
 from pipeline.datasets.find import DIRECTORY_VARIABLE, find_source
 from pipeline.errors import ConfigurationError, OutputError
-from pipeline.files import write_whole
 
 _TEMPLATE = pathlib.Path(__file__).with_name("pipeline.service")
 # What the command line leaves to the environment: for the project, for S3 and for PostgreSQL.

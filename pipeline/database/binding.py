@@ -13,9 +13,10 @@ import socket
 import uuid
 from dataclasses import dataclass
 
+from components.disk import write_whole
 from pipeline.database.address import FORM, Address, AddressError, parse
 from pipeline.errors import OutputError, StoreError
-from pipeline.files import check_regular, write_whole
+from pipeline.files import check_regular
 from pipeline.locations import Locations
 
 # Nobody writes as much.

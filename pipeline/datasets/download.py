@@ -8,9 +8,9 @@ import pathlib
 import urllib.request
 from collections.abc import Callable
 
+from components.disk import write_whole
 from components.messages import shown
 from pipeline.errors import DataError
-from pipeline.files import write_whole
 
 # The official sources and the MD5 sums they publish.
 _SOURCES = (

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import write_whole
+from components.disk import write_whole
 from pipeline.installation import licences, packages
 
 _NAME = "image-pipeline"

@@ -14,11 +14,11 @@ from typing import Annotated, Literal, Self
 import pydantic
 from pydantic import Field, JsonValue
 
+from components.disk import write_whole
 from components.messages import shown
 from components.quality_gates import JudgedGate
 from pipeline.datasets import SAMPLE, span_numbers
 from pipeline.errors import ExitCode
-from pipeline.files import write_whole
 from pipeline.locations import DEFAULT_OUTPUT_DIR, RECEIPT_FILE
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 

@@ -751,6 +751,7 @@ def test_the_doctor_needs_only_the_standard_library():
     "module",
     [
         "cli/doctor.py",
+        "components/disk.py",
         "pipeline/database/address.py",
         "pipeline/database/binding.py",
         "pipeline/errors.py",

@@ -26,7 +26,7 @@ REASONS = (
     Reason(
         "Only a fault leads there.",
         scenarios=("compile",),
-        sites=("pipeline/files.py::write_whole: partial.unlink",),
+        sites=("components/disk.py::write_whole: partial.unlink",),
     ),
     Reason(
         "Only a fault leads there.",
@@ -161,10 +161,8 @@ REASONS = (
         ),
         sites=(
             "components/trainer/budget.py::keep_epochs: os.makedirs",
-            "components/trainer/budget.py::keep_epochs: open",
+            "components/trainer/budget.py::keep_epochs: disk.write_whole",
             "components/trainer/budget.py::keep_epochs: disk.sync",
-            "components/trainer/budget.py::keep_epochs: os.replace",
-            "components/trainer/budget.py::keep_epochs: disk.sync #2",
             "components/trainer/resumption.py::BestWeights._save_model: os.makedirs",
             "components/trainer/resumption.py::_save: np.savez",
             "components/trainer/resumption.py::Snapshots.on_train_begin: shutil.rmtree",
@@ -227,8 +225,7 @@ REASONS = (
         tests=("operations/test_bucket.py::test_an_address_that_cannot_be_noted_is_told",),
         sites=(
             "components/pusher/bucket.py::remember: base.mkdir",
-            "components/pusher/bucket.py::remember: new.replace",
-            "components/pusher/bucket.py::remember: new.write_text",
+            "components/pusher/bucket.py::remember: disk.write_whole",
         ),
     ),
     Reason(

@@ -67,7 +67,7 @@ def _cut_short(folder: Path) -> None:
     left = folder / "snapshots" / "unfinished"
     left.mkdir(parents=True)
     (left / "state.json").write_text("{")
-    (folder / "snapshots" / "budget.json-new").write_text('{"epo')
+    (folder / "snapshots" / ".budget.json.0123456789abcdef").write_text('{"epo')
 
 
 def _check(before: Path, folder: Path, ended: Ended) -> list[str]:

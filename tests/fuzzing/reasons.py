@@ -168,8 +168,8 @@ REASONS = (
     Reason(
         "It opens a file, and reads nothing of it.",
         (
+            "components/disk.py::remove_partials",
             "pipeline/lock.py::_opened",
-            "pipeline/files.py::remove_partials",
         ),
     ),
     Reason(

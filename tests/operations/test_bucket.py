@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import pathlib
 
 import pytest
 
@@ -205,11 +204,11 @@ def test_two_that_fetch_into_one_folder_do_not_meet(two, address, tmp_path):
 
 
 def test_an_address_that_cannot_be_noted_is_told(two, locations, address, monkeypatch):
-    def full(self, *_, **__):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     (locations.serving / ".bucket").unlink()
-    monkeypatch.setattr(pathlib.Path, "write_text", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(ServedModelError, match=r"No space left.*; expected a serving folder"):
         served_version.copy_to_bucket(locations, address)
     assert served_bucket.address_of(locations.serving) is None

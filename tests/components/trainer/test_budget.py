@@ -45,7 +45,7 @@ def test_a_kill_before_the_number_is_kept_has_it_settled_anew(arguments, monkeyp
 
     monkeypatch.setattr(budget, "measured_epochs", lambda *_: 7)
     with monkeypatch.context() as patch:
-        patch.setattr(budget.os, "replace", killed)
+        patch.setattr(budget.os, "fsync", killed)
         with pytest.raises(KeyboardInterrupt):
             training.epochs_within(1.0, **arguments)
     assert budget.kept_epochs(arguments["backup_dir"]) is None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.files import remove_partials, write_whole
+from components.disk import remove_partials, write_whole
 from tests.other_process import at_work
 
 LEFTOVER = "0123456789abcdef"
@@ -17,7 +17,7 @@ LEFTOVER = "0123456789abcdef"
 # Writes half of its file, says so, and goes on when it is told to.
 WRITER = """
 import os, pathlib, sys
-from pipeline import files
+from components import disk
 
 # As the first process of each container has the same.
 os.getpid = lambda: 1
@@ -27,7 +27,7 @@ def wait(descriptor):
     sys.stdin.readline()
 
 os.fsync = wait
-files.write_whole(pathlib.Path(sys.argv[1]), sys.argv[2])
+disk.write_whole(pathlib.Path(sys.argv[1]), sys.argv[2])
 """
 
 
