@@ -14,14 +14,13 @@ import shutil
 from collections.abc import Iterable, Iterator
 
 from ml_metadata import errors
-from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.pusher import versions
 from components.pusher.served import ServedModel
 from pipeline.errors import BaselineError
 from pipeline.locations import Locations
-from pipeline.records import served_version
+from pipeline.records import metadata, served_version
 
 # Folder of the serving export in a model artifact of TFX.
 EXPORT_FOLDER = "Format-Serving"
@@ -58,9 +57,7 @@ class Blessed:
         return [b for b in self.blessings if b.custom_properties[_MODEL_ID].int_value == model.id]
 
 
-def register_served(
-    store: metadata_store.MetadataStore, pipeline_name: str, locations: Locations
-) -> str | None:
+def register_served(store: metadata.Store, pipeline_name: str, locations: Locations) -> str | None:
     """Registers the served model where the resolver would take another one.
 
     Args:
@@ -89,7 +86,7 @@ def register_served(
     return f"registered served version {served.version} as the model to compare with"
 
 
-def take_back_blessings(store: metadata_store.MetadataStore, pipeline_name: str) -> str | None:
+def take_back_blessings(store: metadata.Store, pipeline_name: str) -> str | None:
     """Leaves the resolver no model: nothing is served, or a new line of models begins.
 
     Args:
@@ -109,7 +106,7 @@ def take_back_blessings(store: metadata_store.MetadataStore, pipeline_name: str)
     return "there is no model to compare with: earlier blessings no longer count"
 
 
-def blessed_models(store: metadata_store.MetadataStore, context_id: int) -> Blessed:
+def blessed_models(store: metadata.Store, context_id: int) -> Blessed:
     """The models and blessings of the pipeline that has the context."""
     artifacts = store.get_artifacts_by_context(context_id)
     live = [artifact for artifact in artifacts if artifact.state == mlmd.Artifact.LIVE]
@@ -125,7 +122,7 @@ def with_exports(folders: Iterable[pathlib.Path]) -> Iterator[tuple[str, pathlib
             yield versions.content_digest(folder / EXPORT_FOLDER), folder
 
 
-def _pipeline_context(store: metadata_store.MetadataStore, name: str) -> mlmd.Context:
+def _pipeline_context(store: metadata.Store, name: str) -> mlmd.Context:
     known = store.get_context_by_type_and_name(_PIPELINE, name)
     if known is not None:
         return known
@@ -175,9 +172,7 @@ def _check(latest: mlmd.Artifact | None, served: ServedModel) -> None:
         )
 
 
-def _register(
-    store: metadata_store.MetadataStore, context: mlmd.Context, uri: str, version: int
-) -> None:
+def _register(store: metadata.Store, context: mlmd.Context, uri: str, version: int) -> None:
     model = _artifact(store, "Model", uri)
     (model.id,) = store.put_artifacts([model])
     blessing = _artifact(store, "ModelBlessing", uri)
@@ -196,7 +191,7 @@ def _register(
     )
 
 
-def _artifact(store: metadata_store.MetadataStore, type_name: str, uri: str) -> mlmd.Artifact:
+def _artifact(store: metadata.Store, type_name: str, uri: str) -> mlmd.Artifact:
     try:
         type_id = store.get_artifact_type(type_name).id
     except errors.NotFoundError:
