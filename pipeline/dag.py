@@ -106,14 +106,15 @@ def create_pipeline(
     # Deviations from the schema. This node only records them; DataGate decides.
     validator = ExampleValidator(statistics=statistics, schema=schema_gen.outputs["schema"])
 
-    # The served model, if any. TFX's strategy takes the blessed model with the highest id. If this
-    # is not the served one, it is registered again before the run (pipeline/records/baseline.py).
-    # The metadata of a cluster can be neither queried nor corrected, so the node reads the served
-    # folder there.
     # A cluster manages its metadata itself.
     store = locations.metadata and (config.metadata.address or locations.metadata)
     connection = store_connection.connection(store) if store else None
     on_cluster = connection is None
+
+    # The served model, if any. TFX's strategy takes the blessed model with the highest id. If this
+    # is not the served one, it is registered again before the run (pipeline/records/baseline.py).
+    # The metadata of a cluster can be neither queried nor corrected, so the node reads the served
+    # folder there.
     baseline = _served_model(str(locations.serving), schema, on_cluster).with_id("Resolver")
 
     # Bad data stops the run before the training.

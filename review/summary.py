@@ -499,7 +499,7 @@ class SplitCounts(Part):
 
 
 class Finding(Part):
-    """A finding of DataGate; `check` is anomalies, drift or duplicates."""
+    """A finding of DataGate; `check` is the name of one of its checks."""
 
     check: str
     line: str
