@@ -15,6 +15,7 @@ from components import features
 # The border of the training images, one-channel or not: uniformly dark, uniformly bright, or not.
 Border = Literal["dark", "bright", "mixed"]
 FitName = Literal["pad", "crop", "stretch"]
+BadFiles = Literal["stop", "skip"]
 # Maximum number of skipped files that are named.
 MOST_NAMED = 10_000
 

@@ -20,7 +20,7 @@ from pydantic import JsonValue
 
 from components.messages import shown, shown_value
 from components.object_store import SCHEME, odd_name
-from components.reading_report import FitName
+from components.reading_report import BadFiles, FitName
 from components.slices import MIN_IMAGES, RESERVED, Slicing, cleaned, is_column_name, is_value
 from components.trainer.fill import Fill
 from pipeline.database.address import FORM, Address, AddressError, parse
@@ -79,7 +79,6 @@ ClassWeights = Annotated[
 ]
 CountOrShare = Annotated[int | float, pydantic.BeforeValidator(_count_or_share)]
 Severity = Literal["stop", "warn"]
-BadFiles = Literal["stop", "skip"]
 Precision = Literal["auto", "float32", "bfloat16"]
 # Type of errors whose message says what was found: the value itself may be a secret.
 _TOLD_WHOLE = "told_whole"

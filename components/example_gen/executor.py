@@ -254,7 +254,7 @@ class _Writer:
     def __init__(self, folder: str):
         self._folder = folder
         self._count = self._bytes = 0
-        self._writer: tf.io.TFRecordWriter = None
+        self._writer: tf.io.TFRecordWriter | None = None
         # Names of the files.
         self.names: list[str] = []
 

@@ -45,18 +45,14 @@ TEST = "t10k"
 FILES = {half: (f"{half}-images-idx3-ubyte", f"{half}-labels-idx1-ubyte") for half in (TRAIN, TEST)}
 
 Content = Literal["images", "labels"]
-OpenBinary = Callable[[str, str], BinaryIO]
-
-
-def _open_local(path: str, mode: str) -> BinaryIO:
-    return cast(BinaryIO, open(path, mode))
+OpenBinary = Callable[[], BinaryIO]
 
 
 class IdxError(ReadingError):
     """An IDX file cannot be read; the message says what was expected and how to fix it."""
 
 
-def read_any_labels(path: str, open_binary: OpenBinary = _open_local) -> tuple[np.ndarray, str]:
+def read_any_labels(path: str, open_binary: OpenBinary | None = None) -> tuple[np.ndarray, str]:
     """Reads a labels file, whatever the labels are.
 
     Returns:
@@ -82,7 +78,7 @@ def check_counts(images: IdxReader, labels: IdxReader) -> None:
         )
 
 
-def label_reader(path: str, open_binary: OpenBinary = _open_local) -> IdxReader:
+def label_reader(path: str, open_binary: OpenBinary | None = None) -> IdxReader:
     """Opens a labels file.
 
     Raises:
@@ -91,7 +87,7 @@ def label_reader(path: str, open_binary: OpenBinary = _open_local) -> IdxReader:
     return IdxReader(path, "labels", [(_UNSIGNED_BYTE, 1), (_INTEGER, 1)], open_binary)
 
 
-def any_image_reader(path: str, open_binary: OpenBinary = _open_local) -> IdxReader:
+def any_image_reader(path: str, open_binary: OpenBinary | None = None) -> IdxReader:
     """Opens an images file, whatever the size of the images.
 
     Raises:
@@ -107,7 +103,7 @@ def any_image_reader(path: str, open_binary: OpenBinary = _open_local) -> IdxRea
 
 
 def image_reader(
-    path: str, shape: tuple[int, int, int], open_binary: OpenBinary = _open_local
+    path: str, shape: tuple[int, int, int], open_binary: OpenBinary | None = None
 ) -> IdxReader:
     """Opens an images file and checks height, width and channels.
 
@@ -147,7 +143,7 @@ class IdxReader:
         path: str,
         content: Content,
         kinds: Sequence[tuple[int, int]],
-        open_binary: OpenBinary = _open_local,
+        open_binary: OpenBinary | None = None,
     ):
         """Reads the header.
 
@@ -155,7 +151,7 @@ class IdxReader:
           path: path of the file.
           content: what the file should hold.
           kinds: type code and number of dimensions that are accepted, the usual ones first.
-          open_binary: opens a file; by default a local one.
+          open_binary: opens the file, if `path` is no local one.
 
         Raises:
           IdxError: the header is not that of such a file.
@@ -213,7 +209,7 @@ class IdxReader:
 
     def _stream(self) -> BinaryIO:
         try:
-            return self._open_binary(self.path, "rb")
+            return open(self.path, "rb") if self._open_binary is None else self._open_binary()
         except OSError as error:
             reason = error.strerror or str(error)
             raise IdxError(

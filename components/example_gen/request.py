@@ -9,7 +9,7 @@ from typing import Any, Literal
 from components import images
 from components.example_gen.readers.base import Options
 from components.example_gen.split import Settings
-from components.reading_report import FitName
+from components.reading_report import BadFiles, FitName
 
 # What a part of the data is read for.
 Use = Literal["all", "train", "test"]
@@ -43,7 +43,7 @@ class Request:
       options: How data is read.
       fit: How images of another size are fitted.
       background: Brightness of padding and of transparent pixels.
-      bad_files: `stop` or `skip`.
+      bad_files: Whether images that cannot be used stop the run, or are skipped.
       max_bad_share: Maximum share of images to skip.
       split: How examples are divided.
       contents: SHA-256 of each source by part and path, where there are few; what reads them then
@@ -57,7 +57,7 @@ class Request:
     options: Options
     fit: FitName
     background: int
-    bad_files: str
+    bad_files: BadFiles
     max_bad_share: float
     split: Settings
     contents: tuple[dict[str, str], ...] = ()

@@ -252,10 +252,6 @@ REASONS = (
         sites=("operations/run.py::_logging_after_end: _LogFile",),
     ),
     Reason(
-        "It reads; the mode is a variable.",
-        sites=("components/example_gen/idx.py::_open_local: open",),
-    ),
-    Reason(
         "A command of those who change the project; the file is in Git.",
         sites=("pipeline/records/receipt.py::module: SCHEMA_FILE.write_text",),
     ),

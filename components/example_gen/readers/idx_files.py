@@ -6,10 +6,10 @@ The low-level reader is `components.example_gen.idx`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import BinaryIO
 
 import numpy as np
 
@@ -193,10 +193,7 @@ class IdxFiles:
     def _opener(self, path: str) -> idx.OpenBinary:
         """Opens the file of this relative path; `idx` knows the whole one, for its messages."""
 
-        def opened(_: str, __: str) -> BinaryIO:
-            return self._files.open(path)
-
-        return opened
+        return functools.partial(self._files.open, path)
 
     def sources(self) -> list[str]:
         """Images and labels of each pair, each followed by the same file gzipped if it is there."""

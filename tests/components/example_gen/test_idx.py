@@ -128,8 +128,8 @@ def test_reading_leaves_no_file_open(write):
     path = write("images.gz", idx_bytes(some_images()))
     opened = []
 
-    def remembering(name, mode):
-        opened.append(io.FileIO(name, mode))
+    def remembering():
+        opened.append(io.FileIO(path))
         return opened[-1]
 
     list(idx.image_reader(path, (28, 28, 1), remembering).batches(4))
@@ -295,7 +295,7 @@ def test_a_gzip_bomb_is_refused_unread(tmp_path):
     tracemalloc.start()
     try:
         with pytest.raises(idx.IdxError, match="nothing more was read"):
-            list(idx.image_reader(str(path), (28, 28, 1), Watched).batches(4))
+            list(idx.image_reader(str(path), (28, 28, 1), lambda: Watched(path)).batches(4))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
