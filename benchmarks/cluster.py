@@ -111,7 +111,7 @@ class Cluster:
             self._run(name, self._task_manager(name), name)
         elif name == "job manager":
             main = "runtime.entrypoint.StandaloneSessionClusterEntrypoint"
-            self._run(name, self._flink(main, self._folder / "conf", heap=384), name)
+            self._run(name, self._flink(main, heap=384), name)
         else:
             self._run(name, self._job_server_command(), None)
 
@@ -159,14 +159,14 @@ class Cluster:
             word for key, value in settings.items() for word in ("-D", f"taskmanager.{key}={value}")
         ]
         direct = "-XX:MaxDirectMemorySize=1400m"
-        java, *rest = self._flink(main, self._folder / "conf", heap=512)
+        java, *rest = self._flink(main, heap=512)
         return [java, direct, *rest, *flags]
 
-    def _flink(self, main: str, configuration: pathlib.Path, heap: int) -> list[str]:
+    def _flink(self, main: str, heap: int) -> list[str]:
         opened = [f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in _OPENED]
         paths = f"{self._programs.flink}/*"
         command = ["java", f"-Xmx{heap}m", *opened, "-cp", paths, f"org.apache.flink.{main}"]
-        return [*command, "--configDir", str(configuration)]
+        return [*command, "--configDir", str(self._folder / "conf")]
 
     def _job_server_command(self) -> list[str]:
         main = "org.apache.beam.runners.flink.FlinkJobServerDriver"

@@ -111,7 +111,7 @@ def main(
             "--kills: found no --flink; expected a cluster whose parts can be killed. Name the "
             "folder of Flink's jars with --flink."
         )
-    readiness.check_reachable(_engine(PRISM, prism) if prism else BeamConfig())
+    readiness.check_reachable(_on_prism(prism) if prism else BeamConfig())
     images, schema = trainings.checked(command.data_argument(data, short), sample_serves=True)
     config = configurations.load_config("smoke", _ASSIGNMENTS, sample=images.sample)
     counts = command.numbers(sizes or (SHORT_SIZES if short else SIZES), "--sizes", least=1000)
@@ -159,18 +159,18 @@ def _has_jars(folder: pathlib.Path) -> bool:
     return any(folder.glob("*.jar"))
 
 
-def _engine(name: str, prism: pathlib.Path | None = None, endpoint: str = "") -> BeamConfig:
-    if name == PRISM:
-        return BeamConfig(runner="prism", prism_location=str(prism))
-    if name == FLINK:
-        return BeamConfig(
-            runner="flink",
-            job_endpoint=endpoint,
-            environment="pool",
-            worker_pool=f"localhost:{cluster.POOL_PORT}",
-            parallelism=2,
-        )
-    return BeamConfig()
+def _on_prism(prism: pathlib.Path) -> BeamConfig:
+    return BeamConfig(runner="prism", prism_location=str(prism))
+
+
+def _on_flink(endpoint: str) -> BeamConfig:
+    return BeamConfig(
+        runner="flink",
+        job_endpoint=endpoint,
+        environment="pool",
+        worker_pool=f"localhost:{cluster.POOL_PORT}",
+        parallelism=2,
+    )
 
 
 def _compared(
@@ -180,14 +180,14 @@ def _compared(
     local = _measured(_on(case, LOCAL, BeamConfig()), LOCAL, NODES)
     yield {**local, "equal": True}
     if prism:
-        found = _measured(_on(case, PRISM, _engine(PRISM, prism)), PRISM, NODES)
+        found = _measured(_on(case, PRISM, _on_prism(prism)), PRISM, NODES)
         yield {**found, "equal": found["digests"] == local["digests"]}
     if programs is None:
         return
     folder = pathlib.Path(case.root).parent / "cluster"
     for retries in (_RETRIES, 0) if kills else (_RETRIES,):
         with _cluster(programs, folder, retries) as running:
-            on_flink = _on(case, FLINK, _engine(FLINK, endpoint=running.job_endpoint))
+            on_flink = _on(case, FLINK, _on_flink(running.job_endpoint))
             if retries:
                 found = _measured(on_flink, FLINK, NODES)
                 yield {**found, "equal": found["digests"] == local["digests"]}

@@ -391,7 +391,7 @@ class Soak:
         restarted = self._scheduler.keep_alive()
         self._restarts += restarted
         process = pathlib.Path(f"/proc/{self._scheduler.process.pid}")
-        receipts = _receipts(self._locations)
+        receipts = history.receipts_of(self._locations)
         repeat = {
             "seconds": round(self._seconds(), 1),
             "restarted": restarted,
@@ -411,7 +411,7 @@ class Soak:
 
     def figures(self) -> dict[str, Any]:
         """Counts, growths and faults, after the end."""
-        receipts = _receipts(self._locations)
+        receipts = history.receipts_of(self._locations)
         repeats = self._session.repeats
         files, memory = growth(repeats, "open_files"), growth(repeats, "memory")
         return {
@@ -434,10 +434,6 @@ class Soak:
                 *left_behind(self._folder),
             ],
         }
-
-
-def _receipts(locations: Locations) -> list[Receipt]:
-    return history.receipts_of(locations)
 
 
 def _memory(process: pathlib.Path) -> int:
@@ -512,7 +508,7 @@ def faults(
       spans: All spans that came.
       notices: All notifications, each with `title` and `message`.
     """
-    receipts = _receipts(locations)
+    receipts = history.receipts_of(locations)
     return [
         *_faulty_receipts(locations, receipts),
         *_faulty_versions(locations, receipts),

@@ -163,17 +163,17 @@ def refuse_untold(path: str, origin: str) -> None:
         )
 
 
-def refuse_undecoded(text: str, origin: str) -> None:
-    """Refuses a text that is not UTF-8: it cannot be recorded.
+def refuse_undecoded(argument: str) -> None:
+    """Refuses an argument of the command line that is not UTF-8: it cannot be recorded.
 
     Raises:
-      PathError: If the text has such bytes.
+      PathError: If the argument has such bytes.
     """
-    bad = [each for each in text if unicodedata.category(each) == _UNDECODED]
+    bad = [each for each in argument if unicodedata.category(each) == _UNDECODED]
     if bad:
         raise PathError(
-            f"{origin} {_shown(text)} contains {_named(bad)}; expected UTF-8 text. Rename the "
-            "folder or file, or choose another."
+            f"the command line {_shown(argument)} contains {_named(bad)}; expected UTF-8 text. "
+            "Rename the folder or file, or choose another."
         )
 
 

@@ -143,9 +143,8 @@ class _WriteShard(beam.DoFn):
         self._decoder: Decoder | None = None
 
     def setup(self) -> None:
-        """Prepares a worker; it starts processes when it needs them."""
+        """Checks that a worker has the code of this package."""
         own_code.check(self._code)
-        self._decoder = Decoder(self._preparation, self._count)
 
     def teardown(self) -> None:
         """Ends the processes of a worker."""

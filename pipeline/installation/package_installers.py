@@ -69,9 +69,9 @@ class Outcome:
         """Returns the first line that matches, or None."""
         return next((line.strip() for line in self.lines if pattern.search(line)), None)
 
-    def package_after(self, pattern: re.Pattern[str]) -> str:
-        """Returns the first line that names a package, starting at the first matching line."""
-        numbers = [number for number, line in enumerate(self.lines) if pattern.search(line)]
+    def package_of_wrong_hash(self) -> str:
+        """Returns the first line that names a package, starting at that of the wrong hash."""
+        numbers = [number for number, line in enumerate(self.lines) if _WRONG_HASH.search(line)]
         rest = self.lines[numbers[0] :] if numbers else []
         return next((line.strip() for line in rest if "==" in line), self.last)
 
@@ -173,7 +173,7 @@ class Installer:
                 "another disk. Then: make setup"
             )
         if refused:
-            package = outcome.package_after(_WRONG_HASH)
+            package = outcome.package_of_wrong_hash()
             return (
                 f"a package does not have the hash of the lock file: {package}\nThe package index "
                 "or a proxy changed or damaged the package. Use another index, or ask its "
