@@ -16,6 +16,8 @@ TRAIN_SPLIT = "train"
 VALIDATION_SPLIT = "val"
 TEST_SPLIT = "test"
 SPLITS = (TRAIN_SPLIT, VALIDATION_SPLIT, TEST_SPLIT)
+# Numbers of the splits: their positions in SPLITS.
+TRAIN, VALIDATION, TEST = range(len(SPLITS))
 
 PROBABILITIES = "probabilities"
 CLASS_ID = "class_id"

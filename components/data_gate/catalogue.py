@@ -225,7 +225,7 @@ class _Totals:
             further = len(values), sum(values), sum(value * value for value in values)
             before = self._sums[name]
             self._sums[name] = [sum(pair) for pair in zip(before, further, strict=True)]
-        self._add_trained(found[splits == features.SPLITS.index(features.TRAIN_SPLIT)])
+        self._add_trained(found[splits == features.TRAIN])
 
     def _add_trained(self, found: np.ndarray) -> None:
         labels, first, label, counts = np.unique(

@@ -149,9 +149,8 @@ def duplicate_findings(catalogue: Catalogue, first_equal: np.ndarray, bound: int
       first_equal: result of `Catalogue.first_equal`, int64 [count].
       bound: maximum number of duplicates.
     """
-    test = features.SPLITS.index(features.TEST_SPLIT)
     # The test split comes last, so an equal image before it is in train or val.
-    trained = (catalogue.split == test) & (catalogue.split[first_equal] != test)
+    trained = (catalogue.split == features.TEST) & (catalogue.split[first_equal] != features.TEST)
     found = np.flatnonzero(trained)
     if len(found) <= bound:
         return []
@@ -170,11 +169,9 @@ def validation_duplicate_findings(catalogue: Catalogue, first_equal: np.ndarray)
       catalogue: all images that equal another one, at least.
       first_equal: result of `Catalogue.first_equal`, int64 [count].
     """
-    train, validation = (
-        features.SPLITS.index(name) for name in (features.TRAIN_SPLIT, features.VALIDATION_SPLIT)
-    )
     # The training split comes first, so an equal image there is the first of its kind.
-    trained = (catalogue.split == validation) & (catalogue.split[first_equal] == train)
+    first_split = catalogue.split[first_equal]
+    trained = (catalogue.split == features.VALIDATION) & (first_split == features.TRAIN)
     found = np.flatnonzero(trained)
     if not len(found):
         return []

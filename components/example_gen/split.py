@@ -17,14 +17,12 @@ import numpy as np
 
 from components import features
 from components.example_gen.readers.base import UNDECIDED, ReadingError
+from components.features import TEST, TRAIN, VALIDATION
 from components.messages import listed, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-TRAIN, VALIDATION, TEST = map(
-    features.SPLITS.index, (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, features.TEST_SPLIT)
-)
 # Of an example that belongs to no split.
 NOT_TAKEN = -2
 # Maximum number of classes in a message.

@@ -337,7 +337,7 @@ def _least_share(index: Index) -> float | None:
     )
     for share in _TEST_SHARES:
         asked = split.Settings(validation=1, test_share=share, group=None)
-        is_test = split.assign(examples, asked, _SEED) == split.TEST
+        is_test = split.assign(examples, asked, _SEED) == features.TEST
         tested = np.bincount(examples.labels[is_test], minlength=len(counts))
         # One is validated on, and one is trained on.
         if all(0 < tested[label] <= counts[label] - 2 for label in np.unique(examples.labels)):

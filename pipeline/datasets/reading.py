@@ -106,7 +106,7 @@ def _slice_doubts(listing: collection.Listing, config: Config) -> list[str]:
         return []
     taken = listing.splits != split.NOT_TAKEN
     columns = None if listing.columns is None else listing.columns.filter(taken)
-    is_test = listing.splits[taken] == split.TEST
+    is_test = listing.splits[taken] == features.TEST
     wanted = {slicing.column: slicing.wanted_images for slicing in slicings}
     slices.check(columns, int(is_test.sum()), wanted)
     if columns is None:

@@ -68,7 +68,7 @@ class Span:
         # Imported here: receipts need this module too, and no reader.
         from components.example_gen.readers.base import ReadingError
         from components.example_gen.readers.opening import open_data
-        from components.example_gen.split import TEST
+        from components.features import TEST
         from pipeline.datasets.options import reading_options
 
         if any(_TEST_FILES.fullmatch(path.name) for path in self.folder.iterdir()):

@@ -79,7 +79,7 @@ def _layout(files: Files, images: Sequence[str], wrapper: str, is_span: bool) ->
     splits = {
         name: split for name, split in named.items() if split is not None and tops[name].below
     }
-    if split_names.TRAIN in splits.values() or (is_span and splits and len(splits) == len(tops)):
+    if features.TRAIN in splits.values() or (is_span and splits and len(splits) == len(tops)):
         return _split_layout(files, wrapper, tops, splits)
     if len(splits) == len(tops):
         raise base.ReadingError(
@@ -139,12 +139,12 @@ def _split_layout(
 
 def _is_unlabelled(name: str, tops: Mapping[str, _Folder], splits: Mapping[str, int]) -> bool:
     """Whether a test folder holds one folder, which is no class, as in test/unknown/*."""
-    if splits[name] != split_names.TEST or len(tops[name].below) > 1:
+    if splits[name] != features.TEST or len(tops[name].below) > 1:
         return False
     trained = {
         inner
         for other, split in splits.items()
-        if split == split_names.TRAIN
+        if split == features.TRAIN
         for inner in tops[other].below
     }
     return bool(trained) and not tops[name].below & trained

@@ -13,9 +13,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from components import features
 from components.example_gen import idx
 from components.example_gen.example_ids import example_ids
-from components.example_gen.readers import base, leftovers, split_names
+from components.example_gen.readers import base, leftovers
 from components.example_gen.readers.files import Files, Listing, changed, require_usable
 from components.example_gen.readers.folder import Folder
 from components.messages import listed, shown
@@ -26,7 +27,7 @@ _NAME = re.compile(
     r"(?P<ending>[-.]idx[0-9][-.][a-z]+)(?P<zipped>(?:\.gz)?)"
 )
 _HALVES = {"train": idx.TRAIN, "t10k": idx.TEST, "test": idx.TEST}
-_SPLITS = {idx.TRAIN: split_names.TRAIN, idx.TEST: split_names.TEST}
+_SPLITS = {idx.TRAIN: features.TRAIN, idx.TEST: features.TEST}
 _USUAL_ENDINGS = {"images": "idx3-ubyte", "labels": "idx1-ubyte"}
 _SUFFIXES = (".gz", ".idx")
 # Folder in which torchvision keeps the files, in one with the name of the data set.

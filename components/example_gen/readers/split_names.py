@@ -8,11 +8,8 @@ from collections.abc import Iterable
 
 from components import features
 from components.example_gen.readers import base
+from components.features import TEST, TRAIN, VALIDATION
 
-TRAIN, VALIDATION, TEST = (
-    features.SPLITS.index(name)
-    for name in (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, features.TEST_SPLIT)
-)
 _NAMES = {
     "train": TRAIN,
     "training": TRAIN,

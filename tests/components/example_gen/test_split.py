@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import strategies
 
+from components import features
 from components.example_gen import split
 from components.example_gen.example_ids import example_ids
 from components.example_gen.readers.base import UNDECIDED
@@ -125,7 +126,7 @@ def assigned(ids, how=None, seed=1, **known):
 def test_every_class_must_have_images_in_every_split(trained, tested, per_class):
     """Whatever is absent is refused by name; what passes is in `train`, `val` and `test`."""
     labels = np.concatenate([np.repeat(np.arange(CLASS_COUNT), each) for each in (trained, tested)])
-    given = np.repeat([UNDECIDED, split.TEST], [sum(trained), sum(tested)])
+    given = np.repeat([UNDECIDED, features.TEST], [sum(trained), sum(tested)])
     names = ("alpha", "beta", "gamma", "delta")
     how = settings(per_class)
     found = examples([f"{number}" for number in range(len(labels))], labels, given)
@@ -142,14 +143,14 @@ def test_every_class_must_have_images_in_every_split(trained, tested, per_class)
         assert any(f"{name} (label {names.index(name)})" in str(error) for name in faulty)
         assert not any(name in str(error) for name in set(names) - faulty)
         return
-    for number in (split.TRAIN, split.VALIDATION, split.TEST):
+    for number in (features.TRAIN, features.VALIDATION, features.TEST):
         assert set(labels[splits == number]) == set(range(CLASS_COUNT))
 
 
 @pytest.mark.parametrize("per_class", [3, 4])
 def test_a_class_that_would_have_no_training_image_is_refused(per_class):
     labels = np.array([0] * 9 + [1] * 3 + [0, 1])
-    given = [UNDECIDED] * 12 + [split.TEST] * 2
+    given = [UNDECIDED] * 12 + [features.TEST] * 2
     how = settings(per_class)
     splits = split.assign(examples([f"{n}" for n in range(14)], labels, given), how, 1)
     told = r"class hat \(label 1\) has 3 training images.*Set a smaller"
@@ -160,7 +161,7 @@ def test_a_class_that_would_have_no_training_image_is_refused(per_class):
 
 def test_many_absent_classes_are_counted_and_some_are_named():
     names = tuple(f"class{number}" for number in range(40))
-    splits = np.repeat([split.TRAIN, split.VALIDATION, split.TEST], 3)
+    splits = np.repeat([features.TRAIN, features.VALIDATION, features.TEST], 3)
     with pytest.raises(split.SplitError) as caught:
         split.check_classes(splits, np.zeros(9, int), settings(), names)
     assert "39 classes have too few training images: class1 (label 1) 0" in str(caught.value)
@@ -168,7 +169,7 @@ def test_many_absent_classes_are_counted_and_some_are_named():
 
 
 def test_data_without_any_validation_image_is_refused():
-    splits = np.repeat([split.TRAIN, split.TEST], 2)
+    splits = np.repeat([features.TRAIN, features.TEST], 2)
     with pytest.raises(split.SplitError, match="no image is a validation image"):
         split.check_classes(splits, np.array([0, 1, 0, 1]), settings(), ("a", "b"))
 
@@ -186,7 +187,7 @@ def test_further_examples_move_none_between_drawn_splits(ids, further, seed):
 @hypothesis.given(IDS, SEEDS, SEEDS)
 def test_the_drawn_test_split_does_not_depend_on_the_seed(ids, one, other):
     tests = [
-        {name for name, number in assigned(ids, seed=seed).items() if number == split.TEST}
+        {name for name, number in assigned(ids, seed=seed).items() if number == features.TEST}
         for seed in (one, other)
     ]
     assert tests[0] == tests[1]
@@ -195,8 +196,8 @@ def test_the_drawn_test_split_does_not_depend_on_the_seed(ids, one, other):
 def test_shares_are_about_what_was_asked_for():
     found = assigned([f"photos/{number}.jpg" for number in range(4000)], settings(0.25, 0.1))
     counts = np.bincount(list(found.values()), minlength=3) / 4000
-    assert abs(counts[split.TEST] - 0.1) < 0.02
-    assert abs(counts[split.VALIDATION] - 0.9 * 0.25) < 0.03
+    assert abs(counts[features.TEST] - 0.1) < 0.02
+    assert abs(counts[features.VALIDATION] - 0.9 * 0.25) < 0.03
 
 
 @hypothesis.given(
@@ -227,7 +228,7 @@ def test_a_group_stays_together_whether_a_column_or_a_pattern_names_it(objects, 
 
 def test_a_group_that_given_splits_tear_apart_is_refused():
     ids = ["patient1/a.png", "patient2/b.png", "patient1/c.png"]
-    given = [split.TRAIN, split.TRAIN, split.TEST]
+    given = [features.TRAIN, features.TRAIN, features.TEST]
     with pytest.raises(split.SplitError, match=r"patient1/a.png into train and patient1/c.png"):
         assigned(ids, settings(group=r"(patient\d)"), given=given)
 
@@ -280,14 +281,14 @@ def test_names_of_classes_cannot_command_the_terminal():
 
 def test_given_splits_stay_and_only_the_missing_ones_are_drawn():
     ids = [f"{number:03d}" for number in range(300)]
-    given = np.repeat([split.TRAIN, split.VALIDATION], 150)
+    given = np.repeat([features.TRAIN, features.VALIDATION], 150)
     found = assigned(ids, given=given)
-    assert {found[name] for name in ids[150:]} == {split.VALIDATION}
-    assert {found[name] for name in ids[:150]} == {split.TRAIN, split.TEST}
-    given = np.repeat([split.TRAIN, split.TEST], 150)
+    assert {found[name] for name in ids[150:]} == {features.VALIDATION}
+    assert {found[name] for name in ids[:150]} == {features.TRAIN, features.TEST}
+    given = np.repeat([features.TRAIN, features.TEST], 150)
     found = assigned(ids, given=given)
-    assert {found[name] for name in ids[150:]} == {split.TEST}
-    assert {found[name] for name in ids[:150]} == {split.TRAIN, split.VALIDATION}
+    assert {found[name] for name in ids[150:]} == {features.TEST}
+    assert {found[name] for name in ids[:150]} == {features.TRAIN, features.VALIDATION}
 
 
 def test_new_examples_that_are_only_trained_on_are_not_tested_on():
@@ -296,8 +297,8 @@ def test_new_examples_that_are_only_trained_on_are_not_tested_on():
     both = examples([*reference, *newer])
     both = dataclasses.replace(both, trains=np.arange(200) >= 100, tests=np.arange(200) < 100)
     splits = split.assign(both, settings(), 1)
-    assert set(splits[:100]) == {split.TEST, split.NOT_TAKEN}
-    assert set(splits[100:]) == {split.TRAIN, split.VALIDATION}
+    assert set(splits[:100]) == {features.TEST, split.NOT_TAKEN}
+    assert set(splits[100:]) == {features.TRAIN, features.VALIDATION}
 
 
 def test_ids_are_names_with_positions_and_sort_in_their_order():
