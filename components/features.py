@@ -43,7 +43,8 @@ READING_REPORT_FILE = "reading.json"
 # also has rows of images that were left out.
 COLUMNS_FILE = "columns.parquet"
 
-# Files of a model artifact, next to the serving export in TFX's folder `Format-Serving`.
+# Folder of the serving export in a model artifact of TFX, and files beside it.
+EXPORT_FOLDER = "Format-Serving"
 KERAS_MODEL_FILE = "model.keras"
 REFERENCE_STATISTICS_FILE = "reference_statistics.binpb"
 GOLDEN_FILE = "golden.npz"
@@ -92,6 +93,9 @@ GATES_FILE = "gates.json"
 # File of an artifact of corrupted examples. It shows one image, first unchanged, then with each
 # corruption and strength: `images` (uint8 [N, height, width, channels]) and `about` (descriptions).
 PREVIEW_FILE = "preview.npz"
+
+# Parameter of each node with the hash of the code that it runs.
+CODE_FINGERPRINT = "code_fingerprint"
 
 # Folders that Trainer's executor adds to the settings, since TFX does not pass them on.
 EXAMPLES_FOLDER = "examples_folder"

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pydantic import JsonValue
 
 from components.pusher import versions
+from components.pusher.served import MODEL_FILE
 from operations import rollback
 from pipeline import config, paths
 from pipeline.errors import ConfigurationError, UnknownRunError
@@ -20,7 +21,6 @@ from pipeline.records.executions import NodeExecution
 from pipeline.records.outcomes import NodeStatus
 from pipeline.records.receipt import Receipt
 
-_MODEL_FILE = "saved_model.pb"
 # A longer number is no version.
 _MOST_DIGITS = 20
 # The profile is the origin of the defaults. Where the checkout lay changes nothing: the receipt
@@ -157,11 +157,11 @@ def _export_of(path: pathlib.Path) -> pathlib.Path:
     """The folder of the model that a path lies in."""
     resolved = paths.resolved(path, "lineage")
     for folder in (resolved, *resolved.parents):
-        if resolved.exists() and (folder / _MODEL_FILE).is_file():
+        if resolved.exists() and (folder / MODEL_FILE).is_file():
             return folder
     raise UnknownRunError(
         f"{path} is neither the number of a version nor a path in a model; expected one such as "
-        f"1763866000 or outputs/fashion-mnist/serving/1763866000/{_MODEL_FILE}."
+        f"1763866000 or outputs/fashion-mnist/serving/1763866000/{MODEL_FILE}."
     )
 
 

@@ -7,7 +7,7 @@ import os
 import pathlib
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import pydantic
 
@@ -20,10 +20,16 @@ from pipeline.datasets import AUTO, SAMPLE
 from pipeline.datasets.dataset import DataSet
 from pipeline.nodes import DATA_GATE, PUSHER
 from pipeline.records import provenance, receipt
-from pipeline.records.executions import NodeExecution
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 from pipeline.records.receipt import DataRecord, Failure, Receipt, escaped, faults_of
-from pipeline.records.results import Task, completed, pushed_version, records, served_version
+from pipeline.records.results import (
+    Executions,
+    Task,
+    completed,
+    pushed_version,
+    records,
+    served_version,
+)
 from review import measuring
 
 # Tells a scheduler which run it started.
@@ -37,8 +43,6 @@ _CHANGE = re.compile("[^=]+=.")
 _LAST_LINE = re.compile(
     r"(?P<kind>(?:[a-z_]\w*\.)+[A-Z]\w*|\w+(?:Error|Exception))(?:: (?P<text>.*))?"
 )
-
-Executions = Mapping[str, NodeExecution]
 
 
 def begun(

@@ -17,8 +17,8 @@ from typing import Any
 
 from tfx.dsl.components.base import base_component
 
+from components.features import CODE_FINGERPRINT
 from pipeline.installation.packages import Packages
-from pipeline.nodes import CODE_FINGERPRINT
 
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 

@@ -15,9 +15,6 @@ PUSHER = "Pusher"
 REVIEW = "Review"
 NOTIFICATION = "Notification"
 
-# Parameter with the hash of the code that a node runs.
-CODE_FINGERPRINT = "code_fingerprint"
-
 NODES = (
     "ImportSchemaGen",
     EXAMPLE_GEN,

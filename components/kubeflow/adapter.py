@@ -24,6 +24,7 @@ from tfx.dsl.io import fileio
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 from tfx.utils import import_utils
 
+from components.features import CODE_FINGERPRINT
 from components.kubeflow.artifacts import (
     ABSENT,
     NODE_BEGAN,
@@ -31,9 +32,6 @@ from components.kubeflow.artifacts import (
     NODE_SECONDS,
     File,
 )
-
-# Parameter with the hash of the code that a node runs.
-_CODE_FINGERPRINT = "code_fingerprint"
 
 
 def run(arguments: list[str]) -> None:
@@ -56,8 +54,8 @@ def run(arguments: list[str]) -> None:
         NODE_BEGAN: began.isoformat(),
         NODE_SECONDS: round(time.monotonic() - clock, 3),
     }
-    if _CODE_FINGERPRINT in task.inputs.parameter_values:
-        facts[NODE_CODE_FINGERPRINT] = task.inputs.parameter_values[_CODE_FINGERPRINT].string_value
+    if CODE_FINGERPRINT in task.inputs.parameter_values:
+        facts[NODE_CODE_FINGERPRINT] = task.inputs.parameter_values[CODE_FINGERPRINT].string_value
     _complete(task.outputs.output_file, facts)
 
 

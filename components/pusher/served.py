@@ -18,7 +18,7 @@ from components.image_schema import ImageSchema
 from components.messages import shown
 from components.pusher import versions
 
-_MODEL_FILE = "saved_model.pb"
+MODEL_FILE = "saved_model.pb"
 # Images have no longer side, and servers count up to this.
 _LONGEST_SIDE = 2**31 - 1
 # More names would make the message hard to read.
@@ -95,7 +95,7 @@ def difference(model: ServedModel, schema: ImageSchema) -> str | None:
 
 
 def _sound_export(export: pathlib.Path) -> str:
-    graph = export / _MODEL_FILE
+    graph = export / MODEL_FILE
     if not graph.is_file() or not graph.stat().st_size:
         raise UnreadableModelError(f"{graph} is missing or empty")
     return versions.content_digest(export)

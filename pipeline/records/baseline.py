@@ -16,14 +16,13 @@ from collections.abc import Iterable, Iterator
 from ml_metadata import errors
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components import features
 from components.pusher import versions
 from components.pusher.served import ServedModel
 from pipeline.errors import BaselineError
 from pipeline.locations import Locations
 from pipeline.records import metadata, served_version
 
-# Folder of the serving export in a model artifact of TFX.
-EXPORT_FOLDER = "Format-Serving"
 _BLESSED, _MODEL_ID = "blessed", "current_model_id"
 # As TFX registers them.
 _ARTIFACT_TYPES = {
@@ -118,8 +117,8 @@ def blessed_models(store: metadata.Store, context_id: int) -> Blessed:
 def with_exports(folders: Iterable[pathlib.Path]) -> Iterator[tuple[str, pathlib.Path]]:
     """Yields the digest of the export and the folder, for each model folder that has an export."""
     for folder in folders:
-        if (folder / EXPORT_FOLDER).is_dir():
-            yield versions.content_digest(folder / EXPORT_FOLDER), folder
+        if (folder / features.EXPORT_FOLDER).is_dir():
+            yield versions.content_digest(folder / features.EXPORT_FOLDER), folder
 
 
 def _pipeline_context(store: metadata.Store, name: str) -> mlmd.Context:
@@ -147,7 +146,7 @@ def _model_folder(models: list[mlmd.Artifact], locations: Locations, served: Ser
     # The export comes last, so that the other files are there where it is.
     for file in served.kept:
         shutil.copyfile(file, folder / file.name)
-    shutil.copytree(served.export, folder / EXPORT_FOLDER)
+    shutil.copytree(served.export, folder / features.EXPORT_FOLDER)
     return str(folder)
 
 
@@ -163,7 +162,7 @@ def _keep_missing(locations: Locations, served: ServedModel, folder: pathlib.Pat
 
 
 def _check(latest: mlmd.Artifact | None, served: ServedModel) -> None:
-    folder = pathlib.Path(latest.uri) / EXPORT_FOLDER if latest else None
+    folder = pathlib.Path(latest.uri) / features.EXPORT_FOLDER if latest else None
     if folder is None or versions.content_digest(folder) != served.digest:
         raise BaselineError(
             f"ML Metadata gives {folder or 'no model'} as the model to compare with; expected "

@@ -12,11 +12,11 @@ from ml_metadata import errors
 from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from components.features import CODE_FINGERPRINT
 from pipeline.database import binding
 from pipeline.database.address import Address
 from pipeline.errors import StoreError, StoreLockedError, StoreUnreachableError
 from pipeline.locations import Locations
-from pipeline.nodes import CODE_FINGERPRINT
 from pipeline.records import server_store, stores
 from pipeline.records.executions import ArtifactRecord, NodeExecution
 from pipeline.records.outcomes import NodeStatus

@@ -23,7 +23,6 @@ from pipeline.records.executions import NodeExecution
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Calibration, NodeRecord, Reading, Receipt, Skipped, WarmStart
 
-_EXPORT_FOLDER = "Format-Serving"
 # Number of images left out that the receipt names; the log names more of them.
 _RECORDED_SKIPPED = 100
 # Nodes and outputs that have nothing to compare.
@@ -110,7 +109,7 @@ def _with_artifacts(run: Receipt, nodes: Executions) -> Receipt:
         return run
     return run.changed(
         model_digest=digests.model_digest(model),
-        export_digest=versions.content_digest(model / _EXPORT_FOLDER),
+        export_digest=versions.content_digest(model / features.EXPORT_FOLDER),
     )
 
 
@@ -158,7 +157,7 @@ def _warm_start(uri: str | None, task: Task) -> WarmStart | None:
     if uri is None:
         return None
     model = pathlib.Path(uri)
-    export_digest = versions.content_digest(model / _EXPORT_FOLDER)
+    export_digest = versions.content_digest(model / features.EXPORT_FOLDER)
     same = [
         version
         for version in versions.served_versions(task.serving)

@@ -19,6 +19,7 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 import pipeline_runner
 from cli import command_line
+from components import features
 from components.image_schema import ImageSchema
 from components.notifications import sending
 from components.pusher import versions
@@ -128,11 +129,11 @@ def run_graph(at_work: Any) -> None:
     baseline.register_served(store, name, locations)
     with _node(store, name, at_work._id, NODES[0]) as (number, _):
         model = locations.artifacts / NODES[0] / "model" / str(number)
-        write_export(model / baseline.EXPORT_FOLDER, "new")
+        write_export(model / features.EXPORT_FOLDER, "new")
         (model / "golden.npz").write_text("questions for new" * 100)
     with _node(store, name, at_work._id, NODES[1]) as (_, outputs):
         beside = [path for path in model.iterdir() if path.is_file()]
-        version = versions.publish(model / baseline.EXPORT_FOLDER, locations.serving, beside)
+        version = versions.publish(model / features.EXPORT_FOLDER, locations.serving, beside)
         pushed = _artifact(store, "PushedModel", str(locations.serving / str(version)))
         pushed.custom_properties["pushed"].int_value = 1
         pushed.custom_properties["pushed_version"].string_value = str(version)

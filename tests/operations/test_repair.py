@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from components import features
 from components.pusher import versions
 from operations import clean, lineage, pages, repair
 from operations.clean import Policy
@@ -84,7 +85,7 @@ def test_the_new_store_knows_the_served_model(damaged, repaired, locations):
     context = store.get_context_by_type_and_name("pipeline", "clothes")
     latest = Path(baseline.blessed_models(store, context.id).latest().uri)
     digest = versions.content_digest(locations.serving / str(served))
-    assert versions.content_digest(latest / baseline.EXPORT_FOLDER) == digest
+    assert versions.content_digest(latest / features.EXPORT_FOLDER) == digest
 
 
 def test_what_sqlite_keeps_beside_a_store_goes_with_it(damaged, repaired, locations):
