@@ -54,6 +54,7 @@ from benchmarks.tables import Table
 from cli import command_line
 from components import features
 from components.image_schema import ImageSchema
+from components.messages import by
 from operations import temporary
 from pipeline import config as configurations
 from pipeline import machine, precision
@@ -196,7 +197,7 @@ def main(
     configuration = {
         "short": short,
         "sizes": counts,
-        "shapes": [shape_name(shape) for shape in asked],
+        "shapes": [by(shape) for shape in asked],
         "shaped_images": shaped,
         "repeats": repeats,
         "data_nodes": data_nodes,
@@ -213,7 +214,7 @@ def main(
                 for repeat in _run(case, before_training if data_nodes else NODES):
                     session.add({"round": number, "images": count, **repeat}, _line(count, repeat))
         for shape in asked:
-            name = shape_name(shape)
+            name = by(shape)
             with _shaped_case(originals, schema, config, shape, shaped, seed) as case:
                 for repeat in _run(case, before_training):
                     session.add(
@@ -274,11 +275,6 @@ def _check_shaped(count: int, schema: ImageSchema, config: configurations.Config
             f"--shaped-images: found {count:,}; expected at least {least:,}: beside those of test "
             "and validation some must be left to train on. Give more."
         )
-
-
-def shape_name(shape: Shape) -> str:
-    """A shape as it is written: `28x28x1`."""
-    return "x".join(map(str, shape))
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ from components.messages import shown, told
 from components.pusher.served import ServedModel, UnreadableModelError, read_version
 from components.reading_report import Border
 from operations.questions import Form, Ignored, Invert, Question, Refused, read_all
-from pipeline.errors import UnknownRunError, UnsoundVersionError, UsageError
+from pipeline.errors import UnsoundVersionError, UsageError
 from pipeline.locations import Locations
 from pipeline.records import history
 from pipeline.streams import output_to_log
@@ -172,11 +172,7 @@ def served_model(output_dir: pathlib.Path, pipeline: str | None) -> tuple[str, i
     if pipeline is not None:
         served = {name: version for name, version in served.items() if name == pipeline}
     if not served:
-        where = output_dir if pipeline is None else output_dir / pipeline
-        raise UnknownRunError(
-            f"no model has been pushed below {where}; expected a served version. "
-            "Push one with: python3 pipeline_runner.py run (and --config, if it has such a file)"
-        )
+        raise history.nothing_pushed(output_dir if pipeline is None else output_dir / pipeline)
     # The clock named the versions, and it may have been wrong: the order of the runs comes first.
     # A model of the sample knows nothing of real images: it is asked where there is no other.
     pushed = {

@@ -155,10 +155,7 @@ def unknown_version(
 ) -> UnknownRunError:
     """The error for a version that does not exist; it names those that do."""
     if not known:
-        return UnknownRunError(
-            f"no model has been pushed below {where}; expected a served version. "
-            "Push one with: python3 pipeline_runner.py run (and --config, if it has such a file)"
-        )
+        return history.nothing_pushed(where)
     newest = ", ".join(map(str, sorted(known, reverse=True)[:_NAMED_VERSIONS]))
     return UnknownRunError(
         f"no version {version} below {where}; expected one that is known, newest first: {newest}."

@@ -25,6 +25,7 @@ import numpy as np
 from components.example_gen.example_ids import MOST_EXAMPLES
 from components.example_gen.reading_error import ReadingError
 from components.features import MOST_IMAGE_PIXELS
+from components.messages import by
 
 _UNSIGNED_BYTE = 0x08
 _INTEGER = 0x0C
@@ -96,7 +97,7 @@ def any_image_reader(path: str, open_binary: OpenBinary | None = None) -> IdxRea
     reader = IdxReader(path, "images", [(_UNSIGNED_BYTE, 3), (_UNSIGNED_BYTE, 4)], open_binary)
     if reader.dimensions[3:] not in ((), (1,), (3,)):
         raise IdxError(
-            f"{path}: images of {_by(reader.dimensions[1:])}; expected 1 or 3 channels, as the "
+            f"{path}: images of {by(reader.dimensions[1:])}; expected 1 or 3 channels, as the "
             "last size. Use images of gray or of red, green and blue."
         )
     return reader
@@ -121,7 +122,7 @@ def image_reader(
                 "The images have several channels and the schema's have one: change one of them."
             )
         raise IdxError(
-            f"{path}: images of {_by(reader.dimensions[1:])}; expected {_by(expected)}, as the "
+            f"{path}: images of {by(reader.dimensions[1:])}; expected {by(expected)}, as the "
             "schema says. Use images of that size, or change the shape in the schema."
         )
     return reader
@@ -293,13 +294,13 @@ class IdxReader:
         pixels = math.prod(self.dimensions[1:3])
         if pixels > MOST_IMAGE_PIXELS:
             raise IdxError(
-                f"{self.path}: the header announces images of {_by(self.dimensions[1:])}; expected "
+                f"{self.path}: the header announces images of {by(self.dimensions[1:])}; expected "
                 f"at most {MOST_IMAGE_PIXELS:,} pixels. Use smaller images."
             )
         if min(self.dimensions) > 0 and self.count <= MOST_EXAMPLES:
             return
         raise IdxError(
-            f"{self.path}: the header announces {_by(self.dimensions)} values; expected at least "
+            f"{self.path}: the header announces {by(self.dimensions)} values; expected at least "
             f"one record of {self._content}, at most {MOST_EXAMPLES}. Use a file that holds "
             "examples."
         )
@@ -311,11 +312,7 @@ class IdxReader:
             raise self._truncated(str(error)) from error
         if surplus:
             raise IdxError(
-                f"{self.path} goes on after the {_by(self.dimensions)} values that its header "
+                f"{self.path} goes on after the {by(self.dimensions)} values that its header "
                 "announces; expected it to end there, and nothing more was read. Use the "
                 "original file."
             )
-
-
-def _by(sizes: tuple[int, ...]) -> str:
-    return "x".join(str(size) for size in sizes)

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from components import features
 from components.image_schema import ImageSchema
-from components.messages import shown
+from components.messages import by, shown
 from components.pusher import versions
 
 MODEL_FILE = "saved_model.pb"
@@ -162,12 +162,11 @@ def _read_json(path: pathlib.Path) -> dict[str, object]:
 
 def _task(shape: tuple[int, ...], names: tuple[str, ...], other: tuple[str, ...]) -> str:
     """Describes image size and classes, with the first few classes that the other side lacks."""
-    size = "x".join(map(str, shape))
     own = [name for name in names if name not in other] or _from_first_difference(names, other)
     more = ["..."] if len(own) > _SHOWN_CLASSES else []
     told = ", ".join([*map(shown, own[:_SHOWN_CLASSES]), *more])
     among = "among them " if len(own) < len(names) else ""
-    return f"{size} images in {len(names)} classes" + (f" ({among}{told})" if own else "")
+    return f"{by(shape)} images in {len(names)} classes" + (f" ({among}{told})" if own else "")
 
 
 def _from_first_difference(names: tuple[str, ...], other: tuple[str, ...]) -> list[str]:

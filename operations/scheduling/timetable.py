@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from cronsim import CronSim, CronSimError
 
 from pipeline.errors import ConfigurationError
+from pipeline.records.history import parse_moment
 
 # Each field, its values, and its largest step. Cron takes larger steps, which then never happen.
 _FIELDS = (
@@ -198,7 +199,7 @@ def _limit(
     if text is None:
         return None
     try:
-        moment = _moment(text, of_a_date)
+        moment = parse_moment(text, of_a_date)
         if moment.year not in _YEARS:
             raise ValueError(moment.year)
         return (moment if moment.tzinfo else moment.replace(tzinfo=place)).astimezone(datetime.UTC)
@@ -207,10 +208,3 @@ def _limit(
             f"{option} {text!r} is no date or time; expected one such as {option} 2026-12-01 or "
             f"{option} 2026-12-01T03:00."
         ) from error
-
-
-def _moment(text: str, of_a_date: datetime.time) -> datetime.datetime:
-    try:
-        return datetime.datetime.combine(datetime.date.fromisoformat(text), of_a_date)
-    except ValueError:
-        return datetime.datetime.fromisoformat(text)

@@ -19,6 +19,7 @@ from components.messages import escaped, shown, told
 from components.pusher import versions
 from pipeline import exclusion
 from pipeline.errors import StoreError, StoreLockedError, UnknownRunError, UsageError
+from pipeline.files import read_regular
 from pipeline.locations import RECEIPT_FILE, Locations
 from pipeline.lock import Holder
 from pipeline.records.outcomes import Status, Verdict
@@ -132,10 +133,7 @@ def _receipts_in(runs: pathlib.Path) -> Iterator[pathlib.Path]:
 def _document(path: pathlib.Path) -> tuple[str, dict[str, JsonValue]]:
     """The text of a receipt of whatever version, and the JSON object that it is."""
     try:
-        # A pipe would keep its reader waiting, and a device might have no end.
-        if path.exists() and not path.is_file():
-            raise _unreadable("it is not a regular file")
-        text = path.read_text(encoding="utf-8")
+        text = read_regular(path).decode()
         document = json.loads(text, parse_constant=_refuse_constant)
     except (OSError, ValueError, RecursionError) as error:
         raise _unreadable(told(error)) from error
@@ -298,6 +296,14 @@ def chosen(output_dir: pathlib.Path, name: str | None) -> list[Locations]:
     return found
 
 
+def nothing_pushed(where: pathlib.Path) -> UnknownRunError:
+    """The error where no version is served."""
+    return UnknownRunError(
+        f"no model has been pushed below {where}; expected a served version. "
+        "Push one with: python3 pipeline_runner.py run (and --config, if it has such a file)"
+    )
+
+
 def served(output_dir: pathlib.Path) -> dict[str, int]:
     """The version that each pipeline serves now, by the name of the pipeline."""
     newest = {
@@ -346,7 +352,7 @@ def between(
 
 def _moment(text: str, of_a_date: datetime.time) -> datetime.datetime:
     try:
-        found = _parsed(text, of_a_date)
+        found = parse_moment(text, of_a_date)
         return found if found.tzinfo else found.astimezone()
     # Times so far off that no zone reaches them overflow.
     except (ValueError, OverflowError) as error:
@@ -355,7 +361,16 @@ def _moment(text: str, of_a_date: datetime.time) -> datetime.datetime:
         ) from error
 
 
-def _parsed(text: str, of_a_date: datetime.time) -> datetime.datetime:
+def parse_moment(text: str, of_a_date: datetime.time) -> datetime.datetime:
+    """The moment that a text in ISO 8601 names; it has a time zone if the text does.
+
+    Args:
+      text: A date, or a date and a time.
+      of_a_date: Time of day of a date alone.
+
+    Raises:
+      ValueError: The text is neither.
+    """
     try:
         return datetime.datetime.combine(datetime.date.fromisoformat(text), of_a_date)
     except ValueError:

@@ -19,6 +19,7 @@ from components.messages import shown
 from components.quality_gates import JudgedGate
 from pipeline.datasets import SAMPLE, span_numbers
 from pipeline.errors import ExitCode
+from pipeline.installation.packages import minor
 from pipeline.locations import DEFAULT_OUTPUT_DIR, RECEIPT_FILE
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
@@ -238,7 +239,7 @@ class Environment(Part):
     @property
     def python_minor(self) -> str:
         """Minor version of Python, such as `3.12`."""
-        return ".".join(self.versions["python"].split(".")[:2])
+        return minor(self.versions["python"])
 
 
 class WarmStart(Part):
