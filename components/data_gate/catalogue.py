@@ -128,6 +128,7 @@ class Catalogue:
         images = np.empty((len(positions), size), np.uint8)
         order = np.lexsort((self.row[positions], self.shard[positions]))
         numbers, starts = np.unique(self.shard[positions][order], return_index=True)
+        # Of no positions, NumPy makes one part, and there is no shard for it.
         wanted = {
             self.shards[number]: places
             for number, places in zip(numbers, np.split(order, starts[1:]), strict=False)
@@ -187,18 +188,18 @@ def read(workers: Workers, uri: str, shape: thumbnails.Shape, searched: int) -> 
     order = np.lexsort((found[facts.ID], splits[shard]))
     shard, found = shard[order], found[order]
     return Catalogue(
-        shape,
-        splits[shard],
-        found[facts.LABEL],
-        found[facts.ID],
-        found[facts.DIGEST],
-        shard,
-        found[facts.ROW],
-        different,
-        totals.trained,
-        totals.brightness(math.prod(shape)),
-        shards,
-        workers,
+        shape=shape,
+        split=splits[shard],
+        labels=found[facts.LABEL],
+        ids=found[facts.ID],
+        digests=found[facts.DIGEST],
+        shard=shard,
+        row=found[facts.ROW],
+        different=different,
+        trained=totals.trained,
+        brightness=totals.brightness(math.prod(shape)),
+        shards=shards,
+        workers=workers,
     )
 
 
