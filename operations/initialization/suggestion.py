@@ -587,8 +587,7 @@ def _most_drop(look: Look) -> tuple[float, str]:
 
 def _most_balanced_drop(look: Look) -> Setting:
     """A drop in balanced accuracy that chance alone may cause."""
-    tested = look.counts[features.TEST_SPLIT] if look.has_test else look.per_class
-    share = 1.0 if look.has_test else _test_share(look)
+    tested, share = _tested(look)
     counts = [max(share * count, 1.0) for count in tested]
     # The standard deviation of the mean of recalls of 0.9.
     chance = math.sqrt(sum(0.9 * 0.1 / count for count in counts)) / len(counts)
@@ -604,14 +603,20 @@ def _most_balanced_drop(look: Look) -> Setting:
 
 def _test_images(look: Look) -> float:
     """Number of test images, or what the draw is expected to take."""
+    tested, share = _tested(look)
+    return share * sum(tested)
+
+
+def _tested(look: Look) -> tuple[tuple[int, ...], float]:
+    """Number of images of each class that may be test images, and the share of them that are."""
     if look.has_test:
-        return sum(look.counts[features.TEST_SPLIT])
-    return _test_share(look) * sum(look.per_class)
+        return look.counts[features.TEST_SPLIT], 1.0
+    return look.per_class, _test_share(look)
 
 
 def _least_accuracy(look: Look) -> tuple[float, str]:
     """An accuracy that no model reaches which always gives the same answer, and why."""
-    tested = look.counts[features.TEST_SPLIT] if look.has_test else look.per_class
+    tested, _ = _tested(look)
     share = max(tested) / sum(tested)
     name = shown(look.class_names[tested.index(max(tested))])
     # A twentieth of the way from there to 1.
