@@ -76,8 +76,7 @@ def _measured(run: FinishedRun, gate: JudgedGate, comparison: Comparison | None)
         return _Measured(_NOT_MEASURED[gate.metric].format(part), None, 0)
     evaluation = run.evaluation
     if gate.metric == ACCURACY:
-        hits = round(gate.value * evaluation.count)
-        return _share("Accuracy is", statistics.proportion(hits, evaluation.count))
+        return _share("Accuracy is", statistics.proportion_of(gate.value, evaluation.count))
     if gate.metric == BALANCED_ACCURACY:
         balanced = classification.balanced_accuracy(evaluation)
         interval = balanced.interval if balanced else None
@@ -117,7 +116,7 @@ def _too_few(evaluation: receipt.Evaluation, part: str) -> str:
 def _accuracy_of_slice(evaluation: receipt.Evaluation, part: str) -> Proportion:
     column, _, value = part.partition("=")
     scores = evaluation.slices[column].values[value]
-    return statistics.proportion(round(scores.accuracy * scores.count), scores.count)
+    return statistics.proportion_of(scores.accuracy, scores.count)
 
 
 def _scores(run: receipt.Receipt, part: str) -> receipt.CorruptionScores:
@@ -127,7 +126,7 @@ def _scores(run: receipt.Receipt, part: str) -> receipt.CorruptionScores:
 
 def measured_accuracy(scores: receipt.CorruptionScores) -> Proportion:
     """Accuracy under a corruption, with its interval."""
-    return statistics.proportion(round(scores.accuracy * scores.count), scores.count)
+    return statistics.proportion_of(scores.accuracy, scores.count)
 
 
 def _told(gate: JudgedGate, measured: _Measured) -> Gate:

@@ -52,7 +52,7 @@ def _scores(measured: receipt.CorruptionScores) -> CorruptionScores:
         amount=measured.amount,
         accuracy=measured_accuracy(measured),
         classes={
-            name: statistics.proportion(round(each.recall * each.support), each.support)
+            name: statistics.proportion_of(each.recall, each.support)
             for name, each in measured.per_class.items()
         },
     )

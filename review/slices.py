@@ -54,7 +54,7 @@ def _column(name: str, column: receipt.SlicedColumn, passed: Mapping[str, bool])
 
 
 def _slice(value: str, scores: receipt.SliceScores, passed: bool | None) -> Slice:
-    accuracy = statistics.proportion(round(scores.accuracy * scores.count), scores.count)
+    accuracy = statistics.proportion_of(scores.accuracy, scores.count)
     return Slice(value=value, accuracy=accuracy, judged=scores.judged, passed=passed)
 
 

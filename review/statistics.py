@@ -44,6 +44,11 @@ def proportion(hits: int, total: int) -> Proportion:
     return Proportion(value=share, hits=hits, total=total, interval=Interval(low=low, high=high))
 
 
+def proportion_of(share: float, total: int) -> Proportion:
+    """As `proportion`, of a share whose number of images was not kept."""
+    return proportion(round(share * total), total)
+
+
 def mean(estimates: Sequence[Proportion | Estimate]) -> Estimate:
     """Plain mean of figures of different images, with its interval.
 
