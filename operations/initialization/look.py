@@ -67,6 +67,7 @@ class Sample:
       tried: Number of images that were tried.
       heights: Height of each image, upright, int64 [N].
       widths: Width of each image, upright, int64 [N].
+      brightest: Largest value of each image, 0 to 255; 255 with transparent parts, int64 [N].
       gray: Number of images without colours.
       border: Kind of their borders; transparent parts as on `best_background`.
       contrasts: Standard deviation of the brightness of each image with transparent parts, on each
@@ -78,6 +79,7 @@ class Sample:
     tried: int
     heights: np.ndarray
     widths: np.ndarray
+    brightest: np.ndarray
     gray: int
     border: Border
     contrasts: np.ndarray
@@ -419,6 +421,7 @@ class _Measured:
 
     Attributes:
       size: Height and width.
+      brightest: Largest value of its pixels, be the background black or white.
       gray: Whether it is without colours.
       borders: Mean brightness of its border on each of `BACKGROUNDS`, float64 [3].
       contrasts: Standard deviation of its brightness on each of them, float64 [3]; None for an
@@ -426,6 +429,7 @@ class _Measured:
     """
 
     size: tuple[int, int]
+    brightest: int
     gray: bool
     borders: np.ndarray
     contrasts: np.ndarray | None
@@ -459,6 +463,7 @@ def _sample(items: Sequence[Item]) -> Sample:
         tried=tried,
         heights=heights,
         widths=widths,
+        brightest=np.array([each.brightest for each in measured], np.int64),
         gray=sum(each.gray for each in measured),
         border=images.border_kind(borders[:, BACKGROUNDS.index(background)]),
         contrasts=contrasts,
@@ -493,6 +498,7 @@ def _measured(item: Item) -> _Measured:
     on_black, on_white = _on_black_and_white(item)
     gray = bool((on_black == on_black[..., :1]).all())
     size = (on_black.shape[0], on_black.shape[1])
+    brightest = max(int(on_black.max()), int(on_white.max()))
     variants = [on_black]
     if not np.array_equal(on_black, on_white):
         # Half of each is what shows on gray.
@@ -500,9 +506,9 @@ def _measured(item: Item) -> _Measured:
         variants = [on_black, on_white, on_gray]
     borders = np.array([images.borders(each[None])[0] for each in variants])
     if len(variants) == 1:
-        return _Measured(size, gray, borders.repeat(len(BACKGROUNDS)), None)
+        return _Measured(size, brightest, gray, borders.repeat(len(BACKGROUNDS)), None)
     contrasts = np.array([each.mean(axis=-1).std() for each in variants])
-    return _Measured(size, gray, borders, contrasts)
+    return _Measured(size, brightest, gray, borders, contrasts)
 
 
 def _on_black_and_white(item: Item) -> tuple[np.ndarray, np.ndarray]:

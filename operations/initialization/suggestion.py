@@ -9,6 +9,7 @@ from typing import Any
 
 from components import features
 from components.messages import counted, listed, shown
+from operations.initialization.doubts import doubts
 from operations.initialization.look import (
     BACKGROUNDS,
     UNDECIDED_SPLIT,
@@ -647,6 +648,7 @@ def _warnings(look: Look) -> Iterator[str]:
     yield from _missing_in_splits(look)
     yield from _not_drawn(look)
     yield from _bad_images(look)
+    yield from doubts(look)
 
 
 def _small_classes(look: Look) -> Iterator[str]:

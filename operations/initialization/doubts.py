@@ -1,0 +1,30 @@
+"""What may be wrong with data that can be read, for a person to decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from operations.initialization.look import Look, Sample
+
+# Images whose largest values lie below use a quarter of 0 to 255: 14 bits of 16, say.
+_DIM = 64
+_NEARLY_ALL = 0.95
+
+
+def doubts(look: Look) -> Iterator[str]:
+    """Says what looks like a mistake, and what to do about it, some sentences each."""
+    yield from _narrow_pixels(look.sample)
+
+
+def _narrow_pixels(sample: Sample) -> Iterator[str]:
+    """Pixels of 0 and 1, say. Dark images look alike, so they are not refused."""
+    dim = sample.brightest[sample.brightest < _DIM]
+    if len(dim) < _NEARLY_ALL * len(sample.brightest):
+        return
+    sixteen_bits = " Of 16 bits, only the upper 8 count: scale such files to 0 to 65,535."
+    yield (
+        f"In {len(dim)} of {len(sample.brightest)} images that were looked at, no pixel is above "
+        f"{dim.max()}; expected values up to 255. A model that learns from them answers wrongly on "
+        "ordinary images. Unless the images are meant to be so dark, scale their values to 0 to "
+        f"255.{'' if sample.pixel_shape else sixteen_bits}"
+    )

@@ -1,0 +1,66 @@
+"""What `init` warns of: data that can be read, but hardly as its owner means it."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from operations.initialization.command import initialize
+
+
+@pytest.fixture
+def warnings(tmp_path):
+    """The warnings of `init` about data, in one text."""
+
+    def of(data):
+        suggestion = initialize(str(tmp_path / "made"), str(data), None, None, (), str).suggestion
+        return " ".join(suggestion.warnings)
+
+    return of
+
+
+def noise(*shape, most=255):
+    return np.random.default_rng(1).integers(0, most + 1, shape)
+
+
+def write_arrays(folder, pixels):
+    labels = np.arange(len(pixels)) % 2
+    np.savez(folder / "all.npz", images=pixels.astype(np.uint8), labels=labels)
+    return folder / "all.npz"
+
+
+def write_files(folder, pixels):
+    """PNG files in two class folders."""
+    for number, image in enumerate(pixels):
+        place = folder / "photos" / "ab"[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{number}.png")
+    return folder / "photos"
+
+
+class TestPixelsOfASmallPartOf0To255:
+    @pytest.mark.parametrize("most", [1, 16, 63])
+    def test_of_arrays(self, tmp_path, warnings, most):
+        told = warnings(write_arrays(tmp_path, noise(40, 8, 8, most=most)))
+        assert f"In 40 of 40 images that were looked at, no pixel is above {most}; expected" in told
+        assert "16 bits" not in told
+
+    @pytest.mark.parametrize(("bits", "most"), [(8, 0), (12, 15), (14, 63)])
+    def test_of_files_of_16_bits(self, tmp_path, warnings, bits, most):
+        pixels = noise(40, 20, 20, most=2**bits - 1).astype(np.uint16)
+        told = warnings(write_files(tmp_path, pixels))
+        assert f"no pixel is above {most}; expected" in told
+        assert "Of 16 bits, only the upper 8 count: scale such files to 0 to 65,535." in told
+
+    def test_not_of_files_that_use_all_16(self, tmp_path, warnings):
+        pixels = noise(40, 20, 20, most=65_535).astype(np.uint16)
+        assert "no pixel is above" not in warnings(write_files(tmp_path, pixels))
+
+    def test_not_of_dark_images_with_some_light(self, tmp_path, warnings):
+        pixels = noise(40, 20, 20, most=20)
+        pixels[:36, 10, 10] = 200
+        assert "no pixel is above" not in warnings(write_arrays(tmp_path, pixels))
+
+    def test_not_of_black_shapes_before_nothing(self, tmp_path, warnings):
+        pixels = np.zeros((40, 20, 20, 4), np.uint8)
+        pixels[:, 5:15, 5:15, 3] = 255
+        assert "no pixel is above" not in warnings(write_files(tmp_path, pixels))
