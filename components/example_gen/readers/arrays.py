@@ -361,11 +361,16 @@ class Arrays:
         )
 
     def _texts(self, labels: _Array) -> list[str]:
-        values = np.concatenate([rows.reshape(-1) for rows in self._rows(labels)])
-        if labels.dtype.kind != "S":
-            return [str(value) for value in values.tolist()]
+        values = np.concatenate([rows.reshape(-1) for rows in self._rows(labels)]).tolist()
+        if labels.dtype.kind in "iu":
+            return [str(value) for value in values]
         with _sound(self._files, self._path):
-            return [value.decode() for value in values.tolist()]
+            texts = [value.decode() if isinstance(value, bytes) else value for value in values]
+        stripped = [text.strip() for text in texts]
+        empty = [row for row, text in enumerate(stripped) if not text]
+        fault = f"array {shown(labels.name)} has no label"
+        tables.refuse_rows(self._files, self._path, fault, "a label in each row", empty)
+        return stripped
 
     def shards(self, index: base.Index) -> list[base.Shard]:
         """One for each array of images, since one can be read from its beginning alone."""

@@ -57,6 +57,12 @@ def test_labels_may_be_numbers_or_text(data, labels):
     assert found(write(data, x=IMAGES, y=labels)).labels == ["0", "1", "2", "1"]
 
 
+@pytest.mark.parametrize("kind", [str, bytes])
+def test_spaces_around_a_label_do_not_count(data, kind):
+    labels = np.array([" cat", "dog", "cat ", "dog"]).astype(np.dtype(kind))
+    assert found(write(data, x=IMAGES, y=labels)).index.values == ("cat", "dog")
+
+
 @pytest.mark.parametrize("images", [IMAGES, IMAGES[..., None]])
 @pytest.mark.parametrize("name", ["", "a.npz"])
 def test_images_have_a_channel(data, images, name):
@@ -94,6 +100,14 @@ REFUSED = {
     "unknown names": ({"arr_0": IMAGES, "arr_1": LABELS}, "a.npz: arrays arr_0, arr_1; expected"),
     "nothing": ({}, r"a.npz: arrays \(none\); expected"),
     "by columns": ({"x": np.asfortranarray(IMAGES), "y": LABELS}, "stored column by column"),
+    "an empty label": (
+        {"x": IMAGES, "y": np.array(["a", "b", "", " "])},
+        "a.npz: array y has no label in rows 2, 3; expected a label in each row",
+    ),
+    "labels that look alike": (
+        {"x": IMAGES, "y": np.array(["a\u0301", "\u00e1", "b", "b"])},
+        "several classes look alike",
+    ),
     "long labels": ({"x": IMAGES, "y": np.array(["x" * 2000] * 4)}, "at most 4096 bytes each"),
     "odd bytes": ({"x": IMAGES, "y": np.array([b"\xff"] * 4)}, "cannot be read"),
 }
