@@ -24,7 +24,24 @@ from components import object_store
 from components.example_gen.readers import base
 from components.messages import is_utf8, shown
 
-_JUNK_NAMES = frozenset(["thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"])
+# In lower case.
+_JUNK_NAMES = frozenset(
+    [
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "$recycle.bin",
+        "system volume information",
+        "__macosx",
+        "lost+found",
+        # Thumbnails, bins and snapshots of Synology and QNAP.
+        "@eadir",
+        "#recycle",
+        "#snapshot",
+        "@recycle",
+        "@recently-snapshot",
+    ]
+)
 _JUNK_SUFFIX = ".partial"
 # Some file systems tell times in whole seconds, and some by a clock of their own.
 _YOUNG_NANOSECONDS = 10 * 10**9

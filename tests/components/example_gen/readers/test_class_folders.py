@@ -70,6 +70,14 @@ IGNORED = {
         ["train/a/.DS_Store", "train/Thumbs.db", "desktop.ini", "__MACOSX/train/a/._1.png"],
         "4 hidden or temporary files and folders",
     ),
+    "what a NAS leaves": (
+        ["train/a/@eaDir/1.png/T.jpg", "#recycle/x/1.png", "@Recycle/1.png", "#snapshot/a/1.png"],
+        "4 hidden or temporary files and folders",
+    ),
+    "what disks of Windows and Linux hold": (
+        ["$RECYCLE.BIN/S-1/1.png", "System Volume Information/1.png", "lost+found/1.png"],
+        "3 hidden or temporary files and folders",
+    ),
     "an unfinished copy": (["train/a/2.png.partial"], "1 hidden or temporary file or folder"),
 }
 
