@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from components.messages import listed, shown
 from operations.initialization.look import Look, Sample
 
 # Images whose largest values lie below use a quarter of 0 to 255: 14 bits of 16, say.
 _DIM = 64
 _NEARLY_ALL = 0.95
+# What programs write where a label is missing, in lower case.
+_MISSING = frozenset(["nan", "none", "null", "na", "n/a", "<na>", "nat", "undefined", "(missing)"])
 
 
 def doubts(look: Look) -> Iterator[str]:
     """Says what looks like a mistake, and what to do about it, some sentences each."""
     yield from _narrow_pixels(look.sample)
+    yield from _same_letters(look.class_names)
+    yield from _missing_labels(look.class_names)
 
 
 def _narrow_pixels(sample: Sample) -> Iterator[str]:
@@ -28,3 +33,24 @@ def _narrow_pixels(sample: Sample) -> Iterator[str]:
         "ordinary images. Unless the images are meant to be so dark, scale their values to 0 to "
         f"255.{'' if sample.pixel_shape else sixteen_bits}"
     )
+
+
+def _same_letters(names: Sequence[str]) -> Iterator[str]:
+    """Cat and cat, say. A and a may be two classes of letters."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(name.lower(), []).append(name)
+    clashes = [" and ".join(map(shown, group)) for group in groups.values() if len(group) > 1]
+    if clashes:
+        yield (
+            f"Some names of classes differ in upper and lower case alone: {listed(clashes)}. If "
+            "they mean the same, write them alike in the data: they are classes of their own now."
+        )
+
+
+def _missing_labels(names: Sequence[str]) -> Iterator[str]:
+    if missing := [name for name in names if name.lower() in _MISSING]:
+        yield (
+            f"A class is called {' or '.join(map(shown, missing))}, as programs write a missing "
+            "label. If that is what it is, correct or remove these images: they are a class now."
+        )

@@ -64,3 +64,30 @@ class TestPixelsOfASmallPartOf0To255:
         pixels = np.zeros((40, 20, 20, 4), np.uint8)
         pixels[:, 5:15, 5:15, 3] = 255
         assert "no pixel is above" not in warnings(write_files(tmp_path, pixels))
+
+
+def write_classes(folder, *names):
+    """An array of eight images of each class."""
+    pixels = noise(8 * len(names), 6, 6).astype(np.uint8)
+    np.savez(folder / "named.npz", images=pixels, labels=np.array(names * 8))
+    return folder / "named.npz"
+
+
+class TestNamesOfClasses:
+    def test_that_differ_in_case_alone_are_told(self, tmp_path, warnings):
+        told = warnings(write_classes(tmp_path, "Cat", "cat", "CAT", "dog", "B", "b"))
+        assert "upper and lower case alone: B and b, CAT and Cat and cat. If" in told
+
+    @pytest.mark.parametrize("name", ["nan", "NaN", "None", "null", "N/A", "<NA>"])
+    def test_of_missing_labels_are_told(self, tmp_path, warnings, name):
+        told = warnings(write_classes(tmp_path, "cat", name))
+        assert f"A class is called {name}, as programs write a missing label" in told
+
+    def test_that_only_begin_alike_are_fine(self, tmp_path, warnings):
+        told = warnings(write_classes(tmp_path, "nano", "nonesuch", "Cat", "cats"))
+        assert "upper and lower" not in told
+        assert "missing label" not in told
+
+
+def test_ordinary_data_has_no_warnings(tmp_path, warnings):
+    assert warnings(write_files(tmp_path, noise(60, 20, 20, 3).astype(np.uint8))) == ""

@@ -189,6 +189,33 @@ def test_class_folders_that_look_equal_are_refused(data, refusal):
     assert made.read(data).index.values == ("b", "caf\u00e9")
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        *("dress  shirt", "dress\u00a0shirt", "dress\u3000shirt", " dress shirt"),
+        *("dress\u200b shirt", "dress shirt\ufeff", "dre\u00adss shirt", "dress \u200fshirt"),
+        *("\uff44\uff52\uff45\uff53\uff53 shirt", "dress\u2009shirt\ufe0f"),
+    ],
+)
+def test_class_folders_that_nobody_can_tell_apart_are_refused(data, refusal, other):
+    made.write(data, "dress shirt/1.png", "coat/2.png", f"{other}/3.png")
+    assert "several classes look alike ('" in refusal()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *(("Cat", "cat"), ("A", "a"), ("m2", "m\u00b2"), ("1", "\u2460"), ("a b", "ab")),
+        *(("\u0130", "I"), ("e", "\u00e9"), ("ss", "\u00df")),
+        # The flags of England and Scotland.
+        ("\U0001f3f4\U000e0065\U000e007f", "\U0001f3f4\U000e0073\U000e007f"),
+    ],
+)
+def test_class_folders_that_differ_visibly_are_read(data, names):
+    made.write(data, *(f"{name}/1.png" for name in names))
+    assert sorted(made.read(data).labels) == sorted(names)
+
+
 def test_a_name_that_could_command_a_terminal_is_refused_or_mapped(data, refusal):
     made.write(data, "a/1.png", "b\x1b[2J/1.png")
     told = r"the class of the folder b\x1b[2J is called b\x1b[2J, with control characters; expected"
