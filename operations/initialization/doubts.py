@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from components.messages import listed, shown
+from operations.initialization import channel_order
 from operations.initialization.look import Look, Sample
 
 # Images whose largest values lie below use a quarter of 0 to 255: 14 bits of 16, say.
@@ -17,6 +18,7 @@ _MISSING = frozenset(["nan", "none", "null", "na", "n/a", "<na>", "nat", "undefi
 def doubts(look: Look) -> Iterator[str]:
     """Says what looks like a mistake, and what to do about it, some sentences each."""
     yield from _narrow_pixels(look.sample)
+    yield from _planes(look.sample)
     yield from _same_letters(look.class_names)
     yield from _missing_labels(look.class_names)
 
@@ -32,6 +34,18 @@ def _narrow_pixels(sample: Sample) -> Iterator[str]:
         f"{dim.max()}; expected values up to 255. A model that learns from them answers wrongly on "
         "ordinary images. Unless the images are meant to be so dark, scale their values to 0 to "
         f"255.{'' if sample.pixel_shape else sixteen_bits}"
+    )
+
+
+def _planes(sample: Sample) -> Iterator[str]:
+    if sample.pixel_shape is None or not channel_order.are_planes(sample.roughness):
+        return
+    height, width, channels = sample.pixel_shape
+    yield (
+        "The images look scrambled: they are read with red, green and blue of each pixel together, "
+        "and are clearly smoother if all red values come first, then all green, then all blue. If "
+        "the data was written in that order, turn it around, or the model fails on ordinary "
+        f"images. In NumPy: x.reshape(-1, {channels}, {height}, {width}).transpose(0, 2, 3, 1)."
     )
 
 

@@ -29,6 +29,7 @@ from components.example_gen.readers.base import (
 from components.messages import shown
 from components.object_store import ObjectStoreError, is_address
 from components.reading_report import Border
+from operations.initialization import channel_order
 from pipeline import paths
 from pipeline.config import Config, DataConfig
 from pipeline.datasets import bucket, spans
@@ -73,6 +74,8 @@ class Sample:
       contrasts: Standard deviation of the brightness of each image with transparent parts, on each
         of `BACKGROUNDS`, float64 [T, 3].
       pixel_shape: Height, width and channels where the data holds pixels, not image files.
+      roughness: `channel_order.roughness` of each image with colours where the data holds pixels,
+        float64 [C, 2, 2].
       bad: Images that cannot be used.
     """
 
@@ -84,6 +87,7 @@ class Sample:
     border: Border
     contrasts: np.ndarray
     pixel_shape: tuple[int, int, int] | None
+    roughness: np.ndarray
     bad: tuple[Bad, ...]
 
     @property
@@ -437,7 +441,7 @@ class _Measured:
 
 def _sample(items: Sequence[Item]) -> Sample:
     """Decodes the images, in a fixed random order until they are many pixels."""
-    measured, bad = [], []
+    measured, bad, rough = [], [], []
     tried, decoded = 0, 0
     shape = None
     for position in np.random.default_rng(_SEED).permutation(len(items)):
@@ -453,6 +457,7 @@ def _sample(items: Sequence[Item]) -> Sample:
         decoded += math.prod(each.size)
         if isinstance(item, np.ndarray):
             shape = item.shape
+            rough.append(channel_order.roughness(item))
         measured.append(each)
     heights, widths = np.array([each.size for each in measured], np.int64).reshape(-1, 2).T
     contrasts = np.array([each.contrasts for each in measured if each.contrasts is not None])
@@ -468,6 +473,7 @@ def _sample(items: Sequence[Item]) -> Sample:
         border=images.border_kind(borders[:, BACKGROUNDS.index(background)]),
         contrasts=contrasts,
         pixel_shape=shape,
+        roughness=np.array([each for each in rough if each is not None]).reshape(-1, 2, 2),
         bad=tuple(sorted(bad, key=lambda each: each.name)),
     )
 

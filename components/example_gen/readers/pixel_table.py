@@ -76,7 +76,8 @@ def _table(folder: Folder, path: str) -> _Table | None:
     if _is_headless(header):
         folder.missed[path] = (
             "the first row holds numbers alone; expected the names of the columns. Add a first "
-            "row: label,pixel0,pixel1 and so on."
+            "row: label,pixel0,pixel1 and so on. The values are taken row by row, with red, green "
+            "and blue of a pixel together."
         )
         return None
     label = tables.find_column(header.columns, options.label_column, tables.LABEL_NAMES)

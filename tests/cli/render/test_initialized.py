@@ -29,7 +29,9 @@ def made():
             "test": (0,) * 40,
             "undecided": (1000, *(20,) * 39),
         },
-        sample=Sample(15, sides, sides, sides, 0, "dark", np.zeros((0, 3)), None, bad),
+        sample=Sample(
+            15, sides, sides, sides, 0, "dark", np.zeros((0, 3)), None, np.zeros((0, 2, 2)), bad
+        ),
         test_share=0.15,
         columns={"shop": 3},
     )

@@ -66,6 +66,52 @@ class TestPixelsOfASmallPartOf0To255:
         assert "no pixel is above" not in warnings(write_files(tmp_path, pixels))
 
 
+def coloured(count=40, side=16):
+    """Smooth images with colours, uint8 [count, side, side, 3]."""
+    return np.stack(
+        [
+            Image.fromarray(each).resize((side, side), Image.Resampling.BICUBIC)
+            for each in noise(count, 4, 4, 3).astype(np.uint8)
+        ]
+    )
+
+
+def write_table(folder, pixels):
+    """A pixel table of images in the order in which they are in memory."""
+    flat = pixels.reshape(len(pixels), -1)
+    rows = [",".join(["label", *(f"pixel{number}" for number in range(flat.shape[1]))])]
+    rows += [",".join(map(str, [number % 2, *row])) for number, row in enumerate(flat.tolist())]
+    (folder / "table.csv").write_text("\n".join(rows))
+    return folder / "table.csv"
+
+
+class TestPlanes:
+    def test_of_a_pixel_table_are_told(self, tmp_path, warnings):
+        told = warnings(write_table(tmp_path, coloured().transpose(0, 3, 1, 2)))
+        assert "The images look scrambled" in told
+        assert "x.reshape(-1, 3, 16, 16).transpose(0, 2, 3, 1)." in told
+
+    def test_of_arrays_that_were_reshaped_are_told(self, tmp_path, warnings):
+        planes = coloured().transpose(0, 3, 1, 2).reshape(-1, 16, 16, 3)
+        assert "scrambled" in warnings(write_arrays(tmp_path, planes))
+
+    def test_are_not_seen_where_there_are_none(self, tmp_path, warnings):
+        assert "scrambled" not in warnings(write_table(tmp_path, coloured()))
+
+    @pytest.mark.parametrize("case", ["noise", "stripes", "gray", "even", "tiny", "sky"])
+    def test_are_not_seen_in_images_that_say_little(self, tmp_path, warnings, case):
+        rows = np.repeat(noise(40, 16, 1, 1), 16, axis=2)
+        pixels = {
+            "noise": noise(40, 16, 16, 3),
+            "stripes": np.repeat(noise(40, 16, 1, 3), 16, axis=2),
+            "gray": np.repeat(coloured()[..., :1], 3, axis=3),
+            "even": np.full((40, 16, 16, 3), (10, 200, 90)),
+            "tiny": noise(40, 1, 2, 3),
+            "sky": np.clip(rows + noise(40, 16, 16, 1, most=20) + [0, 10, 30], 0, 255),
+        }
+        assert "scrambled" not in warnings(write_arrays(tmp_path, pixels[case]))
+
+
 def write_classes(folder, *names):
     """An array of eight images of each class."""
     pixels = noise(8 * len(names), 6, 6).astype(np.uint8)

@@ -100,6 +100,7 @@ REFUSED = {
         "x.csv: a line break in a label in row 5; expected a single line",
     ),
     "no header": (lines()[1:], "the first row holds numbers alone; expected the names"),
+    "no header, no order": (lines()[1:], "with red, green and blue of a pixel together"),
     "no square": (lines(pixels=17), "17 columns of pixels; expected a square image's"),
 }
 
