@@ -17,6 +17,7 @@ _MISSING = frozenset(["nan", "none", "null", "na", "n/a", "<na>", "nat", "undefi
 
 def doubts(look: Look) -> Iterator[str]:
     """Says what looks like a mistake, and what to do about it, some sentences each."""
+    yield from look.doubts
     yield from _narrow_pixels(look.sample)
     yield from _planes(look.sample)
     yield from _same_letters(look.class_names)

@@ -111,6 +111,7 @@ class Look:
       form: Form of the data.
       summary: What was recognised, in words.
       ignored: What lies there and is not read, a line each.
+      doubts: What may not be as its owner means it, as the reader says, some sentences each.
       class_names: Names of the classes in label order.
       counts: Number of images of each class in label order, by split; `UNDECIDED_SPLIT` where the
         data does not say.
@@ -124,6 +125,7 @@ class Look:
     form: Form
     summary: str
     ignored: tuple[str, ...]
+    doubts: tuple[str, ...]
     class_names: tuple[str, ...]
     counts: Mapping[str, tuple[int, ...]]
     sample: Sample
@@ -199,6 +201,7 @@ def look(data: str, asked: DataConfig, notify: Callable[[str], None]) -> Look:
         form=reader.form,
         summary=reader.summary,
         ignored=tuple(reader.ignored),
+        doubts=reader.doubts,
         class_names=tuple(index.values[position] for position in order),
         counts=_counts(index, order),
         sample=sample,

@@ -27,8 +27,8 @@ class DataSet:
       ignored: what lies there and is not read, a line each.
       counts: number of images of each class in label order, by split.
       window: the spans in use; None if the folder has no spans.
-      doubts: what of the slices will not be judged, or will refuse every model, a sentence or more
-        each.
+      doubts: what may not be as its owner means it, and what of the slices will not be judged, or
+        will refuse every model, a sentence or more each.
     """
 
     name: str

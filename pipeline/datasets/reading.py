@@ -71,7 +71,8 @@ def read_dataset(
         contents = _contents(location, asked.parts, readers, trust_time_stamps, notify)
         digest = collection.digest(asked.parts, readers, contents)
         listing = collection.listing(asked, readers, contents, config.seed)
-        doubts = _slice_doubts(listing, config)
+        doubts = [doubt for reader in readers for doubt in reader.doubts]
+        doubts += _slice_doubts(listing, config)
     counts = {
         name: tuple(
             split.class_counts(listing.labels[listing.splits == number], len(schema.class_names))
@@ -91,7 +92,7 @@ def read_dataset(
         ignored=tuple(line for reader in readers for line in reader.ignored),
         counts=counts,
         window=source.window,
-        doubts=tuple(doubts),
+        doubts=tuple(dict.fromkeys(doubts)),
     )
 
 

@@ -133,6 +133,7 @@ class Arrays:
     """The arrays of one .npz file."""
 
     form = base.Form.ARRAYS
+    doubts: tuple[str, ...] = ()
 
     def __init__(self, folder: Folder, path: str):
         """Reads and checks the headers.

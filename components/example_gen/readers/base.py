@@ -141,6 +141,7 @@ class Reader(Protocol):
       form: The form that was recognised.
       summary: What was recognised, in words: "class folders with 5 classes in train/ and test/".
       ignored: What lies there and is not read, a line each.
+      doubts: What may not be as its owner means it, and what to do, some sentences each.
       splits: Positions in `features.SPLITS` of the splits that folders, names of files or a column
         give; never `UNDECIDED`.
     """
@@ -148,6 +149,7 @@ class Reader(Protocol):
     form: Form
     summary: str
     ignored: tuple[str, ...]
+    doubts: tuple[str, ...]
     splits: frozenset[int]
 
     def sources(self) -> Sequence[str]:

@@ -207,6 +207,7 @@ class ClassFolders:
     """Images in a folder for each class."""
 
     form = base.Form.CLASS_FOLDERS
+    doubts: tuple[str, ...] = ()
 
     def __init__(self, folder: Folder, images: Sequence[str], layout: _Layout):
         """Lists the examples, and reads the names of the classes.

@@ -16,7 +16,7 @@ import numpy as np
 from components import features
 from components.example_gen import idx
 from components.example_gen.example_ids import example_ids
-from components.example_gen.readers import base, leftovers
+from components.example_gen.readers import base, emnist, leftovers
 from components.example_gen.readers.files import Files, Listing, changed, require_usable
 from components.example_gen.readers.folder import Folder
 from components.messages import listed, shown
@@ -170,9 +170,10 @@ class IdxFiles:
         self._shape = folder.shape
         self._counts = {pair.half: self._checked_count(pair) for pair in pairs}
         counts = " and ".join(f"{count} images for {half}" for half, count in self._counts.items())
-        self.summary = f"IDX files with {counts}"
         twins = [each.twin for pair in pairs for each in (pair.images, pair.labels) if each.twin]
         read = {path for pair in pairs for path in (pair.images.path, pair.labels.path)}
+        self.summary = f"IDX files with {counts}{emnist.summary(read)}"
+        self.doubts = emnist.doubts(read)
         self.ignored = (
             *((f"{listed(twins)}: the same file is there plain, which is read",) if twins else ()),
             *leftovers.lines(folder, {*read, *twins}.__contains__),

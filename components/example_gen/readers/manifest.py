@@ -291,6 +291,7 @@ class Manifest:
     """Images that a manifest names, or one manifest for each split."""
 
     form = base.Form.MANIFEST
+    doubts: tuple[str, ...] = ()
 
     def __init__(self, folder: Folder, manifests: Sequence[_Manifest]):
         """Joins the manifests.

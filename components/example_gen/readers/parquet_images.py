@@ -221,6 +221,7 @@ class ParquetImages:
     """Parquet files whose rows are images."""
 
     form = base.Form.PARQUET_IMAGES
+    doubts: tuple[str, ...] = ()
 
     def __init__(self, folder: Folder, paths: Sequence[str], columns: _Columns):
         """Reads the numbers of rows.

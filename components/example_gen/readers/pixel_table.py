@@ -14,6 +14,7 @@ import pyarrow as pa
 from components.example_gen.example_ids import example_ids
 from components.example_gen.readers import (
     base,
+    emnist,
     image_files,
     leftovers,
     pixel_names,
@@ -171,8 +172,9 @@ class PixelTable:
         self._shape = self._checked_shape(folder.shape)
         self.summary = (
             f"pixel table {listed(list(self._tables))} with {len(labelled[0].pixels)} columns of "
-            f"pixels, images of {by(self._shape)}"
+            f"pixels, images of {by(self._shape)}{emnist.summary(self._tables)}"
         )
+        self.doubts = emnist.doubts(self._tables)
         self.ignored = (
             *(
                 f"column {listed(table.dropped)} of {shown(path)}: rows have their number as id"

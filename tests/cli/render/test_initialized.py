@@ -22,6 +22,7 @@ def made():
         form=Form.CLASS_FOLDERS,
         summary="class folders with 40 classes",
         ignored=("notes.txt: not part of the data",),
+        doubts=(),
         class_names=("[bold]rose", *(f"class {number}" for number in range(2, 41))),
         counts={
             "train": (0,) * 40,

@@ -112,6 +112,16 @@ class TestPlanes:
         assert "scrambled" not in warnings(write_arrays(tmp_path, pixels[case]))
 
 
+@pytest.mark.parametrize(
+    ("name", "is_told"), [("emnist-letters-train", True), ("EMNIST", True), ("femnist", False)]
+)
+def test_tables_of_emnist_are_told_to_hold_images_on_their_side(tmp_path, warnings, name, is_told):
+    table = write_table(tmp_path, coloured()[..., 0])
+    table.rename(tmp_path / f"{name}.csv")
+    told = warnings(tmp_path / f"{name}.csv")
+    assert ("with rows and columns exchanged" in told) == is_told
+
+
 def write_classes(folder, *names):
     """An array of eight images of each class."""
     pixels = noise(8 * len(names), 6, 6).astype(np.uint8)

@@ -46,6 +46,15 @@ def test_plain_and_gzipped_files_are_read_alike(tmp_path, ending, write, content
     assert found.schema_sha256 == "5" * 64
 
 
+def test_a_run_is_told_of_files_that_hold_images_on_their_side(tmp_path, write):
+    folder = write(tmp_path / "mine")
+    assert read(folder).doubts == ()
+    for name in NAMES:
+        (folder / name).rename(folder / f"emnist-letters-{name}")
+    (doubt,) = read(folder).doubts
+    assert "rows and columns exchanged" in doubt
+
+
 def test_plain_and_gzipped_files_may_be_mixed(tmp_path, write):
     folder = write(tmp_path / "mine")
     plain = folder / NAMES[0]

@@ -200,6 +200,14 @@ def test_several_data_sets_in_a_folder_are_refused(data, refusal):
     assert "holds several files for one purpose" in refusal()
 
 
+@pytest.mark.parametrize("names", NAMES.values(), ids=NAMES)
+def test_images_of_emnist_are_told_to_lie_on_their_side(data, names):
+    reader = found(write(data, names)).reader
+    is_emnist = names is NAMES["EMNIST"]
+    assert reader.summary.endswith("; images of EMNIST lie on their side") == is_emnist
+    assert len(reader.doubts) == is_emnist
+
+
 def test_one_file_is_no_data_set(data, refusal):
     write(data)
     assert "is one IDX file; expected the folder of all four" in refusal(USUAL[0])
