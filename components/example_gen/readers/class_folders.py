@@ -207,7 +207,6 @@ class ClassFolders:
     """Images in a folder for each class."""
 
     form = base.Form.CLASS_FOLDERS
-    doubts: tuple[str, ...] = ()
 
     def __init__(self, folder: Folder, images: Sequence[str], layout: _Layout):
         """Lists the examples, and reads the names of the classes.
@@ -253,7 +252,16 @@ class ClassFolders:
         self.summary = (
             f"class folders with {counted(len(set(self._names.values())), 'class')}{where}"
         )
+        self.doubts = _two_levels(self._within_classes())
         self.ignored = self._ignored(folder, outside)
+
+    def _within_classes(self) -> dict[tuple[str, str], set[str]]:
+        """The folders with images in each class folder; "" for images that lie there directly."""
+        within: dict[tuple[str, str], set[str]] = collections.defaultdict(set)
+        for path, (folder, name) in zip(self._paths, self._places, strict=True):
+            inner, slash, _ = path[len(folder) + len(name) + 1 :].partition("/")
+            within[folder, name].add(inner if slash else "")
+        return within
 
     def _refuse_odd_names(self) -> None:
         for name in self.folder_names:
@@ -336,6 +344,24 @@ class ClassFolders:
     def read(self, shard: base.Shard, contents: Mapping[str, str]) -> Iterator[base.Item]:
         """Yields the files, yet to be decoded."""
         return image_files.read(self._files, shard.files, contents)
+
+
+def _two_levels(within: Mapping[tuple[str, str], Set[str]]) -> tuple[str, ...]:
+    """Says if all class folders hold the same folders, which may be the classes or the splits."""
+    classes = sorted({name for _, name in within})
+    names = sorted(set().union(*within.values()))
+    is_alike = all(len(each) == len(names) for each in within.values())
+    if not is_alike or len(classes) < 2 or len(names) < 2 or "" in names:
+        return ()
+    turned = shown(f"{names[0]}/{classes[0]}/*")
+    are_splits = all(split_names.of_name(name) is not None for name in names)
+    meaning = "splits" if are_splits else "classes"
+    hint = "" if are_splits else f", or give one folder alone, such as {shown(classes[0])}/"
+    return (
+        f"All class folders ({_folders(classes)}) hold the same folders ({_folders(names)}), which "
+        f"are not taken for {meaning}. If they are the {meaning}, turn the folders around, as "
+        f"{turned}{hint}.",
+    )
 
 
 def _without_class(paths: Sequence[str]) -> Iterator[str]:

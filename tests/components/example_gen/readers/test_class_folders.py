@@ -181,6 +181,36 @@ def test_ten_thousand_classes_are_read(data):
     assert read.index.values[:4] == ("0", "1", "10", "100")
 
 
+TWO_LEVELS = {
+    "folds": (["fold1/cat", "fold1/dog", "fold2/cat", "fold2/dog"], "cat/fold1/*, or give one"),
+    "masks": (["images/a", "images/b", "masks/a", "masks/b"], "alone, such as images/."),
+    "in splits": (["train/x/a", "train/x/b", "train/y/a", "train/y/b"], "as a/x/*, or"),
+    "splits": (["cat/test", "cat/train", "dog/test", "dog/train"], "If they are the splits, turn"),
+}
+
+
+@pytest.mark.parametrize("case", TWO_LEVELS)
+def test_the_same_folders_in_all_class_folders_are_told(data, case):
+    folders, told = TWO_LEVELS[case]
+    made.write(data, *(f"{folder}/{number}.png" for folder in folders for number in range(3)))
+    (doubt,) = made.read(data).reader.doubts
+    assert told in doubt
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        ["cat/1.png", "dog/1.png"],
+        ["cat/a/1.png", "dog/a/1.png"],
+        ["cat/a/1.png", "cat/b/1.png", "dog/a/1.png", "dog/c/1.png"],
+        # What lies in the class folder itself shows that it is one.
+        ["cat/1.png", "cat/a/1.png", "cat/b/1.png", "dog/1.png", "dog/a/1.png", "dog/b/1.png"],
+    ],
+)
+def test_other_folders_in_class_folders_are_fine(data, paths):
+    assert made.read(made.write(data, *paths)).reader.doubts == ()
+
+
 def test_class_folders_that_look_equal_are_refused(data, refusal):
     made.write(data, "caf\u00e9/1.png", "cafe\u0301/2.png", "b/3.png")
     assert "several classes look alike ('cafe\\u0301', 'caf\\xe9')" in refusal()
