@@ -299,7 +299,7 @@ def _is_image(path: str) -> bool:
 def _check_classes(index: Index, place: Place) -> None:
     names = index.values
     if len(names) < 2:
-        only = f"only one class, {shown(names[0])}," if names else "no labelled images"
+        only = f"only one class, {shown(names[0])}" if names else "no labelled images"
         raise DataError(
             f"{place} has {only}; expected images of at least two classes. Add a folder or rows of "
             "another class."

@@ -48,6 +48,7 @@ _YOUNG_NANOSECONDS = 10 * 10**9
 _READ_AT_ONCE = 2**20
 # Files elsewhere that are fetched at the same time: most of the time is spent waiting.
 _FETCHED_AT_ONCE = 16
+WRITE_SLASHES = "Write / instead of \\ in paths."
 _ALLOW = "Copy it into the folder, or set data.outside_files=true"
 
 Item = TypeVar("Item")
@@ -173,7 +174,7 @@ class LocalFiles:
         except FileNotFoundError:
             if os.path.islink(full):
                 return "the link leads to nothing; expected a file. Remove the link, or mend it."
-            slash = " Write / instead of \\ in paths." if "\\" in path else ""
+            slash = f" {WRITE_SLASHES}" if "\\" in path else ""
             return f"there is no such file; expected one. Copy it there, or fix the path.{slash}"
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)

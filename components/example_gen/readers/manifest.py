@@ -12,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 
 from components.example_gen.readers import base, image_files, leftovers, split_names, tables
-from components.example_gen.readers.files import Files, changed, hash_file, suffix
+from components.example_gen.readers.files import WRITE_SLASHES, Files, changed, hash_file, suffix
 from components.example_gen.readers.folder import Folder
 from components.messages import counted, listed, shown
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 # Some files may be missing; if none of the first ones is there, the table is about something else.
 _TRIED = 100
+_NO_ID = "If the column is no id, rename it, or name another one as data.id_column."
+_NO_SPLIT = "If the column is no split, rename it, or name another one as data.split_column."
 _OTHER_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -171,6 +173,10 @@ def _has_images(folder: Folder, path: str, columns: _Columns) -> bool:
     """Whether one of the first images of a table is there."""
     files = folder.files
     if suffix(path) == ".parquet":
+        kind = tables.parquet_schema(files, path).field(columns.path).type
+        if not tables.is_text(kind):
+            folder.missed[path] = _no_paths(columns.path, kind)
+            return False
         names = tables.first_parquet_texts(files, path, columns.path)
     else:
         header = tables.read_header(files, path)
@@ -187,11 +193,21 @@ def _has_images(folder: Folder, path: str, columns: _Columns) -> bool:
     )
     leave = ", or set data.outside_files=true to read images elsewhere"
     allow = leave if is_outside and not folder.options.outside_files else ""
+    is_windows = any(isinstance(name, str) and "\\" in name for name in names[:_TRIED])
+    slash = f" {WRITE_SLASHES}" if is_windows else ""
     folder.missed[path] = (
         f"the column {shown(columns.path)} names {first}; expected paths that count from "
-        f"the folder of the manifest. Fix the paths, or copy the images there{allow}."
+        f"the folder of the manifest. Fix the paths, or copy the images there{allow}.{slash}"
     )
     return False
+
+
+def _no_paths(column: str, kind: pa.DataType) -> str:
+    return (
+        f"the column {shown(column)} is of type {shown(str(kind))}; expected paths of image files, "
+        "or the bytes of image files (binary, or a struct with bytes). Write each image as the "
+        "bytes of a PNG file."
+    )
 
 
 def _relative(manifest: str, name: str) -> str:
@@ -218,11 +234,11 @@ def _read(files: Files, path: str, columns: _Columns, by_file: bool) -> _Manifes
         if name is not None
     }
     for name in texts:
-        _refuse_empty(files, path, name, texts[name])
+        _refuse_empty(files, path, name, texts[name], _NO_ID if name == columns.id else "")
     paths = [_relative(path, name) for name in texts[columns.path]]
     _refuse_twice(files, path, columns.path, paths)
     if columns.id is not None:
-        _refuse_twice(files, path, columns.id, texts[columns.id])
+        _refuse_twice(files, path, columns.id, texts[columns.id], _NO_ID)
     split = split_names.of_file(path) if by_file else base.UNDECIDED
     further = [name for name in table.column_names if name not in columns.used]
     return _Manifest(
@@ -250,21 +266,21 @@ def _table(files: Files, path: str) -> tuple[pa.Table, str]:
     return table, sha256
 
 
-def _refuse_empty(files: Files, path: str, name: str, texts: Sequence[str]) -> None:
+def _refuse_empty(files: Files, path: str, name: str, texts: Sequence[str], hint: str) -> None:
     empty = [row for row, text in enumerate(texts) if not text.strip()]
-    tables.refuse_rows(files, path, f"no {shown(name)}", "a value in each row", empty)
+    tables.refuse_rows(files, path, f"no {shown(name)}", "a value in each row", empty, hint)
     broken = [row for row, text in enumerate(texts) if "\n" in text or "\r" in text]
     tables.refuse_rows(files, path, f"a line break in {shown(name)}", "a single line", broken)
 
 
-def _refuse_twice(files: Files, path: str, name: str, texts: Sequence[str]) -> None:
+def _refuse_twice(files: Files, path: str, name: str, texts: Sequence[str], hint: str = "") -> None:
     if len(set(texts)) == len(texts):
         return
     counts = collections.Counter(texts)
     rows = [row for row, text in enumerate(texts) if counts[text] > 1]
     twice = next(text for text in texts if counts[text] > 1)
     fault = f"the same {shown(name)} ({shown(twice)}, say)"
-    tables.refuse_rows(files, path, fault, "each of them once", rows)
+    tables.refuse_rows(files, path, fault, "each of them once", rows, hint)
 
 
 def _splits(files: Files, path: str, column: str | None, table: pa.Table) -> list[int] | None:
@@ -282,7 +298,7 @@ def _splits(files: Files, path: str, column: str | None, table: pa.Table) -> lis
     if unknown:
         value = shown(texts[unknown[0]])
         fault = f"an unknown {shown(column)} ({value}, say)"
-        tables.refuse_rows(files, path, fault, split_names.EXPECTED, unknown)
+        tables.refuse_rows(files, path, fault, split_names.EXPECTED, unknown, _NO_SPLIT)
     splits = [known[text] for text in texts]
     return [base.UNDECIDED if split is None else split for split in splits]
 
@@ -330,14 +346,14 @@ class Manifest:
         return {path for path in doubtful if self._files.why_unusable(path) is not None}
 
     def _refuse_shared(self) -> None:
-        for what, names in (("path", self._paths), ("id", self._ids)):
+        for what, names, hint in (("path", self._paths, ""), ("id", self._ids, f" {_NO_ID}")):
             if len(set(names)) < len(names):
                 counts = collections.Counter(names)
                 twice = [name for name, count in counts.items() if count > 1]
                 sources = listed([manifest.source for manifest in self._manifests])
                 raise base.ReadingError(
                     f"{sources}: the same {what} in several of them ({listed(twice)}); expected "
-                    "each image in one split alone. Remove it from the others."
+                    f"each image in one split alone. Remove it from the others.{hint}"
                 )
 
     def sources(self) -> list[str]:

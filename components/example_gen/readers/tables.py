@@ -339,7 +339,9 @@ def shared_texts(column: pa.ChunkedArray) -> list[str | None]:
     return texts
 
 
-def refuse_rows(files: Files, path: str, fault: str, expected: str, rows: Sequence[int]) -> None:
+def refuse_rows(
+    files: Files, path: str, fault: str, expected: str, rows: Sequence[int], hint: str = ""
+) -> None:
     """Refuses a table for some of its rows.
 
     Args:
@@ -348,6 +350,7 @@ def refuse_rows(files: Files, path: str, fault: str, expected: str, rows: Sequen
       fault: What is wrong with them: "no label".
       expected: What should stand there.
       rows: Positions of the rows; none: nothing is refused.
+      hint: What else helps than to fix or remove them, a sentence.
 
     Raises:
       ReadingError: There are such rows.
@@ -360,7 +363,7 @@ def refuse_rows(files: Files, path: str, fault: str, expected: str, rows: Sequen
     noun = "row" if len(rows) == 1 else "rows"
     raise base.ReadingError(
         f"{files.shown(path)}: {fault} in {noun} {numbers}; expected {expected}. Fix or "
-        "remove the rows."
+        f"remove the rows.{hint and ' '}{hint}"
     )
 
 
@@ -439,7 +442,7 @@ def first_parquet_texts(files: Files, path: str, column: str) -> list[str | None
 
 
 def _first_texts(stream: BinaryIO, column: str) -> list[str | None]:
-    if not _is_text(pq.read_schema(stream).field(column).type):
+    if not is_text(pq.read_schema(stream).field(column).type):
         return []
     batches = pq.ParquetFile(stream, read_dictionary=[column]).iter_batches(
         batch_size=1000, columns=[column]
@@ -451,7 +454,8 @@ def _first_texts(stream: BinaryIO, column: str) -> list[str | None]:
     return shared_texts(pa.chunked_array([first.column(0)]))
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds text."""
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     return pa.types.is_string(value) or pa.types.is_large_string(value)
 
@@ -470,7 +474,7 @@ def read_parquet(files: Files, path: str) -> tuple[pa.Table, str]:
     rows = parsed(files, path, lambda: pq.read_metadata(io.BytesIO(content)).num_rows)
     if rows > MOST_EXAMPLES:
         raise _too_much(files, path, f"{rows:,} rows", f"at most {MOST_EXAMPLES:,}")
-    texts = [field.name for field in schema if _is_text(field.type)]
+    texts = [field.name for field in schema if is_text(field.type)]
     table = parsed(files, path, lambda: pq.read_table(io.BytesIO(content), read_dictionary=texts))
     size = parsed(files, path, lambda: sum(_text_bytes(table[name]) for name in texts))
     if size > _MOST_TEXT_BYTES:

@@ -653,6 +653,12 @@ class TestRefusedData:
         message = refusal(photos({"rose": 5}))
         assert "one class" in message or "1 class" in message
 
+    def test_one_class_of_a_table(self, refusal, tmp_path):
+        (tmp_path / "one").mkdir()
+        (tmp_path / "one" / "a.png").write_bytes(picture())
+        (tmp_path / "one" / "labels.csv").write_text("path,label\na.png,1\n")
+        assert "has only one class, 1; expected" in refusal(tmp_path / "one")
+
     def test_images_without_labels(self, refusal, tmp_path):
         (tmp_path / "plain").mkdir()
         (tmp_path / "plain" / "a.png").write_bytes(picture())

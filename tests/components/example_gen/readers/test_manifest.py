@@ -167,15 +167,24 @@ REFUSED = {
         ["path,label,id", "i/1.png,a,7", "i/2.png,b,7"],
         "the same id (7, say) in",
     ),
+    "no id at all": (
+        ["path,label,id", "i/1.png,a,7", "i/2.png,b,7"],
+        "If the column is no id, rename it, or name another one as data.id_column.",
+    ),
     "no label": ([*SOUND, "i/4.png,"], "no label in row 5; expected a value in each row"),
     "a blank label": ([*SOUND, "i/4.png,  "], "no label in row 5; "),
     "no path": ([*SOUND, ",a"], "no path in row 5; "),
     "no id": (["path,label,id", "i/1.png,a,"], "no id in row 2; "),
+    "an optional id": (["path,label,id", "i/1.png,a,"], "name another one as data.id_column."),
     "a value short": ([*SOUND, "i/4.png"], "Row #5: Expected 2 columns, got 1"),
     "a value more": ([*SOUND, "i/4.png,a,b"], "Row #5: Expected 2 columns, got 3"),
     "an unknown split": (
         ["path,label,split", "i/1.png,a,foo"],
         "an unknown split (foo, say)",
+    ),
+    "no split at all": (
+        ["path,label,set", "i/1.png,a,3"],
+        "If the column is no split, rename it, or name another one as data.split_column.",
     ),
     "an open quotation mark": (
         [*SOUND, 'i/4.png,"a', "i/5.png,b"],
@@ -194,6 +203,31 @@ def test_unsound_rows_are_refused_with_their_number(images, refusal, case):
     message = refusal()
     assert "labels.csv" in message
     assert told in message
+
+
+def test_paths_of_windows_have_an_answer(images, refusal):
+    made.text(images, "x.csv", *(line.replace("/", "\\") for line in SOUND))
+    assert r"(the first is i\1.png); expected" in (message := refusal())
+    assert message.endswith("Write / instead of \\ in paths.")
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        ([[[0, 1], [2, 3]]] * 3, "of type list<element: list<element: "),
+        ([b"four"] * 3, "of type fixed_size_binary[4]"),
+        ([7] * 3, "of type int64"),
+    ],
+)
+def test_a_column_of_parquet_that_holds_no_paths_is_told_with_its_type(
+    images, refusal, cells, told
+):
+    kind = pa.binary(4) if isinstance(cells[0], bytes) else None
+    table = pa.table({"image": pa.array(cells, kind), "label": ["a", "b", "a"]})
+    pq.write_table(table, images / "x.parquet")
+    message = refusal()
+    assert told in message
+    assert "expected paths of image files, or the bytes of image files (binary" in message
 
 
 @pytest.mark.parametrize(
@@ -251,6 +285,14 @@ def test_several_manifests_that_contradict_are_refused(images, refusal, first, s
     for name in (first, second):
         made.text(images, name, "path,label", "i/1.png,a")
     assert re.search(told, refusal())
+
+
+def test_ids_that_begin_anew_in_each_manifest_have_an_answer(images, refusal):
+    for number, name in enumerate(("train.csv", "test.csv"), 1):
+        made.text(images, name, "id,path,label", f"0,i/{number}.png,a")
+    message = refusal()
+    assert "the same id in several of them (0)" in message
+    assert message.endswith("rename it, or name another one as data.id_column.")
 
 
 def test_columns_that_are_set_but_not_there_are_refused(images, refusal):
