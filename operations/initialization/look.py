@@ -396,7 +396,8 @@ def _rows(items: Iterator[Item], wanted: Sequence[int]) -> Iterator[Item]:
     rows = set(wanted)
     for row, item in enumerate(items):
         if row in rows:
-            yield item
+            # Readers yield views, each of which keeps the batch that it was read in.
+            yield item.copy() if isinstance(item, np.ndarray) else item
         if row >= wanted[-1]:
             return
 

@@ -195,6 +195,8 @@ class Reader(Protocol):
 
         Needs no call of `index` before: a worker has just opened the data.
 
+        Pixels are views into a batch of up to 16 MiB. Copy those that outlive the next batch.
+
         Args:
           shard: The work.
           contents: `hash_source` of the sources of the shard, by path.

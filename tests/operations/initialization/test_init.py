@@ -7,6 +7,7 @@ import json
 import math
 import os
 import tomllib
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -539,6 +540,28 @@ def test_of_large_images_fewer_are_held_and_decoded(init, tmp_path, monkeypatch)
     assert init(folder, name="bytes").look.sample.tried == 6
     monkeypatch.setattr("operations.initialization.look._MOST_PIXELS", 3 * 40 * 40)
     assert init(folder, name="pixels").look.sample.tried == 3
+
+
+@pytest.mark.parametrize("form", ["arrays", "IDX"])
+def test_a_sample_of_pixels_holds_its_images_alone(init, tmp_path, as_idx, form):
+    """All pixels are 130 MB, and a quarter of the images is decoded."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    images, labels = np.zeros((2_000, 256, 256), np.uint8), np.arange(2_000) % 4
+    if form == "arrays":
+        np.savez_compressed(folder / "a.npz", images=images, labels=labels)
+    else:
+        for half, count in (("train", 1_990), ("t10k", 10)):
+            for name, array in (("images-idx3", images), ("labels-idx1", labels)):
+                content = gzip.compress(as_idx(array[:count]), 1)
+                (folder / f"{half}-{name}-ubyte.gz").write_bytes(content)
+    tracemalloc.start()
+    try:
+        assert init(folder).look.sample.tried == 500
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100_000_000
 
 
 @pytest.fixture
