@@ -83,14 +83,10 @@ def _live(store: metadata.Store, pipeline: str) -> list[mlmd.Artifact]:
 
 def _of_runs(store: metadata.Store, pipeline: str, run_ids: list[str]) -> list[str]:
     """All inputs and outputs of these runs: what their cache entries need."""
-    own = {execution.id for execution in metadata.executions_of(store, pipeline)}
-    contexts = [store.get_context_by_type_and_name("pipeline_run", run) for run in run_ids]
     executions = [
         execution.id
-        for context in contexts
-        if context is not None
-        for execution in store.get_executions_by_context(context.id)
-        if execution.id in own
+        for run in run_ids
+        for execution in metadata.executions_of_run(store, pipeline, run)
     ]
     events = store.get_events_by_execution_ids(executions) if executions else []
     artifacts = store.get_artifacts_by_id(sorted({event.artifact_id for event in events}))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ml_metadata import errors
-from ml_metadata.metadata_store import metadata_store
+from ml_metadata.metadata_store import ListOptions, OrderByField, metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components.features import CODE_FINGERPRINT
@@ -149,10 +149,33 @@ def shown_place(place: Place) -> str:
     return f"the {place.shown}" if isinstance(place, Address) else str(place)
 
 
-def executions_of(store: Store, pipeline: str) -> list[mlmd.Execution]:
-    """The executions of a pipeline; a database may hold others, too."""
+def executions_of_run(store: Store, pipeline: str, run_id: str) -> list[mlmd.Execution]:
+    """The executions of a run; a run of another pipeline in the database may have the same id."""
+    context = store.get_context_by_type_and_name("pipeline_run", run_id)
+    return _executions_of(store, pipeline, f"contexts_b.id = {context.id}") if context else []
+
+
+def _executions_of(
+    store: Store,
+    pipeline: str,
+    condition: str,
+    limit: int | None = None,
+) -> list[mlmd.Execution]:
+    """The executions of a pipeline that meet a condition, newest first.
+
+    The database picks them: of thousands of runs, ML Metadata would hand over all in pages, each of
+    which costs it time in proportion to all.
+    """
     context = store.get_context_by_type_and_name("pipeline", pipeline)
-    return list(store.get_executions_by_context(context.id)) if context else []
+    if context is None:
+        return []
+    wanted = ListOptions(
+        limit=limit,
+        order_by=OrderByField.ID,
+        is_asc=False,
+        filter_query=f"contexts_a.id = {context.id} AND {condition}",
+    )
+    return list(store.get_executions(wanted))
 
 
 @contextlib.contextmanager
@@ -182,14 +205,9 @@ def read_nodes(
     store: Store, pipeline: str, run_id: str, node_ids: list[str]
 ) -> dict[str, NodeExecution]:
     """How each expected node of a run ended, by its id; a node without a trace is `not run`."""
-    # In a database, a run of another pipeline may have the same id.
-    context = store.get_context_by_type_and_name("pipeline_run", run_id)
-    executions = store.get_executions_by_context(context.id) if context else []
     found = {}
-    for execution in sorted(executions, key=lambda execution: execution.id):
-        owner, node = _owner_and_node(store, execution)
-        if owner != pipeline:
-            continue
+    for execution in reversed(executions_of_run(store, pipeline, run_id)):
+        node = _node_of(store, execution)
         found[node] = _execution_of(store, execution)
         if execution.type.endswith(_RESOLVER_TYPE) and _resolved_as_before(
             store, pipeline, execution
@@ -203,8 +221,7 @@ def close_interrupted(store: Store, pipeline: str) -> list[int]:
 
     Only the holder of the pipeline's lock may call it, since it knows that nothing else runs.
     """
-    executions = executions_of(store, pipeline)
-    left = [e for e in executions if e.last_known_state == mlmd.Execution.RUNNING]
+    left = _executions_of(store, pipeline, "last_known_state = RUNNING")
     for execution in left:
         execution.last_known_state = mlmd.Execution.CANCELED
     if left:
@@ -218,17 +235,9 @@ def _resolved_as_before(store: Store, pipeline: str, execution: mlmd.Execution) 
     A resolver computes nothing, so TFX never caches it; it caches the nodes after it exactly if
     this holds. A new blessing of the same model changes nothing: no node reads it.
     """
-    earlier = [
-        other
-        for other in executions_of(store, pipeline)
-        if other.type == execution.type
-        and other.id < execution.id
-        and other.last_known_state == mlmd.Execution.COMPLETE
-    ]
-    if not earlier:
-        return False
-    before = max(earlier, key=lambda other: other.id)
-    return _resolved_model(store, before) == _resolved_model(store, execution)
+    condition = f"type = '{execution.type}' AND last_known_state = COMPLETE AND id < {execution.id}"
+    earlier = _executions_of(store, pipeline, condition, limit=1)
+    return bool(earlier) and _resolved_model(store, earlier[0]) == _resolved_model(store, execution)
 
 
 def _resolved_model(store: Store, execution: mlmd.Execution) -> set[int]:
@@ -240,11 +249,10 @@ def _resolved_model(store: Store, execution: mlmd.Execution) -> set[int]:
     }
 
 
-def _owner_and_node(store: Store, execution: mlmd.Execution) -> tuple[str, str]:
-    """The pipeline and the node of an execution; empty where it has none."""
+def _node_of(store: Store, execution: mlmd.Execution) -> str:
+    """The node of an execution; empty where it has none."""
     names = [c.name for c in store.get_contexts_by_execution(execution.id) if c.type == "node"]
-    owner, _, node = names[0].rpartition(".") if names else ("", "", "")
-    return owner, node
+    return names[0].rpartition(".")[2] if names else ""
 
 
 def _execution_of(store: Store, execution: mlmd.Execution) -> NodeExecution:

@@ -3,15 +3,20 @@
 import sqlite3
 
 import pytest
+from ml_metadata.metadata_store import metadata_store
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
+from pipeline.database.address import parse
 from pipeline.records import metadata
 from pipeline.records.outcomes import NodeStatus
 
 
-@pytest.fixture
-def store(tmp_path):
-    return metadata.open_store(tmp_path / "metadata.db")
+@pytest.fixture(params=["file", "database"])
+def store(request, tmp_path):
+    if request.param == "file":
+        return metadata.open_store(tmp_path / "metadata.db")
+    server, name = map(request.getfixturevalue, ("postgresql", "database"))
+    return metadata.open_store(parse(server.uri(name)))
 
 
 STATES = {
@@ -126,7 +131,8 @@ def test_what_a_killed_run_left_running_is_closed(store):
     assert metadata.close_interrupted(store, "clothes") == []
 
 
-def test_a_clock_that_is_set_back_during_a_node_makes_no_negative_time(store, tmp_path):
+def test_a_clock_that_is_set_back_during_a_node_makes_no_negative_time(tmp_path):
+    store = metadata.open_store(tmp_path / "metadata.db")
     put_execution(store, "Trainer", mlmd.Execution.COMPLETE)
     with sqlite3.connect(tmp_path / "metadata.db") as database:
         database.execute("UPDATE Execution SET last_update_time_since_epoch = 1")
@@ -142,3 +148,25 @@ def test_a_run_of_another_pipeline_with_the_same_id_is_another_run(store):
     assert found["Trainer"].status == NodeStatus.COMPLETE
     assert metadata.close_interrupted(store, "clothes") == []
     assert len(metadata.close_interrupted(store, "shoes")) == 1
+
+
+def test_a_run_of_thousands_is_read_without_the_others(store, monkeypatch):
+    """ML Metadata takes longer for each execution of a context that it is asked for."""
+    kind = "tfx.dsl.components.common.resolver.Resolver"
+    for day in range(1, 6):
+        for node, type_name in (("Trainer", None), ("Resolver", kind)):
+            put_execution(store, node, mlmd.Execution.COMPLETE, f"2026010{day}-000000", type_name)
+    put_execution(store, "Evaluator", mlmd.Execution.RUNNING)
+    handed, whole = [], metadata_store.MetadataStore.get_executions
+
+    def counted(*arguments, **options):
+        executions = whole(*arguments, **options)
+        handed.extend(executions)
+        return executions
+
+    monkeypatch.setattr(metadata_store.MetadataStore, "get_executions", counted)
+    found = metadata.read_nodes(store, "clothes", "20260105-000000", ["Trainer", "Resolver"])
+    assert [node.status for node in found.values()] == [NodeStatus.COMPLETE, NodeStatus.CACHED]
+    assert len(metadata.close_interrupted(store, "clothes")) == 1
+    # Two of the run, the resolver before it, and the one that was left running.
+    assert len(handed) == 4
