@@ -93,20 +93,23 @@ class Notifier:
 
         self._send(compose)
 
-    def alarm(self, title: str, text: str) -> None:
-        """Tells of a fault outside of a run."""
-        self._send(lambda: Message(title, text, FAILURE))
+    def alarm(self, title: str, text: str) -> bool:
+        """Tells of a fault outside of a run; returns False if the message reached nobody."""
+        return self._send(lambda: Message(title, text, FAILURE))
 
     def all_clear(self, title: str, text: str) -> None:
         """Tells that an alarm is over."""
         self._send(lambda: Message(title, text, SUCCESS))
 
-    def _send(self, compose: Callable[[], Message | None]) -> None:
+    def _send(self, compose: Callable[[], Message | None]) -> bool:
+        """Sends a message, if there is one; returns False if it reached none of the addresses."""
         if not self._addresses:
-            return
+            return True
+        reached = False
         try:
             message = compose()
             missed = sending.deliver(self._addresses, message) if message else []
+            reached = len(missed) < len(self._addresses)
         # A run is as good as it is, whoever hears of it, and however patient they are.
         except (Exception, KeyboardInterrupt) as error:
             missed = [f"anyone ({told(error)})"]
@@ -114,6 +117,7 @@ class Notifier:
             logger.warning(
                 "The notification did not reach %s; nothing else is affected.", listed(missed)
             )
+        return reached
 
 
 def _addresses_in(file: pathlib.Path) -> list[Address]:

@@ -1,4 +1,4 @@
-"""Alarms: each is raised once, until it is over; among them, that data is overdue."""
+"""Alarms: each is told once, until it is over; among them, that data is overdue."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from operations.scheduling.look import Seen
 from operations.scheduling.report import BAD, Report
 from operations.scheduling.state import State
 
-# Between looks for data that is overdue, where one did not succeed.
+# Between looks for data that is overdue, and between messages, where one did not succeed.
 _PAUSE_SECONDS = 600.0
 
 
 class Alarms:
-    """Raises alarms and ends them."""
+    """Raises alarms and ends them; sends those again that reached nobody."""
 
-    def __init__(self, state: State, report: Report):
+    def __init__(self, state: State, clock: Clock, report: Report):
         """Keeps the alarms in `state`."""
         self._state = state
+        self._clock = clock
         self._report = report
+        # A scheduler that has just begun tries at once.
+        self._not_before = -math.inf
 
     def stands(self, kind: AlarmKind) -> bool:
         """Whether an alarm has been raised and not ended."""
@@ -31,14 +34,36 @@ class Alarms:
         """Raises an alarm, unless it stands in the same words."""
         if self._state.alarms.get(kind) != text:
             self._state.alarms[kind] = text
-            self._report.alarm(kind, text)
+            self._report.alarm(kind)
+            self._send(kind)
 
     def end(self, *kinds: AlarmKind) -> None:
         """Ends alarms, where they have been raised."""
         for kind in kinds:
             before = self._state.alarms.pop(kind, None)
             if before:
-                self._report.recovered(kind, before)
+                self._report.recovered(kind, before, was_told=kind not in self._state.untold)
+            self._state.untold.discard(kind)
+
+    def patience(self) -> float:
+        """Seconds until an alarm that reached nobody has to be sent again."""
+        return self._not_before - self._clock.seconds() if self._untold() else math.inf
+
+    def send_again(self) -> None:
+        """Sends the alarms that reached nobody, unless that was tried a moment ago."""
+        if self.patience() <= 0:
+            for kind in self._untold():
+                self._send(kind)
+
+    def _untold(self) -> list[AlarmKind]:
+        return [kind for kind in self._state.alarms if kind in self._state.untold]
+
+    def _send(self, kind: AlarmKind) -> None:
+        self._not_before = self._clock.seconds() + _PAUSE_SECONDS
+        if self._report.send_alarm(kind, self._state.alarms[kind]):
+            self._state.untold.discard(kind)
+        else:
+            self._state.untold.add(kind)
 
 
 class DataWatch:

@@ -59,27 +59,35 @@ class Report:
         """Tells monitoring when the next run is due."""
         self._metrics.next_run(when)
 
-    def alarm(self, kind: AlarmKind, text: str) -> None:
-        """Tells everybody of a fault that does not go away by itself.
+    def alarm(self, kind: AlarmKind) -> None:
+        """Tells of a fault that does not go away by itself; the line before says what happened."""
+        self.tell(f"alarm: {kind.headline}", BAD)
+        self._metrics.alarm(kind)
+
+    def send_alarm(self, kind: AlarmKind, text: str) -> bool:
+        """Sends an alarm to people.
 
         Args:
           kind: Kind of the alarm.
-          text: What happened; the line before has told it.
-        """
-        self.tell(f"alarm: {kind.headline}", BAD)
-        self._metrics.alarm(kind)
-        self._notifier.alarm(f"{self._pipeline}: {kind.headline}", text)
+          text: What happened.
 
-    def recovered(self, kind: AlarmKind, before: str) -> None:
+        Returns:
+          False if it reached nobody.
+        """
+        return self._notifier.alarm(f"{self._pipeline}: {kind.headline}", text)
+
+    def recovered(self, kind: AlarmKind, before: str, was_told: bool) -> None:
         """Tells everybody that an alarm is over.
 
         Args:
           kind: Kind of the alarm.
           before: Text of the alarm.
+          was_told: Whether the alarm reached anybody.
         """
         title = f"recovered from: {kind.headline}"
         self.tell(title, GOOD)
-        self._notifier.all_clear(f"{self._pipeline} {title}", f"It was told before: {before}")
+        told = "It was told before" if was_told else "It reached nobody before"
+        self._notifier.all_clear(f"{self._pipeline} {title}", f"{told}: {before}")
 
     def time(self, moment: datetime.datetime) -> str:
         """A time in words, without its date where that is today."""

@@ -31,7 +31,7 @@ class Runs:
     ):
         """Goes on from the state in a file, and keeps it there."""
         self.state = read_state(file)
-        self._alarms = Alarms(self.state, report)
+        self._alarms = Alarms(self.state, clock, report)
         self.data = DataWatch(policy.data_due_seconds, self.state, self._alarms, clock, report)
         self._work = work
         self._file = file
@@ -43,6 +43,7 @@ class Runs:
         ended = self._to_end(self.run(self._clock.now()))
         # Nobody expects it to be made up for where it was cut off.
         self.state.at_work = None
+        self._alarms.send_again()
         self.save()
         return ended.exit_code
 
@@ -67,6 +68,15 @@ class Runs:
         elif seen.alarm:
             self._report.tell(seen.text, BAD)
             self._alarms.sound(seen.alarm, seen.text)
+
+    def patience(self) -> float:
+        """Seconds until an alarm that reached nobody has to be sent again."""
+        return self._alarms.patience()
+
+    def send_again(self) -> None:
+        """Sends the alarms that reached nobody."""
+        self._alarms.send_again()
+        self.save()
 
     def name(self, scheduled: datetime.datetime) -> str:
         """The name of a run until it has an id."""

@@ -69,6 +69,7 @@ class Service:
         self._begin_what_waits()
         self._begin_what_is_due()
         self._look_for_data()
+        self._send_again()
         if self._steps:
             return True
         return not self._clock.stop_requested and bool(self._begins or self._state.waiting)
@@ -76,8 +77,10 @@ class Service:
     def _patience(self) -> float:
         """Seconds in which there is nothing to do, if no signal comes."""
         waits = [self._goes_on - self._clock.seconds()]
-        if self._begins and not self._clock.stop_requested:
-            waits.append((self._begins - self._clock.now()).total_seconds())
+        if not self._clock.stop_requested:
+            waits.append(self._runs.patience())
+            if self._begins:
+                waits.append((self._begins - self._clock.now()).total_seconds())
         if self._steps is None:
             waits.append(self._runs.data.patience())
         return max(0.0, min(waits))
@@ -119,6 +122,10 @@ class Service:
         idle = self._steps is None and not self._clock.stop_requested
         if idle and self._runs.data.patience() <= 0:
             self._start(self._runs.look())
+
+    def _send_again(self) -> None:
+        if not self._clock.stop_requested and self._runs.patience() <= 0:
+            self._runs.send_again()
 
     def _was_set_back(self, now: datetime.datetime, handled: datetime.datetime) -> bool:
         """Whether the clock was set back so far that handled times come again.

@@ -39,6 +39,7 @@ class State(pydantic.BaseModel):
       waiting: Due time of the run that waits for it.
       last_run: The run that ended last.
       alarms: Text of each alarm that is not over.
+      untold: Those of these alarms whose message has reached nobody yet.
       data_digest: Digest of the data that was seen last.
       data_since: Time at which that data was first seen.
     """
@@ -49,6 +50,7 @@ class State(pydantic.BaseModel):
     waiting: pydantic.AwareDatetime | None = None
     last_run: LastRun | None = None
     alarms: dict[AlarmKind, str] = {}
+    untold: set[AlarmKind] = set()
     data_digest: str | None = None
     data_since: pydantic.AwareDatetime | None = None
 

@@ -26,6 +26,7 @@ from components.pusher import versions
 from operations import predict, questions, recording, rollback
 from operations.initialization import command
 from operations.notifications import notifying
+from operations.notifications.events import AlarmKind
 from operations.preparation import Prepared
 from operations.scheduling import state
 from pipeline import config, config_file, lock
@@ -317,8 +318,15 @@ def _rollback(folder: pathlib.Path) -> None:
 def _state(folder: pathlib.Path) -> None:
     now = datetime.datetime(2026, 11, 23, 2, 30, tzinfo=datetime.UTC)
     last = state.LastRun(scheduled=now, ended=now, exit_code=0, run_id="r", text="pushed")
+    alarms = {AlarmKind.RUN: "killed", AlarmKind.INPUT: "missing"}
     kept = state.State(
-        schedule="0 3 * * *", handled=now, waiting=now, last_run=last, data_since=now
+        schedule="0 3 * * *",
+        handled=now,
+        waiting=now,
+        last_run=last,
+        alarms=alarms,
+        untold={AlarmKind.INPUT},
+        data_since=now,
     )
     kept.write(folder / "state.json")
 

@@ -134,7 +134,7 @@ def test_nobody_is_told_where_nobody_asked(monkeypatch, receipt, caplog):
     monkeypatch.setattr(sys, "executable", "/nonexistent")
     notifier = Notifier.from_options(None)
     notifier.run_ended(receipt, None, None)
-    notifier.alarm("No data", "It should have come.")
+    assert notifier.alarm("No data", "It should have come.")
     assert not caplog.records
 
 
@@ -358,7 +358,7 @@ def test_a_message_that_does_not_arrive_is_logged_without_its_address(
     monkeypatch.setenv(ADDRESSES_VARIABLE, ",".join(written))
     notifier = Notifier.from_options(None)
     with caplog.at_level(logging.DEBUG):
-        notifier.alarm("title", "text")
+        assert notifier.alarm("title", "text")
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     line = record.getMessage()
@@ -367,6 +367,12 @@ def test_a_message_that_does_not_arrive_is_logged_without_its_address(
     assert "address 3" not in line
     assert SECRET not in caplog.text
     assert "/reached" in [path for path, _ in receiver.received]
+
+
+def test_who_sends_an_alarm_learns_that_it_reached_nobody(receiver, monkeypatch):
+    written = [closed_address(), address(receiver, "failing")]
+    monkeypatch.setenv(ADDRESSES_VARIABLE, ",".join(written))
+    assert not Notifier.from_options(None).alarm("title", "text")
 
 
 def test_a_service_that_hangs_is_given_up(receiver, monkeypatch, caplog):
@@ -386,7 +392,7 @@ def test_a_process_that_hangs_is_ended(monkeypatch, caplog, tmp_path):
     hanging.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(hanging))
     monkeypatch.setattr(sending, "PROCESS_SECONDS", 0.5)
-    notifier.alarm("title", "text")
+    assert not notifier.alarm("title", "text")
     (record,) = caplog.records
     assert "did not reach anyone (Apprise does not answer (timeout expired))" in record.getMessage()
     assert SECRET not in caplog.text

@@ -249,8 +249,21 @@ class Metrics(Recorder):
 
 
 class Notifier(Recorder):
+    """Those who are notified.
+
+    Attributes:
+      lost: how many of the next alarms reach nobody.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.lost = 0
+
     def alarm(self, title, text):
-        self.messages.append((title, text))
+        self.lost -= 1
+        if self.lost < 0:
+            self.messages.append((title, text))
+        return self.lost < 0
 
     def all_clear(self, title, text):
         self.messages.append((title, text))

@@ -499,6 +499,48 @@ def test_bad_input_is_an_alarm_until_a_run_is_complete(world, lines):
     assert world.metrics.alarms == ["input", "input"]
 
 
+def test_an_alarm_that_reached_nobody_is_sent_until_it_does(world, lines):
+    """The network that took the drive takes the mail server, too."""
+    world.commands.bad_input = "a drive is gone."
+    world.notifier.lost = 3
+    world.serve("03:15")
+    assert world.notifier.messages == []
+    # Tried again by a scheduler that begins anew, then every ten minutes.
+    world.serve("05:30")
+    assert world.notifier.messages == [("clothes: a run cannot start", "a drive is gone.")]
+    assert world.metrics.alarms == ["input"]
+    assert "\n".join(lines()).count("alarm: a run cannot start") == 1
+
+
+def test_an_alarm_of_a_single_run_that_reached_nobody_is_sent_by_the_next_one(world):
+    world.commands.bad_input = "a drive is gone."
+    world.notifier.lost = 1
+    world.once()
+    assert world.notifier.messages == []
+    world.once()
+    world.once()
+    assert world.notifier.messages == [("clothes: a run cannot start", "a drive is gone.")]
+
+
+def test_an_alarm_that_is_over_before_it_reached_anybody_is_told_so(world):
+    world.commands.bad_input = "a drive is gone."
+    world.notifier.lost = 99
+    world.serve("03:30")
+    world.commands.bad_input = None
+    world.serve("04:30")
+    title, text = world.notifier.messages[0]
+    assert title == "clothes recovered from: a run cannot start"
+    assert text == "It reached nobody before: a drive is gone."
+    assert world.state.untold == set()
+
+
+def test_an_alarm_in_a_state_of_an_earlier_project_is_not_told_again(world):
+    world.file.write_text(json.dumps({"alarms": {"input": "a drive is gone."}}))
+    world.commands.bad_input = "a drive is gone."
+    world.serve("04:30")
+    assert world.notifier.messages == []
+
+
 def test_bad_input_is_over_where_it_is_as_it_was(world):
     world.commands.bad_input = "a file is missing."
     world.serve("03:30", on_change=True)
