@@ -52,6 +52,17 @@ class Ended:
         """Whether a graph came to its end: now, or in the run since which nothing changed."""
         return self.exit_code in COMPLETED_CODES
 
+    @property
+    def over(self) -> list[AlarmKind]:
+        """Kinds of alarms that no longer hold.
+
+        Had they to wait for a completed run, a new fault in the same words would raise none.
+        """
+        # A run that tells of its own failure did not break off, and began with sound input.
+        told = self.completed or self.receipt is not None
+        over = {AlarmKind.RUN: told, AlarmKind.INPUT: told or self.seen is not None}
+        return [kind for kind, is_over in over.items() if is_over and kind != self.alarm]
+
 
 def of_run(name: str, code: int, receipt: Receipt | None, log: pathlib.Path) -> Ended:
     """Outcome of a process that exited on its own.

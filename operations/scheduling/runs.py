@@ -64,6 +64,7 @@ class Runs:
         self.data.postpone()
         seen = yield from self._work.look()
         if isinstance(seen, Seen):
+            self._alarms.end(AlarmKind.INPUT)
             self.data.note(seen)
         elif seen.alarm:
             self._report.tell(seen.text, BAD)
@@ -99,8 +100,7 @@ class Runs:
         )
         if ended.alarm:
             self._alarms.sound(ended.alarm, ended.text)
-        if ended.completed:
-            self._alarms.end(AlarmKind.RUN, AlarmKind.INPUT)
+        self._alarms.end(*ended.over)
 
     def _to_end(self, steps: Steps[Ended]) -> Ended:
         while True:

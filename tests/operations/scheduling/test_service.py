@@ -225,15 +225,56 @@ def test_a_crash_that_a_retry_mends_is_no_alarm(world):
     assert world.notifier.messages == []
 
 
-def test_a_completed_run_ends_the_alarm(world, lines):
-    world.commands.runs = [
-        world.commands.silent(code=-9),
-        world.commands.leaving(FAILED, code=1),
-    ]
+@pytest.mark.parametrize(("code", "left"), [(0, None), (1, FAILED), (1, STOPPED), (3, REFUSED)])
+def test_a_run_that_tells_how_it_ended_ends_the_alarm(world, lines, code, left):
+    """A second crash in the same words is another fault, and told."""
+    following = world.commands.pushing() if left is None else ending(world, left, code)
+    crash = world.commands.silent(code=-9)
+    world.commands.runs = [crash, following, crash]
     world.serve("05:30")
-    assert titles(world) == ["clothes: a run broke off", "clothes recovered from: a run broke off"]
-    assert "05:00:31 UTC  recovered from: a run broke off" in "\n".join(lines())
-    assert world.state.alarms == {}
+    broke, recovered = "clothes: a run broke off", "clothes recovered from: a run broke off"
+    assert titles(world) == [broke, recovered, broke]
+    assert "04:00:31 UTC  recovered from: a run broke off" in "\n".join(lines())
+    assert list(world.state.alarms) == [AlarmKind.RUN]
+
+
+def test_a_run_that_breaks_off_again_does_not_end_the_alarm(world):
+    world.commands.runs = [world.commands.leaving(CUT_OFF, code=-9) for _ in range(2)]
+    world.serve("04:30")
+    assert titles(world) == ["clothes: a run broke off"] * 2
+
+
+@pytest.mark.parametrize(("code", "left"), [(1, FAILED), (1, STOPPED), (-9, None)])
+def test_bad_input_is_over_where_it_is_sound_however_the_run_ends(world, code, left):
+    """The same file that is damaged again raises another alarm."""
+    world.commands.bad_input = "span-2 is truncated."
+    world.serve("03:30")
+    world.commands.bad_input = None
+    world.commands.runs = [ending(world, left, code)]
+    world.serve("04:30")
+    world.commands.bad_input = "span-2 is truncated."
+    world.serve("05:30")
+    cannot, broke = "clothes: a run cannot start", "clothes: a run broke off"
+    told = [cannot, *([] if left else [broke]), "clothes recovered from: a run cannot start"]
+    assert titles(world) == [*told, cannot]
+
+
+def test_bad_input_that_only_a_run_finds_is_told_once(world):
+    world.commands.runs = [world.commands.silent(code=2) for _ in range(3)]
+    world.serve("05:30")
+    assert titles(world) == ["clothes: a run cannot start"]
+
+
+def test_bad_input_is_over_where_a_look_for_overdue_data_finds_it_sound(world):
+    world.serve("03:30", "0 3 * * *", data_due_seconds=3600)
+    world.commands.bad_input = "a drive is gone."
+    world.serve("04:05", "0 3 * * *", data_due_seconds=3600)
+    world.commands.bad_input = None
+    world.serve("04:30", "0 3 * * *", data_due_seconds=3600)
+    assert titles(world)[1:] == [
+        "clothes recovered from: a run cannot start",
+        "clothes: data is overdue",
+    ]
 
 
 def test_what_cannot_be_started_is_an_alarm(world, lines):
@@ -480,7 +521,7 @@ def spoil(folder):
     (folder / "receipt.json").write_text('{"run_id": "2026')
 
 
-def test_bad_input_is_an_alarm_until_a_run_is_complete(world, lines):
+def test_bad_input_is_an_alarm_until_it_is_sound(world, lines):
     world.commands.bad_input = "span-2 is half copied."
     world.serve("05:30")
     assert world.commands.begun == []
