@@ -57,9 +57,10 @@ a run. When daylight saving time begins or ends, a run at a fixed hour starts ex
 for the hour continues every hour.
 
 Each run is a process of its own. Not retried: bad input (exit 2), a refusal (3), a stop by
-DataGate, diverged training, and a pipeline that another run holds (4). The sample never replaces
-missing data. SIGTERM and Ctrl-C stop the running run and keep its complete nodes. Logs and state
-are in the folder `schedule` of the pipeline.
+DataGate, and diverged training. A pipeline that another run holds (4) is retried, then skipped; an
+alarm comes if no run could begin for a day. The sample never replaces missing data. SIGTERM and
+Ctrl-C stop the running run and keep its complete nodes. Logs and state are in the folder `schedule`
+of the pipeline.
 
 Exit codes: 0 stopped. 2 bad input or configuration. 4 another scheduler is at work. With --once:
 those of `run`."""
@@ -205,7 +206,8 @@ def schedule(
         typer.Option(
             min=0,
             max=10,
-            help="Number of retries after a failure, a crash or a timeout.",
+            help="Number of retries after a failure, a crash or a timeout, or if the pipeline is "
+            "held.",
             rich_help_panel=_TROUBLE,
         ),
     ] = 0,

@@ -15,6 +15,7 @@ class AlarmKind(enum.StrEnum):
     RUN = "run"
     INPUT = "input"
     LATE_DATA = "late_data"
+    BLOCKED = "blocked"
 
     @property
     def headline(self) -> str:
@@ -26,6 +27,7 @@ _HEADLINES = {
     AlarmKind.RUN: "a run broke off",
     AlarmKind.INPUT: "a run cannot start",
     AlarmKind.LATE_DATA: "data is overdue",
+    AlarmKind.BLOCKED: "runs are held up",
 }
 
 

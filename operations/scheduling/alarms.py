@@ -37,6 +37,12 @@ class Alarms:
             self._report.alarm(kind)
             self._send(kind)
 
+    def tell(self, kind: AlarmKind, text: str) -> None:
+        """Raises an alarm that no line has told yet, unless it stands in the same words."""
+        if self._state.alarms.get(kind) != text:
+            self._report.tell(text, BAD)
+            self.sound(kind, text)
+
     def end(self, *kinds: AlarmKind) -> None:
         """Ends alarms, where they have been raised."""
         for kind in kinds:

@@ -60,7 +60,11 @@ class Ended:
         """
         # A run that tells of its own failure did not break off, and began with sound input.
         told = self.completed or self.receipt is not None
-        over = {AlarmKind.RUN: told, AlarmKind.INPUT: told or self.seen is not None}
+        over = {
+            AlarmKind.RUN: told,
+            AlarmKind.INPUT: told or self.seen is not None,
+            AlarmKind.BLOCKED: self.exit_code != ExitCode.HELD,
+        }
         return [kind for kind, is_over in over.items() if is_over and kind != self.alarm]
 
 
@@ -79,7 +83,8 @@ def of_run(name: str, code: int, receipt: Receipt | None, log: pathlib.Path) -> 
         case ExitCode.BAD_INPUT:
             return Ended(ExitCode.BAD_INPUT, told, alarm=AlarmKind.INPUT)
         case ExitCode.HELD:
-            return Ended(ExitCode.HELD, f"skipped: {told}", skipped=SkipReason.HELD)
+            text = f"skipped: {told}"
+            return Ended(ExitCode.HELD, text, skipped=SkipReason.HELD, retry=True)
         case ExitCode.INTERRUPTED:
             text = f"{name} was interrupted, not by the scheduler"
             return Ended(ExitCode.INTERRUPTED, text, receipt)

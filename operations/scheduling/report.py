@@ -41,13 +41,13 @@ class Report:
         time = self._clock.now().astimezone(self._zone)
         typer.secho(f"{time:%Y-%m-%d %H:%M:%S %Z}  {text}", fg=colour)
 
-    def ended(self, ended: Ended, locations: Locations) -> None:
-        """Tells how an attempt at a run ended."""
+    def ended(self, ended: Ended, locations: Locations, retried: bool) -> None:
+        """Tells how an attempt at a run ended, and counts a skipped run unless it is retried."""
         page = locations.runs / ended.receipt.run_id / REVIEW_PAGE if ended.receipt else None
         where = f", page {page}" if page and page.exists() else ""
         self.tell(f"{ended.text}{where}", _colour(ended))
         self._metrics.run_ended(ended.receipt, ended.exit_code)
-        if ended.skipped:
+        if ended.skipped and not retried:
             self._metrics.skipped(ended.skipped)
 
     def skipped(self, reason: SkipReason, text: str) -> None:
@@ -92,7 +92,11 @@ class Report:
     def time(self, moment: datetime.datetime) -> str:
         """A time in words, without its date where that is today."""
         there, today = moment.astimezone(self._zone), self._clock.now().astimezone(self._zone)
-        return f"{there:%H:%M}" if there.date() == today.date() else f"{there:%Y-%m-%d %H:%M}"
+        return f"{there:%H:%M}" if there.date() == today.date() else self.date(moment)
+
+    def date(self, moment: datetime.datetime) -> str:
+        """A time in words that are the same on any day."""
+        return f"{moment.astimezone(self._zone):%Y-%m-%d %H:%M}"
 
 
 def _colour(ended: Ended) -> str:

@@ -17,6 +17,9 @@ from operations.scheduling.state import LastRun, read_state
 from operations.scheduling.work import Steps, Work
 from pipeline.errors import ExitCode
 
+# A day without a run that could begin; where clocks are changed, it has 23 hours.
+_LONGEST_BLOCK = datetime.timedelta(hours=23)
+
 
 class Runs:
     """Runs what is due, and keeps the state of the schedule.
@@ -70,6 +73,17 @@ class Runs:
             self._report.tell(seen.text, BAD)
             self._alarms.sound(seen.alarm, seen.text)
 
+    def overlapped(self, scheduled: datetime.datetime) -> None:
+        """Notes that a run was due while another was at work; raises an alarm if that is a day."""
+        at_work = self.state.at_work
+        if at_work and scheduled - at_work >= _LONGEST_BLOCK:
+            self._alarms.tell(
+                AlarmKind.BLOCKED,
+                f"the run of {self._report.date(at_work)} is still at work, and no other could "
+                "begin; expected it to end within a day. Read its log in the folder of the "
+                "schedule, stop it if it hangs, and limit runs with --time-limit.",
+            )
+
     def patience(self) -> float:
         """Seconds until an alarm that reached nobody has to be sent again."""
         return self._alarms.patience()
@@ -101,6 +115,18 @@ class Runs:
         if ended.alarm:
             self._alarms.sound(ended.alarm, ended.text)
         self._alarms.end(*ended.over)
+        self._note_held(ended, scheduled)
+
+    def _note_held(self, ended: Ended, scheduled: datetime.datetime) -> None:
+        if ended.exit_code != ExitCode.HELD:
+            self.state.held_since = None
+            return
+        # Otherwise the clock was set back since.
+        since = min(self.state.held_since or scheduled, scheduled)
+        self.state.held_since = since
+        if scheduled - since >= _LONGEST_BLOCK:
+            text = f"no run could begin since {self._report.date(since)}; the last: {ended.text}"
+            self._alarms.tell(AlarmKind.BLOCKED, text)
 
     def _to_end(self, steps: Steps[Ended]) -> Ended:
         while True:

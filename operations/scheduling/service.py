@@ -181,7 +181,8 @@ class Service:
         state = self._state
         if self._steps is None:
             self._start(self._runs.run(scheduled))
-        elif self._policy.queue and state.waiting is None:
+            return
+        if self._policy.queue and state.waiting is None:
             state.waiting = scheduled
             text = f"{self._runs.name(scheduled)} waits for {self._busy_with()}"
             self._report.tell(text, DOUBTFUL)
@@ -189,6 +190,7 @@ class Service:
             also = ", and another waits" if state.waiting else ""
             text = f"{self._busy_with()} is still at work{also}"
             self._report.skipped(SkipReason.OVERLAP, text)
+        self._runs.overlapped(scheduled)
 
     def _busy_with(self) -> str:
         at_work = self._state.at_work

@@ -37,6 +37,7 @@ class State(pydantic.BaseModel):
       handled: Time up to which every run has been run, skipped or told as missed.
       at_work: Due time of the run that is at work.
       waiting: Due time of the run that waits for it.
+      held_since: Due time of the first of the last runs that all found the pipeline held by others.
       last_run: The run that ended last.
       alarms: Text of each alarm that is not over.
       untold: Those of these alarms whose message has reached nobody yet.
@@ -48,6 +49,7 @@ class State(pydantic.BaseModel):
     handled: pydantic.AwareDatetime | None = None
     at_work: pydantic.AwareDatetime | None = None
     waiting: pydantic.AwareDatetime | None = None
+    held_since: pydantic.AwareDatetime | None = None
     last_run: LastRun | None = None
     alarms: dict[AlarmKind, str] = {}
     untold: set[AlarmKind] = set()

@@ -68,8 +68,9 @@ class Work:
         tries = self._policy.retries + 1
         for attempt in range(1, tries + 1):
             ended = yield from self._attempt(name)
-            self._report.ended(ended, self._locations)
-            if not ended.retry or attempt == tries:
+            retried = ended.retry and attempt < tries
+            self._report.ended(ended, self._locations, retried)
+            if not retried:
                 break
             pause = self._policy.backoff_seconds * 2 ** (attempt - 1)
             self._report.tell(f"retry {attempt} of {tries - 1} in {duration(pause)}", DOUBTFUL)

@@ -140,7 +140,6 @@ def test_retries_have_an_end(world):
         (1, DIVERGED, "failed in Trainer after 12 min 3 s: the loss became nan"),
         (2, None, "the run says why"),
         (3, REFUSED, "was refused (accuracy of overall 0.8512 against 0.9000), accuracy 0.945"),
-        (4, None, "skipped: the run says why"),
         (130, CUT_OFF, "was interrupted, not by the scheduler"),
     ],
 )
@@ -602,6 +601,67 @@ def test_a_pipeline_that_somebody_else_holds_is_skipped(world, lines):
     assert "skipped: clothes is in use by run (process 7 of ann" in "\n".join(lines())
 
 
+def test_a_held_pipeline_is_tried_again_and_skipped_once_at_most(world):
+    world.commands.runs = [world.commands.silent(code=4) for _ in range(4)]
+    world.serve("03:30", retries=1, backoff_seconds=60)
+    assert world.metrics.skips == ["held"]
+    world.commands.runs.pop()
+    world.serve("04:30", retries=1, backoff_seconds=60)
+    assert len(world.commands.begun) == 4
+    assert world.metrics.skips == ["held"]
+    assert world.state.last_run.exit_code == 0
+
+
+NIGHT = datetime.timedelta(days=1)
+
+
+def test_a_pipeline_that_is_held_for_a_day_is_an_alarm_until_a_run_begins(world, lines):
+    world.commands.held = "clothes is in use by run (process 7 of ann on host)."
+    world.serve(DAY + NIGHT / 4, "0 3 * * *")
+    assert world.notifier.messages == []
+    world.serve(DAY + 3 * NIGHT, "0 3 * * *")
+    told = (
+        "no run could begin since 2026-11-23 03:00; the last: skipped: clothes is in use by run "
+        "(process 7 of ann on host)."
+    )
+    assert world.notifier.messages == [("clothes: runs are held up", told)]
+    assert "\n".join(lines()).count(told) == 1
+    assert world.metrics.alarms == ["blocked"]
+    world.commands.held = None
+    world.serve(DAY + 4 * NIGHT, "0 3 * * *")
+    assert titles(world)[1:] == ["clothes recovered from: runs are held up"]
+    # A pipeline that is held now and then is none of that.
+    world.commands.held = "clothes is in use by run (process 8 of ann on host)."
+    world.serve(DAY + 4.5 * NIGHT, "0 3 * * *")
+    assert len(world.notifier.messages) == 2
+
+
+@pytest.mark.parametrize("queue", [False, True])
+def test_a_run_that_hangs_for_a_day_is_an_alarm_until_it_ends(world, lines, queue):
+    hanging = world.commands.leaving(CUT_OFF, code=130, seconds=2.2 * 86_400)
+    world.commands.runs = [hanging]
+    world.serve(DAY + 3 * NIGHT, "0 3 * * *", queue=queue)
+    (title, text), over = world.notifier.messages
+    assert title == "clothes: runs are held up"
+    assert text.startswith("the run of 2026-11-23 03:00 is still at work, and no other could begin")
+    assert over[0] == "clothes recovered from: runs are held up"
+    assert "2026-11-24 03:00:00 UTC  alarm: runs are held up" in lines()
+
+
+def test_nights_of_23_hours_count_as_a_day_for_what_hangs(world):
+    world.clock.time = datetime.datetime(2027, 3, 27, 1, tzinfo=datetime.UTC)
+    world.commands.runs = [world.commands.pushing(seconds=math.inf)]
+    world.serve(world.clock.time + 1.5 * NIGHT, "0 3 * * *", "Europe/Berlin")
+    assert titles(world) == ["clothes: runs are held up"]
+
+
+def test_runs_that_usually_overlap_are_no_alarm(world):
+    world.commands.runs = [world.commands.pushing(seconds=2700) for _ in range(60)]
+    world.serve(DAY + 2 * NIGHT, "*/30 * * * *")
+    assert world.metrics.skips.count("overlap") > 40
+    assert world.notifier.messages == []
+
+
 def test_data_that_does_not_come_is_an_alarm_once(world, lines):
     world.serve("06:50", "0 3,6 * * *", data_due_seconds=2 * 3600)
     # Seen at 3:00, it is looked for when it is due, although no run is.
@@ -692,7 +752,7 @@ def test_old_logs_are_removed(world):
 def test_once_exits_as_the_run_does(world, lines, code):
     receipts = {0: {"status": "completed", "verdict": "pushed"}, 1: STOPPED, 3: REFUSED}
     world.commands.runs = [ending(world, receipts.get(code), code)]
-    assert world.once(retries=2) == code
+    assert world.once(retries=0 if code == 4 else 2) == code
     assert len(world.commands.begun) == 1
     assert re.match(r"2026-11-23 02:30:01 UTC  the run of 02:30 began", lines()[0])
 
