@@ -70,6 +70,9 @@ _COUNTED = {
     "alarms": AlarmKind,
 }
 
+# Verdict of a run that stands, by its exit code.
+_STANDING = {ExitCode.PUSHED: Outcome.PUSHED, ExitCode.REFUSED: Outcome.REFUSED}
+
 Metric = TypeVar("Metric", Gauge, Counter)
 
 
@@ -110,7 +113,6 @@ class Metrics:
         self.port: int | None = None
         self._pipeline = pipeline
         self._outcome: Outcome | None = None
-        self._completed: Outcome | None = None
         self._streak = 0
         self._registry = CollectorRegistry()
         self._gauges = self._made(Gauge, _GAUGES)
@@ -168,7 +170,7 @@ class Metrics:
 
         Args:
           receipt: Receipt of the run; None where it left none.
-          code: Exit code of its process.
+          code: Exit code of its process, or of the run since which nothing changed.
         """
         outcome = Outcome.without_receipt(code)
         if receipt:
@@ -177,7 +179,7 @@ class Metrics:
             outcome = Outcome.UNCHANGED if unchanged else Outcome.of(receipt)
             self._show(receipt)
         elif outcome == Outcome.UNCHANGED:
-            self._show_standing()
+            self._show_standing(_STANDING[code])
         elif outcome.counts_as_run:
             self._show_outcome(outcome, time.time())
         self._counters["runs"].labels(self._pipeline, outcome).inc()
@@ -189,8 +191,6 @@ class Metrics:
 
     def skipped(self, reason: SkipReason) -> None:
         """Counts a time at which no run began."""
-        if reason == SkipReason.UNCHANGED:
-            self._show_standing()
         self._counters["skips"].labels(self._pipeline, reason).inc()
 
     def alarm(self, kind: AlarmKind) -> None:
@@ -209,18 +209,16 @@ class Metrics:
             self._show_evaluation(receipt.evaluation)
             self._set("calibration_error_ratio", receipt.calibration.ece_after)
 
-    def _show_standing(self) -> None:
-        """Shows the verdict of the last completed run, whatever was tried and fixed since."""
-        if self._completed and self._completed != self._outcome:
-            self._show_outcome(self._completed, time.time())
-        if self._completed == Outcome.PUSHED:
+    def _show_standing(self, outcome: Outcome) -> None:
+        """Shows the verdict of the run since which nothing changed, whoever began it."""
+        if outcome != self._outcome:
+            self._show_outcome(outcome, time.time())
+        if outcome == Outcome.PUSHED:
             self._set("last_success_timestamp_seconds", time.time())
 
     def _show_outcome(self, outcome: Outcome, ended: float) -> None:
         self._streak = self._streak + 1 if outcome == self._outcome else 1
         self._outcome = outcome
-        if outcome in (Outcome.PUSHED, Outcome.REFUSED):
-            self._completed = outcome
         if outcome == Outcome.PUSHED:
             self._set("last_success_timestamp_seconds", ended)
         for each in Outcome:

@@ -181,9 +181,7 @@ def test_a_run_that_left_no_receipt_is_told_by_its_exit_code(
     assert scraped(metrics)[key] == before[key]
 
 
-@pytest.mark.parametrize(
-    ("exit_code", "outcome"), [(0, "unchanged"), (3, "unchanged"), (4, "held")]
-)
+@pytest.mark.parametrize(("exit_code", "outcome"), [(0, "unchanged"), (4, "held")])
 def test_what_began_no_run_leaves_the_last_one_standing(
     metrics, pushed_receipt, exit_code, outcome
 ):
@@ -194,16 +192,12 @@ def test_what_began_no_run_leaves_the_last_one_standing(
     assert sample(metrics, "runs_total", outcome=outcome) == 1
 
 
-@pytest.mark.parametrize("found", ["by a run", "by the scheduler"])
-def test_where_nothing_changed_the_last_completed_run_stands(metrics, pushed_receipt, found):
+def test_where_nothing_changed_the_last_completed_run_stands(metrics, pushed_receipt):
     """Bad data that was taken away again leaves no trace that an alert would go on about."""
     metrics.run_ended(pushed_receipt, 0)
     pushed = sample(metrics, "last_success_timestamp_seconds")
     metrics.run_ended(ended(pushed_receipt, "stopped", 60), 1)
-    if found == "by a run":
-        metrics.run_ended(None, 0)
-    else:
-        metrics.skipped("unchanged")
+    metrics.run_ended(None, 0)
     assert last_outcome(metrics) == "pushed"
     assert sample(metrics, "last_success_timestamp_seconds") > pushed
 
@@ -212,13 +206,32 @@ def test_a_refusal_that_stands_is_no_success(metrics, pushed_receipt):
     metrics.run_ended(ended(pushed_receipt, "refused"), 3)
     metrics.run_ended(ended(pushed_receipt, "stopped", 60), 1)
     metrics.run_ended(None, 3)
-    metrics.skipped("unchanged")
     assert last_outcome(metrics) == "refused"
     assert sample(metrics, "last_run_outcome_streak") == 1
     assert sample(metrics, "last_success_timestamp_seconds") is None
 
 
-@pytest.mark.parametrize("reason", ["overlap", "missed", "held"])
+def test_a_push_by_hand_that_stands_ends_a_refusal_of_the_schedule(metrics, pushed_receipt):
+    """Where nothing changed, it says how the run ended since which that is so."""
+    metrics.run_ended(ended(pushed_receipt, "refused"), 3)
+    metrics.run_ended(None, 0)
+    assert last_outcome(metrics) == "pushed"
+    pushed = sample(metrics, "last_success_timestamp_seconds")
+    assert pushed is not None
+    metrics.run_ended(None, 0)
+    assert sample(metrics, "last_success_timestamp_seconds") > pushed
+    assert sample(metrics, "last_run_outcome_streak") == 1
+
+
+def test_a_refusal_by_hand_that_stands_ends_a_push_of_the_schedule(metrics, pushed_receipt):
+    metrics.run_ended(pushed_receipt, 0)
+    pushed = sample(metrics, "last_success_timestamp_seconds")
+    metrics.run_ended(None, 3)
+    assert last_outcome(metrics) == "refused"
+    assert sample(metrics, "last_success_timestamp_seconds") == pushed
+
+
+@pytest.mark.parametrize("reason", ["overlap", "missed", "held", "unchanged"])
 def test_other_skips_change_nothing_else(metrics, pushed_receipt, reason):
     metrics.run_ended(ended(pushed_receipt, "failed"), 1)
     before = gauges(metrics)
