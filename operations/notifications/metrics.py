@@ -70,8 +70,8 @@ _COUNTED = {
     "alarms": AlarmKind,
 }
 
-# Verdict of a run that stands, by its exit code.
-_STANDING = {ExitCode.PUSHED: Outcome.PUSHED, ExitCode.REFUSED: Outcome.REFUSED}
+# Verdict of a run that completed, by its exit code.
+_VERDICTS = {ExitCode.PUSHED: Outcome.PUSHED, ExitCode.REFUSED: Outcome.REFUSED}
 
 Metric = TypeVar("Metric", Gauge, Counter)
 
@@ -165,21 +165,22 @@ class Metrics:
         for receipt in history.in_order(own):
             self._show(receipt)
 
-    def run_ended(self, receipt: Receipt | None, code: ExitCode) -> None:
+    def run_ended(self, receipt: Receipt | None, code: ExitCode, unread: bool = False) -> None:
         """Shows how a run ended.
 
         Args:
           receipt: Receipt of the run; None where it left none.
           code: Exit code of its process, or of the run since which nothing changed.
+          unread: Whether the run completed, and its receipt cannot be read.
         """
-        outcome = Outcome.without_receipt(code)
+        outcome = _VERDICTS[code] if unread else Outcome.without_receipt(code)
         if receipt:
             # Its verdict is that of a push, but nothing new is served.
             unchanged = receipt.kept_served_version
             outcome = Outcome.UNCHANGED if unchanged else Outcome.of(receipt)
             self._show(receipt)
         elif outcome == Outcome.UNCHANGED:
-            self._show_standing(_STANDING[code])
+            self._show_standing(_VERDICTS[code])
         elif outcome.counts_as_run:
             self._show_outcome(outcome, time.time())
         self._counters["runs"].labels(self._pipeline, outcome).inc()

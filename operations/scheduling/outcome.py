@@ -53,6 +53,11 @@ class Ended:
         return self.exit_code in COMPLETED_CODES
 
     @property
+    def unread(self) -> bool:
+        """Whether a run completed, and its receipt cannot be read."""
+        return self.completed and not self.skipped and self.receipt is None
+
+    @property
     def over(self) -> list[AlarmKind]:
         """Kinds of alarms that no longer hold.
 
@@ -95,6 +100,16 @@ def of_run(name: str, code: int, receipt: Receipt | None, log: pathlib.Path) -> 
             return Ended(ExitCode.FAILED, _failure(receipt), receipt, retry=not only_again)
     how = f"was killed by {_signal(-code)}" if code < 0 else f"ended with exit code {code}"
     return _broken(f"{name} {how}: {told}", receipt)
+
+
+def of_unread_receipt(name: str, code: ExitCode) -> Ended:
+    """Outcome of a run that completed, and whose receipt cannot be read."""
+    text = (
+        f"{name} ended with exit code {code}, but its receipt cannot be read; expected one of the "
+        "version that this scheduler knows. If the project was updated since the scheduler "
+        "started, start it again; `runs` lists the run, or says what is wrong with its receipt."
+    )
+    return Ended(code, text, alarm=AlarmKind.RUN)
 
 
 def of_no_start(name: str, error: OSError) -> Ended:

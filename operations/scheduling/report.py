@@ -46,7 +46,7 @@ class Report:
         page = locations.runs / ended.receipt.run_id / REVIEW_PAGE if ended.receipt else None
         where = f", page {page}" if page and page.exists() else ""
         self.tell(f"{ended.text}{where}", _colour(ended))
-        self._metrics.run_ended(ended.receipt, ended.exit_code)
+        self._metrics.run_ended(ended.receipt, ended.exit_code, ended.unread)
         if ended.skipped and not retried:
             self._metrics.skipped(ended.skipped)
 

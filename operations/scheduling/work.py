@@ -135,6 +135,10 @@ class Work:
             if cut_off == CutOff.STOPPED:
                 return outcome.of_stop(name, receipt)
             return outcome.of_time_limit(name, receipt, limit)
+        # A run that was not forced may have found that nothing changed, and left none.
+        completed = receipt is None and code in outcome.COMPLETED_CODES
+        if completed and (force or history.left_receipt(self._locations, attempt)):
+            return outcome.of_unread_receipt(name, ExitCode(code))
         return outcome.of_run(name, code, receipt, log)
 
     def _end_of(

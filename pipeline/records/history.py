@@ -81,6 +81,13 @@ def of_attempt(locations: Locations, attempt: str) -> Receipt | None:
     return next((run for run in _readable(files, _receipt) if run.attempt == attempt), None)
 
 
+def left_receipt(locations: Locations, attempt: str) -> bool:
+    """Whether an attempt of a schedule left a receipt, of whatever version."""
+    files = reversed(list(_receipts_in(locations.runs)))
+    documents = _readable(files, lambda path: _document(path)[1])
+    return any(document.get("attempt") == attempt for document in documents)
+
+
 def in_order(receipts: Iterable[Receipt]) -> list[Receipt]:
     """Receipts in the order in which their runs began, whatever the clock said then."""
     # Two pipelines may have begun a run at once.

@@ -211,6 +211,14 @@ def test_a_refusal_that_stands_is_no_success(metrics, pushed_receipt):
     assert sample(metrics, "last_success_timestamp_seconds") is None
 
 
+@pytest.mark.parametrize(("exit_code", "outcome"), [(0, "pushed"), (3, "refused")])
+def test_a_run_whose_receipt_cannot_be_read_is_told_by_its_exit_code(metrics, exit_code, outcome):
+    metrics.run_ended(None, exit_code, unread=True)
+    assert last_outcome(metrics) == outcome
+    assert sample(metrics, "runs_total", outcome=outcome) == 1
+    assert sample(metrics, "runs_total", outcome="unchanged") == 0
+
+
 def test_a_push_by_hand_that_stands_ends_a_refusal_of_the_schedule(metrics, pushed_receipt):
     """Where nothing changed, it says how the run ended since which that is so."""
     metrics.run_ended(ended(pushed_receipt, "refused"), 3)

@@ -230,13 +230,15 @@ class Recorder:
         self.skips = []
         self.alarms = []
         self.ended = []
+        self.unread = 0
         self.next = None
         self.messages = []
 
     def skipped(self, reason):
         self.skips.append(reason)
 
-    def run_ended(self, receipt, exit_code):
+    def run_ended(self, receipt, exit_code, unread):
+        self.unread += unread
         self.ended.append((receipt.run_id if receipt else None, exit_code))
 
     def next_run(self, when):

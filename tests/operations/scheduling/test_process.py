@@ -129,7 +129,9 @@ def start(root):
     started = []
 
     def begin(run, cron=CRON, **policy):
-        started.append(Scheduler(root, run, {"stop_seconds": 30, **policy}, cron))
+        # The runs here leave no receipt, as those that find nothing changed.
+        policy = {"stop_seconds": 30, "on_change": True, **policy}
+        started.append(Scheduler(root, run, policy, cron))
         return started[-1]
 
     yield begin

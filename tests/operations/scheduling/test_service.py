@@ -508,16 +508,34 @@ def test_a_run_that_names_an_earlier_version_pushed_nothing(world, lines):
     assert "run 20261123-030001: version 17 stands, accuracy 0.945" in lines()[1]
 
 
-def test_a_receipt_that_cannot_be_read_does_not_stop_the_scheduler(world):
-    folder = world.locations.runs / "20261123-030001"
-    world.commands.runs = [world.commands.silent(at_end=lambda code: spoil(folder))]
-    world.serve("04:30")
-    assert [run for run, _ in world.metrics.ended] == [None, "20261123-040001"]
+@pytest.mark.parametrize(
+    ("on_change", "code", "left"),
+    [
+        (False, 0, '{"run_id": "2026'),
+        (False, 3, '{"schema_version": 99}'),
+        (True, 3, '{"schema_version": 99, "attempt": "ATTEMPT"}'),
+    ],
+)
+def test_a_receipt_that_cannot_be_read_is_an_alarm_and_does_not_stop_the_scheduler(
+    world, lines, on_change, code, left
+):
+    """As where the project was updated under a scheduler that runs for weeks."""
 
+    def leave(code):
+        folder = world.locations.runs / "20261123-030001"
+        folder.mkdir(parents=True)
+        text = left.replace("ATTEMPT", world.commands.attempt)
+        (folder / "receipt.json").write_text(text)
 
-def spoil(folder):
-    folder.mkdir(parents=True)
-    (folder / "receipt.json").write_text('{"run_id": "2026')
+    world.commands.runs = [world.commands.silent(code=code, at_end=leave)]
+    world.serve("04:30", on_change=on_change, retries=1)
+    assert world.metrics.ended == [(None, code), ("20261123-040001", 0)]
+    assert world.metrics.unread == 1
+    assert world.metrics.skips == []
+    told = f"the run of 03:00 ended with exit code {code}, but its receipt cannot be read"
+    assert told in "\n".join(lines())
+    assert titles(world) == ["clothes: a run broke off", "clothes recovered from: a run broke off"]
+    assert told in world.notifier.messages[0][1]
 
 
 def test_bad_input_is_an_alarm_until_it_is_sound(world, lines):
