@@ -237,7 +237,7 @@ def schedule(
             min=1,
             max=10_080,
             metavar="MINUTES",
-            help="Time limit for reading the data ahead of a run; then an alarm.",
+            help="Time limit for reading the data ahead of a run; then retries, then an alarm.",
             rich_help_panel=_TROUBLE,
         ),
     ] = 60,

@@ -136,7 +136,8 @@ def of_hanging_look(limit_seconds: float) -> Ended:
         f"the input could not be read within {duration(limit_seconds)}; expected data that answers "
         "and can be read in that time. Check its file system, or set a larger --read-within."
     )
-    return Ended(ExitCode.BAD_INPUT, text, alarm=AlarmKind.INPUT)
+    # A network drive may answer again, and what was read of a local one is kept.
+    return Ended(ExitCode.BAD_INPUT, text, alarm=AlarmKind.INPUT, retry=True)
 
 
 def of_standing_run(seen: Seen) -> Ended:

@@ -324,6 +324,20 @@ def test_a_look_that_takes_too_long_is_an_alarm_until_one_ends(world, lines):
     assert any("recovered from: a run cannot start" in line for line in lines())
 
 
+def test_a_look_that_takes_too_long_is_retried(world):
+    looks = iter([math.inf, 30])
+    look = world.commands.look
+
+    def next_look(answer, log):
+        world.commands.look_seconds = next(looks)
+        return look(answer, log)
+
+    world.commands.look = next_look
+    world.serve("03:30", look_seconds=600, retries=1, backoff_seconds=60)
+    assert world.commands.times == ["03:11:30"]
+    assert world.notifier.messages == []
+
+
 def test_a_run_that_does_not_end_when_asked_is_killed(world, lines):
     world.commands.runs = [
         world.commands.leaving(CUT_OFF, seconds=math.inf, stubborn=math.inf) for _ in range(2)
