@@ -25,17 +25,21 @@ from pipeline.datasets.find import DIRECTORY_VARIABLE, find_source
 from pipeline.errors import ConfigurationError, OutputError
 
 _TEMPLATE = pathlib.Path(__file__).with_name("pipeline.service")
-# What the command line leaves to the environment: for the project, for S3 and for PostgreSQL.
+# What the command line leaves to the environment: for the project, for S3, for PostgreSQL, and for
+# the certificates of a proxy or a store. oneDNN decides on the order of sums: without its variable,
+# each node would run again.
 _VARIABLES = (
     *(DIRECTORY_VARIABLE, "XDG_CACHE_HOME", REVIEW_URL_VARIABLE, ADDRESS_VARIABLE),
     *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"),
     *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CA_BUNDLE"),
-    *("AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE", "PGPASSFILE"),
+    *("AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE", "PGPASSFILE", "TF_ENABLE_ONEDNN_OPTS", "TMPDIR"),
+    *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
 )
 # Addresses, each of which may have a password in it.
 _ADDRESSES = (
     *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
-    *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
 )
 # Who can read a unit would know them. With each, what to do instead.
 _SECRETS: Mapping[str, str] = {

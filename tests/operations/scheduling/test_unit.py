@@ -85,6 +85,22 @@ def test_what_is_no_secret_is_taken_of_the_environment():
     assert "secret" not in text
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("TF_ENABLE_ONEDNN_OPTS", "TMPDIR", "all_proxy", "ALL_PROXY"),
+        *("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    ],
+)
+def test_a_service_reaches_what_its_command_line_reaches(name):
+    assert f"Environment={name}=value\n" in unit().text({name: "value"})
+
+
+@pytest.mark.parametrize("name", ["all_proxy", "ALL_PROXY"])
+def test_the_password_of_a_proxy_for_all_stays_out_of_the_unit(name):
+    assert "secret" not in unit().text({name: "http://user:secret@proxy.example.org"})
+
+
 def test_systemd_waits_until_a_run_has_ended():
     service = parsed(unit().text({}))["Service"]
     assert int(service["TimeoutStopSec"]) > 90
