@@ -16,6 +16,7 @@ import pydantic
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies
 
+from components import quality_gates
 from operations import recording
 from operations.preparation import prepare
 from pipeline import machine
@@ -274,16 +275,17 @@ def test_without_answers_the_calibration_errors_are_not_known(receipt, prepared,
     assert found.calibration == Calibration()
 
 
-def test_what_was_read_before_an_error_stays(receipt, prepared, tmp_path):
-    """Here the file of the gates is missing."""
+def test_what_the_verdict_rests_on_is_read_before_what_may_fail(receipt, prepared, tmp_path):
+    """Here the report of the training is missing."""
+    judged = quality_gates.JudgedGate("accuracy", "overall", 0.9, 0.8, passed=True)
+    (tmp_path / "gates.json").write_text(quality_gates.judged_to_json([judged]))
     ended = nodes()
-    model = write_model(tmp_path / "model", {"kernel": [1.0]}, 0.5, "traced")
-    ended["Trainer"].outputs["model"] = [model]
+    ended["Trainer"].outputs["model_run"] = [ArtifactRecord(1, str(tmp_path), {})]
     ended["Blessing"].outputs["blessing"] = [ArtifactRecord(2, str(tmp_path), {})]
     read = []
     with pytest.raises(FileNotFoundError):
         read.extend(recording.results(receipt, ended, prepared))
-    assert read[-1].model_digest
+    assert read[-1].gates == (judged,)
 
 
 class LibraryError(Exception):
