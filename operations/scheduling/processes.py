@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -14,6 +15,8 @@ import pydantic
 from operations.recording import ATTEMPT_VARIABLE
 from operations.scheduling.plan import Target
 
+# The first process of a container or a machine, which becomes the parent of all orphans.
+_FIRST_PROCESS = 1
 _ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Not by PYTHONPATH, which a colon in the name of the checkout would split.
 _LOOK = (
@@ -55,6 +58,8 @@ class ProcessGroup:
             # Before its number is given back, so that no other process can have it.
             self.kill()
             self._process.wait()
+        if os.getpid() == _FIRST_PROCESS:
+            self._reap_orphans()
         return self._process.returncode
 
     def terminate(self) -> None:
@@ -66,8 +71,22 @@ class ProcessGroup:
         os.killpg(self._process.pid, signal.SIGKILL)
 
     def _has_ended(self) -> bool:
-        flags = os.WEXITED | os.WNOHANG | os.WNOWAIT
-        return os.waitid(os.P_PID, self._process.pid, flags) is not None
+        return _ended_child(os.P_PID, self._process.pid) is not None
+
+    def _reap_orphans(self) -> None:
+        """Reaps what has ended and has no other parent left, or it would stay as a zombie."""
+        # How the process itself ended is for `poll` to learn.
+        own = self._process.pid if self._process.returncode is None else None
+        # Raised where no child is left.
+        with contextlib.suppress(ChildProcessError):
+            while (ended := _ended_child(os.P_ALL, 0)) not in (None, own):
+                os.waitpid(ended, 0)
+
+
+def _ended_child(kind: int, number: int) -> int | None:
+    """Number of a child that has ended and is not reaped yet, if any."""
+    ended = os.waitid(kind, number, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    return ended.si_pid if ended else None
 
 
 class Commands:

@@ -1,14 +1,19 @@
 """Processes of the scheduler: their ends, and the ends of what they started."""
 
 import os
+import shutil
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from operations.scheduling.processes import ProcessGroup
+from tests.skipping import skip_loudly
 
+PROJECT = Path(__file__).resolve().parents[3]
 PATIENCE_SECONDS = 60
 # Starts a process of its own, says which, and goes on as it is told.
 PARENT = """
@@ -16,6 +21,32 @@ import signal, subprocess, sys, time
 grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(grandchild.pid, flush=True)
 {then}
+"""
+
+# Process 1 of a container, whose runs each leave a process of another session, which ends later.
+FIRST = """
+import os, pathlib, sys, time
+from operations.scheduling.processes import ProcessGroup
+
+def left():
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+assert os.getpid() == 1
+leaving = "import subprocess; subprocess.Popen(['sleep', '0.1'], start_new_session=True)"
+for code in (0, 3, 7):
+    run = f"{leaving}; raise SystemExit({code})"
+    child = ProcessGroup([sys.executable, "-c", run], pathlib.Path(sys.argv[1]), {})
+    while child.poll() is None:
+        time.sleep(0.01)
+    print(child.poll(), flush=True)
+while left():
+    child.poll()
+    time.sleep(0.01)
+print("nothing is left")
 """
 
 
@@ -114,6 +145,23 @@ def test_what_it_leaves_behind_ends_with_it(start, said, ends, then):
     ended(child)
     grandchild = int(said())
     assert ends(grandchild)
+
+
+def test_the_first_process_of_a_container_collects_no_zombies(tmp_path, request):
+    """And still learns how its own processes ended."""
+    if os.getuid() != 0 or not shutil.which("unshare"):
+        skip_loudly(request, "No root rights, or no unshare: nothing shows what process 1 reaps")
+    apart = ["unshare", "--pid", "--fork", "--kill-child"]
+    ended = subprocess.run(
+        [*apart, sys.executable, "-c", FIRST, str(tmp_path / "log")],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    if "unshare failed" in ended.stderr:
+        skip_loudly(request, f"No process namespace here: {ended.stderr}")
+    assert ended.stdout.splitlines() == ["0", "3", "7", "nothing is left"], ended.stderr
 
 
 def test_what_cannot_be_started_raises(tmp_path):
