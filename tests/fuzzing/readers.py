@@ -323,6 +323,7 @@ def _state(folder: pathlib.Path) -> None:
         schedule="0 3 * * *",
         handled=now,
         waiting=now,
+        held_since=now,
         last_run=last,
         alarms=alarms,
         untold={AlarmKind.INPUT},
@@ -333,7 +334,7 @@ def _state(folder: pathlib.Path) -> None:
 
 def _read_state(folder: pathlib.Path) -> None:
     found = state.read_state(folder / "state.json")
-    times = [found.handled, found.at_work, found.waiting, found.data_since]
+    times = [found.handled, found.at_work, found.waiting, found.held_since, found.data_since]
     if found.last_run:
         times += [found.last_run.scheduled, found.last_run.ended]
     if any(time is not None and time.tzinfo is None for time in times):
