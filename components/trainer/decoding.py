@@ -34,9 +34,15 @@ _PNG_XMP = b"XML:com.adobe.xmp\x00"
 _PNG_EXIF_TEXT = b"Raw profile type exif\x00"
 
 # How files are decoded: opaque ones of the expected size by their format, and all others.
-_EXACT_PNG, _EXACT_JPEG, _OTHER = range(3)
+_EXACT_PNG, _EXACT_JPEG, _OTHER, _LARGE = range(4)
+# Larger images are decoded one at a time: a file of some kilobytes may hold 268 MB of pixels. Of
+# others, a machine with as many cores decodes ten.
+_LARGE_PIXELS = 2**22
+_AT_ONCE, _LARGE_AT_ONCE = 10, 1
 # A step of a loop costs as much as decoding a small image, so it decodes several.
 _FILES_AT_ONCE = 8
+# Pixels that are composited and made narrower at a time, so that large images need little memory.
+_BAND = 2**20
 
 _SAVE = "Save it with 8 bits per colour, as gray or RGB."
 # Why a file is refused; its code is the position. The first means that nothing is wrong.
@@ -76,6 +82,10 @@ def _crc_entry(value: int) -> int:
 
 # The usual table for CRC-32, as in annex D of the PNG specification.
 _CRC_TABLE = [_crc_entry(value) for value in range(256)]
+
+
+# Makes opaque pixels with the expected channels from uint8 [rows, columns, 3 or 4].
+_Plain = Callable[[tf.Tensor], tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +198,9 @@ def decode(contents: tf.Tensor, preparation: Preparation) -> tf.Tensor:
     with tf.control_dependencies([_all_fine(reasons)]):
         contents = tf.identity(contents)
     exact_kind = tf.where(is_png, _EXACT_PNG, _EXACT_JPEG)
-    kinds = tf.where(is_exact & ~facts.have_alpha, exact_kind, _OTHER)
+    is_large = tf.greater(facts.heights * facts.widths, _LARGE_PIXELS)
+    other_kind = tf.where(is_large, _LARGE, _OTHER)
+    kinds = tf.where(is_exact & ~facts.have_alpha, exact_kind, other_kind)
     return _decoded(contents, kinds, is_jpeg, facts.have_alpha, preparation)
 
 
@@ -206,7 +218,7 @@ def _decoded(
 
     Args:
       contents: Content of each file, string [N].
-      kinds: `_EXACT_PNG`, `_EXACT_JPEG` or `_OTHER`, int32 [N].
+      kinds: `_EXACT_PNG`, `_EXACT_JPEG`, `_OTHER` or `_LARGE`, int32 [N].
       is_jpeg: bool [N].
       have_alpha: Whether a file has transparency, bool [N].
       preparation: The expected form.
@@ -214,16 +226,23 @@ def _decoded(
     Returns:
       uint8 [N, height, width, channels].
     """
-    exact_png, exact_jpeg, other = rows = tf.dynamic_partition(tf.range(tf.size(kinds)), kinds, 3)
-    others = tf.map_fn(
-        lambda file: _any_decoded(file[0], file[1], file[2], preparation),
-        (tf.gather(contents, other), tf.gather(is_jpeg, other), tf.gather(have_alpha, other)),
-        fn_output_signature=tf.TensorSpec(preparation.shape, tf.uint8),
+    exact_png, exact_jpeg, other, large = rows = tf.dynamic_partition(
+        tf.range(tf.size(kinds)), kinds, 4
     )
+
+    def others(numbers: tf.Tensor, at_once: int) -> tf.Tensor:
+        return tf.map_fn(
+            lambda file: _any_decoded(file[0], file[1], file[2], preparation),
+            [tf.gather(each, numbers) for each in (contents, is_jpeg, have_alpha)],
+            fn_output_signature=tf.TensorSpec(preparation.shape, tf.uint8),
+            parallel_iterations=at_once,
+        )
+
     pixels = [
         _exact_decoded(_png, tf.gather(contents, exact_png), preparation),
         _exact_decoded(_jpeg, tf.gather(contents, exact_jpeg), preparation),
-        others,
+        others(other, _AT_ONCE),
+        others(large, _LARGE_AT_ONCE),
     ]
     return tf.dynamic_stitch(rows, pixels)
 
@@ -279,18 +298,24 @@ def _any_decoded(
     content: tf.Tensor, is_jpeg: tf.Tensor, has_alpha: tf.Tensor, preparation: Preparation
 ) -> tf.Tensor:
     """Decodes and fits a file of any kind, string []; uint8 [height, width, channels]."""
-    colours = tf.cond(
+    decoded = tf.cond(
         is_jpeg,
         lambda: _jpeg(content),
         lambda: tf.cond(
             has_alpha,
-            lambda: _composited(tf.io.decode_png(content, channels=4), preparation.background),
+            lambda: tf.io.decode_png(content, channels=4),
             lambda: _png(content),
         ),
     )
-    colours.set_shape([None, None, 3])
-    plain = _luma(colours) if preparation.channels == 1 else colours
-    return tf.ensure_shape(_fitted(plain, preparation), preparation.shape)
+
+    def plain(pixels: tf.Tensor) -> tf.Tensor:
+        colours = tf.cond(
+            has_alpha, lambda: _composited(pixels, preparation.background), lambda: pixels
+        )
+        colours.set_shape([None, None, 3])
+        return _luma(colours) if preparation.channels == 1 else colours
+
+    return tf.ensure_shape(_fitted(decoded, plain, preparation), preparation.shape)
 
 
 def _first(*cases: tuple[tf.Tensor, tf.Tensor | int]) -> tf.Tensor:
@@ -551,7 +576,8 @@ def _is_turned(part: _Part, position: int) -> tf.Tensor:
 
 def _composited(pixels: tf.Tensor, background: int) -> tf.Tensor:
     """Puts RGBA pixels onto the background; the same formula as in `components.images`."""
-    values = tf.cast(pixels, tf.int32)
+    # The largest sum is 255 * 255 + 127, which 16 bits hold.
+    values = tf.cast(pixels, tf.uint16)
     colours, opacity = values[..., :3], values[..., 3:]
     return tf.cast((colours * opacity + background * (255 - opacity) + 127) // 255, tf.uint8)
 
@@ -569,17 +595,22 @@ def _are_narrow(heights: tf.Tensor, widths: tf.Tensor, preparation: Preparation)
     return 2 * tf.minimum(heights, widths) * scale <= heights * widths
 
 
-def _fitted(image: tf.Tensor, preparation: Preparation) -> tf.Tensor:
-    """Fits uint8 [height, width, channels]; one of the expected size stays unchanged."""
-    given = tf.shape(image)[:2]
-    target = tf.constant(preparation.shape[:2])
+def _fitted(image: tf.Tensor, plain: _Plain, preparation: Preparation) -> tf.Tensor:
+    """Fits an image; resizing leaves one of the expected size unchanged.
+
+    Args:
+      image: uint8 [given height, given width, 3 or 4].
+      plain: Makes opaque pixels with the expected channels from some rows.
+      preparation: The expected form.
+
+    Returns:
+      uint8 [height, width, channels].
+    """
     fit = {Fit.PAD: _padded, Fit.CROP: _cropped, Fit.STRETCH: _stretched}[preparation.fit]
-    return tf.cond(
-        tf.reduce_all(tf.equal(given, target)), lambda: image, lambda: fit(image, preparation)
-    )
+    return fit(image, plain, preparation)
 
 
-def _padded(image: tf.Tensor, preparation: Preparation) -> tf.Tensor:
+def _padded(image: tf.Tensor, plain: _Plain, preparation: Preparation) -> tf.Tensor:
     given = tf.cast(tf.shape(image)[:2], tf.int64)
     target = tf.constant(preparation.shape[:2], tf.int64)
     # With integers: the limiting side gets its full size, the other follows.
@@ -589,30 +620,58 @@ def _padded(image: tf.Tensor, preparation: Preparation) -> tf.Tensor:
     before = (target - size) // 2
     margins = tf.stack([before, target - size - before], axis=1)
     return tf.pad(
-        _resized(image, size),
+        _resized(image, plain, size, preparation.channels),
         tf.concat([margins, [[0, 0]]], axis=0),
         constant_values=tf.constant(preparation.background, tf.uint8),
     )
 
 
-def _cropped(image: tf.Tensor, preparation: Preparation) -> tf.Tensor:
+def _cropped(image: tf.Tensor, plain: _Plain, preparation: Preparation) -> tf.Tensor:
     given = tf.cast(tf.shape(image)[:2], tf.int64)
     target = tf.constant(preparation.shape[:2], tf.int64)
     size = tf.maximum(
         tf.minimum(given, tf.reverse(given, [0]) * target // tf.reverse(target, [0])), 1
     )
     (top, left), (height, width) = tf.unstack((given - size) // 2), tf.unstack(size)
-    return _resized(image[top : top + height, left : left + width], target)
+    part = image[top : top + height, left : left + width]
+    return _resized(part, plain, target, preparation.channels)
 
 
-def _stretched(image: tf.Tensor, preparation: Preparation) -> tf.Tensor:
-    return _resized(image, tf.constant(preparation.shape[:2], tf.int64))
+def _stretched(image: tf.Tensor, plain: _Plain, preparation: Preparation) -> tf.Tensor:
+    target = tf.constant(preparation.shape[:2], tf.int64)
+    return _resized(image, plain, target, preparation.channels)
 
 
-def _resized(image: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Resizes in two steps, and rounds after each to whole numbers, as Pillow does."""
+def _resized(image: tf.Tensor, plain: _Plain, size: tf.Tensor, channels: int) -> tf.Tensor:
+    """Resizes in two steps, and rounds after each to whole numbers, as Pillow does.
+
+    The first step treats each row by itself, so it takes a band of rows at a time.
+
+    Args:
+      image: uint8 [given height, given width, 3 or 4].
+      plain: Makes opaque pixels with the expected channels from some rows.
+      size: Height and width, int64 [2].
+      channels: The expected channels.
+
+    Returns:
+      uint8 [height, width, channels].
+    """
     height, width = tf.unstack(tf.cast(size, tf.int32))
-    wide = _rounded(tf.image.resize(image, [tf.shape(image)[0], width], antialias=True))
+    given_height, given_width, _ = tf.unstack(tf.shape(image))
+    rows = tf.maximum(1, _BAND // tf.maximum(given_width, width))
+
+    def narrow(start: tf.Tensor, done: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        band = plain(image[start : start + rows])
+        wide = tf.image.resize(band, [tf.shape(band)[0], width], antialias=True)
+        return start + rows, tf.concat([done, _rounded(wide)], axis=0)
+
+    _, wide = tf.while_loop(
+        lambda start, _: start < given_height,
+        narrow,
+        (tf.constant(0), tf.zeros([0, width, channels], tf.uint8)),
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, None, channels])),
+        parallel_iterations=1,
+    )
     return _rounded(tf.image.resize(wide, [height, width], antialias=True))
 
 

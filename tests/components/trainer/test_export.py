@@ -4,6 +4,7 @@ import functools
 import itertools
 import json
 import pathlib
+import re
 import shutil
 
 import numpy as np
@@ -416,3 +417,30 @@ def test_files_of_other_sizes_have_nearly_the_pixels_of_pillow(fit, channels):
                 different.append(np.abs(np.subtract(answer, expected, dtype=np.int16)))
     assert max(each.max() for each in different) <= BOUND
     assert np.mean([np.mean(each > 0) for each in different]) < 0.02
+
+
+def test_large_images_with_transparency_have_nearly_the_pixels_of_pillow():
+    """They are decoded one by one, and composited and made narrower in bands."""
+    preparation = Preparation(28, 20, 1, Fit.PAD, BACKGROUND)
+    small = np.random.default_rng(11).integers(0, 256, (41, 42, 4), np.uint8)
+    content = saved(Image.fromarray(small).resize((2100, 2050)), "PNG", compress_level=1)
+    answer, expected = graph_of(preparation)(content), pillow(content, preparation)
+    assert np.abs(np.subtract(answer, expected, dtype=np.int16)).max() <= BOUND
+
+
+def test_small_files_of_large_images_take_little_memory():
+    """Two of 67 MB each once took a gigabyte."""
+    decode_all = batch_graph_of(Preparation(28, 20, 1, Fit.PAD, BACKGROUND))
+    content = saved(Image.new("RGBA", (4096, 4096), (9, 99, 199, 100)), "PNG", compress_level=1)
+    decode_all([saved(PICTURE, "PNG")])
+    # Peak resident memory starts again from here (proc(5)).
+    pathlib.Path("/proc/self/clear_refs").write_text("5")
+    before = resident("VmRSS")
+    decode_all([content, content])
+    assert resident("VmHWM") - before < 300_000_000
+
+
+def resident(field):
+    status = pathlib.Path("/proc/self/status").read_text()
+    (kilobytes,) = re.findall(rf"^{field}:\s+([0-9]+) kB$", status, re.MULTILINE)
+    return 1024 * int(kilobytes)
