@@ -28,6 +28,8 @@ _SHOWN_ERRORS = 50
 _PAIRS, _PAIRS_OF_MANY_CLASSES = 10, 15
 # Of many classes: what each is most often taken for.
 _CONFUSIONS = 3
+# Of more classes, the optimal order of leaves takes seconds: 15 for a thousand.
+_MOST_ORDERED = 300
 
 
 def accuracy(receipt: Receipt) -> Proportion | None:
@@ -128,16 +130,21 @@ def confusion(run: FinishedRun, album: Album | None) -> Confusion:
     # First: the others take what room is left.
     errors = _confident_errors(counts, album)
     galleries = _cell_galleries(counts, shown, album) if album else {}
+    # A thousand classes have a million cells, nearly all of them empty.
+    kept = [
+        sorted({*choices, *np.flatnonzero(counts[label]).tolist()})
+        for label, choices in enumerate(shown)
+    ]
     rows = [
-        [_cell(counts, label, choice, names, galleries) for choice in range(len(names))]
-        for label in range(len(names))
+        [_cell(counts, label, choice, names, galleries) for choice in choices]
+        for label, choices in enumerate(kept)
     ]
     return Confusion(
         class_names=names,
         order=_by_confusion(counts) if many else list(range(len(names))),
         rows=rows,
         shown=shown,
-        pairs=[rows[label][choice] for label, choice in pairs],
+        pairs=[rows[label][kept[label].index(choice)] for label, choice in pairs],
         confident_errors=errors,
     )
 
@@ -165,14 +172,16 @@ def _by_confusion(counts: np.ndarray) -> list[int]:
     """Labels in an order in which classes that are confused stand side by side.
 
     It is the order of the leaves of a hierarchical clustering (average linkage, optimal order of
-    leaves). The distance of two classes falls with the mean share of images that are taken for the
-    other one.
+    leaves up to `_MOST_ORDERED` classes). The distance of two classes falls with the mean share of
+    images that are taken for the other one.
     """
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     apart = 1 - (shares + shares.T) / 2
     np.fill_diagonal(apart, 0)
     tree = hierarchy.linkage(
-        distance.squareform(apart, checks=False), "average", optimal_ordering=True
+        distance.squareform(apart, checks=False),
+        "average",
+        optimal_ordering=len(counts) <= _MOST_ORDERED,
     )
     order: list[int] = hierarchy.leaves_list(tree).tolist()
     return order
@@ -204,22 +213,22 @@ def _cell_galleries(
     """
     cells = [(label, choice) for label, choices in enumerate(shown) for choice in choices]
     sizes = _shared([int(counts[cell]) for cell in cells], album.room)
-    members = _members(len(counts), album)
+    members = _members(cells, len(counts), album)
     return {
-        (label, choice): album.gallery(
-            members[label * len(counts) + choice][:: 1 if label == choice else -1], size
-        )
-        for (label, choice), size in zip(cells, sizes, strict=True)
+        (label, choice): album.gallery(places[:: 1 if label == choice else -1], size)
+        for (label, choice), places, size in zip(cells, members, sizes, strict=True)
     }
 
 
-def _members(classes: int, album: Album) -> list[np.ndarray]:
-    """Places of the images of every cell, row by row, least confident first."""
+def _members(cells: list[tuple[int, int]], classes: int, album: Album) -> list[np.ndarray]:
+    """Places of the images of some cells, least confident first."""
     answers = album.predictions.candidate
-    cells = album.predictions.labels * classes + answers.choice
-    order = np.lexsort((answers.confidence, cells))
-    ends = np.cumsum(np.bincount(cells, minlength=classes * classes))
-    return np.split(order, ends[:-1])
+    numbers = album.predictions.labels * classes + answers.choice
+    order = np.lexsort((answers.confidence, numbers))
+    ordered = numbers[order]
+    wanted = np.array([label * classes + choice for label, choice in cells])
+    starts, stops = (np.searchsorted(ordered, wanted, side) for side in ("left", "right"))
+    return [order[start:stop] for start, stop in zip(starts, stops, strict=True)]
 
 
 def _shared(counts: list[int], room: int) -> list[int]:

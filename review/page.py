@@ -125,11 +125,13 @@ class Listed:
     Attributes:
       order: Labels.
       shown: Predicted classes by label.
+      places: Where in its row the cell of each predicted class is, by label.
       picture: The matrix as a picture, for CSS; None where all of its cells are shown.
     """
 
     order: list[int]
     shown: list[list[int]]
+    places: list[dict[int, int]]
     picture: Markup | None
 
 
@@ -430,12 +432,17 @@ def _matrix(review: summary.Summary) -> _Matrix | None:
         "columns": review.sheet.columns,
         "names": [_short(name) for name in review.confusion.class_names],
         "cells": {
-            f"{label}-{choice}": {"count": cell.count, "images": cell.gallery.images}
-            for label, (row, shown) in enumerate(
-                zip(review.confusion.rows, review.confusion.shown, strict=True)
+            f"{label}-{choice}": {"count": row[place].count, "images": row[place].gallery.images}
+            for label, (row, shown, places) in enumerate(
+                zip(
+                    review.confusion.rows,
+                    review.confusion.shown,
+                    review.confusion.places(),
+                    strict=True,
+                )
             )
-            for choice, cell in enumerate(row)
-            if cell.count and choice in shown
+            for choice, place in places.items()
+            if row[place].count and choice in shown
         },
         "images": [_image_data(record, numbers) for record in review.images],
     }
@@ -465,7 +472,7 @@ def _description(label: str, choices: Sequence[summary.Choice], example_id: str)
 def _listed(confusion: summary.Confusion) -> Listed:
     many = summary.has_many(confusion.class_names)
     picture = Markup(f"url('data:image/png;base64,{heatmap.picture(confusion)}')") if many else None
-    return Listed(confusion.order, confusion.shown, picture)
+    return Listed(confusion.order, confusion.shown, confusion.places(), picture)
 
 
 def _gate_groups(gates: Sequence[summary.Gate]) -> list[GateGroup]:

@@ -17,7 +17,7 @@ from components.disk import write_whole
 from pipeline.files import read_regular
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
-SCHEMA_VERSION: Literal[6] = 6
+SCHEMA_VERSION: Literal[7] = 7
 REVIEW_FILE = "review.json"
 # Level of every interval, two-sided.
 CONFIDENCE = 0.95
@@ -396,7 +396,8 @@ class Confusion(Part):
       class_names: Names of rows and columns, in label order.
       order: Labels in the order in which the page shows them: where there are many, classes that
         are confused stand side by side.
-      rows: Every cell, by label and then by predicted class.
+      rows: Cells by label, each row in the order of the predicted classes. Of many classes, these
+        are the cells with images and those that the page shows.
       shown: Predicted classes whose cells the page shows, by label: of many, the label itself and
         what it is most often taken for, most often first.
       pairs: The cells off the diagonal with the most images, most first.
@@ -409,6 +410,13 @@ class Confusion(Part):
     shown: list[list[int]]
     pairs: list[Cell]
     confident_errors: Gallery
+
+    def places(self) -> list[dict[int, int]]:
+        """Where in its row the cell of each predicted class is, by label."""
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        return [
+            {numbers[cell.predicted]: place for place, cell in enumerate(row)} for row in self.rows
+        ]
 
 
 class CalibrationBin(Part):
@@ -801,7 +809,7 @@ class Summary(Part):
         such as `training.augmented`; why no images are shown, by `sheet`.
     """
 
-    schema_version: Literal[6] = SCHEMA_VERSION
+    schema_version: Literal[7] = SCHEMA_VERSION
     run: Run
     class_names: list[str]
     sheet: Sheet | None
@@ -839,7 +847,7 @@ class RunComparison(Part):
       images: Descriptions of these images.
     """
 
-    schema_version: Literal[6] = SCHEMA_VERSION
+    schema_version: Literal[7] = SCHEMA_VERSION
     first: Run
     second: Run
     comparison: Comparison | None

@@ -57,6 +57,26 @@ def test_every_number_of_a_wide_page_is_in_its_summary(wide, wide_review, wide_p
         assert value == json.loads(element.get("data-value"))
 
 
+def cell_of(confusion, label, choice):
+    name = confusion.class_names[choice]
+    (cell,) = (each for each in confusion.rows[label] if each.predicted == name)
+    return cell
+
+
+def test_of_many_classes_the_cells_with_images_are_kept_and_those_that_are_shown(many):
+    confusion, total = many.confusion, 0
+    for name, row, shown in zip(
+        confusion.class_names, confusion.rows, confusion.shown, strict=True
+    ):
+        assert {cell.label for cell in row} == {name}
+        predicted = [confusion.class_names.index(cell.predicted) for cell in row]
+        assert predicted == sorted(set(predicted)) and set(shown) <= set(predicted)
+        kept = zip(row, predicted, strict=True)
+        assert all(cell.count for cell, choice in kept if choice not in shown)
+        total += sum(cell.count for cell in row)
+    assert total == many.report.accuracy.total
+
+
 def test_classes_that_are_confused_stand_side_by_side(many):
     """The made model takes each odd class for the even one before it."""
     place = {label: number for number, label in enumerate(many.confusion.order)}
@@ -79,7 +99,7 @@ def test_of_many_classes_the_page_lists_what_each_is_taken_for(many, document):
         assert [button.get("id") for button in row.iterfind(".//button")] == [
             f"cell-{label}-{choice}" for choice in choices
         ]
-        counts = [many.confusion.rows[label][choice].count for choice in choices]
+        counts = [cell_of(many.confusion, label, choice).count for choice in choices]
         assert counts[1:] == sorted(counts[1:], reverse=True)
         assert text_of(row[1]) == f"{counts[0]:,}"
     links = document.xpath("//ol[@class='pairs']//a/@href")
@@ -91,8 +111,11 @@ def test_the_picture_has_a_point_for_every_cell(many, document, drawn_picture):
     confusion = many.confusion
     pixels = drawn_picture(document)
     assert pixels.shape == (len(confusion.order), len(confusion.order), 4)
-    counts = np.array([[cell.count for cell in row] for row in confusion.rows])
-    counts = counts[confusion.order][:, confusion.order]
+    counts = np.zeros(pixels.shape[:2], int)
+    for row in confusion.rows:
+        for cell in row:
+            place = [confusion.class_names.index(name) for name in (cell.label, cell.predicted)]
+            counts[tuple(map(confusion.order.index, place))] = cell.count
     np.testing.assert_array_equal(pixels[..., 3] > 0, counts > 0)
 
 
@@ -100,7 +123,7 @@ def test_the_cells_share_the_room_of_the_page(many):
     shown = [
         (cell.count, len(cell.gallery.images))
         for label, choices in enumerate(many.confusion.shown)
-        for cell in (many.confusion.rows[label][choice] for choice in choices)
+        for cell in (cell_of(many.confusion, label, choice) for choice in choices)
     ]
     most = max(images for _, images in shown)
     # None has an image more before every one has as many as it can.
