@@ -335,6 +335,7 @@ class _Run:
             line = baseline.take_back_blessings(store, prepared.name)
         else:
             line = baseline.register_served(store, prepared.name, prepared.locations)
+        baseline.offer(store, prepared.name, self._id)
         logger.info(line or "the latest blessed model is the one now served")
         with engine.serving(prepared.config.beam) as serving:
             observer = engine.EngineObserver(serving.started)

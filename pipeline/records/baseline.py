@@ -14,11 +14,13 @@ import shutil
 from collections.abc import Iterable, Iterator
 
 from ml_metadata import errors
+from ml_metadata.metadata_store import ListOptions
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components import features
 from components.pusher import versions
 from components.pusher.served import ServedModel
+from pipeline.contexts import BASELINE_OF_RUN, name_of
 from pipeline.errors import BaselineError
 from pipeline.locations import Locations
 from pipeline.records import metadata, served_version
@@ -48,7 +50,8 @@ class Blessed:
 
     def latest(self) -> mlmd.Artifact | None:
         """The model that TFX's resolver takes: the blessed one with the highest id."""
-        blessed = [model for model in self.models if self.of(model)]
+        ids = {blessing.custom_properties[_MODEL_ID].int_value for blessing in self.blessings}
+        blessed = (model for model in self.models if model.id in ids)
         return max(blessed, key=lambda model: model.id, default=None)
 
     def of(self, model: mlmd.Artifact) -> list[mlmd.Artifact]:
@@ -74,7 +77,7 @@ def register_served(store: metadata.Store, pipeline_name: str, locations: Locati
     served = served_version.read(locations)
     if served is None:
         return take_back_blessings(store, pipeline_name)
-    context = _pipeline_context(store, pipeline_name)
+    context = _context(store, _PIPELINE, pipeline_name)
     seen = blessed_models(store, context.id)
     uri = _model_folder(seen.models, locations, served)
     latest = seen.latest()
@@ -83,6 +86,32 @@ def register_served(store: metadata.Store, pipeline_name: str, locations: Locati
     _register(store, context, uri, served.version)
     _check(blessed_models(store, context.id).latest(), served)
     return f"registered served version {served.version} as the model to compare with"
+
+
+def offer(store: metadata.Store, pipeline_name: str, run_id: str) -> None:
+    """Leaves the resolver of a run the latest blessed model alone; nothing where there is none.
+
+    Args:
+      store: ML Metadata of the pipeline; it may be empty.
+      pipeline_name: Name of the pipeline.
+      run_id: Id of the run.
+    """
+    context = store.get_context_by_type_and_name(_PIPELINE, pipeline_name)
+    seen = blessed_models(store, context.id) if context else Blessed([], [])
+    latest = seen.latest()
+    if latest is None:
+        return
+    newest = max(seen.of(latest), key=lambda blessing: blessing.id)
+    offered = _context(store, BASELINE_OF_RUN, name_of(pipeline_name, run_id))
+    makers = {_maker(store, artifact) for artifact in (latest, newest)}
+    links = [mlmd.Association(execution_id=maker, context_id=offered.id) for maker in makers]
+    store.put_attributions_and_associations([], links)
+
+
+def _maker(store: metadata.Store, artifact: mlmd.Artifact) -> int:
+    """The first execution that has an artifact as its output."""
+    events = store.get_events_by_artifact_ids([artifact.id])
+    return int(min(event.execution_id for event in events if event.type == mlmd.Event.OUTPUT))
 
 
 def take_back_blessings(store: metadata.Store, pipeline_name: str) -> str | None:
@@ -107,11 +136,14 @@ def take_back_blessings(store: metadata.Store, pipeline_name: str) -> str | None
 
 def blessed_models(store: metadata.Store, context_id: int) -> Blessed:
     """The models and blessings of the pipeline that has the context."""
-    artifacts = store.get_artifacts_by_context(context_id)
-    live = [artifact for artifact in artifacts if artifact.state == mlmd.Artifact.LIVE]
-    models = [artifact for artifact in live if artifact.type == "Model"]
-    blessings = [artifact for artifact in live if artifact.type == "ModelBlessing"]
-    return Blessed(models, [b for b in blessings if b.custom_properties[_BLESSED].int_value])
+    models = _live(store, context_id, "type = 'Model'")
+    condition = f"type = 'ModelBlessing' AND custom_properties.{_BLESSED}.int_value = 1"
+    return Blessed(models, _live(store, context_id, condition))
+
+
+def _live(store: metadata.Store, context_id: int, condition: str) -> list[mlmd.Artifact]:
+    query = f"contexts_a.id = {context_id} AND state = LIVE AND {condition}"
+    return list(store.get_artifacts(ListOptions(filter_query=query)))
 
 
 def with_exports(folders: Iterable[pathlib.Path]) -> Iterator[tuple[str, pathlib.Path]]:
@@ -121,11 +153,12 @@ def with_exports(folders: Iterable[pathlib.Path]) -> Iterator[tuple[str, pathlib
             yield versions.content_digest(folder / features.EXPORT_FOLDER), folder
 
 
-def _pipeline_context(store: metadata.Store, name: str) -> mlmd.Context:
-    known = store.get_context_by_type_and_name(_PIPELINE, name)
+def _context(store: metadata.Store, kind: str, name: str) -> mlmd.Context:
+    """The context of a type and a name, which is made where there is none."""
+    known = store.get_context_by_type_and_name(kind, name)
     if known is not None:
         return known
-    type_id = store.put_context_type(mlmd.ContextType(name=_PIPELINE))
+    type_id = store.put_context_type(mlmd.ContextType(name=kind))
     (context_id,) = store.put_contexts([mlmd.Context(type_id=type_id, name=name)])
     (context,) = store.get_contexts_by_id([context_id])
     return context

@@ -1,4 +1,4 @@
-"""TFX's local runners, with run ids chosen by this project."""
+"""TFX's local runners, with run ids and contexts chosen by this project."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperator
 from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2, placeholder_pb2
 
+from pipeline.runners import inputs
 from pipeline.runners.engine import default_engine
 
 BEAM = "beam"
@@ -43,11 +44,12 @@ def run(runner: str, pipeline: object, run_id: str, node_arguments: Sequence[str
         raise next(iter(_raised.values()), error) from error
 
 
-def _name_run(pipeline: pipeline_pb2.Pipeline, run_id: str) -> None:
+def _prepare(pipeline: pipeline_pb2.Pipeline, run_id: str) -> None:
     # Both runners set an id from the current time, unless the parameter already has a value.
     runtime_parameter_utils.substitute_runtime_parameter(
         pipeline, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
     )
+    inputs.narrow(pipeline, run_id)
 
 
 @contextlib.contextmanager
@@ -80,7 +82,7 @@ class _Local(LocalDagRunner):
         self._run_id = run_id
 
     def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: object = None) -> None:
-        _name_run(pipeline, self._run_id)
+        _prepare(pipeline, self._run_id)
         super().run_with_ir(pipeline, run_options)
 
 
@@ -103,6 +105,6 @@ class _Beam(BeamDagRunner):
         self._run_id = run_id
 
     def run_with_ir(self, pipeline: pipeline_pb2.Pipeline, run_options: object = None) -> None:
-        _name_run(pipeline, self._run_id)
+        _prepare(pipeline, self._run_id)
         with default_engine():
             super().run_with_ir(pipeline, run_options)

@@ -127,6 +127,7 @@ def run_graph(at_work: Any) -> None:
     temporary.close_interrupted(store, locations)
     numbering.continue_from_now(locations)
     baseline.register_served(store, name, locations)
+    baseline.offer(store, name, at_work._id)
     with _node(store, name, at_work._id, NODES[0]) as (number, _):
         model = locations.artifacts / NODES[0] / "model" / str(number)
         write_export(model / features.EXPORT_FOLDER, "new")

@@ -5,14 +5,21 @@ import shutil
 
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as mlmd
+from tfx.dsl.compiler.compiler import Compiler
+from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.input_resolution.strategies.latest_blessed_model_strategy import (
     LatestBlessedModelStrategy,
 )
-from tfx.types import artifact_utils, standard_artifacts
+from tfx.orchestration import pipeline as tfx_pipeline
+from tfx.orchestration.metadata import Metadata
+from tfx.orchestration.portable import inputs_utils
+from tfx.types import Channel, standard_artifacts
 
 from components.pusher import versions
 from pipeline.errors import BaselineError, ServedModelError
 from pipeline.records import baseline, metadata
+from pipeline.runners import inputs
+from pipeline.store_connection import connection
 
 DESCRIPTION = json.dumps({"image_shape": [28, 28, 1], "class_names": ["Shirt", "Boot"]})
 TAKEN_BACK = "there is no model to compare with: earlier blessings no longer count"
@@ -33,7 +40,7 @@ class Pipeline:
     """Does to ML Metadata and to the served folder what runs of the graph do."""
 
     def __init__(self, store, locations):
-        self.store, self.locations = store, locations
+        self.store, self.locations, self.runs = store, locations, 0
         self.types = {
             name: store.put_artifact_type(mlmd.ArtifactType(name=name))
             for name in ("Model", "ModelBlessing")
@@ -65,22 +72,24 @@ class Pipeline:
         return baseline.register_served(self.store, "clothes", self.locations)
 
     def resolved(self):
-        """The folder of the model that TFX's resolver takes; None where it takes none."""
-        live = [
-            artifact
-            for artifact in self.store.get_artifacts_by_context(self.context)
-            if artifact.state == mlmd.Artifact.LIVE
-        ]
-        inputs = {
-            key: [
-                artifact_utils.deserialize_artifact(self.store.get_artifact_type(name), artifact)
-                for artifact in live
-                if artifact.type_id == self.types[name]
-            ]
-            for key, name in (("model", "Model"), ("model_blessing", "ModelBlessing"))
-        }
-        found = LatestBlessedModelStrategy().resolve_artifacts(self.store, inputs)
-        return found["model"][0].uri if found["model"] else None
+        """The folder of the model that TFX's resolver takes in a run; None where it takes none."""
+        self.runs += 1
+        run_id = f"run-{self.runs}"
+        baseline.offer(self.store, "clothes", run_id)
+        node = Resolver(
+            strategy_class=LatestBlessedModelStrategy,
+            model=Channel(type=standard_artifacts.Model),
+            model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        )
+        graph = Compiler().compile(
+            tfx_pipeline.Pipeline("clothes", str(self.locations.artifacts), components=[node])
+        )
+        inputs.narrow(graph, run_id)
+        with Metadata(connection(self.locations.metadata)) as handle:
+            (chosen,) = inputs_utils.resolve_input_artifacts(
+                pipeline_node=graph.nodes[0].pipeline_node, metadata_handle=handle
+            )
+        return chosen["model"][0].uri if chosen["model"] else None
 
     def count(self):
         return len(self.store.get_artifacts())
@@ -94,9 +103,14 @@ class Pipeline:
         self._put(blessing)
 
     def _put(self, artifact):
-        (artifact.id,) = self.store.put_artifacts([artifact])
-        place = mlmd.Attribution(artifact_id=artifact.id, context_id=self.context)
-        self.store.put_attributions_and_associations([place], [])
+        """Records an output of a node."""
+        event = mlmd.Event(type=mlmd.Event.OUTPUT)
+        event.path.steps.add().key = "made"
+        event.path.steps.add().index = 0
+        kind = self.store.put_execution_type(mlmd.ExecutionType(name="Trainer"))
+        execution = mlmd.Execution(type_id=kind, last_known_state=mlmd.Execution.COMPLETE)
+        (context,) = self.store.get_contexts_by_id([self.context])
+        _, (artifact.id,), _ = self.store.put_execution(execution, [(artifact, event)], [context])
 
 
 def test_a_pipeline_that_never_ran_has_nothing_to_register(store, locations):
@@ -211,8 +225,7 @@ def test_what_is_registered_says_where_it_comes_from(pipeline):
     version = pipeline.push(pipeline.train("a"))
     pipeline.train("b")
     pipeline.register()
-    (execution,) = pipeline.store.get_executions()
-    assert execution.type == "ServedModel"
+    (execution,) = pipeline.store.get_executions_by_type("ServedModel")
     assert execution.last_known_state == mlmd.Execution.COMPLETE
     assert execution.custom_properties["served_version"].int_value == version
 
@@ -298,3 +311,14 @@ def test_what_is_not_kept_of_the_served_model_is_taken_from_its_artifact(pipelin
     assert pipeline.register() is None
     kept = versions.kept_folder(pipeline.locations.serving, version)
     assert (kept / "statistics").read_text() == "statistics of a"
+
+
+def test_a_run_compares_with_what_was_offered_to_it(pipeline):
+    """Not with what another run of the same pipeline was offered, or has made since."""
+    first = pipeline.train("a")
+    pipeline.push(first)
+    pipeline.register()
+    assert pipeline.resolved() == str(first)
+    second = pipeline.train("b")
+    pipeline.push(second)
+    assert pipeline.resolved() == str(second)
