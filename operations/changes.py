@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from components.pusher import versions
 from operations.preparation import Prepared
-from pipeline.locations import Locations
-from pipeline.records import history, provenance
+from pipeline.records import provenance
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
 
@@ -22,14 +23,18 @@ def input_digest(prepared: Prepared) -> str:
     )
 
 
-def standing_run(prepared: Prepared) -> Receipt | None:
+def standing_run(prepared: Prepared, receipts: Sequence[Receipt]) -> Receipt | None:
     """The receipt of the run whose verdict still stands; None where the graph has to run.
 
     That is the last completed run of the pipeline, where its input was the same. A refusal holds
     while its baseline is still served. A push holds while its version is there, also after a
     rollback: an unchanged run must not undo that.
+
+    Args:
+      prepared: What would run.
+      receipts: Receipts of the pipeline, oldest first.
     """
-    receipt = _last_completed(prepared.locations)
+    receipt = _last_completed(receipts)
     if receipt is None or receipt.input_digest != input_digest(prepared):
         return None
     served = versions.served_versions(prepared.locations.serving)
@@ -46,7 +51,6 @@ def _is_as_pushed(receipt: Receipt, prepared: Prepared, served: list[int]) -> bo
     return versions.content_digest(export) == receipt.export_digest
 
 
-def _last_completed(locations: Locations) -> Receipt | None:
-    receipts = history.receipts_of(locations)
+def _last_completed(receipts: Sequence[Receipt]) -> Receipt | None:
     completed = [receipt for receipt in receipts if receipt.status == Status.COMPLETED]
     return completed[-1] if completed else None

@@ -67,22 +67,24 @@ def _write_again(locations: Locations, receipt: Receipt) -> Pages:
     # The summary of a run that was cut off is that of an earlier state.
     was_cut_off = receipt.seconds is None
     stored = None if was_cut_off else stored_summary(locations.runs / receipt.run_id)
+    receipts = history.receipts_of(locations)
     if stored:
-        return _write_pages(locations, stored, history.receipts_of(locations))
-    return write(locations, receipt)
+        return _write_pages(locations, stored, receipts)
+    return write(locations, receipt, receipts)
 
 
-def write(locations: Locations, receipt: Receipt) -> Pages:
+def write(locations: Locations, receipt: Receipt, receipts: list[Receipt]) -> Pages:
     """Collects the review of a run; writes it, its page and the index of all runs.
 
     Args:
       locations: Folders of the pipeline.
       receipt: Receipt of the run.
+      receipts: Receipts of all runs of the pipeline, oldest first.
 
     Raises:
       OSError: where a file cannot be written.
     """
-    run, receipts = _finished(locations, receipt), history.receipts_of(locations)
+    run = _finished(locations, receipt)
     summary = collect.collect(receipt, run.nodes, receipts, locations.runs)
     folder = locations.runs / receipt.run_id
     write_summary(folder, summary)

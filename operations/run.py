@@ -69,17 +69,16 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> Receipt:
     with exclusive(prepared.locations, "run", prepared.config.metadata.address) as held:
         # Another run may have put the metadata into a database while the data was read.
         binding.check(prepared.locations, prepared.config.metadata.address)
-        unfinished.complete(prepared.locations)
+        past = unfinished.completed_receipts(prepared.locations)
         _copy_to_bucket(prepared, progress)
         prepared = _compared_with_what_is_served_now(prepared, request)
-        standing = _standing(request, prepared)
+        standing = _standing(request, prepared, past)
         if standing:
             _tell_standing(standing, prepared, progress)
             return standing
-        past = history.receipts_of(prepared.locations)
         _tell_lost(prepared, request, past, progress)
         try:
-            receipt = _Run(request, prepared, progress, held).execute()
+            receipt = _Run(request, prepared, progress, held, past).execute()
         except StorageError as error:
             # No receipt tells of it.
             notifier.alarm(f"{prepared.name}: the run cannot be recorded", str(error))
@@ -131,12 +130,12 @@ def _tell_lost(
     )
 
 
-def _standing(request: Request, prepared: Prepared) -> Receipt | None:
+def _standing(request: Request, prepared: Prepared, past: list[Receipt]) -> Receipt | None:
     """The run whose verdict still stands, so that nothing has to run; None where that was asked."""
     # What is asked of a new line is to replace what is served, whatever stands.
     if request.force or request.new_line or not request.use_cache:
         return None
-    standing = changes.standing_run(prepared)
+    standing = changes.standing_run(prepared, past)
     if standing and request.resumed is not None and standing.sequence < request.resumed:
         # It stood when the run that is continued began, which was forced.
         return None
@@ -203,8 +202,16 @@ class _LogFile(logging.FileHandler):
 class _Run:
     """A run at work, which gathers its receipt."""
 
-    def __init__(self, request: Request, prepared: Prepared, progress: Progress, held: Held):
+    def __init__(
+        self,
+        request: Request,
+        prepared: Prepared,
+        progress: Progress,
+        held: Held,
+        past: list[Receipt],
+    ):
         self._held = held
+        self._past = past
         self._request = request
         self._prepared = prepared
         self._progress = progress
@@ -397,7 +404,8 @@ class _Run:
     def _write_review(self) -> None:
         from operations import pages
 
-        pages.write(self._prepared.locations, self._receipt)
+        receipts = history.in_order([*self._past, self._receipt])
+        pages.write(self._prepared.locations, self._receipt, receipts)
 
     def _conclude(self, error: BaseException | None) -> None:
         locations = self._prepared.locations

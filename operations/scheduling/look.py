@@ -53,6 +53,7 @@ def look(target: Target, pipeline: str) -> Seen:
     # Here and not above: the scheduler reads the answer, and needs nothing else of it.
     from operations import changes
     from operations.preparation import Progress, Request, prepare
+    from pipeline.records import history
 
     progress = Progress()
     settings = target.settings()
@@ -73,7 +74,7 @@ def look(target: Target, pipeline: str) -> Seen:
     )
     prepared = prepare(request, progress)
     seen = Seen(data=folder, data_digest=prepared.data.digest)
-    standing = changes.standing_run(prepared)
+    standing = changes.standing_run(prepared, history.receipts_of(prepared.locations))
     if standing is None:
         return seen
     return seen.model_copy(

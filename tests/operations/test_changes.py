@@ -10,7 +10,11 @@ from components.pusher import versions
 from operations import changes
 from pipeline import config
 from pipeline.installation import packages
-from pipeline.records import provenance
+from pipeline.records import history, provenance
+
+
+def standing_run(prepared):
+    return changes.standing_run(prepared, history.receipts_of(prepared.locations))
 
 
 @pytest.fixture
@@ -50,32 +54,32 @@ def refused(pushed_receipt, prepared, keep_receipt, serve):
 
 
 def test_before_the_first_run_nothing_stands(prepared):
-    assert changes.standing_run(prepared) is None
+    assert standing_run(prepared) is None
 
 
 def test_a_push_stands_while_nothing_changes(pushed, prepared):
-    assert changes.standing_run(prepared) == pushed
+    assert standing_run(prepared) == pushed
 
 
 def test_a_push_stands_after_a_rollback_from_it(pushed, prepared, serve):
     serve(18)
-    assert changes.standing_run(prepared) == pushed
+    assert standing_run(prepared) == pushed
 
 
 def test_a_push_whose_version_is_gone_does_not_stand(pushed, prepared, locations):
     shutil.rmtree(locations.serving / "17")
-    assert changes.standing_run(prepared) is None
+    assert standing_run(prepared) is None
 
 
 def test_a_push_whose_version_has_other_content_does_not_stand(pushed, prepared, locations):
     (locations.serving / "17" / "saved_model.pb").write_text("another model")
-    assert changes.standing_run(prepared) is None
+    assert standing_run(prepared) is None
 
 
 def test_a_refusal_stands_while_the_same_model_is_served(refused, prepared, serve):
-    assert changes.standing_run(prepared) == refused
+    assert standing_run(prepared) == refused
     serve(18)
-    assert changes.standing_run(prepared) is None
+    assert standing_run(prepared) is None
 
 
 @pytest.mark.parametrize("status", ["failed", "interrupted"])
@@ -83,19 +87,19 @@ def test_what_did_not_come_to_its_end_has_no_verdict(
     status, pushed_receipt, prepared, keep_receipt
 ):
     keep_receipt(pushed_receipt, input_digest=changes.input_digest(prepared), status=status)
-    assert changes.standing_run(prepared) is None
+    assert standing_run(prepared) is None
 
 
 def test_a_failure_after_it_leaves_a_verdict_standing(pushed, prepared, keep_receipt):
     keep_receipt(
         pushed, run_id="20260102-040000", status="failed", verdict="none", input_digest="0" * 64
     )
-    assert changes.standing_run(prepared) == pushed
+    assert standing_run(prepared) == pushed
 
 
 def test_a_later_run_with_other_input_ends_it(pushed, prepared, keep_receipt):
     keep_receipt(pushed, run_id="20260102-040000", input_digest="0" * 64)
-    assert changes.standing_run(prepared) is None
+    assert standing_run(prepared) is None
 
 
 def test_runs_of_another_pipeline_do_not_count(pushed, prepared):
@@ -103,12 +107,12 @@ def test_runs_of_another_pipeline_do_not_count(pushed, prepared):
         prepared,
         locations=dataclasses.replace(prepared.locations, root=prepared.locations.root / "x"),
     )
-    assert changes.standing_run(other) is None
+    assert standing_run(other) is None
 
 
 def test_a_push_stands_wherever_the_metadata_moves(pushed, prepared):
     moved = config.load_config("default", ["seed=7", "metadata.uri=postgresql://a@b/c"])
-    assert changes.standing_run(dataclasses.replace(prepared, config=moved)) == pushed
+    assert standing_run(dataclasses.replace(prepared, config=moved)) == pushed
 
 
 def changed_data(prepared):
@@ -138,17 +142,17 @@ def other_reference(prepared):
     ids=["seed", "profile", "gate", "data", "reference span", "schema", "precision"],
 )
 def test_each_input_counts(change, pushed, prepared):
-    assert changes.standing_run(dataclasses.replace(prepared, **change(prepared))) is None
+    assert standing_run(dataclasses.replace(prepared, **change(prepared))) is None
 
 
 def test_another_arithmetic_counts(pushed, prepared, monkeypatch):
     monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
-    assert changes.standing_run(prepared) is None
+    assert standing_run(prepared) is None
 
 
 def test_where_the_schema_lies_does_not_count(pushed, prepared):
     moved = prepared.config.model_copy(update={"schema_file": "/elsewhere/schema.pbtxt"})
-    assert changes.standing_run(dataclasses.replace(prepared, config=moved)) == pushed
+    assert standing_run(dataclasses.replace(prepared, config=moved)) == pushed
 
 
 @pytest.fixture
@@ -170,22 +174,22 @@ def edit(monkeypatch, tmp_path):
     "path", ["components/trainer/model.py", "pipeline/gates.py", "pipeline/datasets/spans.py"]
 )
 def test_code_that_decides_what_is_computed_counts(path, pushed, prepared, edit):
-    assert changes.standing_run(prepared) == pushed
+    assert standing_run(prepared) == pushed
     edit(path)
-    assert changes.standing_run(prepared) is None
+    assert standing_run(prepared) is None
 
 
 @pytest.mark.parametrize("path", ["pipeline/records/history.py", "pipeline/lock.py"])
 def test_code_that_only_records_or_reports_does_not(path, pushed, prepared, edit):
     edit(path)
-    assert changes.standing_run(prepared) == pushed
+    assert standing_run(prepared) == pushed
 
 
 @pytest.mark.parametrize("change", [{"sha256": "b" * 64}, {"python": "3.99"}])
 def test_the_installed_libraries_count(change, pushed, prepared, monkeypatch):
     other = dataclasses.replace(packages.installed(), **change)
     monkeypatch.setattr(packages, "installed", lambda: other)
-    assert changes.standing_run(prepared) is None
+    assert standing_run(prepared) is None
 
 
 def test_a_lock_of_the_project_that_is_not_installed_does_not_count(
@@ -195,4 +199,4 @@ def test_a_lock_of_the_project_that_is_not_installed_does_not_count(
     monkeypatch.setattr(packages, "FOLDER", tmp_path)
     for lock in packages.LOCKS:
         lock.file.write_text("another==1.0\n")
-    assert changes.standing_run(prepared) == pushed
+    assert standing_run(prepared) == pushed
