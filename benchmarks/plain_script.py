@@ -17,6 +17,7 @@ import typer
 
 from benchmarks import idx_files
 from benchmarks.epoch_clock import EpochClock
+from components import control_groups
 from components.trainer import threads, whitening
 from components.trainer.callbacks import averaging
 from components.trainer.halves import in_halves
@@ -43,7 +44,7 @@ def main(
     """Train a classifier on IDX files, and save it."""
     config = configurations.load_config(profile, assignments or ())
     settings = settings_of(config)
-    threads.share(machine.cores(), settings.batch_size)
+    threads.share(control_groups.cores(), settings.batch_size)
     keras.utils.set_random_seed(settings.seed)
     images, labels = load(data, idx_files.TRAIN)
     test_images, test_labels = load(data, idx_files.TEST)

@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks import idx_files, processes, pytorch_environment, pytorch_task
 from benchmarks.pytorch_task import Order, Recipe, Speed, SpeedTask, Training, TrainingTask
 from benchmarks.trainings import Inputs
+from components import control_groups
 from pipeline import machine, precision
 from pipeline.config import Config
 
@@ -58,7 +59,7 @@ def _common(inputs: Inputs, config: Config) -> dict[str, Any]:
         "data": inputs.data.location,
         "class_count": len(inputs.schema.class_names),
         # As many as TensorFlow takes.
-        "threads": machine.cores(),
+        "threads": control_groups.cores(),
         "recipe": _recipe(config),
     }
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks import processes
-from components import features, images
+from components import control_groups, features, images
 from components.example_gen import collection
 from components.example_gen.readers.base import Encoded, Item, Reader, ReadingError
 from components.image_schema import ImageSchema
@@ -291,7 +291,7 @@ def use_cores(config: Config) -> None:
     """Shares the cores as a run does, before TensorFlow computes anything in this process."""
     from components.trainer import threads
 
-    threads.share(machine.cores(), config.training.batch_size)
+    threads.share(control_groups.cores(), config.training.batch_size)
 
 
 def train(

@@ -22,6 +22,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from components import control_groups
 from pipeline import paths
 from pipeline.errors import PathError
 from pipeline.installation import interpreters, packages
@@ -33,8 +34,6 @@ PROJECT = Path(__file__).resolve().parent.parent
 PROJECT_ENVIRONMENT = PROJECT / ".venv"
 PROCESSOR_INFORMATION = Path("/proc/cpuinfo")
 MEMORY_INFORMATION = Path("/proc/meminfo")
-CONTROL_GROUP = Path("/proc/self/cgroup")
-CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 GIGABYTE = 10**9
 FREE_DISK = 6 * GIGABYTE
@@ -367,15 +366,8 @@ def name_bfloat16(flags: frozenset[str]) -> str:
 
 def check_cores() -> Finding:
     """Count the cores that this process may use."""
-    cores = count_cores()
+    cores = control_groups.cores()
     return Finding("cores", "ok", f"{cores} of {os.cpu_count()} available")
-
-
-def count_cores() -> int:
-    """Return the number of cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def check_memory() -> Finding:
@@ -399,14 +391,11 @@ def machine_memory() -> Iterator[int]:
 
 def container_memory() -> Iterator[int]:
     """Yield the memory limits, in bytes, of the control groups of this process."""
-    match = re.search(r"^0::/(.*)$", read_text(CONTROL_GROUP), re.MULTILINE)
-    group = CONTROL_GROUPS / (match.group(1) if match else "")
-    folders = [group, *group.parents][: len(group.parts) - len(CONTROL_GROUPS.parts) + 1]
-    files = [folder / "memory.max" for folder in folders]
-    for file in [*files, CONTROL_GROUPS / "memory" / "memory.limit_in_bytes"]:
-        text = read_text(file).strip()
-        if text.isdigit():
-            yield int(text)
+    for folder in control_groups.folders("memory"):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            text = read_text(folder / name).strip()
+            if text.isdigit():
+                yield int(text)
 
 
 def check_disk(output_dir: Path) -> Finding:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import absl.logging
 
-from components import environment, features
+from components import control_groups, environment, features
 from components.example_gen.readers.base import Form
 from components.messages import told
 from components.pusher import guard, versions
@@ -326,7 +326,7 @@ class _Run:
             logger.info("left out of the environment: %s", ", ".join(environment.dropped()))
         with garbage.kept():
             # The first import of TensorFlow: everything before answers without it.
-            threads.share(machine.cores(), self._prepared.config.training.batch_size)
+            threads.share(control_groups.cores(), self._prepared.config.training.batch_size)
             from pipeline.records import baseline
             from pipeline.runners import dag_runners, engine
 

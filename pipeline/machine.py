@@ -8,7 +8,7 @@ import os
 import pathlib
 import platform
 
-from components import environment
+from components import control_groups, environment
 
 # Those by which TensorFlow and oneDNN choose their kernels.
 _CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -19,7 +19,7 @@ class Arithmetic:
     """What the last digits of sums depend on beside the code.
 
     Attributes:
-      threads: Number of threads that compute.
+      threads: Number of threads that compute, one for each core that the process may use.
       cpu_features: Features of the processor by which kernels are chosen.
       onednn: Whether TensorFlow uses oneDNN's kernels.
     """
@@ -31,12 +31,7 @@ class Arithmetic:
 
 def arithmetic() -> Arithmetic:
     """The arithmetic of this machine."""
-    return Arithmetic(cores(), cpu_features(), environment.onednn())
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
+    return Arithmetic(control_groups.cores(), cpu_features(), environment.onednn())
 
 
 def memory_gib() -> float:

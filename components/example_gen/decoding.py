@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import concurrent.futures
 import concurrent.futures.process
-import contextlib
 import errno
 import hashlib
 import logging
 import multiprocessing
 import os
-import pathlib
 import signal
 import stat
 import threading
@@ -21,7 +19,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from components import images
+from components import control_groups, images
 from components.example_gen.reading_error import ReadingError
 
 # Below this number, the start of the workers takes longer than they save.
@@ -30,7 +28,6 @@ _BATCH, _BATCH_BYTES = 32, 8 * 2**20
 # At the end of a shard, a process waits for the others, at most as long as they take for a batch.
 _BATCHES_PER_PROCESS = 8
 _BATCHES_AHEAD = 4
-_QUOTA_FILE = "/sys/fs/cgroup/cpu.max"
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +77,7 @@ class Decoder:
           count: Number of all files, of which few are decoded in this process.
         """
         self._preparation = preparation
-        self._processes = 1 if count < _LEAST_FILES else processors()
+        self._processes = 1 if count < _LEAST_FILES else control_groups.cores()
         self._pool: concurrent.futures.ProcessPoolExecutor | None = None
 
     def decode(self, files: Iterable[File | Decoded], count: int) -> Iterator[Decoded]:
@@ -135,18 +132,6 @@ class Decoder:
                 logger.warning("Images are decoded in one process: no other starts (%s).", error)
                 self._processes = 1
         return self._pool
-
-
-def processors() -> int:
-    """Number of processors that this process may use, also in a container with a bound."""
-    available = os.cpu_count() or 1
-    with contextlib.suppress(AttributeError):
-        available = len(os.sched_getaffinity(0))
-    with contextlib.suppress(OSError, ValueError):
-        # The bound of the container: microseconds of computing in a period, or "max".
-        quota, period = pathlib.Path(_QUOTA_FILE).read_text("ascii").split()
-        return max(1, min(available, int(quota) // int(period)))
-    return available
 
 
 def _results(waiting: deque[concurrent.futures.Future[list[Decoded]]]) -> Iterator[Decoded]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import sys
 
-from components import environment
+from components import control_groups, environment
+from components.trainer import threads
 
 
 def main(arguments: list[str]) -> None:
@@ -27,4 +28,7 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    environment.enter()
+    # TensorFlow knows nothing of the bound of the container.
+    threads.share(control_groups.cores(), None)
     main(sys.argv[1:])

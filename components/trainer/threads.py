@@ -15,7 +15,7 @@ def are_halved(batch_size: int) -> bool:
     return batch_size >= _MIN_HALVED_BATCH
 
 
-def share(cores: int, batch_size: int) -> None:
+def share(cores: int, batch_size: int | None) -> None:
     """Tells TensorFlow how to share the cores, before it computes anything in this process.
 
     TensorFlow has one pool of threads for all operations. If there is a single thread in it, each
@@ -25,7 +25,7 @@ def share(cores: int, batch_size: int) -> None:
 
     Args:
       cores: Number of cores.
-      batch_size: Number of images of a training batch.
+      batch_size: Number of images of a training batch; None where that is not known.
 
     Raises:
       RuntimeError: If TensorFlow has computed something with other threads.
@@ -33,6 +33,7 @@ def share(cores: int, batch_size: int) -> None:
     # Imported here: a run imports TensorFlow late.
     import tensorflow as tf
 
-    pool = 1 if cores == 2 and are_halved(batch_size) else cores
+    is_paired = cores == 2 and batch_size is not None and are_halved(batch_size)
+    pool = 1 if is_paired else cores
     tf.config.threading.set_intra_op_parallelism_threads(pool)
     tf.config.threading.set_inter_op_parallelism_threads(cores)

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
+from components import control_groups
 from pipeline import machine
 from pipeline.installation import packages
 from pipeline.records.receipt import Code, Environment, Machine
@@ -58,7 +59,7 @@ def environment() -> Environment:
         versions=versions(),
         machine=Machine(
             processor=machine.processor(),
-            cores=machine.cores(),
+            cores=control_groups.cores(),
             memory_gib=machine.memory_gib(),
             system=platform.platform(),
         ),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from cli import doctor
+from components import control_groups
 from pipeline.database import binding
 from pipeline.database.address import Address
 from pipeline.installation import packages
@@ -76,8 +77,9 @@ def write_data(folder, names=doctor.DATA_FILES, ending=""):
 def set_memory(monkeypatch, folder, kilobytes, group="/", limits=()):
     information = write(folder / "meminfo", f"MemTotal:  {kilobytes} kB\nMemFree:  1 kB\n")
     monkeypatch.setattr(doctor, "MEMORY_INFORMATION", information)
-    monkeypatch.setattr(doctor, "CONTROL_GROUP", write(folder / "cgroup", f"0::{group}\n"))
-    monkeypatch.setattr(doctor, "CONTROL_GROUPS", folder / "groups")
+    memberships = write(folder / "cgroup", f"0::{group}\n")
+    monkeypatch.setattr(control_groups, "MEMBERSHIPS", memberships)
+    monkeypatch.setattr(control_groups, "ROOT", folder / "groups")
     for path, limit in limits:
         write(folder / "groups" / path, f"{limit}\n")
 

@@ -159,7 +159,7 @@ REASONS = (
             "cli/doctor.py::machine_memory",
             "cli/doctor.py::read_processor_flags",
             "cli/doctor.py::read_text",
-            "components/example_gen/decoding.py::processors",
+            "components/control_groups.py::_text",
             "pipeline/installation/interpreters.py::distribution",
             "pipeline/installation/packages.py::_libstdcxx",
             "pipeline/machine.py::_cpu_info",

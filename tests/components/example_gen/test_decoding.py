@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components import images
+from components import control_groups, images
 from components.example_gen import decoding
 from components.example_gen.decoding import Decoded, Decoder, File
 from components.example_gen.reading_error import ReadingError
@@ -31,9 +31,9 @@ def content(value):
 @pytest.fixture(params=["in this process", "in others"])
 def decoder(request, monkeypatch):
     if request.param == "in others":
-        monkeypatch.setattr(decoding, "processors", lambda: 2)
+        monkeypatch.setattr(control_groups, "cores", lambda: 2)
     else:
-        monkeypatch.setattr(decoding, "processors", lambda: 1)
+        monkeypatch.setattr(control_groups, "cores", lambda: 1)
     found = Decoder(PREPARATION, 1000)
     yield found
     found.close()
@@ -59,7 +59,7 @@ def test_where_no_other_process_can_be_started_this_one_decodes(monkeypatch, cap
     def refuse(*_, **__):
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr(decoding, "processors", lambda: 2)
+    monkeypatch.setattr(control_groups, "cores", lambda: 2)
     monkeypatch.setattr(decoding.concurrent.futures, "ProcessPoolExecutor", refuse)
     files = [File(str(n), "", content(n % 256), "") for n in range(300)]
     decoder = Decoder(PREPARATION, len(files))
@@ -99,19 +99,8 @@ def test_files_are_taken_only_a_few_batches_ahead(decoder):
     assert len(taken) < 1000
 
 
-@pytest.mark.parametrize(
-    ("bound", "expected"), [("100000 100000", 1), ("max 100000", 64), ("250000 100000", 2)]
-)
-def test_the_bound_of_a_container_counts(bound, expected, tmp_path, monkeypatch):
-    quota = tmp_path / "cpu.max"
-    quota.write_text(bound)
-    monkeypatch.setattr(decoding, "_QUOTA_FILE", str(quota))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(64)))
-    assert decoding.processors() == expected
-
-
 def test_a_worker_that_is_killed_is_told_in_words(monkeypatch):
-    monkeypatch.setattr(decoding, "processors", lambda: 2)
+    monkeypatch.setattr(control_groups, "cores", lambda: 2)
     decoder = Decoder(PREPARATION, 1000)
     decoded = decoder.decode((File(str(n), "", content(0), "") for n in range(2000)), 2000)
     next(decoded)
@@ -123,12 +112,11 @@ def test_a_worker_that_is_killed_is_told_in_words(monkeypatch):
 
 ORPHANS = """
 import sys
-from components import images
-from components.example_gen import decoding
+from components import control_groups, images
 from components.example_gen.decoding import Decoder, File
 
 if __name__ == "__main__":
-    decoding.processors = lambda: 2
+    control_groups.cores = lambda: 2
     decoder = Decoder(images.Preparation(2, 2, 1, images.Fit.PAD, 0), 1000)
     list(decoder.decode([File("", "", b"no image", "")] * 100, 100))
     print(*(decoder._pool._processes), flush=True)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from tfx.types import standard_artifacts
 
-from components import examples, features, reading_report
+from components import control_groups, examples, features, reading_report
 from components.example_gen import collection, component, decoding, executor, split
 from components.example_gen.example_ids import example_ids
 from components.example_gen.readers.base import Options, ReadingError
@@ -285,7 +285,7 @@ def test_the_border_of_the_training_images_is_measured(folders, tmp_path, invert
 def test_worker_processes_give_the_same_examples(folders, tmp_path, monkeypatch):
     alone = run_node(asked(validation=0.3), folders, tmp_path / "alone")
     monkeypatch.setattr(decoding, "_LEAST_FILES", 1)
-    monkeypatch.setattr(decoding, "processors", lambda: 2)
+    monkeypatch.setattr(control_groups, "cores", lambda: 2)
     together = run_node(asked(validation=0.3), folders, tmp_path / "together")
     for name in features.SPLITS:
         assert rows(alone[name]) == rows(together[name])

@@ -1,6 +1,7 @@
 """The entry point of a container translates the task of a cluster for TFX's entry point."""
 
 import json
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -15,6 +16,7 @@ from tfx.types import standard_artifacts
 
 from components.kubeflow import entrypoint
 
+PROJECT = Path(__file__).resolve().parents[3]
 TYPES = {
     "examples": "tfx.types.standard_artifacts.Examples",
     "baseline_model": "tfx.types.standard_artifacts.Model",
@@ -90,6 +92,32 @@ def importable(monkeypatch):
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setattr(Executor, "__module__", module.__name__)
     monkeypatch.setattr(Executor, "called", None)
+
+
+IN_A_CONTAINER = """
+import os, runpy, sys, types
+from pathlib import Path
+from components import control_groups
+
+os.sched_getaffinity = lambda process: set(range(64))
+control_groups.MEMBERSHIPS = control_groups.ROOT = Path(sys.argv[1])
+
+def run(arguments):
+    import tensorflow as tf
+    print(tf.config.threading.get_intra_op_parallelism_threads())
+    print(tf.config.threading.get_inter_op_parallelism_threads())
+
+sys.modules["components.kubeflow.adapter"] = types.SimpleNamespace(run=run)
+runpy.run_module("components.kubeflow.entrypoint", run_name="__main__")
+"""
+
+
+def test_a_node_uses_the_cores_that_its_container_may_use(tmp_path):
+    """Not all those of the machine, under a quota of four."""
+    (tmp_path / "cpu.max").write_text("400000 100000\n")
+    command = [sys.executable, "-c", IN_A_CONTAINER, str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT)
+    assert ended.stdout.split() == ["4", "4"], ended.stderr
 
 
 def test_an_executor_is_given_folders_types_and_whole_numbers(scheme, mounted, importable):
