@@ -23,6 +23,7 @@ def test_the_versions_name_python_and_glibc(monkeypatch):
 
 # Modules that report, record, install or name places: they change no result of a graph.
 BESIDE = {
+    "contexts",
     "database",
     "exclusion",
     "store_connection",
