@@ -160,6 +160,7 @@ def test_it_keeps_what_a_comparison_and_a_rollback_need(sample_run):
         features.GOLDEN_FILE,
         features.KERAS_MODEL_FILE,
         features.REFERENCE_STATISTICS_FILE,
+        features.SEEN_IMAGES_FILE,
     }
 
 

@@ -229,22 +229,33 @@ def changed(value):
     return changes.get(type(value), lambda: value + 1)()
 
 
-def test_each_setting_has_its_part_in_the_folder_of_the_backup(settings):
+@pytest.fixture
+def backup_folder(schema, make_split):
+    """The folder for these settings, all else being equal."""
+    splits = {name: make_split(12, 1) for name in ("train", "val")}
+
+    def folder(run_dir, settings, base_model):
+        return training._backup_folder(run_dir, settings, schema, splits, base_model)
+
+    return folder
+
+
+def test_each_setting_has_its_part_in_the_folder_of_the_backup(settings, backup_folder):
     run_dir = "/runs/Trainer/model_run/7"
-    folders = [training._backup_folder(run_dir, settings, None)]
+    folders = [backup_folder(run_dir, settings, None)]
     for field in dataclasses.fields(settings):
         other = dataclasses.replace(
             settings, **{field.name: changed(getattr(settings, field.name))}
         )
-        folders.append(training._backup_folder(run_dir, other, None))
-    folders.append(training._backup_folder(run_dir, settings, "/models/3"))
+        folders.append(backup_folder(run_dir, other, None))
+    folders.append(backup_folder(run_dir, settings, "/models/3"))
     assert len(set(folders)) == len(dataclasses.fields(settings)) + 2
     assert all(folder.startswith("/runs/Trainer/backups/") for folder in folders)
 
 
-def test_the_next_run_of_the_same_settings_finds_the_backup(settings):
+def test_the_next_run_of_the_same_settings_finds_the_backup(settings, backup_folder):
     folders = {
-        training._backup_folder(f"/runs/Trainer/model_run/{run}", settings, "/models/3")
+        backup_folder(f"/runs/Trainer/model_run/{run}", settings, "/models/3")
         for run in ("7", "8/")
     }
     assert len(folders) == 1
