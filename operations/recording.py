@@ -45,6 +45,11 @@ _LAST_LINE = re.compile(
 )
 
 
+def is_scheduled() -> bool:
+    """Whether a schedule began this process, so that nobody is there to read a warning."""
+    return ATTEMPT_VARIABLE in os.environ
+
+
 def begun(
     run_id: str,
     sequence: int,

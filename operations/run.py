@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import datetime
 import logging
-import os
 import pathlib
 import shlex
 import shutil
@@ -119,7 +118,7 @@ def _tell_lost(
         f"version {before} was served when run {past[-1].run_id} ended, and "
         f"{prepared.locations.serving} holds none now"
     )
-    if recording.ATTEMPT_VARIABLE in os.environ:
+    if recording.is_scheduled():
         raise ServedModelError(
             f"{lost}; expected it, or a new model would be served without a comparison. Its disk "
             "may not be mounted: put the folder back. If no model is to be there, run by hand once."
@@ -380,7 +379,7 @@ class _Run:
 
     def _withdrawn(self) -> dict[str, str]:
         """Models that were rolled back: only a person who forces a run serves them again."""
-        if self._request.force and recording.ATTEMPT_VARIABLE not in os.environ:
+        if self._request.force and not recording.is_scheduled():
             return {}
         # Here and not above: few runs get as far as that.
         from operations import rollback
