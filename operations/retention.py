@@ -98,9 +98,8 @@ def _compared_with(store: metadata.Store, pipeline: str) -> list[str]:
     context = store.get_context_by_type_and_name("pipeline", pipeline)
     if context is None:
         return []
-    seen = baseline.blessed_models(store, context.id)
-    latest = seen.latest()
-    return [artifact.uri for artifact in [latest, *seen.of(latest)]] if latest else []
+    latest = baseline.latest_blessed(store, context.id)
+    return [artifact.uri for artifact in [latest.model, *latest.blessings]] if latest else []
 
 
 def _pushes(live: list[mlmd.Artifact], served: list[int]) -> list[str]:

@@ -206,6 +206,9 @@ def _failed(run: Receipt, failure: receipt.Failure) -> _Words:
 
 def _what_was_pushed(run: Receipt) -> str:
     version = run.pushed_version
+    if version is None and run.served_version != run.served_before:
+        # Published, and then ML Metadata could not be read.
+        version = run.served_version
     return f"version {version} was pushed before" if version else "nothing was pushed"
 
 

@@ -9,12 +9,12 @@ is then registered again, as a new model with a new blessing.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import pathlib
 import shutil
 from collections.abc import Iterable, Iterator
 
 from ml_metadata import errors
-from ml_metadata.metadata_store import ListOptions
 from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from components import features
@@ -37,26 +37,16 @@ SERVED_FOLDER = "ServedModel"
 
 
 @dataclasses.dataclass(frozen=True)
-class Blessed:
-    """The models and blessings of a pipeline that the resolver sees.
+class BlessedModel:
+    """A model that was not removed, with its blessings.
 
     Attributes:
-      models: Models that were not removed.
-      blessings: Blessings that were not removed or taken back.
+      model: The model.
+      blessings: Its blessings that were not removed or taken back, the newest first.
     """
 
-    models: list[mlmd.Artifact]
+    model: mlmd.Artifact
     blessings: list[mlmd.Artifact]
-
-    def latest(self) -> mlmd.Artifact | None:
-        """The model that TFX's resolver takes: the blessed one with the highest id."""
-        ids = {blessing.custom_properties[_MODEL_ID].int_value for blessing in self.blessings}
-        blessed = (model for model in self.models if model.id in ids)
-        return max(blessed, key=lambda model: model.id, default=None)
-
-    def of(self, model: mlmd.Artifact) -> list[mlmd.Artifact]:
-        """The blessings of a model."""
-        return [b for b in self.blessings if b.custom_properties[_MODEL_ID].int_value == model.id]
 
 
 def register_served(store: metadata.Store, pipeline_name: str, locations: Locations) -> str | None:
@@ -78,13 +68,12 @@ def register_served(store: metadata.Store, pipeline_name: str, locations: Locati
     if served is None:
         return take_back_blessings(store, pipeline_name)
     context = _context(store, _PIPELINE, pipeline_name)
-    seen = blessed_models(store, context.id)
-    uri = _model_folder(seen.models, locations, served)
-    latest = seen.latest()
-    if latest is not None and latest.uri == uri:
+    uri = _model_folder(store, context.id, locations, served)
+    latest = latest_blessed(store, context.id)
+    if latest is not None and latest.model.uri == uri:
         return None
     _register(store, context, uri, served.version)
-    _check(blessed_models(store, context.id).latest(), served)
+    _check(latest_blessed(store, context.id), served)
     return f"registered served version {served.version} as the model to compare with"
 
 
@@ -97,13 +86,11 @@ def offer(store: metadata.Store, pipeline_name: str, run_id: str) -> None:
       run_id: Id of the run.
     """
     context = store.get_context_by_type_and_name(_PIPELINE, pipeline_name)
-    seen = blessed_models(store, context.id) if context else Blessed([], [])
-    latest = seen.latest()
+    latest = latest_blessed(store, context.id) if context else None
     if latest is None:
         return
-    newest = max(seen.of(latest), key=lambda blessing: blessing.id)
     offered = _context(store, BASELINE_OF_RUN, name_of(pipeline_name, run_id))
-    makers = {_maker(store, artifact) for artifact in (latest, newest)}
+    makers = {_maker(store, artifact) for artifact in (latest.model, latest.blessings[0])}
     links = [mlmd.Association(execution_id=maker, context_id=offered.id) for maker in makers]
     store.put_attributions_and_associations([], links)
 
@@ -125,7 +112,7 @@ def take_back_blessings(store: metadata.Store, pipeline_name: str) -> str | None
       A line for the log if anything was changed.
     """
     context = store.get_context_by_type_and_name(_PIPELINE, pipeline_name)
-    blessings = blessed_models(store, context.id).blessings if context else []
+    blessings = [a for a in _live(store, context.id) if _is_blessing(a)] if context else []
     for blessing in blessings:
         blessing.state = mlmd.Artifact.ABANDONED
     if not blessings:
@@ -134,16 +121,33 @@ def take_back_blessings(store: metadata.Store, pipeline_name: str) -> str | None
     return "there is no model to compare with: earlier blessings no longer count"
 
 
-def blessed_models(store: metadata.Store, context_id: int) -> Blessed:
-    """The models and blessings of the pipeline that has the context."""
-    models = _live(store, context_id, "type = 'Model'")
-    condition = f"type = 'ModelBlessing' AND custom_properties.{_BLESSED}.int_value = 1"
-    return Blessed(models, _live(store, context_id, condition))
+def latest_blessed(store: metadata.Store, context_id: int) -> BlessedModel | None:
+    """The model that TFX's resolver takes: the blessed one with the highest id.
+
+    Args:
+      store: ML Metadata of the pipeline.
+      context_id: Id of the pipeline's context.
+    """
+    blessings: dict[int, list[mlmd.Artifact]] = {}
+    # What blesses a model is made after it, so it has a higher id.
+    for artifact in _live(store, context_id):
+        if _is_blessing(artifact):
+            model_id = artifact.custom_properties[_MODEL_ID].int_value
+            blessings.setdefault(model_id, []).append(artifact)
+        elif artifact.type == "Model" and artifact.id in blessings:
+            return BlessedModel(artifact, blessings[artifact.id])
+    return None
 
 
-def _live(store: metadata.Store, context_id: int, condition: str) -> list[mlmd.Artifact]:
-    query = f"contexts_a.id = {context_id} AND state = LIVE AND {condition}"
-    return list(store.get_artifacts(ListOptions(filter_query=query)))
+def _is_blessing(artifact: mlmd.Artifact) -> bool:
+    blessed: int = artifact.custom_properties[_BLESSED].int_value
+    return artifact.type == "ModelBlessing" and blessed == 1
+
+
+def _live(store: metadata.Store, context_id: int) -> Iterator[mlmd.Artifact]:
+    """Yields the artifacts of a context that were not removed or taken back, the newest first."""
+    read = functools.partial(store.get_artifacts_by_context, context_id)
+    return (a for a in metadata.newest_first(read) if a.state == mlmd.Artifact.LIVE)
 
 
 def with_exports(folders: Iterable[pathlib.Path]) -> Iterator[tuple[str, pathlib.Path]]:
@@ -164,10 +168,12 @@ def _context(store: metadata.Store, kind: str, name: str) -> mlmd.Context:
     return context
 
 
-def _model_folder(models: list[mlmd.Artifact], locations: Locations, served: ServedModel) -> str:
+def _model_folder(
+    store: metadata.Store, context_id: int, locations: Locations, served: ServedModel
+) -> str:
     """The model artifact that holds the served model; a new one where it is gone."""
-    newest_first = dict.fromkeys(m.uri for m in sorted(models, key=lambda m: -m.id))
-    for digest, folder in with_exports(map(pathlib.Path, newest_first)):
+    models = (a.uri for a in _live(store, context_id) if a.type == "Model")
+    for digest, folder in with_exports(map(pathlib.Path, _once(models))):
         if digest == served.digest and all(_is_equal(f, folder / f.name) for f in served.kept):
             _keep_missing(locations, served, folder)
             return str(folder)
@@ -194,8 +200,17 @@ def _keep_missing(locations: Locations, served: ServedModel, folder: pathlib.Pat
         versions.keep(locations.serving, served.version, beside)
 
 
-def _check(latest: mlmd.Artifact | None, served: ServedModel) -> None:
-    folder = pathlib.Path(latest.uri) / features.EXPORT_FOLDER if latest else None
+def _once(values: Iterable[str]) -> Iterator[str]:
+    """Yields each value the first time that it comes."""
+    seen: set[str] = set()
+    for value in values:
+        if value not in seen:
+            seen.add(value)
+            yield value
+
+
+def _check(latest: BlessedModel | None, served: ServedModel) -> None:
+    folder = pathlib.Path(latest.model.uri) / features.EXPORT_FOLDER if latest else None
     if folder is None or versions.content_digest(folder) != served.digest:
         raise BaselineError(
             f"ML Metadata gives {folder or 'no model'} as the model to compare with; expected "

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from ml_metadata import errors
 from ml_metadata.metadata_store import ListOptions, OrderByField, metadata_store
@@ -32,6 +33,9 @@ _STATES = {
 }
 _OUTPUT_EVENTS = (mlmd.Event.OUTPUT, mlmd.Event.INTERNAL_OUTPUT)
 _RESOLVER_TYPE = "resolver.Resolver"
+# ML Metadata hands over 100 rows in a page.
+_ROWS_AT_FIRST = 100
+Row = TypeVar("Row", mlmd.Artifact, mlmd.Execution)
 # These are about the call, not about the store.
 _CALLERS_ERRORS = (errors.NotFoundError, errors.AlreadyExistsError, errors.InvalidArgumentError)
 _LOCKED_MEANWHILE = (
@@ -151,31 +155,43 @@ def shown_place(place: Place) -> str:
 
 def executions_of_run(store: Store, pipeline: str, run_id: str) -> list[mlmd.Execution]:
     """The executions of a run; a run of another pipeline in the database may have the same id."""
-    context = store.get_context_by_type_and_name("pipeline_run", run_id)
-    return _executions_of(store, pipeline, f"contexts_b.id = {context.id}") if context else []
+    return [execution for _, execution in _nodes_of_run(store, pipeline, run_id)]
 
 
-def _executions_of(
-    store: Store,
-    pipeline: str,
-    condition: str,
-    limit: int | None = None,
-) -> list[mlmd.Execution]:
-    """The executions of a pipeline that meet a condition, newest first.
+def _nodes_of_run(
+    store: Store, pipeline: str, run_id: str
+) -> Iterator[tuple[mlmd.Context, mlmd.Execution]]:
+    """Yields the context of the node and the execution, for each execution of a run, oldest first.
 
-    The database picks them: of thousands of runs, ML Metadata would hand over all in pages, each of
-    which costs it time in proportion to all.
+    Raises:
+      StoreError: where the store cannot be read.
     """
-    context = store.get_context_by_type_and_name("pipeline", pipeline)
-    if context is None:
-        return []
-    wanted = ListOptions(
-        limit=limit,
-        order_by=OrderByField.ID,
-        is_asc=False,
-        filter_query=f"contexts_a.id = {context.id} AND {condition}",
-    )
-    return list(store.get_executions(wanted))
+    context = store.get_context_by_type_and_name("pipeline_run", run_id)
+    executions = store.get_executions_by_context(context.id) if context else []
+    for execution in sorted(executions, key=lambda execution: execution.id):
+        node = _node_context(store, execution)
+        if node is not None and node.name.rpartition(".")[0] == pipeline:
+            yield node, execution
+
+
+def newest_first(read: Callable[[ListOptions], list[Row]]) -> Iterator[Row]:
+    """Yields rows of ML Metadata by their ids, the highest first; reads no more than is asked for.
+
+    Of thousands of runs, it would hand over all rows in pages, each of which costs it time in
+    proportion to all. A query for a few of them is no way out: ML Metadata for Python 3.12 and
+    later has no `filter_query`.
+
+    Args:
+      read: Reads rows as the options say, for example those of a context.
+    """
+    limit, last = _ROWS_AT_FIRST, None
+    while True:
+        rows = read(ListOptions(limit=limit, order_by=OrderByField.ID, is_asc=False))
+        yield from (row for row in rows if last is None or row.id < last)
+        if len(rows) < limit:
+            return
+        # A limit is all that can be said of where to begin: the next rows come with those before.
+        limit, last = limit * 4, rows[-1].id
 
 
 @contextlib.contextmanager
@@ -206,11 +222,11 @@ def read_nodes(
 ) -> dict[str, NodeExecution]:
     """How each expected node of a run ended, by its id; a node without a trace is `not run`."""
     found = {}
-    for execution in reversed(executions_of_run(store, pipeline, run_id)):
-        node = _node_of(store, execution)
+    for context, execution in _nodes_of_run(store, pipeline, run_id):
+        node = context.name.rpartition(".")[2]
         found[node] = _execution_of(store, execution)
         if execution.type.endswith(_RESOLVER_TYPE) and _resolved_as_before(
-            store, pipeline, execution
+            store, context, execution
         ):
             found[node] = dataclasses.replace(found[node], status=NodeStatus.CACHED)
     return {node: found.get(node, NodeExecution(NodeStatus.NOT_RUN, 0.0, {})) for node in node_ids}
@@ -219,9 +235,15 @@ def read_nodes(
 def close_interrupted(store: Store, pipeline: str) -> list[int]:
     """Marks executions that a killed run left as running; returns their ids.
 
-    Only the holder of the pipeline's lock may call it, since it knows that nothing else runs.
+    Only the holder of the pipeline's lock may call it, since it knows that nothing else runs. Each
+    run calls it before its first node, so what is left is of the run before: among the newest.
     """
-    left = _executions_of(store, pipeline, "last_known_state = RUNNING")
+    context = store.get_context_by_type_and_name("pipeline", pipeline)
+    if context is None:
+        return []
+    executions = newest_first(functools.partial(store.get_executions_by_context, context.id))
+    newest = itertools.islice(executions, _ROWS_AT_FIRST)
+    left = [one for one in newest if one.last_known_state == mlmd.Execution.RUNNING]
     for execution in left:
         execution.last_known_state = mlmd.Execution.CANCELED
     if left:
@@ -229,15 +251,16 @@ def close_interrupted(store: Store, pipeline: str) -> list[int]:
     return [execution.id for execution in left]
 
 
-def _resolved_as_before(store: Store, pipeline: str, execution: mlmd.Execution) -> bool:
+def _resolved_as_before(store: Store, node: mlmd.Context, execution: mlmd.Execution) -> bool:
     """Whether a resolver chose the model that it chose in the run before.
 
     A resolver computes nothing, so TFX never caches it; it caches the nodes after it exactly if
     this holds. A new blessing of the same model changes nothing: no node reads it.
     """
-    condition = f"type = '{execution.type}' AND last_known_state = COMPLETE AND id < {execution.id}"
-    earlier = _executions_of(store, pipeline, condition, limit=1)
-    return bool(earlier) and _resolved_model(store, earlier[0]) == _resolved_model(store, execution)
+    for other in newest_first(functools.partial(store.get_executions_by_context, node.id)):
+        if other.id < execution.id and other.last_known_state == mlmd.Execution.COMPLETE:
+            return _resolved_model(store, other) == _resolved_model(store, execution)
+    return False
 
 
 def _resolved_model(store: Store, execution: mlmd.Execution) -> set[int]:
@@ -249,10 +272,9 @@ def _resolved_model(store: Store, execution: mlmd.Execution) -> set[int]:
     }
 
 
-def _node_of(store: Store, execution: mlmd.Execution) -> str:
-    """The node of an execution; empty where it has none."""
-    names = [c.name for c in store.get_contexts_by_execution(execution.id) if c.type == "node"]
-    return names[0].rpartition(".")[2] if names else ""
+def _node_context(store: Store, execution: mlmd.Execution) -> mlmd.Context | None:
+    contexts = store.get_contexts_by_execution(execution.id)
+    return next((context for context in contexts if context.type == "node"), None)
 
 
 def _execution_of(store: Store, execution: mlmd.Execution) -> NodeExecution:

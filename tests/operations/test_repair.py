@@ -83,7 +83,7 @@ def test_the_new_store_knows_the_served_model(damaged, repaired, locations):
     repaired()
     store = metadata.open_store(locations.metadata)
     context = store.get_context_by_type_and_name("pipeline", "clothes")
-    latest = Path(baseline.blessed_models(store, context.id).latest().uri)
+    latest = Path(baseline.latest_blessed(store, context.id).model.uri)
     digest = versions.content_digest(locations.serving / str(served))
     assert versions.content_digest(latest / features.EXPORT_FOLDER) == digest
 

@@ -53,7 +53,7 @@ def resolved(past):
     """What the next run compares with."""
     baseline.register_served(past.store, "clothes", past.locations)
     context = past.store.get_context_by_type_and_name("pipeline", "clothes")
-    return baseline.blessed_models(past.store, context.id).latest().uri
+    return baseline.latest_blessed(past.store, context.id).model.uri
 
 
 def test_nothing_is_checked_where_no_higher_number_is_left(pushed, locations, asked):

@@ -165,6 +165,13 @@ def test_a_run_that_failed(made_run, node):
     assert made_run.receipt.command in found.advice
 
 
+def test_a_run_that_failed_after_its_push_does_not_say_that_nothing_was_pushed(made_run):
+    made_run.end_in("Trainer", "metadata.db cannot be used. Version 17 was published by then")
+    made_run.change(failure={"node": None}, served_before=16, served_version=17)
+    headline = made_run.collect().verdict.headline
+    assert headline == "Failed in the run itself: version 17 was pushed before."
+
+
 def test_a_run_that_would_only_fail_again_is_to_be_changed(made_run):
     made_run.end_in("Trainer", "the loss became nan")
     made_run.change(
