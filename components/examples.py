@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import json
 import math
 import os
 import tempfile
@@ -18,6 +19,7 @@ from tfx.dsl.io import fileio
 from tfx_bsl.coders import example_coder
 
 from components import features
+from components.messages import shown
 
 _PARSE_BATCH = 4096
 _DIGEST_ROWS = 4096
@@ -28,6 +30,15 @@ _SPEC = {
     features.LABEL: tf.io.FixedLenFeature([], tf.int64),
     features.EXAMPLE_ID: tf.io.FixedLenFeature([], tf.string),
 }
+
+_ADVICE = (
+    "A full disk, a clean-up or a rule of the bucket may have removed some. Run again with "
+    "--no-cache."
+)
+
+
+class LostExamplesError(RuntimeError):
+    """An artifact of examples does not have the files that were written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +84,7 @@ def read_split(examples_uri: str, name: str, most_in_memory: int | None = None) 
         the system caches. None means no limit.
 
     Raises:
+      LostExamplesError: files of the split are missing.
       OSError: the disk has no room for that file.
     """
     ids, labels = _ids_and_labels(examples_uri, name)
@@ -138,11 +150,66 @@ def serialized_batches(examples_uri: str, name: str, size: int) -> Iterator[tf.T
 
 
 def files_of(examples_uri: str, name: str) -> list[str]:
-    """Paths of the files of a split, in their order."""
+    """Paths of the files of a split, in their order.
+
+    Raises:
+      LostExamplesError: some are not there, or not as long as when they were written. A cache hands
+        out an artifact without a look into its folder, and what is missing would show nowhere.
+    """
+    folder = _split_folder(examples_uri, name)
+    written, found = _listing(examples_uri).get(name), _sizes(folder)
+    if written is None:
+        raise LostExamplesError(
+            f"{examples_uri} has no list of the files of its split {name}; expected one in "
+            f"{features.LISTING_FILE}, as ExampleGen writes it. {_ADVICE}"
+        )
+    if written != found:
+        names = sorted(each for each in written | found if written.get(each) != found.get(each))
+        raise LostExamplesError(
+            f"{folder} is not as ExampleGen wrote it: {len(names):,} of {len(written):,} files "
+            f"are missing or have another length, {shown(names[0])} the first; expected all of "
+            f"them. {_ADVICE}"
+        )
+    return [os.path.join(folder, each) for each in sorted(found)]
+
+
+def write_listing(examples_uri: str, names: Iterable[str]) -> None:
+    """Writes which files the splits of an artifact have, when all of them are there.
+
+    Args:
+      examples_uri: folder of the artifact.
+      names: names of the splits.
+    """
+    listing = {name: _sizes(_split_folder(examples_uri, name)) for name in names}
+    with fileio.open(os.path.join(examples_uri, features.LISTING_FILE), "w") as file:
+        file.write(json.dumps(listing, sort_keys=True))
+
+
+def _listing(examples_uri: str) -> dict[str, dict[str, int]]:
+    """The bytes of each file by split; empty where there is no list."""
+    path = os.path.join(examples_uri, features.LISTING_FILE)
+    if not fileio.exists(path):
+        return {}
+    with fileio.open(path, "r") as file:
+        listing: dict[str, dict[str, int]] = json.loads(file.read())
+    return listing
+
+
+def _split_folder(examples_uri: str, name: str) -> str:
+    return os.path.join(examples_uri, f"Split-{name}")
+
+
+def _sizes(folder: str) -> dict[str, int]:
     # List the folder instead of matching a pattern: its name may contain pattern characters.
-    folder = os.path.join(examples_uri, f"Split-{name}")
-    names = sorted(each for each in fileio.listdir(folder) if not each.startswith("."))
-    return [os.path.join(folder, each) for each in names]
+    names = fileio.listdir(folder) if fileio.exists(folder) else []
+    return {each: size_of(os.path.join(folder, each)) for each in names if each[0] != "."}
+
+
+def size_of(path: str) -> int:
+    """Bytes of a file."""
+    # TFX's own `stat` answers in the form of whichever system has the file.
+    size: int = tf.io.gfile.stat(path).length
+    return size
 
 
 def fitting(files: Sequence[str], most: int) -> int:

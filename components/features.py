@@ -39,6 +39,8 @@ MOST_IMAGE_PIXELS = 2**26
 
 # File of an artifact of examples, with a `components.reading_report.ReadingReport`.
 READING_REPORT_FILE = "reading.json"
+# Names and bytes of the files of each split.
+LISTING_FILE = "files.json"
 # File of an artifact of examples with the further columns of the data (Parquet), and EXAMPLE_ID; it
 # also has rows of images that were left out.
 COLUMNS_FILE = "columns.parquet"

@@ -67,6 +67,9 @@ def divided(examples_uri: str, split: str) -> list[Shard]:
     Args:
       examples_uri: Folder of the artifact.
       split: Name of the split.
+
+    Raises:
+      LostExamplesError: files of the split are missing.
     """
     files = examples.files_of(examples_uri, split)
     size = examples.record_size(files)
@@ -76,19 +79,13 @@ def divided(examples_uri: str, split: str) -> list[Shard]:
     gathered_bytes = 0
     for path in files:
         gathered.append(path)
-        gathered_bytes += _size(path)
+        gathered_bytes += examples.size_of(path)
         if gathered_bytes >= full:
             shards.append(Shard(split, len(shards), tuple(gathered)))
             gathered, gathered_bytes = [], 0
     if gathered_bytes:
         shards.append(Shard(split, len(shards), tuple(gathered)))
     return shards
-
-
-def _size(path: str) -> int:
-    # TFX's own `stat` answers in the form of whichever system has the file.
-    size: int = tf.io.gfile.stat(path).length
-    return size
 
 
 @dataclasses.dataclass(frozen=True)

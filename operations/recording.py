@@ -64,7 +64,7 @@ def begun(
         sequence=sequence,
         pipeline=prepared.name,
         command=request.command,
-        request=_request(request, prepared.config.schema_file),
+        request=_request(request, prepared),
         attempt=os.environ.get(ATTEMPT_VARIABLE),
         input_digest=input_digest,
         host=socket.gethostname(),
@@ -90,16 +90,21 @@ def _data(data: DataSet) -> DataRecord:
     )
 
 
-def _request(request: Request, schema_file: str) -> receipt.Request:
-    """The request with full paths, so that `resume` works in any folder."""
+def _request(request: Request, prepared: Prepared) -> receipt.Request:
+    """The request with full paths and the data that was found, so that `resume` repeats it.
+
+    It does so in any folder, and wherever data would be found by then.
+    """
     key = "schema_file="
-    folder = request.data not in (AUTO, SAMPLE) and not is_address(request.data)
+    data = prepared.data.name if request.data == AUTO else request.data
+    folder = data != SAMPLE and not is_address(data)
     return receipt.Request(
         profile=request.profile,
-        data=str(pathlib.Path(request.data).absolute()) if folder else request.data,
+        data=str(pathlib.Path(data).absolute()) if folder else data,
         runner=request.runner,
         assignments=tuple(
-            key + schema_file if each.startswith(key) else each for each in request.assignments
+            key + prepared.config.schema_file if each.startswith(key) else each
+            for each in request.assignments
         ),
         seed=request.seed,
         new_line=request.new_line,

@@ -87,6 +87,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             logger.warning("Cannot use %s: %s", file.name, file.reason)
         shard_report.check(reports, asked)
         reading_report.write(report, output.uri)
+        examples.write_listing(output.uri, features.SPLITS)
 
 
 def _write_plans(examples_uri: str, work: Iterable[Work]) -> list[str]:

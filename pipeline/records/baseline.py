@@ -112,9 +112,7 @@ def take_back_blessings(store: metadata.Store, pipeline_name: str) -> str | None
       A line for the log if anything was changed.
     """
     context = store.get_context_by_type_and_name(_PIPELINE, pipeline_name)
-    # All at once: ML Metadata is slow to put so many into an order.
-    artifacts = store.get_artifacts_by_context(context.id) if context else []
-    blessings = [a for a in artifacts if _is_live(a) and _is_blessing(a)]
+    blessings = [a for a in _live(store, context.id) if _is_blessing(a)] if context else []
     for blessing in blessings:
         blessing.state = mlmd.Artifact.ABANDONED
     if not blessings:
@@ -146,15 +144,10 @@ def _is_blessing(artifact: mlmd.Artifact) -> bool:
     return artifact.type == "ModelBlessing" and blessed == 1
 
 
-def _is_live(artifact: mlmd.Artifact) -> bool:
-    """Whether an artifact was not removed or taken back."""
-    return bool(artifact.state == mlmd.Artifact.LIVE)
-
-
 def _live(store: metadata.Store, context_id: int) -> Iterator[mlmd.Artifact]:
-    """Yields the live artifacts of a context, the newest first."""
+    """Yields the artifacts of a context that were not removed or taken back, the newest first."""
     read = functools.partial(store.get_artifacts_by_context, context_id)
-    return filter(_is_live, metadata.newest_first(read))
+    return (a for a in metadata.newest_first(read) if a.state == mlmd.Artifact.LIVE)
 
 
 def with_exports(folders: Iterable[pathlib.Path]) -> Iterator[tuple[str, pathlib.Path]]:

@@ -174,24 +174,23 @@ def _nodes_of_run(
             yield node, execution
 
 
-def newest_first(read: Callable[[ListOptions], list[Row]]) -> Iterator[Row]:
-    """Yields rows of ML Metadata by their ids, the highest first; reads no more than is asked for.
+def newest_first(read: Callable[[ListOptions | None], list[Row]]) -> Iterator[Row]:
+    """Yields rows of ML Metadata by their ids, the highest first; at first reads the newest alone.
 
-    Of thousands of runs, it would hand over all rows in pages, each of which costs it time in
+    Of thousands of runs, ML Metadata hands over executions in pages, each of which costs it time in
     proportion to all. A query for a few of them is no way out: ML Metadata for Python 3.12 and
     later has no `filter_query`.
 
     Args:
-      read: Reads rows as the options say, for example those of a context.
+      read: Reads rows as the options say, for example those of a context; all without any.
     """
-    limit, last = _ROWS_AT_FIRST, None
-    while True:
-        rows = read(ListOptions(limit=limit, order_by=OrderByField.ID, is_asc=False))
-        yield from (row for row in rows if last is None or row.id < last)
-        if len(rows) < limit:
-            return
-        # A limit is all that can be said of where to begin: the next rows come with those before.
-        limit, last = limit * 4, rows[-1].id
+    newest = ListOptions(limit=_ROWS_AT_FIRST, order_by=OrderByField.ID, is_asc=False)
+    rows = read(newest)
+    yield from rows
+    if len(rows) == _ROWS_AT_FIRST:
+        # No option says where to begin, and without any ML Metadata hands over artifacts at once.
+        last = rows[-1].id
+        yield from sorted((row for row in read(None) if row.id < last), key=lambda row: -row.id)
 
 
 @contextlib.contextmanager

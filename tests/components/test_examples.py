@@ -8,7 +8,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components import examples, features
+from components import examples, features, shards
 
 WIDTH = 6
 
@@ -26,6 +26,7 @@ def write_files(tmp_path_factory):
             with tf.io.TFRecordWriter(str(path), options) as writer:
                 for record in serialized(numbers) if numbers else ():
                     writer.write(record)
+        examples.write_listing(str(folder), ["train"])
         return str(folder)
 
     return written
@@ -118,3 +119,35 @@ def test_what_a_file_server_hides_is_not_read(write_files):
     folder = write_files([1, 2])
     (Path(folder) / "Split-train" / ".nfs0001").write_bytes(b"no record")
     check(examples.read_split(folder, "train"), [1, 2])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        # Between two examples, where TFRecord sees no fault.
+        lambda path: path.write_bytes(path.read_bytes()[: path.stat().st_size // 2]),
+        lambda path: path.with_name("data-9").write_bytes(path.read_bytes()),
+    ],
+    ids=["gone", "empty", "cut", "more"],
+)
+def test_a_split_that_is_not_as_it_was_written_is_refused(damage, write_files):
+    folder = write_files([4, 2], [3, 1])
+    damage(Path(folder, "Split-train", "data-1"))
+    for read in (examples.read_split, examples.files_of, shards.divided):
+        with pytest.raises(examples.LostExamplesError, match=r"'?data-[19]'? the first"):
+            read(folder, "train")
+
+
+def test_a_split_without_a_list_of_its_files_is_refused(write_files):
+    folder = write_files([4, 2])
+    Path(folder, features.LISTING_FILE).unlink()
+    with pytest.raises(examples.LostExamplesError, match=r"no list .* --no-cache"):
+        examples.read_split(folder, "train")
+
+
+def test_hidden_files_do_not_count(write_files):
+    folder = write_files([4, 2])
+    Path(folder, "Split-train", ".nfs0001").write_bytes(b"held open by another process")
+    check(examples.read_split(folder, "train"), [2, 4])

@@ -18,7 +18,7 @@ from PIL import Image
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx.types import artifact_utils, standard_artifacts
 
-from components import features, image_schema, shards
+from components import examples, features, image_schema, shards
 from components.data_gate import checks, facts
 from components.data_gate import executor as data_gate
 from components.example_gen import collection, component, split
@@ -49,6 +49,7 @@ def test_shards_hold_each_file_once_and_enough_examples(counts, full, tmp_path_f
     (folder / "Split-train").mkdir()
     for number, count in enumerate(counts):
         write_records(folder / "Split-train" / f"data-{number:02d}", [1000] * count)
+    examples.write_listing(str(folder), ["train"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shards, "EXAMPLES", full)
         divided = shards.divided(str(folder), "train")
@@ -70,6 +71,7 @@ def test_large_examples_make_small_shards(tmp_path, monkeypatch):
     (tmp_path / "Split-test").mkdir()
     for number in range(6):
         write_records(tmp_path / "Split-test" / f"data-{number}", [5000] * 2)
+    examples.write_listing(str(tmp_path), ["test"])
     monkeypatch.setattr(shards, "BYTES", 20_000)
     assert [len(shard.files) for shard in shards.divided(str(tmp_path), "test")] == [2, 2, 2]
 

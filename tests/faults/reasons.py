@@ -74,6 +74,7 @@ REASONS = (
             "components/example_gen/executor.py::_Writer.write: tf.io.TFRecordWriter",
             "components/example_gen/executor.py::_writers: fileio.rename",
             "components/example_gen/executor.py::_writers: fileio.rmtree",
+            "components/examples.py::write_listing: fileio.open",
             "components/predictions/executor.py::Executor.Do: fileio.makedirs",
             "components/predictions/executor.py::_table_writer: fileio.open",
             "components/predictions/executor.py::_TableWriter.write: pq.ParquetWriter",

@@ -32,6 +32,7 @@ REASONS = (
             "components/example_gen/executor.py::_WriteShard.process",
             "components/example_gen/executor.py::_shard_reports",
             "components/example_gen/shard_report.py::parse",
+            "components/examples.py::_listing",
             "components/examples.py::_records",
             "components/image_schema.py::read_artifact",
             "components/predictions/executor.py::_Ask.__call__",

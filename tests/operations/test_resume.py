@@ -24,11 +24,17 @@ def test_the_same_is_asked_for_with_the_cache(written, receipt):
     output_dir = written()
     request = resume.request_of("latest", output_dir, False)
     assert request.assignments == ("seed=7",)
-    assert (request.data, request.runner, request.seed) == ("auto", "local", None)
+    assert (request.runner, request.seed) == ("local", None)
     assert request.use_cache and not request.force
     # An equal run may have ended before this one was forced: nothing changed since, and yet.
     assert request.resumed == receipt.sequence
     assert request.output_dir == output_dir
+
+
+def test_the_data_that_was_found_is_taken_and_not_looked_for_again(written, prepared):
+    """Another folder may be found by now: `auto` follows a variable of the shell."""
+    request = resume.request_of("latest", written(), False)
+    assert request.data == prepared.data.name != "auto"
 
 
 def test_a_span_that_came_since_is_not_taken(written, receipt):

@@ -38,6 +38,7 @@ def catalogue_of(tmp_path):
                 with tf.io.TFRecordWriter(str(folder / f"data-{number}")) as writer:
                     for place in part:
                         writer.write(records[place])
+        examples.write_listing(str(tmp_path), features.SPLITS)
         shape = splits[features.TRAIN_SPLIT][0].shape[1:]
         workers = shards.Workers(lambda: beam.Pipeline(ENGINE), str(tmp_path / "shards"))
         shape = shape if len(shape) == 3 else (1, *shape, 1)

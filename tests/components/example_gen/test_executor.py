@@ -142,6 +142,7 @@ def test_each_shard_writes_a_file_of_its_own_and_again_the_same(generate, tmp_pa
     generate()
     assert digest_of(output) == before
     assert files == {
+        "files.json",
         "reading.json",
         "Split-test/data_tfrecord-span-1-t10k-00000",
         *(f"Split-train/data_tfrecord-{name}-train-00000" for name in TRAIN),

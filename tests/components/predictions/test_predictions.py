@@ -119,6 +119,7 @@ def examples_of(tmp_path):
             with tf.io.TFRecordWriter(str(folder / f"data-{number}")) as writer:
                 for record in examples.serialize(columns):
                     writer.write(record)
+        examples.write_listing(str(folder.parent), [features.TEST_SPLIT])
         return str(folder.parent)
 
     return write

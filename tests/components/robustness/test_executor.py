@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfx.types import artifact_utils, standard_artifacts
 
 from components import features, reading_report
+from components.examples import write_listing
 from components.robustness import corruptions, executor
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -54,6 +55,7 @@ def inputs(clean, tmp_path_factory):
         for number in reversed(range(len(clean[0]))):
             writer.write(example(clean[0][number], clean[1][number], number).SerializeToString())
     write_reading(folder / "examples", border="dark", background=0)
+    write_listing(str(folder / "examples"), ["test"])
     examples, schema = standard_artifacts.Examples(), standard_artifacts.Schema()
     examples.uri, schema.uri = str(folder / "examples"), str(PROJECT / "schema")
     return {"clean_examples": [examples], "schema": [schema]}

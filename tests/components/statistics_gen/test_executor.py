@@ -12,7 +12,7 @@ from tfx.components.statistics_gen import executor as stock
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from components import image_schema, shards
+from components import examples, image_schema, shards
 from components.features import EXAMPLE_ID as ID
 from components.features import IMAGE, LABEL
 from components.statistics_gen import executor
@@ -102,6 +102,7 @@ def source(splits, tmp_path_factory):
                     content = {"feature": {key: value(content) for key, content in row.items()}}
                     example = tf.train.Example(features=tf.train.Features(**content))
                     writer.write(example.SerializeToString())
+    examples.write_listing(found.uri, splits)
     return found
 
 
