@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import JsonValue
 
-from components.pusher import versions
+from components.pusher import rollbacks, versions
+from components.pusher.rollbacks import Rollback
 from components.pusher.served import MODEL_FILE
 from operations import rollback
 from pipeline import config, paths
@@ -91,7 +92,7 @@ class Lineage:
     path: pathlib.Path | None
     content: Content | None
     served_version: int | None
-    rollbacks: tuple[rollback.Rollback, ...]
+    rollbacks: tuple[Rollback, ...]
     trained_by: str | None
     pushed_by: str | None
     reused_by: tuple[str, ...]
@@ -111,7 +112,7 @@ class _Records:
 
     locations: Locations
     receipts: Sequence[Receipt]
-    rollbacks: Sequence[rollback.Rollback]
+    rollbacks: Sequence[Rollback]
 
     def versions(self) -> set[int]:
         """All versions that were ever served."""
@@ -121,7 +122,7 @@ class _Records:
 
     def runs_of(self, version: int | None) -> list[Receipt]:
         """The run that pushed the content of a version, then those that found it served."""
-        pushed = rollback.origin(version, self.rollbacks) if version else None
+        pushed = rollbacks.origin(version, self.rollbacks) if version else None
         return [run for run in self.receipts if version and run.pushed_version == pushed]
 
     def runs_with(self, digest: str | None) -> list[Receipt]:
@@ -175,7 +176,9 @@ def _of_version(version: int, places: Iterable[Locations], output_dir: pathlib.P
 
 
 def _read(locations: Locations) -> _Records:
-    return _Records(locations, history.receipts_of(locations), rollback.recorded(locations))
+    return _Records(
+        locations, history.receipts_of(locations), rollbacks.recorded(locations.serving)
+    )
 
 
 def _of_known_version(records: _Records, version: int) -> Lineage:

@@ -14,6 +14,7 @@ import pydantic
 from components.messages import with_kind
 from components.object_store import is_address
 from components.redaction import redacted
+from components.validation import faults_of
 from operations.preparation import Prepared, Request
 from pipeline import machine
 from pipeline.datasets import AUTO, SAMPLE
@@ -21,7 +22,7 @@ from pipeline.datasets.dataset import DataSet
 from pipeline.nodes import DATA_GATE, PUSHER
 from pipeline.records import provenance, receipt
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
-from pipeline.records.receipt import DataRecord, Failure, Receipt, escaped, faults_of
+from pipeline.records.receipt import DataRecord, Failure, Receipt, escaped
 from pipeline.records.results import (
     Executions,
     Task,

@@ -14,12 +14,10 @@ import logging
 import pathlib
 from collections.abc import Iterable, Sequence
 
-import pydantic
-
 from components import features
-from components.messages import shown
 from components.object_store import ObjectStoreError
-from components.pusher import bucket, versions
+from components.pusher import bucket, rollbacks, versions
+from components.pusher.rollbacks import Rollback
 from components.pusher.served import ServedModel, UnreadableModelError, read_version
 from components.serving_check.check import check_export
 from operations import unfinished
@@ -33,42 +31,15 @@ from pipeline.errors import (
     UsageError,
 )
 from pipeline.exclusion import Held, exclusive
-from pipeline.files import read_regular
 from pipeline.locations import Locations
 from pipeline.records import history, served_version
-from pipeline.records.receipt import Receipt, faults_of
+from pipeline.records.receipt import Receipt
 
 _NO_QUESTIONS = "its reference images are gone, so it cannot be checked"
 # More of them would hide the message in which they stand.
 _NAMED_VERSIONS = 10
 
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True)
-class Rollback:
-    """A rollback that happened.
-
-    Attributes:
-      rolled_back_from: Version that was served until then.
-      rolled_back_to: Earlier version whose content is served since.
-      new_version: Number under which it is served since.
-      user: Name of the user who did it.
-      time: Time of the rollback, in ISO 8601.
-      withdrawn: Digest of the content of `rolled_back_from`; None in a record without it.
-      restored: Digest of the content that is served since; None in a record without it.
-    """
-
-    rolled_back_from: int
-    rolled_back_to: int
-    new_version: int
-    user: str
-    time: str
-    withdrawn: str | None = None
-    restored: str | None = None
-
-
-_RECORD = pydantic.TypeAdapter(Rollback)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -302,63 +273,6 @@ def _publish(locations: Locations, target: ServedModel, record: str, held: Held)
         ) from error
 
 
-def recorded(locations: Locations) -> list[Rollback]:
-    """All rollbacks of a pipeline, oldest first.
-
-    A record that cannot be read is left out, and a line in the log says so.
-    """
-    records = map(_read_record, versions.rollback_files(locations.serving))
-    return [record for record in records if record is not None]
-
-
-def _read_record(path: pathlib.Path) -> Rollback | None:
-    try:
-        document = json.loads(read_regular(path).decode())
-        numbered = json.dumps({**document, "new_version": int(path.stem)})
-        record = _RECORD.validate_json(numbered, strict=True)
-        # Versions only rise: without that, a chain of rollbacks might have no end.
-        if max(record.rolled_back_to, record.rolled_back_from) < record.new_version:
-            return record
-        why = "it leads to a lower version"
-    except pydantic.ValidationError as error:
-        why = faults_of(error)
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        why = shown(str(error))
-    logger.warning(
-        "%s cannot be read (%s); expected the record of a rollback. It is left out. Put the "
-        "file back from a copy, or remove it.",
-        path,
-        why,
-    )
-    return None
-
-
-def withdrawn(locations: Locations) -> dict[str, str]:
-    """Models that were rolled back and not restored since.
-
-    Returns:
-      For the digest of each, what happened, in words.
-    """
-    found: dict[str, str] = {}
-    for done in recorded(locations):
-        if done.withdrawn:
-            found[done.withdrawn] = (
-                f"version {done.rolled_back_from} was rolled back by {shown(done.user)} on "
-                f"{shown(done.time)}"
-            )
-        if done.restored:
-            found.pop(done.restored, None)
-    return found
-
-
-def origin(version: int, rollbacks: Iterable[Rollback]) -> int:
-    """The version that a run pushed with this content: the end of a chain of rollbacks."""
-    earlier = {done.new_version: done.rolled_back_to for done in rollbacks}
-    while version in earlier:
-        version = earlier[version]
-    return version
-
-
 def read_versions(locations: Locations) -> list[Version]:
     """Reads all versions of a pipeline, lowest first.
 
@@ -368,11 +282,11 @@ def read_versions(locations: Locations) -> list[Version]:
     numbers = versions.served_versions(locations.serving)
     if not numbers:
         raise unknown_version(None, [], locations.root)
-    rollbacks, receipts = recorded(locations), history.receipts_of(locations)
+    records, receipts = rollbacks.recorded(locations.serving), history.receipts_of(locations)
     served = _digest(locations.serving / str(numbers[-1]))
     found = []
     for number in numbers:
-        pushed = origin(number, rollbacks)
+        pushed = rollbacks.origin(number, records)
         # Later runs of this version found the model served.
         run = next((run for run in receipts if run.pushed_version == pushed), None)
         model, flaw = _read_model(locations, number)
@@ -382,7 +296,7 @@ def read_versions(locations: Locations) -> list[Version]:
             origin=pushed,
             digest=digest,
             run=run,
-            published=_published(number, run, rollbacks),
+            published=_published(number, run, records),
             model=model,
             flaw=flaw,
             is_served=number == numbers[-1] or (digest is not None and digest == served),
@@ -406,8 +320,8 @@ def _read_model(locations: Locations, number: int) -> tuple[ServedModel | None, 
         return None, str(error)
 
 
-def _published(number: int, run: Receipt | None, rollbacks: Iterable[Rollback]) -> str | None:
-    times = [done.time for done in rollbacks if done.new_version == number]
+def _published(number: int, run: Receipt | None, records: Iterable[Rollback]) -> str | None:
+    times = [done.time for done in records if done.new_version == number]
     # A push names the version by its time; a number that no run gave may be anything.
     return next(iter(times), _time_of(number) if run else None)
 

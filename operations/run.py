@@ -20,7 +20,7 @@ import absl.logging
 from components import control_groups, environment, features
 from components.example_gen.readers.base import Form
 from components.messages import told
-from components.pusher import guard, versions
+from components.pusher import guard, rollbacks, versions
 from components.redaction import LogFormatter
 from components.serving_check.check import standing_by
 from components.trainer import threads
@@ -381,10 +381,7 @@ class _Run:
         """Models that were rolled back: only a person who forces a run serves them again."""
         if self._request.force and not recording.is_scheduled():
             return {}
-        # Here and not above: few runs get as far as that.
-        from operations import rollback
-
-        return rollback.withdrawn(self._prepared.locations)
+        return rollbacks.withdrawn(self._prepared.locations.serving)
 
     def _review(self) -> None:
         """Makes the page; the run is none the worse where that fails."""

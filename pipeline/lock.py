@@ -17,10 +17,10 @@ from typing import IO
 
 import pydantic
 
+from components.files import check_regular
 from components.messages import shown
 from pipeline import machine
 from pipeline.errors import LockHeldError, OutputError
-from pipeline.files import check_regular
 
 # Every user of the machine may take the lock; it says who holds it and guards nothing secret.
 _MODE = 0o666

@@ -14,7 +14,7 @@ from typing import Literal
 import pydantic
 
 from components.disk import write_whole
-from pipeline.files import read_regular
+from components.files import read_regular
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
 SCHEMA_VERSION: Literal[7] = 7

@@ -11,9 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from cli.render.tables import make_console, plain_table
+from components.pusher.rollbacks import Rollback
 from components.quality_gates import JudgedGate
 from operations.lineage import Artifact, Lineage
-from operations.rollback import Rollback
 from pipeline.records.receipt import Receipt
 from review.worst import positions
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from rich.markup import escape
 
 from cli.render.tables import make_console, plain_table
+from components.pusher.rollbacks import Rollback
 from components.pusher.served import ServedModel
-from operations.rollback import Rollback, Version
+from operations.rollback import Version
 from pipeline.locations import Locations
 
 

@@ -14,9 +14,9 @@ import uuid
 from dataclasses import dataclass
 
 from components.disk import write_whole
+from components.files import check_regular
 from pipeline.database.address import FORM, Address, AddressError, parse
 from pipeline.errors import OutputError, StoreError
-from pipeline.files import check_regular
 from pipeline.locations import Locations
 
 # Nobody writes as much.

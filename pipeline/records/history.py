@@ -15,15 +15,16 @@ from typing import TypeVar
 import pydantic
 from pydantic import JsonValue
 
+from components.files import read_regular
 from components.messages import escaped, shown, told
 from components.pusher import versions
+from components.validation import faults_of
 from pipeline import exclusion
 from pipeline.errors import StoreError, StoreLockedError, UnknownRunError, UsageError
-from pipeline.files import read_regular
 from pipeline.locations import RECEIPT_FILE, Locations
 from pipeline.lock import Holder
 from pipeline.records.outcomes import Status, Verdict
-from pipeline.records.receipt import MOST_COUNTED, SCHEMA_VERSION, Receipt, faults_of
+from pipeline.records.receipt import MOST_COUNTED, SCHEMA_VERSION, Receipt
 
 Read = TypeVar("Read")
 

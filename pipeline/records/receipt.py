@@ -15,7 +15,6 @@ import pydantic
 from pydantic import Field, JsonValue
 
 from components.disk import write_whole
-from components.messages import shown
 from components.quality_gates import JudgedGate
 from pipeline.datasets import SAMPLE, span_numbers
 from pipeline.errors import ExitCode
@@ -25,8 +24,6 @@ from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
 SCHEMA_FILE = pathlib.Path(__file__).with_name("receipt.schema.json")
 SCHEMA_VERSION: Literal[5] = 5
-# A damaged receipt may have a fault in every field.
-_MOST_FAULTS = 3
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -502,16 +499,6 @@ class Receipt(Part):
           OSError: where it cannot be written.
         """
         write_whole(folder / RECEIPT_FILE, self.to_json() + "\n")
-
-
-def faults_of(error: pydantic.ValidationError) -> str:
-    """What is wrong with a receipt, field by field."""
-    faults = [
-        f"{shown('.'.join(map(str, fault['loc'])))}: {shown(fault['msg'])}"
-        for fault in error.errors(include_url=False)
-    ]
-    more = f"; {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""
-    return "; ".join(faults[:_MOST_FAULTS]) + more
 
 
 def schema_text() -> str:

@@ -757,7 +757,7 @@ def test_the_doctor_needs_only_the_standard_library():
         "pipeline/database/address.py",
         "pipeline/database/binding.py",
         "pipeline/errors.py",
-        "pipeline/files.py",
+        "components/files.py",
         "pipeline/installation/interpreters.py",
         "pipeline/installation/package_installers.py",
         "pipeline/installation/packages.py",

@@ -22,8 +22,8 @@ from PIL import Image
 
 from components.example_gen.readers import base
 from components.images import Fit, ImageError, Preparation, prepare
-from components.pusher import versions
-from operations import predict, questions, recording, rollback
+from components.pusher import rollbacks, versions
+from operations import predict, questions, recording
 from operations.initialization import command
 from operations.notifications import notifying
 from operations.notifications.events import AlarmKind
@@ -311,7 +311,7 @@ def _ask_served(folder: pathlib.Path) -> None:
 def _rollback(folder: pathlib.Path) -> None:
     records = Locations(folder).serving / ".rollbacks"
     records.mkdir(parents=True)
-    done = rollback.Rollback(8, 7, 9, "someone", "2026-01-02T03:04:05+00:00")
+    done = rollbacks.Rollback(8, 7, 9, "someone", "2026-01-02T03:04:05+00:00")
     (records / "9.json").write_text(json.dumps(dataclasses.asdict(done)))
 
 
@@ -421,7 +421,7 @@ READERS: Mapping[str, Reader] = {
     "set": Reader(_set, _assign),
     "receipt": Reader(_receipt, _read_receipts),
     "served": Reader(_served, _ask_served, (PipelineError,)),
-    "rollback": Reader(_rollback, lambda folder: rollback.recorded(Locations(folder))),
+    "rollback": Reader(_rollback, lambda folder: rollbacks.recorded(Locations(folder).serving)),
     "schedule-state": Reader(_state, _read_state),
     "lock": Reader(_lock, _read_lock, (PipelineError,)),
     "digest-cache": Reader(_cache, _read_cache),

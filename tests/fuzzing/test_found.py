@@ -11,7 +11,7 @@ import pytest
 from cli.render.runs import print_run, print_runs
 from components import features
 from components.image_schema import SchemaError, parse_schema
-from operations import rollback
+from components.pusher import rollbacks
 from operations.initialization.look import label_order
 from operations.notifications.notifying import Notifier
 from operations.scheduling import outcome
@@ -42,7 +42,7 @@ def test_a_deeply_nested_record_of_a_rollback_is_left_out(tmp_path):
     records = Locations(tmp_path).serving / ".rollbacks"
     records.mkdir(parents=True)
     (records / "9.json").write_text(_DEEP)
-    assert rollback.recorded(Locations(tmp_path)) == []
+    assert rollbacks.recorded(Locations(tmp_path).serving) == []
 
 
 def test_a_state_with_times_without_a_zone_is_forgotten(tmp_path):
@@ -90,7 +90,7 @@ def test_a_damaged_record_of_a_rollback_is_told_in_a_short_line(tmp_path, caplog
     records = Locations(tmp_path).serving / ".rollbacks"
     records.mkdir(parents=True)
     (records / "9.json").write_text(json.dumps({_LONG: "\x1b[2J"}))
-    assert rollback.recorded(Locations(tmp_path)) == []
+    assert rollbacks.recorded(Locations(tmp_path).serving) == []
     (record,) = caplog.records
     assert record.getMessage().isprintable()
     assert len(record.getMessage()) < 2_000

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.pusher import versions
+from components.pusher import rollbacks, versions
 from operations import clean, rollback
 from operations.clean import Policy
 from pipeline import lock
@@ -323,7 +323,7 @@ def test_a_rollback_is_told_of_after_its_version_was_withdrawn(
     past.run("20260105-120000", "e")
     cleaned(Policy(None, None, keep_versions=1))
     assert done.new_version not in versions.served_versions(locations.serving)
-    assert rollback.recorded(locations) == [done]
+    assert rollbacks.recorded(locations.serving) == [done]
 
 
 def test_a_pipeline_at_work_is_not_cleaned(four, past, output_dir, locations):

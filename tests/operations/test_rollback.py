@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from components.pusher import versions
+from components.pusher import rollbacks, versions
 from operations import rollback
 from pipeline import lock
 from pipeline.errors import LockHeldError, OutputError, UnknownRunError, UsageError
@@ -94,19 +94,19 @@ def test_neither_artifacts_nor_ml_metadata_are_needed(pushed, locations):
     locations.metadata.unlink()
     done = rollback.rollback(locations, None)
     assert (done.rolled_back_from, done.rolled_back_to) == (second, first)
-    assert rollback.recorded(locations) == [done]
+    assert rollbacks.recorded(locations.serving) == [done]
     assert not locations.metadata.exists()
 
 
 def test_what_was_rolled_back_is_withdrawn_until_it_is_served_again(pushed, locations):
     first, second = pushed("a", "b")
-    assert rollback.withdrawn(locations) == {}
+    assert rollbacks.withdrawn(locations.serving) == {}
     rollback.rollback(locations, None)
-    ((digest, words),) = rollback.withdrawn(locations).items()
+    ((digest, words),) = rollbacks.withdrawn(locations.serving).items()
     assert digest == versions.content_digest(locations.serving / str(second))
     assert words.startswith(f"version {second} was rolled back by ")
     rollback.rollback(locations, second)
-    assert list(rollback.withdrawn(locations)) == [
+    assert list(rollbacks.withdrawn(locations.serving)) == [
         versions.content_digest(locations.serving / str(first))
     ]
 
@@ -133,7 +133,7 @@ def test_a_record_that_is_damaged_is_left_out_with_a_warning(pushed, locations, 
     path = locations.serving / ".rollbacks" / f"{done.new_version}.json"
     for content in ("", "[]", "{", '{"user": "me"}'):
         path.write_text(content)
-        assert rollback.recorded(locations) == []
+        assert rollbacks.recorded(locations.serving) == []
         assert str(path) in caplog.text
 
 
@@ -142,7 +142,7 @@ def test_a_record_that_is_a_pipe_or_a_device_is_left_out_unopened(locations, cap
     path = locations.serving / ".rollbacks" / "17.json"
     path.parent.mkdir(parents=True)
     make(path)
-    assert rollback.recorded(locations) == []
+    assert rollbacks.recorded(locations.serving) == []
     assert "it is not a regular file" in caplog.text
 
 
@@ -187,7 +187,7 @@ def refuses(locations, to, words):
         rollback.rollback(locations, to)
     assert "\n" not in str(caught.value)
     assert served(locations) == before
-    assert rollback.recorded(locations) == []
+    assert rollbacks.recorded(locations.serving) == []
     assert caught.value.exit_code == 2
 
 
@@ -259,7 +259,7 @@ def test_a_copy_that_fails_changes_nothing(pushed, locations, monkeypatch):
     with pytest.raises(OutputError, match=r"No space left on device.* Nothing was changed"):
         rollback.rollback(locations, None)
     assert served(locations) == before
-    assert rollback.recorded(locations) == []
+    assert rollbacks.recorded(locations.serving) == []
 
 
 def test_it_waits_for_nobody(pushed, locations):
@@ -413,6 +413,9 @@ def test_a_damaged_record_is_left_out_with_one_line(pushed, locations, caplog, c
     done = rollback.rollback(locations, None)
     (path,) = versions.rollback_files(locations.serving)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    assert rollback.recorded(locations) == []
-    assert rollback.origin(done.new_version, rollback.recorded(locations)) == done.new_version
+    assert rollbacks.recorded(locations.serving) == []
+    assert (
+        rollbacks.origin(done.new_version, rollbacks.recorded(locations.serving))
+        == done.new_version
+    )
     assert len({record.getMessage() for record in caplog.records}) == 1

@@ -31,7 +31,6 @@ BESIDE = {
     "__init__",
     "class_weights",
     "errors",
-    "files",
     "installation",
     "locations",
     "lock",

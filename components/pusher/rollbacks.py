@@ -1,0 +1,104 @@
+"""Records of rollbacks, which lie beside the served versions.
+
+Both a rollback and Pusher read them, so this module needs neither TensorFlow nor TFX.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import pathlib
+from collections.abc import Iterable
+
+import pydantic
+
+from components.files import read_regular
+from components.messages import shown
+from components.pusher import versions
+from components.validation import faults_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Rollback:
+    """A rollback that happened.
+
+    Attributes:
+      rolled_back_from: Version that was served until then.
+      rolled_back_to: Earlier version whose content is served since.
+      new_version: Number under which it is served since.
+      user: Name of the user who did it.
+      time: Time of the rollback, in ISO 8601.
+      withdrawn: Digest of the content of `rolled_back_from`; None in a record without it.
+      restored: Digest of the content that is served since; None in a record without it.
+    """
+
+    rolled_back_from: int
+    rolled_back_to: int
+    new_version: int
+    user: str
+    time: str
+    withdrawn: str | None = None
+    restored: str | None = None
+
+
+_RECORD = pydantic.TypeAdapter(Rollback)
+
+
+def recorded(base: pathlib.Path) -> list[Rollback]:
+    """Returns all rollbacks of the versions below `base`, oldest first.
+
+    A record that cannot be read is left out, and a line in the log says so.
+    """
+    records = map(_read_record, versions.rollback_files(base))
+    return [record for record in records if record is not None]
+
+
+def _read_record(path: pathlib.Path) -> Rollback | None:
+    try:
+        document = json.loads(read_regular(path).decode())
+        numbered = json.dumps({**document, "new_version": int(path.stem)})
+        record = _RECORD.validate_json(numbered, strict=True)
+        # Versions only rise: without that, a chain of rollbacks might have no end.
+        if max(record.rolled_back_to, record.rolled_back_from) < record.new_version:
+            return record
+        why = "it leads to a lower version"
+    except pydantic.ValidationError as error:
+        why = faults_of(error)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        why = shown(str(error))
+    logger.warning(
+        "%s cannot be read (%s); expected the record of a rollback. It is left out. Put the "
+        "file back from a copy, or remove it.",
+        path,
+        why,
+    )
+    return None
+
+
+def withdrawn(base: pathlib.Path) -> dict[str, str]:
+    """Returns the models that were rolled back and not restored since.
+
+    Returns:
+      For the digest of each, what happened, in words.
+    """
+    found: dict[str, str] = {}
+    for done in recorded(base):
+        if done.withdrawn:
+            found[done.withdrawn] = (
+                f"version {done.rolled_back_from} was rolled back by {shown(done.user)} on "
+                f"{shown(done.time)}"
+            )
+        if done.restored:
+            found.pop(done.restored, None)
+    return found
+
+
+def origin(version: int, rollbacks: Iterable[Rollback]) -> int:
+    """Returns the version that a run pushed with this content: the end of a chain of rollbacks."""
+    earlier = {done.new_version: done.rolled_back_to for done in rollbacks}
+    while version in earlier:
+        version = earlier[version]
+    return version
