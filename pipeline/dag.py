@@ -78,7 +78,7 @@ def create_pipeline(
       is_served: Whether a served model exists, so that the new one has to be compared with it.
         False on a cluster: its nodes find out themselves.
       withdrawn: Models that Pusher must not publish, as they were rolled back: for the digest of
-        each, what happened, in words. None on a cluster.
+        each, what happened, in words. None on a cluster, where Pusher reads what was rolled back.
       enable_cache: Whether unchanged nodes reuse earlier results.
       final_node: Makes a node that runs after all others, from these.
     """

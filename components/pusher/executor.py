@@ -11,13 +11,15 @@ from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import proto_utils
 
-from components.pusher import bucket, guard, versions
+from components.pusher import bucket, guard, rollbacks, versions
 
-# Key in the custom configuration: `versions.identity` of the served model when the run began.
+# Key in the custom configuration: `versions.identity` of the served model when the run began. It is
+# missing on a cluster alone, where nothing is known of the served model before the run.
 SERVED = "served"
 # Key in the custom configuration: whether the lock of the run has to be checked before a push.
 LOCKED = "locked"
 # Key in the custom configuration: for the digest of each model that was rolled back, what happened.
+# On a cluster, Pusher reads the records of rollbacks itself.
 WITHDRAWN = "withdrawn"
 # Key in the custom configuration: address of the folder in a bucket that gets copies of versions.
 BUCKET = "bucket"
@@ -81,7 +83,7 @@ class Executor(pusher_executor.Executor):
         version = standing_version(export, base)
         if version is None:
             checked = _checked_export(input_dict)
-            _check_not_withdrawn(checked, custom)
+            _check_not_withdrawn(checked, base, custom)
             beside = _files_beside(input_dict)
             version = versions.publish(export, base, beside, check=check, digest=checked)
         if custom.get(BUCKET):
@@ -111,13 +113,15 @@ def _check_unchanged(base: pathlib.Path, custom: dict[str, Any]) -> None:
         )
 
 
-def _check_not_withdrawn(digest: str, custom: dict[str, Any]) -> None:
-    what = custom.get(WITHDRAWN, {}).get(digest)
+def _check_not_withdrawn(digest: str, base: pathlib.Path, custom: dict[str, Any]) -> None:
+    on_cluster = SERVED not in custom
+    withdrawn = rollbacks.withdrawn(base) if on_cluster else custom.get(WITHDRAWN, {})
+    what = withdrawn.get(digest)
     if what is not None:
+        again = "python3 pipeline_runner.py rollback --to" if on_cluster else "run with --force"
         raise WithdrawnModelError(
             f"this model has been served before, and {what}; expected another one. Nothing was "
-            "pushed. Change the data or the training, or serve it again all the same: run with "
-            "--force."
+            f"pushed. Change the data or the training, or serve it again all the same: {again}."
         )
 
 

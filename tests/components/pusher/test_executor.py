@@ -97,10 +97,57 @@ def test_a_model_that_was_rolled_back_is_not_pushed_again(push, base, tmp_path, 
     digest = versions.content_digest(make_export(tmp_path / "same", b"second"))
     withdrawn = {digest: "version 7 was rolled back by ada on Monday"}
     with pytest.raises(WithdrawnModelError, match="version 7 was rolled back by ada"):
-        push(b"second", withdrawn=withdrawn)
+        push(b"second", served=versions.identity(base), withdrawn=withdrawn)
     assert versions.served_versions(base) == before
-    push(b"third", withdrawn=withdrawn)
+    push(b"third", served=versions.identity(base), withdrawn=withdrawn)
     assert len(versions.served_versions(base)) == 2
+
+
+@pytest.fixture
+def go_back(base):
+    """Serves an earlier version again, with the record that a rollback writes."""
+
+    def rolled_back(to):
+        served = versions.served_versions(base)[-1]
+        record = {
+            "rolled_back_from": served,
+            "rolled_back_to": to,
+            "user": "ada",
+            "time": "2026-11-23T09:15:00+00:00",
+            "withdrawn": versions.content_digest(base / str(served)),
+            "restored": versions.content_digest(base / str(to)),
+        }
+        versions.publish(base / str(to), base, rollback=json.dumps(record))
+
+    return rolled_back
+
+
+def test_on_a_cluster_a_model_that_was_rolled_back_is_not_pushed_again(push, base, go_back):
+    """Nobody tells Pusher there: it reads the records beside the versions."""
+    push(b"first")
+    push(b"second")
+    first, second = versions.served_versions(base)
+    go_back(first)
+    before = versions.served_versions(base)
+    with pytest.raises(WithdrawnModelError, match=f"version {second} .* by ada .* rollback --to"):
+        push(b"second")
+    assert versions.served_versions(base) == before
+    push(b"third")
+    # The way out of it.
+    go_back(second)
+    push(b"fourth")
+    output = push(b"second")
+    newest = versions.served_versions(base)[-1]
+    assert output.get_string_custom_property("pushed_version") == str(newest)
+
+
+def test_on_one_machine_only_the_run_says_what_was_rolled_back(push, base, go_back):
+    """A person who forces a run wants the model in spite of its rollback."""
+    push(b"first")
+    push(b"second")
+    go_back(versions.served_versions(base)[0])
+    push(b"second", served=versions.identity(base))
+    assert len(versions.served_versions(base)) == 4
 
 
 def test_a_refused_model_leaves_the_served_one(push, base):
