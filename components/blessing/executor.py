@@ -12,6 +12,7 @@ from tfx.utils import io_utils
 
 from components import features, quality_gates, slices
 from components.blessing import judgement, measurement
+from components.pusher import versions
 
 
 class Executor(base_executor.BaseExecutor):
@@ -46,6 +47,7 @@ class Executor(base_executor.BaseExecutor):
         path = os.path.join(blessing.uri, features.GATES_FILE)
         io_utils.write_string_file(path, quality_gates.judged_to_json(judged))
         _name_models(blessing, input_dict)
+        _name_served(blessing, input_dict)
         _bless(blessing, bool(judged) and all(gate.passed for gate in judged))
 
 
@@ -78,3 +80,11 @@ def _name_models(blessing: Artifact, inputs: dict[str, list[Artifact]]) -> None:
         for model in inputs.get(key, []):
             blessing.set_string_custom_property(uri_key, model.uri)
             blessing.set_int_custom_property(id_key, model.id)
+
+
+def _name_served(blessing: Artifact, inputs: dict[str, list[Artifact]]) -> None:
+    """Tells Pusher which version the model was compared with; only on a cluster is this known."""
+    for model in inputs.get("baseline_model", []):
+        identity = model.get_string_custom_property(versions.SERVED_IDENTITY)
+        if identity:
+            blessing.set_string_custom_property(versions.SERVED_IDENTITY, identity)

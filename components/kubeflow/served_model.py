@@ -17,6 +17,7 @@ from tfx.utils import io_utils, path_utils
 
 from components.image_schema import ImageSchema
 from components.kubeflow.artifacts import ABSENT, SERVED_VERSION
+from components.pusher import versions
 from components.pusher.served import difference, read_served
 
 
@@ -54,6 +55,8 @@ class Executor(base_executor.BaseExecutor):
                 "Serve the new models from another folder: compile --serving-dir."
             )
         model.set_string_custom_property(SERVED_VERSION, str(served.version))
+        identity = versions.identity_of(served.version, served.digest)
+        model.set_string_custom_property(versions.SERVED_IDENTITY, identity)
         io_utils.copy_dir(str(served.export), path_utils.serving_model_dir(model.uri))
         for file in served.kept:
             io_utils.copy_file(str(file), os.path.join(model.uri, file.name))

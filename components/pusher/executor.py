@@ -23,6 +23,8 @@ LOCKED = "locked"
 WITHDRAWN = "withdrawn"
 # Key in the custom configuration: address of the folder in a bucket that gets copies of versions.
 BUCKET = "bucket"
+# A retry of a run on a cluster keeps what its nodes found before.
+_NEW_RUN = "Start a new run; a retry of this one would compare with the same model as before."
 
 
 class ServedModelChangedError(RuntimeError):
@@ -79,8 +81,14 @@ class Executor(pusher_executor.Executor):
         check = guard.check if custom.get(LOCKED) else None
         if check:
             check()
-        _check_unchanged(base, custom)
         version = standing_version(export, base)
+        if SERVED in custom:
+            _check_unchanged(base, custom[SERVED], "Run again.")
+        elif version is None:
+            # Otherwise nothing is replaced: this node was tried again after it had pushed.
+            _check_unchanged(base, _compared_with(input_dict), _NEW_RUN)
+        if custom.get(BUCKET):
+            _check_bucket(base, custom[BUCKET])
         if version is None:
             checked = _checked_export(input_dict)
             _check_not_withdrawn(checked, base, custom)
@@ -93,23 +101,23 @@ class Executor(pusher_executor.Executor):
         )
 
 
-def _check_unchanged(base: pathlib.Path, custom: dict[str, Any]) -> None:
-    """Refuses to replace a model that was published during the run: it was not compared with.
-
-    On a cluster the property is missing, since the served model is unknown when a run begins.
-    """
+def _check_unchanged(base: pathlib.Path, before: str, advice: str) -> None:
+    """Refuses to replace a model that was published during the run: it was not compared with."""
     now = versions.identity(base)
-    before = custom.get(SERVED, now)
     if now != before:
         raise ServedModelChangedError(
             f"{_named(now)} is served in {base} now; expected {_named(before)}, with which the new "
-            "model was compared. Nothing was pushed. Run again."
+            f"model was compared. Nothing was pushed. {advice}"
         )
-    foreign = bucket.foreign_version(base, custom[BUCKET]) if custom.get(BUCKET) else None
+
+
+def _check_bucket(base: pathlib.Path, address: str) -> None:
+    foreign = bucket.foreign_version(base, address)
     if foreign is not None:
         raise ServedModelChangedError(
-            f"version {foreign} was published in {custom[BUCKET]} meanwhile; expected {_named(now)}"
-            ", with which the new model was compared. Nothing was pushed. Run again."
+            f"version {foreign} was published in {address} meanwhile; expected "
+            f"{_named(versions.identity(base))}, with which the new model was compared. Nothing "
+            "was pushed. Run again."
         )
 
 
@@ -138,6 +146,14 @@ def standing_version(export: pathlib.Path, base: pathlib.Path) -> int | None:
     newest = base / str(served[-1])
     same = versions.content_digest(newest) == versions.content_digest(export)
     return served[-1] if same else None
+
+
+def _compared_with(input_dict: dict[str, list[Any]]) -> str:
+    """Identity of the served model that Blessing compared with on a cluster; empty without one."""
+    blessing = artifact_utils.get_single_instance(
+        input_dict[standard_component_specs.MODEL_BLESSING_KEY]
+    )
+    return blessing.get_string_custom_property(versions.SERVED_IDENTITY)
 
 
 def _checked_export(input_dict: dict[str, list[Any]]) -> str:

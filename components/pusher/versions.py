@@ -33,6 +33,9 @@ _HIGHEST_VERSION = 10**_MOST_DIGITS - 1
 _HIGHEST_SERVED = 2**63 - 1
 # Property of an infra blessing: the digest of the export that was checked.
 CHECKED_EXPORT = "checked_export"
+# Property of the served model on a cluster, and of the blessing of a model that was compared with
+# it: the `identity` of the served version.
+SERVED_IDENTITY = "served_identity"
 # Kept file with the digest of the export and the digests of all kept files by name.
 DIGESTS_FILE = "digests.json"
 
@@ -65,7 +68,12 @@ def too_high(base: pathlib.Path) -> list[pathlib.Path]:
 def identity(base: pathlib.Path) -> str:
     """Returns number and digest of the served version; empty if no model is served."""
     served = served_versions(base)
-    return f"{served[-1]}-{content_digest(base / str(served[-1]))}" if served else ""
+    return identity_of(served[-1], content_digest(base / str(served[-1]))) if served else ""
+
+
+def identity_of(version: int, digest: str) -> str:
+    """Returns the identity of a version whose export has this digest."""
+    return f"{version}-{digest}"
 
 
 def kept_folder(base: pathlib.Path, version: int) -> pathlib.Path:

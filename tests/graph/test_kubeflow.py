@@ -822,6 +822,16 @@ def test_each_node_runs_as_its_container_would(
     page = cluster.artifact(REVIEW, "page").read_text("utf-8")
     assert 'data-path="comparison.change.value"' in sections(page)["comparison"]
 
+    # A model that appears before Pusher runs was not compared with.
+    other = tmp_path / "other"
+    shutil.copytree(serving / str(version), other)
+    (other / "note.txt").write_text("another model")
+    published = versions.publish(other, serving)
+    give(serving)
+    refused = cluster.run(path, only={"Pusher"}, secret=secret, seed=5)
+    assert f"version {published} (digest" in refused and f"expected version {version}" in refused
+    assert versions.served_versions(serving) == [version, published]
+
 
 def receipt_of(cluster, check_receipt):
     """The receipt of the last run, which has the documented schema."""

@@ -33,6 +33,7 @@ from components.evaluator.executor import Executor as Evaluator
 from components.examples import Split
 from components.image_schema import ImageSchema
 from components.predictions.executor import Answers, answers_table, predictions_table
+from components.pusher import versions
 from pipeline import config, gates
 from pipeline.runners.engine import NODE_ARGUMENTS
 
@@ -126,7 +127,10 @@ def judge(tmp_path_factory):
             found = artifact(standard_artifacts.ModelEvaluation, folder / "corrupted", 10)
             inputs["robustness_evaluation"] = [found]
         if baseline:
-            inputs["baseline_model"] = [artifact(standard_artifacts.Model, folder / "served", 3)]
+            served = artifact(standard_artifacts.Model, folder / "served", 3)
+            if isinstance(baseline, str):
+                served.set_string_custom_property(versions.SERVED_IDENTITY, baseline)
+            inputs["baseline_model"] = [served]
         return blessed(inputs, declared, is_served, folder)
 
     return run
@@ -237,6 +241,14 @@ def test_the_blessing_names_the_models_that_it_is_about(judge, monkeypatch):
     # The served model was there, but TFMA did not compare with it.
     assert not pushed
     assert blessing.get_int_custom_property("baseline_model_id") == 3
+
+
+def test_the_blessing_says_which_version_a_cluster_compared_with(judge, monkeypatch):
+    declared = gates.declared(config.load_config("default"), CLASSES)
+    asked = (declared, clean_measured(declared), None, False)
+    for baseline, told in ((False, ""), (True, ""), ("7-0a0a", "7-0a0a")):
+        _, _, blessing = judge(*asked, baseline, monkeypatch)
+        assert blessing.get_string_custom_property(versions.SERVED_IDENTITY) == told
 
 
 COUNT = 120

@@ -53,6 +53,7 @@ def push(serving):
     def run(model, blessed=True):
         blessing = standard_artifacts.ModelBlessing()
         blessing.set_int_custom_property("blessed", int(blessed))
+        blessing.set_string_custom_property(versions.SERVED_IDENTITY, versions.identity(serving))
         infra = standard_artifacts.InfraBlessing()
         infra.set_int_custom_property("blessed", 1)
         digest = versions.content_digest(Path(model.uri) / "Format-Serving")
@@ -105,6 +106,12 @@ def test_a_pushed_model_is_found_with_its_kept_files(make_model, push, ask, tmp_
     version = pushed.get_string_custom_property("pushed_version")
     assert found.get_string_custom_property("served_version") == version
     assert not found.has_custom_property(served_model.ABSENT)
+
+
+def test_the_model_says_which_version_it_is(make_model, push, ask, serving):
+    push(make_model("first"))
+    told = ask().get_string_custom_property(versions.SERVED_IDENTITY)
+    assert told == versions.identity(serving) != ""
 
 
 def test_a_model_that_is_not_blessed_is_neither_pushed_nor_kept(make_model, push, ask, serving):

@@ -32,6 +32,7 @@ def push(tmp_path, base, make_export):
         locked=None,
         bucket=None,
         withdrawn=None,
+        compared=None,
     ):
         number = next(numbers)
         model = standard_artifacts.Model()
@@ -39,6 +40,10 @@ def push(tmp_path, base, make_export):
         make_export(tmp_path / f"model{number}" / "Format-Serving", weights)
         blessing = standard_artifacts.ModelBlessing()
         blessing.set_int_custom_property("blessed", int(blessed))
+        if served is None:
+            # On a cluster, Blessing says what it compared with.
+            told = versions.identity(base) if compared is None else compared
+            blessing.set_string_custom_property(versions.SERVED_IDENTITY, told)
         infra = standard_artifacts.InfraBlessing()
         infra.set_int_custom_property("blessed", int(infra_blessed))
         export = tmp_path / f"model{number}" / "Format-Serving"
@@ -187,6 +192,41 @@ def test_a_model_that_was_published_in_the_meantime_is_not_replaced(
     with pytest.raises(ServedModelChangedError, match=rf"version {other} \(digest .* no model"):
         push(served=at_the_beginning)
     assert versions.served_versions(base) == [other]
+
+
+@pytest.mark.parametrize("first", [None, b"first"])
+def test_on_a_cluster_a_model_that_was_not_compared_with_is_not_replaced(
+    push, base, make_export, tmp_path, first
+):
+    if first:
+        push(first)
+    compared = versions.identity(base)
+    other = versions.publish(make_export(tmp_path / "other", b"other"), base)
+    before = versions.served_versions(base)
+    with pytest.raises(ServedModelChangedError, match=f"version {other} .* Start a new run"):
+        push(b"second", compared=compared)
+    assert versions.served_versions(base) == before
+    push(b"second", compared=versions.identity(base))
+    assert len(versions.served_versions(base)) == len(before) + 1
+
+
+def test_on_a_cluster_a_rollback_during_the_run_stands(push, base, go_back):
+    push(b"first")
+    push(b"second")
+    compared = versions.identity(base)
+    go_back(versions.served_versions(base)[0])
+    before = versions.served_versions(base)
+    with pytest.raises(ServedModelChangedError, match=f"expected version {before[1]}"):
+        push(b"third", compared=compared)
+    assert versions.served_versions(base) == before
+
+
+def test_on_a_cluster_a_push_that_is_tried_again_finds_its_version(push, base):
+    """Its container was killed after it had published."""
+    push(b"first", compared="")
+    output = push(b"first", compared="")
+    (version,) = versions.served_versions(base)
+    assert output.get_string_custom_property("pushed_version") == str(version)
 
 
 def test_other_content_under_the_same_number_is_not_replaced(push, base):
