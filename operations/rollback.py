@@ -54,7 +54,7 @@ class Version:
       published: Time of its publication, in ISO 8601; None where that is not known.
       model: Its model; None where it cannot be read, or was changed.
       flaw: Reason why the model cannot be read; None where it can.
-      is_served: Whether it has the content that is served now.
+      is_served: Whether it has the content that is served now, or gives the same answers.
       is_newest: Whether it is the served version itself.
     """
 
@@ -161,6 +161,8 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
         digests = {
             "withdrawn": _digest(locations.serving / str(served)),
             "restored": _digest(target.export),
+            "withdrawn_answers": _answers(locations, served),
+            "restored_answers": _answers(locations, target.version),
         }
         record = {
             "rolled_back_from": served,
@@ -283,7 +285,7 @@ def read_versions(locations: Locations) -> list[Version]:
     if not numbers:
         raise unknown_version(None, [], locations.root)
     records, receipts = rollbacks.recorded(locations.serving), history.receipts_of(locations)
-    served = _digest(locations.serving / str(numbers[-1]))
+    served = _digest(locations.serving / str(numbers[-1])), _answers(locations, numbers[-1])
     found = []
     for number in numbers:
         pushed = rollbacks.origin(number, records)
@@ -291,6 +293,7 @@ def read_versions(locations: Locations) -> list[Version]:
         run = next((run for run in receipts if run.pushed_version == pushed), None)
         model, flaw = _read_model(locations, number)
         digest = model.digest if model else _digest(locations.serving / str(number))
+        same = zip((digest, _answers(locations, number)), served, strict=True)
         version = Version(
             number=number,
             origin=pushed,
@@ -299,7 +302,7 @@ def read_versions(locations: Locations) -> list[Version]:
             published=_published(number, run, records),
             model=model,
             flaw=flaw,
-            is_served=number == numbers[-1] or (digest is not None and digest == served),
+            is_served=number == numbers[-1] or any(mine and mine == its for mine, its in same),
             is_newest=number == numbers[-1],
         )
         found.append(version)
@@ -311,6 +314,10 @@ def _digest(export: pathlib.Path) -> str | None:
         return versions.content_digest(export)
     except OSError:
         return None
+
+
+def _answers(locations: Locations, number: int) -> str | None:
+    return rollbacks.answers_digest(versions.kept_folder(locations.serving, number))
 
 
 def _read_model(locations: Locations, number: int) -> tuple[ServedModel | None, str | None]:

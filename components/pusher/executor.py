@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+from collections.abc import Iterable
 from typing import Any
 
 from tfx.components.pusher import executor as pusher_executor
@@ -91,8 +92,9 @@ class Executor(pusher_executor.Executor):
             _check_bucket(base, custom[BUCKET])
         if version is None:
             checked = _checked_export(input_dict)
-            _check_not_withdrawn(checked, base, custom)
             beside = _files_beside(input_dict)
+            answers = rollbacks.answers_digest(export.parent)
+            _check_not_withdrawn((checked, answers), base, custom)
             version = versions.publish(export, base, beside, check=check, digest=checked)
         if custom.get(BUCKET):
             bucket.catch_up(base, custom[BUCKET])
@@ -121,10 +123,12 @@ def _check_bucket(base: pathlib.Path, address: str) -> None:
         )
 
 
-def _check_not_withdrawn(digest: str, base: pathlib.Path, custom: dict[str, Any]) -> None:
+def _check_not_withdrawn(
+    digests: Iterable[str | None], base: pathlib.Path, custom: dict[str, Any]
+) -> None:
     on_cluster = SERVED not in custom
     withdrawn = rollbacks.withdrawn(base) if on_cluster else custom.get(WITHDRAWN, {})
-    what = withdrawn.get(digest)
+    what = next((withdrawn[each] for each in digests if each and each in withdrawn), None)
     if what is not None:
         again = "python3 pipeline_runner.py rollback --to" if on_cluster else "run with --force"
         raise WithdrawnModelError(

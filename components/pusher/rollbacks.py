@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 import pydantic
 
+from components import features
 from components.files import read_regular
 from components.messages import shown
 from components.pusher import versions
@@ -33,6 +34,8 @@ class Rollback:
       time: Time of the rollback, in ISO 8601.
       withdrawn: Digest of the content of `rolled_back_from`; None in a record without it.
       restored: Digest of the content that is served since; None in a record without it.
+      withdrawn_answers: `answers_digest` of `rolled_back_from`; None where that is not known.
+      restored_answers: `answers_digest` of what is served since; None where that is not known.
     """
 
     rolled_back_from: int
@@ -42,6 +45,8 @@ class Rollback:
     time: str
     withdrawn: str | None = None
     restored: str | None = None
+    withdrawn_answers: str | None = None
+    restored_answers: str | None = None
 
 
 _RECORD = pydantic.TypeAdapter(Rollback)
@@ -82,18 +87,39 @@ def withdrawn(base: pathlib.Path) -> dict[str, str]:
     """Returns the models that were rolled back and not restored since.
 
     Returns:
-      For the digest of each, what happened, in words.
+      For the digests of each, of its content and of its answers, what happened, in words.
     """
     found: dict[str, str] = {}
     for done in recorded(base):
-        if done.withdrawn:
-            found[done.withdrawn] = (
-                f"version {done.rolled_back_from} was rolled back by {shown(done.user)} on "
-                f"{shown(done.time)}"
-            )
-        if done.restored:
-            found.pop(done.restored, None)
+        words = (
+            f"version {done.rolled_back_from} was rolled back by {shown(done.user)} on "
+            f"{shown(done.time)}"
+        )
+        withdrawn_digests = (done.withdrawn, done.withdrawn_answers)
+        found.update((digest, words) for digest in withdrawn_digests if digest)
+        for digest in (done.restored, done.restored_answers):
+            if digest:
+                found.pop(digest, None)
     return found
+
+
+def answers_digest(folder: pathlib.Path) -> str | None:
+    """Returns the SHA-256 of the reference images in a folder and of the answers to them.
+
+    A model that is trained again with the same input gives the same answers to the bit, while its
+    export has other bytes: TensorFlow writes a random number into it.
+
+    Args:
+      folder: Folder of a model artifact, or of the kept files of a version.
+
+    Returns:
+      The digest, hexadecimal; None where there are none.
+    """
+    path = folder / features.GOLDEN_FILE
+    try:
+        return versions.file_digest(path) if path.is_file() else None
+    except OSError:
+        return None
 
 
 def origin(version: int, rollbacks: Iterable[Rollback]) -> int:

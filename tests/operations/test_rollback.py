@@ -102,13 +102,26 @@ def test_what_was_rolled_back_is_withdrawn_until_it_is_served_again(pushed, loca
     first, second = pushed("a", "b")
     assert rollbacks.withdrawn(locations.serving) == {}
     rollback.rollback(locations, None)
-    ((digest, words),) = rollbacks.withdrawn(locations.serving).items()
+    (digest, words), (answers, same) = rollbacks.withdrawn(locations.serving).items()
     assert digest == versions.content_digest(locations.serving / str(second))
+    assert answers == rollbacks.answers_digest(kept(locations, second))
+    assert words == same
     assert words.startswith(f"version {second} was rolled back by ")
     rollback.rollback(locations, second)
     assert list(rollbacks.withdrawn(locations.serving)) == [
-        versions.content_digest(locations.serving / str(first))
+        versions.content_digest(locations.serving / str(first)),
+        rollbacks.answers_digest(kept(locations, first)),
     ]
+
+
+def test_a_model_that_was_only_trained_again_is_no_earlier_version(pushed, locations):
+    """Its export has other bytes, and it answers the reference images alike."""
+    first, second, third = pushed("a", "b", "c")
+    golden = (kept(locations, second) / "golden.npz").read_bytes()
+    (kept(locations, third) / "golden.npz").write_bytes(golden)
+    known = {version.number: version for version in rollback.read_versions(locations)}
+    assert known[second].obstacle == "it is the same model as the served version"
+    assert rollback.rollback(locations, None).rolled_back_to == first
 
 
 def test_no_run_needs_to_be_known(pushed, locations, output_dir):

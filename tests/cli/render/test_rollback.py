@@ -37,6 +37,8 @@ def test_a_rollback_is_printed_with_the_folder_that_is_served_then(pushed, locat
         "time": done.time,
         "withdrawn": done.withdrawn,
         "restored": done.restored,
+        "withdrawn_answers": done.withdrawn_answers,
+        "restored_answers": done.restored_answers,
         "dry_run": False,
     }
 

@@ -9,7 +9,7 @@ from tfx.types import standard_artifacts
 
 from components.object_store import ObjectStoreError
 from components.pusher import bucket as served_bucket
-from components.pusher import guard, versions
+from components.pusher import guard, rollbacks, versions
 from components.pusher.executor import Executor, ServedModelChangedError, WithdrawnModelError
 
 
@@ -33,11 +33,14 @@ def push(tmp_path, base, make_export):
         bucket=None,
         withdrawn=None,
         compared=None,
+        golden=None,
     ):
         number = next(numbers)
         model = standard_artifacts.Model()
         model.uri = str(tmp_path / f"model{number}")
         make_export(tmp_path / f"model{number}" / "Format-Serving", weights)
+        if golden is not None:
+            (tmp_path / f"model{number}" / "golden.npz").write_bytes(golden)
         blessing = standard_artifacts.ModelBlessing()
         blessing.set_int_custom_property("blessed", int(blessed))
         if served is None:
@@ -105,6 +108,19 @@ def test_a_model_that_was_rolled_back_is_not_pushed_again(push, base, tmp_path, 
         push(b"second", served=versions.identity(base), withdrawn=withdrawn)
     assert versions.served_versions(base) == before
     push(b"third", served=versions.identity(base), withdrawn=withdrawn)
+    assert len(versions.served_versions(base)) == 2
+
+
+def test_a_model_that_was_rolled_back_and_trained_again_is_not_pushed_again(push, base, tmp_path):
+    """Its export has other bytes, and the answers to the reference images are the same."""
+    push(b"first")
+    before = versions.served_versions(base)
+    (tmp_path / "golden.npz").write_bytes(b"answers")
+    withdrawn = {rollbacks.answers_digest(tmp_path): "version 7 was rolled back by ada on Monday"}
+    with pytest.raises(WithdrawnModelError, match="version 7 was rolled back by ada"):
+        push(b"again", served=versions.identity(base), withdrawn=withdrawn, golden=b"answers")
+    assert versions.served_versions(base) == before
+    push(b"again", served=versions.identity(base), withdrawn=withdrawn, golden=b"others")
     assert len(versions.served_versions(base)) == 2
 
 
