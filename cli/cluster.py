@@ -83,6 +83,10 @@ def compile_graph(
     profile: Profile = None,
     assignments: Assignments = None,
     seed: Seed = None,
+    cache: Annotated[
+        bool,
+        typer.Option("--cache/--no-cache", help="Let the cluster reuse cached outputs of nodes."),
+    ] = True,
     volumes: Annotated[
         list[str] | None,
         typer.Option("--volume", metavar="CLAIM=PATH", help="Volume claim to mount; repeatable."),
@@ -140,6 +144,7 @@ def compile_graph(
         profile=settings.profile or "default",
         assignments=settings.assignments,
         seed=settings.seed,
+        use_cache=cache,
         default_resources=(cpu, memory),
         resources=tuple(resources or ()),
         volumes=tuple(volumes or ()),

@@ -7,6 +7,8 @@ from typing import Any
 
 import tensorflow_model_analysis as tfma
 
+from components.messages import AGAIN_WITHOUT_CACHE
+
 _OVERALL: tuple = ()
 _ACCURACY = "sparse_categorical_accuracy"
 # Numbers of images, in all and with a right answer.
@@ -29,7 +31,7 @@ def load(uri: str, baseline: bool) -> tfma.EvalResult:
             return tfma.load_eval_result(uri, model_name=spec.name)
     raise LookupError(
         f"the evaluation in {uri} lacks the {'served' if baseline else 'new'} model; expected both "
-        "models. Run again with --no-cache."
+        f"models. {AGAIN_WITHOUT_CACHE}"
     )
 
 

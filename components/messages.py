@@ -14,6 +14,8 @@ _LONGEST_NAME = 300
 _MOST_NAMES = 10
 # Errors whose text may be no more than what was looked for.
 _LOOKUPS = (KeyError.__name__, IndexError.__name__)
+# What to do where an output from the cache does not fit the others.
+AGAIN_WITHOUT_CACHE = "Run again with --no-cache; on a cluster, compile with it."
 # Where a word begins in a name such as OSError or MemoryError.
 _NEXT_WORD = re.compile("(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 

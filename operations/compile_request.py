@@ -67,6 +67,7 @@ class Request:
       profile: Name of a profile.
       assignments: Values to set, `key=value` each.
       seed: Random seed; None leaves the configuration's.
+      use_cache: Whether nodes may take their outputs from the cache of the cluster.
       default_resources: CPU and memory of nodes without resources of their own.
       resources: Resources of single nodes, `NODE=CPU,MEMORY` each.
       volumes: Volume claims to mount, `CLAIM=PATH` each.
@@ -86,6 +87,7 @@ class Request:
     profile: str
     assignments: tuple[str, ...]
     seed: int | None
+    use_cache: bool
     default_resources: tuple[str, str]
     resources: tuple[str, ...]
     volumes: tuple[str, ...]

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from components import slices
 from components.blessing.measurement import Measurement, Place, slice_of
-from components.messages import shown
+from components.messages import AGAIN_WITHOUT_CACHE, shown
 from components.quality_gates import (
     ACCURACY,
     BALANCED,
@@ -54,7 +54,7 @@ def judge(
     if refusing and all(gate.passed for gate in judged):
         raise JudgementError(
             f"TFMA refuses the model ({_reasons(refusing)}), but all {len(judged)} gates pass; "
-            "expected the same verdict from both. Nothing was pushed. Run again with --no-cache."
+            f"expected the same verdict from both. Nothing was pushed. {AGAIN_WITHOUT_CACHE}"
         )
     return [*judged, *(gate for slicing in slicings for gate in _of_slices(slicing, clean))]
 
@@ -87,8 +87,8 @@ def _counts(column: str, measured: Measurement) -> dict[str, int]:
     if sum(counts.values()) != total:
         raise JudgementError(
             f"TFMA counted {sum(counts.values()):,} images in the slices by {shown(column)}, and "
-            f"{total:,} in all; expected the same number. Nothing was pushed. Run again with "
-            "--no-cache."
+            f"{total:,} in all; expected the same number. Nothing was pushed. "
+            f"{AGAIN_WITHOUT_CACHE}"
         )
     return counts
 

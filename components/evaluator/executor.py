@@ -15,7 +15,7 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from components import evaluation_results, features, slices
-from components.messages import shown
+from components.messages import AGAIN_WITHOUT_CACHE, shown
 
 
 class DisagreementError(RuntimeError):
@@ -129,7 +129,7 @@ def check_slices(
             f"the answers differ from what TFMA counted in {len(differing)} slices; the first: "
             f"{slices.name_of(shown(column), shown(slices.value_of(value)))}, {here[1]} of "
             f"{here[0]} images right here and {there[1]} of {there[0]} there. Expected equal "
-            "counts: the answers changed in between. Run again with --no-cache."
+            f"counts: the answers changed in between. {AGAIN_WITHOUT_CACHE}"
         )
 
 
@@ -151,5 +151,5 @@ def check_agreement(name: str, counts: np.ndarray, counted: list[list[int]]) -> 
             f"the answers of the {name} model differ from what TFMA counted in "
             f"{len(differing)} cells of the confusion matrix; the first: label {label}, choice "
             f"{choice}, {counts[label, choice]} images here and {counted[label][choice]} there. "
-            "Expected equal counts: the answers changed in between. Run again with --no-cache."
+            f"Expected equal counts: the answers changed in between. {AGAIN_WITHOUT_CACHE}"
         )

@@ -24,6 +24,7 @@ class ServedModelSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "serving": component_spec.ExecutionParameter(type=str),
         "schema": component_spec.ExecutionParameter(type=str),
+        "run": component_spec.ExecutionParameter(type=str),
     }
     INPUTS: dict[str, Any] = {}
     OUTPUTS = {"model": component_spec.ChannelParameter(type=standard_artifacts.Model)}
@@ -44,7 +45,11 @@ class ServedModel(base_component.BaseComponent):
         """
         model = Channel(type=standard_artifacts.Model)
         described = json.dumps(dataclasses.asdict(schema))
-        super().__init__(spec=ServedModelSpec(serving=serving, schema=described, model=model))
+        super().__init__(
+            # Some clients switch the cache on for every node. With the run among its parameters,
+            # this one finds nothing there.
+            spec=ServedModelSpec(serving=serving, schema=described, run=RUN_ID, model=model)
+        )
 
 
 class NotificationSpec(component_spec.ComponentSpec):

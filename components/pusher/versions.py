@@ -139,7 +139,8 @@ def publish(
             raise ChangedExportError(
                 f"{export} has the digest {found[:12]}; expected {digest[:12]}, that of the model "
                 "that was checked and judged. Some of its files were changed or lost since, and "
-                "nothing was pushed. Train again: run with --no-cache."
+                "nothing was pushed. Train again: run with --no-cache; on a cluster, compile "
+                "with it."
             )
         disk.sync_tree(incoming)
         if check is not None:

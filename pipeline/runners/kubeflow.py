@@ -183,7 +183,7 @@ def _amend(
     if isinstance(node, ServedModel) or node.id == REVIEW:
         # The served model changes, but the one has no inputs that would change with it. The other
         # is about one run.
-        del _tasks(specification)[node.id]["cachingOptions"]
+        _tasks(specification)[node.id].pop("cachingOptions", None)
 
 
 def _tasks(specification: dict[str, Any]) -> dict[str, Any]:

@@ -543,6 +543,7 @@ def _compile(folder: Path) -> int:
         profile="smoke",
         assignments=(),
         seed=None,
+        use_cache=True,
         default_resources=("1", "1Gi"),
         resources=(),
         volumes=(),

@@ -108,6 +108,7 @@ def asked(set_values):
             profile="default",
             assignments=tuple(set_values(**WHOLE)[1::2]),
             seed=7,
+            use_cache=True,
             default_resources=("4", "8Gi"),
             resources=("Trainer=8,16Gi",),
             volumes=("clothes=/mnt/clothes",),
@@ -204,6 +205,19 @@ def test_what_is_about_this_run_alone_is_never_taken_from_the_cache(whole_file):
     tasks = specification["root"]["dag"]["tasks"]
     uncached = {name for name, task in tasks.items() if not task.get("cachingOptions")}
     assert uncached == {"Resolver", REVIEW}
+    # Also where kfp's client, or that of Vertex AI, switches the cache on for every node.
+    for name in uncached:
+        run = tasks[name]["inputs"]["parameters"]["run"]
+        assert run == {"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}
+
+
+def test_a_graph_can_be_compiled_to_run_without_the_cache(compile_graph, tmp_path):
+    path = tmp_path / "clothes.yaml"
+    outcome = compile_graph(path, "--data-digest", DIGEST, "--no-cache", *NOTIFY)
+    assert outcome.code == 0, outcome.errors
+    specification = documents(path)[0]
+    for _, tasks in graphs(specification):
+        assert not [name for name, task in tasks.items() if task.get("cachingOptions")]
 
 
 @pytest.mark.parametrize("kind", ["whole_file", "notified_file"])

@@ -35,6 +35,7 @@ def request_for(tmp_path):
             "profile": "smoke",
             "assignments": (),
             "seed": None,
+            "use_cache": True,
             "default_resources": ("4", "8Gi"),
             "resources": (),
             "volumes": (),
