@@ -87,6 +87,13 @@ def compile_graph(
         bool,
         typer.Option("--cache/--no-cache", help="Let the cluster reuse cached outputs of nodes."),
     ] = True,
+    expect_served: Annotated[
+        bool,
+        typer.Option(
+            "--expect-served",
+            help="Refuse each new model if no model is served; for recurring runs.",
+        ),
+    ] = False,
     volumes: Annotated[
         list[str] | None,
         typer.Option("--volume", metavar="CLAIM=PATH", help="Volume claim to mount; repeatable."),
@@ -145,6 +152,7 @@ def compile_graph(
         assignments=settings.assignments,
         seed=settings.seed,
         use_cache=cache,
+        expect_served=expect_served,
         default_resources=(cpu, memory),
         resources=tuple(resources or ()),
         volumes=tuple(volumes or ()),

@@ -145,6 +145,7 @@ def create_pipeline(request: Request, prepared: Prepared) -> tfx_pipeline.Pipeli
         # The nodes run in the image, whatever compiles the graph.
         packages.of_image(),
         list(engine.node_arguments(prepared.config.beam)),
+        is_served=request.expect_served,
         enable_cache=request.use_cache,
         final_node=final_node,
     )

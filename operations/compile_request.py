@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 import pathlib
 import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from components import object_store
@@ -43,6 +44,9 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _IMAGE = re.compile(r"[a-z0-9]\S*")
 # As Kubernetes has them: a DNS name, and a key of a secret.
 _SECRET = re.compile(r"([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)=([-._a-zA-Z0-9]{1,253})")
+# Places that every user may write to in a container, and that are gone with it: those of the
+# launcher of Kubeflow Pipelines, and those of Debian.
+_GONE_WITH_THE_POD = ("/gcs", "/minio", "/s3", "/tmp", "/var/tmp", "/dev/shm")
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 Value = TypeVar("Value")
@@ -68,6 +72,7 @@ class Request:
       assignments: Values to set, `key=value` each.
       seed: Random seed; None leaves the configuration's.
       use_cache: Whether nodes may take their outputs from the cache of the cluster.
+      expect_served: Whether a model is served, so that a run that finds none pushes nothing.
       default_resources: CPU and memory of nodes without resources of their own.
       resources: Resources of single nodes, `NODE=CPU,MEMORY` each.
       volumes: Volume claims to mount, `CLAIM=PATH` each.
@@ -88,6 +93,7 @@ class Request:
     assignments: tuple[str, ...]
     seed: int | None
     use_cache: bool
+    expect_served: bool
     default_resources: tuple[str, str]
     resources: tuple[str, ...]
     volumes: tuple[str, ...]
@@ -150,7 +156,9 @@ def prepare(request: Request, notify: Callable[[str], None]) -> Prepared:
     class_weights.check(config.training.class_weights, schema.class_names)
     location = _schema_location(request, config, schema_sha256)
     volumes = _each_once("--volume", map(_volume, request.volumes))
-    _warn_of_unmounted(request, volumes, notify)
+    mounted = ["/gcs"] if request.target == Target.VERTEX else list(volumes)
+    _check_serving(request, mounted)
+    _warn_of_unmounted(request, mounted, notify)
     resources = _resources(request, config)
     # Last: it may read all the data.
     digest = _digest(request, schema, schema_sha256, config, notify)
@@ -312,16 +320,32 @@ def _check_places(request: Request) -> None:
         )
 
 
+def _check_serving(request: Request, mounted: Sequence[str]) -> None:
+    """Refuses a folder that is there in every container, so that a push into it seems to work."""
+    place = os.path.normpath(request.serving_dir)
+    if _lies_below(place, _GONE_WITH_THE_POD) and not _lies_below(place, mounted):
+        on_vertex = request.target == Target.VERTEX
+        advice = "below /gcs" if on_vertex else "on a volume, and mount it with --volume CLAIM=PATH"
+        raise ConfigurationError(
+            f"--serving-dir {request.serving_dir}: each container has this folder for itself, and "
+            "a pushed model would be lost with it; expected a folder that all runs share. Name one "
+            f"{advice}."
+        )
+
+
+def _lies_below(place: str, folders: Iterable[str]) -> bool:
+    path = pathlib.PurePosixPath(place)
+    return any(path.is_relative_to(each) for each in folders)
+
+
 def _warn_of_unmounted(
-    request: Request, volumes: dict[str, str], notify: Callable[[str], None]
+    request: Request, mounted: Sequence[str], notify: Callable[[str], None]
 ) -> None:
-    mounted = ["/gcs"] if request.target == Target.VERTEX else list(volumes)
     places = [("--data", request.data), ("--serving-dir", request.serving_dir)]
     if request.schema_location is not None:
         places.append(("--schema-location", request.schema_location))
     for option, place in places:
-        path = pathlib.PurePosixPath(place)
-        if path.is_absolute() and not any(path.is_relative_to(each) for each in mounted):
+        if place.startswith("/") and not _lies_below(place, mounted):
             notify(
                 f"Warning: {option} {place} lies below none of "
                 f"{', '.join(mounted) or 'the volumes'}: the nodes see it only where the cluster "

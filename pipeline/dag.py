@@ -76,7 +76,7 @@ def create_pipeline(
       served: `versions.identity` of the served model. Pusher refuses to push if it has changed by
         then. None on a cluster, where it is unknown before the run.
       is_served: Whether a served model exists, so that the new one has to be compared with it.
-        False on a cluster: its nodes find out themselves.
+        On a cluster, the nodes find out themselves; here it says that they have to find one.
       withdrawn: Models that Pusher must not publish, as they were rolled back: for the digest of
         each, what happened, in words. None on a cluster, where Pusher reads what was rolled back.
       enable_cache: Whether unchanged nodes reuse earlier results.

@@ -62,8 +62,8 @@ class Blessing(base_component.BaseComponent):
           robustness_evaluation: Evaluation of corrupted test images; None if no gates need it.
           gates: All declared gates.
           slicings: Columns that divide the test images into slices, with their gates.
-          is_served: Whether a served model is known to exist. If `baseline_model` is absent
-            nevertheless, the new model is refused.
+          is_served: Whether a served model is known or expected to exist. If `baseline_model` is
+            absent nevertheless, the new model is refused.
         """
         spec = BlessingSpec(
             model=model,

@@ -544,6 +544,7 @@ def _compile(folder: Path) -> int:
         assignments=(),
         seed=None,
         use_cache=True,
+        expect_served=False,
         default_resources=("1", "1Gi"),
         resources=(),
         volumes=(),

@@ -109,6 +109,7 @@ def asked(set_values):
             assignments=tuple(set_values(**WHOLE)[1::2]),
             seed=7,
             use_cache=True,
+            expect_served=False,
             default_resources=("4", "8Gi"),
             resources=("Trainer=8,16Gi",),
             volumes=("clothes=/mnt/clothes",),
@@ -209,6 +210,17 @@ def test_what_is_about_this_run_alone_is_never_taken_from_the_cache(whole_file):
     for name in uncached:
         run = tasks[name]["inputs"]["parameters"]["run"]
         assert run == {"runtimeValue": {"constant": "{{$.pipeline_job_uuid}}"}}
+
+
+@pytest.mark.parametrize(("options", "asked"), [([], 0), (["--expect-served"], 1)])
+def test_a_file_can_expect_that_a_model_is_served(options, asked, compile_graph, tmp_path):
+    """Blessing then refuses a model that could not be compared."""
+    path = tmp_path / "clothes.yaml"
+    outcome = compile_graph(path, "--data-digest", DIGEST, *options)
+    assert outcome.code == 0, outcome.errors
+    task = documents(path)[0]["root"]["dag"]["tasks"]["Blessing"]
+    found = task["inputs"]["parameters"]["is_served"]["runtimeValue"]["constant"]
+    assert found == asked
 
 
 def test_a_graph_can_be_compiled_to_run_without_the_cache(compile_graph, tmp_path):
@@ -791,7 +803,9 @@ def test_each_node_runs_as_its_container_would(
     _, _, *settings = undemanding(folder)
     robustness = {"robustness__enabled": "true", "robustness__accuracy_1": 0}
     more = set_values(**robustness, training__precision="float32")
-    outcome = compile_graph(path, *settings, *more, *NOTIFY, data=folder, serving=serving)
+    volume = ("--volume", f"clothes={tmp_path}")
+    options = (*settings, *more, *NOTIFY, *volume)
+    outcome = compile_graph(path, *options, data=folder, serving=serving)
     assert outcome.code == 0, outcome.errors
     local_schema(path)
 

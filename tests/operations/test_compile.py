@@ -36,6 +36,7 @@ def request_for(tmp_path):
             "assignments": (),
             "seed": None,
             "use_cache": True,
+            "expect_served": False,
             "default_resources": ("4", "8Gi"),
             "resources": (),
             "volumes": (),
@@ -72,6 +73,11 @@ REFUSED = {
     "a signed place of the schema": ({"schema_location": "gs://b/s?key=hunter2"}, "or a query"),
     "served versions in a bucket": ({"serving_dir": "s3://b/serving"}, "renaming a folder"),
     "served versions in a relative folder": ({"serving_dir": "serving"}, "absolute path"),
+    "served versions in a folder of the launcher": ({"serving_dir": "/gcs/b/serving"}, "be lost"),
+    "served versions in a temporary folder": (
+        {"serving_dir": "/mnt/../tmp/serving", "volumes": ("claim=/mnt",)},
+        "--volume CLAIM=PATH",
+    ),
     "a node that is not there": ({"resources": ("Trainr=1,1Gi",)}, "nearest is 'Trainer'"),
     "a node that is off": ({"resources": ("Tuner=1,1Gi",)}, "no node 'Tuner'"),
     "resources without a node": ({"resources": ("8,16Gi",)}, "NODE=CPU,MEMORY"),
@@ -144,6 +150,7 @@ def test_it_is_refused_in_words(case, request_for, tmp_path):
         ({"volumes": ("claim=/mnt",)}, "no volume claims"),
         ({"output": "graph.yaml"}, "graph.json"),
         ({"notify_secret": "notify=addresses"}, "no secrets of Kubernetes"),
+        ({"serving_dir": "/tmp/serving"}, "Name one below /gcs"),
     ],
 )
 def test_vertex_takes_less(changes, fragment, request_for, tmp_path):
@@ -202,6 +209,24 @@ def test_a_copy_of_the_projects_schema_is_in_the_image(request_for, tmp_path_fac
     shutil.copy(packages.PROJECT / "schema" / "schema.pbtxt", copy)
     prepared = prepare(request_for(assignments=(f"schema_file={copy}",)), print)
     assert prepared.config.schema_file == SCHEMA_IN_IMAGE
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"serving_dir": "/tmp/models/serving", "volumes": ("claim=/tmp/models",)},
+        {"serving_dir": "/gcsfuse/serving"},
+    ],
+)
+def test_versions_may_be_served_from_a_volume_at_any_place(changes, request_for):
+    prepared = prepare(request_for(**changes), print)
+    assert prepared.locations.serving == changes["serving_dir"]
+
+
+def test_on_vertex_versions_may_be_served_from_a_bucket_that_is_mounted(request_for, tmp_path):
+    asked = {"target": Target.VERTEX, "pipeline_root": "gs://artifacts"}
+    request = request_for(**asked, output=tmp_path / "graph.json", serving_dir="/gcs/b/serving")
+    assert prepare(request, print).locations.serving == "/gcs/b/serving"
 
 
 def test_a_folder_that_is_not_there_is_not_made(request_for, tmp_path):
