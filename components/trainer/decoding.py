@@ -24,7 +24,18 @@ _GRAY, _RGB, _PALETTE = 0, 2, 3
 _MOST_KEY = 256
 # Maximum number of chunks or segments of a file: one that consists of tiny ones would take minutes.
 _MOST_PARTS = 2**12
-_APP1, _END, _SCAN = 0xE1, 0xD9, 0xDA
+_APP1, _SCAN, _FILL = 0xE1, 0xDA, 0xFF
+# What may stand before the first scan of a JPEG file, by its marker: restarts without a length, and
+# segments with one. libjpeg and Pillow read on inside of what they do not know, and would find
+# other headers there than the graph.
+_RESTARTS = range(0xD0, 0xD8)
+_SEGMENTS = (
+    *range(0xC0, 0xC8),
+    *range(0xC9, 0xD0),
+    *range(0xDA, 0xDE),
+    *range(0xE0, 0xF0),
+    0xFE,
+)
 _EXIF, _XMP = b"Exif\x00\x00", b"http://ns.adobe.com/xap/1.0/\x00"
 _ORIENTATION, _SHORT = 0x0112, 3
 # `\C` is any byte: the rest of the file need not be text.
@@ -505,25 +516,25 @@ def _jpeg_facts(files: _Files, is_jpeg: tf.Tensor) -> _Facts:
         marker, length = tf.where(left, head[:, 1], 0), _number(head[:, 2:4], False)
         is_app1 = tf.equal(marker, _APP1)
         is_exif = is_app1 & (length >= 2 + len(_EXIF)) & files.have(position + 4, _EXIF)
+        # Markers may have fill bytes before them.
+        is_fill, is_restart = tf.equal(marker, _FILL), _is_one_of(marker, *_RESTARTS)
+        is_known = is_fill | is_restart | _is_one_of(marker, *_SEGMENTS)
         # All markers from 0xC0 to 0xCF but those of tables, extensions and arithmetic coding.
         is_frame = (marker >= 0xC0) & (marker <= 0xCF) & ~_is_one_of(marker, 0xC4, 0xC8, 0xCC)
         is_plain = tf.equal(head[:, 4], 8) & _is_one_of(head[:, 9], 1, 3)
         examined = _examined(files, position, length + 2, is_app1, _segment_reason)
         reason = _first(
             (tf.greater(reason, _FINE), reason),
-            (left & tf.not_equal(head[:, 0], 0xFF), _DAMAGED),
+            (left & (tf.not_equal(head[:, 0], _FILL) | ~is_known), _DAMAGED),
             (is_exif & has_exif, _TURNED),
             (tf.greater(examined, _FINE), examined),
             (is_frame & ~is_plain, _FOUR_COLOURS),
             (is_frame & (height > 0), _DAMAGED),
         )
-        # Markers may have fill bytes before them; some stand alone, without a length.
-        is_fill = tf.equal(marker, 0xFF)
-        is_alone = tf.equal(marker, 0x01) | ((marker >= 0xD0) & (marker <= 0xD8))
-        step = tf.where(is_fill, none + 1, tf.where(is_alone, none + 2, length + 2))
+        step = tf.where(is_fill, none + 1, tf.where(is_restart, none + 2, length + 2))
         return (
             tf.where(left, position + step, position),
-            ended | _is_one_of(marker, _SCAN, _END) | tf.greater(reason, _FINE),
+            ended | tf.equal(marker, _SCAN) | tf.greater(reason, _FINE),
             tf.where(is_frame, _number(head[:, 5:7], False), height),
             tf.where(is_frame, _number(head[:, 7:9], False), width),
             has_exif | is_exif,

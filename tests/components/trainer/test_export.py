@@ -6,6 +6,7 @@ import json
 import pathlib
 import re
 import shutil
+import struct
 
 import numpy as np
 import pytest
@@ -370,6 +371,62 @@ def test_an_orientation_is_found_wherever_pillow_looks_for_it(decode, exact):
         assert (answer is not None) == taken
         if taken:
             np.testing.assert_array_equal(answer, pillow(content, exact))
+
+
+def behind_another_header(marker, hidden):
+    """A JPEG file whose parts begin within what looks like a segment; behind that is a header.
+
+    libjpeg and Pillow read on inside of what they do not take for a segment.
+
+    Args:
+      marker: Second byte of the marker in front of all.
+      hidden: The file.
+    """
+    start = hidden.index(b"\xff\xc0")
+    header = hidden[start : start + 2 + int.from_bytes(hidden[start + 2 : start + 4])]
+    parts = hidden[2 : start + len(header)]
+    shown = header[:5] + struct.pack(">HH", HEIGHT, WIDTH) + header[9:]
+    inside = parts + b"\xff\xe5" + struct.pack(">H", 2 + len(shown))
+    front = bytes([0xFF, 0xD8, 0xFF, marker]) + struct.pack(">H", 2 + len(inside))
+    return front + inside + shown + hidden[2 + len(parts) :]
+
+
+NARROW = saved(PICTURE.resize((400, 2)), "JPEG")
+HIDDEN = {"turned": saved(PICTURE, "JPEG", exif=turned(6)), "narrow": NARROW}
+
+
+@pytest.mark.parametrize("hidden", HIDDEN.values(), ids=HIDDEN)
+def test_no_marker_hides_the_header_of_a_jpeg_file(hidden):
+    """By marker 0, a huge image once passed for a small one, and a turned one for an upright one.
+
+    The graph answers as `components.images` does, or refuses.
+    """
+    preparation = Preparation(HEIGHT + 1, WIDTH + 1, 1, Fit.STRETCH, BACKGROUND)
+    decode = graph_of(preparation)
+    assert decode(hidden) is None
+    for marker in range(256):
+        content = behind_another_header(marker, hidden)
+        answer, expected = decode(content), pillow(content, preparation)
+        if answer is not None:
+            assert expected is not None, marker
+            assert np.abs(np.subtract(answer, expected, dtype=np.int16)).max() <= BOUND, marker
+
+
+@pytest.mark.parametrize("marker", [0x00, 0x01, 0x02, 0xC8, 0xD8, 0xD9, 0xDE, 0xF0])
+def test_a_jpeg_file_with_a_marker_that_is_no_segment_is_refused_by_its_number(exact, marker):
+    good = saved(PICTURE, "JPEG")
+    # Its header claims 400,000,000 pixels.
+    huge = NARROW.replace(struct.pack(">HH", 2, 400), struct.pack(">HH", 20_000, 20_000))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[image\] \[1\].*damaged"):
+        batch_graph_of(exact)([good, behind_another_header(marker, huge)])
+
+
+@pytest.mark.parametrize("marker", [*range(0xD0, 0xD8), 0xE7, 0xFE])
+def test_restarts_and_further_segments_of_a_jpeg_file_are_passed_over(decode, exact, marker):
+    good = saved(PICTURE, "JPEG")
+    more = b"" if 0xD0 <= marker < 0xD8 else b"\0\4ab"
+    content = good[:2] + bytes([0xFF, 0xFF, 0xFF, marker]) + more + good[2:]
+    np.testing.assert_array_equal(decode(content), pillow(content, exact))
 
 
 @pytest.mark.parametrize(
