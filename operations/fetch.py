@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 from collections.abc import Callable, Iterator
 
@@ -52,10 +53,11 @@ def fetch(place: str, folder: pathlib.Path) -> Fetched:
     """
     source = address(place, "ADDRESS").address
     base = writable(paths.resolved(folder, "FOLDER"), "Name another FOLDER.")
+    pipeline = _pipeline_of(paths.expanded(folder, "FOLDER"))
     try:
-        with _alone(base) as check:
-            if check is not None:
-                bucket.check_owner(base, source)
+        with _alone(base, pipeline) as check:
+            if pipeline is not None:
+                bucket.check_owner(pipeline.serving, source)
             version, is_new = bucket.fetch_newest(source, base, check)
     except ObjectStoreError as error:
         raise served_version.in_bucket(error) from error
@@ -67,15 +69,37 @@ def fetch(place: str, folder: pathlib.Path) -> Fetched:
     return Fetched(version, str(base / str(version)), is_new)
 
 
+def _pipeline_of(folder: pathlib.Path) -> Locations | None:
+    """The pipeline whose serving folder it is; None for any other folder.
+
+    A serving folder may be a link to another disk, and a link may lead to one. So each link is
+    looked at before it is followed.
+    """
+    place = _without_links_above(folder)
+    while not _is_serving(place) and place.is_symlink():
+        place = _without_links_above(place.parent / place.readlink())
+    return Locations(place.parent) if _is_serving(place) else None
+
+
+def _without_links_above(path: pathlib.Path) -> pathlib.Path:
+    """The full path of a file or folder, which may itself be a link."""
+    # What `..` leads to has another name.
+    path = pathlib.Path(os.path.realpath(path)) if path.name == ".." else path
+    return pathlib.Path(os.path.realpath(path.parent), path.name)
+
+
+def _is_serving(place: pathlib.Path) -> bool:
+    pipeline = Locations(place.parent)
+    return pipeline.serving == place and (pipeline.lock.exists() or pipeline.database.exists())
+
+
 @contextlib.contextmanager
-def _alone(base: pathlib.Path) -> Iterator[Callable[[], None] | None]:
-    """Holds the lock of the pipeline whose serving folder it is, or else one of the folder's own.
+def _alone(base: pathlib.Path, pipeline: Locations | None) -> Iterator[Callable[[], None] | None]:
+    """Holds the lock of the pipeline that serves from the folder, or else one of the folder's own.
 
     Yields what raises an error once the lock of the pipeline is lost.
     """
-    pipeline = Locations(base.parent)
-    is_used = pipeline.lock.exists() or pipeline.database.exists()
-    if pipeline.serving == base and is_used:
+    if pipeline is not None:
         with exclusion.exclusive(pipeline, "fetch") as held:
             yield held.check
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import os
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -146,11 +147,12 @@ def lineage(subject: str, pipeline: str | None, output_dir: pathlib.Path) -> Lin
     if subject.isascii() and subject.isdigit() and len(subject) <= _MOST_DIGITS:
         return _of_version(int(subject), places, output_dir)
     export = _export_of(pathlib.Path(subject))
-    locations = Locations(export.parent.parent)
-    served = map(str, versions.served_versions(locations.serving))
-    if export.parent == locations.serving and export.name in served:
-        # Whatever the output folder is.
-        return _of_version(int(export.name), [locations], locations.root.parent)
+    # The folder may lie below another output folder, and a serving folder may be a link.
+    for locations in (Locations(export.parent.parent), *places):
+        if str(export.parent) != os.path.realpath(locations.serving):
+            continue
+        if export.name in map(str, versions.served_versions(locations.serving)):
+            return _of_version(int(export.name), [locations], locations.root.parent)
     return _of_content(export, places, output_dir)
 
 

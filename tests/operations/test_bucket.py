@@ -178,6 +178,50 @@ def test_the_serving_folder_of_a_pipeline_at_work_is_left_alone(two, locations, 
     assert not fetch.fetch(address, locations.serving).is_new
 
 
+def linked_serving(locations, tmp_path):
+    """The serving folder lies on another disk; the ways to it that a person may write."""
+    disk = tmp_path / "disk" / "models"
+    disk.parent.mkdir()
+    locations.serving.rename(disk)
+    locations.serving.symlink_to(disk)
+    (tmp_path / "handy").symlink_to(os.path.relpath(locations.serving, tmp_path))
+    (tmp_path / "all").symlink_to(locations.root.parent)
+    name = locations.root.name
+    return [
+        locations.serving,
+        locations.runs / ".." / "serving",
+        tmp_path / "handy",
+        tmp_path / "all" / name / "serving",
+    ]
+
+
+def test_a_serving_folder_that_is_a_link_is_that_of_its_pipeline(
+    two, locations, address, bucket, tmp_path
+):
+    """A push in progress lost what it had copied so far."""
+    locations.runs.mkdir(exist_ok=True)
+    ways = linked_serving(locations, tmp_path)
+    with exclusive(locations.lock, "run"):
+        for way in ways:
+            with pytest.raises(LockHeldError, match="in use by run"):
+                fetch.fetch(address, way)
+    for way in ways:
+        assert not fetch.fetch(address, way).is_new
+    bucket.put("served/.pipeline", b"flowers")
+    for way in ways:
+        with pytest.raises(ServedModelError, match="has the versions of the pipeline flowers"):
+            fetch.fetch(address, way)
+
+
+def test_a_link_to_a_folder_of_no_pipeline_has_a_lock_of_its_own(two, address, tmp_path):
+    there = tmp_path / "there"
+    there.mkdir()
+    (tmp_path / "serving").symlink_to(there)
+    with exclusive(there / ".fetch.lock", "fetch"), pytest.raises(LockHeldError):
+        fetch.fetch(address, tmp_path / "serving")
+    assert fetch.fetch(address, tmp_path / "serving").is_new
+
+
 def test_a_fetch_into_the_folder_of_a_pipeline_whose_lock_is_lost_changes_nothing(
     two, locations, address, tmp_path, monkeypatch
 ):

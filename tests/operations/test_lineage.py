@@ -133,6 +133,18 @@ def test_a_path_in_another_output_folder_leads_back(past, locations, tmp_path):
     assert found.run.run_id == "20260101-120000"
 
 
+def test_a_version_in_a_serving_folder_that_is_a_link_leads_back(past, trace, locations, tmp_path):
+    """By its place, not by its content, which an earlier version has too."""
+    past.run("20260101-120000", "a")
+    past.run("20260102-120000", "b")
+    locations.serving.rename(tmp_path / "models")
+    locations.serving.symlink_to(tmp_path / "models")
+    done = rollback.rollback(locations, None)
+    found = trace(locations.serving / str(done.new_version))
+    assert found.version == done.new_version
+    assert found == trace(done.new_version)
+
+
 def test_a_copy_is_known_by_its_content(past, trace, locations, tmp_path):
     version = past.run("20260101-120000", "a").pushed_version
     past.run("20260102-120000", "b")
