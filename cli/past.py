@@ -8,6 +8,7 @@ import typer
 
 from cli import command_line
 from cli.options import DEFAULT_OUTPUT, AsJson, OnlyPipeline, OutputDir, PipelineName, RunId
+from components.messages import listed
 from pipeline.errors import OutputError
 from pipeline.records.outcomes import Status, Verdict
 
@@ -135,6 +136,11 @@ def review(
     command_line.acts()
     made = pages.review(run_id, output_dir)
     print(f"Review    {made.page}")
+    if made.lost:
+        print(
+            f"The page stays as it was: results of {listed(made.lost)} are gone, and a new page "
+            "would show less."
+        )
     print(f"All runs  {made.index}")
     if open_page:
         import webbrowser

@@ -32,14 +32,20 @@ class Pages:
     Attributes:
       page: Page of the run.
       index: Page that lists all runs of the pipeline.
+      lost: Nodes whose results are gone, because of which the page stayed as it was; empty where it
+        was written.
     """
 
     page: pathlib.Path
     index: pathlib.Path
+    lost: tuple[str, ...] = ()
 
 
 def review(run: str, output_dir: pathlib.Path) -> Pages:
     """Writes the page of a run from what is stored, and the index of all runs.
+
+    A page that is there stays as it is if it can only be made again with less on it: where the
+    summary of the run cannot be read, and artifacts are gone.
 
     Args:
       run: Id of the run, its beginning, or `latest`.
@@ -65,12 +71,17 @@ def review(run: str, output_dir: pathlib.Path) -> Pages:
 
 def _write_again(locations: Locations, receipt: Receipt) -> Pages:
     # The summary of a run that was cut off is that of an earlier state.
-    was_cut_off = receipt.seconds is None
-    stored = None if was_cut_off else stored_summary(locations.runs / receipt.run_id)
+    was_cut_off, folder = receipt.seconds is None, locations.runs / receipt.run_id
+    stored = None if was_cut_off else stored_summary(folder)
     receipts = history.receipts_of(locations)
     if stored:
         return _write_pages(locations, stored, receipts)
-    return write(locations, receipt, receipts)
+    run = _finished(locations, receipt)
+    lost = run.lost() if (folder / REVIEW_PAGE).is_file() else []
+    if lost:
+        _write_index(locations, receipt.pipeline, receipts)
+        return Pages(folder / REVIEW_PAGE, locations.index, tuple(lost))
+    return _write_new(locations, run, receipts)
 
 
 def write(locations: Locations, receipt: Receipt, receipts: list[Receipt]) -> Pages:
@@ -84,9 +95,12 @@ def write(locations: Locations, receipt: Receipt, receipts: list[Receipt]) -> Pa
     Raises:
       OSError: where a file cannot be written.
     """
-    run = _finished(locations, receipt)
-    summary = collect.collect(receipt, run.nodes, receipts, locations.runs)
-    folder = locations.runs / receipt.run_id
+    return _write_new(locations, _finished(locations, receipt), receipts)
+
+
+def _write_new(locations: Locations, run: FinishedRun, receipts: list[Receipt]) -> Pages:
+    summary = collect.collect(run.receipt, run.nodes, receipts, locations.runs)
+    folder = locations.runs / run.receipt.run_id
     write_summary(folder, summary)
     _keep_predictions(run, folder)
     return _write_pages(locations, summary, receipts)
@@ -159,12 +173,14 @@ def _write_pages(locations: Locations, summary: Summary, receipts: list[Receipt]
     write_whole(folder / REVIEW_PAGE, page.render(summary, charts))
     specifications = {name: figures.specification_of(chart) for name, chart in charts.items()}
     write_whole(folder / CHARTS_FILE, json.dumps(specifications))
-    reviewed = {path.parent.name for path in locations.runs.glob(f"*/{REVIEW_PAGE}")}
-    write_whole(
-        locations.index,
-        index.render_index(summary.run.pipeline, origin.history(receipts), reviewed),
-    )
+    _write_index(locations, summary.run.pipeline, receipts)
     return Pages(folder / REVIEW_PAGE, locations.index)
+
+
+def _write_index(locations: Locations, pipeline: str, receipts: list[Receipt]) -> None:
+    reviewed = {path.parent.name for path in locations.runs.glob(f"*/{REVIEW_PAGE}")}
+    text = index.render_index(pipeline, origin.history(receipts), reviewed)
+    write_whole(locations.index, text)
 
 
 def _keep_predictions(run: FinishedRun, folder: pathlib.Path) -> None:

@@ -43,6 +43,7 @@ GATE_REPORT = Output(DATA_GATE, "report")
 MODEL_RUN = Output(TRAINER, "model_run")
 ANSWERS = Output(PREDICTIONS, "predictions")
 CORRUPTED_EXAMPLES = Output(CORRUPTION, "examples")
+_REVIEWED = (SCHEMA, STATISTICS, GATE_REPORT, MODEL_RUN, ANSWERS, CORRUPTED_EXAMPLES)
 
 
 class AbsentError(Exception):
@@ -109,6 +110,22 @@ class FinishedRun:
         if artifact is None:
             raise AbsentError(self.why_without(output.node))
         return pathlib.Path(artifact.uri, *names)
+
+    def lost(self) -> list[str]:
+        """Names of the nodes that left something for the review which is no longer there."""
+        known = self.receipt.nodes or self.nodes
+        left = [output for output in _REVIEWED if output.node in known]
+        return [
+            output.node
+            for output in left
+            if known[output.node].status.ended_well and not self._has(output)
+        ]
+
+    def _has(self, output: Output) -> bool:
+        try:
+            return self.path(output).exists()
+        except AbsentError:
+            return False
 
     def why_without(self, name: str) -> str:
         """Why a node left nothing, in a sentence."""

@@ -1,5 +1,7 @@
 """Pages that cannot be written are reported in words; a comparison is there without its page."""
 
+import json
+
 import pytest
 
 from operations import pages
@@ -21,6 +23,49 @@ def test_a_page_is_written_beside_the_receipt_and_the_index_lists_it(two, past):
     assert written.index == past.locations.index.resolve()
     assert "20260102-120000" in written.page.read_text()
     assert "runs/20260102-120000/review.html" in written.index.read_text()
+
+
+def of_another_form(folder):
+    """The summary as another version of this project wrote it."""
+    path = folder / "review.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 99}))
+
+
+def of_no_form(folder):
+    (folder / "review.json").write_text("{")
+
+
+@pytest.mark.parametrize("spoil", [of_another_form, of_no_form])
+def test_a_page_that_could_only_become_poorer_stays_as_it_was(two, past, spoil, light_command):
+    """The run left a model, and nothing of Trainer for the page is there any more."""
+    page = pages.review("latest", two).page
+    page.write_text("a page with everything on it")
+    spoil(page.parent)
+    stored = (page.parent / "review.json").read_bytes()
+    past.locations.index.unlink()
+    kept = pages.review("latest", two)
+    assert (kept.page, kept.lost) == (page, ("Trainer",))
+    assert page.read_text() == "a page with everything on it"
+    assert (page.parent / "review.json").read_bytes() == stored
+    assert past.locations.index.exists()
+    told = light_command("review", "--output-dir", two)
+    assert told.code == 0
+    assert "The page stays as it was: results of Trainer are gone" in told.output
+
+
+def test_a_page_of_another_form_is_made_again_where_nothing_is_gone(past):
+    node = {"status": "complete", "seconds": 1.0, "code_fingerprint": None}
+    past.run("20260101-120000", "a", nodes={"ExampleGen": node})
+    output_dir = past.locations.root.parent
+    page = pages.review("latest", output_dir).page
+    page.write_text("an old page")
+    of_another_form(page.parent)
+    assert pages.review("latest", output_dir).lost == ()
+    assert "20260101-120000" in page.read_text()
+
+
+def test_a_run_without_a_page_gets_one_whatever_is_gone(two):
+    assert pages.review("latest", two).lost == ()
 
 
 def test_a_page_that_cannot_be_written_is_reported(two, past):

@@ -1,5 +1,6 @@
 """Every kind of run has a review: what cannot be told is missing for a reason, and alone."""
 
+import shutil
 import subprocess
 import sys
 
@@ -146,6 +147,18 @@ def test_a_run_that_failed_tells_what_it_came_to(made_run, node, also, told):
     assert missing(summary) == also | UNASKED
     assert summary.run.failure.node == node
     assert f"{told} {node}".strip() in summary.missing["calibration"]
+
+
+def test_what_was_removed_is_told_from_what_never_was(made_run):
+    assert made_run.finished.lost() == []
+    shutil.rmtree(made_run.file("Predictions.predictions"))
+    assert made_run.finished.lost() == ["Predictions"]
+    made_run.nodes["DataGate"] = NodeExecution(NodeStatus.COMPLETE, 1.0, {})
+    assert made_run.finished.lost() == ["DataGate", "Predictions"]
+    made_run.end_in("DataGate", "drift: labels moved", verdict="stopped")
+    assert made_run.finished.lost() == []
+    made_run.nodes.clear()
+    assert made_run.finished.lost() == ["ImportSchemaGen", "StatisticsGen"]
 
 
 def test_what_a_node_left_that_failed_is_not_read(made_run):
