@@ -61,7 +61,12 @@ def lineage(receipt: Receipt) -> Lineage:
 def _machine(environment: Environment) -> dict[str, str]:
     facts = {name: str(value) for name, value in environment.machine}
     features = ", ".join(environment.cpu_features)
-    return {**facts, "threads": str(environment.threads), "cpu_features": features}
+    return {
+        **facts,
+        "threads": str(environment.threads),
+        "cpu_features": features,
+        "oneDNN": "used" if environment.onednn else "not used",
+    }
 
 
 def _flat(values: dict[str, JsonValue], prefix: str) -> Iterator[tuple[str, str]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from pipeline.records.receipt import Receipt
+from pipeline.records.receipt import Code, Receipt
 from review import classification, comparison
 from review.album import Album
 from review.answers import Predictions, read_predictions
@@ -16,7 +17,11 @@ from review.origin import lineage, run_of
 from review.summary import Comparison, ImageRecord, Lineage, RunComparison, Sheet
 
 _NOT_KNOWN = "not known"
+# A parameter without a value, as `Lineage.parameters` has it.
+_NO_VALUE = "null"
 _NO_LOCK = "none: installed by hand"
+# More of them say only that the code is another one.
+_MOST_FILES = 20
 
 
 def compare(first: FinishedRun, second: FinishedRun) -> RunComparison:
@@ -39,8 +44,9 @@ def compare(first: FinishedRun, second: FinishedRun) -> RunComparison:
             classification.accuracy(first.receipt),
             classification.accuracy(second.receipt),
         ),
-        parameters=_differing(_parameters(one), _parameters(other)),
-        facts=_differing(_facts(first.receipt, one), _facts(second.receipt, other)),
+        parameters=_differing(_parameters(first.receipt, one), _parameters(second.receipt, other)),
+        facts=_differing(_facts(first.receipt, one), _facts(second.receipt, other))
+        | _changed_files(first.receipt.code, second.receipt.code),
         sheet=sheet,
         images=images,
     )
@@ -76,9 +82,14 @@ def _predictions(run: FinishedRun) -> Predictions:
         raise AbsentError(f"Run {run.receipt.run_id}: {absent}") from absent
 
 
-def _parameters(found: Lineage) -> dict[str, str]:
+def _parameters(receipt: Receipt, found: Lineage) -> dict[str, str]:
+    """The parameters that the run trained with, by dotted key."""
+    tuned = (receipt.hyperparameters or {}).items()
+    used = found.parameters | {f"training.{key}": json.dumps(value) for key, value in tuned}
+    if used.get("training.minutes", _NO_VALUE) != _NO_VALUE:
+        used["training.epochs"] = str(receipt.settled_epochs or _NOT_KNOWN)
     # The seed is one of the facts, where people look for it.
-    return {key: value for key, value in found.parameters.items() if key != "seed"}
+    return {key: value for key, value in used.items() if key != "seed"}
 
 
 def _facts(receipt: Receipt, found: Lineage) -> dict[str, str]:
@@ -86,6 +97,9 @@ def _facts(receipt: Receipt, found: Lineage) -> dict[str, str]:
     return {
         "data": receipt.data.description,
         **found.data,
+        "SHA-256 of the schema": receipt.data.schema_sha256,
+        "weights at the start": _starting_weights(receipt),
+        "SHA-256 of the code": receipt.code.sha256,
         "revision": found.revision or _NOT_KNOWN,
         "uncommitted changes": {True: "yes", False: "no", None: _NOT_KNOWN}[found.dirty],
         "lock": found.lock or _NO_LOCK,
@@ -95,6 +109,30 @@ def _facts(receipt: Receipt, found: Lineage) -> dict[str, str]:
         **found.machine,
         **found.versions,
     }
+
+
+def _starting_weights(receipt: Receipt) -> str:
+    if receipt.warm_start_from:
+        return f"those of the model {receipt.warm_start_from.digest}"
+    return "random" if receipt.model_digest else _NOT_KNOWN
+
+
+def _changed_files(first: Code, second: Code) -> dict[str, tuple[str, str]]:
+    """The source files that differ, as far as the receipts name them."""
+    names = sorted(
+        name
+        for name in {**first.files, **second.files}
+        if first.files.get(name) != second.files.get(name)
+    )
+    if not names:
+        return {}
+    return {"source files that differ": (_those_in(first, names), _those_in(second, names))}
+
+
+def _those_in(code: Code, names: Sequence[str]) -> str:
+    own = [name for name in names if name in code.files]
+    more = [f"and {len(own) - _MOST_FILES} more"] if len(own) > _MOST_FILES else []
+    return ", ".join([*own[:_MOST_FILES], *more]) or "none of them"
 
 
 def _differing(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, tuple[str, str]]:

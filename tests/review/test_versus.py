@@ -77,6 +77,57 @@ def test_what_differs_is_named_with_both_values(pair):
     }
 
 
+def test_what_a_run_depends_on_beside_data_and_revision_is_compared(pair):
+    first, second = pair
+    files = first.receipt.code.files
+    edited, gone = list(files)[:2]
+    others = {name: digest for name, digest in files.items() if name != gone}
+    second.receipt = second.receipt.changed(
+        code={
+            **first.receipt.code.model_dump(),
+            "sha256": "0" * 64,
+            "files": {**others, edited: "0" * 12},
+        },
+        warm_start_from={"digest": "e" * 64, "version": 7},
+    )
+    second.change(data={"schema_sha256": "d" * 64}, environment={"onednn": False})
+    first.change(model_digest="1" * 64, environment={"onednn": True})
+    assert versus(first, second).facts == {
+        "SHA-256 of the schema": ("c" * 64, "d" * 64),
+        "weights at the start": ("random", f"those of the model {'e' * 64}"),
+        "SHA-256 of the code": (first.receipt.code.sha256, "0" * 64),
+        "oneDNN": ("used", "not used"),
+        "source files that differ": (", ".join(sorted([edited, gone])), edited),
+    }
+
+
+def test_the_parameters_are_those_that_a_run_trained_with(pair):
+    """Not those that the Tuner, or a time for the training, took the place of."""
+    first, second = pair
+    for made, rate, epochs in ((first, 0.12, 80), (second, 0.03, 77)):
+        made.change(
+            hyperparameters={"learning_rate": rate},
+            config={"training": {"minutes": 5.0}},
+            settled_epochs=epochs,
+        )
+    assert versus(first, second).parameters == {
+        "training.learning_rate": ("0.12", "0.03"),
+        "training.epochs": ("80", "77"),
+    }
+    second.change(settled_epochs=None)
+    assert versus(first, second).parameters["training.epochs"] == ("80", "not known")
+
+
+def test_of_many_source_files_that_differ_some_are_named(pair):
+    first, second = pair
+    digests = {f"components/file{number:03}.py": "0" * 12 for number in range(200)}
+    code = {**first.receipt.code.model_dump(), "files": digests}
+    second.receipt = second.receipt.changed(code=code)
+    _, named = versus(first, second).facts["source files that differ"]
+    assert named.startswith("components/file000.py, components/file001.py")
+    assert named.endswith("components/file019.py, and 180 more")
+
+
 def relabel(made):
     made.labels = np.roll(made.labels, 1)
 
