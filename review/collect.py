@@ -69,7 +69,7 @@ def collect(
             "calibration", lambda: reliability.calibration(run, images().predictions)
         ),
         robustness=gaps.fill("robustness", lambda: robustness.robustness(run, gaps)),
-        data=gaps.fill("data", lambda: data_report.data(run, earlier, runs_folder)),
+        data=gaps.fill("data", lambda: data_report.data(run, earlier, runs_folder, gaps)),
         suspects=gaps.fill("suspects", lambda: data_report.suspects(run, images(), gaps)),
         training=gaps.fill("training", lambda: learning.training(run, gaps)),
         inside=gaps.fill("inside", lambda: learning.inside(run, images(), gaps)),

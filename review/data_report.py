@@ -50,6 +50,17 @@ _PAIR_COLUMNS = 2
 _MOST_BYTES_OF_PAIRS = 80_000
 # How many times the smallest class the largest is where the page says that classes are uneven.
 _UNEVEN = 2
+# Name of DataGate's check of it.
+_DRIFT = "drift"
+_NO_DISTANCES = (
+    "DataGate stopped the run, so it left no table of distances. Its findings above name what "
+    "drifted too far, if anything did."
+)
+# As after an update of this project.
+_NO_REVIEW = (
+    "No run before this one has a review that describes its data in the form that this version of "
+    "the project reads, so there is none to compare with."
+)
 _Counts = dict[str, int]
 
 
@@ -58,6 +69,7 @@ class _Report(pydantic.BaseModel):
 
     findings: list[Finding]
     drifts: list[Drift]
+    compared_with: str | None
 
 
 class _Pair(pydantic.BaseModel):
@@ -81,13 +93,16 @@ class _Similar(pydantic.BaseModel):
     images: int
 
 
-def data(run: FinishedRun, earlier: Sequence[Receipt], runs_folder: pathlib.Path) -> Data:
+def data(
+    run: FinishedRun, earlier: Sequence[Receipt], runs_folder: pathlib.Path, gaps: Gaps
+) -> Data:
     """The data of a run, and how it differs from that of the run before.
 
     Args:
       run: Run that has ended.
       earlier: Receipts of earlier runs of this pipeline, oldest first.
       runs_folder: Folder with the folder of each run, which has its review.
+      gaps: Keeps why there is no run before, and no drift.
 
     Raises:
       AbsentError: where the run did not get to statistics of its data, or they are gone.
@@ -95,7 +110,9 @@ def data(run: FinishedRun, earlier: Sequence[Receipt], runs_folder: pathlib.Path
     names = class_names(run)
     counts = {split: _class_counts(run, split, names) for split in features.SPLITS}
     last, before = _run_before(earlier, runs_folder)
-    findings, drifts = _gate_report(run)
+    if earlier and last is None:
+        gaps.reasons["data.run_before"] = _NO_REVIEW
+    findings, drifts = _gate_report(run, gaps)
     return Data(
         reading=_reading(run.receipt),
         splits=[
@@ -176,14 +193,29 @@ def _distance(counts: dict[str, _Counts], before: dict[str, _Counts]) -> float |
     return statistics.total_variation(now, then)
 
 
-def _gate_report(run: FinishedRun) -> tuple[list[Finding], list[Drift]]:
+def _gate_report(run: FinishedRun, gaps: Gaps) -> tuple[list[Finding], list[Drift] | None]:
     failure = run.receipt.failure
     if failure and run.receipt.verdict == Verdict.STOPPED:
         # A node that fails leaves no artifact: its findings are in its message.
-        return _stopping_findings(failure.message), []
+        gaps.reasons["data.drifts"] = _NO_DISTANCES
+        return _stopping_findings(failure.message), None
     path = run.path(GATE_REPORT, features.DATA_GATE_REPORT_FILE)
     report = read(path, _Report.model_validate_json)
-    return report.findings, report.drifts
+    if not report.drifts:
+        gaps.reasons["data.drifts"] = _why_no_drift(run.receipt, report)
+    return report.findings, report.drifts or None
+
+
+def _why_no_drift(receipt: Receipt, report: _Report) -> str:
+    if report.compared_with is None:
+        return (
+            "The run began a new line of models, so there was nothing to compare with."
+            if receipt.request.new_line
+            else "No model was served when the run began, so there was nothing to compare with."
+        )
+    if any(finding.check == _DRIFT for finding in report.findings):
+        return "No statistics are kept of the served model's training data, to compare with."
+    return "Nothing was compared: the schema sets no bound for drift (drift_comparator)."
 
 
 def _stopping_findings(message: str) -> list[Finding]:

@@ -17,7 +17,7 @@ from components.disk import write_whole
 from components.files import read_regular
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
-SCHEMA_VERSION: Literal[7] = 7
+SCHEMA_VERSION: Literal[8] = 8
 REVIEW_FILE = "review.json"
 # Level of every interval, two-sided.
 CONFIDENCE = 0.95
@@ -592,7 +592,7 @@ class Data(Part):
         this run and in the run before; None without a run before.
       same_files: Whether all files are those of the run before; None without one.
       findings: Findings of DataGate.
-      drifts: Drift of the training split since the served model; empty where none is served.
+      drifts: Drift of the training split since the served model; None where it was not measured.
     """
 
     reading: ReadData | None
@@ -602,7 +602,7 @@ class Data(Part):
     class_distance: float | None
     same_files: bool | None
     findings: list[Finding]
-    drifts: list[Drift]
+    drifts: list[Drift] | None
 
 
 class SimilarPair(Part):
@@ -809,7 +809,7 @@ class Summary(Part):
         such as `training.augmented`; why no images are shown, by `sheet`.
     """
 
-    schema_version: Literal[7] = SCHEMA_VERSION
+    schema_version: Literal[8] = SCHEMA_VERSION
     run: Run
     class_names: list[str]
     sheet: Sheet | None
@@ -847,7 +847,7 @@ class RunComparison(Part):
       images: Descriptions of these images.
     """
 
-    schema_version: Literal[7] = SCHEMA_VERSION
+    schema_version: Literal[8] = SCHEMA_VERSION
     first: Run
     second: Run
     comparison: Comparison | None

@@ -181,7 +181,7 @@ def test_a_run_that_failed_after_its_evaluation_keeps_it(made_run):
 def test_a_run_that_the_data_gate_stopped(made_run):
     made_run.end_in("DataGate", "drift: labels moved", verdict="stopped")
     summary = made_run.collect()
-    assert missing(summary) == {"training", *EVALUATED, *PREDICTED} | UNASKED
+    assert missing(summary) == {"training", "data.drifts", *EVALUATED, *PREDICTED} | UNASKED
     assert summary.missing["training"] == (
         "Trainer did not run: DataGate stopped the run before training."
     )

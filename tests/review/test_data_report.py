@@ -46,6 +46,17 @@ def test_the_first_run_has_none_before(made_run):
     found = made_run.collect().data
     assert (found.run_before, found.class_distance, found.same_files) == (None, None, None)
     assert all(split.before is None for split in found.splits)
+    assert "data.run_before" not in made_run.collect().missing
+
+
+def test_a_run_whose_earlier_runs_have_reviews_of_another_form_is_not_the_first(second_run):
+    """As after an update of the project."""
+    path = second_run.runs_folder / "20260101-000000" / "review.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "schema_version": 1}))
+    summary = second_run.collect()
+    assert summary.data.run_before is None
+    reason = summary.missing["data.run_before"]
+    assert reason.startswith("No run before this one has a review that describes its data")
 
 
 @pytest.fixture
@@ -120,13 +131,37 @@ def test_runs_of_other_pipelines_and_later_ones_do_not_come_before(second_run, m
 def test_what_stopped_a_run_is_read_from_its_message(made_run):
     message = "drift: feature label drifted: by 0.3\nsomething else"
     made_run.end_in("DataGate", message, verdict="stopped")
-    found = made_run.collect().data
+    summary = made_run.collect()
+    found = summary.data
     assert [(f.check, f.line) for f in found.findings] == [
         ("drift", "feature label drifted: by 0.3"),
         ("DataGate", "something else"),
     ]
-    assert found.drifts == []
+    assert found.drifts is None
+    assert summary.missing["data.drifts"].startswith("DataGate stopped the run, so it left no")
     assert found.splits[0].classes["Shirt"] == 500, "the schema names the classes"
+
+
+NO_REFERENCE = {"check": "drift", "line": "drift cannot be judged: no statistics are kept"}
+
+
+@pytest.mark.parametrize(
+    ("compared_with", "findings", "new_line", "reason"),
+    [
+        (None, [], False, "No model was served when the run began"),
+        (None, [], True, "The run began a new line of models"),
+        ("serving/.kept/3", [NO_REFERENCE], False, "No statistics are kept of the served model's"),
+        ("serving/.kept/3", [], False, "Nothing was compared: the schema sets no bound for drift"),
+    ],
+)
+def test_why_no_drift_was_measured_is_told(made_run, compared_with, findings, new_line, reason):
+    report = {"findings": findings, "drifts": [], "compared_with": compared_with}
+    path = made_run.file("DataGate.report", features.DATA_GATE_REPORT_FILE)
+    path.write_text(json.dumps(report))
+    made_run.change(request={"new_line": new_line})
+    summary = made_run.collect()
+    assert summary.data.drifts is None
+    assert summary.missing["data.drifts"].startswith(reason)
 
 
 def test_findings_that_are_gone_are_not_taken_for_none(made_run):

@@ -46,7 +46,7 @@ def _first_run(made: Any) -> None:
     made.others = []
     trainer = made.nodes["Trainer"]
     made.nodes["Trainer"] = dataclasses.replace(trainer, status=NodeStatus.CACHED)
-    report = {"findings": [], "drifts": []}
+    report = {"findings": [], "drifts": [], "compared_with": None}
     made.file("DataGate.report", features.DATA_GATE_REPORT_FILE).write_text(json.dumps(report))
     made.file("DataGate.report", features.SIMILAR_FILE).unlink()
     made.file("Trainer.model_run", features.AUGMENTED_FILE).unlink()

@@ -361,6 +361,12 @@ def test_the_loss_says_what_it_cannot_be_compared_with(smoothing, words, full):
     assert words in text_of(document.get_element_by_id("training"))
 
 
+@pytest.mark.parametrize("kind", ["stopped", "first run"])
+def test_why_there_is_no_drift_stands_where_it_would_be(kind, page_of, review_of):
+    reason = review_of(kind).missing["data.drifts"]
+    assert reason in text_of(parse(page_of(kind)).get_element_by_id("data"))
+
+
 def test_galleries_show_right_and_wrong_in_words(page_of, full):
     document = parse(page_of("full"))
     section = document.get_element_by_id("inside")
