@@ -20,8 +20,13 @@ def with_served(run: FinishedRun, album: Album) -> Comparison:
     """Compares the new model with the one that was served when the run began.
 
     Raises:
-      AbsentError: where none was, or where its answers are not those that were evaluated.
+      AbsentError: where none was, where it is the same model, or where its answers are not those
+        that were evaluated.
     """
+    if run.receipt.kept_served_version:
+        raise AbsentError(
+            "This run made the model that was served when it began, so there is nothing to compare."
+        )
     baseline = album.predictions.baseline
     if baseline is None:
         why = (

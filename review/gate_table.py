@@ -21,6 +21,8 @@ from review import classification, statistics
 from review.artifacts import AbsentError, FinishedRun
 from review.summary import Comparison, Estimate, Gate, Interval, Proportion
 
+# What each gate on a change compares.
+OF_CHANGE = {CHANGE: "accuracy", BALANCED_CHANGE: "balanced accuracy"}
 # Up to this many images, the fourth decimal says nothing.
 _FEW_IMAGES = 1000
 # Beginnings of the sentences about gates without a value, up to the threshold.
@@ -32,8 +34,6 @@ _NOT_MEASURED = {
     BALANCED_CHANGE: "The balanced accuracy was not compared with that of the served model",
     CORRUPTION: "Accuracy under {} was not measured",
 }
-
-_OF_CHANGE = {CHANGE: "accuracy", BALANCED_CHANGE: "balanced accuracy"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,7 +89,7 @@ def _measured(run: FinishedRun, gate: JudgedGate, comparison: Comparison | None)
     if gate.metric == CORRUPTION:
         return _share(f"Accuracy under {part}, is", measured_accuracy(_scores(run.receipt, part)))
     change = _change(gate, comparison) if comparison else None
-    words = f"Against the served model, the {_OF_CHANGE[gate.metric]} changed by"
+    words = f"Against the served model, the {OF_CHANGE[gate.metric]} changed by"
     return _Measured(words, change.interval if change else None, evaluation.count, signed=True)
 
 

@@ -180,6 +180,13 @@ class WorstClass(Part):
     recall: Proportion
 
 
+class Change(Part):
+    """Change of the accuracy; the interval is None where the answers to each image are missing."""
+
+    value: float
+    interval: Interval | None
+
+
 class Conclusion(Part):
     """How the run ended, in words: what the page says first.
 
@@ -190,8 +197,8 @@ class Conclusion(Part):
         is about the comparison with the served model.
       advice: What the reader should do next, in a sentence or two.
       accuracy: Accuracy on the test split; None where nothing was evaluated.
-      change: Change of the accuracy against the served model; None where none was served, or where
-        the answers to each image are gone.
+      change: Change of the accuracy against the served model; None where none was measured.
+      change_note: Why there is no change, or no interval of it; None where there are both.
       worst_class: Class with the lowest recall; None where nothing was evaluated.
     """
 
@@ -199,7 +206,8 @@ class Conclusion(Part):
     reasons: list[str]
     advice: str
     accuracy: Proportion | None
-    change: Estimate | None
+    change: Change | None
+    change_note: str | None
     worst_class: WorstClass | None
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from components.quality_gates import CHANGES, CORRUPTION, OVERALL, SLICE
+from components.quality_gates import BALANCED_CHANGE, CHANGE, CHANGES, CORRUPTION, OVERALL, SLICE
 from pipeline.records import receipt
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
 from review import classification
-from review.summary import Comparison, Conclusion, Gate
+from review.gate_table import OF_CHANGE
+from review.summary import Change, Comparison, Conclusion, Gate
 from review.worst import urgency
 
 _SIGNIFICANT = 0.05
@@ -17,6 +18,8 @@ _SIGNIFICANT = 0.05
 _MOST_REASONS = 10
 _CUT_OFF = "Its receipt was never finished: the run was cut off, or is still at work."
 _SAMPLE_ADVICE = "The run took the drawn sample: its results say nothing about real images."
+_NO_ANSWERS = "the answers to each image are not available"
+_CHANCE_UNKNOWN = f"Since {_NO_ANSWERS}, nothing shows whether chance could explain that."
 
 
 class _Words(NamedTuple):
@@ -36,14 +39,39 @@ def verdict(run: Receipt, gates: list[Gate] | None, comparison: Comparison | Non
     words = _words(run, gates or [], comparison)
     accuracy = classification.accuracy(run)
     of_sample = accuracy is not None and run.data.is_sample
+    change, change_note = _change(run, gates or [], comparison)
     return Conclusion(
         headline=words.headline,
         reasons=[*words.reasons, *([_compared(comparison)] if comparison else [])],
         advice=f"{words.advice} {_SAMPLE_ADVICE}" if of_sample else words.advice,
         accuracy=accuracy,
-        change=comparison.change if comparison else None,
+        change=change,
+        change_note=change_note,
         worst_class=classification.worst_class(run),
     )
+
+
+def _change(
+    run: Receipt, gates: list[Gate], comparison: Comparison | None
+) -> tuple[Change | None, str | None]:
+    """Change of the accuracy against the served model, and what is to be said of it."""
+    if comparison:
+        change = comparison.change
+        return Change(value=change.value, interval=change.interval), None
+    judged = next((gate for gate in gates if gate.metric == CHANGE), None)
+    if judged is None or judged.value is None:
+        return None, _why_no_change(run, judged)
+    note = "it is the same model" if run.kept_served_version else f"no interval: {_NO_ANSWERS}"
+    return Change(value=judged.value, interval=None), note
+
+
+def _why_no_change(run: Receipt, judged: Gate | None) -> str:
+    if run.evaluation is None:
+        return "nothing was evaluated"
+    if judged:
+        return "not measured"
+    was_compared = run.served_before is not None and not run.request.new_line
+    return _NO_ANSWERS if was_compared else "nothing to compare with"
 
 
 def _words(run: Receipt, gates: list[Gate], comparison: Comparison | None) -> _Words:
@@ -72,17 +100,25 @@ def _pushed(run: Receipt, gates: list[Gate], comparison: Comparison | None) -> _
 
 
 def _advice_after_push(run: Receipt, gates: list[Gate], comparison: Comparison | None) -> str:
+    if run.kept_served_version:
+        return "Nothing changed in what is served."
     if any(gate.noise for gate in gates):
         return (
             "Other test images could have decided otherwise: look at what passed narrowly before "
             "you rely on the new version."
         )
-    if comparison and _differs(comparison) and comparison.change.value < 0:
+    if worse := _worse_by(gates, comparison):
         return (
-            "The new version is worse than the one that it replaced, though by less than the gate "
-            "allows: look at the newly broken images, and decide whether you want it."
+            f"By {worse}, the new version is worse than the one that it replaced, though by less "
+            "than the gate allows: look at the newly broken images, and decide whether you want it."
         )
-    if all(gate.metric not in CHANGES for gate in gates):
+    changed = next((gate for gate in gates if gate.metric == CHANGE), None)
+    if changed and changed.value is not None and comparison is None:
+        return (
+            f"Against the served model, the accuracy changed by {changed.value:+.4f}. "
+            f"{_CHANCE_UNKNOWN}"
+        )
+    if changed is None:
         before = (
             "The run began a new line of models and was compared with none"
             if run.request.new_line
@@ -93,6 +129,15 @@ def _advice_after_push(run: Receipt, gates: list[Gate], comparison: Comparison |
             "at the classes and at the errors before you rely on it."
         )
     return "Nothing that was measured speaks against the new version."
+
+
+def _worse_by(gates: list[Gate], comparison: Comparison | None) -> str | None:
+    """The first metric that fell by more than chance explains."""
+    if comparison and _differs(comparison) and comparison.change.value < 0:
+        return OF_CHANGE[CHANGE]
+    balanced = [gate for gate in gates if gate.metric == BALANCED_CHANGE and gate.interval]
+    fell = any(gate.interval and gate.interval.high < 0 for gate in balanced)
+    return OF_CHANGE[BALANCED_CHANGE] if fell else None
 
 
 def _refused(gates: list[Gate]) -> _Words:
@@ -118,12 +163,17 @@ def _sentences(gates: list[Gate]) -> list[str]:
 
 def _short(gate: Gate) -> str:
     if gate.metric in CHANGES:
-        compared = "is worse than" if gate.value is not None else "was not compared with"
-        return f"the new model {compared} the served one"
+        return _short_of_change(gate)
     fault = "is too low" if gate.value is not None else "was not measured"
     if gate.slice == OVERALL:
         return f"the {gate.metric} {fault}"
     return f"the {gate.metric.removesuffix(' under corruption')} {_of(gate)} {fault}"
+
+
+def _short_of_change(gate: Gate) -> str:
+    if gate.value is None:
+        return "the new model was not compared with the served one"
+    return f"the {OF_CHANGE[gate.metric]} fell by more than is allowed"
 
 
 def _of(gate: Gate) -> str:
@@ -150,22 +200,27 @@ def _advice_for(failed: list[Gate]) -> str:
             "The shortfall may be chance: more test images would tell. Do not train again until "
             "one run passes by luck; improve the model, or lower the gate if less is enough."
         )
-    if any(gate.metric in CHANGES for gate in clear):
+    changed = [gate for gate in clear if gate.metric in CHANGES]
+    if any(gate.noise is not None for gate in changed):
         return (
             "Keep the served model. The images that it gets right and the new one does not show "
             "what was lost."
         )
+    if changed:
+        return f"Keep the served model. {_CHANCE_UNKNOWN}"
+    # Nothing is praised that failed, even if within the noise.
+    only = len(clear) == len(failed)
     if all(gate.metric == CORRUPTION for gate in clear):
+        weak = "good on clean images and weak on changed ones" if only else "weak on changed images"
         return (
-            "The model is good on clean images and weak on changed ones: the robustness section "
-            "shows under which corruptions. Train with more augmentation of that kind, or lower "
-            "the gate if such images will not come."
+            f"The model is {weak}: the robustness section shows under which corruptions. Train "
+            "with more augmentation of that kind, or lower the gate if such images will not come."
         )
     if all(gate.metric == SLICE for gate in clear):
+        weak = "good on the whole and weak in some slices" if only else "weak in some slices"
         return (
-            "The model is good on the whole and weak in some slices: the section of the slices "
-            "shows which. Add training images of that kind, or lower the gate if less is enough. "
-            "What is served stays as it was."
+            f"The model is {weak}: the section of the slices shows which. Add training images of "
+            "that kind, or lower the gate if less is enough. What is served stays as it was."
         )
     return (
         "Look at the images behind the confusion matrix to see whether the model or the labels "
@@ -222,9 +277,9 @@ def _compared(comparison: Comparison) -> str:
         f"became right and {broken:,} wrong"
     )
     if not _differs(comparison):
-        return f"{counts}: chance alone explains that (p = {comparison.p_value:.2f})."
+        return f"{counts}: chance alone could explain that (p = {comparison.p_value:.2f})."
     better = "better" if fixed > broken else "worse"
-    return f"{counts}: the new model is {better} by more than chance explains."
+    return f"{counts}: by accuracy, the new model is {better} by more than chance explains."
 
 
 def _differs(comparison: Comparison) -> bool:

@@ -55,7 +55,7 @@ def test_the_sections_agree_with_each_other(full):
     assert summary.confusion.confident_errors.count == total - hits
     assert summary.gates[0].value == pytest.approx(hits / total)
     assert summary.history[-1].accuracy == summary.report.accuracy
-    assert summary.verdict.change == summary.comparison.change
+    assert dict(summary.verdict.change) == dict(summary.comparison.change)
 
 
 def test_a_run_has_the_same_review_each_time(made_run):

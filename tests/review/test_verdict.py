@@ -5,7 +5,14 @@ import dataclasses
 import numpy as np
 import pytest
 
-from components.quality_gates import CORRUPTION, SLICE
+from components.quality_gates import (
+    ACCURACY,
+    BALANCED_CHANGE,
+    CHANGE,
+    CORRUPTION,
+    SLICE,
+    JudgedGate,
+)
 
 
 def test_a_pushed_model(made_run):
@@ -20,10 +27,20 @@ def test_a_pushed_model(made_run):
 
 
 def test_a_model_that_was_served_already(made_run):
-    """Such a run publishes nothing: after a rollback, say."""
+    """Such a run publishes nothing: after a rollback, say. Chance has no part in its change."""
+    made_run.baseline = made_run.candidate.copy()
+    made_run.write_predictions()
+    made_run.judge(drop=0.005)
     made_run.receipt = made_run.receipt.changed(served_before=17)
-    found = made_run.collect().verdict
+    summary = made_run.collect()
+    found = summary.verdict
     assert found.headline == "Version 17 stays: it is the same model, and all 12 gates passed."
+    assert found.reasons == []
+    assert found.advice == "Nothing changed in what is served."
+    assert (found.change.value, found.change.interval) == (0.0, None)
+    assert found.change_note == "it is the same model"
+    assert [(g.interval, g.noise) for g in summary.gates if g.metric == CHANGE] == [(None, None)]
+    assert "the model that was served when it began" in summary.missing["comparison"]
 
 
 def test_a_model_that_passed_narrowly(made_run):
@@ -40,7 +57,7 @@ def test_the_first_model(make_run):
     found = make_run(served=False).collect().verdict
     assert found.headline == "Pushed as version 17: all 11 gates passed."
     assert found.reasons == []
-    assert found.change is None
+    assert (found.change, found.change_note) == (None, "nothing to compare with")
     assert found.advice.startswith("No model was served when the run began")
 
 
@@ -58,7 +75,67 @@ def test_a_model_that_is_worse_but_pushed(made_run):
     found = made_run.collect().verdict
     assert found.headline.startswith("Pushed")
     assert "worse by more than chance explains" in found.reasons[-1]
-    assert "worse than the one that it replaced" in found.advice
+    assert found.advice.startswith("By accuracy, the new version is worse than the one that it")
+
+
+def test_a_balanced_accuracy_that_fell_clearly_is_told_though_the_gate_allows_it(made_run):
+    """A rare class is lost, and the accuracy hardly shows it."""
+    shirts = made_run.labels == made_run.classes.index("Shirt")
+    kept = np.flatnonzero(~shirts | (np.cumsum(shirts) <= 8))
+    made_run.labels, made_run.images = made_run.labels[kept], made_run.images[kept]
+    right = np.eye(10, dtype=np.float32)[made_run.labels]
+    wrong = np.roll(right, 1, axis=1)
+    rare = shirts[kept][:, np.newaxis]
+    made_run.candidate, made_run.baseline = np.where(rare, wrong, right), right
+    made_run.evaluate()
+    made_run.write_predictions()
+    made_run.judge(recall=0.0, drop=0.5)
+    balanced = JudgedGate(BALANCED_CHANGE, "overall", -0.1, -0.5, passed=True)
+    made_run.change(gates=[made_run.receipt.gates[-1], balanced])
+    advice = made_run.collect().verdict.advice
+    assert advice.startswith("By accuracy, the new version is worse")
+    made_run.baseline[np.flatnonzero(~rare)[::40]] = wrong[np.flatnonzero(~rare)[::40]]
+    made_run.judge(recall=0.0, drop=0.5)
+    made_run.write_predictions()
+    made_run.change(gates=[made_run.receipt.gates[-1], balanced])
+    summary = made_run.collect()
+    assert summary.comparison.change.value > 0
+    assert summary.verdict.advice.startswith("By balanced accuracy, the new version is worse")
+
+
+def test_without_the_answers_the_change_is_that_of_the_gate_and_chance_stays_open(made_run):
+    """As `runs show` tells it of a run whose review was written by an earlier version."""
+    swap(made_run)
+    made_run.judge(drop=1.0)
+    made_run.nodes = {}
+    found = made_run.collect().verdict
+    (change,) = [gate.value for gate in made_run.receipt.gates if gate.metric == CHANGE]
+    assert change < 0
+    assert (found.change.value, found.change.interval) == (change, None)
+    assert found.change_note == "no interval: the answers to each image are not available"
+    assert found.advice == (
+        f"Against the served model, the accuracy changed by {change:+.4f}. Since the answers to "
+        "each image are not available, nothing shows whether chance could explain that."
+    )
+
+
+def test_without_the_answers_a_refusal_for_the_change_may_be_chance(made_run):
+    swap(made_run)
+    made_run.judge(accuracy=0.5, recall=0.0, drop=0.0)
+    made_run.nodes = {}
+    advice = made_run.collect().verdict.advice
+    assert advice.startswith("Keep the served model. Since the answers to each image are not")
+
+
+def test_without_gates_and_answers_it_is_not_said_that_there_was_nothing_to_compare(made_run):
+    made_run.end_in("Blessing", "disk full", evaluation=made_run.receipt.evaluation)
+    made_run.nodes = {}
+    made_run.change(served_before=16)
+    found = made_run.collect().verdict
+    assert (found.change, found.change_note) == (
+        None,
+        "the answers to each image are not available",
+    )
 
 
 def swap(made):
@@ -73,11 +150,23 @@ def test_a_model_that_is_clearly_worse_than_the_served_one(made_run):
     made_run.judge(accuracy=0.5, recall=0.0, drop=0.0)
     found = made_run.collect().verdict
     assert found.headline == (
-        "Refused: the new model is worse than the served one. Nothing was pushed."
+        "Refused: the accuracy fell by more than is allowed. Nothing was pushed."
     )
     assert found.reasons[0].startswith("Against the served model, the accuracy changed by -0.")
     assert "more than the noise of 400 images" in found.reasons[0]
     assert found.advice.startswith("Keep the served model.")
+
+
+def test_the_headline_names_the_metric_that_fell(made_run):
+    balanced = JudgedGate(BALANCED_CHANGE, "overall", -0.04, -0.02, passed=False)
+    gates = [*made_run.receipt.gates, balanced]
+    made_run.change(gates=gates, verdict="refused", pushed_version=None)
+    found = made_run.collect().verdict
+    assert found.headline == (
+        "Refused: the balanced accuracy fell by more than is allowed. Nothing was pushed."
+    )
+    assert found.change.value > 0
+    assert "by accuracy, the new model is better" in found.reasons[-1]
 
 
 def test_a_single_gate_that_refuses_clearly_is_the_headline(made_run):
@@ -113,7 +202,18 @@ def test_a_corruption_that_refuses(made_run):
     assert found.headline == (
         "Refused: the accuracy under noise, strength 2, is too low. Nothing was pushed."
     )
-    assert "robustness section" in found.advice
+    assert found.advice.startswith("The model is good on clean images and weak on changed ones")
+
+
+def test_what_failed_within_the_noise_is_not_praised(made_run):
+    """A corruption or slice that failed clearly does not make the rest good."""
+    made_run.judge(accuracy=made_run.receipt.evaluation.accuracy + 0.005)
+    made_run.add_robustness()
+    made_run.change(gates=made_run.with_gate(CORRUPTION, threshold=0.8, passed=False))
+    summary = made_run.collect()
+    failed = {gate.metric: gate.noise for gate in summary.gates if not gate.passed}
+    assert failed == {ACCURACY: True, CORRUPTION: False}
+    assert summary.verdict.advice.startswith("The model is weak on changed images: the robustness")
 
 
 def test_slices_that_refuse(made_run):
@@ -125,7 +225,11 @@ def test_slices_that_refuse(made_run):
     ]
     made_run.change(gates=gates, verdict="refused")
     advice = made_run.collect().verdict.advice
-    assert "the section of the slices" in advice
+    assert advice.startswith("The model is good on the whole and weak in some slices")
+    narrow = made_run.receipt.evaluation.accuracy + 0.005
+    made_run.change(gates=made_run.with_gate(ACCURACY, threshold=narrow, passed=False))
+    advice = made_run.collect().verdict.advice
+    assert advice.startswith("The model is weak in some slices: the section of the slices shows")
 
 
 def test_a_refusal_by_no_gate(made_run):
@@ -143,7 +247,7 @@ def test_a_model_that_differs_by_chance_alone(made_run):
     (reason,) = made_run.collect().verdict.reasons
     assert reason == (
         "Compared with the served model, 2 of 400 images became right and 0 wrong: chance alone "
-        "explains that (p = 0.50)."
+        "could explain that (p = 0.50)."
     )
 
 

@@ -143,6 +143,23 @@ def test_a_run_that_was_killed_can_be_shown(capsys, receipt):
     assert "Interrupted before its end." in printed(capsys, receipt)
 
 
+@pytest.mark.parametrize("content", [None, '{"schema_version": 1}'])
+def test_without_its_review_a_run_is_not_told_better_than_it_was(
+    capsys, pushed_receipt, locations, content
+):
+    """As after an update of the project: the receipt has how far the accuracy fell."""
+    fell = JudgedGate("accuracy against the served model", "overall", -0.004, -0.005, passed=True)
+    receipt = pushed_receipt.changed(gates=[*pushed_receipt.gates, fell])
+    folder = locations.runs / receipt.run_id
+    folder.mkdir(parents=True)
+    if content:
+        (folder / "review.json").write_text(content)
+    runs.print_run(receipt, locations.root.parent, as_json=False)
+    text = capsys.readouterr().out
+    assert "Against the served model, the accuracy changed by -0.0040. Since the answers" in text
+    assert "Nothing that was measured" not in text
+
+
 def test_a_receipt_as_json_is_the_receipt(capsys, pushed_receipt):
     runs.print_run(pushed_receipt, OUTPUTS, as_json=True)
     assert json.loads(capsys.readouterr().out) == pushed_receipt.as_json_value()

@@ -21,6 +21,7 @@ from components.notifications.sending import (
     WARNING,
     Address,
 )
+from components.quality_gates import JudgedGate
 from operations.notifications.notifying import REVIEW_URL_VARIABLE, Notifier
 from pipeline.errors import ConfigurationError
 from review.collect import collect
@@ -149,6 +150,13 @@ def test_a_push_is_told_with_what_was_measured_and_a_link(told, pushed_receipt, 
     assert f"Run     20260102-030405 of clothes, on {pushed_receipt.host}" in body
     assert f"Review  {page.as_uri()}" in body
     assert "Go on" not in body
+
+
+def test_a_push_without_its_review_is_not_told_better_than_it_was(told, pushed_receipt):
+    fell = JudgedGate("accuracy against the served model", "overall", -0.004, -0.005, passed=True)
+    body = told(pushed_receipt.changed(gates=[*pushed_receipt.gates, fell]))["message"]
+    assert "Against the served model, the accuracy changed by -0.0040. Since the answers" in body
+    assert "Nothing that was measured" not in body
 
 
 def test_links_lead_to_the_web_server_where_there_is_one(

@@ -361,6 +361,15 @@ def test_the_loss_says_what_it_cannot_be_compared_with(smoothing, words, full):
     assert words in text_of(document.get_element_by_id("training"))
 
 
+def test_a_change_without_an_interval_says_why(page_of, review_of):
+    change = review_of("cleaned").verdict.change
+    shown = text_of(parse(page_of("cleaned")).get_element_by_id("verdict"))
+    value = f"{change.value:+.4f}".replace("-", "\N{MINUS SIGN}")
+    assert f"{value} no interval: the answers to each image are not available" in shown
+    first = text_of(parse(page_of("first run")).get_element_by_id("verdict"))
+    assert "Change against the served model none nothing to compare with" in first
+
+
 @pytest.mark.parametrize("kind", ["stopped", "first run"])
 def test_why_there_is_no_drift_stands_where_it_would_be(kind, page_of, review_of):
     reason = review_of(kind).missing["data.drifts"]
