@@ -342,7 +342,8 @@ class Report(Part):
       balanced_accuracy: Mean recall of the classes with test images; None where all classes have
         the same number, so that it is the accuracy.
       top_2_accuracy: Share of images whose label is among the first two choices.
-      cross_entropy: Mean negative log likelihood, in nats; None if it is not finite.
+      cross_entropy: Mean negative log likelihood, in nats, of probabilities that Keras raises to
+        1e-7 where they are lower; None if it is not finite.
       classes: Scores of each class, lowest recall first.
       averages: Macro and weighted averages.
     """
@@ -465,7 +466,8 @@ class Calibration(Part):
         seeded basic bootstrap interval.
       ece_before: The same of the softmax alone, uncalibrated; None where it is not known.
       temperature: Divisor of the logits; None where it is not known.
-      cross_entropy: Mean negative log likelihood, in nats; None if it is not finite.
+      cross_entropy: Mean negative log likelihood, in nats, of probabilities that Keras raises to
+        1e-7 where they are lower; None if it is not finite.
       bins: Bins of the reliability diagram.
       coverage: Points of the coverage curve, from all images to the surest few.
     """

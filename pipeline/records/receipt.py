@@ -283,7 +283,8 @@ class Evaluation(Part):
     balanced_accuracy: Share
     """Mean recall of the classes with test images."""
     cross_entropy: Annotated[float, Field(ge=0)] | None
-    """Mean negative log likelihood, in nats; null if it is not finite."""
+    """Mean negative log likelihood, in nats, of probabilities that Keras raises to 1e-7 where they
+    are lower; null if it is not finite."""
     top_2_accuracy: Share
     count: Count
     """Number of images."""

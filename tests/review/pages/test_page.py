@@ -361,6 +361,49 @@ def test_the_loss_says_what_it_cannot_be_compared_with(smoothing, words, full):
     assert words in text_of(document.get_element_by_id("training"))
 
 
+def test_images_that_are_not_augmented_are_not_called_harder(page_of, full):
+    assert "Training images are augmented" in page_of("full")
+    training = full.training.model_copy(update={"augmentation": {}})
+    document = parse(rendered(full.model_copy(update={"training": training})))
+    told = text_of(document.get_element_by_id("training"))
+    assert "Training images are augmented" not in told
+    assert "Training images are not augmented." in told
+
+
+def test_no_interval_is_called_what_it_is_not(page_of):
+    but = "Every range on this page but that of the calibration error is a 95 % interval."
+    assert but in text_of(parse(page_of("full")).get_element_by_id("verdict"))
+    calibration = text_of(parse(page_of("full")).get_element_by_id("calibration"))
+    assert "for about four in ten models without any error, it does not reach 0" in calibration
+    cleaned = text_of(parse(page_of("cleaned")).get_element_by_id("verdict"))
+    assert "Every range on this page is a 95 % interval." in cleaned
+
+
+@pytest.mark.parametrize("section", ["classes", "calibration"])
+def test_the_cross_entropy_says_what_becomes_of_the_lowest_probabilities(section, page_of):
+    told = text_of(parse(page_of("full")).get_element_by_id(section))
+    assert "a probability below 0.0000001 counts as 0.0000001" in told
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "node", "heading"),
+    [
+        (Status.INTERRUPTED, Verdict.NONE, None, None),
+        (Status.INTERRUPTED, Verdict.NONE, "Trainer", "Interrupted in Trainer:"),
+        (Status.FAILED, Verdict.STOPPED, "DataGate", "Stopped by DataGate:"),
+        (Status.FAILED, Verdict.NONE, "Trainer", "Failed in Trainer:"),
+        (Status.FAILED, Verdict.NONE, None, "The run itself failed:"),
+    ],
+)
+def test_a_message_stands_below_what_happened(status, verdict, node, heading, full):
+    failure = summary.Failure(node=node, message="the message")
+    changes = {"status": status, "verdict": verdict, "failure": failure}
+    run = full.run.model_copy(update=changes)
+    document = parse(rendered(full.model_copy(update={"run": run})))
+    (told,) = document.find_class("failure")
+    assert [text_of(each) for each in told] == [*([heading] if heading else []), "the message"]
+
+
 def test_a_change_without_an_interval_says_why(page_of, review_of):
     change = review_of("cleaned").verdict.change
     shown = text_of(parse(page_of("cleaned")).get_element_by_id("verdict"))
