@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from components.pusher import versions
@@ -83,8 +84,12 @@ def keep_anew(root, version, files, folder):
 def test_a_target_that_answers_otherwise_than_when_it_was_trained_is_refused(
     two, quick_command, tmp_path
 ):
-    first, second = served(two)
-    golden = versions.kept_folder(two / "serving", second) / "golden.npz"
+    first, _ = served(two)
+    with np.load(versions.kept_folder(two / "serving", first) / "golden.npz") as kept:
+        arrays = dict(kept)
+    golden = tmp_path / "before" / "golden.npz"
+    golden.parent.mkdir()
+    np.savez(golden, **{**arrays, "probabilities": arrays["probabilities"][::-1]})
     keep_anew(two, first, [golden], tmp_path)
     line = refused(quick_command, two)
     assert "is off by" in line
