@@ -19,6 +19,11 @@ from components.notifications.sending import ADDRESSES_VARIABLE, FAILURE, SUCCES
 # What Kubeflow Pipelines calls it, and what Vertex AI and the documentation of KFP do.
 _SUCCEEDED = ("COMPLETE", "SUCCEEDED")
 _FAILED = "FAILED"
+# Whether it was, nothing tells an exit handler.
+_PUSHED_BEFORE = (
+    "A model may have been published before that: if the node Pusher began, look into the folder "
+    "of the served versions."
+)
 
 logger = logging.getLogger(__name__)
 
@@ -98,9 +103,9 @@ def _outcome(state: str) -> str:
             "or refused."
         )
     if state == _FAILED:
-        return "A node failed. The dashboard shows which one; its log says why."
+        return f"A node failed. The dashboard shows which one; its log says why. {_PUSHED_BEFORE}"
     # A container that is killed, for lack of memory for example, cannot say how it ended.
     return (
         f"A node did not end well, and the cluster does not say why (state {shown(state)}). The "
-        "dashboard shows which one: its container was killed, or never began."
+        f"dashboard shows which one: its container was killed, or never began. {_PUSHED_BEFORE}"
     )

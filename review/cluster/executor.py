@@ -6,6 +6,8 @@ All that it knows comes from artifacts and parameters, and nothing from ML Metad
 from __future__ import annotations
 
 import datetime
+import html
+import logging
 import pathlib
 import socket
 from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ from tfx.types import artifact, artifact_utils
 
 from components import image_schema, slices
 from components.kubeflow import artifacts
+from components.messages import told
 from pipeline import machine
 from pipeline.nodes import RESOLVER, expected_nodes
 from pipeline.records import provenance, results
@@ -28,6 +31,8 @@ from review.cluster.compiled import CompiledRun
 
 _SEPARATOR = "_"
 _ID_FORMAT = "%Y%m%d-%H%M%S"
+
+logger = logging.getLogger(__name__)
 
 
 def input_name(node: str, key: str) -> str:
@@ -46,8 +51,9 @@ class Executor(base_executor.BaseExecutor):
     ) -> None:
         """Writes both files.
 
-        Raises:
-          pydantic.ValidationError: If a result does not fit into the receipt.
+        A model may have been pushed by now, and a cluster takes no output of a node that fails. So
+        an error costs no more than what it is about: the receipt has what was known before it, and
+        the page says so.
         """
         compiled = CompiledRun.model_validate_json(exec_properties["compiled"])
         nodes = read_nodes(input_dict, compiled)
@@ -59,18 +65,46 @@ class Executor(base_executor.BaseExecutor):
             serving=pathlib.Path(exec_properties["serving"]),
         )
         run = run.changed(served_version=results.served_version(task.serving))
-        for added in measuring.with_results(run, nodes, task):
-            run = added
+        error = None
+        try:
+            for added in measuring.with_results(run, nodes, task):
+                run = added
+        except Exception as caught:
+            error = caught
         seconds = (datetime.datetime.now(datetime.UTC) - run.began).total_seconds()
         run = run.changed(seconds=round(max(seconds, 0), 3))
         _write(output_dict["receipt"], run.to_json() + "\n")
-        # Here and not above: `compile` needs this class, and none of SciPy and Altair.
-        from review import collect, page
-
         # There are no other runs here: the dashboard has the pages of each.
         nowhere = pathlib.Path(artifact_utils.get_single_uri(output_dict["page"])).parent
-        summary = collect.collect(run, nodes, [], nowhere)
-        _write(output_dict["page"], page.render(summary, page.charts_of(summary), alone=True))
+        page = _page_without(run, error) if error else _page(run, nodes, nowhere)
+        _write(output_dict["page"], page)
+
+
+def _page(run: Receipt, nodes: Mapping[str, NodeExecution], runs_folder: pathlib.Path) -> str:
+    """The review page; where it cannot be made, a page that says so."""
+    try:
+        # Here and not above: `compile` needs the class in this module, and none of SciPy and
+        # Altair.
+        from review import collect, page
+
+        summary = collect.collect(run, nodes, [], runs_folder)
+        return page.render(summary, page.charts_of(summary), alone=True)
+    except Exception as error:
+        return _page_without(run, error)
+
+
+def _page_without(run: Receipt, error: Exception) -> str:
+    """A page for a run whose results could not all be read; the error also goes into the log."""
+    logger.error("The review page could not be made", exc_info=error)
+    version = run.pushed_version
+    verdict = "The model was refused" if version is None else f"Version {version} was pushed"
+    title = html.escape(f"Review of {run.pipeline}, run {run.run_id}")
+    return (
+        f'<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n<title>{title}</title>\n'
+        f"<h1>{title}</h1>\n<p>{verdict}. The review page could not be made: "
+        f"{html.escape(told(error))}</p>\n<p>The receipt has what was known of the run. The log of "
+        "the node Review has the whole error.</p>\n</html>\n"
+    )
 
 
 def read_nodes(
@@ -108,12 +142,12 @@ def _record(found: artifact.Artifact) -> ArtifactRecord:
 
 
 def _execution(outputs: dict[str, list[ArtifactRecord]]) -> NodeExecution:
-    told = next(iter(outputs.values()))[0].properties
-    fingerprint = told.get(artifacts.NODE_CODE_FINGERPRINT)
+    noted = next(iter(outputs.values()))[0].properties
+    fingerprint = noted.get(artifacts.NODE_CODE_FINGERPRINT)
     return NodeExecution(
         status=NodeStatus.COMPLETE,
         # TFX has None for 0.
-        seconds=float(told[artifacts.NODE_SECONDS] or 0),
+        seconds=float(noted[artifacts.NODE_SECONDS] or 0),
         outputs=outputs,
         code_fingerprint=str(fingerprint) if fingerprint else None,
     )

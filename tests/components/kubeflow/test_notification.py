@@ -39,6 +39,7 @@ def test_it_says_how_the_run_ended(state, kind, title, fragment):
     assert (message.kind, message.title) == (kind, title)
     assert fragment in message.body and "nightly (b6f0) of clothes" in message.body
     assert "Review  " not in message.body
+    assert ("may have been published" in message.body) == (kind == "failure")
 
 
 def test_it_names_the_run_in_the_dashboard():
