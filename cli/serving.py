@@ -87,16 +87,21 @@ def rollback(
 ) -> None:
     """Serve an earlier version again, under a new number, after checking it."""
     from cli.render.rollback import print_check, print_rollback, print_versions
-    from operations.rollback import check, find_serving, read_versions, rollback
+    from components.pusher.versions import served_versions
+    from operations.rollback import check, difference, find_serving, read_versions, rollback
 
     locations = find_serving(output_dir, pipeline, None if list_versions else to)
     if list_versions:
         print_versions(read_versions(locations), as_json)
     elif dry_run:
-        print_check(locations, check(locations, to), as_json)
+        target = check(locations, to)
+        differs = difference(locations, target.version, served_versions(locations.serving)[-1])
+        print_check(locations, target, differs, as_json)
     else:
         command_line.acts()
-        print_rollback(locations, rollback(locations, to), as_json)
+        done = rollback(locations, to)
+        differs = difference(locations, done.rolled_back_to, done.rolled_back_from)
+        print_rollback(locations, done, differs, as_json)
 
 
 def predict(

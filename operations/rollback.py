@@ -18,7 +18,12 @@ from components import features
 from components.object_store import ObjectStoreError
 from components.pusher import bucket, rollbacks, versions
 from components.pusher.rollbacks import Rollback
-from components.pusher.served import ServedModel, UnreadableModelError, read_version
+from components.pusher.served import (
+    ServedModel,
+    UnreadableModelError,
+    read_version,
+    version_difference,
+)
 from components.serving_check.check import check_export
 from operations import unfinished
 from pipeline import machine
@@ -54,6 +59,8 @@ class Version:
       published: Time of its publication, in ISO 8601; None where that is not known.
       model: Its model; None where it cannot be read, or was changed.
       flaw: Reason why the model cannot be read; None where it can.
+      differs: How its image size and classes differ from those of the served version; None where
+        they agree, or one of the two models cannot be read.
       is_served: Whether it has the content that is served now, or gives the same answers.
       is_newest: Whether it is the served version itself.
     """
@@ -65,6 +72,7 @@ class Version:
     published: str | None
     model: ServedModel | None
     flaw: str | None
+    differs: str | None
     is_served: bool
     is_newest: bool
 
@@ -285,13 +293,16 @@ def read_versions(locations: Locations) -> list[Version]:
     if not numbers:
         raise unknown_version(None, [], locations.root)
     records, receipts = rollbacks.recorded(locations.serving), history.receipts_of(locations)
-    served = _digest(locations.serving / str(numbers[-1])), _answers(locations, numbers[-1])
+    models = {number: _read_model(locations, number) for number in numbers}
+    newest, _ = models[numbers[-1]]
+    digest = newest.digest if newest else _digest(locations.serving / str(numbers[-1]))
+    served = digest, _answers(locations, numbers[-1])
     found = []
     for number in numbers:
         pushed = rollbacks.origin(number, records)
         # Later runs of this version found the model served.
         run = next((run for run in receipts if run.pushed_version == pushed), None)
-        model, flaw = _read_model(locations, number)
+        model, flaw = models[number]
         digest = model.digest if model else _digest(locations.serving / str(number))
         same = zip((digest, _answers(locations, number)), served, strict=True)
         version = Version(
@@ -302,11 +313,19 @@ def read_versions(locations: Locations) -> list[Version]:
             published=_published(number, run, records),
             model=model,
             flaw=flaw,
+            differs=version_difference(model, newest) if model and newest else None,
             is_served=number == numbers[-1] or any(mine and mine == its for mine, its in same),
             is_newest=number == numbers[-1],
         )
         found.append(version)
     return found
+
+
+def difference(locations: Locations, version: int, other: int) -> str | None:
+    """How image size and classes of two versions differ, as in `Version.differs`."""
+    one, _ = _read_model(locations, version)
+    two, _ = _read_model(locations, other)
+    return version_difference(one, two) if one and two else None
 
 
 def _digest(export: pathlib.Path) -> str | None:

@@ -15,29 +15,55 @@ from operations.rollback import Version
 from pipeline.locations import Locations
 
 
-def print_rollback(locations: Locations, done: Rollback, as_json: bool) -> None:
-    """Prints a rollback of a pipeline, as text or as JSON."""
+def print_rollback(
+    locations: Locations, done: Rollback, differs: str | None, as_json: bool
+) -> None:
+    """Prints a rollback of a pipeline, as text or as JSON.
+
+    Args:
+      locations: Places of the pipeline.
+      done: The rollback.
+      differs: How image size and classes of the two versions differ; None if they agree.
+      as_json: Whether to print one JSON document.
+    """
     if as_json:
-        _print_json(locations, dataclasses.asdict(done), dry_run=False)
+        _print_json(locations, {**dataclasses.asdict(done), "differs": differs}, dry_run=False)
         return
     print(
         f"Served    {locations.serving / str(done.new_version)}: version {done.rolled_back_to} "
         f"again, instead of {done.rolled_back_from}"
     )
+    _print_difference(done.rolled_back_to, differs)
 
 
-def print_check(locations: Locations, target: ServedModel, as_json: bool) -> None:
-    """Prints that a version of a pipeline is sound, as text or as JSON."""
+def print_check(
+    locations: Locations, target: ServedModel, differs: str | None, as_json: bool
+) -> None:
+    """Prints that a version of a pipeline is sound, as text or as JSON.
+
+    Args:
+      locations: Places of the pipeline.
+      target: The version.
+      differs: How its image size and classes differ from those of the served version; None if they
+        agree.
+      as_json: Whether to print one JSON document.
+    """
     if as_json:
-        _print_json(locations, {"version": target.version}, dry_run=True)
+        _print_json(locations, {"version": target.version, "differs": differs}, dry_run=True)
         return
     print(
         f"Version {target.version} is sound: it answers its reference images as before. "
         "Nothing changed."
     )
+    _print_difference(target.version, differs)
 
 
-def _print_json(locations: Locations, values: dict[str, int | str], dry_run: bool) -> None:
+def _print_difference(version: int, differs: str | None) -> None:
+    if differs:
+        print(f"Attention version {version} {differs}. Clients must follow.")
+
+
+def _print_json(locations: Locations, values: dict[str, int | str | None], dry_run: bool) -> None:
     document = {"pipeline": locations.root.name, **values, "dry_run": dry_run}
     print(json.dumps(document, indent=1))
 
@@ -63,9 +89,16 @@ def print_versions(known: Sequence[Version], as_json: bool) -> None:
             version.run.run_id if version.run else "",
             version.published or "",
             "" if version.accuracy is None else f"{version.accuracy:.4f}",
-            escape(f"no: {version.obstacle}" if version.obstacle else "yes"),
+            escape(_answer(version)),
         )
     make_console().print(table)
+
+
+def _answer(version: Version) -> str:
+    """Whether a version can be rolled back to, and what would be different then."""
+    if version.obstacle:
+        return f"no: {version.obstacle}"
+    return f"yes, but it {version.differs}" if version.differs else "yes"
 
 
 def _document(version: Version) -> dict[str, int | str | float | None]:
@@ -77,4 +110,5 @@ def _document(version: Version) -> dict[str, int | str | float | None]:
         "digest": version.digest,
         "can_be_rolled_back_to": version.obstacle is None,
         "obstacle": version.obstacle,
+        "differs": version.differs,
     }

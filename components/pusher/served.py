@@ -25,6 +25,8 @@ _LONGEST_SIDE = 2**31 - 1
 _SHOWN_CLASSES = 3
 
 Value = TypeVar("Value")
+# Image size and class names.
+_Task = tuple[tuple[int, ...], tuple[str, ...]]
 
 
 class UnreadableModelError(ValueError):
@@ -87,11 +89,14 @@ def read_version(base: pathlib.Path, version: int) -> ServedModel:
 
 def difference(model: ServedModel, schema: ImageSchema) -> str | None:
     """Describes how image size and classes of a model and a schema differ; None if they agree."""
-    if (model.image_shape, model.class_names) == (schema.shape, schema.class_names):
-        return None
-    served = _task(model.image_shape, model.class_names, schema.class_names)
-    ours = _task(schema.shape, schema.class_names, model.class_names)
-    return f"is for {served}; the schema is for {ours}"
+    ours = (schema.shape, schema.class_names)
+    return _difference((model.image_shape, model.class_names), ours, "the schema")
+
+
+def version_difference(model: ServedModel, other: ServedModel) -> str | None:
+    """Describes how image size and classes of two versions differ; None if they agree."""
+    theirs = (other.image_shape, other.class_names)
+    return _difference((model.image_shape, model.class_names), theirs, f"version {other.version}")
 
 
 def _sound_export(export: pathlib.Path) -> str:
@@ -158,6 +163,12 @@ def _read_json(path: pathlib.Path) -> dict[str, object]:
     if not isinstance(content, dict):
         raise UnreadableModelError(f"{path} is not a JSON object")
     return content
+
+
+def _difference(one: _Task, other: _Task, name: str) -> str | None:
+    if one == other:
+        return None
+    return f"is for {_task(*one, other[1])}; {name} is for {_task(*other, one[1])}"
 
 
 def _task(shape: tuple[int, ...], names: tuple[str, ...], other: tuple[str, ...]) -> str:
