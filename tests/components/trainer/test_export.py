@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
-from PIL import Image
+from PIL import Image, ImageOps
 
 from components import features, images, transform
 from components.images import Fit, Preparation
@@ -206,6 +206,40 @@ def test_every_door_gives_one_answer_for_a_file_or_a_reason(
     # The graph takes all upright PNG and JPEG files, and no others.
     upright = {name for name in predicted if name.endswith("-1")}
     assert taken == {name for name in upright if name.startswith(("PNG", "JPEG", "MPO"))}
+
+
+def test_a_client_that_inverts_gets_the_answers_of_predict(ask, folder, schema, tmp_path):
+    """As docs/images.md shows it; the exported model itself never inverts."""
+    shutil.copytree(folder, tmp_path / "outputs" / "clothes" / "serving" / "1")
+    paper = Image.new("L", (40, 30), 250)
+    paper.paste(30, (8, 6, 30, 18))
+    dark = ImageOps.invert(paper)
+    for name, image in (("paper", paper), ("dark", dark)):
+        image.save(tmp_path / f"{name}.png")
+    answer = predict.predict(
+        [tmp_path / "paper.png", tmp_path / "dark.png"],
+        None,
+        tmp_path / "outputs",
+        Invert.AUTO,
+        lambda count: None,
+    )
+    assert answer.answers[0].notes[0].startswith("inverted: ")
+    sent = [saved(each, "PNG") for each in (inverted_by_a_client(paper), dark, paper)]
+    inverted, as_it_is, without = ask(features.PREDICT_IMAGE_BYTES, sent)["probabilities"]
+    for found, expected in zip(answer.answers, (inverted, as_it_is), strict=True):
+        by_class = dict(zip(schema.class_names, expected, strict=True))
+        for choice in found.choices:
+            assert choice.probability == pytest.approx(by_class[choice.class_name], abs=2e-3)
+    assert np.abs(without - inverted).max() > 0.01
+
+
+def inverted_by_a_client(image):
+    """The lines of docs/images.md."""
+    gray = image.convert("L")
+    pixels = np.asarray(gray)
+    inner = pixels[1:-1, 1:-1]
+    border = (pixels.sum() - inner.sum()) / (pixels.size - inner.size)
+    return ImageOps.invert(gray) if border > 127 else gray
 
 
 def test_the_model_of_these_tests_tells_images_apart(ask, pictures):
