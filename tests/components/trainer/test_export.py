@@ -363,6 +363,22 @@ def test_of_several_bad_files_the_first_is_named(exact):
         batch_graph_of(exact)([good, good, cut, b"text", good])
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"), [("PNG", "Invalid PNG data"), ("JPEG", "jpeg::Uncompress failed")]
+)
+def test_damage_within_the_pixels_refuses_a_request_and_is_found_one_by_one(exact, kind, words):
+    """The words are those of docs/images.md."""
+    good = saved(PICTURE, kind)
+    place = good.index(b"IDAT") + 20 if kind == "PNG" else len(good) - 20
+    changed = bytes([good[place] ^ 0x55]) + good[place + 1 :] if kind == "PNG" else b""
+    damaged = good[:place] + changed
+    decode_all, files = batch_graph_of(exact), [good, damaged, good]
+    with pytest.raises(tf.errors.InvalidArgumentError, match=words):
+        decode_all(files)
+    found = [graph_of(exact)(content) is None for content in files]
+    assert found == [False, True, False]
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_a_file_that_ends_anywhere_is_refused(decode, exact, kind):
     content = saved(PICTURE, kind)
