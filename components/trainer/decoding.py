@@ -40,6 +40,8 @@ _EXIF, _XMP = b"Exif\x00\x00", b"http://ns.adobe.com/xap/1.0/\x00"
 _ORIENTATION, _SHORT = 0x0112, 3
 # `\C` is any byte: the rest of the file need not be text.
 _XMP_TURNED = r'\C*tiff:Orientation(="|>)[02-9]\C*'
+# Chunks of an animated PNG file. Pillow refuses those of a frame also where the first is missing.
+_FRAMES = (b"acTL", b"fcTL", b"fdAT")
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _PNG_XMP = b"XML:com.adobe.xmp\x00"
 _PNG_EXIF_TEXT = b"Raw profile type exif\x00"
@@ -413,7 +415,7 @@ def _png_facts(files: _Files, is_png: tf.Tensor) -> _Facts:
         examined = _examined(files, position, length + 12, is_rare, _chunk_reason)
         reason = _first(
             (tf.greater(reason, _FINE), reason),
-            (tf.equal(kind, b"acTL"), _ANIMATED),
+            (_is_one_of(kind, *_FRAMES), _ANIMATED),
             (is_key & is_wrong_key, _BAD_KEY),
             (is_rare, examined),
         )

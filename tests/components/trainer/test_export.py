@@ -492,6 +492,9 @@ def test_restarts_and_further_segments_of_a_jpeg_file_are_passed_over(decode, ex
         saved(PICTURE, "TIFF"),
         saved(PICTURE.convert("CMYK"), "JPEG"),
         saved(PICTURE, "PNG", save_all=True, append_images=[PICTURE.rotate(180)]),
+        # Parts of an animation whose beginning is missing.
+        image_files.png(COLOURS, 8, 2, after=(chunk(b"fdAT", b"abc"),)),
+        image_files.png(COLOURS, 8, 2, before=(chunk(b"fcTL", bytes(26)),)),
         saved(PICTURE.resize((400, 2)), "PNG"),
         # A few bytes that claim to be a huge image; then an image of very many parts.
         image_files.png(np.zeros((1, 1, 1), int), 8, 0).replace(
