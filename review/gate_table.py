@@ -45,12 +45,14 @@ class _Measured:
       interval: Interval of the value; None where it has none.
       images: Number of images.
       signed: Whether the value is a difference.
+      exact: Whether chance has no part in the value.
     """
 
     words: str
     interval: Interval | None
     images: int
     signed: bool = False
+    exact: bool = False
 
 
 def gates(run: FinishedRun, comparison: Comparison | None) -> list[Gate]:
@@ -90,7 +92,14 @@ def _measured(run: FinishedRun, gate: JudgedGate, comparison: Comparison | None)
         return _share(f"Accuracy under {part}, is", measured_accuracy(_scores(run.receipt, part)))
     change = _change(gate, comparison) if comparison else None
     words = f"Against the served model, the {OF_CHANGE[gate.metric]} changed by"
-    return _Measured(words, change.interval if change else None, evaluation.count, signed=True)
+    return _Measured(
+        words,
+        change.interval if change else None,
+        evaluation.count,
+        signed=True,
+        # The same model answers the same.
+        exact=run.receipt.kept_served_version,
+    )
 
 
 def _change(gate: JudgedGate, comparison: Comparison) -> Estimate:
@@ -130,13 +139,14 @@ def measured_accuracy(scores: receipt.CorruptionScores) -> Proportion:
 
 
 def _told(gate: JudgedGate, measured: _Measured) -> Gate:
-    interval, margin, noise = measured.interval, None, None
+    interval, margin, noise = measured.interval, None, False if measured.exact else None
     if gate.value is None:
         sentence = f"{measured.words}; expected at least {gate.threshold:.3f}."
     else:
         margin = gate.value - gate.threshold
         # Where the interval begins at the threshold, as with one of 0, no model falls below it.
-        noise = interval.low < gate.threshold <= interval.high if interval else None
+        if interval:
+            noise = interval.low < gate.threshold <= interval.high
         value = f"{measured.words} {_value(gate.value, measured)}"
         sentence = f"{value}, {_standing(gate, measured, margin)}{_noise(gate, measured, noise)}."
     return Gate(

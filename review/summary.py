@@ -223,7 +223,8 @@ class Gate(Part):
       margin: value - threshold; None without a value.
       passed: Blessing's decision.
       noise: Whether the interval covers the threshold and values below it, so that other test
-        images of the same kind could have led to the other decision; None without an interval.
+        images of the same kind could have led to the other decision; None without an interval,
+        but false for the change against the same model.
       sentence: All of this in words.
     """
 

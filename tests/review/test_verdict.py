@@ -39,7 +39,7 @@ def test_a_model_that_was_served_already(made_run):
     assert found.advice == "Nothing changed in what is served."
     assert (found.change.value, found.change.interval) == (0.0, None)
     assert found.change_note == "it is the same model"
-    assert [(g.interval, g.noise) for g in summary.gates if g.metric == CHANGE] == [(None, None)]
+    assert [(g.interval, g.noise) for g in summary.gates if g.metric == CHANGE] == [(None, False)]
     assert "the model that was served when it began" in summary.missing["comparison"]
 
 
