@@ -484,7 +484,7 @@ def read_data(options: list[str], environment: Environment | None) -> Finding | 
     except OSError:
         return None
     if process.returncode == 0:
-        return Finding("data", "ok", name_data(json.loads(process.stdout)))
+        return judge_read(json.loads(process.stdout))
     lines = process.stderr.strip().splitlines()
     refusals = [line for line in lines if line.startswith("error: ")]
     if refusals:
@@ -497,6 +497,14 @@ def read_data(options: list[str], environment: Environment | None) -> Finding | 
     found = f"reading it ended unexpectedly, with exit code {process.returncode}: {last}"
     fix = f"see the whole message: {shlex.join(['python3', *command])}"
     return Finding("data", "fail", found, fix)
+
+
+def judge_read(answer: dict[str, Any]) -> Finding:
+    """Return the finding for data that can be read: a warning if it may not be as it is meant."""
+    ignored = [f"ignored {line}" for line in answer["ignored"]]
+    found = "; ".join([name_data(answer), *ignored])
+    doubts = " ".join(answer["doubts"])
+    return Finding("data", "warn" if doubts else "ok", found, doubts)
 
 
 def split_message(message: str) -> tuple[str, str]:

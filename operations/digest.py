@@ -40,6 +40,7 @@ class DataDigest:
       form: Form of the data.
       summary: What was recognised, in words.
       ignored: What lies there and is not read, a line each.
+      doubts: What may not be as its owner means it, some sentences each.
       classes: The images of each class, in label order.
       digest: SHA-256 of the content, hexadecimal.
     """
@@ -48,6 +49,7 @@ class DataDigest:
     form: str
     summary: str
     ignored: tuple[str, ...]
+    doubts: tuple[str, ...]
     classes: tuple[ClassCount, ...]
     digest: str
 
@@ -71,6 +73,7 @@ def digest(settings: Settings, notify: Callable[[str], None]) -> DataDigest:
         form=data.form,
         summary=data.summary,
         ignored=data.ignored,
+        doubts=data.doubts,
         classes=_classes(data, schema.class_names),
         digest=data.digest,
     )

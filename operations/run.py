@@ -285,7 +285,7 @@ class _Run:
         for line in data.ignored:
             self._progress.notify(f"Ignored {line}")
         for doubt in data.doubts:
-            self._progress.notify(f"Note: {doubt}")
+            self._progress.notify(f"Warning: {doubt}")
         if self._request.new_line:
             self._progress.notify("A new line of models: the served model is not compared with.")
         self._progress.notify("Loading TensorFlow and TFX, about ten seconds ...")

@@ -18,6 +18,7 @@ import pydantic
 import pydantic_core
 from pydantic import JsonValue
 
+from components.example_gen.form import Form
 from components.messages import shown, shown_value
 from components.object_store import SCHEME, odd_name
 from components.reading_report import BadFiles, FitName
@@ -99,6 +100,11 @@ class DataConfig(_Section):
     )
     outside_files: bool = pydantic.Field(
         False, description="whether paths and links may lead out of the data folder"
+    )
+    form: Form | None = pydantic.Field(
+        None,
+        description="expected form of the data; data of another form is refused; null: whatever is "
+        "recognised",
     )
     path_column: str | None = pydantic.Field(
         None, description="manifest column with the path; null: found by the usual names"

@@ -26,5 +26,6 @@ def print_digest(found: DataDigest, as_json: bool) -> None:
     console.print(table)
     ignored = (f"Ignored {line}" for line in found.ignored)
     data = f"\nData    {shown(found.data)}: {found.summary}"
-    for line in (data, *ignored, f"Digest  {found.digest}"):
+    doubts = (f"Warning {line}" for line in found.doubts)
+    for line in (data, *ignored, *doubts, f"Digest  {found.digest}"):
         console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -108,7 +108,7 @@ class Look:
 
     Attributes:
       data: Full path or address of the data.
-      form: Form of the data.
+      form: Form of the data; None where spans have several.
       summary: What was recognised, in words.
       ignored: What lies there and is not read, a line each.
       doubts: What may not be as its owner means it, as the reader says, some sentences each.
@@ -122,7 +122,7 @@ class Look:
     """
 
     data: Place
-    form: Form
+    form: Form | None
     summary: str
     ignored: tuple[str, ...]
     doubts: tuple[str, ...]
@@ -172,9 +172,12 @@ def look(data: str, asked: DataConfig, notify: Callable[[str], None]) -> Look:
     place = _existing(data)
     try:
         real = place if isinstance(place, BucketPath) else paths.resolved(place, "--data")
-        folder = _span(real, notify)
+        found = [span.folder for span in spans.find_spans(real)] if real.is_dir() else []
+        folder = _newest(found, real, notify)
         is_remote = isinstance(folder, BucketPath)
         reader = opening.open_data(str(folder), reading_options(asked), remote=is_remote)
+        others = [span for span in found if span != folder]
+        form = reader.form if all(_has_form(reader.form, span, asked) for span in others) else None
         contents = _Contents(reader, notify)
         index = reader.index(contents)
         order = label_order(index.values, keep=reader.form == Form.PARQUET_IMAGES)
@@ -198,7 +201,7 @@ def look(data: str, asked: DataConfig, notify: Callable[[str], None]) -> Look:
         )
     return Look(
         data=place,
-        form=reader.form,
+        form=form,
         summary=reader.summary,
         ignored=tuple(reader.ignored),
         doubts=reader.doubts,
@@ -253,13 +256,24 @@ def _existing(data: str) -> Place:
     return plain if plain.resolve() == real else real
 
 
-def _span(place: Place, notify: Callable[[str], None]) -> Place:
+def _newest(found: Sequence[Place], place: Place, notify: Callable[[str], None]) -> Place:
     """The newest span, if the data comes in spans."""
-    found = spans.find_spans(place) if place.is_dir() else []
     if not found:
         return place
-    notify(f"{place} holds {len(found)} spans: looking at the newest, {found[-1].folder.name}")
-    return found[-1].folder
+    notify(f"{place} holds {len(found)} spans: looking at the newest, {found[-1].name}")
+    return found[-1]
+
+
+def _has_form(form: Form, span: Place, asked: DataConfig) -> bool:
+    """Whether a span has this form, or none: a run that takes it will refuse it."""
+    is_remote = isinstance(span, BucketPath)
+    try:
+        reader = opening.open_data(
+            str(span), reading_options(asked), remote=is_remote, is_span=True
+        )
+    except ReadingError:
+        return True
+    return reader.form == form
 
 
 class _Contents(Mapping[str, str]):

@@ -153,6 +153,7 @@ def suggest(
     chosen, channels_reason = _channels(look, channels)
     ground: int = _background(look.sample).value if background is None else background
     settings = (
+        *_form(look),
         *_image_settings(look),
         *_split_settings(look),
         *_widths(height, width),
@@ -168,6 +169,19 @@ def suggest(
         warnings=tuple(_warnings(look)),
         training_images=_training_images(look),
     )
+
+
+def _form(look: Look) -> list[Setting]:
+    if look.form is None:
+        return []
+    return [
+        Setting(
+            "data.form",
+            look.form,
+            "A run refuses data that is recognised as another form: where a table is damaged, the "
+            "names of folders must not become the labels.",
+        )
+    ]
 
 
 def _check_pixels(

@@ -9,6 +9,7 @@ from pipeline.config import DataConfig
 def reading_options(asked: DataConfig) -> Options:
     """What the readers take of the configuration."""
     return Options(
+        form=asked.form,
         path_column=asked.path_column,
         label_column=asked.label_column,
         id_column=asked.id_column,

@@ -430,6 +430,18 @@ def test_data_is_checked_as_a_run_does(tmp_path, sound_data):
     assert finding.fix.startswith("expected ")
 
 
+def test_what_is_not_read_is_told_and_what_may_not_be_meant_is_warned_of(tmp_path, sound_data):
+    write(sound_data / "readme.txt", "notes")
+    finding = examine(tmp_path, data=str(sound_data))["data"]
+    assert finding.status == "ok"
+    assert finding.found.endswith("; ignored readme.txt: not part of the data")
+    for path in sound_data.glob("*-ubyte"):
+        path.rename(sound_data / f"emnist-letters-{path.name}")
+    finding = examine(tmp_path, data=str(sound_data))["data"]
+    assert finding.status == "warn"
+    assert "rows and columns exchanged" in finding.fix
+
+
 @pytest.mark.parametrize(
     ("program", "status", "told"),
     [

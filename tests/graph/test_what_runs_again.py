@@ -327,6 +327,7 @@ NEEDED |= {f"robustness.accuracy_{strength}": WHOLE for strength in (1, 2, 3)}
 # Values of which the form of the configuration does not say enough.
 SHARES = strategies.floats(0, 1, exclude_min=True, exclude_max=True)
 VALUES = {
+    "data.form": strategies.sampled_from([None, "manifest", "class folders"]),
     "serving.bucket": strategies.sampled_from(["s3://models/flowers", "s3://other"]),
     "split.validation": strategies.integers(1, 10**6) | SHARES,
     "gates.slices": strategies.sampled_from([{"shop": {}}, {"a": {"accuracy": 0.5}, "b": {}}]),

@@ -19,6 +19,7 @@ OTHER_VALUES = {
     "spans.newest": 5,
     "spans.reference": 0,
     "data.bad_files": "skip",
+    "data.form": "manifest",
     "data.path_column": "photo",
     "data.label_column": "kind",
     "data.id_column": "number",

@@ -8,12 +8,12 @@ becomes pixels in `components.images` alone.
 from __future__ import annotations
 
 import dataclasses
-import enum
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from components.example_gen.form import Form as Form
 from components.example_gen.reading_error import ReadingError as ReadingError
 
 if TYPE_CHECKING:
@@ -23,22 +23,12 @@ if TYPE_CHECKING:
 UNDECIDED = -1
 
 
-class Form(enum.StrEnum):
-    """The forms that labelled images come in."""
-
-    CLASS_FOLDERS = "class folders"
-    MANIFEST = "manifest"
-    PIXEL_TABLE = "pixel table"
-    PARQUET_IMAGES = "Parquet of images"
-    ARRAYS = "arrays"
-    IDX = "IDX"
-
-
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What the configuration says about reading (section `data`).
 
     Attributes:
+      form: Expected form of the data; None takes whatever is recognised.
       path_column: Column of a manifest with the path; None finds it by the usual names.
       label_column: Column with the label; None finds it by the usual names.
       id_column: Column with the id; None finds it by the usual names.
@@ -46,6 +36,7 @@ class Options:
       outside_files: Whether absolute paths, `..` and links may leave the data folder.
     """
 
+    form: Form | None = None
     path_column: str | None = None
     label_column: str | None = None
     id_column: str | None = None

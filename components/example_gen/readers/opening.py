@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 
 from components import object_store
@@ -25,6 +26,8 @@ _USED_COLUMNS = {
     base.Form.PARQUET_IMAGES: ("path_column", "label_column"),
     base.Form.PIXEL_TABLE: ("label_column", "id_column"),
 }
+# Maximum number of unread files in messages; `ignored` names all of them.
+_MOST_TOLD = 3
 _SINGLE_FILES = (".csv", ".tsv", ".parquet", ".npz")
 _VIDEOS = frozenset([".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"])
 _ARCHIVES = frozenset([".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst"])
@@ -53,7 +56,7 @@ def open_data(
         hold one class alone.
 
     Raises:
-      ReadingError: There is no data of a known form.
+      ReadingError: There is no data of a known form, or of the expected one.
       ObjectStoreError: The bucket cannot be read.
     """
     files, listing = _listed(path, options, remote)
@@ -63,6 +66,11 @@ def open_data(
     )
     if reader is None:
         raise base.ReadingError(f"{_nothing(files, listing)}{_no_manifest(folder)}")
+    unread = _unread(folder, reader)
+    if options.form is None:
+        reader.doubts = (*reader.doubts, *_doubts(folder, reader, unread))
+    elif options.form != reader.form:
+        raise _other_form(folder, options.form, reader, unread)
     _refuse_unused(reader, options)
     return reader
 
@@ -103,6 +111,45 @@ def _no_manifest(folder: Folder) -> str:
         return ""
     path, reason = next(iter(folder.no_manifests.items()))
     return f" The table {shown(path)} is no manifest: {reason}"
+
+
+def _unread(folder: Folder, reader: base.Reader) -> dict[str, str]:
+    """Tables and files of arrays that may be meant as data and are not read, with the reasons."""
+    missed = folder.no_manifests | folder.missed
+    if not missed:
+        return {}
+    read = frozenset(reader.sources())
+    return {path: reason for path, reason in missed.items() if path not in read}
+
+
+def _doubts(folder: Folder, reader: base.Reader, unread: dict[str, str]) -> tuple[str, ...]:
+    """Warns of files that may have been meant instead of what was recognised, or beside it."""
+    told = {
+        path: reason
+        for path, reason in unread.items()
+        # Beside a table that is read, others may hold anything.
+        if path in folder.missed or reader.form == base.Form.CLASS_FOLDERS
+    }
+    return tuple(
+        f"{folder.files.shown(path)} is not read, and the data is taken as {reader.summary}. The "
+        f"reason: {reason} If the labels in this file are meant, fix it. If not, move it away, or "
+        f'set data.form="{reader.form}".'
+        for path, reason in itertools.islice(told.items(), _MOST_TOLD)
+    )
+
+
+def _other_form(
+    folder: Folder, expected: base.Form, reader: base.Reader, unread: dict[str, str]
+) -> base.ReadingError:
+    """The refusal of data that was recognised as another form than the expected one."""
+    told = itertools.islice(unread.items(), _MOST_TOLD)
+    reasons = [f"{folder.files.shown(path)}: {reason}" for path, reason in told]
+    why = " ".join(reasons) or "Nothing there looks like that form."
+    return base.ReadingError(
+        f"{folder.files.shown('')} was recognised as {reader.summary}; expected the form "
+        f"{expected}, as data.form says. {why} Fix or restore the data. If another form is meant "
+        f'from now on, set data.form="{reader.form}".'
+    )
 
 
 def _refuse_unused(reader: base.Reader, options: base.Options) -> None:

@@ -11,6 +11,7 @@ FOUND = DataDigest(
     form="class folders",
     summary="class folders with 1 class",
     ignored=("notes.txt: not part of the data",),
+    doubts=("list.csv is not read.",),
     classes=(ClassCount("[b]rose", 1200, 30, 200),),
     digest="0a" * 32,
 )
@@ -25,6 +26,7 @@ def test_people_read_classes_and_digest(capsys):
         "",
         "Data    /photos: class folders with 1 class",
         "Ignored notes.txt: not part of the data",
+        "Warning list.csv is not read.",
         f"Digest  {'0a' * 32}",
     ]
 
@@ -36,6 +38,7 @@ def test_programs_read_one_document(capsys):
         "form": "class folders",
         "summary": "class folders with 1 class",
         "ignored": ["notes.txt: not part of the data"],
+        "doubts": ["list.csv is not read."],
         "classes": [{"name": "[b]rose", "train": 1200, "val": 30, "test": 200}],
         "digest": "0a" * 32,
     }

@@ -890,6 +890,104 @@ def test_each_form_is_looked_at(init, tmp_path, form):
     assert [each.name for each in run.classes] == list(names)
 
 
+@pytest.fixture
+def corrected(photos):
+    """Class folders, and the rows of a manifest that corrects some labels."""
+    folder = photos({"cat": 12, "dog": 12})
+    rows = [f"{name}/{number}.png,{name}" for name in ("cat", "dog") for number in range(12)]
+    rows[0] = "cat/0.png,dog"
+    return folder, ["path,label", *rows]
+
+
+def damaged_parquet(rows):
+    columns = zip(*(row.split(",") for row in rows[1:]), strict=True)
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.table(dict(zip(("path", "label"), columns, strict=True))), file)
+    return file.getvalue()[:-40]
+
+
+# How a manifest breaks: the name of its file, and its content.
+BROKEN = {
+    "a comma": ("list.csv", lambda rows: "\n".join([*rows, "dog/1.png,dog, maybe"]).encode()),
+    "Latin-1": ("list.csv", lambda rows: "\n".join([*rows, "dog/1.png,d\xf6g"]).encode("latin-1")),
+    "another header": ("list.csv", lambda rows: "\n".join(["path,lable", *rows[1:]]).encode()),
+    "empty": ("list.csv", lambda rows: b""),
+    "a header alone": ("list.csv", lambda rows: rows[0].encode()),
+    "zeros": ("list.csv", lambda rows: bytes(500)),
+    "no folders": ("list.csv", lambda rows: "\n".join(rows).replace("/", "_").encode()),
+    "absolute": ("list.csv", lambda rows: "\n".join(rows).replace("\n", "\n/x/").encode()),
+    "backslashes": ("list.csv", lambda rows: "\n".join(rows).replace("/", "\\").encode()),
+    "Parquet": ("list.parquet", damaged_parquet),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_manifest_that_breaks_does_not_make_folders_the_labels(init, corrected, case):
+    folder, rows = corrected
+    (folder / "list.csv").write_text("\n".join(rows))
+    file = init(folder).folder / "pipeline.toml"
+    assert settings()["data"]["form"] == "manifest"
+    assert digest(config_file.combine(file), print).form == "manifest"
+    (folder / "list.csv").unlink()
+    name, content = BROKEN[case]
+    (folder / name).write_bytes(content(rows))
+    with pytest.raises(UsageError) as caught:
+        digest(config_file.combine(file), print)
+    message = str(caught.value)
+    assert f"{folder} was recognised as class folders with 2 classes; expected the form " in message
+    assert f"manifest, as data.form says. {folder / name}: " in message
+    assert message.endswith('set data.form="class folders".')
+
+
+def test_a_manifest_that_is_gone_does_not_make_folders_the_labels(init, corrected):
+    folder, rows = corrected
+    (folder / "list.csv").write_text("\n".join(rows))
+    file = init(folder).folder / "pipeline.toml"
+    (folder / "list.csv").unlink()
+    with pytest.raises(UsageError, match="Nothing there looks like that form"):
+        digest(config_file.combine(file), print)
+
+
+def test_arrays_that_break_do_not_make_folders_the_labels(init, photos):
+    folder = photos({"cat": 4, "dog": 4})
+    write_arrays(folder)
+    file = init(folder).folder / "pipeline.toml"
+    arrays = folder / "all.npz"
+    arrays.write_bytes(arrays.read_bytes()[:300])
+    with pytest.raises(UsageError, match=r"the form arrays, as data\.form says\..* cannot be read"):
+        digest(config_file.combine(file), print)
+
+
+def test_a_manifest_that_comes_later_does_not_change_the_labels_unasked(init, corrected):
+    folder, rows = corrected
+    file = init(folder).folder / "pipeline.toml"
+    assert settings()["data"]["form"] == "class folders"
+    (folder / "list.csv").write_text("\n".join(rows))
+    with pytest.raises(UsageError, match=r"expected the form class folders, as data\.form says"):
+        digest(config_file.combine(file), print)
+    asked = config_file.combine(file, assignments=["data.form=manifest"])
+    assert digest(asked, print).form == "manifest"
+
+
+def test_the_form_is_that_of_all_spans(init, photos, tmp_path):
+    photos({"a": 8, "b": 8}, folder="spans/span-1")
+    photos({"a": 8, "b": 8}, folder="spans/span-2")
+    init(tmp_path / "spans", name="alike")
+    assert settings("alike")["data"]["form"] == "class folders"
+    write_arrays(tmp_path / "spans" / "span-1")
+    init(tmp_path / "spans", name="mixed")
+    assert "form" not in settings("mixed")["data"]
+    with pytest.raises(UsageError, match=r"span-1 was recognised as .*the form class folders"):
+        digest(config_file.combine(Path("alike") / "pipeline.toml"), print)
+
+
+def test_init_warns_of_a_table_that_it_does_not_take(init, corrected):
+    folder, _ = corrected
+    (folder / "list.csv").write_bytes(bytes(500))
+    (warning,) = [each for each in init(folder).suggestion.warnings if "list.csv" in each]
+    assert "is not read, and the data is taken as class folders with 2 classes" in warning
+
+
 def test_a_single_file_is_looked_at(init, tmp_path):
     write_arrays(tmp_path)
     assert init(tmp_path / "all.npz").suggestion.shape == (6, 6, 1)

@@ -116,6 +116,39 @@ def test_an_unreadable_file_alone_is_refused(data, refusal, name):
     assert message.startswith(str(data / name))
 
 
+# The forms that are recognised after a look at all tables of text.
+LATER = ("class folders", "manifest", "pixel table")
+
+
+@pytest.mark.parametrize("form", LATER)
+def test_a_broken_table_may_have_been_meant_unless_the_form_is_set(data, form):
+    write_sound(data, form)
+    made.write(data, "notes.csv", content=LATIN)
+    (doubt,) = made.read(data).reader.doubts
+    assert doubt.startswith(f"{data / 'notes.csv'} is not read, and the data is taken as ")
+    assert "The reason: it is not UTF-8 text; expected UTF-8" in doubt
+    assert doubt.endswith(f'set data.form="{form}".')
+    assert made.read(data, form=form).reader.doubts == ()
+
+
+def test_other_tables_are_doubted_beside_class_folders_alone(data):
+    made.write(data, "a/1.png", "b/1.png")
+    made.text(data, "notes.csv", "path,lable", "a/1.png,x")
+    (doubt,) = made.read(data).reader.doubts
+    assert "its first row is path, lable; expected the names of the columns" in doubt
+    made.text(data, "x.csv", "path,label", "a/1.png,x")
+    assert made.read(data).reader.doubts == ()
+
+
+@pytest.mark.parametrize("form", SOUND)
+def test_data_of_another_form_than_the_one_that_is_set_is_refused(data, refusal, form):
+    write_sound(data, form)
+    assert made.read(data, form=form).reader.form == form
+    other = "arrays"
+    message = refusal(form=other)
+    assert f"expected the form {other}, as data.form says" in message
+
+
 LOST = {
     "a table of the test split": ("pixel table", "made_test.csv", LATIN),
     "a manifest of the test split": ("manifest", "test.csv", LATIN),

@@ -1,0 +1,14 @@
+"""The forms of data, in a module of their own so that the configuration imports no reader."""
+
+import enum
+
+
+class Form(enum.StrEnum):
+    """The forms that labelled images come in."""
+
+    CLASS_FOLDERS = "class folders"
+    MANIFEST = "manifest"
+    PIXEL_TABLE = "pixel table"
+    PARQUET_IMAGES = "Parquet of images"
+    ARRAYS = "arrays"
+    IDX = "IDX"
