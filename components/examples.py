@@ -19,7 +19,7 @@ from tfx.dsl.io import fileio
 from tfx_bsl.coders import example_coder
 
 from components import features
-from components.messages import shown
+from components.messages import AGAIN_WITHOUT_CACHE, shown
 
 _PARSE_BATCH = 4096
 _DIGEST_ROWS = 4096
@@ -32,8 +32,7 @@ _SPEC = {
 }
 
 _ADVICE = (
-    "A full disk, a clean-up or a rule of the bucket may have removed some. Run again with "
-    "--no-cache."
+    "A full disk, a clean-up or a rule of the bucket may have removed some. " + AGAIN_WITHOUT_CACHE
 )
 
 
