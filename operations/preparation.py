@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from components.image_schema import ImageSchema
+from operations import other_data
 from pipeline import class_weights, exclusion, machine, precision
 from pipeline.config import Config, load_config, pipeline_name
 from pipeline.datasets import AUTO
@@ -132,10 +133,24 @@ def prepare(request: Request, progress: Progress) -> Prepared:
         trust_time_stamps=not request.force,
         notify=progress.notify,
     )
+    _tell_other_data(place, data, progress)
     # Last, so that bad input leaves no folder behind.
     locations = Locations(writable(request.output_dir / name))
     served = served_version.version_to_compare(locations, schema, request.new_line)
     return Prepared(name, config, data, schema, locations, chosen, served)
+
+
+def _tell_other_data(place: Locations, data: DataSet, progress: Progress) -> None:
+    """Warns where the last run of the pipeline was on other data: two projects may share a name."""
+    last = other_data.last_run_elsewhere(place, data.name)
+    # The same files may lie elsewhere now.
+    if last is not None and last.data.sha256 != data.sha256s:
+        progress.notify(
+            f"Warning: the last run of the pipeline {place.root.name} ({last.run_id}) was on other "
+            f"data, {last.data.description}; this one is on {data.description}. The new model "
+            "replaces the served one if it passes. If these are two projects, give one "
+            "of them another name (`name` in pipeline.toml)."
+        )
 
 
 def _check_shared_memory() -> None:

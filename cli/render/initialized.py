@@ -14,6 +14,7 @@ from operations.initialization import texts
 from operations.initialization.command import Initialized
 from operations.initialization.look import UNDECIDED_SPLIT, Look, percentiles
 from operations.initialization.suggestion import Suggestion
+from pipeline.locations import DEFAULT_OUTPUT_DIR
 
 _MOST_CLASSES = 30
 _MOST_BAD = 10
@@ -62,6 +63,8 @@ def _lines(made: Initialized) -> Iterator[str]:
     if len(look.sample.bad) > _MOST_BAD:
         yield f"Bad         and {len(look.sample.bad) - _MOST_BAD} more"
     yield from (f"Warning     {warning}" for warning in suggestion.warnings)
+    results = DEFAULT_OUTPUT_DIR / made.pipeline
+    yield f"Pipeline    {made.pipeline}: a run writes its results to {results}"
     yield f"Wrote       {', '.join(str(made.folder / name) for name in texts.FILES)}"
     file = shlex.quote(str(made.folder / texts.CONFIGURATION))
     yield f"\nNext, train on them:\n\n  python3 pipeline_runner.py run --config {file}"

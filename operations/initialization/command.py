@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import pathlib
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
 
+from operations import other_data
 from operations.initialization import texts, writing
 from operations.initialization.look import Look, look
 from operations.initialization.suggestion import Setting, Suggestion, suggest
 from pipeline import class_weights, paths
 from pipeline.config import RESERVED_ENDINGS, Config, assigned_key, load_config, values_by_key
 from pipeline.errors import ConfigurationError, OutputError
+from pipeline.locations import DEFAULT_OUTPUT_DIR, Locations
 
 _SIZE = re.compile(r"([1-9][0-9]{0,3})[xX]([1-9][0-9]{0,3})")
 # A larger image would fill the memory; photographs are classified well at far smaller sizes.
 _MOST_SIDE = 1024
 _LONGEST_NAME = 50
 _NO_NAME = "images"
+_HASH_LENGTH = 6
 # What `init` itself writes, or what the command line has an option for.
 _NOT_SET = ("name", "schema_file")
 
@@ -88,6 +92,8 @@ def initialize(
     suggestion = _with_assigned(suggest(seen, sides, channels, background), assignments, asked)
     class_weights.check(asked.training.class_weights, seen.class_names)
     pipeline = pipeline_name(folder.name)
+    warnings = (*suggestion.warnings, *_shared(pipeline, seen))
+    suggestion = dataclasses.replace(suggestion, warnings=warnings)
     shown = pathlib.Path(name)
     writing.write_all(
         folder,
@@ -101,12 +107,41 @@ def initialize(
 
 
 def pipeline_name(folder: str) -> str:
-    """The name of a folder as the name of a pipeline: lower-case letters, digits and dashes."""
-    plain = unicodedata.normalize("NFKD", folder).encode("ascii", "ignore").decode().lower()
-    name = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_LONGEST_NAME].strip("-")
+    """The name of a folder as the name of a pipeline: lower-case letters, digits and dashes.
+
+    Where more is lost than case and punctuation, the beginning of a hash tells the name apart from
+    those of other folders.
+    """
+    # The same name is written in several ways, such as an accent with its letter or after it.
+    written = unicodedata.normalize("NFKD", folder)
+    plain = "".join("" if _is_lost(each) else each for each in written).lower()
+    whole = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    name = whole[:_LONGEST_NAME]
     while name.endswith(RESERVED_ENDINGS):
         name = name.rpartition("-")[0]
-    return name or _NO_NAME
+    if name == whole != "" and not any(map(_is_lost, written)):
+        return name
+    digest = hashlib.sha256(written.encode()).hexdigest()[:_HASH_LENGTH]
+    beginning = name[: _LONGEST_NAME - _HASH_LENGTH - 1].strip("-")
+    return f"{beginning or _NO_NAME}-{digest}"
+
+
+def _is_lost(character: str) -> bool:
+    """Whether a character is left out of the name, and is no punctuation."""
+    return not character.isascii() and unicodedata.category(character)[0] not in "PZ"
+
+
+def _shared(pipeline: str, look: Look) -> tuple[str, ...]:
+    """A warning where the pipeline has results of other data; none where it has not."""
+    root = DEFAULT_OUTPUT_DIR / pipeline
+    last = other_data.last_run_elsewhere(Locations(root), str(look.data))
+    if last is None:
+        return ()
+    return (
+        f"The folder {root} has results of other data, {last.data.description}. A run would "
+        "compare its model with the one of that data, and replace it. If that is not meant, change "
+        "`name` in pipeline.toml.",
+    )
 
 
 def _sides(size: str) -> tuple[int, int]:

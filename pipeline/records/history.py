@@ -82,6 +82,15 @@ def of_attempt(locations: Locations, attempt: str) -> Receipt | None:
     return next((run for run in _readable(files, _receipt) if run.attempt == attempt), None)
 
 
+def newest(locations: Locations) -> Receipt | None:
+    """The receipt of the newest run of a pipeline that can be read; None if there is none.
+
+    Runs count in the order of their ids. The older ones are not read: a run of thousands asks.
+    """
+    files = reversed(list(_receipts_in(locations.runs)))
+    return next(_readable(files, _receipt), None)
+
+
 def left_receipt(locations: Locations, attempt: str) -> bool:
     """Whether an attempt of a schedule left a receipt, of whatever version."""
     files = reversed(list(_receipts_in(locations.runs)))

@@ -59,6 +59,7 @@ def test_counts_and_suggestions_are_shown(printed):
         "Columns     shop (3 values); docs",
         "Training    at most 15 epochs of about 1,000 images, roughly 2 minutes on two cores",
         "Warning     Look at this.",
+        "Pipeline    my-flowers: a run writes its results to outputs/my-flowers",
     ):
         assert text in printed
 

@@ -6,6 +6,8 @@ import itertools
 import json
 import math
 import os
+import re
+import shutil
 import tomllib
 import tracemalloc
 from pathlib import Path
@@ -22,7 +24,7 @@ from components.image_schema import parse_schema
 from operations.digest import digest
 from operations.initialization.command import initialize, pipeline_name
 from pipeline import config_file
-from pipeline.config import Config
+from pipeline.config import Config, load_config
 from pipeline.errors import UsageError
 from pipeline.installation import packages
 
@@ -810,18 +812,48 @@ class TestFolder:
     [
         ("flowers", "flowers"),
         ("My Flowers!", "my-flowers"),
-        ("Blümchen", "blumchen"),
-        ("花", "images"),
-        ("--", "images"),
-        ("a" * 80, "a" * 50),
-        ("x" * 49 + "-y", "x" * 49),
-        ("my-sample", "my"),
-        ("my-sample-smoke", "my"),
+        ("a_b\u2013c\u00a0d", "a-b-c-d"),
         ("sample", "sample"),
+        # More than case and punctuation is lost.
+        ("Blümchen", "blumchen-409c60"),
+        ("花", "images-"),
+        ("Собаки", "images-"),
+        ("c🌹", "c-"),
+        ("--", "images-"),
+        ("a" * 80, "a" * 43 + "-"),
+        ("x" * 49 + "-y", "x" * 43 + "-"),
+        ("my-sample", "my-"),
+        ("my-sample-smoke", "my-"),
     ],
 )
 def test_a_pipeline_is_called_after_its_folder(folder, name):
-    assert pipeline_name(folder) == name
+    called = pipeline_name(folder)
+    assert re.fullmatch(rf"{name}[0-9a-f]{{6}}" if name.endswith("-") else name, called)
+    assert load_config("default", [f"name={called}"]).name == called
+
+
+def test_folders_of_different_names_share_no_pipeline():
+    folders = ["花", "Собаки", "images", "flowers", "flowers-sample", "flowers-smoke", "flöwers"]
+    folders += ["a" * 50, "a" * 51, "--", "__"]
+    assert len(set(map(pipeline_name, folders))) == len(folders)
+    # However the name of a folder is written down.
+    assert pipeline_name("flo\u0308wers") == pipeline_name("fl\u00f6wers")
+
+
+def test_a_pipeline_with_results_of_other_data_is_warned_of(
+    init, photos, receipt, tmp_path, keep_receipt, monkeypatch
+):
+    data = photos({"a": 8, "b": 8})
+    monkeypatch.chdir(tmp_path)
+    assert not [each for each in init(data, "clothes").suggestion.warnings if "outputs/" in each]
+    kept = keep_receipt(receipt)
+    shutil.rmtree("clothes")
+    (warning,) = [each for each in init(data, "clothes").suggestion.warnings if "outputs/" in each]
+    assert f"outputs/clothes has results of other data, {kept.data.name}. " in warning
+    kept = kept.changed(data=kept.data.model_copy(update={"name": str(data)}))
+    kept.write(Path("outputs") / "clothes" / "runs" / kept.run_id)
+    shutil.rmtree("clothes")
+    assert not [each for each in init(data, "clothes").suggestion.warnings if "outputs/" in each]
 
 
 def small(seed=0):
