@@ -77,7 +77,7 @@ def initialize(
         raise ConfigurationError("NAME is empty; expected the name of a new folder. Give one.")
     folder = paths.resolved(pathlib.Path(name), "NAME")
     writing.refuse_existing(folder, texts.FILES)
-    seen = look(data, asked.data, notify)
+    seen = look(data, asked, notify)
     is_around = isinstance(seen.data, pathlib.Path) and seen.data.resolve() in (
         folder,
         *folder.parents,

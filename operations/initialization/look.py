@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from components import features, images
 from components.class_names import is_showable
-from components.example_gen import split
 from components.example_gen.readers import opening
 from components.example_gen.readers.base import (
     UNDECIDED,
@@ -23,15 +22,17 @@ from components.example_gen.readers.base import (
     Form,
     Index,
     Item,
+    Options,
     Reader,
     ReadingError,
 )
 from components.messages import shown
 from components.object_store import ObjectStoreError, is_address
 from components.reading_report import Border
-from operations.initialization import channel_order
+from operations.initialization import channel_order, shares
+from operations.initialization.shares import Division
 from pipeline import paths
-from pipeline.config import Config, DataConfig
+from pipeline.config import Config
 from pipeline.datasets import bucket, spans
 from pipeline.datasets.bucket import BucketPath, Place
 from pipeline.datasets.reading import reading_options
@@ -50,9 +51,6 @@ _MOST_CLASSES = 1000
 _LARGE_MEGABYTES = 20
 # Share of images with transparent parts from which these decide the background.
 _MANY_TRANSPARENT = 0.1
-# Shares that are tried for a drawn test split. A class with as many images has some in any of them.
-_TEST_SHARES = (Config.model_fields["split"].default.test_share, 0.2, 0.25, 0.3, 0.4, 0.5)
-_RARE = 200
 # How many times the contrast on the worst background that on the best has to be.
 _CLEARLY = 1.1
 # Brightness of what may be behind transparent parts, the usual first.
@@ -77,6 +75,8 @@ class Sample:
       roughness: `channel_order.roughness` of each image with colours where the data holds pixels,
         float64 [C, 2, 2].
       bad: Images that cannot be used.
+      positions: Position in the index of each image that was tried, int64 [tried].
+      is_bad: Whether each of them cannot be used, bool [tried].
     """
 
     tried: int
@@ -89,6 +89,8 @@ class Sample:
     pixel_shape: tuple[int, int, int] | None
     roughness: np.ndarray
     bad: tuple[Bad, ...]
+    positions: np.ndarray
+    is_bad: np.ndarray
 
     @property
     def short_sides(self) -> np.ndarray:
@@ -116,8 +118,9 @@ class Look:
       counts: Number of images of each class in label order, by split; `UNDECIDED_SPLIT` where the
         data does not say.
       sample: The images that were decoded.
-      test_share: Least share for a drawn test split with which each class has images in it, and
-        others; None if there is none. In spans it is the usual one, since ids are others there.
+      division: How a run draws the splits that the data does not give. In spans it is the usual
+        one, since ids are others there.
+      bad_share: Largest share of bad images, of all that were tried and of those of each split.
       columns: Number of different values of each further column.
     """
 
@@ -129,7 +132,8 @@ class Look:
     class_names: tuple[str, ...]
     counts: Mapping[str, tuple[int, ...]]
     sample: Sample
-    test_share: float | None
+    division: Division
+    bad_share: float
     columns: Mapping[str, int]
 
     @property
@@ -156,12 +160,12 @@ class Look:
 UNDECIDED_SPLIT = "undecided"
 
 
-def look(data: str, asked: DataConfig, notify: Callable[[str], None]) -> Look:
+def look(data: str, asked: Config, notify: Callable[[str], None]) -> Look:
     """Looks at data.
 
     Args:
       data: Path or address of a folder or a file.
-      asked: The part of the configuration that says how data is read.
+      asked: Configuration: how data is read and divided.
       notify: Shows a line about what takes time or is unusual.
 
     Raises:
@@ -175,14 +179,17 @@ def look(data: str, asked: DataConfig, notify: Callable[[str], None]) -> Look:
         found = [span.folder for span in spans.find_spans(real)] if real.is_dir() else []
         folder = _newest(found, real, notify)
         is_remote = isinstance(folder, BucketPath)
-        reader = opening.open_data(str(folder), reading_options(asked), remote=is_remote)
+        options = reading_options(asked.data)
+        reader = opening.open_data(str(folder), options, remote=is_remote)
         others = [span for span in found if span != folder]
-        form = reader.form if all(_has_form(reader.form, span, asked) for span in others) else None
+        form = (
+            reader.form if all(_has_form(reader.form, span, options) for span in others) else None
+        )
         contents = _Contents(reader, notify)
         index = reader.index(contents)
         order = label_order(index.values, keep=reader.form == Form.PARQUET_IMAGES)
         _check_classes(index, place)
-        test_share = _TEST_SHARES[0] if folder != place else _least_share(index)
+        division = shares.usual(index, asked) if found else shares.choose(index, asked)
         sample = _sample(_thinned(_chosen_items(reader, index, contents)))
     except ObjectStoreError as error:
         raise bucket.told(error) from error
@@ -208,9 +215,18 @@ def look(data: str, asked: DataConfig, notify: Callable[[str], None]) -> Look:
         class_names=tuple(index.values[position] for position in order),
         counts=_counts(index, order),
         sample=sample,
-        test_share=test_share,
+        division=division,
+        bad_share=_bad_share(sample, index, None if found else asked, division),
         columns=_columns(index),
     )
+
+
+def _bad_share(sample: Sample, index: Index, asked: Config | None, division: Division) -> float:
+    """The share that a run has to be allowed to skip; without a configuration, of all images."""
+    if not sample.bad:
+        return 0.0
+    splits = shares.Splits(index, asked.split.group, asked.seed) if asked else None
+    return shares.largest_bad_share(splits, division, sample.positions, sample.is_bad)
 
 
 def label_order(values: Sequence[str], keep: bool) -> list[int]:
@@ -264,13 +280,11 @@ def _newest(found: Sequence[Place], place: Place, notify: Callable[[str], None])
     return found[-1]
 
 
-def _has_form(form: Form, span: Place, asked: DataConfig) -> bool:
+def _has_form(form: Form, span: Place, options: Options) -> bool:
     """Whether a span has this form, or none: a run that takes it will refuse it."""
     is_remote = isinstance(span, BucketPath)
     try:
-        reader = opening.open_data(
-            str(span), reading_options(asked), remote=is_remote, is_span=True
-        )
+        reader = opening.open_data(str(span), options, remote=is_remote, is_span=True)
     except ReadingError:
         return True
     return reader.form == form
@@ -343,31 +357,6 @@ def _counts(index: Index, order: Sequence[int]) -> dict[str, tuple[int, ...]]:
     return counts
 
 
-def _least_share(index: Index) -> float | None:
-    """The least of `_TEST_SHARES` that gives each class a test image, and leaves it others.
-
-    Equal files, which stay together, are not looked for: that would mean to read all of them.
-    """
-    counts = np.bincount(index.labels, minlength=len(index.values))
-    # What is drawn of a class does not depend on the others.
-    rare = np.flatnonzero(np.isin(index.labels, np.flatnonzero(counts < _RARE)))
-    examples = split.Examples(
-        ids=[index.ids[position] for position in rare.tolist()],
-        labels=index.labels[rare],
-        given=np.full(len(rare), UNDECIDED, np.int8),
-        trains=np.ones(len(rare), bool),
-        tests=np.ones(len(rare), bool),
-    )
-    for share in _TEST_SHARES:
-        asked = split.Settings(validation=1, test_share=share, group=None)
-        is_test = split.assign(examples, asked, _SEED) == features.TEST
-        tested = np.bincount(examples.labels[is_test], minlength=len(counts))
-        # One is validated on, and one is trained on.
-        if all(0 < tested[label] <= counts[label] - 2 for label in np.unique(examples.labels)):
-            return share
-    return None
-
-
 def _columns(index: Index) -> dict[str, int]:
     if index.columns is None:
         return {}
@@ -380,8 +369,10 @@ def _columns(index: Index) -> dict[str, int]:
     }
 
 
-def _chosen_items(reader: Reader, index: Index, contents: Mapping[str, str]) -> Iterator[Item]:
-    """The images of the sample, in the order of the data."""
+def _chosen_items(
+    reader: Reader, index: Index, contents: Mapping[str, str]
+) -> Iterator[tuple[int, Item]]:
+    """The images of the sample with their positions in the index, in the order of the data."""
     random = np.random.default_rng(_SEED)
     shards = list(reader.shards(index))
     if any(shard.files for shard in shards):
@@ -399,9 +390,10 @@ def _chosen_items(reader: Reader, index: Index, contents: Mapping[str, str]) -> 
             files = tuple(shard.files[row] for row in wanted)
             part = dataclasses.replace(shard, count=len(files), files=files)
             hashed = {path: reader.hash_source(path) for path in files}
-            yield from reader.read(part, hashed)
+            items = reader.read(part, hashed)
         else:
-            yield from _rows(reader.read(shard, contents), wanted)
+            items = _rows(reader.read(shard, contents), wanted)
+        yield from zip((shard.first + row for row in wanted), items, strict=True)
 
 
 def _rows(items: Iterator[Item], wanted: Sequence[int]) -> Iterator[Item]:
@@ -416,14 +408,14 @@ def _rows(items: Iterator[Item], wanted: Sequence[int]) -> Iterator[Item]:
             return
 
 
-def _thinned(items: Iterable[Item]) -> list[Item]:
+def _thinned(items: Iterable[tuple[int, Item]]) -> list[tuple[int, Item]]:
     """All items; or every second, every fourth ..., if they would take too much memory."""
-    held: list[Item] = []
+    held: list[tuple[int, Item]] = []
     stride = 1
     for position, item in enumerate(items):
         if position % stride == 0:
             held.append(item)
-        if sum(map(_bytes, held)) > _MOST_BYTES and len(held) > 1:
+        if sum(_bytes(each) for _, each in held) > _MOST_BYTES and len(held) > 1:
             held, stride = held[::2], 2 * stride
     return held
 
@@ -457,20 +449,22 @@ class _Measured:
     contrasts: np.ndarray | None
 
 
-def _sample(items: Sequence[Item]) -> Sample:
+def _sample(items: Sequence[tuple[int, Item]]) -> Sample:
     """Decodes the images, in a fixed random order until they are many pixels."""
     measured, bad, rough = [], [], []
-    tried, decoded = 0, 0
+    positions, is_bad, decoded = [], [], 0
     shape = None
-    for position in np.random.default_rng(_SEED).permutation(len(items)):
+    for number in np.random.default_rng(_SEED).permutation(len(items)):
         if decoded >= _MOST_PIXELS:
             break
-        item = items[position]
-        tried += 1
+        position, item = items[number]
+        positions.append(position)
+        is_bad.append(False)
         try:
             each = _measured(item)
         except images.ImageError as error:
             bad.append(Bad(_name(item), str(error)))
+            is_bad[-1] = True
             continue
         decoded += math.prod(each.size)
         if isinstance(item, np.ndarray):
@@ -483,7 +477,7 @@ def _sample(items: Sequence[Item]) -> Sample:
     background = _best_background(contrasts, len(measured)) or 0
     borders = np.array([each.borders for each in measured]).reshape(-1, len(BACKGROUNDS))
     return Sample(
-        tried=tried,
+        tried=len(positions),
         heights=heights,
         widths=widths,
         brightest=np.array([each.brightest for each in measured], np.int64),
@@ -493,6 +487,8 @@ def _sample(items: Sequence[Item]) -> Sample:
         pixel_shape=shape,
         roughness=np.array([each for each in rough if each is not None]).reshape(-1, 2, 2),
         bad=tuple(sorted(bad, key=lambda each: each.name)),
+        positions=np.array(positions, np.int64),
+        is_bad=np.array(is_bad, bool),
     )
 
 

@@ -34,9 +34,6 @@ _RATE_EXPONENT = 0.25
 # Share of all steps that the moving average of the weights reaches back, and its least reach.
 _AVERAGED_SHARE = 0.05
 _FEWEST_AVERAGED = 5
-# A number per class is taken where it leaves at least four fifths of each class to train on.
-_SMALLEST_FOR_COUNT = 5
-_FEW_IMAGES = 50
 _TEST_SHARE = Config.model_fields["split"].default.test_share
 _FEWEST_IN_CLASS = 20
 # How many times the smallest class the largest is where classes are uneven.
@@ -297,7 +294,7 @@ def _split_settings(look: Look) -> list[Setting]:
         settings.append(
             Setting(
                 "split.test_share",
-                _test_share(look),
+                look.division.test_share,
                 "The data has no test images of its own: this share of the images is drawn"
                 f"{_why_share(look)}. An image stays in its split when you add others.",
             )
@@ -307,29 +304,20 @@ def _split_settings(look: Look) -> list[Setting]:
     return settings
 
 
-def _test_share(look: Look) -> float:
-    return _TEST_SHARE if look.test_share is None else look.test_share
-
-
 def _why_share(look: Look) -> str:
-    if _test_share(look) == _TEST_SHARE:
+    if look.division.test_share == _TEST_SHARE:
         return ""
     return f", more than the default of {_TEST_SHARE}, which leaves a small class without any"
 
 
 def _validation(look: Look) -> Setting:
-    count = Config.model_fields["split"].default.validation
     smallest = min(_trained(look))
-    if smallest >= _SMALLEST_FOR_COUNT * count:
-        return Setting(
-            "split.validation", count, f"A number per class: the smallest has {smallest:,} images."
-        )
-    share = 0.1 if smallest >= _FEW_IMAGES else 0.2
-    return Setting(
-        "split.validation",
-        share,
-        f"A share of all, since the smallest class has {smallest:,} images to train on.",
-    )
+    validation = look.division.validation
+    if validation >= 1:
+        reason = f"A number per class: the smallest has {smallest:,} images."
+    else:
+        reason = f"A share of all, since the smallest class has {smallest:,} images to train on."
+    return Setting("split.validation", validation, reason)
 
 
 def _training(look: Look) -> list[Setting]:
@@ -504,7 +492,7 @@ def _average(steps: int, default: float) -> Setting:
 def _training_images(look: Look) -> int:
     """About the number of images to train on."""
     if look.has_validation:
-        drawn = 1.0 if look.has_test else 1 - _test_share(look)
+        drawn = 1.0 if look.has_test else 1 - look.division.test_share
         undecided = sum(look.counts[UNDECIDED_SPLIT])
         return sum(look.counts[features.TRAIN_SPLIT]) + math.floor(drawn * undecided)
     validation: float = _validation(look).value
@@ -626,7 +614,7 @@ def _tested(look: Look) -> tuple[tuple[int, ...], float]:
     """Number of images of each class that may be test images, and the share of them that are."""
     if look.has_test:
         return look.counts[features.TEST_SPLIT], 1.0
-    return look.per_class, _test_share(look)
+    return look.per_class, look.division.test_share
 
 
 def _least_accuracy(look: Look) -> tuple[float, str]:
@@ -651,7 +639,7 @@ def _least_accuracy(look: Look) -> tuple[float, str]:
 
 def _trained(look: Look) -> list[int]:
     """Number of images of each class for train and val, as far as it is known before the split."""
-    drawn = 1.0 if look.has_test else 1 - _test_share(look)
+    drawn = 1.0 if look.has_test else 1 - look.division.test_share
     splits = (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, UNDECIDED_SPLIT)
     per_class = zip(*(look.counts[split] for split in splits), strict=True)
     return [math.floor(drawn * sum(counts)) for counts in per_class]
@@ -694,14 +682,14 @@ def _missing_in_splits(look: Look) -> Iterator[str]:
 
 
 def _not_drawn(look: Look) -> Iterator[str]:
-    if look.has_test or look.test_share is not None:
+    if look.division.is_complete:
         return
     counts = look.per_class
     name = shown(look.class_names[counts.index(min(counts))])
     yield (
-        "A drawn test split leaves a class without images in train, val or test, whatever share is "
+        "The drawn splits leave a class without images in train, val or test, whatever share is "
         f"drawn. The smallest is {name}, with {counted(min(counts), 'image')}: add images, leave "
-        "the class out, or choose the test images yourself."
+        "the class out, or choose the images of each split yourself."
     )
 
 

@@ -172,7 +172,7 @@ def _skipping(look: Look, suggestion: Suggestion) -> list[str]:
         return []
     names = listed([each.name for each in bad])
     # Among all images, the share may be larger than in a sample.
-    share = math.ceil(200 * len(bad) / tried) / 100
+    share = math.ceil(200 * look.bad_share) / 100
     default = Config.model_fields["data"].default.max_bad_share
     return [
         *_comment(

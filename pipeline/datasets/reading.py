@@ -18,6 +18,7 @@ from components.example_gen.readers.base import Reader, ReadingError
 from components.example_gen.readers.files import each_of
 from components.example_gen.request import Part, Request
 from components.image_schema import ImageSchema
+from components.messages import listed
 from components.object_store import ObjectStoreError
 from pipeline.config import Config
 from pipeline.datasets import SAMPLE, bucket, find
@@ -92,8 +93,24 @@ def read_dataset(
         ignored=tuple(line for reader in readers for line in reader.ignored),
         counts=counts,
         window=source.window,
-        doubts=tuple(dict.fromkeys(doubts)),
+        doubts=tuple(dict.fromkeys([*doubts, *_unvalidated(counts, schema.class_names)])),
     )
+
+
+def _unvalidated(counts: Mapping[str, Sequence[int]], names: Sequence[str]) -> list[str]:
+    """Says which classes have no validation images, though others have some."""
+    without = [
+        name
+        for name, count in zip(names, counts[features.VALIDATION_SPLIT], strict=True)
+        if not count
+    ]
+    if not without:
+        return []
+    return [
+        f"No validation image is of {listed(without)}: the best epoch is chosen without looking at "
+        "such images. Add images, or set a larger split.validation if the data gives no validation "
+        "split."
+    ]
 
 
 def _slice_doubts(listing: collection.Listing, config: Config) -> list[str]:

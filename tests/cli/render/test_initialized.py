@@ -9,6 +9,7 @@ from cli.render.initialized import print_initialized
 from components.example_gen.readers.base import Bad, Form
 from operations.initialization.command import Initialized
 from operations.initialization.look import Look, Sample
+from operations.initialization.shares import Division
 from operations.initialization.suggestion import Suggestion
 
 
@@ -31,9 +32,13 @@ def made():
             "undecided": (1000, *(20,) * 39),
         },
         sample=Sample(
-            15, sides, sides, sides, 0, "dark", np.zeros((0, 3)), None, np.zeros((0, 2, 2)), bad
+            15,
+            *(sides, sides, sides),
+            *(0, "dark", np.zeros((0, 3)), None, np.zeros((0, 2, 2))),
+            *(bad, np.arange(15), np.arange(15) < 12),
         ),
-        test_share=0.15,
+        division=Division(0.15, 0.2, is_complete=True),
+        bad_share=0.8,
         columns={"shop": 3},
     )
     suggestion = Suggestion((96, 96, 3), "the median", "colours", (), ("Look at this.",), 1000)

@@ -20,6 +20,8 @@ from PIL import Image
 from pyarrow import parquet
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from components import features
+from components.example_gen import split
 from components.image_schema import parse_schema
 from operations.digest import digest
 from operations.initialization.command import initialize, pipeline_name
@@ -257,6 +259,46 @@ def test_a_share_is_drawn_that_gives_each_class_a_test_image(init, photos):
     assert settings()["split"]["test_share"] > 0.15
     found = digest(config_file.combine(Path("flowers") / "pipeline.toml"), str)
     assert all(each.test and each.train for each in found.classes)
+
+
+def distinct(folder):
+    """The folder, with no two images alike: equal ones stay in one split."""
+    for seed, path in enumerate(sorted(folder.rglob("*.png"))):
+        path.write_bytes(picture(12, 12, seed=seed))
+    return folder
+
+
+@pytest.mark.parametrize("rare", [4, 5, 6, 7, 9, 12])
+@pytest.mark.parametrize("seed", [1, 5])
+def test_the_shares_that_are_written_give_each_class_images_in_all_splits(init, photos, rare, seed):
+    made = init(distinct(photos({"a": 40, "b": rare})), assignments=[f"seed={seed}"])
+    found = digest(config_file.combine(made.folder / "pipeline.toml"), str)
+    is_whole = all(each.train and each.val and each.test for each in found.classes)
+    warned = "whatever share is drawn" in " ".join(made.suggestion.warnings)
+    assert is_whole != warned
+    assert is_whole or rare < 6
+
+
+def test_shares_that_are_set_stay_and_are_looked_at(init, photos):
+    made = init(distinct(photos({"a": 40, "b": 8})), assignments=["split.validation=0.01"])
+    assert settings()["split"]["validation"] == 0.01
+    assert "whatever share is drawn" in " ".join(made.suggestion.warnings)
+
+
+def test_a_validation_split_beside_given_test_images_has_images_of_each_class(init, photos):
+    photos({"a": 30, "b": 5}, folder="photos/train")
+    init(distinct(photos({"a": 5, "b": 5}, folder="photos/test").parent))
+    found = digest(config_file.combine(Path("flowers") / "pipeline.toml"), str)
+    assert all(each.train and each.val for each in found.classes)
+
+
+def test_groups_are_kept_while_shares_are_looked_for(init, photos):
+    group = r"split.group=^\w+/\d"
+    data = distinct(photos({"a": 60, "b": 60}))
+    made = init(data, assignments=[group, "split.validation=0.4"])
+    assert settings()["split"]["test_share"] > 0.15
+    found = digest(config_file.combine(made.folder / "pipeline.toml"), str)
+    assert all(each.train and each.val and each.test for each in found.classes)
 
 
 def test_what_no_share_divides_is_told(init, photos):
@@ -516,6 +558,30 @@ def test_a_run_can_skip_bad_images_with_what_the_file_holds_as_a_comment(init, p
     assert (changed.bad_files, changed.max_bad_share) == ("skip", 0.12)
     init(data, name="asked", assignments=["data.bad_files=skip"])
     assert "# bad_files" not in Path("asked/pipeline.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("count", [100, 400])
+def test_the_share_to_skip_that_is_offered_is_that_of_the_split_with_most(init, photos, count):
+    """In a run, each split may lose so many, not all images together."""
+    data = photos({"a": count, "b": count}, height=12, width=12)
+    init(data, name="sound")
+    sound = config_file.combine(Path("sound") / "pipeline.toml").config()
+    ids = [f"{name}/{number}.png" for name in "ab" for number in range(count)]
+    splits = split.assign(
+        split.Examples(
+            ids, np.zeros(len(ids)), np.full(len(ids), -1), *np.ones((2, len(ids)), bool)
+        ),
+        split.Settings(sound.split.validation, sound.split.test_share, None),
+        sound.seed,
+    )
+    tested = np.flatnonzero(splits == features.TEST)
+    for place in tested[: len(tested) // 4]:
+        (data / ids[place]).write_bytes(picture()[:100])
+    init(data)
+    file = Path("flowers/pipeline.toml")
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("# bad_files", "bad_files").replace("# max_bad", "max_bad"))
+    assert config_file.combine(file).config().data.max_bad_share > 0.25
 
 
 def test_what_is_ignored_is_told(init, photos):

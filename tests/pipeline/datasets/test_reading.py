@@ -55,6 +55,20 @@ def test_a_run_is_told_of_files_that_hold_images_on_their_side(tmp_path, write):
     assert "rows and columns exchanged" in doubt
 
 
+def test_a_class_without_validation_images_is_warned_of(tmp_path):
+    for first, name in ((0, "a"), (100, "b")):
+        (tmp_path / name).mkdir()
+        for number in range(24):
+            Image.new("L", (4, 4), first + number).save(tmp_path / name / f"{name}{number}.png")
+    shares = ["split.test_share=0.2", "split.validation=0.05"]
+    found = read(tmp_path, *shares, "seed=6")
+    assert found.counts["val"] == (1, 0)
+    (doubt,) = found.doubts
+    assert doubt.startswith("No validation image is of b: ")
+    found = read(tmp_path, "split.test_share=0.2", "split.validation=0.3")
+    assert min(found.counts["val"]) and found.doubts == ()
+
+
 def test_plain_and_gzipped_files_may_be_mixed(tmp_path, write):
     folder = write(tmp_path / "mine")
     plain = folder / NAMES[0]
