@@ -24,7 +24,7 @@ def test_a_run_leaves_its_review_and_an_index_that_leads_to_it(sample_run):
     review = json.loads((folder / "review.json").read_text(encoding="utf-8"))
     accuracy = pytest.approx(sample_run.evaluation["accuracy"], abs=1e-6)
     assert review["report"]["accuracy"]["value"] == accuracy
-    assert set(review["missing"]) <= {"comparison", "robustness"}
+    assert set(review["missing"]) <= {"comparison", "data.drifts", "robustness"}
 
 
 def test_the_page_is_made_again_from_what_is_stored(light_command, sample_run, outputs):

@@ -46,8 +46,8 @@ def small_project(tmp_path_factory):
     """A project with a lock, a Makefile and nothing installed yet."""
     project = tmp_path_factory.mktemp("small") / "project"
     files = [PROJECT / folder / "__init__.py" for folder in ("components", "pipeline")]
-    files += [PROJECT / "components" / name for name in ("messages.py", "redaction.py")]
-    files += [PROJECT / "pipeline" / name for name in ("files.py", "streams.py")]
+    files += [PROJECT / "components" / f"{name}.py" for name in ("files", "messages", "redaction")]
+    files += [PROJECT / "pipeline" / "streams.py"]
     for path in [*files, *(PROJECT / "pipeline" / "installation").glob("*.py")]:
         copy = project / path.relative_to(PROJECT)
         copy.parent.mkdir(parents=True, exist_ok=True)
