@@ -21,7 +21,9 @@ def last_run_elsewhere(locations: Locations, data: str) -> Receipt | None:
       locations: Paths of the pipeline.
       data: Full path or address of the data, or `sample`.
     """
-    last = history.newest(locations)
+    # A folder that cannot be there is told of by what is to write to it.
+    is_there = os.access(locations.runs, os.R_OK | os.X_OK)
+    last = history.newest(locations) if is_there else None
     return None if last is None or _place(last.data.name) == _place(data) else last
 
 

@@ -922,6 +922,12 @@ def test_a_pipeline_with_results_of_other_data_is_warned_of(
     assert not [each for each in init(data, "clothes").suggestion.warnings if "outputs/" in each]
 
 
+def test_a_file_in_the_place_of_the_output_folder_is_no_trouble(init, photos, caplog):
+    Path("outputs").touch()
+    assert init(photos({"a": 8, "b": 8})).pipeline == "flowers"
+    assert not caplog.records
+
+
 def small(seed=0):
     """An image of 6 x 6 pixels, uint8."""
     return np.random.default_rng(seed).integers(0, 256, (6, 6), np.uint8)
