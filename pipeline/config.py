@@ -271,7 +271,7 @@ class TrainingConfig(_Section):
         le=525_600,
         strict=True,
         description="time for training in minutes: as many epochs as this machine trains in it, "
-        "whatever training.epochs says; none leaves the number to training.epochs",
+        "whatever training.epochs says; null leaves the number to training.epochs",
     )
     batch_size: Count = pydantic.Field(
         250, description="images per step; from 128 on, a step takes them in two halves"
@@ -768,6 +768,7 @@ def load_config(
     Raises:
       ConfigurationError: where the profile, a key or a value is not known or out of range.
     """
+    assignments = tuple(assignments)
     values = _merged(_profile_values(profile), _SAMPLE_VALUES[profile] if sample else {})
     values = _merged(values, {} if seed is None else {"seed": seed})
     for assignment in assignments:
@@ -776,7 +777,17 @@ def load_config(
         return Config(profile=profile, **values)
     except pydantic.ValidationError as error:
         key, problem = refused_value(error)
-        raise ConfigurationError(f"{problem} Set it with --set {key}=VALUE.") from error
+        raise ConfigurationError(f"{problem} {_advice(error, key, assignments)}") from error
+
+
+def _advice(error: pydantic.ValidationError, key: str, assignments: Iterable[str]) -> str:
+    """How to set a key whose value was refused: a number that is meant as a text is quoted."""
+    details = error.errors()[0]
+    is_number = details["type"] == "string_type" and isinstance(details["input"], int | float)
+    texts = [text for name, _, text in (each.partition("=") for each in assignments) if name == key]
+    if is_number and texts:
+        return f"Set it with --set '{key}=\"{shown(texts[-1])}\"', with both quotation marks."
+    return f"Set it with --set {key}=VALUE."
 
 
 def profile_keys(profile: str) -> frozenset[str]:
@@ -911,8 +922,9 @@ def _parsed(text: str) -> Any:
 def nearest(name: str, known: Iterable[str]) -> str:
     """What an error message adds of the known name that may have been meant; may be nothing."""
     known = list(known)
-    # Whoever leaves the section out means the first key of that name.
-    in_section = [key for key in known if key.endswith(f".{name}")]
+    # Whoever leaves the section out, or a part of it, means the first key of that name.
+    last = name.rpartition(".")[2]
+    in_section = [key for key in known if last and key.endswith(f".{last}")]
     matches = in_section or difflib.get_close_matches(name, known, n=1, cutoff=0.4)
     return f" (the nearest is {matches[0]!r})" if matches else ""
 

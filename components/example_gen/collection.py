@@ -278,6 +278,7 @@ def _divided(
         else None,
         columns=columns,
     )
+    split.check_group_count(examples, request.split)
     return split.assign(examples, request.split, seed)
 
 

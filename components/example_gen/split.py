@@ -18,7 +18,7 @@ import numpy as np
 from components import features
 from components.example_gen.readers.base import UNDECIDED, ReadingError
 from components.features import TEST, TRAIN, VALIDATION
-from components.messages import listed, shown
+from components.messages import counted, listed, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -255,6 +255,28 @@ def _check_groups(examples: Examples, keys: Sequence[str], splits: np.ndarray, g
                 f"({keys[number]}) into {features.SPLITS[splits[number]]}; expected one split for "
                 "each group. Fix the splits of the data, or leave split.group out."
             )
+
+
+def check_group_count(examples: Examples, settings: Settings) -> None:
+    """Checks that each split that is drawn, and train, can have a group.
+
+    Raises:
+      SplitError: There are too few groups, or `settings.group` fits neither a column nor the ids.
+    """
+    if settings.group is None:
+        return
+    given = examples.given
+    keys = _group_keys(examples, settings.group)
+    drawn = [features.SPLITS[each] for each in (TEST, VALIDATION) if not (given == each).any()]
+    divisible = np.flatnonzero((given == UNDECIDED) | (given == TRAIN))
+    divided = {keys[place] for place in divisible.tolist()}
+    if drawn and len(divided) <= len(drawn):
+        raise SplitError(
+            f"split.group={shown(settings.group)} makes {counted(len(divided), 'group')} of the "
+            f"images to divide into {', '.join([features.TRAIN_SPLIT, *drawn])}; expected at least "
+            f"{len(drawn) + 1}, since a group stays in one split, and better dozens. Choose a "
+            "column with more values, or an expression that tells more groups apart."
+        )
 
 
 def _units(keys: Sequence[str], contents: Sequence[str] | None) -> np.ndarray:

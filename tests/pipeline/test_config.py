@@ -171,6 +171,8 @@ def test_loading_leaves_no_trace():
         ("epochs", "training.epochs"),
         ("Seed", "seed"),
         ("gates.acuracy", "gates.accuracy"),
+        ("training.flip", "training.augmentation.flip"),
+        ("data.background", "images.background"),
     ],
 )
 def test_an_unknown_key_is_refused_with_the_nearest(key, nearest):
@@ -274,7 +276,6 @@ def test_an_unknown_profile_is_refused_with_the_nearest():
         ("data.bad_files=ignore", "'stop' or 'skip'"),
         ("data.max_bad_share=2", "less than or equal to 1"),
         ("data.outside_files=perhaps", "a valid boolean"),
-        ("data.label_column=5", "a valid string"),
         ("images.fit=zoom", "'pad', 'crop' or 'stretch'"),
         ("images.background=256", "less than or equal to 255"),
         ("images.background=-1", "greater than or equal to 0"),
@@ -307,6 +308,19 @@ def test_a_value_out_of_range_is_refused(assignment, expected):
     assert message.startswith(key)
     assert f"; expected {expected}" in message or expected in message.partition("; expected ")[2]
     assert message.endswith(f"Set it with --set {key}=VALUE.")
+
+
+@pytest.mark.parametrize(
+    "assignment", ["data.label_column=5", "name=2024", "split.group=true", "data.id_column=1e3"]
+)
+def test_a_number_that_is_meant_as_a_text_has_to_be_quoted(assignment):
+    key, _, text = assignment.partition("=")
+    message = refusal(assignment)
+    assert message.startswith(f"{key}: found ") and "; expected a valid string." in message
+    quoted = f'{key}="{text}"'
+    assert message.endswith(f"Set it with --set '{quoted}', with both quotation marks.")
+    if key == "name":
+        assert config.load_config("default", [quoted]).name == text
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,24 @@ def test_a_class_without_validation_images_is_warned_of(tmp_path):
     assert min(found.counts["val"]) and found.doubts == ()
 
 
+@pytest.mark.parametrize(
+    ("group", "told"),
+    [("^", "makes 1 group of the images"), ("^.", "makes 2 groups of the images")],
+)
+def test_too_few_groups_are_told_as_such(tmp_path, group, told):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for number in range(9):
+            Image.new("L", (4, 4), number).save(tmp_path / name / f"{number}.png")
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, f"split.group={group}", "split.validation=0.3")
+    message = str(caught.value)
+    assert f"split.group={group} {told} to divide into train, test, val; expected at least 3" in (
+        message
+    )
+    assert "split.validation" not in message
+
+
 def test_plain_and_gzipped_files_may_be_mixed(tmp_path, write):
     folder = write(tmp_path / "mine")
     plain = folder / NAMES[0]
