@@ -160,12 +160,12 @@ def files_of(examples_uri: str, name: str) -> list[str]:
     if written is None:
         raise LostExamplesError(
             f"{examples_uri} has no list of the files of its split {name}; expected one in "
-            f"{features.LISTING_FILE}, as ExampleGen writes it. {_ADVICE}"
+            f"{features.LISTING_FILE}. {_ADVICE}"
         )
     if written != found:
         names = sorted(each for each in written | found if written.get(each) != found.get(each))
         raise LostExamplesError(
-            f"{folder} is not as ExampleGen wrote it: {len(names):,} of {len(written):,} files "
+            f"{folder} is not as it was written: {len(names):,} of {len(written):,} files "
             f"are missing or have another length, {shown(names[0])} the first; expected all of "
             f"them. {_ADVICE}"
         )

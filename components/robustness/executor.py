@@ -46,6 +46,7 @@ class Executor(base_executor.BaseExecutor):
         for corruption, strength in corruptions.amounts():
             path = os.path.join(folder, f"{_FILE_PREFIX}-{corruption}-{strength}.gz")
             _write(path, corrupted_examples(split, shape, corruption, strength, seed, background))
+        examples.write_listing(output.uri, [features.TEST_SPLIT])
         preview = os.path.join(output.uri, features.PREVIEW_FILE)
         _write_preview(preview, split, shape, seed, background)
 

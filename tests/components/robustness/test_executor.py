@@ -123,6 +123,7 @@ def test_the_artifact_names_its_one_split(output):
     assert artifact_utils.decode_split_names(output.split_names) == [features.TEST_SPLIT]
     assert {path.name for path in Path(output.uri).iterdir()} == {
         "Split-test",
+        features.LISTING_FILE,
         features.PREVIEW_FILE,
     }
 
