@@ -1,5 +1,6 @@
 """Training that begins at the weights of the served model, in the graph."""
 
+import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow
@@ -38,3 +39,19 @@ def test_another_network_is_told_from_the_served_one(first, run_few, set_values)
     assert "training.widths" in run.receipt["failure"]["message"]
     command = f"{run.receipt['command']} --set training.warm_start=false"
     assert f"Go on     {command} (what is complete is not run again)" in run.outcome.output
+
+
+def test_a_model_that_was_trained_on_test_images_is_no_beginning(
+    first, run_graph, few_images, undemanding, set_values, tmp_path
+):
+    """Three images change places, so that the run itself has no image in two splits."""
+    moved = slice(0, 3)
+    train, test = np.copy(few_images.train_images), np.copy(few_images.test_images)
+    assert np.array_equal(few_images.train_labels[moved], few_images.test_labels[moved])
+    train[moved], test[moved] = few_images.test_images[moved], few_images.train_images[moved]
+    swapped = few_images.change(train_images=train, test_images=test).write(tmp_path / "swapped")
+    arguments = [*undemanding(swapped), *set_values(training__warm_start="true")]
+    run = run_graph(first.output_dir, *arguments, code=1)
+    assert run.receipt["failure"]["node"] == "Trainer"
+    assert "trained on 3 of the 500 test images" in run.receipt["failure"]["message"]
+    assert "training.warm_start=false" in run.receipt["failure"]["message"]

@@ -1,6 +1,8 @@
 """Fixtures for the tests of Trainer: settings, and a little data with its Transform graph."""
 
+import dataclasses
 import functools
+import types
 
 import numpy as np
 import pytest
@@ -136,3 +138,23 @@ def transform_output(transform_folder):
     import tensorflow_transform as tft
 
     return tft.TFTransformOutput(transform_folder)
+
+
+@pytest.fixture
+def arguments_of(transform_folder, tmp_path):
+    """Makes what TFX hands to `training.run_fn`, for settings."""
+
+    def make(settings, base_model=None, hyperparameters=None):
+        folders = {
+            **dict.fromkeys(features.TRAINER_FOLDERS),
+            features.BASE_MODEL_FOLDER: base_model,
+        }
+        return types.SimpleNamespace(
+            custom_config={**dataclasses.asdict(settings), **folders},
+            hyperparameters=hyperparameters,
+            schema_path=str(tmp_path / "schema.pbtxt"),
+            transform_graph_path=transform_folder,
+            model_run_dir=str(tmp_path / "model_run" / "1"),
+        )
+
+    return make

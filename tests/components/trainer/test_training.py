@@ -6,7 +6,6 @@ Each step is traced once, and each weight is exported once.
 import dataclasses
 import functools
 import math
-import types
 
 import keras
 import numpy as np
@@ -57,7 +56,7 @@ def test_an_export_holds_each_weight_once(network, settings, schema, transform_o
 
 
 @pytest.fixture
-def snapshots_of(settings, schema, make_split, transform_folder, monkeypatch, tmp_path):
+def snapshots_of(settings, schema, arguments_of, monkeypatch):
     """Where a training of these splits and classes keeps its snapshots; it is not begun."""
 
     def place(splits, class_names):
@@ -72,18 +71,8 @@ def snapshots_of(settings, schema, make_split, transform_folder, monkeypatch, tm
                 raise KeyboardInterrupt
 
             patch.setattr(training, "train", train)
-            arguments = types.SimpleNamespace(
-                custom_config={
-                    **dataclasses.asdict(settings),
-                    **dict.fromkeys(features.TRAINER_FOLDERS),
-                },
-                hyperparameters=None,
-                schema_path=str(tmp_path / "schema.pbtxt"),
-                transform_graph_path=transform_folder,
-                model_run_dir=str(tmp_path / "model_run" / "1"),
-            )
             with pytest.raises(KeyboardInterrupt):
-                training.run_fn(arguments)
+                training.run_fn(arguments_of(settings))
         return found[0]
 
     return place
@@ -120,21 +109,15 @@ def test_a_training_goes_on_only_with_the_same_examples_and_classes(
 
 
 @pytest.fixture
-def run_fn(settings, schema, make_split, transform_folder, monkeypatch, tmp_path):
+def run_fn(settings, schema, make_split, arguments_of, monkeypatch):
     """Trains like TFX's Trainer on little data, with a configured or a tuned rate."""
     monkeypatch.setattr(image_schema, "read_artifact", lambda folder: schema)
     monkeypatch.setattr(examples, "read_split", lambda folder, name, most: make_split(24, 1))
 
     def run(learning_rate, hyperparameters):
-        config = dataclasses.asdict(dataclasses.replace(settings, learning_rate=learning_rate))
-        arguments = types.SimpleNamespace(
-            custom_config={**config, **dict.fromkeys(features.TRAINER_FOLDERS)},
-            hyperparameters=hyperparameters and {"values": hyperparameters},
-            schema_path=str(tmp_path / "schema.pbtxt"),
-            transform_graph_path=transform_folder,
-            model_run_dir=str(tmp_path / "model_run" / "1"),
-        )
-        training.run_fn(arguments)
+        changed = dataclasses.replace(settings, learning_rate=learning_rate)
+        tuned = hyperparameters and {"values": hyperparameters}
+        training.run_fn(arguments_of(changed, hyperparameters=tuned))
 
     return run
 

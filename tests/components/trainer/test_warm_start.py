@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from components import features
+from components import examples, features, image_schema
 from components.trainer import seen_images, training, warm_start
 from components.trainer.model import build_network
 
@@ -118,6 +118,19 @@ def test_an_earlier_model_that_has_seen_test_images_is_no_beginning(splits, tmp_
         warm_start.seen_with(str(tmp_path), splits, trained_on(splits))
     assert "trained on 3 of the 30 test images" in str(caught.value)
     assert caught.value.changes == ["training.warm_start=false"]
+
+
+def test_a_training_does_not_begin_at_a_model_that_has_seen_test_images(
+    settings, schema, splits, arguments_of, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(image_schema, "read_artifact", lambda folder: schema)
+    monkeypatch.setattr(examples, "read_split", lambda folder, name, most: splits[name])
+    monkeypatch.setattr(training, "train", lambda *_: pytest.fail("the training began"))
+    moved = splits["test"].at(slice(0, 3))
+    seen_images.write(str(tmp_path), seen_images.hashes([splits["val"], moved]))
+    warm = dataclasses.replace(settings, warm_start=True)
+    with pytest.raises(warm_start.WarmStartError, match="trained on 3 of the 30 test images"):
+        training.run_fn(arguments_of(warm, base_model=str(tmp_path)))
 
 
 def test_what_the_run_itself_trains_and_tests_on_is_for_data_gate(splits, tmp_path):
