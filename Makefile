@@ -74,7 +74,7 @@ browser: ## Install Chromium for the tests of the pages
 # since each has its own TensorFlow in memory. `make test ARGS=--durations=30` lists the slow tests.
 test: browser ## Run the tests except the slow ones (7 to 10 minutes)
 	@$(install) --tests
-	$(BIN)/python -m pytest -m "not slow" -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --share $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -rs -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --share $(ARGS)
 
 # Only two workers, since many of these tests start several processes.
 test-full: browser ## Run the slow tests (about an hour)

@@ -94,10 +94,10 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def postgresql(request):
+def postgresql():
     """A server that answers. It stops with the session."""
     if not PROGRAMS:
-        skip_loudly(request, MISSING)
+        skip_loudly(MISSING, "postgresql")
     # Not below pytest's own folder, which the user of the server may not enter.
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
     try:

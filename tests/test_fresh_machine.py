@@ -64,6 +64,7 @@ NETWORK = {
 # What is mounted is gone with the last process: the mounts are seen by these alone, and all of
 # them end with the first.
 APART = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child")
+TOOLS = ("debootstrap", "unshare")
 # The first process of a machine collects those that nobody waits for, so it is a shell that stays.
 ENTER = """
 set -e
@@ -152,13 +153,16 @@ class Machine:
 
 
 @pytest.fixture(scope="module")
-def machine(request, tmp_path_factory) -> Iterator[Machine]:
+def machine(tmp_path_factory) -> Iterator[Machine]:
     """A fresh Debian; where none can be made, the tests are skipped and say so."""
     root = tmp_path_factory.mktemp("machine") / RELEASE.name
     try:
+        lacking = [tool for tool in TOOLS if not shutil.which(tool)]
+        if lacking:
+            skip_loudly(f"No {', '.join(lacking)}: NO FRESH MACHINE WAS TRIED.", *lacking)
         missing = make_debian(root)
         if missing:
-            skip_loudly(request, f"{missing}: NO FRESH MACHINE WAS TRIED.")
+            skip_loudly(f"{missing}: NO FRESH MACHINE WAS TRIED.")
         yield Machine(root)
     finally:
         remove(root)
@@ -185,7 +189,7 @@ def test_the_commands_of_the_readme_do_on_a_fresh_machine(machine):
 @pytest.mark.timeout(1200)
 def test_the_sample_runs_on_python_3_12(request, tmp_path):
     """On this machine, or on the fresh one where this one is too old for the lock."""
-    interpreter, folder = find_python_3_12() or skip_loudly(request, f"No Python 3.12: {UNTRIED}")
+    interpreter, folder = find_python_3_12() or skip_loudly(f"No Python 3.12: {UNTRIED}")
     if IS_NEW:
         place = Place(tmp_path / "project", ("env", "-C", str(tmp_path / "project"), "bash", "-c"))
         clone_checkout(place.project)
@@ -193,7 +197,7 @@ def test_the_sample_runs_on_python_3_12(request, tmp_path):
         place = request.getfixturevalue("machine").place("project-3.12", beside=folder)
     try:
         if run(*place.enter, f"{interpreter} -I -c '{QUESTION}'").returncode != 0:
-            skip_loudly(request, f"{interpreter} does not start on {RELEASE.name}: {UNTRIED}")
+            skip_loudly(f"{interpreter} does not start on {RELEASE.name}: {UNTRIED}")
         place.run(f"make setup PYTHON={interpreter}")
         place.run(RUN_SAMPLE)
         assert place.python_of_receipt == "3.12"
@@ -208,10 +212,8 @@ def packages_of_the_readme() -> list[str]:
 
 def make_debian(root: Path) -> str | None:
     """Makes a Debian with a user; returns what it takes and this machine has not, in words."""
-    tools = ("debootstrap", "unshare")
-    lacking = [tool for tool in tools if not shutil.which(tool)]
-    if lacking or os.getuid() != 0:
-        return f"No {', '.join(lacking)}" if lacking else "No root rights"
+    if os.getuid() != 0:
+        return "No root rights"
     include = f"--include={','.join(packages_of_the_readme())}"
     make = ("debootstrap", "--variant=minbase", include, RELEASE.name, str(root), *mirror())
     ended = run(*APART, *make)

@@ -35,10 +35,10 @@ def elsewhere(monkeypatch, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def environment(request):
+def environment():
     """Skips where the environment is missing."""
     if pytorch_environment.python() is None:
-        skip_loudly(request, f"THE PYTORCH PEER IS NOT TESTED. {pytorch_environment.LEFT_OUT}")
+        skip_loudly(f"THE PYTORCH PEER IS NOT TESTED. {pytorch_environment.LEFT_OUT}")
 
 
 @pytest.fixture(autouse=True)

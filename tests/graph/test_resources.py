@@ -40,8 +40,8 @@ class Machine:
         self._log = base / "slow-disk.log"
         self._ends = contextlib.ExitStack()
 
-    def skip(self, missing):
-        skip_loudly(self._request, f"{missing}: {self._request.node.name} WAS NOT TRIED.")
+    def skip(self, missing, *tools):
+        skip_loudly(f"{missing}: {self._request.node.name} WAS NOT TRIED.", *tools)
 
     def close(self):
         self._ends.close()
@@ -74,7 +74,7 @@ class Machine:
     def disk(self):
         """Each fsync takes long."""
         if not tracing.is_possible():
-            self.skip("No strace, or no right to trace")
+            self.skip("No strace, or no right to trace", "strace")
         calls = "fsync,fdatasync"
         words = ["strace", "--follow-forks", "--seccomp-bpf", f"--output={self._log}"]
         self._ends.callback(self._check_delayed)

@@ -82,11 +82,11 @@ def test_workers_of_a_pool_give_the_digests_of_the_local_engine_and_its_cache(
 
 
 def test_prism_gives_the_digests_of_the_local_engine(
-    few_run, run_few, set_values, tmp_path, request, monkeypatch
+    few_run, run_few, set_values, tmp_path, monkeypatch
 ):
     prism = shutil.which("prism") or shutil.which(str(Path.home() / "go" / "bin" / "prism"))
     if prism is None:
-        skip_loudly(request, "Without Prism (docs/engines.md), its results are not compared.")
+        skip_loudly("Without Prism (docs/engines.md), its results are not compared.")
     monkeypatch.setenv("no_proxy", "localhost,127.0.0.1")
     engine = set_values(beam__runner="prism", beam__prism_location=prism)
     run = run_few(tmp_path / "outputs", *engine)

@@ -105,10 +105,11 @@ POINTS = {
 
 
 @pytest.fixture(scope="module")
-def traced(request):
+def traced():
     """Runs the command line under strace; returns how it ended."""
     if not tracing.is_possible():
-        skip_loudly(request, "No strace, or no right to trace: NO SYSTEM CALL WAS MADE TO FAIL.")
+        said = "No strace, or no right to trace: NO SYSTEM CALL WAS MADE TO FAIL."
+        skip_loudly(said, "strace")
 
     def run(log, arguments, *options):
         words = ["strace", "--decode-fds=path", "--string-limit=1", f"--output={log}", *options]

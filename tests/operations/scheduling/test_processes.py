@@ -147,10 +147,10 @@ def test_what_it_leaves_behind_ends_with_it(start, said, ends, then):
     assert ends(grandchild)
 
 
-def test_the_first_process_of_a_container_collects_no_zombies(tmp_path, request):
+def test_the_first_process_of_a_container_collects_no_zombies(tmp_path):
     """And still learns how its own processes ended."""
     if os.getuid() != 0 or not shutil.which("unshare"):
-        skip_loudly(request, "No root rights, or no unshare: nothing shows what process 1 reaps")
+        skip_loudly("No root rights, or no unshare: nothing shows what process 1 reaps")
     apart = ["unshare", "--pid", "--fork", "--kill-child"]
     ended = subprocess.run(
         [*apart, sys.executable, "-c", FIRST, str(tmp_path / "log")],
@@ -160,7 +160,7 @@ def test_the_first_process_of_a_container_collects_no_zombies(tmp_path, request)
         timeout=PATIENCE_SECONDS,
     )
     if "unshare failed" in ended.stderr:
-        skip_loudly(request, f"No process namespace here: {ended.stderr}")
+        skip_loudly(f"No process namespace here: {ended.stderr}")
     assert ended.stdout.splitlines() == ["0", "3", "7", "nothing is left"], ended.stderr
 
 

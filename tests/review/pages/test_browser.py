@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 
 from review import index, page
+from tests.skipping import skip_loudly
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 _PHONE = {"width": 390, "height": 844}
@@ -52,17 +53,14 @@ _COLORS = """(element, name) => {
 
 
 @pytest.fixture(scope="session")
-def browser(request):
+def browser():
     """Chromium; where there is none the tests are skipped, and say so, but fail in CI."""
     program = next(filter(None, map(shutil.which, _PROGRAMS)), None)
     if program is None:
         said = f"No Chromium ({', '.join(_PROGRAMS)}): THE PAGES WERE NOT TRIED IN A BROWSER."
         if os.environ.get("CI"):
             pytest.fail(said)
-        plugins = request.config.pluginmanager
-        with plugins.get_plugin("capturemanager").global_and_fixture_disabled():
-            plugins.get_plugin("terminalreporter").write_line(f"\n{said}", red=True, bold=True)
-        pytest.skip(said)
+        skip_loudly(said)
     with sync_playwright() as playwright:
         # Containers lack what Chromium's sandbox needs; the pages are our own.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
