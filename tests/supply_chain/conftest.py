@@ -69,8 +69,8 @@ def is_run(line):
 
 
 def parent_of(path):
-    """The number of the parent of a process."""
-    return text_of(path / "stat").rpartition(")")[2].split()[1:2][0] if path.exists() else ""
+    """The number of the parent of a process; empty where the process is gone."""
+    return next(iter(text_of(path / "stat").rpartition(")")[2].split()[1:2]), "")
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):
