@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import threading
 
 import pytest
 
@@ -102,10 +101,10 @@ def test_a_holder_whose_signature_is_damaged_holds_it_all_the_same(path, holder,
     assert lock.holder(path) == Holder()
 
 
-def test_a_holder_that_signs_a_little_late_is_named(path, holder):
+def test_a_holder_that_signs_a_little_late_is_named(path, holder, monkeypatch):
     signature = path.read_text()
     path.write_text("")
-    threading.Timer(0.3, path.write_text, [signature]).start()
+    monkeypatch.setattr(lock.time, "sleep", lambda seconds: path.write_text(signature))
     with pytest.raises(LockHeldError, match=f"in use by run .process {holder.pid} of "):
         lock.check_free(path)
 

@@ -61,7 +61,7 @@ def fetched(port, host="127.0.0.1", **headers):
     """What is served, past the proxies that the tests run behind."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = urllib.request.Request(f"http://{host}:{port}/metrics", headers=headers)
-    with opener.open(request, timeout=10) as answer:
+    with opener.open(request, timeout=120) as answer:
         return answer.read().decode()
 
 

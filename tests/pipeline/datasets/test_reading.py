@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import os
+import time
 
 import pytest
 from PIL import Image
@@ -341,9 +342,11 @@ def test_a_file_that_may_have_changed_is_read_again(tmp_path, hashed, change):
     assert hashed == ["a/00.png"]
 
 
-def test_a_digest_is_not_kept_of_a_file_that_was_changed_just_now(tmp_path, hashed):
+def test_a_digest_is_not_kept_of_a_file_that_was_changed_just_now(tmp_path, hashed, monkeypatch):
     """A second change within the resolution of its time stamp would go unseen."""
     folder = write_folders(tmp_path / "photos")
+    changed = min(path.stat().st_ctime_ns for path in folder.rglob("*.png"))
+    monkeypatch.setattr(time, "time_ns", lambda: changed + 2 * 10**9)
     read(folder, "split.validation=0.3")
     hashed.clear()
     read(folder, "split.validation=0.3")
