@@ -14,6 +14,8 @@ from review import index, page
 from tests.skipping import skip_loudly
 
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+# A busy machine takes its time.
+_PATIENCE_MILLISECONDS = 120_000
 _PHONE = {"width": 390, "height": 844}
 # 1280 pixels at 400 %, as WCAG 2.2 has it (1.4.10).
 _NARROW = {"width": 320, "height": 568}
@@ -64,6 +66,7 @@ def browser():
     with sync_playwright() as playwright:
         # Containers lack what Chromium's sandbox needs; the pages are our own.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        expect.set_options(timeout=_PATIENCE_MILLISECONDS)
         yield browser
         browser.close()
 
@@ -96,7 +99,8 @@ def visit(browser, files):
     def open_page(name="full", fragment="", init="", **options):
         context = browser.new_context(offline=True, **options)
         contexts.append(context)
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(_PATIENCE_MILLISECONDS)
+        context.set_default_navigation_timeout(_PATIENCE_MILLISECONDS)
         context.add_init_script(init)
         tab = context.new_page()
         tab.on("request", lambda request: loaded.append(request.url))
@@ -550,7 +554,9 @@ def test_the_row_of_one_of_many_classes_is_found(visit):
 @pytest.mark.parametrize("kind", ["two", "large colour", "right to left"])
 def test_tiles_are_as_large_as_their_place(kind, visit):
     tab = visit(f"wide {kind}")
-    for tile in tab.locator("#inside .gallery .tile").all()[:3]:
+    tiles = tab.locator("#inside .gallery .tile").all()
+    assert tiles
+    for tile in tiles[:3]:
         box = tile.bounding_box()
         assert 40 <= max(box["width"], box["height"]) <= 100
 

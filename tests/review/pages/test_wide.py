@@ -43,7 +43,8 @@ def test_the_page_of_any_data_is_small_and_whole(wide, wide_review, wide_page):
 
 def test_every_number_of_a_wide_page_is_in_its_summary(wide, wide_review, wide_page):
     stored = json.loads(wide_review(wide).model_dump_json())
-    found = lxml.html.document_fromstring(wide_page(wide)).iterfind(".//*[@data-path]")
+    found = lxml.html.document_fromstring(wide_page(wide)).findall(".//*[@data-path]")
+    assert found
     for element in found:
         value = stored
         for part in re.split(r"(?<!\\)\.", element.get("data-path")):
