@@ -4,13 +4,13 @@ import contextlib
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.skipping import skip_loudly
 
 USER, PASSWORD = "postgres", "hunter2secret"
@@ -32,8 +32,7 @@ class Server:
         self._owner = pwd.getpwnam("postgres") if os.getuid() == 0 else None
         if self._owner:
             os.chown(folder, self._owner.pw_uid, self._owner.pw_gid)
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         password = folder / "password"
         password.write_text(PASSWORD)
         password.chmod(0o644)

@@ -19,6 +19,7 @@ from pipeline.database.address import Address
 from pipeline.installation import packages
 from pipeline.installation.packages import LINUX, LOCKS, MACOS, NEWER, OLDER, System
 from pipeline.locations import Locations
+from tests.ports import free_port
 
 DEBIAN_12 = System(LINUX, (2, 36), NEWER.libstdcxx)
 DEBIAN_13 = System(LINUX, (2, 41), ())
@@ -734,8 +735,8 @@ def test_without_a_database_there_is_nothing_to_tell_of_one(tmp_path):
 
 
 def test_the_server_of_each_database_has_to_answer(tmp_path):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
+    with socket.create_server(("127.0.0.1", port)):
         for name in ("clothes", "shoes"):
             (tmp_path / name).mkdir()
             address = Address("ada", "127.0.0.1", port, "ml")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 PROJECT = Path(__file__).resolve().parents[2]
 # Asks a worker of the pool for its environment, through Beam's own job server.
 ASK = """
@@ -30,11 +32,6 @@ arguments = ["--runner=PortableRunner", "--job_endpoint=embed", "--environment_t
 with beam.Pipeline(argv=arguments) as pipeline:
     pipeline | beam.Create(["image"]) | beam.ParDo(Ask(answer))
 """
-
-
-def free_port():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The other runner and other engines: the same graph, to the same result."""
 
 import shutil
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.nodes import NODES
+from tests.ports import free_port
 from tests.skipping import skip_loudly
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -40,8 +40,7 @@ def test_a_beam_dag_takes_what_the_local_runner_left(few_run, run_few, tmp_path)
 @pytest.fixture
 def pool(tmp_path):
     """Address of a worker pool, which is a process of its own."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "components.worker_pool", "--port", str(port)]
     with (tmp_path / "pool.txt").open("wb+") as log:
         process = subprocess.Popen(command, cwd=PROJECT, stderr=log)

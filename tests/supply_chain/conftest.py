@@ -2,13 +2,13 @@
 
 import http.server
 import json
-import socketserver
 import threading
 from pathlib import Path
 
 import pytest
 
 from components.notifications.sending import ADDRESSES_VARIABLE
+from tests.ports import free_port
 
 # In every secret that a test plants. Of letters and digits, so that it is the same in any form of
 # address.
@@ -115,5 +115,4 @@ def told(receiver):
 @pytest.fixture
 def closed_port():
     """A port at which nobody listens."""
-    with socketserver.TCPServer(("127.0.0.1", 0), Receiver) as server:
-        return server.server_address[1]
+    return free_port()

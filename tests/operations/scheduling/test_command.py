@@ -4,7 +4,6 @@ import datetime
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,6 +17,7 @@ from operations.scheduling.look import look
 from operations.scheduling.plan import Target
 from pipeline.errors import ConfigurationError
 from pipeline.lock import exclusive
+from tests.ports import free_port
 
 RUNNER = Path(pipeline_runner.__file__)
 SAMPLE_PIPELINE = "fashion-mnist-sample-smoke"
@@ -265,9 +265,7 @@ def test_another_scheduler_is_refused(schedule, standing):
 
 
 def test_a_service_shows_what_it_will_do_and_ends_when_asked(tripwires, tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     arguments = ["--cron", "0 0 1 1 *", "--timezone", "Europe/Berlin", "--retries", "2"]
     arguments += ["--data", "sample", "--output-dir", str(tmp_path), "--metrics-port", str(port)]
     output = tmp_path / "output"

@@ -4,7 +4,6 @@ import datetime
 import json
 import os
 import shutil
-import socket
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +18,7 @@ from pipeline.locations import Locations
 from pipeline.records import history
 from pipeline.records.history import Filter
 from pipeline.records.receipt import SCHEMA_VERSION
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -358,9 +358,7 @@ def test_another_holder_of_the_lock_makes_no_killed_run_run(three, locations, ou
 def test_a_database_that_does_not_answer_is_asked_once_for_each_pipeline(keep, tmp_path, caplog):
     for number in (1, 2, 3):
         keep(f"2026010{number}-000000", status="interrupted", verdict="none", seconds=None)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    binding.write(Locations(tmp_path / "clothes"), Address("ada", "127.0.0.1", port, "ml"))
+    binding.write(Locations(tmp_path / "clothes"), Address("ada", "127.0.0.1", free_port(), "ml"))
     assert len(history.runs(tmp_path, Filter())) == 3
     (told,) = lines(caplog)
     assert "is not known: the database ml at" in told

@@ -12,6 +12,7 @@ import pytest
 from pipeline.config import BeamConfig
 from pipeline.errors import ConfigurationError
 from pipeline.runners import readiness
+from tests.ports import free_port
 
 POOL = {"environment": "pool", "worker_pool": "localhost:50000"}
 FLINK = {"runner": "flink", "job_endpoint": "localhost:8099", **POOL}
@@ -102,9 +103,7 @@ def grpc_port():
 @pytest.fixture
 def closed_port():
     """A port on which nothing listens."""
-    with listening() as port:
-        pass
-    return port
+    return free_port()
 
 
 def refusal(**values):

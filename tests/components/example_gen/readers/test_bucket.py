@@ -1,7 +1,5 @@
 """Data in a bucket is read as on this machine, or refused; never a part of it."""
 
-import socket
-
 import numpy as np
 import pytest
 import s3fs
@@ -12,6 +10,7 @@ from components.object_store import ObjectStoreError
 from tests import s3
 from tests.components.example_gen.readers import made
 from tests.components.example_gen.readers.test_remote import WRITERS
+from tests.ports import free_port
 
 
 def place_of(bucket):
@@ -236,8 +235,7 @@ def test_a_malformed_endpoint_of_a_profile_is_told(listed_at, monkeypatch, tmp_p
 
 
 def test_an_endpoint_that_is_not_reached_is_named(listed_at):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"http://127.0.0.1:{server.getsockname()[1]}"
+    address = f"http://127.0.0.1:{free_port()}"
     error = listed_at(f"{address}/below")
     assert f"cannot be listed (no connection to {address}); expected" in str(error)
     assert error.is_passing
