@@ -100,7 +100,9 @@ def test_where_the_library_would_end_the_process_a_drawing_is_refused(gibibytes,
 def test_colours_are_those_of_the_theme(svg):
     bare = re.sub(r"var\(--(\w+),(#\w+)\)", "", svg)
     assert re.findall(r'(?:fill|stroke)="(?!none|transparent|")([^"]*)"', bare) == []
-    for role, color in re.findall(r"var\(--(\w+),(#\w+)\)", svg):
+    colours = re.findall(r"var\(--(\w+),(#\w+)\)", svg)
+    assert colours
+    for role, color in colours:
         assert figures.PALETTE[role][0] == color
 
 

@@ -203,7 +203,9 @@ def test_long_names_are_whole_in_the_report_and_short_in_captions(wide_review, w
     document = lxml.html.document_fromstring(wide_page("long names"))
     report = text_of(document.get_element_by_id("classes"))
     assert all(" ".join(name.split()) in report for name in review.class_names)
-    for caption in document.xpath("//figure[@class='shot']/figcaption/span"):
+    captions = document.xpath("//figure[@class='shot']/figcaption/span")
+    assert captions
+    for caption in captions:
         assert len(text_of(caption)) < 90
 
 
