@@ -277,6 +277,7 @@ def _divided(
         if has_contents
         else None,
         columns=columns,
+        ids_in_part=[name for index in indexes for name in index.ids],
     )
     split.check_group_count(examples, request.split)
     return split.assign(examples, request.split, seed)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components import features
+from components import features, slices
 from components.example_gen.readers.base import UNDECIDED, ReadingError
 from components.features import TEST, TRAIN, VALIDATION
 from components.messages import counted, listed, shown
@@ -63,6 +65,7 @@ class Examples:
       contents: SHA-256 of each example's own file, empty where it cannot be read; None where many
         share a file.
       columns: Further columns of the data, a row per example; None without any.
+      ids_in_part: Each id without the name of its span; None where there are no spans.
     """
 
     ids: Sequence[str]
@@ -72,6 +75,7 @@ class Examples:
     tests: np.ndarray
     contents: Sequence[str] | None = None
     columns: pa.Table | None = None
+    ids_in_part: Sequence[str] | None = None
 
 
 def class_counts(labels: np.ndarray, class_count: int) -> list[int]:
@@ -106,17 +110,28 @@ def assign(examples: Examples, settings: Settings, seed: int) -> np.ndarray:
     units = _units(keys, examples.contents) if together else None
     if draws_test:
         chosen = _below_share(keys, units, "test", settings.test_share)
+        if units is not None:
+            # Spans that are only trained on do not decide what is tested on.
+            chosen &= ~_with_any(units, examples.tests & (splits == VALIDATION))
         splits[chosen & examples.tests & (splits != VALIDATION)] = TEST
     splits[~examples.trains & (splits != TEST)] = NOT_TAKEN
     if units is not None:
-        # Another picture of something that is tested on.
-        known = np.isin(units, units[splits == TEST]) & (splits != TEST)
-        splits[known & (examples.given == UNDECIDED)] = NOT_TAKEN
+        # Other pictures of what is tested on, then of what validates. A split that the data gives
+        # is kept, except beside a drawn test split.
+        known = _with_any(units, splits == TEST) & (splits != TEST)
+        splits[known & (draws_test | (splits == UNDECIDED))] = NOT_TAKEN
+        splits[_with_any(units, splits == VALIDATION) & (splits == UNDECIDED)] = NOT_TAKEN
     if not (splits == VALIDATION).any():
         left = np.flatnonzero((splits == UNDECIDED) | (splits == TRAIN))
         splits[left[_validation(examples, keys, units, left, settings, seed)]] = VALIDATION
     splits[splits == UNDECIDED] = TRAIN
     return splits
+
+
+def _with_any(units: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """Which examples have a marked one in their unit, bool [count]."""
+    found: np.ndarray = np.isin(units, units[marked])
+    return found
 
 
 def _validation(
@@ -196,15 +211,21 @@ def _group_keys(examples: Examples, group: str | None) -> Sequence[str]:
 
 
 def _column_keys(ids: Sequence[str], columns: pa.Table, column: str) -> list[str]:
-    keys = columns.column(column).to_pylist()
+    keys = [_cleaned(value) for value in columns.column(column).to_pylist()]
     for name, key in zip(ids, keys, strict=True):
-        if key is None or key == "":
+        if key == slices.MISSING:
             raise SplitError(
                 f"split.group={shown(column)}: example {shown(name)} has no value in this "
                 "column; expected one for each example, as examples of a group stay in one split. "
                 "Fill in the column."
             )
-    return [str(key) for key in keys]
+    return keys
+
+
+def _cleaned(value: object) -> str:
+    """A value of a column, as slices have it."""
+    is_missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return slices.cleaned(None if is_missing else str(value))
 
 
 def _pattern_keys(examples: Examples, group: str) -> list[str]:
@@ -219,7 +240,7 @@ def _pattern_keys(examples: Examples, group: str) -> list[str]:
             f"backslash.{known}"
         ) from error
     keys = []
-    for name in examples.ids:
+    for name in examples.ids_in_part or examples.ids:
         matched = pattern.search(name)
         if matched is None:
             raise SplitError(
@@ -233,7 +254,7 @@ def _pattern_keys(examples: Examples, group: str) -> list[str]:
                 f"split.group={group}: its first group fits no part of {name!r}; expected one that "
                 "fits every example. Change the expression."
             )
-        keys.append(key)
+        keys.append(unicodedata.normalize("NFC", key))
     return keys
 
 

@@ -1,6 +1,8 @@
 """The splits: given ones are kept, others drawn so that further examples move none."""
 
 import dataclasses
+import math
+import unicodedata
 
 import hypothesis
 import numpy as np
@@ -226,6 +228,107 @@ def test_a_group_stays_together_whether_a_column_or_a_pattern_names_it(objects, 
         assert len({found for name, found in by_column.items() if f"object{each}/" in name}) == 1
 
 
+GIVEN = [UNDECIDED, features.TRAIN, features.VALIDATION, features.TEST]
+# What the spans of a run are read for.
+USES = [["all"], ["train", "all"], ["test", "train"], ["train", "test", "train"]]
+# Span, object, given split and content of each example.
+PICTURES = strategies.lists(
+    strategies.tuples(
+        strategies.integers(0, 2),
+        strategies.integers(0, 7),
+        strategies.sampled_from([UNDECIDED] * 5 + GIVEN),
+        strategies.integers(0, 30),
+    ),
+    min_size=1,
+    max_size=60,
+)
+
+
+def in_spans(pictures, uses):
+    """Examples of spans; a picture of an object is named alike in each span."""
+    spans = np.array([span % len(uses) for span, *_ in pictures])
+    own = [f"object{thing}_{number}.png" for number, (_, thing, *_) in enumerate(pictures)]
+    use = np.array(uses)[spans]
+    return split.Examples(
+        ids=[f"span-{span}-{name}" for span, name in zip(spans, own, strict=True)],
+        labels=np.zeros(len(own), int),
+        given=np.array([given for *_, given, _ in pictures], np.int8),
+        trains=use != "test",
+        tests=use != "train",
+        contents=[f"sha{content}" for *_, content in pictures],
+        columns=pa.table({"object": [f"{thing}" for _, thing, *_ in pictures]}),
+        ids_in_part=own,
+    )
+
+
+@hypothesis.given(
+    PICTURES,
+    strategies.sampled_from(USES),
+    strategies.sampled_from(["object", "^[^_]*"]),
+    strategies.booleans(),
+    SEEDS,
+)
+def test_no_group_is_in_two_splits(pictures, uses, group, has_contents, seed):
+    """Whatever spans and given splits there are; given splits that tear a group are refused."""
+    found = in_spans(pictures, uses)
+    if not has_contents:
+        found = dataclasses.replace(found, contents=None)
+    try:
+        splits = split.assign(found, settings(group=group), seed)
+    except split.SplitError as error:
+        assert "of the same group" in str(error)
+        return
+    of_object = {}
+    for (_, thing, *_), number in zip(pictures, splits.tolist(), strict=True):
+        if number != split.NOT_TAKEN:
+            of_object.setdefault(thing, set()).add(number)
+    assert all(len(each) == 1 for each in of_object.values())
+
+
+@hypothesis.given(PICTURES, PICTURES, SEEDS)
+def test_spans_to_train_on_do_not_decide_which_groups_are_tested_on(reference, newer, seed):
+    """The test split stays that of the reference span, so that accuracies can be compared."""
+    hypothesis.assume(all(given in (UNDECIDED, features.VALIDATION) for _, _, given, _ in newer))
+    reference = [(0, *rest) for _, *rest in reference]
+    how = settings(group="object")
+
+    def tested(pictures, uses):
+        found = dataclasses.replace(in_spans(pictures, uses), contents=None)
+        try:
+            splits = split.assign(found, how, seed)[: len(reference)]
+        except split.SplitError:
+            hypothesis.reject()
+        return (splits == features.TEST).tolist()
+
+    newer = [(1, *rest) for _, *rest in newer]
+    assert tested([*reference, *newer], ["all", "train"]) == tested(reference, ["all"])
+    assert tested([*reference, *newer], ["test", "train"]) == tested(reference, ["all"])
+
+
+def test_further_pictures_of_what_validates_are_left_out():
+    ids = [f"object{number // 3}/{number}.png" for number in range(90)]
+    given = [features.VALIDATION if number % 9 == 0 else UNDECIDED for number in range(90)]
+    found = assigned(ids, settings(group=r"object\d+/"), given=given)
+    for number, name in enumerate(ids):
+        validates = number // 3 % 3 == 0
+        kept = features.VALIDATION if number % 9 == 0 else split.NOT_TAKEN
+        assert found[name] == kept if validates else found[name] in (features.TRAIN, features.TEST)
+
+
+def test_groups_are_told_apart_by_values_without_spaces_and_in_one_form():
+    ids = [f"{number}" for number in range(300)]
+    things = [f"é{number // 3}" for number in range(300)]
+    written = [
+        f" {thing}" if number % 3 == 0 else unicodedata.normalize("NFD", thing)
+        for number, thing in enumerate(things)
+    ]
+    how = settings(group="object")
+    tidy, untidy = (
+        assigned(ids, how, columns=pa.table({"object": column})) for column in (things, written)
+    )
+    assert untidy == tidy
+
+
 def test_a_group_that_given_splits_tear_apart_is_refused():
     ids = ["patient1/a.png", "patient2/b.png", "patient1/c.png"]
     given = [features.TRAIN, features.TRAIN, features.TEST]
@@ -253,10 +356,12 @@ def test_groups_that_share_a_file_are_one_group():
         ("[", "neither a column nor a regular expression"),
         ("nowhere", "fits no part of a/1.png; .*The columns are object"),
         ("object", "example b/1.png has no value in this column"),
+        ("blank", "example b/1.png has no value in this column"),
+        ("number", "example b/1.png has no value in this column"),
     ],
 )
 def test_a_group_that_does_not_fit_is_refused(group, told):
-    columns = pa.table({"object": ["one", None]})
+    columns = pa.table({"object": ["1", None], "blank": ["1", " "], "number": [1.0, math.nan]})
     with pytest.raises(split.SplitError, match=told):
         assigned(["a/1.png", "b/1.png"], settings(group=group), columns=columns)
 

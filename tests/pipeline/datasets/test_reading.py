@@ -88,6 +88,24 @@ def test_too_few_groups_are_told_as_such(tmp_path, group, told):
     assert "split.validation" not in message
 
 
+def test_pictures_of_one_object_in_two_spans_are_one_group(tmp_path):
+    """The second span has another picture of each object: none may be trained on if tested on."""
+    for span in (1, 2):
+        for name, first in (("a", 0), ("b", 100)):
+            folder = tmp_path / f"span-{span}" / name
+            folder.mkdir(parents=True)
+            for number in range(40):
+                image = Image.new("L", (4, 4), first + 50 * span + number)
+                image.save(folder / f"{name}{number}_{span}.png")
+    found = {
+        span: read_spans(tmp_path, 0.2, window=span, newest=span, group="^[^_]*").counts
+        for span in (1, 2)
+    }
+    assert found[2]["test"] == found[1]["test"]
+    for split in ("train", "val"):
+        assert sum(found[2][split]) == 2 * sum(found[1][split])
+
+
 def test_plain_and_gzipped_files_may_be_mixed(tmp_path, write):
     folder = write(tmp_path / "mine")
     plain = folder / NAMES[0]
@@ -129,8 +147,9 @@ def test_a_sample_that_cannot_be_written_is_told_in_words(cache):
         read(cache / "sample", sample=True)
 
 
-def read_spans(folder, validation=1, **asked):
+def read_spans(folder, validation=1, group=None, **asked):
     assignments = [f"spans.{key}={value}" for key, value in asked.items()]
+    assignments += [f"split.group={group}"] if group else []
     config = load_config("default", [f"split.validation={validation}", *assignments])
     source = find_source(str(folder), [].append, config.spans)
     return read_dataset(source, SCHEMA, "5" * 64, config)
