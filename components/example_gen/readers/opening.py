@@ -7,7 +7,7 @@ import itertools
 import os
 
 from components import object_store
-from components.example_gen.readers import base, class_folders, idx_files
+from components.example_gen.readers import base, class_folders, idx_files, lost_splits
 from components.example_gen.readers.files import (
     BucketFiles,
     Files,
@@ -67,11 +67,14 @@ def open_data(
     if reader is None:
         raise base.ReadingError(f"{_nothing(files, listing)}{_no_manifest(folder)}")
     unread = _unread(folder, reader)
-    if options.form is None:
-        reader.doubts = (*reader.doubts, *_doubts(folder, reader, unread))
-    elif options.form != reader.form:
+    if options.form not in (None, reader.form):
         raise _other_form(folder, options.form, reader, unread)
     _refuse_unused(reader, options)
+    lost = lost_splits.find(reader, unread)
+    lost_splits.refuse_labelled(folder, reader, lost, unread)
+    told = (lost_splits.doubt(folder, path, split, unread[path]) for path, split in lost.items())
+    others = {path: reason for path, reason in unread.items() if path not in lost}
+    reader.doubts = (*reader.doubts, *told, *_doubts(folder, reader, others))
     return reader
 
 
@@ -124,6 +127,8 @@ def _unread(folder: Folder, reader: base.Reader) -> dict[str, str]:
 
 def _doubts(folder: Folder, reader: base.Reader, unread: dict[str, str]) -> tuple[str, ...]:
     """Warns of files that may have been meant instead of what was recognised, or beside it."""
+    if folder.options.form is not None:
+        return ()
     told = {
         path: reason
         for path, reason in unread.items()

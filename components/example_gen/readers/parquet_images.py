@@ -12,7 +12,7 @@ import functools
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,7 @@ def recognise(folder: Folder) -> ParquetImages | None:
         return None
     paths = _of_one_set(files, list(usable))
     _refuse_broken(folder, paths)
+    _note_others(folder, paths, usable)
     _check_complete(files, paths)
     columns = {path: usable[path] for path in paths}
     first, *others = columns
@@ -104,6 +105,21 @@ def _refuse_broken(folder: Folder, paths: Sequence[str]) -> None:
         is_split = "" not in folders and split_names.of_file(path) != base.UNDECIDED
         if suffix(path) == SUFFIX and (posixpath.dirname(path) in folders or is_split):
             raise error
+
+
+def _note_others(folder: Folder, paths: Sequence[str], usable: Collection[str]) -> None:
+    """Notes why the other Parquet files are not read; it matters for one of a split."""
+    for path in folder.listing.with_suffix([SUFFIX]):
+        if path in usable and path not in paths:
+            folder.no_manifests[path] = (
+                f"it lies in another folder than {shown(paths[0])}; expected all files in the data "
+                "folder, or in a folder for each split. Move it there."
+            )
+        elif path not in usable:
+            folder.no_manifests[path] = (
+                "it has no column of bytes; expected one with the images. Write each image as the "
+                "bytes of a PNG file."
+            )
 
 
 def _of_one_set(files: Files, paths: list[str]) -> list[str]:

@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import posixpath
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -91,6 +92,26 @@ def find_column(columns: Sequence[str], asked: str | None, usual: Sequence[str])
         return asked if asked in columns else None
     by_name = {column.strip().lower(): column for column in reversed(columns)}
     return next((by_name[name] for name in usual if name in by_name), None)
+
+
+def label_column(files: Files, path: str, asked: str | None) -> str | None:
+    """The column of labels of a table, whatever separates its columns; None if there is none.
+
+    Args:
+      files: Access to the folder.
+      path: The table; another file has no columns.
+      asked: Name in the configuration, which counts exactly.
+    """
+    names: Sequence[str] = ()
+    # A table that cannot be read has no columns either.
+    with contextlib.suppress(base.ReadingError):
+        if suffix(path) in DELIMITERS:
+            names = read_header(files, path).columns
+        elif suffix(path) == ".parquet":
+            names = parquet_schema(files, path).names
+    if len(names) == 1:
+        names = [name.strip(' "') for name in re.split(r"[,;\t|]", names[0])]
+    return find_column(names, asked, LABEL_NAMES)
 
 
 def read_header(files: Files, path: str) -> Header:

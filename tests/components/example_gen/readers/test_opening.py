@@ -3,6 +3,8 @@
 import os
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from components.example_gen.readers import base
@@ -163,6 +165,90 @@ def test_an_unreadable_part_of_the_data_is_refused(data, refusal, case):
     write_sound(data, form)
     made.write(data, name, content=content)
     assert refusal().startswith(str(data / name))
+
+
+IMAGE_NAMES = [f"images/{split}-{row:08d}.png" for split in ("train", "test") for row in range(4)]
+UNREAD = {
+    "tabs": ("manifest", "test.csv", ["path\tlabel", f"{IMAGE_NAMES[4]}\t1"]),
+    "images that are not there": ("manifest", "test.csv", ["path,label", "nowhere.png,1"]),
+    "a renamed column": ("manifest", "test.csv", ["image_name,label", f"{IMAGE_NAMES[4]},1"]),
+    "a file of validation images": ("manifest", "valid.csv", ["image_name,label", "x.png,1"]),
+    "rows that are no pixels": (
+        "pixel table",
+        "test.csv",
+        [",".join(["label", *map(str, range(16))]), ",".join(["1"] * 16 + ["0.5"])],
+    ),
+}
+
+
+def write_train(data, form):
+    """Sound data whose name says that it holds the images to train on."""
+    write_sound(data, form)
+    if form == "manifest":
+        (data / "labels.csv").unlink()
+        made.text(data, "train.csv", "path,label", *(f"{name},1" for name in IMAGE_NAMES[:4]))
+    else:
+        (data / "made_test.csv").unlink()
+
+
+@pytest.mark.parametrize("is_set", [False, True], ids=["no form", "form"])
+@pytest.mark.parametrize("case", UNREAD)
+def test_an_unread_table_of_a_split_with_labels_is_refused(data, refusal, case, is_set):
+    """The test split would be drawn from the images to train on, without a word."""
+    form, name, lines = UNREAD[case]
+    write_train(data, form)
+    made.text(data, name, *lines)
+    message = refusal(**({"form": form} if is_set else {}))
+    assert message.startswith(f"{data / name} has labels in the column label, but is not read; ")
+    assert "which nothing else gives. The reason: " in message
+
+
+UNLABELLED = {
+    "a manifest": ("manifest", ["path", "images/test-00000000.png"]),
+    "a pixel table": ("pixel table", [",".join(f"pixel{n}" for n in range(16)), "1," * 15 + "1"]),
+    "a pixel table without a header": ("pixel table", ["1," * 15 + "1"]),
+    "another table": ("class folders", ["id,label", "1,2"]),
+}
+
+
+@pytest.mark.parametrize("is_set", [False, True], ids=["no form", "form"])
+@pytest.mark.parametrize("case", UNLABELLED)
+def test_an_unread_table_of_a_split_is_told_of_whatever_the_form(data, case, is_set):
+    """As test.csv of Kaggle, which has no labels."""
+    form, lines = UNLABELLED[case]
+    if form == "class folders":
+        made.write(data, "a/1.png", "b/1.png")
+    else:
+        write_train(data, form)
+    made.text(data, "test.csv", *lines)
+    (doubt,) = made.read(data, **({"form": form} if is_set else {})).reader.doubts
+    assert doubt.startswith(f"{data / 'test.csv'} is called after the split test and is not read, ")
+    assert "The reason: " in doubt
+
+
+def test_an_unread_table_of_a_split_that_is_given_is_not_told_of(data):
+    write_sound(data, "manifest")
+    made.text(data, "test.csv", "id,label", "1,2")
+    assert made.read(data, form="manifest").reader.doubts == ()
+
+
+PARQUET = {
+    "without images": ("data/test-00000-of-00001.parquet", {"label": ["1"], "x": [1]}),
+    "in another folder": ("test/test.parquet", {"image": [made.PNG], "label": ["1"]}),
+}
+
+
+@pytest.mark.parametrize("case", PARQUET)
+def test_unread_parquet_of_a_split_is_refused(data, refusal, case):
+    name, columns = PARQUET[case]
+    write_sound(data, "Parquet of images")
+    (data / "data" / "test-00000-of-00001.parquet").unlink()
+    if case == "in another folder":
+        (data / "data" / "train-00000-of-00001.parquet").rename(data / "train.parquet")
+    (data / name).parent.mkdir(exist_ok=True)
+    pq.write_table(pa.table(columns), data / name)
+    message = refusal(form="Parquet of images")
+    assert message.startswith(f"{data / name} has labels in the column label, but is not read; ")
 
 
 def test_an_unreadable_file_of_arrays_beside_another_is_refused(data, refusal):
