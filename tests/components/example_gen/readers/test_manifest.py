@@ -118,6 +118,27 @@ def test_one_manifest_for_each_split(data):
     assert (read.labels, read.index.splits.tolist()) == (["a", "b"], [0, 2])
 
 
+@pytest.mark.parametrize("value", ["", " ", "test"])
+def test_an_empty_split_is_that_of_the_file(images, value):
+    made.text(images, "train.csv", "path,label,split", "i/1.png,a,", "i/3.png,b,val")
+    made.text(images, "test.csv", "path,label,split", f"i/2.png,b,{value}")
+    assert found(images).index.splits.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("name", "value"), [("test", "train"), ("train", "test"), ("val", "test")])
+def test_a_split_that_contradicts_the_name_of_the_file_is_refused(images, refusal, name, value):
+    other = "train" if name == "test" else "test"
+    made.text(images, f"{other}.csv", "path,label", "i/1.png,a")
+    made.text(images, f"{name}.csv", "path,label,split", "i/2.png,b,", f"i/3.png,b,{value}")
+    told = f"{name}.csv: a split that contradicts the name of the file ({value}, say) in row 3; "
+    assert told in refusal()
+
+
+def test_a_single_file_is_divided_by_its_column_whatever_its_name(images):
+    made.text(images, "train.csv", "path,label,split", "i/1.png,a,", "i/2.png,b,test")
+    assert found(images).index.splits.tolist() == [-1, 2]
+
+
 def test_manifests_inside_the_folders_of_splits(data):
     made.write(data, "train/1.png", "test/1.png")
     made.text(data, "train/metadata.csv", "file_name,label", "1.png,a")
