@@ -6,25 +6,27 @@ import collections
 import dataclasses
 import functools
 import posixpath
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 
-from components import features
-from components.example_gen.readers import base, image_files, leftovers, split_names, tables
+from components.example_gen.readers import (
+    base,
+    image_files,
+    leftovers,
+    split_columns,
+    split_names,
+    tables,
+)
 from components.example_gen.readers.files import WRITE_SLASHES, Files, changed, hash_file, suffix
 from components.example_gen.readers.folder import Folder
-from components.features import TEST, TRAIN, VALIDATION
 from components.messages import counted, listed, shown
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 # Some files may be missing; if none of the first ones is there, the table is about something else.
 _TRIED = 100
 _NO_ID = "If the column is no id, rename it, or name another one as data.id_column."
-_NO_SPLIT = "If the column is no split, rename it, or name another one as data.split_column."
-# Values of a column that fit the split that the file is called after.
-_FITTING = {TRAIN: (TRAIN, VALIDATION), VALIDATION: (VALIDATION,), TEST: (TEST,)}
 _OTHER_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -115,8 +117,8 @@ def _columns(folder: Folder, path: str) -> _Columns | None:
     return _Columns(
         image,
         label,
-        _optional(files, path, left, options.id_column, tables.ID_NAMES),
-        _optional(files, path, left, options.split_column, tables.SPLIT_NAMES),
+        tables.optional_column(files, path, left, options.id_column, tables.ID_NAMES),
+        tables.optional_column(files, path, left, options.split_column, tables.SPLIT_NAMES),
     )
 
 
@@ -152,19 +154,6 @@ def _without_columns(names: Sequence[str]) -> str:
         f"of each image, such as {tables.PATH_NAMES[0]} and {tables.LABEL_NAMES[0]}. Fix the first "
         "row, or set data.path_column and data.label_column."
     )
-
-
-def _optional(
-    files: Files, path: str, names: Sequence[str], asked: str | None, usual: Sequence[str]
-) -> str | None:
-    column = tables.find_column(names, asked, usual)
-    if asked is not None and column is None:
-        raise base.ReadingError(
-            f"{files.shown(path)} has no further column {shown(asked)}; expected it, as the "
-            "section data of the configuration names it. Leave the setting out, or name one of: "
-            f"{listed(names) or 'there are no others'}."
-        )
-    return column
 
 
 def _names(files: Files, path: str) -> Sequence[str]:
@@ -252,7 +241,9 @@ def _read(files: Files, path: str, columns: _Columns, by_file: bool) -> _Manifes
         paths=paths,
         labels=[label.strip() for label in texts[columns.label]],
         ids=texts[columns.id] if columns.id is not None else image_files.ids(paths),
-        splits=_splits(files, path, columns.split, table, split),
+        splits=[split] * len(paths)
+        if columns.split is None
+        else split_columns.read(files, path, columns.split, table[columns.split], split),
         further=table.select(further),
     )
 
@@ -285,39 +276,6 @@ def _refuse_twice(files: Files, path: str, name: str, texts: Sequence[str], hint
     twice = next(text for text in texts if counts[text] > 1)
     fault = f"the same {shown(name)} ({shown(twice)}, say)"
     tables.refuse_rows(files, path, fault, "each of them once", rows, hint)
-
-
-def _splits(
-    files: Files, path: str, column: str | None, table: pa.Table, of_file: int
-) -> list[int]:
-    """The split of each image; an empty value leaves it to the name of the file."""
-    if column is None or pa.types.is_null(table[column].type):
-        return [of_file] * table.num_rows
-    values = table[column]
-    if pa.types.is_string(values.type):
-        values = values.fill_null("")
-    texts = tables.as_text(files, path, column, values)
-    known = {text: split_names.of_name(text) for text in set(texts)}
-
-    def refuse(wrong: Collection[str], fault: str, expected: str) -> None:
-        rows = [row for row, text in enumerate(texts) if text in wrong]
-        if rows:
-            told = f"{fault} ({shown(texts[rows[0]])}, say)"
-            tables.refuse_rows(files, path, told, expected, rows, _NO_SPLIT)
-
-    unknown = {text for text, split in known.items() if text.strip() and split is None}
-    refuse(unknown, f"an unknown {shown(column)}", split_names.EXPECTED)
-    if of_file != base.UNDECIDED:
-        expected = " or ".join(features.SPLITS[split] for split in _FITTING[of_file])
-        others = {
-            text
-            for text, split in known.items()
-            if split is not None and split not in _FITTING[of_file]
-        }
-        fault = f"a {shown(column)} that contradicts the name of the file"
-        refuse(others, fault, f"{expected}, or no value")
-    splits = [known[text] for text in texts]
-    return [of_file if split is None else split for split in splits]
 
 
 class Manifest:

@@ -23,7 +23,7 @@ from components.messages import counted, listed, shown
 # Names of columns in the configuration that a form can use.
 _USED_COLUMNS = {
     base.Form.MANIFEST: ("path_column", "label_column", "id_column", "split_column"),
-    base.Form.PARQUET_IMAGES: ("path_column", "label_column"),
+    base.Form.PARQUET_IMAGES: ("path_column", "label_column", "split_column"),
     base.Form.PIXEL_TABLE: ("label_column", "id_column"),
 }
 # Maximum number of unread files in messages; `ignored` names all of them.

@@ -25,6 +25,7 @@ from components.example_gen.readers import (
     image_files,
     leftovers,
     lookalikes,
+    split_columns,
     split_names,
     tables,
 )
@@ -60,12 +61,23 @@ class _File:
 
 @dataclasses.dataclass(frozen=True)
 class _Columns:
-    """The columns that are read, and the names of the classes if the schema has them."""
+    """The columns of a file, and the names of the classes if the schema has them.
+
+    Attributes:
+      image: Column with the images.
+      is_struct: Whether it holds structs with the bytes, not the bytes themselves.
+      label: Column with the labels.
+      split: Column with the splits; None without.
+      names: Names of the classes in label order; None without.
+      further: Columns that are not read.
+    """
 
     image: str
     is_struct: bool
     label: str
+    split: str | None
     names: tuple[str, ...] | None
+    further: tuple[str, ...] = dataclasses.field(compare=False)
 
 
 def recognise(folder: Folder) -> ParquetImages | None:
@@ -202,7 +214,12 @@ def _columns(folder: Folder, path: str) -> _Columns | None:
     is_struct = pa.types.is_struct(schema.field(image).type)
     names = _class_names(schema, label)
     _refuse_equal_classes(folder.files, path, names or ())
-    return _Columns(image, is_struct, label, names)
+    left = [name for name in others if name != label]
+    split = tables.optional_column(
+        folder.files, path, left, options.split_column, tables.SPLIT_NAMES
+    )
+    further = tuple(name for name in left if name != split)
+    return _Columns(image, is_struct, label, split, names, further)
 
 
 def _refuse_equal_classes(files: Files, path: str, names: Sequence[str]) -> None:
@@ -262,13 +279,13 @@ class ParquetImages:
         self._counts = collections.Counter[int]()
         for each in self._parts.values():
             self._counts[each.split] += each.count
-        self.splits = split_names.known(+self._counts)
         total = sum(self._counts.values())
         if not 0 < total <= MOST_EXAMPLES:
             raise base.ReadingError(
                 f"{files.shown('')}: {total} rows in {listed(list(self._parts))}; expected at "
                 f"least one, at most {MOST_EXAMPLES}. Use files that hold examples."
             )
+        self.splits = split_names.known(np.unique(self._splits()).tolist())
         counts = " and ".join(
             f"{count} for {split_names.first_part(which)}" for which, count in self._counts.items()
         )
@@ -276,7 +293,13 @@ class ParquetImages:
             f"Parquet, {counted(len(paths), 'file')}, with images in the column "
             f"{shown(columns.image)} and labels in {shown(columns.label)}: {counts}"
         )
-        self.ignored = leftovers.lines(folder, set(paths).__contains__)
+        if columns.split is not None:
+            self.summary += f", divided by the column {shown(columns.split)}"
+        further = listed(columns.further)
+        self.ignored = (
+            *([f"columns {further}: neither image, label nor split"] if further else ()),
+            *leftovers.lines(folder, set(paths).__contains__),
+        )
 
     def _groups(self, path: str) -> tuple[int, ...]:
         with tables.opened(self._files, path) as stream:
@@ -315,7 +338,6 @@ class ParquetImages:
                 raise changed(self._files, [path])
             texts += rows
         values, labels = self._encoded(texts)
-        counts = list(self._counts.values())
         return base.Index(
             ids=[
                 name
@@ -324,18 +346,35 @@ class ParquetImages:
             ],
             values=values,
             labels=labels,
-            splits=np.repeat(list(self._counts), counts).astype(np.int8),
+            splits=self._splits(),
         )
+
+    def _splits(self) -> np.ndarray:
+        """The split of each row: that of its file, or the one in the column; int8 [count]."""
+        name, parts = self._columns.split, self._parts.values()
+        if name is None:
+            splits = np.repeat([part.split for part in parts], [part.count for part in parts])
+            return splits.astype(np.int8)
+        rows = (
+            split_columns.read(
+                self._files, part.path, name, self._column(part.path, name), part.split
+            )
+            for part in parts
+        )
+        return np.concatenate([np.array(each, np.int8) for each in rows])
+
+    def _column(self, path: str, name: str) -> pa.ChunkedArray:
+        with tables.opened(self._files, path) as stream:
+            return tables.parsed(
+                self._files,
+                path,
+                # As a dictionary, equal values take the memory of one.
+                lambda: pq.read_table(stream, columns=[name], read_dictionary=[name])[name],
+            )
 
     def _labels(self, path: str) -> list[str]:
         label, names = self._columns.label, self._columns.names
-        with tables.opened(self._files, path) as stream:
-            column = tables.parsed(
-                self._files,
-                path,
-                # As a dictionary, equal labels take the memory of one.
-                lambda: pq.read_table(stream, columns=[label], read_dictionary=[label])[label],
-            )
+        column = self._column(path, label)
         given = tables.as_text(self._files, path, label, column)
         stripped = {text: text.strip() for text in set(given)}
         texts = [stripped[text] for text in given]

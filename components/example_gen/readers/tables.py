@@ -94,6 +94,31 @@ def find_column(columns: Sequence[str], asked: str | None, usual: Sequence[str])
     return next((by_name[name] for name in usual if name in by_name), None)
 
 
+def optional_column(
+    files: Files, path: str, names: Sequence[str], asked: str | None, usual: Sequence[str]
+) -> str | None:
+    """A column that may be missing, unless the configuration names it.
+
+    Args:
+      files: Access to the folder.
+      path: The table.
+      names: Names of its further columns.
+      asked: Name in the configuration, which counts exactly.
+      usual: Usual names, in lower case, the most usual first.
+
+    Raises:
+      ReadingError: The column that the configuration names is not there.
+    """
+    column = find_column(names, asked, usual)
+    if asked is not None and column is None:
+        raise base.ReadingError(
+            f"{files.shown(path)} has no further column {shown(asked)}; expected it, as the "
+            "section data of the configuration names it. Leave the setting out, or name one of: "
+            f"{listed(names) or 'there are no others'}."
+        )
+    return column
+
+
 def label_column(files: Files, path: str, asked: str | None) -> str | None:
     """The column of labels of a table, whatever separates its columns; None if there is none.
 

@@ -108,6 +108,65 @@ def test_columns_are_what_they_are_set_to(data):
     assert (read.bytes, read.labels) == (IMAGES[::-1], ["1", "2", "3"])
 
 
+VALUES = {
+    "text": pa.array(["Training", " ", "t10k"]),
+    "nulls": pa.array(["train", None, "test"]),
+    "categories": pa.array(["train", None, "test"]).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("case", VALUES)
+def test_a_column_gives_the_splits(data, case):
+    """The ids stay those of rows without a split, as the name of the file has none."""
+    write(data, rows=table().append_column("Subset", VALUES[case]))
+    read = found(data)
+    assert read.index.splits.tolist() == [0, -1, 2]
+    assert read.reader.splits == {0, 2}
+    assert list(read.index.ids) == [f"data-{row:08d}" for row in range(3)]
+    assert read.reader.summary.endswith("3 for data, divided by the column Subset")
+
+
+def test_a_column_divides_the_file_of_a_split(data):
+    splits = {"train": ["", "val", "train"], "test": [None, None, "test"]}
+    for name, values in splits.items():
+        write(data, **{name: table().append_column("split", pa.array(values))})
+    assert found(data).index.splits.tolist() == [0, 1, 0, 2, 2, 2]
+
+
+def test_the_split_column_is_what_it_is_set_to(data):
+    fold = pa.array(["test", "train", "train"])
+    write(data, rows=table().append_column("fold", fold).append_column("set", [[1, 2, 3]]))
+    assert found(data, split_column="fold").index.splits.tolist() == [2, 0, 0]
+
+
+SPLITS = {
+    "unknown": ("rows", ["a", "b", "train"], "an unknown split (a, say) in rows 0, 1; "),
+    "no split": ("rows", [1, 2, 3], "or name another one as data.split_column."),
+    "a contradiction": (
+        "test",
+        ["test", "", "train"],
+        "a split that contradicts the name of the file (train, say) in row 2; ",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", SPLITS)
+def test_unsound_splits_are_refused_with_their_rows(data, refusal, case):
+    name, values, told = SPLITS[case]
+    write(data, **{name: table().append_column("split", pa.array(values))})
+    assert told in refusal()
+
+
+def test_a_split_column_that_is_set_but_not_there_is_refused(data, refusal):
+    write(data, rows=table())
+    assert "rows.parquet has no further column fold" in refusal(split_column="fold")
+
+
+def test_columns_that_are_not_read_are_told(data):
+    write(data, rows=table().append_column("id", [[1, 2, 3]]).append_column("shop", [[1, 2, 3]]))
+    assert found(data).reader.ignored == ("columns id, shop: neither image, label nor split",)
+
+
 def of(**columns):
     return pa.table(columns)
 
