@@ -177,6 +177,7 @@ def look(data: str, asked: Config, notify: Callable[[str], None]) -> Look:
     try:
         real = place if isinstance(place, BucketPath) else paths.resolved(place, "--data")
         found = [span.folder for span in spans.find_spans(real)] if real.is_dir() else []
+        beside = spans.ignored(real) if found else ()
         folder = _newest(found, real, notify)
         is_remote = isinstance(folder, BucketPath)
         options = reading_options(asked.data)
@@ -210,7 +211,7 @@ def look(data: str, asked: Config, notify: Callable[[str], None]) -> Look:
         data=place,
         form=form,
         summary=reader.summary,
-        ignored=tuple(reader.ignored),
+        ignored=(*beside, *reader.ignored),
         doubts=reader.doubts,
         class_names=tuple(index.values[position] for position in order),
         counts=_counts(index, order),

@@ -90,7 +90,10 @@ def read_dataset(
         schema_sha256=schema_sha256,
         form=readers[-1].form,
         summary=collection.summary(readers),
-        ignored=tuple(line for reader in readers for line in reader.ignored),
+        ignored=(
+            *(source.window.ignored if source.window else ()),
+            *(line for reader in readers for line in reader.ignored),
+        ),
         counts=counts,
         window=source.window,
         doubts=tuple(dict.fromkeys([*doubts, *_unvalidated(counts, schema.class_names)])),

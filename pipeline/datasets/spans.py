@@ -18,11 +18,14 @@ when it is whole: no run can then meet half of it.
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import itertools
+import pathlib
 import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from components.messages import listed, shown
 from pipeline.datasets import span_numbers
 from pipeline.datasets.bucket import BucketPath, Place
 from pipeline.errors import DataError
@@ -34,6 +37,9 @@ _NAME = re.compile(r"span-([0-9]+)")
 # Such as Span_4, span-4b or span-new: it may be meant as a span, and must not be overlooked.
 _MEANT = re.compile(r"span([^a-z]|$)", re.IGNORECASE)
 _IDX_FILES = "*-ubyte*"
+_CLASS_NAMES = "classes.toml"
+_TABLES = (".csv", ".tsv", ".parquet")
+_ARRAYS = (".npz",)
 # Files of IDX images and labels to test on, as `readers.idx_files` names them.
 _TEST_FILES = re.compile(r"(.*[-_])?(t10k|test)[-_](images|labels)[-.]idx[0-9].*")
 
@@ -99,10 +105,12 @@ class Window:
     Attributes:
       train: those that it trains on, the newest last.
       reference: the one that it is tested on, which may be one of them.
+      ignored: what lies beside the spans and is not read, a line each.
     """
 
     train: tuple[Span, ...]
     reference: Span
+    ignored: tuple[str, ...] = ()
 
     @property
     def description(self) -> str:
@@ -130,7 +138,8 @@ def resolve(
         return None
     newest = found[-1] if asked.newest is None else _numbered(found, "newest", asked.newest)
     present = [span for span in found if span.number <= newest.number]
-    window = Window(tuple(present[-asked.window :]), _reference(found, asked.reference, data))
+    reference = _reference(found, asked.reference, data)
+    window = Window(tuple(present[-asked.window :]), reference, ignored(folder))
     if len(window.train) < asked.window:
         notify(
             f"{folder} holds {len(present)} of the {asked.window} spans that spans.window asks "
@@ -150,13 +159,29 @@ def find_spans(folder: Place) -> list[Span]:
         # The folder of the sample is made when it is first read.
         paths = _meant(folder) if folder.is_dir() else []
         found = sorted((_span(path) for path in paths), key=lambda span: span.number)
+        _check_unambiguous(folder, found)
     except OSError as error:
         raise DataError(
             f"{folder} cannot be listed ({error.strerror}); expected a readable folder. Check the "
             "path and its permissions."
         ) from error
-    _check_unambiguous(folder, found)
     return found
+
+
+def ignored(folder: Place) -> tuple[str, ...]:
+    """What lies beside the spans of a folder and is not read, a line each."""
+    names = sorted(path.name for path in _beside(folder))
+    return (f"{listed(names)}: beside the spans, in none of them",) if names else ()
+
+
+def _beside(folder: Place) -> Iterator[Place]:
+    """What lies in a folder of spans, is no span, and is neither hidden nor temporary."""
+    # Imported here: receipts need this module too, and no reader.
+    from components.example_gen.readers.files import is_junk
+
+    for path in folder.iterdir():
+        if not _NAME.fullmatch(path.name) and not is_junk(path.name):
+            yield path
 
 
 def _meant(folder: Place) -> list[Place]:
@@ -185,12 +210,45 @@ def _check_unambiguous(folder: Place, found: list[Span]) -> None:
                 f"{one.folder} and {other.folder} are both span {one.number}; expected one folder "
                 "for each number. Rename or remove one of them."
             )
-    beside = next(_idx_files(folder), None) if found else None
-    if beside:
-        raise DataError(
-            f"{folder} holds both spans ({found[0].folder.name}) and IDX files ({beside.name}); "
-            "expected one or the other. Move the files into a span of their own."
-        )
+    for path in sorted(_beside(folder), key=lambda path: path.name) if found else ():
+        if kind := _kind_of_data(path):
+            raise DataError(
+                f"{folder} holds both spans ({found[0].folder.name}) and {kind} "
+                f"({shown(path.name)}); expected one or the other. Move the files into a span of "
+                "their own, or elsewhere."
+            )
+
+
+def _kind_of_data(path: Place) -> str | None:
+    """What data would be read of a file or a folder if there were no spans beside it, in words."""
+    name = path.name.lower()
+    if fnmatch.fnmatch(name, _IDX_FILES):
+        return "IDX files"
+    if name == _CLASS_NAMES:
+        return "names of class folders"
+    if name.endswith(_TABLES):
+        return "a table"
+    if name.endswith(_ARRAYS):
+        return "arrays"
+    return "class folders" if _holds_classes(path) else None
+
+
+def _holds_classes(path: Place) -> bool:
+    """Whether a folder holds images, or is one of a split with folders that do."""
+    from components.example_gen.readers.split_names import of_name
+    from components.features import IMAGE_SUFFIXES
+
+    if not path.is_dir():
+        return False
+    places: list[Place] = [path]
+    if of_name(path.name) is not None:
+        places += path.iterdir()
+    return any(
+        pathlib.PurePath(inner.name).suffix.lower() in IMAGE_SUFFIXES
+        for place in places
+        if place.is_dir()
+        for inner in place.iterdir()
+    )
 
 
 def _idx_files(folder: Place) -> Iterator[Place]:

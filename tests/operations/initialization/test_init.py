@@ -704,6 +704,16 @@ def test_data_in_spans_is_looked_at_by_its_newest(init, photos, tmp_path):
     assert settings()["data"]["path"] == str(tmp_path / "spans")
 
 
+def test_what_lies_beside_spans_is_told_of_or_refused(init, photos, tmp_path):
+    photos({"a": 8, "b": 8}, folder="spans/span-1")
+    (tmp_path / "spans" / "notes.txt").touch()
+    made = init(tmp_path / "spans", name="told")
+    assert made.look.ignored == ("notes.txt: beside the spans, in none of them",)
+    photos({"a": 8, "b": 8}, folder="spans")
+    with pytest.raises(UsageError, match=r"both spans \(span-1\) and class folders \(a\)"):
+        init(tmp_path / "spans", name="refused")
+
+
 def test_values_can_be_set_at_once(init, photos):
     init(
         photos({"a": 8, "b": 8}),

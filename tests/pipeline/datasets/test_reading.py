@@ -298,8 +298,10 @@ def test_spans_may_be_class_folders(tmp_path):
         write_folders(spans / f"span-{number}", 60)
     for path in (spans / "span-2").rglob("*.png"):
         path.write_bytes(path.read_bytes() + b", again")
+    (spans / "notes.txt").touch()
     found = read_spans(spans, validation=2)
     assert found.window.reference.number == 1
+    assert found.ignored == ("notes.txt: beside the spans, in none of them",)
     # The whole newer span is trained on, and the drawn test split is that of the older one.
     assert found.count("train") + found.count("val") == 60
     alone = read(spans / "span-1", "split.validation=2")

@@ -126,7 +126,41 @@ def test_what_is_not_meant_as_a_span_is_left_alone(name, tmp_path):
         (tmp_path / name).touch()
     else:
         (tmp_path / name).mkdir()
-    assert numbers_of(resolve(tmp_path)) == [3]
+    found = resolve(tmp_path)
+    assert numbers_of(found) == [3]
+    told = () if name.startswith(".") else (f"{name}: beside the spans, in none of them",)
+    assert found.ignored == told
+
+
+BESIDE = {
+    "cat/1.PNG": "class folders (cat)",
+    "train/cat/1.png": "class folders (train)",
+    "test/1.jpg": "class folders (test)",
+    "classes.toml": "names of class folders (classes.toml)",
+    "labels.csv": "a table (labels.csv)",
+    "labels.TSV": "a table (labels.TSV)",
+    "train.parquet": "a table (train.parquet)",
+    "images.npz": "arrays (images.npz)",
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_data_beside_spans_is_refused(name, tmp_path):
+    """It would be left out without a word."""
+    deliver(tmp_path, 3, tested=[3])
+    made.write(tmp_path, name)
+    message = refusal(tmp_path)
+    assert f"both spans (span-3) and {BESIDE[name]}; expected one or the other" in message
+
+
+@pytest.mark.parametrize(
+    "name", ["spans-3/cat/1.png", "incoming/cat/1.png", "1.png", "notes/a.txt"]
+)
+def test_what_is_no_data_beside_spans_is_told_of(name, tmp_path):
+    deliver(tmp_path, 3, tested=[3])
+    made.write(tmp_path, name, ".span-4/cat/1.png", ".hidden.csv")
+    told = name.partition("/")[0]
+    assert resolve(tmp_path).ignored == (f"{told}: beside the spans, in none of them",)
 
 
 @pytest.mark.parametrize(
