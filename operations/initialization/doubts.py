@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 
 from components.messages import listed, shown
 from operations.initialization import channel_order
@@ -11,6 +12,8 @@ from operations.initialization.look import Look, Sample
 # Images whose largest values lie below use a quarter of 0 to 255: 14 bits of 16, say.
 _DIM = 64
 _NEARLY_ALL = 0.95
+# A whole number without zeros before it, and without a fraction of zeros.
+_NUMBER = re.compile(r"0*(?P<value>[0-9]+?)(\.0*)?")
 # What programs write where a label is missing, in lower case.
 _MISSING = frozenset(["nan", "none", "null", "na", "n/a", "<na>", "nat", "undefined", "(missing)"])
 
@@ -21,6 +24,7 @@ def doubts(look: Look) -> Iterator[str]:
     yield from _narrow_pixels(look.sample)
     yield from _planes(look.sample)
     yield from _same_letters(look.class_names)
+    yield from _same_numbers(look.class_names)
     yield from _missing_labels(look.class_names)
 
 
@@ -52,15 +56,29 @@ def _planes(sample: Sample) -> Iterator[str]:
 
 def _same_letters(names: Sequence[str]) -> Iterator[str]:
     """Cat and cat, say. A and a may be two classes of letters."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        groups.setdefault(name.lower(), []).append(name)
-    clashes = [" and ".join(map(shown, group)) for group in groups.values() if len(group) > 1]
-    if clashes:
+    if clashes := _clashes((name.lower(), name) for name in names):
         yield (
             f"Some names of classes differ in upper and lower case alone: {listed(clashes)}. If "
             "they mean the same, write them alike in the data: they are classes of their own now."
         )
+
+
+def _same_numbers(names: Sequence[str]) -> Iterator[str]:
+    """1, 01 and 1.0, say, as programs write a column of numbers in different files."""
+    numbers = ((_NUMBER.fullmatch(name), name) for name in names)
+    if clashes := _clashes((match["value"], name) for match, name in numbers if match):
+        yield (
+            f"Some names of classes are the same number: {listed(clashes)}. If they mean the "
+            "same, write them alike in the data: they are classes of their own now."
+        )
+
+
+def _clashes(names: Iterable[tuple[str, str]]) -> list[str]:
+    """The names that have a key in common, joined in words; each comes after its key."""
+    groups: dict[str, list[str]] = {}
+    for key, name in names:
+        groups.setdefault(key, []).append(name)
+    return [" and ".join(map(shown, group)) for group in groups.values() if len(group) > 1]
 
 
 def _missing_labels(names: Sequence[str]) -> Iterator[str]:

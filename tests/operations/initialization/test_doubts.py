@@ -134,6 +134,14 @@ class TestNamesOfClasses:
         told = warnings(write_classes(tmp_path, "Cat", "cat", "CAT", "dog", "B", "b"))
         assert "upper and lower case alone: B and b, CAT and Cat and cat. If" in told
 
+    def test_that_are_the_same_number_are_told(self, tmp_path, warnings):
+        told = warnings(write_classes(tmp_path, "1", "01", "10", "2.0", "2", "0", "00", "cat"))
+        assert "are the same number: 0 and 00, 01 and 1, 2 and 2.0. If" in told
+
+    def test_that_are_different_numbers_are_fine(self, tmp_path, warnings):
+        names = ("0", "1", "10", "100", "1.5", "2.10", "2.1")
+        assert "same number" not in warnings(write_classes(tmp_path, *names))
+
     @pytest.mark.parametrize("name", ["nan", "NaN", "None", "null", "N/A", "<NA>"])
     def test_of_missing_labels_are_told(self, tmp_path, warnings, name):
         told = warnings(write_classes(tmp_path, "cat", name))
