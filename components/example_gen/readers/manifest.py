@@ -87,7 +87,9 @@ def recognise(folder: Folder) -> Manifest | None:
         return None
     tables.refuse_broken(folder, SUFFIXES)
     usable.sort(key=lambda each: split_names.of_file(each[0]))
-    _check_one_each(files, [path for path, _ in usable])
+    paths = [path for path, _ in usable]
+    _check_one_each(files, paths)
+    tables.note_deeper(folder, paths, SUFFIXES)
     by_file = len(usable) > 1
     read = [_read(files, path, columns, by_file) for path, columns in usable]
     return Manifest(folder, read)

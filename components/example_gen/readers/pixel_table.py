@@ -65,6 +65,7 @@ def recognise(folder: Folder) -> PixelTable | None:
     unfit = {table.header.path: _why_unfit(table.pixels, folder.shape) for table in labelled}
     if None in unfit.values():
         tables.refuse_broken(folder, _SUFFIXES)
+        tables.note_deeper(folder, list(unfit), _SUFFIXES)
         return PixelTable(folder, labelled)
     folder.missed.update((path, reason) for path, reason in unfit.items() if reason)
     return None

@@ -80,6 +80,23 @@ def refuse_broken(folder: Folder, suffixes: Sequence[str]) -> None:
             raise folder.broken[path]
 
 
+def note_deeper(folder: Folder, paths: Sequence[str], suffixes: Sequence[str]) -> None:
+    """Notes tables in folders beside tables of splits that are read, as test/test.csv.
+
+    Args:
+      folder: The data folder; what is noted matters for a split that nothing else gives.
+      paths: The tables that are read.
+      suffixes: Suffixes of such tables.
+    """
+    named = all(split_names.of_file(path) != base.UNDECIDED for path in paths)
+    for path in folder.listing.with_suffix(suffixes):
+        if named and path.count("/") == 1 and "/" not in paths[0]:
+            folder.no_manifests[path] = (
+                f"it lies in another folder than {shown(paths[0])}; expected all tables in the "
+                "data folder, or all in folders directly in it. Move it there."
+            )
+
+
 def find_column(columns: Sequence[str], asked: str | None, usual: Sequence[str]) -> str | None:
     """The column that the configuration names, or else the first that has a usual name.
 

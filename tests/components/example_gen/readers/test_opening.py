@@ -203,6 +203,22 @@ def test_an_unread_table_of_a_split_with_labels_is_refused(data, refusal, case, 
     assert "which nothing else gives. The reason: " in message
 
 
+@pytest.mark.parametrize("form", ["manifest", "pixel table"])
+def test_a_table_of_a_split_in_another_folder_is_refused(data, refusal, form):
+    write_train(data, form)
+    made.text(data, "test/test.csv", "path,label", "1.png,1")
+    message = refusal(form=form)
+    assert message.startswith(f"{data / 'test' / 'test.csv'} has labels in the column label, but ")
+    assert "it lies in another folder than " in message
+
+
+def test_tables_in_folders_beside_one_table_of_all_images_are_left_alone(data):
+    made.write(data, "test/1.png", "train/1.png")
+    made.text(data, "labels.csv", "path,label", "test/1.png,a", "train/1.png,b")
+    made.text(data, "test/test.csv", "path,label", "1.png,a")
+    assert made.read(data, form="manifest").reader.doubts == ()
+
+
 UNLABELLED = {
     "a manifest": ("manifest", ["path", "images/test-00000000.png"]),
     "a pixel table": ("pixel table", [",".join(f"pixel{n}" for n in range(16)), "1," * 15 + "1"]),
