@@ -64,8 +64,9 @@ class Split:
         found = hashlib.sha256(b"%d %d\n" % self.images.shape)
         found.update(b"\n".join(self.ids.tolist()))
         found.update(self.labels.tobytes())
-        for start in range(0, len(self.images), _DIGEST_ROWS):
-            found.update(self.images[start : start + _DIGEST_ROWS].tobytes())
+        rows = rows_within(_MOST_BATCH_BYTES, self.images.shape[1], _DIGEST_ROWS)
+        for start in range(0, len(self.images), rows):
+            found.update(self.images[start : start + rows].tobytes())
         return found.hexdigest()
 
 
@@ -218,7 +219,18 @@ def fitting(files: Sequence[str], most: int) -> int:
       files: files of a split.
       most: maximum number; of large images, fewer fit.
     """
-    return min(most, max(1, _MOST_BATCH_BYTES // record_size(files)))
+    return rows_within(_MOST_BATCH_BYTES, record_size(files), most)
+
+
+def rows_within(most_bytes: int, row_bytes: int, most: int) -> int:
+    """Number of rows in a batch, at least one.
+
+    Args:
+      most_bytes: bytes of a batch; a single row may have more.
+      row_bytes: bytes of a row.
+      most: maximum number; of large rows, fewer fit.
+    """
+    return min(most, max(1, most_bytes // row_bytes))
 
 
 def record_size(files: Sequence[str]) -> int:

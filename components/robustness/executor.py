@@ -17,6 +17,8 @@ from components.arrays import write_arrays
 from components.robustness import corruptions
 
 _BATCH_SIZE = 2048
+# Corrupting and serializing needs many times the bytes of the raw images.
+_MOST_BATCH_BYTES = 16 * 2**20
 _FILE_PREFIX = "data_tfrecord"
 # Noise hardly compresses; a higher level would only cost time.
 _COMPRESSION = tf.io.TFRecordOptions("GZIP", compression_level=1)
@@ -69,8 +71,9 @@ def corrupted_examples(
       seed: random seed.
       background: brightness of what moves in from outside, as `corruptions.corrupt` takes it.
     """
-    for start in range(0, len(split.ids), _BATCH_SIZE):
-        part = slice(start, start + _BATCH_SIZE)
+    size = examples.rows_within(_MOST_BATCH_BYTES, split.images.shape[1], _BATCH_SIZE)
+    for start in range(0, len(split.ids), size):
+        part = slice(start, start + size)
         ids = split.ids[part]
         images = split.images[part].reshape(-1, *shape)
         corrupted = corruptions.corrupt(images, ids, corruption, strength, seed, background)

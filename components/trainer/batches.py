@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+
+import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 
 from components import features
-from components.examples import Split
+from components.examples import Split, rows_within
 from components.tensor_data import without_autotuner
 
-_VALIDATION_BATCH = 1000
+# Images of a batch that is not trained on. A network needs many times the bytes of the raw images,
+# so of large ones fewer are taken at a time.
+_LARGEST_BATCH = 1000
+_MOST_BATCH_BYTES = 2 * 2**20
 _PREFETCHED = 4
 _MOST_STEPS_AT_ONCE = 16
 
@@ -64,16 +70,10 @@ class TrainingBatches:
         labels = tf.constant(self._split.labels)
 
         def choose(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            # A NumPy function: as a constant, TensorFlow would copy all images, and it cannot read
-            # memory-mapped ones.
-            raw = tf.numpy_function(self._strings, [indices], tf.string)
-            return tf.ensure_shape(raw, indices.shape), tf.gather(labels, indices)
+            return _chosen(self._split.images, indices), tf.gather(labels, indices)
 
         batches = tf.data.Dataset.range(first_epoch, epochs).flat_map(self._order)
         return _prepared(batches.map(choose), transform, self._classes, self.weights)
-
-    def _strings(self, indices: np.ndarray) -> np.ndarray:
-        return _raw_strings(self._split.images[indices])
 
     def _order(self, epoch: tf.Tensor) -> tf.data.Dataset:
         seed = tf.stack([tf.cast(self._seed, tf.int64), epoch])
@@ -104,8 +104,29 @@ def labelled_batches(
       classes: Number of classes.
       weights: Weight of an image of each class, float32 [classes]; None for no weights.
     """
-    data = tf.data.Dataset.from_tensor_slices((_raw_strings(split.images), split.labels))
-    return _prepared(data.batch(_VALIDATION_BATCH), transform, classes, weights)
+    labels = tf.constant(split.labels)
+
+    def choose(indices: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return _chosen(split.images, indices), tf.gather(labels, indices)
+
+    return _prepared(_in_order(split.images).map(choose), transform, classes, weights)
+
+
+def image_batches(images: np.ndarray, transform: tft.TFTransformOutput) -> tf.data.Dataset:
+    """Returns batches of preprocessed images, in their order.
+
+    Args:
+      images: Raw images, uint8 [N, bytes per image].
+      transform: Output of Transform; its graph preprocesses every batch.
+    """
+    layer = transform.transform_features_layer()
+
+    # AutoGraph would spend seconds on rewriting the code of TFT, without any effect.
+    @tf.autograph.experimental.do_not_convert
+    def prepare(indices: tf.Tensor) -> tf.Tensor:
+        return _image(layer, _chosen(images, indices))
+
+    return _prefetched(_in_order(images).map(prepare))
 
 
 def prepared_sample(split: Split, transform: tft.TFTransformOutput, count: int) -> np.ndarray:
@@ -130,13 +151,30 @@ def prepared_images(images: np.ndarray, transform: tft.TFTransformOutput) -> np.
     Returns:
       Images, float32 [N, height, width, channels] in [0, 1].
     """
-    layer = transform.transform_features_layer()
-    raw = tf.constant([[image.tobytes()] for image in images])
-    return layer({features.IMAGE: raw})[features.IMAGE].numpy()
+    raw = tf.constant([image.tobytes() for image in images])
+    return _image(transform.transform_features_layer(), raw).numpy()
 
 
-def _raw_strings(images: np.ndarray) -> np.ndarray:
-    return np.array([image.tobytes() for image in images], dtype=object)
+def _in_order(images: np.ndarray) -> tf.data.Dataset:
+    """Returns the rows of images, batch by batch."""
+    size = rows_within(_MOST_BATCH_BYTES, images.shape[1], _LARGEST_BATCH)
+    return tf.data.Dataset.range(len(images)).batch(size)
+
+
+def _chosen(images: np.ndarray, rows: tf.Tensor) -> tf.Tensor:
+    """Returns the bytes of the images at some rows, string [N]."""
+    # A NumPy function: as a constant, TensorFlow would copy all images, and it cannot read
+    # memory-mapped ones.
+    raw = tf.numpy_function(functools.partial(_strings, images), [rows], tf.string)
+    return tf.ensure_shape(raw, rows.shape)
+
+
+def _strings(images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return np.array([image.tobytes() for image in images[rows]], dtype=object)
+
+
+def _image(layer: keras.layers.Layer, raw: tf.Tensor) -> tf.Tensor:
+    return layer({features.IMAGE: tf.expand_dims(raw, 1)})[features.IMAGE]
 
 
 def _prepared(
@@ -150,9 +188,11 @@ def _prepared(
     # AutoGraph would spend seconds on rewriting the code of TFT, without any effect.
     @tf.autograph.experimental.do_not_convert
     def prepare(raw: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        images = layer({features.IMAGE: tf.expand_dims(raw, 1)})[features.IMAGE]
-        labelled = (images, tf.one_hot(labels, classes))
+        labelled = (_image(layer, raw), tf.one_hot(labels, classes))
         return labelled if weights is None else (*labelled, tf.gather(weights, labels))
 
-    prepared = batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(_PREFETCHED)
-    return without_autotuner(prepared)
+    return _prefetched(batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE))
+
+
+def _prefetched(data: tf.data.Dataset) -> tf.data.Dataset:
+    return without_autotuner(data.prefetch(_PREFETCHED))

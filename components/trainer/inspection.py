@@ -15,9 +15,16 @@ _VARIANTS = 8
 _MAPS_PER_BLOCK = 16
 
 
-def first_of_each_class(split: Split, count: int) -> Split:
-    """Returns the first `count` examples of each class in the split, class by class."""
-    members = [np.flatnonzero(split.labels == label)[:count] for label in np.unique(split.labels)]
+def first_of_each_class(split: Split, count: int, most_classes: int | None = None) -> Split:
+    """Returns the first `count` examples of each class in the split, class by class.
+
+    Args:
+      split: Examples.
+      count: Number of examples of a class.
+      most_classes: Maximum number of classes, the first ones; None means all.
+    """
+    classes = np.unique(split.labels)[:most_classes]
+    members = [np.flatnonzero(split.labels == label)[:count] for label in classes]
     chosen = np.concatenate(members)
     return split.at(chosen)
 

@@ -21,7 +21,6 @@ from tfx.utils import io_utils
 from components import examples, features, image_schema, reading_report
 from components.arrays import write_arrays
 from components.images import Fit, Preparation
-from components.tensor_data import without_autotuner
 from components.trainer import (
     batches,
     budget,
@@ -46,7 +45,8 @@ from components.trainer.settings import Settings, with_hyperparameters
 WEIGHTED_ACCURACY = "weighted_accuracy"
 
 _GOLDEN_PER_CLASS = 2
-_PREDICTION_BATCH = 1000
+# As many as the review shows.
+_INSPECTED_CLASSES = 10
 _LOGS_FOLDER = "logs"
 _BACKUP_NAME_LENGTH = 16
 
@@ -345,9 +345,8 @@ def predict(
     network: keras.Model, split: examples.Split, transform: tft.TFTransformOutput
 ) -> np.ndarray:
     """Returns the outputs of a Keras model for raw images, float32 [count, classes]."""
-    images = batches.prepared_images(split.images, transform)
-    data = tf.data.Dataset.from_tensor_slices(images).batch(_PREDICTION_BATCH)
-    return halves.in_halves(network).predict(without_autotuner(data), verbose=0)
+    data = batches.image_batches(split.images, transform)
+    return halves.in_halves(network).predict(data, verbose=0)
 
 
 def _write_inspection(
@@ -358,7 +357,7 @@ def _write_inspection(
     splits: dict[str, examples.Split],
     folder: str,
 ) -> None:
-    trained = inspection.first_of_each_class(splits[features.TRAIN_SPLIT], 1)
+    trained = inspection.first_of_each_class(splits[features.TRAIN_SPLIT], 1, _INSPECTED_CLASSES)
     inspection.write_augmented(
         os.path.join(folder, features.AUGMENTED_FILE),
         trained,
@@ -366,7 +365,7 @@ def _write_inspection(
         settings,
         schema,
     )
-    unseen = inspection.first_of_each_class(splits[features.TEST_SPLIT], 1)
+    unseen = inspection.first_of_each_class(splits[features.TEST_SPLIT], 1, _INSPECTED_CLASSES)
     inspection.write_feature_maps(
         os.path.join(folder, features.FEATURE_MAPS_FILE),
         unseen,

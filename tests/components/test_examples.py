@@ -1,5 +1,6 @@
 """A split is read whole, in the order of its ids, into memory or into a file."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,25 @@ def test_hidden_files_do_not_count(write_files):
     folder = write_files([4, 2])
     Path(folder, "Split-train", ".nfs0001").write_bytes(b"held open by another process")
     check(examples.read_split(folder, "train"), [2, 4])
+
+
+class Watched(np.ndarray):
+    """Images that keep how many bytes of them were asked for at a time."""
+
+    asked: list[int]
+
+    def __getitem__(self, rows):
+        taken = np.asarray(self)[rows]
+        self.asked.append(taken.nbytes)
+        return taken
+
+
+def test_the_digest_of_large_images_takes_a_few_at_a_time():
+    images = np.arange(80 * 2**20, dtype=np.uint8).reshape(80, 2**20)
+    labels, ids = np.zeros(80, np.int64), np.array([b"%02d" % number for number in range(80)])
+    watched = images.view(Watched)
+    watched.asked = []
+    digest = examples.Split(watched, labels, ids).digest()
+    assert watched.asked == [32 * 2**20, 32 * 2**20, 16 * 2**20]
+    content = b"80 1048576\n" + b"\n".join(ids.tolist()) + labels.tobytes() + images.tobytes()
+    assert digest == hashlib.sha256(content).hexdigest()

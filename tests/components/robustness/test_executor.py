@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfx.types import artifact_utils, standard_artifacts
 
 from components import features, reading_report
-from components.examples import write_listing
+from components.examples import Split, write_listing
 from components.robustness import corruptions, executor
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -159,3 +159,20 @@ def test_what_moves_in_is_what_surrounds_the_images(inputs, corrupt, clean, bord
     image = clean[0][:1]
     expected = corruptions.corrupt(image, [b"t10k-00000000"], "rotation", 3, 1, moved_in)
     assert np.array_equal(found[number], expected[0])
+
+
+def test_large_images_are_corrupted_a_few_at_a_time(monkeypatch):
+    asked = []
+
+    def corrupt(images, *_):
+        asked.append(len(images))
+        return images
+
+    monkeypatch.setattr(corruptions, "corrupt", corrupt)
+    shape = (160, 160, 3)
+    ids = np.array([b"%03d" % number for number in range(250)])
+    split = Split(np.zeros((250, 76_800), np.uint8), np.zeros(250, np.int64), ids)
+    written = executor.corrupted_examples(split, shape, "noise", 1, 1, 0)
+    assert sum(1 for _ in written) == 250
+    # As many as 16 MiB hold, then the rest.
+    assert asked == [218, 32]

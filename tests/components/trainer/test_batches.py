@@ -1,12 +1,24 @@
 """The input of training: its order, its batches, and the decoded images."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from components import transform
 from components.examples import Split
-from components.trainer.batches import TrainingBatches, labelled_batches, prepared_images
+from components.trainer import training
+from components.trainer.batches import (
+    TrainingBatches,
+    image_batches,
+    labelled_batches,
+    prepared_images,
+)
+
+# Bytes of an image of 160x160x3.
+LARGE = 76_800
+# As many large images as 2 MiB hold.
+LARGE_BATCH = 27
 
 
 @pytest.fixture
@@ -102,6 +114,8 @@ def test_bytes_come_through_as_the_preprocessing_function_makes_them(
     raw = tf.constant([[image.tobytes()] for image in split.images])
     expected = transform.preprocessing_fn({"image": raw}, schema.shape)["image"].numpy()
     np.testing.assert_array_equal(prepared_images(split.images, transform_output), expected)
+    (images,) = image_batches(split.images, transform_output)
+    np.testing.assert_array_equal(images, expected)
     ((images, labels),) = labelled_batches(split, transform_output, 3)
     np.testing.assert_array_equal(images, expected)
     np.testing.assert_array_equal(labels, np.eye(3, dtype=np.float32)[split.labels])
@@ -119,3 +133,59 @@ def test_the_validation_batches_hold_all_images_in_their_order(numbered, transfo
     assert [len(labels) for _, labels in batches] == [1000, 200]
     numbers = np.concatenate([images.numpy()[:, 0, 0, 0] for images, _ in batches])
     np.testing.assert_array_equal(np.rint(numbers * 255), np.tile(np.arange(200), 6))
+
+
+class Watched(np.ndarray):
+    """Images that keep how many of them were asked for at a time."""
+
+    asked: list[int]
+
+    def __getitem__(self, rows):
+        self.asked.append(len(rows))
+        return np.asarray(self)[rows]
+
+
+@pytest.fixture
+def large_images():
+    images = np.zeros((60, LARGE), np.uint8).view(Watched)
+    images.asked = []
+    return images
+
+
+class FirstPixels:
+    """Stands in for Transform's output: its graph returns the first bytes of each image."""
+
+    def transform_features_layer(self):
+        def first(raw):
+            pixels = tf.io.decode_raw(tf.reshape(raw["image"], [-1]), tf.uint8)
+            return {"image": tf.cast(pixels[:, :2], tf.float32)}
+
+        return first
+
+
+def test_large_images_are_predicted_a_few_at_a_time(large_images):
+    """A split that was converted as a whole took 16 bytes of memory for each of its bytes."""
+    inputs = keras.Input((2,))
+    network = keras.Model(inputs, keras.layers.Dense(3)(inputs))
+    split = Split(large_images, np.zeros(60, np.int64), np.array([b"id"] * 60))
+    assert training.predict(network, split, FirstPixels()).shape == (60, 3)
+    assert large_images.asked == [LARGE_BATCH, LARGE_BATCH, 6]
+
+
+def test_large_images_are_validated_a_few_at_a_time(large_images):
+    split = Split(large_images, np.zeros(60, np.int64), np.array([b"id"] * 60))
+    batches = labelled_batches(split, FirstPixels(), 3)
+    assert large_images.asked == []
+    assert [len(labels) for _, labels in batches] == [LARGE_BATCH, LARGE_BATCH, 6]
+    assert large_images.asked == [LARGE_BATCH, LARGE_BATCH, 6]
+
+
+def test_an_image_that_is_larger_than_a_batch_may_be_comes_alone():
+    images = np.zeros((2, 3 * 2**20), np.uint8)
+    assert [len(batch) for batch in image_batches(images, FirstPixels())] == [1, 1]
+
+
+def test_small_images_are_predicted_in_batches_of_1000(make_split, transform_output):
+    """The bits of an answer may depend on the size of its batch, so it stays for small images."""
+    split = make_split(1200, seed=4)
+    assert [len(batch) for batch in image_batches(split.images, transform_output)] == [1000, 200]

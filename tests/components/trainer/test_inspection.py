@@ -27,6 +27,7 @@ def test_the_first_of_each_class_are_taken_class_by_class():
     assert chosen.ids.tolist() == ["b", "d", "a", "c"]
     assert chosen.labels.tolist() == [0, 0, 2, 2]
     assert chosen.images.ravel().tolist() == [1, 3, 0, 2]
+    assert inspection.first_of_each_class(split, 2, most_classes=1).ids.tolist() == ["b", "d"]
 
 
 def test_augmented_images_stand_beside_their_originals(
