@@ -15,6 +15,8 @@ from components import features
 # The temperature is between a quarter and four. It needs bounds: if every validation image is
 # classified correctly, the cross-entropy has no minimum.
 _LARGEST_LOG_TEMPERATURE = math.log(4)
+# Temperatures that the search compares before it looks between two of them.
+_COMPARED = 65
 # Lower bound of probabilities, so that their logarithm exists.
 _LEAST = np.finfo(np.float64).tiny
 # Label smoothing gives every class a small probability. A lower probability is multiplied by this
@@ -66,6 +68,9 @@ class CalibratedSoftmax(keras.layers.Layer):
 def fit_temperature(logits: np.ndarray, labels: np.ndarray, label_smoothing: float) -> float:
     """Returns the temperature with the lowest cross-entropy.
 
+    With label smoothing, the cross-entropy may have several local minima. So the search first
+    compares temperatures over the whole range, and then looks around the best of them.
+
     Args:
       logits: Logits of images that the network was not trained on, float32 [N, classes].
       labels: Labels of these images, int [N].
@@ -79,6 +84,9 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, label_smoothing: flo
         return -float(np.log(np.maximum(own, _LEAST)).mean())
 
     scores, spread = logits.astype(np.float64), label_smoothing / logits.shape[1]
-    bounds = (-_LARGEST_LOG_TEMPERATURE, _LARGEST_LOG_TEMPERATURE)
+    compared = np.linspace(-_LARGEST_LOG_TEMPERATURE, _LARGEST_LOG_TEMPERATURE, _COMPARED)
+    values = [cross_entropy(each) for each in compared]
+    best = int(np.argmin(values))
+    bounds = (compared[max(best - 1, 0)], compared[min(best + 1, _COMPARED - 1)])
     minimum = scipy.optimize.minimize_scalar(cross_entropy, bounds=bounds, method="bounded")
-    return math.exp(minimum.x)
+    return math.exp(minimum.x if minimum.fun < values[best] else compared[best])

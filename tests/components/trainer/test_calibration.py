@@ -17,15 +17,23 @@ from review import statistics
 COUNT, TEMPERATURE_TOLERANCE = 20_000, 0.05
 # Possible error of a search that stops at 1e-5 of the logarithm of the temperature.
 CROSS_ENTROPY_TOLERANCE = 1e-6
+# Minima that are narrower than the search looks are hardly lower.
+MISSED = 1e-3
+# A search for a minimum alone ends 0.03 above the lowest.
+SEED_OF_TWO_MINIMA = 83
 
 LOGITS = strategies.integers(0, 2**31).map(
     lambda seed: np.random.default_rng(seed).normal(0, 3, (50, 4)).astype(np.float32)
 )
 
 
-def cross_entropy(logits, labels, temperature):
-    scaled = scipy.special.log_softmax(logits.astype(np.float64) / temperature, axis=1)
-    return -scaled[np.arange(len(labels)), labels].mean()
+def cross_entropy(logits, labels, temperature, label_smoothing=0.0):
+    """That of the answers of `CalibratedSoftmax`, in float64."""
+    softened = scipy.special.softmax(logits.astype(np.float64) / temperature, axis=1)
+    spread = label_smoothing / logits.shape[1]
+    left = np.maximum(softened - spread, 0) + features.SMOOTHING_FLOOR * softened
+    own = left[np.arange(len(labels)), labels] / left.sum(axis=1)
+    return -np.log(np.maximum(own, np.finfo(np.float64).tiny)).mean()
 
 
 def answers(logits, temperature, label_smoothing=0.0):
@@ -58,6 +66,26 @@ def test_no_other_temperature_has_a_lower_cross_entropy(logits, seed):
     least = cross_entropy(logits, labels, fit_temperature(logits, labels, 0.0))
     for other in (0.26, 0.5, 0.9, 1.0, 1.1, 2.0, 3.9):
         assert least <= cross_entropy(logits, labels, other) + CROSS_ENTROPY_TOLERANCE
+
+
+@hypothesis.given(
+    strategies.integers(0, 2**31),
+    strategies.integers(10, 60),
+    strategies.sampled_from([2, 3, 10]),
+    strategies.sampled_from([0.0, 0.05, 0.1, 0.4]),
+    strategies.sampled_from([0.5, 1.0, 2.0, 4.0]),
+)
+@hypothesis.example(SEED_OF_TWO_MINIMA, 50, 3, 0.1, 2.0)
+def test_no_local_minimum_passes_for_the_lowest(seed, count, classes, smoothing, scale):
+    """With label smoothing, there may be several: where the floor begins for a label."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, classes, count)
+    logits = random.normal(size=(count, classes))
+    logits[np.arange(count), labels] += 2
+    logits *= scale
+    least = cross_entropy(logits, labels, fit_temperature(logits, labels, smoothing), smoothing)
+    for other in np.geomspace(1 / 4, 4, 101):
+        assert least <= cross_entropy(logits, labels, other, smoothing) + MISSED
 
 
 @pytest.mark.parametrize("right", [True, False])
