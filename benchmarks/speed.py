@@ -58,7 +58,7 @@ def measure_ours(inputs: trainings.Inputs, config: Config, images: int) -> Pace:
     settings = trainings.settings_of(config)
     split = _first_images(inputs, config, images)
     network, data = training.prepare(settings, inputs.schema, split)
-    epochs = _epochs(images, split, data.steps // data.steps_at_once())
+    epochs = _epochs(images, split, data.steps // network.steps_per_execution)
     clock = StepClock(settings.batch_size)
     network.fit(
         data.dataset(trainings.transform_graph(inputs), 0, epochs),

@@ -19,6 +19,9 @@ _LARGEST_BATCH = 1000
 _MOST_BATCH_BYTES = 2 * 2**20
 _PREFETCHED = 4
 _MOST_STEPS_AT_ONCE = 16
+# The learning rate is set before steps that are taken at once, and changes this often in a training
+# of so many steps or more.
+_LEAST_RATES = 40
 
 
 class TrainingBatches:
@@ -82,12 +85,17 @@ class TrainingBatches:
         used = shuffled[: self.steps * self._batch_size]
         return tf.data.Dataset.from_tensor_slices(tf.reshape(used, [self.steps, -1]))
 
-    def steps_at_once(self) -> int:
+    def steps_at_once(self, epochs: int) -> int:
         """Returns the number of steps that TensorFlow takes without returning to Python.
 
-        It divides the number of steps of an epoch; otherwise Keras would run past its end.
+        It divides the number of steps of an epoch; otherwise Keras would run past its end. In a
+        short training it is small, so that the learning rate follows its schedule.
+
+        Args:
+          epochs: Number of epochs of the whole training.
         """
-        return max(n for n in range(1, _MOST_STEPS_AT_ONCE + 1) if self.steps % n == 0)
+        most = min(_MOST_STEPS_AT_ONCE, max(1, self.steps * epochs // _LEAST_RATES))
+        return max(n for n in range(1, most + 1) if self.steps % n == 0)
 
 
 def labelled_batches(

@@ -96,7 +96,7 @@ def _training_pace(
         verbose=0,
         callbacks=[clock],
     )
-    epoch = (clock.ended - clock.traced) / clock.calls * data.steps / data.steps_at_once()
+    epoch = (clock.ended - clock.traced) / clock.calls * data.steps / network.steps_per_execution
     return _Pace(clock.traced - clock.begun, epoch)
 
 

@@ -185,7 +185,7 @@ def prepare(
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     data = training_batches(settings, schema, split)
-    return compiled_network(settings, schema, data.steps_at_once()), data
+    return compiled_network(settings, schema, data.steps_at_once(settings.epochs)), data
 
 
 def training_batches(

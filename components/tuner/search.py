@@ -170,7 +170,8 @@ class Trials(keras_tuner.HyperModel):
         """Returns the compiled network of a trial; every trial starts with the same weights."""
         keras.utils.set_random_seed(self.settings.seed)
         settings = with_hyperparameters(self.settings, hp.values)
-        network = training.compiled_network(settings, self._schema, self._data.steps_at_once())
+        at_once = self._data.steps_at_once(settings.epochs)
+        network = training.compiled_network(settings, self._schema, at_once)
         if settings.whitening:
             whitening.begin(network, self._sample, settings.seed)
         return network

@@ -14,6 +14,7 @@ from components.trainer.batches import (
     labelled_batches,
     prepared_images,
 )
+from pipeline.config import load_config
 
 # Bytes of an image of 160x160x3.
 LARGE = 76_800
@@ -100,11 +101,29 @@ def test_the_steps_taken_at_once_divide_those_of_an_epoch(numbered):
     steps_at_once = {}
     for count in range(1, 250):
         batches = TrainingBatches(numbered(count), 3, 2, seed=1)
-        at_once = batches.steps_at_once()
+        at_once = batches.steps_at_once(epochs=1000)
         assert batches.steps % at_once == 0
         assert 1 <= at_once <= 16
         steps_at_once[batches.steps] = at_once
     assert [steps_at_once[steps] for steps in (16, 18, 17, 48, 1)] == [16, 9, 1, 16, 1]
+
+
+@pytest.mark.parametrize(
+    ("steps", "epochs", "at_once"),
+    [(16, 1, 1), (16, 4, 1), (16, 5, 2), (16, 15, 4), (16, 40, 16), (3, 3, 1), (220, 2, 11)],
+)
+def test_a_short_training_takes_few_steps_at_once(numbered, steps, epochs, at_once):
+    """The learning rate is set once before them, so an epoch of 16 steps had a single one."""
+    assert TrainingBatches(numbered(2 * steps), 3, 2, 1).steps_at_once(epochs) == at_once
+
+
+@pytest.mark.parametrize("profile", ["smoke", "default", "best"])
+def test_the_profiles_take_11_steps_of_fashion_mnist_at_once(profile):
+    training_config = load_config(profile).training
+    count = 55_000
+    split = Split(np.zeros((count, 1), np.uint8), np.zeros(count, np.int64), np.zeros(count))
+    batches = TrainingBatches(split, 10, training_config.batch_size, 1)
+    assert batches.steps_at_once(training_config.epochs) == 11
 
 
 def test_bytes_come_through_as_the_preprocessing_function_makes_them(

@@ -39,6 +39,15 @@ def test_a_step_is_traced_once(network, schema, monkeypatch):
     assert traced == ["train_step", "test_step"]
 
 
+@pytest.mark.parametrize(("epochs", "at_once"), [(2, 1), (10, 2)])
+def test_a_short_training_takes_each_step_alone(settings, schema, make_split, epochs, at_once):
+    """The learning rate is set before steps that are taken at once."""
+    chosen = dataclasses.replace(settings, epochs=epochs)
+    network, data = training.prepare(chosen, schema, make_split(80, 1))
+    assert data.steps == 10
+    assert network.steps_per_execution == at_once
+
+
 def test_the_state_of_metrics_begins_empty(network):
     """The call that creates their variables leaves them unchanged."""
     for metric in network.metrics:

@@ -86,6 +86,15 @@ def test_a_trial_begins_as_the_training_would(make_search, settings, whitening):
     assert np.array_equal(kernel[..., ::2], -kernel[..., 1::2]) == whitening
 
 
+@pytest.mark.parametrize(("epochs", "at_once"), [(3, 1), (20, 6)])
+def test_the_learning_rate_of_a_short_trial_changes_in_every_step(
+    make_search, settings, epochs, at_once
+):
+    made = make_search(search.Trials, dataclasses.replace(settings, epochs=epochs))
+    network = made.hypermodel.build(keras_tuner.HyperParameters())
+    assert network.steps_per_execution == at_once
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2**31 - 1])
 def test_the_same_seed_tries_the_same(make_search, settings, seed):
     made = [make_search(own=dataclasses.replace(settings, seed=seed)) for _ in range(2)]
