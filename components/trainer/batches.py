@@ -32,6 +32,7 @@ class TrainingBatches:
     differ between epochs.
 
     Attributes:
+      batch_size: Number of images in a batch.
       steps: Number of batches in an epoch.
       weights: Weight of an image of each class, float32 [classes]; None if all count alike.
     """
@@ -55,9 +56,9 @@ class TrainingBatches:
         """
         self._split = split
         self._classes = classes
-        self._batch_size = min(batch_size, len(split.labels))
+        self.batch_size = min(batch_size, len(split.labels))
         self._seed = seed
-        self.steps = len(split.labels) // self._batch_size
+        self.steps = len(split.labels) // self.batch_size
         self.weights = weights
 
     def dataset(
@@ -82,7 +83,7 @@ class TrainingBatches:
         seed = tf.stack([tf.cast(self._seed, tf.int64), epoch])
         indices = tf.range(len(self._split.labels))
         shuffled = tf.random.experimental.stateless_shuffle(indices, seed)
-        used = shuffled[: self.steps * self._batch_size]
+        used = shuffled[: self.steps * self.batch_size]
         return tf.data.Dataset.from_tensor_slices(tf.reshape(used, [self.steps, -1]))
 
     def steps_at_once(self, epochs: int) -> int:

@@ -185,7 +185,8 @@ def prepare(
     if settings.deterministic:
         tf.config.experimental.enable_op_determinism()
     data = training_batches(settings, schema, split)
-    return compiled_network(settings, schema, data.steps_at_once(settings.epochs)), data
+    at_once = data.steps_at_once(settings.epochs)
+    return compiled_network(settings, schema, data.batch_size, at_once), data
 
 
 def training_batches(
@@ -265,11 +266,19 @@ def _fit(
 
 
 def compiled_network(
-    settings: Settings, schema: image_schema.ImageSchema, steps_at_once: int
+    settings: Settings, schema: image_schema.ImageSchema, batch_size: int, steps_at_once: int
 ) -> keras.Model:
-    """Builds the network and gives it its optimizer, loss and metrics."""
+    """Builds the network and gives it its optimizer, loss and metrics.
+
+    Args:
+      settings: Settings of network and training.
+      schema: Shape of the images and class names.
+      batch_size: Number of images in a training batch. Of little data, it is smaller than that of
+        the settings.
+      steps_at_once: Number of steps that TensorFlow takes without returning to Python.
+    """
     whole = model.build_network(schema.shape, len(schema.class_names), settings)
-    network = halves.in_halves(whole, threads.are_halved(settings.batch_size))
+    network = halves.in_halves(whole, threads.are_halved(batch_size))
     compile_network(network, settings, loss_function(settings), steps_at_once)
     return network
 

@@ -171,7 +171,8 @@ class Trials(keras_tuner.HyperModel):
         keras.utils.set_random_seed(self.settings.seed)
         settings = with_hyperparameters(self.settings, hp.values)
         at_once = self._data.steps_at_once(settings.epochs)
-        network = training.compiled_network(settings, self._schema, at_once)
+        batch_size = self._data.batch_size
+        network = training.compiled_network(settings, self._schema, batch_size, at_once)
         if settings.whitening:
             whitening.begin(network, self._sample, settings.seed)
         return network

@@ -62,7 +62,8 @@ def test_the_plain_script_trains_the_network_of_a_run():
     config = configurations.load_config("default", ["training.precision=float32"])
     schema = ImageSchema(28, 28, 1, tuple("abcdefghij"))
     settings = plain_script.settings_of(config)
-    ours = training.compiled_network(trainings.settings_of(config), schema, steps_at_once=1)
+    batch_size = config.training.batch_size
+    ours = training.compiled_network(trainings.settings_of(config), schema, batch_size, 1)
     plain = plain_script.compiled_network((28, 28, 1), 10, settings)
     # Keras numbers the names of optimizers.
     ours.optimizer.name = plain.optimizer.name

@@ -26,7 +26,7 @@ def losses(trick, schema):
     """The loss of one image of each class, without a trick and with it."""
     labels = np.eye(3, dtype=np.float32)
     logits = np.array([[2.0, 0.5, -1.0], [0.3, 0.1, 0.2], [-1.0, 2.0, 0.0]], np.float32)
-    network = training.compiled_network(SETTINGS, schema, steps_at_once=1)
+    network = training.compiled_network(SETTINGS, schema, SETTINGS.batch_size, steps_at_once=1)
 
     def each():
         return np.array([float(network.loss(labels[[n]], logits[[n]])) for n in range(3)])
@@ -40,7 +40,7 @@ def test_what_is_erased_becomes_black(schema):
     images = np.full((8, *schema.shape), 0.5, np.float32)
     erasing = dataclasses.replace(SETTINGS.augmentation, flip=False, shift=0.0, erasing=1.0)
     chosen = dataclasses.replace(SETTINGS, augmentation=erasing)
-    network = training.compiled_network(chosen, schema, steps_at_once=1)
+    network = training.compiled_network(chosen, schema, chosen.batch_size, steps_at_once=1)
 
     def colours():
         return set(np.unique(network.get_layer("erasing")(images, training=True)))

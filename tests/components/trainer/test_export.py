@@ -34,7 +34,7 @@ def preparation(schema):
 
 @pytest.fixture(scope="module")
 def folder(settings, schema, transform_output, preparation, tmp_path_factory):
-    network = training.compiled_network(settings, schema, steps_at_once=2)
+    network = training.compiled_network(settings, schema, 8, steps_at_once=2)
     # An untrained network finds all classes alike, whatever it sees.
     random = np.random.default_rng(1)
     for variable in network.trainable_variables:

@@ -88,11 +88,17 @@ def test_a_training_step_learns_from_both_halves(whole, schema):
         np.testing.assert_allclose(mine, theirs, atol=TOLERANCE * np.abs(theirs).max())
 
 
-def test_a_training_takes_large_batches_in_halves(settings, schema):
-    for batch_size in (HALVED, WHOLE):
-        chosen = dataclasses.replace(settings, batch_size=batch_size)
-        network = training.compiled_network(chosen, schema, steps_at_once=2)
-        assert network.trains_in_halves is (batch_size == HALVED)
+@pytest.mark.parametrize(
+    ("batch_size", "count", "halved"),
+    [(HALVED, HALVED, True), (WHOLE, 2 * WHOLE, False), (HALVED, WHOLE, False)],
+    ids=["large batches", "small batches", "less data than a large batch"],
+)
+def test_a_training_takes_large_batches_in_halves(
+    settings, schema, make_split, batch_size, count, halved
+):
+    chosen = dataclasses.replace(settings, batch_size=batch_size)
+    network, _ = training.prepare(chosen, schema, make_split(count, 1))
+    assert network.trains_in_halves is halved
 
 
 @pytest.mark.parametrize(

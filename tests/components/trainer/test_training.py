@@ -20,7 +20,7 @@ from components.trainer.callbacks import TrainingDiverged
 
 @pytest.fixture
 def network(settings, schema):
-    return training.compiled_network(settings, schema, steps_at_once=2)
+    return training.compiled_network(settings, schema, 8, steps_at_once=2)
 
 
 def test_a_step_is_traced_once(network, schema, monkeypatch):
