@@ -230,7 +230,8 @@ def test_a_client_that_inverts_gets_the_answers_of_predict(ask, folder, schema, 
         by_class = dict(zip(schema.class_names, expected, strict=True))
         for choice in found.choices:
             assert choice.probability == pytest.approx(by_class[choice.class_name], abs=2e-3)
-    assert np.abs(without - inverted).max() > 0.01
+    # How far apart they are depends on the small network of these tests.
+    assert np.abs(without - inverted).max() > 4e-3
 
 
 def inverted_by_a_client(image):
