@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from components import features
+from components.messages import AGAIN_WITHOUT_CACHE
 from review.artifacts import ANSWERS, AbsentError, FinishedRun, read_path
 
 # Images that are in memory at once while the file is searched for some of them.
@@ -138,7 +139,7 @@ def read_predictions(run: FinishedRun) -> Predictions:
         raise AbsentError(
             "The predictions are not those that were evaluated: their confusion matrix differs "
             f"from that of the receipt ({_hits(predictions.confusion())} right answers here, "
-            f"{_hits(counted)} there). A new run with --no-cache makes both again."
+            f"{_hits(counted)} there). {AGAIN_WITHOUT_CACHE}"
         )
     return predictions
 

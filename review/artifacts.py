@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from components import image_schema
-from components.messages import shown
+from components.messages import AGAIN_WITHOUT_CACHE, shown
 from pipeline.nodes import CORRUPTION, DATA_GATE, EVALUATOR, PREDICTIONS, TRAINER
 from pipeline.records.executions import NodeExecution
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
@@ -183,15 +183,13 @@ def read_path(path: pathlib.Path, parse: Callable[[pathlib.Path], T]) -> T:
             pass
         return parse(path)
     except FileNotFoundError as error:
-        raise AbsentError(
-            f"{path} is not there: it was removed. A new run with --no-cache makes it again."
-        ) from error
+        raise AbsentError(f"{path} is not there: it was removed. {AGAIN_WITHOUT_CACHE}") from error
     except OSError as error:
         raise AbsentError(f"{path} cannot be read: {error.strerror}.") from error
     # Parsers raise errors of many types.
     except Exception as error:
         raise AbsentError(
-            f"{path} is damaged ({_in_brief(error)}). A new run with --no-cache makes it again."
+            f"{path} is damaged ({_in_brief(error)}). {AGAIN_WITHOUT_CACHE}"
         ) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from components.messages import AGAIN_WITHOUT_CACHE
 from components.quality_gates import CHANGE
 from review import statistics
 from review.album import Album
@@ -54,8 +55,8 @@ def _check_against_evaluation(
         if abs(gate.value - change) > tolerance:
             raise AbsentError(
                 "The answers of the served model are not those that were evaluated: the accuracy "
-                f"changed by {change:+.4f} here, by {gate.value:+.4f} in the receipt. A new run "
-                "with --no-cache makes both again."
+                f"changed by {change:+.4f} here, by {gate.value:+.4f} in the receipt. "
+                f"{AGAIN_WITHOUT_CACHE}"
             )
 
 
