@@ -72,7 +72,7 @@ browser: ## Install Chromium for the tests of the pages
 
 # Each worker runs whole test files, since the tests of a file share fixtures. At most four workers,
 # since each has its own TensorFlow in memory. `make test ARGS=--durations=30` lists the slow tests.
-test: browser ## Run the tests except the slow ones (7 to 10 minutes)
+test: browser ## Run the tests except the slow ones (7 to 12 minutes)
 	@$(install) --tests
 	$(BIN)/python -m pytest -m "not slow" -rs -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --share $(ARGS)
 
