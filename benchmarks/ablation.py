@@ -87,9 +87,9 @@ Variants: """
 )
 def main(
     variant: Annotated[
-        list[str] | None, typer.Option(help="May be repeated; all where none is given.")
+        list[str] | None, typer.Option(help="Variant to train; may be repeated. Default: all.")
     ] = None,
-    profile: Annotated[str, typer.Option(help="What the reference trains.")] = "default",
+    profile: Annotated[str, typer.Option(help="Profile of the reference.")] = "default",
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Number of epochs; by default the profile's.")
     ] = None,

@@ -49,11 +49,11 @@ app = command.application()
 def main(
     profile: Annotated[
         list[str] | None,
-        typer.Option(help="May be repeated; all where none is given, `smoke` for --short."),
+        typer.Option(help="Profile to train; may be repeated. Default: all; with --short, smoke."),
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="As for `run`; in every profile."),
+        typer.Option("--set", metavar="KEY=VALUE", help="As `run --set`; for every profile."),
     ] = None,
     seeds: command.Seeds = None,
     data: command.DataFrom = None,

@@ -88,7 +88,7 @@ Variants: """
 )
 def main(
     variant: Annotated[
-        list[str] | None, typer.Option(help="May be repeated; all where none is given.")
+        list[str] | None, typer.Option(help="Variant to train; may be repeated. Default: all.")
     ] = None,
     seeds: command.Seeds = None,
     record: command.RecordTo = None,

@@ -111,7 +111,9 @@ def main(
     profile: Annotated[
         str, typer.Option(help="Profile of the network; smoke with --short.")
     ] = "default",
-    epochs: Annotated[int, typer.Option(min=1, help="Of each training but the smoke run's.")] = 1,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Epochs of each training except the smoke run's.")
+    ] = 1,
     side: Annotated[
         list[str] | None,
         typer.Option(help=f"{', '.join(SIDES)}; may be repeated; all where none is given."),

@@ -35,10 +35,13 @@ _WHITENED = 1000
 
 def main(
     data: Annotated[pathlib.Path, typer.Option(help="Folder of the four IDX files.")],
-    output_dir: Annotated[pathlib.Path, typer.Option(help="Where the model goes.")],
-    profile: Annotated[str, typer.Option(help="Whose training.")] = "default",
+    output_dir: Annotated[pathlib.Path, typer.Option(help="Folder for the model.")],
+    profile: Annotated[str, typer.Option(help="Profile to train.")] = "default",
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for `run`.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a configuration key, as with `run --set`."
+        ),
     ] = None,
 ) -> None:
     """Train a classifier on IDX files, and save it."""

@@ -174,7 +174,7 @@ def main(
     data_nodes: Annotated[
         bool, typer.Option("--data-nodes", help="Measure the nodes before Trainer alone.")
     ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Of what becomes of the images.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the changes to the images.")] = 1,
     data: command.DataFrom = None,
     record: command.RecordTo = None,
     short: command.Short = False,

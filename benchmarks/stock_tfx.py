@@ -39,10 +39,15 @@ _HALVES = {"train": idx_files.TRAIN, "eval": idx_files.TEST}
 
 def main(
     data: Annotated[pathlib.Path, typer.Option(help="Folder of the four IDX files.")],
-    output_dir: Annotated[pathlib.Path, typer.Option(help="Where everything goes.")],
-    profile: Annotated[str, typer.Option(help="Whose widths, dropout and epochs.")] = "default",
+    output_dir: Annotated[pathlib.Path, typer.Option(help="Folder for all results.")],
+    profile: Annotated[
+        str, typer.Option(help="Profile with the widths, dropout and epochs.")
+    ] = "default",
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="As for `run`.")
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="Change a configuration key, as with `run --set`."
+        ),
     ] = None,
 ) -> None:
     """Run stock TFX on IDX files."""

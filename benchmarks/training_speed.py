@@ -79,7 +79,9 @@ app = command.application()
 `python -m benchmarks.training_speed --short` sees that it works.""",
 )
 def main(
-    profile: Annotated[str, typer.Option(help="Whose network and batch size.")] = "default",
+    profile: Annotated[
+        str, typer.Option(help="Profile with the network and batch size.")
+    ] = "default",
     repeats: Annotated[int, typer.Option(min=1, help="Rounds; --short takes one.")] = 5,
     images: Annotated[
         int, typer.Option(min=1000, help="About how many in each measurement.")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import pydantic
 
+from components.failures import ConfigurationFailure, DataGateStop
 from components.messages import with_kind
 from components.object_store import is_address
 from components.redaction import redacted
@@ -39,7 +40,6 @@ ATTEMPT_VARIABLE = "IMAGE_PIPELINE_ATTEMPT"
 # How the system, and SQLite, say that a disk is full.
 _NO_ROOM = ("No space left on device", "Disk quota exceeded", "disk is full")
 
-_CHANGE = re.compile("[^=]+=.")
 # Of a traceback: the class of an error, with its module unless it is one of Python's own.
 _LAST_LINE = re.compile(
     r"(?P<kind>(?:[a-z_]\w*\.)+[A-Z]\w*|\w+(?:Error|Exception))(?:: (?P<text>.*))?"
@@ -134,8 +134,9 @@ def failed(run: Receipt, error: BaseException | None, node: str | None = None) -
     if any(words in message for words in _NO_ROOM):
         message += ". The disk is full: free some room for the results, then go on"
     # Stopped is what the gate decides; where it breaks, nothing was decided.
-    stopped = type(error).__name__ == "DataGateStop"
-    failure = Failure(node=DATA_GATE if stopped else node, message=message, changes=_changes(error))
+    stopped = isinstance(error, DataGateStop)
+    changes = error.changes if isinstance(error, ConfigurationFailure) else ()
+    failure = Failure(node=DATA_GATE if stopped else node, message=message, changes=changes)
     verdict = Verdict.STOPPED if stopped else Verdict.NONE
     return run.changed(status=Status.FAILED, verdict=verdict, failure=failure)
 
@@ -240,17 +241,6 @@ def _failed_node(nodes: Executions) -> str | None:
     failures = [name for name, node in nodes.items() if node.status == NodeStatus.FAILED]
     left = [name for name, node in nodes.items() if not node.ended_well]
     return next(iter(failures + left), None)
-
-
-def _changes(error: BaseException | None) -> tuple[str, ...]:
-    """Changes of the configuration without which an error would come again.
-
-    Our own errors name them; an error of a library may have another attribute of that name.
-    """
-    changes = getattr(error, "changes", ())
-    if not isinstance(changes, list | tuple):
-        return ()
-    return tuple(each for each in changes if isinstance(each, str) and _CHANGE.match(each))
 
 
 def _message(error: BaseException) -> str:

@@ -353,8 +353,11 @@ class _Run:
                 ):
                     dag_runners.run(self._request.runner, graph, self._id, serving.arguments)
             finally:
-                seen = Engines(**observer.observed()._asdict())
-                self._receipt = self._receipt.changed(runner=seen)
+                seen = observer.observed()
+                engines = Engines(
+                    dag=seen.dag, node=seen.node, address=seen.address, workers=seen.workers
+                )
+                self._receipt = self._receipt.changed(runner=engines)
 
     def _graph(self) -> Pipeline:
         from pipeline import dag

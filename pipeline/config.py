@@ -763,7 +763,7 @@ def load_config(
       profile: a name of `PROFILES`.
       assignments: `key=value` each, with dotted keys; later ones win.
       sample: whether the data is the built-in sample.
-      seed: of everything random; None leaves the default. `assignments` win over it.
+      seed: Seed of everything random; None leaves the default. `assignments` win over it.
 
     Raises:
       ConfigurationError: where the profile, a key or a value is not known or out of range.

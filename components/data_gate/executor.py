@@ -21,6 +21,7 @@ from tfx.utils import io_utils
 from components import features, image_schema, reading_report, shards, slices
 from components.arrays import write_arrays
 from components.data_gate import catalogue, checks, similarity
+from components.failures import DataGateStop
 
 # After TFX, which puts a module in place that TFDV misses.
 import tensorflow_data_validation as tfdv  # isort: skip
@@ -33,10 +34,6 @@ _SHOWN_PAIRS, _SHOWN_BYTES = 24, 2**26
 _WORK = "shards"
 
 logger = logging.getLogger(__name__)
-
-
-class DataGateStop(RuntimeError):
-    """The data is not fit for training; each line of the message is a finding."""
 
 
 class Executor(base_beam_executor.BaseBeamExecutor):

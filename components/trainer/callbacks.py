@@ -12,6 +12,7 @@ import time
 import keras
 
 from components import features
+from components.failures import ConfigurationFailure
 from components.trainer.resumption import (
     BestWeights,
     EpochSeeds,
@@ -34,12 +35,8 @@ _LOSSES = {"loss": "loss", "val_loss": "validation loss"}
 logger = logging.getLogger(__name__)
 
 
-class TrainingDiverged(RuntimeError):
-    """The loss is no longer a number; the same training would fail again.
-
-    Attributes:
-      changes: Changes of the configuration, as `key=value`, that may help.
-    """
+class TrainingDiverged(ConfigurationFailure):
+    """The loss is no longer a number; the same training would fail again."""
 
     def __init__(self, finding: str, learning_rate: float, tuned: bool = False):
         """Creates the error with its message and advice.
@@ -49,11 +46,13 @@ class TrainingDiverged(RuntimeError):
           learning_rate: Peak learning rate of the settings.
           tuned: Whether Tuner chose this rate, so that the configured one is not used.
         """
-        super().__init__(f"{finding} {_TUNED_ADVICE if tuned else _ADVICE}")
+        smaller = f"training.learning_rate={learning_rate * _SMALLER:g}"
+        super().__init__(
+            f"{finding} {_TUNED_ADVICE if tuned else _ADVICE}",
+            ["tuner.enabled=false", smaller] if tuned else [smaller],
+        )
         self._finding = finding
         self._learning_rate = learning_rate
-        smaller = f"training.learning_rate={learning_rate * _SMALLER:g}"
-        self.changes = ["tuner.enabled=false", smaller] if tuned else [smaller]
 
     def at_tuned_rate(self) -> TrainingDiverged:
         """Returns the same error for a rate that Tuner chose."""

@@ -12,17 +12,16 @@ from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
 from components import examples, features
+from components.failures import ConfigurationFailure
 from components.trainer import seen_images
 
 
-class WarmStartError(RuntimeError):
-    """A training cannot begin at the earlier model; another try would fail again.
+class WarmStartError(ConfigurationFailure):
+    """A training cannot begin at the earlier model; another try would fail again."""
 
-    Attributes:
-      changes: Changes of the configuration, as `key=value`, that help.
-    """
-
-    changes = ["training.warm_start=false"]
+    def __init__(self, message: str):
+        """Creates the error from its message."""
+        super().__init__(message, ["training.warm_start=false"])
 
 
 def begin_at(network: keras.Model, model_uri: str) -> None:

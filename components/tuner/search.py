@@ -20,6 +20,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
 from components import examples, features, image_schema
+from components.failures import ConfigurationFailure
 from components.trainer import batches, class_weights, training, whitening
 from components.trainer.callbacks import DivergenceWatch, averaging
 from components.trainer.resumption import EpochSeeds
@@ -77,18 +78,15 @@ class Bounds:
     max_parameters: int
 
 
-class SearchFailed(RuntimeError):
-    """No trial succeeded.
-
-    Attributes:
-      changes: Changes of the configuration, as `key=value`, that may help. Empty if no trial
-        began: the same search may have more time on the next run.
-    """
+class SearchFailed(ConfigurationFailure):
+    """No trial succeeded."""
 
     def __init__(self, message: str, trials: int):
-        """Creates the error from its message and the number of trials."""
-        super().__init__(message)
-        self.changes = ["tuner.enabled=false"] if trials else []
+        """Creates the error from its message and the number of trials that began.
+
+        If none began, the same search may have more time on the next run: no change is needed.
+        """
+        super().__init__(message, ["tuner.enabled=false"] if trials else [])
 
 
 class Deadline:

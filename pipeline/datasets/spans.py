@@ -49,8 +49,8 @@ class Span:
     """A folder of new examples.
 
     Attributes:
-      number: by which spans are ordered.
-      folder: where its files are.
+      number: Number of the span; later spans have larger ones.
+      folder: Folder of its files.
     """
 
     number: int
@@ -124,10 +124,10 @@ def resolve(
     """Settles which spans of a folder a run takes; None where it is no folder of spans.
 
     Args:
-      folder: of spans, or of images; or a file.
-      asked: the part of the configuration that is about spans.
-      data: the part that says how data is read.
-      notify: is told, in one line, of what may not be as expected.
+      folder: Folder of spans or of images, or a file.
+      asked: The part of the configuration about spans.
+      data: The part of the configuration about reading data.
+      notify: Called with one line for each thing that may not be as expected.
 
     Raises:
       DataError: where the folder does not hold the spans that are asked for.

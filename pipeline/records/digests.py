@@ -30,8 +30,8 @@ def artifact_digest(key: str, folder: pathlib.Path) -> str:
     """SHA-256 of the content of an artifact, hexadecimal.
 
     Args:
-      key: of the output that the artifact is of.
-      folder: in which it lies.
+      key: Key of the output that made the artifact.
+      folder: Folder of the artifact.
     """
     return _BY_KEY.get(key, versions.content_digest)(folder)
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies
 
 from components import quality_gates
+from components.failures import ConfigurationFailure, DataGateStop
 from operations import recording
 from operations.preparation import prepare
 from pipeline import machine
@@ -35,10 +36,6 @@ def nodes(pushed=True, **others):
     artifact = ArtifactRecord(1, "/pushed", properties)
     found["Pusher"].outputs["pushed_model"] = [artifact]
     return found
-
-
-class DataGateStop(RuntimeError):
-    """Bears the name of the error with which the gate stops a run."""
 
 
 def test_a_run_that_has_begun_counts_as_interrupted(receipt):
@@ -172,8 +169,8 @@ def test_an_error_is_told_in_a_line_without_the_name_of_its_class(receipt, error
 
 
 def test_what_has_to_be_changed_after_an_error_is_entered(receipt):
-    error = RuntimeError("the loss became nan")
-    error.changes = ["training.learning_rate=0.0006"]
+    changes = ["training.learning_rate=0.0006"]
+    error = ConfigurationFailure("the loss became nan", changes)
     receipt = recording.ended(receipt, nodes(Trainer=NodeStatus.FAILED), error)
     assert receipt.failure.changes == ("training.learning_rate=0.0006",)
 
@@ -324,6 +321,7 @@ def test_whatever_ended_a_run_its_receipt_reads_back(receipt, message, changes, 
         recording.ended_unfinished(receipt, ended),
     ):
         assert Receipt.from_json(found.to_json()) == found
+        assert not found.failure or found.failure.changes == ()
 
 
 def test_a_result_that_does_not_fit_is_named_in_one_line(receipt):

@@ -46,7 +46,7 @@ def test_a_loss_that_is_no_number_stops_training_with_epoch_and_rate(fit, target
         "Set a smaller training.learning_rate.",
     ):
         assert told in str(caught.value)
-    assert caught.value.changes == ["training.learning_rate=0.025"]
+    assert caught.value.changes == ("training.learning_rate=0.025",)
 
 
 class Poison(keras.callbacks.Callback):

@@ -137,7 +137,7 @@ def test_a_divergence_at_a_configured_rate_suggests_a_smaller_one(run_fn, tuned)
     with pytest.raises(TrainingDiverged) as caught:
         run_fn(1e30, tuned)
     assert str(caught.value).endswith("before. Set a smaller training.learning_rate.")
-    assert caught.value.changes == ["training.learning_rate=1e+29"]
+    assert caught.value.changes == ("training.learning_rate=1e+29",)
 
 
 def test_a_divergence_at_a_tuned_rate_suggests_to_disable_tuner(run_fn):
@@ -148,4 +148,7 @@ def test_a_divergence_at_a_tuned_rate_suggests_to_disable_tuner(run_fn):
     assert message.startswith("the loss became ")
     assert "There is no good checkpoint" in message
     assert "set tuner.enabled=false and a smaller training.learning_rate" in message
-    assert caught.value.changes == ["tuner.enabled=false", "training.learning_rate=1e+29"]
+    assert caught.value.changes == (
+        "tuner.enabled=false",
+        "training.learning_rate=1e+29",
+    )

@@ -32,7 +32,7 @@ def refusal(network, uri):
     with pytest.raises(warm_start.WarmStartError) as caught:
         warm_start.begin_at(network, uri)
     np.testing.assert_equal(network.get_weights(), before)
-    assert caught.value.changes == ["training.warm_start=false"]
+    assert caught.value.changes == ("training.warm_start=false",)
     return str(caught.value)
 
 
@@ -117,7 +117,7 @@ def test_an_earlier_model_that_has_seen_test_images_is_no_beginning(splits, tmp_
     with pytest.raises(warm_start.WarmStartError) as caught:
         warm_start.seen_with(str(tmp_path), splits, trained_on(splits))
     assert "trained on 3 of the 30 test images" in str(caught.value)
-    assert caught.value.changes == ["training.warm_start=false"]
+    assert caught.value.changes == ("training.warm_start=false",)
 
 
 def test_a_training_does_not_begin_at_a_model_that_has_seen_test_images(

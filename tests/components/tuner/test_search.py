@@ -128,7 +128,7 @@ def test_a_search_without_time_says_what_to_set(make_search, clock):
     with pytest.raises(search.SearchFailed, match=r"none of 0 trials .* tuner\.minutes") as caught:
         made.search()
     assert made.hypermodel.tried == []
-    assert caught.value.changes == [], "the same search may find more time"
+    assert caught.value.changes == (), "the same search may find more time"
 
 
 class Watched(search.Trials):
@@ -185,7 +185,7 @@ def test_the_search_fails_if_all_trials_fail(make_search):
     made.hypermodel.outcomes = [keras_tuner.errors.FailedTrialError("the loss became nan")]
     with pytest.raises(search.SearchFailed, match=r"none of 4 .* failed: the loss bec") as caught:
         made.search()
-    assert caught.value.changes == ["tuner.enabled=false"]
+    assert caught.value.changes == ("tuner.enabled=false",)
 
 
 def test_an_error_of_another_kind_ends_the_search(make_search):
