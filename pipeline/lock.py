@@ -13,7 +13,7 @@ import pathlib
 import socket
 import time
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, Annotated
 
 import pydantic
 
@@ -44,7 +44,7 @@ class Holder:
       run: Id of the run at work, if any.
     """
 
-    process: int | None = None
+    process: Annotated[int, pydantic.Field(ge=0, lt=2**32)] | None = None
     user: str | None = None
     host: str | None = None
     since: str | None = None

@@ -60,6 +60,16 @@ def test_the_holder_of_a_lock_cannot_command_a_terminal(tmp_path):
     assert described.isprintable() and len(described) < 1_000
 
 
+@pytest.mark.parametrize("process", ["9" * 4_000, "-1"])
+def test_a_lock_signed_by_no_process_is_held_by_another(process, tmp_path):
+    path = tmp_path / "lock"
+    known = '"user": "a", "host": "b", "since": "c", "purpose": "run"'
+    path.write_text(f'{{"process": {process}, {known}}}')
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert lock.holder(path).description == "another process"
+
+
 @pytest.mark.parametrize(
     "content",
     [
