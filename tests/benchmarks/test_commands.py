@@ -294,6 +294,7 @@ def test_the_last_line_is_json_and_the_record_holds_all(name, run, check_record)
     assert all({"training", "split", "seed"} <= set(config) for config in whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_without_json_people_get_a_table(name, run):
     lines, _ = run(name)

@@ -79,6 +79,7 @@ def test_keras_takes_nothing_from_the_user(hostile_home, python):
     assert json.loads(ended.stdout) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("library", "arguments"),
     [

@@ -69,6 +69,7 @@ def no_export(tmp_path):
     return check
 
 
+@pytest.mark.slow
 def test_the_process_that_stands_by_is_the_one_that_is_asked(no_export):
     with standing_by():
         waiting = probe_of(os.getpid())
@@ -77,6 +78,7 @@ def test_the_process_that_stands_by_is_the_one_that_is_asked(no_export):
         assert probes_of(os.getpid()) == set()
 
 
+@pytest.mark.slow
 def test_one_that_died_meanwhile_is_replaced(no_export):
     with standing_by():
         waiting = probe_of(os.getpid())

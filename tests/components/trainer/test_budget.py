@@ -20,6 +20,7 @@ def arguments(settings, no_augmentation, schema, make_split, transform_output, t
     }
 
 
+@pytest.mark.slow
 def test_to_measure_the_speed_changes_no_bit_of_the_training(arguments, tmp_path):
     epochs = training.epochs_within(1 / 600, **arguments)
     assert epochs == 1

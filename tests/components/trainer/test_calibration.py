@@ -48,7 +48,7 @@ def calibration_error(probabilities, labels):
     return statistics.expected_calibration_error(confidence, probabilities.argmax(axis=1) == labels)
 
 
-@hypothesis.settings(max_examples=25)
+@hypothesis.settings(max_examples=10)
 @hypothesis.given(strategies.floats(0.3, 3.5), strategies.integers(0, 2**31))
 def test_a_known_temperature_is_found(temperature, seed):
     """Labels are drawn from the probabilities, and the logits are multiplied by the temperature."""

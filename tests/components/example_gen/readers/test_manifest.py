@@ -352,7 +352,9 @@ except base.ReadingError as error:
     ("row", "told"),
     [
         (b"i/2.png,caf\xe9", "is not UTF-8 text; expected UTF-8"),
-        (b"i/2.png," + b"x" * 5 * 10**7, "a row is longer than 16 MiB"),
+        pytest.param(
+            b"i/2.png," + b"x" * 5 * 10**7, "a row is longer than 16 MiB", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_a_refusal_does_not_abort_the_program(images, row, told):
