@@ -27,6 +27,11 @@ CHANGES = frozenset({CHANGE, BALANCED_CHANGE})
 
 OVERALL = "overall"
 
+# TFMA's accuracy is a float32: 90 of 100 is 0.89999998. Rounding takes up to 3e-8 from it, and up
+# to 9e-8 from the difference of two. An accuracy that is one image short lacks more than this in
+# every test split of less than five million images.
+_ROUNDING = 2e-7
+
 
 @dataclasses.dataclass(frozen=True)
 class Gate:
@@ -36,7 +41,7 @@ class Gate:
       metric: Metric: `ACCURACY`, `BALANCED_ACCURACY`, `RECALL`, `CHANGE`, `BALANCED_CHANGE` or
         `CORRUPTION`.
       slice: Name of the slice: `OVERALL`, a class name or a corruption.
-      threshold: Lowest value that passes.
+      threshold: Lowest exact value that passes.
       features: Names and values of the features that select the slice; empty for all images.
     """
 
@@ -44,6 +49,11 @@ class Gate:
     slice: str
     threshold: float
     features: tuple[tuple[str, str | int], ...] = ()
+
+    @property
+    def bound(self) -> float:
+        """Lowest rounded value that passes, for Blessing and for TFMA."""
+        return self.threshold - _ROUNDING
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,8 +65,9 @@ class JudgedGate:
       slice: Slice of the gate; `column=value` for `SLICE`.
       value: Measured value; None where nothing was measured, or too few images for a required
         slice. It never passes then.
-      threshold: Least value that passes.
-      passed: Whether the value was measured and reaches the threshold.
+      threshold: Lowest exact value that passes.
+      passed: Whether the value was measured and reaches the threshold, which it does too where only
+        rounding keeps it below.
     """
 
     metric: str

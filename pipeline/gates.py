@@ -162,10 +162,10 @@ def _slice_of(gate: Gate) -> config_pb2.SlicingSpec:
 
 def _threshold(gate: Gate) -> config_pb2.MetricThreshold:
     if gate.metric not in CHANGES:
-        bound = config_pb2.GenericValueThreshold(lower_bound={"value": gate.threshold})
+        bound = config_pb2.GenericValueThreshold(lower_bound={"value": gate.bound})
         return config_pb2.MetricThreshold(value_threshold=bound)
     change = config_pb2.GenericChangeThreshold(
-        direction=config_pb2.MetricDirection.HIGHER_IS_BETTER, absolute={"value": gate.threshold}
+        direction=config_pb2.MetricDirection.HIGHER_IS_BETTER, absolute={"value": gate.bound}
     )
     return config_pb2.MetricThreshold(change_threshold=change)
 

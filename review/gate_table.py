@@ -144,6 +144,8 @@ def _told(gate: JudgedGate, measured: _Measured) -> Gate:
         sentence = f"{measured.words}; expected at least {gate.threshold:.3f}."
     else:
         margin = gate.value - gate.threshold
+        # Rounding alone may put the value of a gate that passed below its threshold.
+        margin = max(margin, 0.0) if gate.passed else margin
         # Where the interval begins at the threshold, as with one of 0, no model falls below it.
         if interval:
             noise = interval.low < gate.threshold <= interval.high

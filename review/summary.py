@@ -220,7 +220,7 @@ class Gate(Part):
       value: Measured value; None where there is none, which never passes.
       interval: Interval of the value; None where it has none.
       threshold: Lowest value that passes.
-      margin: value - threshold; None without a value.
+      margin: value - threshold, 0 if only rounding makes it negative; None without a value.
       passed: Blessing's decision.
       noise: Whether the interval covers the threshold and values below it, so that other test
         images of the same kind could have led to the other decision; None without an interval,

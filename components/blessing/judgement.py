@@ -100,7 +100,7 @@ def _gate(column: str, value: str, threshold: float) -> Gate:
 
 def _judged(gate: Gate, measured: Measurement | None) -> JudgedGate:
     value = _value(gate, measured)
-    passed = value is not None and value >= gate.threshold and not _is_refused(gate, measured)
+    passed = value is not None and value >= gate.bound and not _is_refused(gate, measured)
     return JudgedGate(gate.metric, gate.slice, value, gate.threshold, passed)
 
 

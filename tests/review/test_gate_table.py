@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 from scipy import stats
 from sklearn import metrics
@@ -125,7 +126,7 @@ def with_recall(made, hits, threshold):
         ),
         (
             600,
-            0.6000001,
+            0.60001,
             "Recall of Shirt is 0.600 (0.569 to 0.630), just short of the threshold 0.600; that is "
             "within the noise of 1,000 images.",
         ),
@@ -133,6 +134,15 @@ def with_recall(made, hits, threshold):
 )
 def test_a_gate_is_told_in_words(made_run, hits, threshold, sentence):
     assert with_recall(made_run, hits, threshold) == sentence
+
+
+def test_a_value_that_only_rounding_keeps_below_its_threshold_is_at_it(made_run):
+    value = float(np.float32(900) / np.float32(1000))
+    gate = JudgedGate("recall", "Shirt", value, 0.9, passed=True)
+    made_run.change(gates=(gate,))
+    (told,) = made_run.collect().gates
+    assert told.margin == 0
+    assert "at the threshold 0.900" in told.sentence
 
 
 def test_a_gate_of_corrupted_images_has_the_interval_of_its_score(made_run):

@@ -6,7 +6,9 @@ the measurements; in the other tests, TFMA measures predictions.
 
 import json
 import math
+from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import hypothesis
 import numpy as np
@@ -41,23 +43,54 @@ CLASSES = ("bag", "boot", "hat")
 ROBUST = ["robustness.enabled=true", "robustness.accuracy_1=0.4", "robustness.accuracy_3=0.2"]
 METRIC = "sparse_categorical_accuracy"
 BALANCED = "balanced_accuracy"
-# Possible results of TFMA for a slice: no result, no usable number, or a number.
-FIGURES = strategies.one_of(
-    strategies.none(),
-    strategies.sampled_from([math.nan, math.inf, -math.inf, 0.0, 1.0]),
-    strategies.floats(0, 1),
-)
-THRESHOLDS = strategies.sampled_from([0, 0.3, 0.5, 1])
+THRESHOLDS = strategies.integers(0, 100).map(lambda hundredths: hundredths / 100)
+# For some of them, a threshold is a whole number of images.
+COUNTS = strategies.sampled_from([1, 7, 20, 100, 300, 1_000, 10_000, 123_457, 1_000_000])
+
+
+class Share(NamedTuple):
+    """Right answers of the new model to some images; for a change, also of the served one."""
+
+    right: int
+    images: int
+    served_right: int = 0
+
+    @property
+    def exact(self):
+        return Fraction(self.right - self.served_right, self.images)
+
+    def measured(self, gate):
+        """The value as TFMA rounds it."""
+        dtype = np.float64 if gate.metric in gate_types.BALANCED else np.float32
+        images = dtype(self.images)
+        return float(dtype(self.right) / images - dtype(self.served_right) / images)
+
+
+ALL_RIGHT = Share(1, 1)
+
+
+@strategies.composite
+def figures_of(draw, gate):
+    """A possible result of TFMA: none, no usable number, or a share, often at the threshold."""
+    if draw(strategies.integers(0, 3)) == 0:
+        unusable = strategies.sampled_from([math.nan, math.inf, -math.inf])
+        return draw(strategies.one_of(strategies.none(), unusable))
+    images = draw(COUNTS)
+    served = draw(strategies.integers(0, images)) if gate.metric in gate_types.CHANGES else 0
+    near = served + round(gate.threshold * images) + draw(strategies.integers(-1, 1))
+    right = draw(strategies.one_of(strategies.integers(0, images), strategies.just(near)))
+    return Share(min(max(right, 0), images), images, served)
 
 
 class Measured:
     """The result of TFMA for given accuracies, in the form that Blessing reads."""
 
     def __init__(self, evaluation, figures, changes, balanced=None, balanced_change=None):
+        compared = changes is not None
         self._config = tfma.utils.update_eval_config_with_defaults(
-            evaluation, has_baseline=bool(changes), rubber_stamp=True
+            evaluation, has_baseline=compared, rubber_stamp=True
         )
-        name = features.CANDIDATE if changes else ""
+        name = features.CANDIDATE if compared else ""
         key = metric_types.MetricKey(METRIC, model_name=name)
         change = metric_types.MetricKey(METRIC, model_name=features.CANDIDATE, is_diff=True)
         self.slices = {}
@@ -69,13 +102,13 @@ class Measured:
         balanced_key = metric_types.MetricKey(BALANCED, model_name=name)
         for place, value in {**of_slices, **overall}.items():
             self.slices.setdefault(place, {})[balanced_key] = value
-        for place, value in changes.items():
+        for place, value in (changes or {}).items():
             self.slices.setdefault(place, {})[change] = value
             # It compares that as well, in each slice.
             if place:
                 self.slices[place][balanced_key._replace(is_diff=True)] = 0.0
-        if changes and balanced_change is not None:
-            self.slices[()][balanced_key._replace(is_diff=True)] = balanced_change
+        if compared and balanced_change is not None:
+            self.slices.setdefault((), {})[balanced_key._replace(is_diff=True)] = balanced_change
 
     def metrics(self):
         for place, values in self.slices.items():
@@ -168,17 +201,26 @@ def evaluations(draw):
     declared = gates.declared(loaded, CLASSES)
     # Half of them are good except for a few slices; otherwise all gates would hardly ever pass.
     odd = strategies.integers(0, 9).map(bool) if draw(strategies.booleans()) else strategies.just(0)
-    figures = {gate: 1.0 if draw(odd) else draw(FIGURES) for gate in declared}
+    figures = {gate: ALL_RIGHT if draw(odd) else draw(figures_of(gate)) for gate in declared}
     return declared, {gate: figure for gate, figure in figures.items() if figure is not None}
 
 
 def by_slice(figures, *metrics):
-    return {gate.features: value for gate, value in figures.items() if gate.metric in metrics}
+    return {
+        gate.features: figure.measured(gate) if isinstance(figure, Share) else figure
+        for gate, figure in figures.items()
+        if gate.metric in metrics
+    }
+
+
+def reaches(figure, gate):
+    """Whether the exact share reaches the threshold as it is written."""
+    return isinstance(figure, Share) and figure.exact >= Fraction(str(gate.threshold))
 
 
 @hypothesis.given(evaluations(), strategies.booleans(), strategies.booleans())
 @hypothesis.settings(
-    max_examples=60, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+    max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
 def test_pushed_means_that_every_declared_gate_was_measured_and_passed(
     judge, evaluation, is_served, has_artifact
@@ -193,10 +235,10 @@ def test_pushed_means_that_every_declared_gate_was_measured_and_passed(
         for metric in (gate_types.BALANCED_ACCURACY, gate_types.BALANCED_CHANGE)
     )
     asked = gates.evaluation_config(declared, ())
-    clean = Measured(asked, alone, changes if compared else {}, balanced, balanced_change)
+    clean = Measured(asked, alone, changes if compared else None, balanced, balanced_change)
     robust = [gate for gate in declared if gate.metric == gate_types.CORRUPTION]
     corrupted = robust and Measured(
-        gates.robustness_evaluation_config(declared), by_slice(figures, gate_types.CORRUPTION), {}
+        gates.robustness_evaluation_config(declared), by_slice(figures, gate_types.CORRUPTION), None
     )
     with pytest.MonkeyPatch.context() as patch:
         pushed, judged, _ = judge(declared, clean, corrupted, is_served, compared, patch)
@@ -204,9 +246,7 @@ def test_pushed_means_that_every_declared_gate_was_measured_and_passed(
     told = [(gate.metric, gate.slice, gate.threshold) for gate in judged]
     assert told == [(gate.metric, gate.slice, gate.threshold) for gate in due]
     reached = [
-        (gate.metric not in gate_types.CHANGES or compared)
-        and math.isfinite(figures.get(gate, math.nan))
-        and figures[gate] >= gate.threshold
+        (gate.metric not in gate_types.CHANGES or compared) and reaches(figures.get(gate), gate)
         for gate in due
     ]
     assert [gate.passed for gate in judged] == reached
@@ -215,7 +255,7 @@ def test_pushed_means_that_every_declared_gate_was_measured_and_passed(
 
 def clean_measured(declared, **validation):
     figures = {gate.features: 1.0 for gate in declared if gate.metric != gate_types.CHANGE}
-    found = Measured(gates.evaluation_config(declared, ()), figures, {})
+    found = Measured(gates.evaluation_config(declared, ()), figures, None)
     whole = found.validation()
     whole.MergeFrom(validation_result_pb2.ValidationResult(**validation))
     found.validation = lambda: whole
@@ -344,6 +384,30 @@ def test_a_model_worse_than_the_served_one_is_refused(answers, evaluate):
     pushed, judged = evaluate(labels, answered, True, lenient)
     assert not pushed
     assert missed(judged).keys() == {(gate_types.CHANGE, gate_types.OVERALL)}
+
+
+@pytest.mark.parametrize("fewer", [0, 1])
+def test_a_model_exactly_at_its_thresholds_is_pushed_and_with_an_image_fewer_refused(
+    fewer, evaluate
+):
+    """TFMA's accuracy of 90 of 100 is below 0.9, since it is a float32."""
+    labels = np.repeat([0, 1, 2], 100)
+    right = np.eye(3, dtype=np.float32)[labels]
+    served, candidate = right.copy(), right.copy()
+    for start in (0, 100, 200):
+        served[start : start + 9] = right[start - 1]
+        candidate[start : start + 10 + fewer] = right[start - 1]
+    asked = [
+        *(f"gates.{gate}=0.9" for gate in ("accuracy", "class_recall", "balanced_accuracy")),
+        *(f"gates.{gate}=0.01" for gate in ("accuracy_drop", "balanced_accuracy_drop")),
+        'gates.slices={"shop": {"accuracy": 0.9}}',
+    ]
+    answered = {features.CANDIDATE: candidate, features.BASELINE: served}
+    shops = {"shop": np.repeat(["east", "north", "south"], 100).tolist()}
+    pushed, judged = evaluate(labels, answered, True, asked, shops)
+    assert pushed == (not fewer)
+    assert missed(judged).keys() == (judged.keys() if fewer else set())
+    assert len(judged) == 10
 
 
 @pytest.mark.slow
