@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import absl.logging
 
 from components import control_groups, environment, features
-from components.example_gen.readers.base import Form
+from components.example_gen.form import OF_PIXELS, Form
 from components.messages import told
 from components.pusher import guard, rollbacks, versions
 from components.redaction import LogFormatter
@@ -76,6 +76,7 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> Receipt:
             _tell_standing(standing, prepared, progress)
             return standing
         _tell_lost(prepared, request, past, progress)
+        _tell_prepared_otherwise(prepared, progress)
         try:
             receipt = _Run(request, prepared, progress, held, past).execute()
         except StorageError as error:
@@ -126,6 +127,31 @@ def _tell_lost(
     progress.notify(
         f"Warning: {lost}. The new model is compared with none. If that is not meant, stop the run "
         "and put the folder back."
+    )
+
+
+def _tell_prepared_otherwise(prepared: Prepared, progress: Progress) -> None:
+    """Warns that the served model would be judged on images that clients do not give it.
+
+    Raises:
+      ServedModelError: where nobody is there to read a warning.
+    """
+    if prepared.served_version is None or prepared.data.form in OF_PIXELS:
+        return
+    asked = prepared.data.request.preparation
+    differs = served_version.prepared_otherwise(prepared.locations, asked)
+    if not differs:
+        return
+    if recording.is_scheduled():
+        raise ServedModelError(
+            f"{differs}; expected the same settings, or the served model would be judged on images "
+            "that it never gets from clients. Set them back, or run by hand until a model with the "
+            "new ones is served."
+        )
+    progress.notify(
+        f"Warning: {differs}. Both models are judged on the images of this run, which the served "
+        "one never gets from clients: there it may be better than the comparison says. If that is "
+        "not meant, stop the run and set them back."
     )
 
 

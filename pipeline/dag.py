@@ -23,7 +23,9 @@ from components.data_gate import checks
 from components.data_gate.component import DataGate
 from components.evaluator.component import AnswersEvaluator
 from components.example_gen.component import ImageExampleGen
+from components.example_gen.form import OF_PIXELS
 from components.image_schema import ImageSchema
+from components.images import Preparation
 from components.kubeflow.component import ServedModel
 from components.predictions.component import Predictions
 from components.pusher.component import VersionedPusher
@@ -115,7 +117,10 @@ def create_pipeline(
     # is not the served one, it is registered again before the run (pipeline/records/baseline.py).
     # The metadata of a cluster can be neither queried nor corrected, so the node reads the served
     # folder there.
-    baseline = _served_model(str(locations.serving), schema, on_cluster).with_id("Resolver")
+    prepared = None if config.data.form in OF_PIXELS else data.request.preparation
+    baseline = _served_model(str(locations.serving), schema, prepared, on_cluster).with_id(
+        "Resolver"
+    )
 
     # Bad data stops the run before the training.
     data_gate = DataGate(
@@ -261,9 +266,11 @@ def create_pipeline(
     )
 
 
-def _served_model(serving: str, schema: ImageSchema, on_cluster: bool) -> base_node.BaseNode:
+def _served_model(
+    serving: str, schema: ImageSchema, prepared: Preparation | None, on_cluster: bool
+) -> base_node.BaseNode:
     if on_cluster:
-        return ServedModel(serving, schema)
+        return ServedModel(serving, schema, prepared)
     return resolver.Resolver(
         strategy_class=LatestBlessedModelStrategy,
         model=Channel(type=standard_artifacts.Model),

@@ -12,3 +12,7 @@ class Form(enum.StrEnum):
     PARQUET_IMAGES = "Parquet of images"
     ARRAYS = "arrays"
     IDX = "IDX"
+
+
+# Their images are pixels of the schema's size, so that no image file is prepared.
+OF_PIXELS = frozenset({Form.PIXEL_TABLE, Form.ARRAYS, Form.IDX})

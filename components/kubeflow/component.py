@@ -14,6 +14,7 @@ from tfx.orchestration.kubeflow.decorators import FinalStatusStr
 from tfx.types import Channel, component_spec, standard_artifacts
 
 from components.image_schema import ImageSchema
+from components.images import Preparation
 from components.kubeflow import notification, served_model
 from components.kubeflow.placeholders import RUN_ID, RUN_NAME
 
@@ -24,6 +25,7 @@ class ServedModelSpec(component_spec.ComponentSpec):
     PARAMETERS = {
         "serving": component_spec.ExecutionParameter(type=str),
         "schema": component_spec.ExecutionParameter(type=str),
+        "preparation": component_spec.ExecutionParameter(type=str),
         "run": component_spec.ExecutionParameter(type=str),
     }
     INPUTS: dict[str, Any] = {}
@@ -36,19 +38,26 @@ class ServedModel(base_component.BaseComponent):
     SPEC_CLASS = ServedModelSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(served_model.Executor)
 
-    def __init__(self, serving: str, schema: ImageSchema):
+    def __init__(self, serving: str, schema: ImageSchema, preparation: Preparation | None):
         """Constructs the component.
 
         Args:
           serving: Folder of the served versions.
           schema: Schema of the data; the served model must have the same image size and classes.
+          preparation: How image files are prepared; the served model must do the same. None for
+            data without image files.
         """
         model = Channel(type=standard_artifacts.Model)
-        described = json.dumps(dataclasses.asdict(schema))
         super().__init__(
-            # Some clients switch the cache on for every node. With the run among its parameters,
-            # this one finds nothing there.
-            spec=ServedModelSpec(serving=serving, schema=described, run=RUN_ID, model=model)
+            spec=ServedModelSpec(
+                serving=serving,
+                schema=json.dumps(dataclasses.asdict(schema)),
+                preparation=json.dumps(preparation and dataclasses.asdict(preparation)),
+                # Some clients switch the cache on for every node. With the run among its
+                # parameters, this one finds nothing there.
+                run=RUN_ID,
+                model=model,
+            )
         )
 
 

@@ -16,13 +16,23 @@ from tfx.types import artifact_utils
 from tfx.utils import io_utils, path_utils
 
 from components.image_schema import ImageSchema
+from components.images import Fit, Preparation
 from components.kubeflow.artifacts import ABSENT, SERVED_VERSION
 from components.pusher import versions
-from components.pusher.served import difference, read_served
+from components.pusher.served import (
+    ServedModel,
+    difference,
+    preparation_difference,
+    read_served,
+)
 
 
 class OtherTaskError(RuntimeError):
     """The served model has another image size or other classes than the schema."""
+
+
+class OtherPreparationError(RuntimeError):
+    """The served model prepares image files in another way than this run."""
 
 
 class Executor(base_executor.BaseExecutor):
@@ -39,6 +49,7 @@ class Executor(base_executor.BaseExecutor):
         Raises:
           UnreadableModelError: If the served model cannot be read.
           OtherTaskError: If it has another image size or other classes than the schema.
+          OtherPreparationError: If it prepares image files in another way than this run.
         """
         model = artifact_utils.get_single_instance(output_dict["model"])
         served = read_served(pathlib.Path(exec_properties["serving"]))
@@ -54,9 +65,25 @@ class Executor(base_executor.BaseExecutor):
                 "Expected a model for the same images and classes, to compare the new one with. "
                 "Serve the new models from another folder: compile --serving-dir."
             )
+        _check_preparation(served, exec_properties)
         model.set_string_custom_property(SERVED_VERSION, str(served.version))
         identity = versions.identity_of(served.version, served.digest)
         model.set_string_custom_property(versions.SERVED_IDENTITY, identity)
         io_utils.copy_dir(str(served.export), path_utils.serving_model_dir(model.uri))
         for file in served.kept:
             io_utils.copy_file(str(file), os.path.join(model.uri, file.name))
+
+
+def _check_preparation(served: ServedModel, exec_properties: dict[str, Any]) -> None:
+    """Refuses a comparison on images that the served model never gets from clients."""
+    described = json.loads(exec_properties["preparation"])
+    if described is None:
+        return
+    asked = Preparation(**{**described, "fit": Fit(described["fit"])})
+    if differs := preparation_difference(served, asked):
+        raise OtherPreparationError(
+            f"served version {served.version} in {exec_properties['serving']} {differs}. Expected "
+            "the same settings, or the served model would be judged on images that it never gets "
+            "from clients. Set them back and compile again, or serve the new models from another "
+            "folder: compile --serving-dir."
+        )

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from components import features
 from components.image_schema import ImageSchema
+from components.images import Fit, Preparation
 from components.messages import by, shown
 from components.pusher import versions
 
@@ -45,6 +46,7 @@ class ServedModel:
         version there by hand.
       image_shape: Height, width and channels of its images.
       class_names: Class names in label order.
+      preparation: How it prepares image files; None if its export does not say.
     """
 
     version: int
@@ -53,6 +55,7 @@ class ServedModel:
     kept: tuple[pathlib.Path, ...]
     image_shape: tuple[int, ...]
     class_names: tuple[str, ...]
+    preparation: Preparation | None
 
 
 def read_served(base: pathlib.Path) -> ServedModel | None:
@@ -91,6 +94,23 @@ def difference(model: ServedModel, schema: ImageSchema) -> str | None:
     """Describes how image size and classes of a model and a schema differ; None if they agree."""
     ours = (schema.shape, schema.class_names)
     return _difference((model.image_shape, model.class_names), ours, "the schema")
+
+
+def preparation_difference(model: ServedModel, asked: Preparation) -> str | None:
+    """Describes how a model and a run prepare image files; None if alike, or unknown."""
+    own = model.preparation
+    if own is None:
+        return None
+    settings = (
+        ("images.fit", own.fit, asked.fit),
+        ("images.background", own.background, asked.background),
+    )
+    differing = [setting for setting in settings if setting[1] != setting[2]]
+    if not differing:
+        return None
+    ours = " and ".join(f"{name}={value}" for name, value, _ in differing)
+    theirs = " and ".join(f"{name}={value}" for name, _, value in differing)
+    return f"prepares image files with {ours}, and this run with {theirs}"
 
 
 def version_difference(model: ServedModel, other: ServedModel) -> str | None:
@@ -134,13 +154,26 @@ def _beside(folder: pathlib.Path, name: str) -> pathlib.Path:
     return path
 
 
-def _described(export: pathlib.Path) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _described(
+    export: pathlib.Path,
+) -> tuple[tuple[int, ...], tuple[str, ...], Preparation | None]:
     path = export / features.EXPORT_DESCRIPTION_FILE
     described = _read_json(path)
     shape, names = _listed(described, "image_shape", int), _listed(described, "class_names", str)
     if len(shape) != 3 or not all(0 < size <= _LONGEST_SIDE for size in shape) or not names:
         raise UnreadableModelError(f"{path} does not say image_shape and class_names")
-    return shape, names
+    return shape, names, _preparation(described, shape)
+
+
+def _preparation(described: dict[str, object], shape: tuple[int, ...]) -> Preparation | None:
+    background = described.get("background")
+    if type(background) is not int or background not in range(256):
+        return None
+    height, width, channels = shape
+    try:
+        return Preparation(height, width, channels, Fit(str(described.get("fit"))), background)
+    except ValueError:
+        return None
 
 
 def _listed(described: dict[str, object], key: str, kind: type[Value]) -> tuple[Value, ...]:

@@ -8,9 +8,16 @@ from __future__ import annotations
 import shlex
 
 from components.image_schema import ImageSchema
+from components.images import Preparation
 from components.object_store import ObjectStoreError
 from components.pusher import bucket, versions
-from components.pusher.served import ServedModel, UnreadableModelError, difference, read_served
+from components.pusher.served import (
+    ServedModel,
+    UnreadableModelError,
+    difference,
+    preparation_difference,
+    read_served,
+)
 from pipeline.errors import PipelineError, ServedModelError, UnreachableError
 from pipeline.locations import Locations
 
@@ -47,6 +54,23 @@ def version_to_compare(locations: Locations, schema: ImageSchema, new_line: bool
         "one with. Give the new pipeline a name of its own with --set name=NAME, or replace the "
         "served model without a comparison: run --new-line."
     )
+
+
+def prepared_otherwise(locations: Locations, asked: Preparation) -> str | None:
+    """Says how the served model prepares image files in another way than a run; None if alike.
+
+    Args:
+      locations: Places of the pipeline.
+      asked: How the run prepares them.
+
+    Raises:
+      ServedModelError: where the served model cannot be read.
+    """
+    served = read(locations)
+    if served is None:
+        return None
+    differs = preparation_difference(served, asked)
+    return differs and f"served version {served.version} of {locations.root.name} {differs}"
 
 
 def copy_to_bucket(locations: Locations, address: str | None) -> int | None:

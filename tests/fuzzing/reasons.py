@@ -84,6 +84,7 @@ REASONS = (
             "components/example_gen/collection.py::work_from_json",
             "components/example_gen/request.py::from_json",
             "components/kubeflow/served_model.py::Executor.Do",
+            "components/kubeflow/served_model.py::_check_preparation",
             "components/predictions/executor.py::Executor.Do",
             "components/pusher/executor.py::Executor.Do",
             "components/slices.py::slicings_from_json",

@@ -22,6 +22,7 @@ import numpy as np
 from cli.render import runs as rendering
 from components import features
 from components.image_schema import ImageSchema
+from components.images import Fit, Preparation
 from components.pusher import served
 from operations import rollback
 from operations.scheduling import look, outcome, work
@@ -195,6 +196,8 @@ def read_served_by_hand(folder: pathlib.Path) -> bool:
     if model is not None:
         schema = ImageSchema(28, 28, 1, ("a", "c"))
         check_message(served.difference(model, schema) or "", three_parts=False)
+        asked = Preparation(28, 28, 1, Fit.PAD, 0)
+        check_message(served.preparation_difference(model, asked) or "", three_parts=False)
     return False
 
 

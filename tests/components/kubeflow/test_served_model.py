@@ -11,6 +11,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
 from components.image_schema import ImageSchema
+from components.images import Fit, Preparation
 from components.kubeflow import served_model
 from components.kubeflow.component import ServedModel
 from components.pusher import versions
@@ -19,6 +20,7 @@ from components.pusher.served import UnreadableModelError
 
 EXPORT = "Format-Serving"
 SCHEMA = ImageSchema(28, 28, 1, ("Shirt", "Boot"))
+CROPPED = Preparation(28, 28, 1, Fit.CROP, 0)
 
 
 @pytest.fixture
@@ -30,14 +32,14 @@ def serving(tmp_path):
 def make_model(tmp_path):
     """A model artifact with an export and further files."""
 
-    def make(name):
+    def make(name, **description):
         model = standard_artifacts.Model()
         model.uri = str(tmp_path / name)
         export = tmp_path / name / EXPORT
         (export / "variables").mkdir(parents=True)
         (export / "assets.extra").mkdir()
         (export / "saved_model.pb").write_text(f"graph of {name}")
-        description = {"image_shape": SCHEMA.shape, "class_names": SCHEMA.class_names}
+        description |= {"image_shape": SCHEMA.shape, "class_names": SCHEMA.class_names}
         (export / "assets.extra" / "image_schema.json").write_text(json.dumps(description))
         (export / "variables" / "data").write_text(f"weights of {name}")
         (tmp_path / name / "statistics").write_text(f"statistics of {name}")
@@ -75,10 +77,10 @@ def push(serving):
 def ask(serving, tmp_path):
     """Runs the node that reads the served model; returns its output."""
 
-    def run(name="found", schema=SCHEMA):
+    def run(name="found", schema=SCHEMA, preparation=None):
         model = standard_artifacts.Model()
         model.uri = str(tmp_path / name)
-        parameters = ServedModel(str(serving), schema).exec_properties
+        parameters = ServedModel(str(serving), schema, preparation).exec_properties
         served_model.Executor().Do({}, {"model": [model]}, parameters)
         return model
 
@@ -164,3 +166,25 @@ def test_a_served_model_for_another_task_is_refused(make_model, push, ask, chang
     push(make_model("first"))
     with pytest.raises(served_model.OtherTaskError, match=r"is for .*; the schema is for .*-dir"):
         ask(schema=dataclasses.replace(SCHEMA, **change))
+
+
+def test_a_served_model_that_prepares_image_files_otherwise_is_refused(make_model, push, ask):
+    push(make_model("first", fit="pad", background=0))
+    with pytest.raises(served_model.OtherPreparationError, match=r"images\.fit=pad, .*=crop"):
+        ask(preparation=CROPPED)
+
+
+@pytest.mark.parametrize(
+    ("description", "asked"),
+    [
+        ({"fit": "crop", "background": 0}, CROPPED),
+        # An export of old does not say it, and data of pixels has no image files.
+        ({}, CROPPED),
+        ({"fit": "pad", "background": 0}, None),
+    ],
+)
+def test_a_served_model_is_found_if_image_files_are_prepared_alike(
+    make_model, push, ask, description, asked
+):
+    push(make_model("first", **description))
+    assert not ask(preparation=asked).has_custom_property(served_model.ABSENT)

@@ -7,8 +7,14 @@ import shutil
 import pytest
 
 from components.image_schema import ImageSchema
+from components.images import Fit, Preparation
 from components.pusher import versions
-from components.pusher.served import UnreadableModelError, difference, read_served
+from components.pusher.served import (
+    UnreadableModelError,
+    difference,
+    preparation_difference,
+    read_served,
+)
 
 ODD_SHAPES = ([28, 28], [28, 28, 0], [28, -1, 1], [28, 28, 10**400], "[28, 28, true]")
 SCHEMA = ImageSchema(28, 28, 1, ("Shirt", "Boot"))
@@ -191,3 +197,42 @@ def test_a_model_for_the_schema_does_not_differ(version, base):
 )
 def test_the_difference_names_the_tasks_of_model_and_schema(version, base, changes, words):
     assert difference(described(version, base, **changes), SCHEMA) == words
+
+
+PADDED = Preparation(28, 28, 1, Fit.PAD, 0)
+
+
+@pytest.mark.parametrize(
+    ("fit", "background", "words"),
+    [
+        ("pad", 0, None),
+        ("crop", 0, "with images.fit=crop, and this run with images.fit=pad"),
+        ("pad", 255, "with images.background=255, and this run with images.background=0"),
+        (
+            "stretch",
+            9,
+            "with images.fit=stretch and images.background=9, and this run with images.fit=pad and "
+            "images.background=0",
+        ),
+    ],
+)
+def test_it_is_told_how_a_model_prepares_image_files_otherwise(
+    version, base, fit, background, words
+):
+    model = described(version, base, fit=fit, background=background)
+    expected = words and f"prepares image files {words}"
+    assert preparation_difference(model, PADDED) == expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"fit": "crop"},
+        {"fit": ["crop"], "background": 1},
+        {"fit": "crop", "background": True},
+        {"fit": "crop", "background": 256},
+    ],
+)
+def test_what_an_export_does_not_say_of_image_files_is_no_difference(version, base, changes):
+    assert preparation_difference(described(version, base, **changes), PADDED) is None

@@ -2,11 +2,15 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from components.image_schema import ImageSchema
 from operations import resume
+from pipeline.datasets.schema_file import read_schema
 from pipeline.errors import ServedModelError
 from pipeline.records import served_version
 
@@ -112,11 +116,11 @@ def test_resume_asks_for_a_new_line_again(receipt, keep_receipt, locations, outp
 def serve(tmp_path):
     """Serves a model that somebody put there by hand, of these classes; returns the folder."""
 
-    def put(names):
-        export = tmp_path / "outputs" / PIPELINE / "serving" / "17"
+    def put(names, pipeline=PIPELINE, **description):
+        export = tmp_path / "outputs" / pipeline / "serving" / "17"
         (export / "assets.extra").mkdir(parents=True)
         (export / "saved_model.pb").write_text("model")
-        described = {"image_shape": [28, 28, 1], "class_names": names}
+        described = {"image_shape": [28, 28, 1], "class_names": names, **description}
         (export / "assets.extra" / "image_schema.json").write_text(json.dumps(described))
         return export
 
@@ -142,6 +146,51 @@ def test_a_run_is_refused_before_anything_heavy_is_imported(
     (line,) = [line for line in ended.errors.splitlines() if line.startswith("error: ")]
     assert words in line
     assert not list((tmp_path / "outputs" / PIPELINE).glob("runs/*"))
+
+
+@pytest.fixture
+def run_photographs(serve, light_command, tmp_path):
+    """Begins a run on files of images, 30 x 40 pixels, with a served model that pads such files."""
+    schema, _ = read_schema(str(Path(__file__).resolve().parents[3] / "schema" / "schema.pbtxt"))
+    serve(schema.class_names, "photographs-smoke", fit="pad", background=0)
+    for number in range(100):
+        folder = tmp_path / "data" / ("test" if number >= 70 else "train") / str(number % 10)
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((40, 30), number, np.uint8)).save(folder / f"{number}.png")
+    values = ("name=photographs", "split.validation=2")
+    arguments = ("run", "--profile", "smoke", *(a for value in values for a in ("--set", value)))
+
+    def run(*settings, **environment):
+        place = ("--data", tmp_path / "data", "--output-dir", tmp_path / "outputs")
+        asked = [a for value in settings for a in ("--set", value)]
+        return light_command(*arguments, *place, *asked, **environment)
+
+    return run
+
+
+def test_a_person_is_warned_that_the_served_model_gets_images_prepared_otherwise(run_photographs):
+    ended = run_photographs("images.fit=crop", "images.background=9")
+    words = (
+        "prepares image files with images.fit=pad and images.background=0, and this run with "
+        "images.fit=crop and images.background=9."
+    )
+    assert words in ended.errors
+    assert "Warning: served version 17 of photographs-smoke" in ended.errors
+    # It went on.
+    assert "heavy import" in ended.errors
+
+
+def test_a_run_that_prepares_images_like_the_served_model_is_not_warned(run_photographs):
+    ended = run_photographs(IMAGE_PIPELINE_ATTEMPT="of a schedule")
+    assert "prepares image files" not in ended.errors
+    assert "heavy import" in ended.errors
+
+
+def test_a_scheduled_run_that_prepares_images_otherwise_is_refused(run_photographs, tmp_path):
+    ended = run_photographs("images.fit=crop", IMAGE_PIPELINE_ATTEMPT="of a schedule")
+    assert ended.code == 2
+    assert "images.fit=pad, and this run with images.fit=crop; expected the same" in ended.errors
+    assert not (tmp_path / "outputs" / "photographs-smoke" / "runs").exists()
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
