@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from components.pusher import versions
+from operations import lost
 from operations.preparation import Prepared
 from pipeline.records import provenance
 from pipeline.records.outcomes import Status, Verdict
@@ -27,8 +28,9 @@ def standing_run(prepared: Prepared, receipts: Sequence[Receipt]) -> Receipt | N
     """The receipt of the run whose verdict still stands; None where the graph has to run.
 
     That is the last completed run of the pipeline, where its input was the same. A refusal holds
-    while its baseline is still served. A push holds while its version is there, also after a
-    rollback: an unchanged run must not undo that.
+    while its baseline is still served; one without a baseline, while nothing is and was served. A
+    push holds while its version is there, also after a rollback: an unchanged run must not undo
+    that.
 
     Args:
       prepared: What would run.
@@ -40,7 +42,10 @@ def standing_run(prepared: Prepared, receipts: Sequence[Receipt]) -> Receipt | N
     served = versions.served_versions(prepared.locations.serving)
     if receipt.verdict == Verdict.PUSHED:
         return receipt if _is_as_pushed(receipt, prepared, served) else None
-    return receipt if receipt.served_version == max(served, default=None) else None
+    if not served and lost.last_served(receipts):
+        # The run tells of the loss.
+        return None
+    return receipt if receipt.served_before == max(served, default=None) else None
 
 
 def _is_as_pushed(receipt: Receipt, prepared: Prepared, served: list[int]) -> bool:

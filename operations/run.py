@@ -24,7 +24,7 @@ from components.pusher import guard, rollbacks, versions
 from components.redaction import LogFormatter
 from components.serving_check.check import standing_by
 from components.trainer import threads
-from operations import changes, garbage, numbering, recording, temporary, unfinished
+from operations import changes, garbage, lost, numbering, recording, temporary, unfinished
 from operations.notifications.notifying import Notifier
 from operations.preparation import Prepared, Progress, Request, prepare
 from pipeline import machine
@@ -112,20 +112,21 @@ def _tell_lost(
     Raises:
       ServedModelError: where nobody is there to read a warning.
     """
-    before = past[-1].served_version if past else None
-    if not before or prepared.served_version is not None or request.new_line:
+    before = lost.last_served(past)
+    if before is None or prepared.served_version is not None or request.new_line:
         return
-    lost = (
-        f"version {before} was served when run {past[-1].run_id} ended, and "
+    loss = (
+        f"version {before.version} was served when run {before.run_id} began or ended, and "
         f"{prepared.locations.serving} holds none now"
     )
     if recording.is_scheduled():
         raise ServedModelError(
-            f"{lost}; expected it, or a new model would be served without a comparison. Its disk "
-            "may not be mounted: put the folder back. If no model is to be there, run by hand once."
+            f"{loss}; expected it, or a new model would be served without a comparison. Its disk "
+            "may not be mounted: put the folder back. If no model is to be there, run once by "
+            "hand, to its end."
         )
     progress.notify(
-        f"Warning: {lost}. The new model is compared with none. If that is not meant, stop the run "
+        f"Warning: {loss}. The new model is compared with none. If that is not meant, stop the run "
         "and put the folder back."
     )
 

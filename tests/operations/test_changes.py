@@ -49,6 +49,7 @@ def refused(pushed_receipt, prepared, keep_receipt, serve):
         input_digest=changes.input_digest(prepared),
         verdict="refused",
         pushed_version=None,
+        served_before=16,
         served_version=16,
     )
 
