@@ -61,7 +61,8 @@ class Version:
       flaw: Reason why the model cannot be read; None where it can.
       differs: How its image size and classes differ from those of the served version; None where
         they agree, or one of the two models cannot be read.
-      is_served: Whether it has the content that is served now, or gives the same answers.
+      is_served: Whether it has the content that is served now, or the same answers or
+        weights.
       is_newest: Whether it is the served version itself.
     """
 
@@ -166,11 +167,14 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
         target = check(locations, to)
         served, user = versions.served_versions(locations.serving)[-1], machine.user()
         time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        withdrawn, restored = _kept(locations, served), _kept(locations, target.version)
         digests = {
             "withdrawn": _digest(locations.serving / str(served)),
             "restored": _digest(target.export),
-            "withdrawn_answers": _answers(locations, served),
-            "restored_answers": _answers(locations, target.version),
+            "withdrawn_answers": withdrawn.answers,
+            "restored_answers": restored.answers,
+            "withdrawn_weights": withdrawn.weights,
+            "restored_weights": restored.weights,
         }
         record = {
             "rolled_back_from": served,
@@ -296,7 +300,7 @@ def read_versions(locations: Locations) -> list[Version]:
     models = {number: _read_model(locations, number) for number in numbers}
     newest, _ = models[numbers[-1]]
     digest = newest.digest if newest else _digest(locations.serving / str(numbers[-1]))
-    served = digest, _answers(locations, numbers[-1])
+    served = digest, *_kept(locations, numbers[-1])
     found = []
     for number in numbers:
         pushed = rollbacks.origin(number, records)
@@ -304,7 +308,7 @@ def read_versions(locations: Locations) -> list[Version]:
         run = next((run for run in receipts if run.pushed_version == pushed), None)
         model, flaw = models[number]
         digest = model.digest if model else _digest(locations.serving / str(number))
-        same = zip((digest, _answers(locations, number)), served, strict=True)
+        same = zip((digest, *_kept(locations, number)), served, strict=True)
         version = Version(
             number=number,
             origin=pushed,
@@ -335,8 +339,8 @@ def _digest(export: pathlib.Path) -> str | None:
         return None
 
 
-def _answers(locations: Locations, number: int) -> str | None:
-    return rollbacks.answers_digest(versions.kept_folder(locations.serving, number))
+def _kept(locations: Locations, number: int) -> rollbacks.KeptDigests:
+    return rollbacks.kept_digests(versions.kept_folder(locations.serving, number))
 
 
 def _read_model(locations: Locations, number: int) -> tuple[ServedModel | None, str | None]:

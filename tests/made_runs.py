@@ -21,6 +21,7 @@ from pipeline import config
 from pipeline.locations import Locations
 from pipeline.records import metadata
 from tests.made_data import made_dataset, made_request
+from tests.made_models import write_keras
 
 CLASSES = ("[bold]x", "Boot")
 
@@ -147,8 +148,8 @@ def full_disk():
 class Past:
     """A pipeline with runs that never ran: their receipts, ML Metadata, artifacts and versions.
 
-    A model is a text, or one of the `exports`. One that was trained before is taken from the cache
-    with all that came with it.
+    A model is a text, or one of the `exports`. One of the `weights` has a Keras file. A model that
+    was trained before is taken from the cache with all that came with it.
     """
 
     OUTPUTS = (
@@ -161,7 +162,7 @@ class Past:
         self.locations, self.template = locations, template
         locations.runs.mkdir(parents=True)
         self.store = metadata.open_store(locations.metadata)
-        self.made, self.exports = {}, {}
+        self.made, self.exports, self.weights = {}, {}, {}
         self.sequence = 0
         self.types = {
             name: self.store.put_artifact_type(mlmd.ArtifactType(name=name))
@@ -253,6 +254,8 @@ class Past:
         (export / "saved_model.pb").write_text(model)
         description = {"image_shape": [28, 28, 1], "class_names": list(CLASSES)}
         (export / "assets.extra" / "image_schema.json").write_text(json.dumps(description))
+        if model in self.weights:
+            write_keras(self.model(model), kernel=self.weights[model])
         if model in self.exports:
             shutil.copytree(self.exports[model], export, dirs_exist_ok=True)
 

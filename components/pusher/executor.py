@@ -93,8 +93,8 @@ class Executor(pusher_executor.Executor):
         if version is None:
             checked = _checked_export(input_dict)
             beside = _files_beside(input_dict)
-            answers = rollbacks.answers_digest(export.parent)
-            _check_not_withdrawn((checked, answers), base, custom)
+            kept = rollbacks.kept_digests(export.parent)
+            _check_not_withdrawn((checked, *kept), base, custom)
             version = versions.publish(export, base, beside, check=check, digest=checked)
         if custom.get(BUCKET):
             bucket.catch_up(base, custom[BUCKET])
@@ -133,7 +133,8 @@ def _check_not_withdrawn(
         again = "python3 pipeline_runner.py rollback --to" if on_cluster else "run with --force"
         raise WithdrawnModelError(
             f"this model has been served before, and {what}; expected another one. Nothing was "
-            f"pushed. Change the data or the training, or serve it again all the same: {again}."
+            "pushed. Change the training data or the training, or serve it again all the same: "
+            f"{again}."
         )
 
 

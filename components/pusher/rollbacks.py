@@ -10,10 +10,12 @@ import json
 import logging
 import pathlib
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import pydantic
 
 from components import features
+from components.digests import weights_digest
 from components.files import read_regular
 from components.messages import shown
 from components.pusher import versions
@@ -36,6 +38,8 @@ class Rollback:
       restored: Digest of the content that is served since; None in a record without it.
       withdrawn_answers: `answers_digest` of `rolled_back_from`; None where that is not known.
       restored_answers: `answers_digest` of what is served since; None where that is not known.
+      withdrawn_weights: Digest of the weights of `rolled_back_from`; None where that is not known.
+      restored_weights: Digest of the weights of what is served since; None where that is not known.
     """
 
     rolled_back_from: int
@@ -47,6 +51,20 @@ class Rollback:
     restored: str | None = None
     withdrawn_answers: str | None = None
     restored_answers: str | None = None
+    withdrawn_weights: str | None = None
+    restored_weights: str | None = None
+
+
+class KeptDigests(NamedTuple):
+    """Digests by which a model is recognised though its export has other bytes.
+
+    Attributes:
+      answers: `answers_digest`; None where it is not known.
+      weights: Digest of the weights; None where it is not known.
+    """
+
+    answers: str | None
+    weights: str | None
 
 
 _RECORD = pydantic.TypeAdapter(Rollback)
@@ -84,10 +102,10 @@ def _read_record(path: pathlib.Path) -> Rollback | None:
 
 
 def withdrawn(base: pathlib.Path) -> dict[str, str]:
-    """Returns the models that were rolled back and not restored since.
+    """Returns the models that were rolled back and not restored since, by a rollback or by force.
 
     Returns:
-      For the digests of each, of its content and of its answers, what happened, in words.
+      For the digests of each, of its content, answers and weights, what happened, in words.
     """
     found: dict[str, str] = {}
     for done in recorded(base):
@@ -95,12 +113,23 @@ def withdrawn(base: pathlib.Path) -> dict[str, str]:
             f"version {done.rolled_back_from} was rolled back by {shown(done.user)} on "
             f"{shown(done.time)}"
         )
-        withdrawn_digests = (done.withdrawn, done.withdrawn_answers)
+        withdrawn_digests = (done.withdrawn, done.withdrawn_answers, done.withdrawn_weights)
         found.update((digest, words) for digest in withdrawn_digests if digest)
-        for digest in (done.restored, done.restored_answers):
+        for digest in (done.restored, done.restored_answers, done.restored_weights):
             if digest:
                 found.pop(digest, None)
+    for digest in _served_digests(base) if found else []:
+        found.pop(digest, None)
     return found
+
+
+def _served_digests(base: pathlib.Path) -> list[str]:
+    served = versions.served_versions(base)
+    if not served:
+        return []
+    kept = kept_digests(versions.kept_folder(base, served[-1]))
+    digests = (versions.content_digest(base / str(served[-1])), *kept)
+    return [digest for digest in digests if digest]
 
 
 def answers_digest(folder: pathlib.Path) -> str | None:
@@ -119,6 +148,28 @@ def answers_digest(folder: pathlib.Path) -> str | None:
     try:
         return versions.file_digest(path) if path.is_file() else None
     except OSError:
+        return None
+
+
+def kept_digests(folder: pathlib.Path) -> KeptDigests:
+    """Returns the digests of the files beside an export.
+
+    The answers change with the test split, which the reference images are from. The weights do not.
+
+    Args:
+      folder: Folder of a model artifact, or of the kept files of a version.
+    """
+    return KeptDigests(answers_digest(folder), _weights_digest(folder))
+
+
+def _weights_digest(folder: pathlib.Path) -> str | None:
+    path = folder / features.KERAS_MODEL_FILE
+    if not path.is_file():
+        return None
+    try:
+        return weights_digest(folder)
+    except Exception as error:  # Whatever the readers of archives raise, the file is damaged.
+        logger.warning("%s cannot be read (%s); expected weights.", path, shown(str(error)))
         return None
 
 

@@ -11,16 +11,15 @@ import hashlib
 import json
 import pathlib
 import re
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from components import features
+from components.digests import arrays_digest, parts_digest, weights_digest
 from components.pusher import versions
 
-_WEIGHTS = "model.weights.h5"
 _FUNCTION_NUMBER = re.compile(r"(__inference_\w+?)_\d+\b")
 # The order in which TFMA adds is not fixed: its sums agree to this many digits.
 _SIGNIFICANT_DIGITS = 10
@@ -38,36 +37,20 @@ def artifact_digest(key: str, folder: pathlib.Path) -> str:
 
 def figures_digest(figures: Any) -> str:
     """SHA-256 of figures that TFMA summed up (JSON values), to ten significant digits."""
-    return _digest([json.dumps(_rounded(figures), sort_keys=True).encode()])
-
-
-def model_digest(folder: pathlib.Path) -> str:
-    """SHA-256 over all weights of the model artifact in `folder`, in the order of their names."""
-    import h5py
-
-    with (
-        zipfile.ZipFile(folder / features.KERAS_MODEL_FILE) as archive,
-        archive.open(_WEIGHTS) as file,
-    ):
-        found: dict[str, np.ndarray] = {}
-
-        def note(name: str, item: Any) -> None:
-            if isinstance(item, h5py.Dataset):
-                found[name] = item[()]
-
-        h5py.File(file, "r").visititems(note)
-    return _arrays_digest(found)
+    return parts_digest([json.dumps(_rounded(figures), sort_keys=True).encode()])
 
 
 def _model(folder: pathlib.Path) -> str:
     with np.load(folder / features.GOLDEN_FILE) as golden:
-        answers = _arrays_digest(dict(golden))
-    return _digest([model_digest(folder).encode(), answers.encode()])
+        answers = arrays_digest(dict(golden))
+    return parts_digest([weights_digest(folder).encode(), answers.encode()])
 
 
 def _examples(folder: pathlib.Path) -> str:
     splits = sorted(split.name.removeprefix("Split-") for split in folder.glob("Split-*"))
-    return _digest(part for split in splits for part in (split.encode(), _records(folder, split)))
+    return parts_digest(
+        part for split in splits for part in (split.encode(), _records(folder, split))
+    )
 
 
 def _records(folder: pathlib.Path, split: str) -> bytes:
@@ -77,7 +60,7 @@ def _records(folder: pathlib.Path, split: str) -> bytes:
 
     batches = examples.serialized_batches(str(folder), split, 4096)
     records = [hashlib.sha256(record).digest() for batch in batches for record in batch.numpy()]
-    return _digest(sorted(records)).encode()
+    return parts_digest(sorted(records)).encode()
 
 
 def _predictions(folder: pathlib.Path) -> str:
@@ -88,7 +71,9 @@ def _predictions(folder: pathlib.Path) -> str:
     ids = "\n".join(table[features.EXAMPLE_ID].to_pylist()).encode()
     images = b"".join(table[features.IMAGE].to_pylist())
     answers = np.array(table[features.CANDIDATE].to_pylist(), np.float32)
-    return _digest([ids, images, table[features.LABEL].to_numpy().tobytes(), answers.tobytes()])
+    return parts_digest(
+        [ids, images, table[features.LABEL].to_numpy().tobytes(), answers.tobytes()]
+    )
 
 
 def _model_run(folder: pathlib.Path) -> str:
@@ -100,12 +85,12 @@ def _model_run(folder: pathlib.Path) -> str:
     names = (features.HISTORY_FILE, features.AUGMENTED_FILE, features.FEATURE_MAPS_FILE)
     # Without augmentation, there are no augmented images.
     files = [path.read_bytes() for name in names if (path := folder / name).exists()]
-    return _digest([json.dumps(report, sort_keys=True).encode(), *files])
+    return parts_digest([json.dumps(report, sort_keys=True).encode(), *files])
 
 
 def _report(folder: pathlib.Path) -> str:
     names = (features.SIMILAR_FILE, features.SIMILAR_IMAGES_FILE)
-    return _digest((folder / name).read_bytes() for name in names)
+    return parts_digest((folder / name).read_bytes() for name in names)
 
 
 def _transform_graph(folder: pathlib.Path) -> str:
@@ -120,7 +105,7 @@ def _transform_graph(folder: pathlib.Path) -> str:
         node.attr.pop("config_proto", None)
     parts = sorted(_without_numbers(part) for part in (*graph.node, *graph.library.function))
     schemas = [path.read_bytes() for path in sorted(folder.glob("*/schema.pbtxt"))]
-    return _digest([*parts, *schemas])
+    return parts_digest([*parts, *schemas])
 
 
 def _without_numbers(part: Any) -> bytes:
@@ -136,24 +121,6 @@ _BY_KEY: dict[str, Callable[[pathlib.Path], str]] = {
     "report": _report,
     "transform_graph": _transform_graph,
 }
-
-
-def _arrays_digest(arrays: dict[str, np.ndarray]) -> str:
-    def parts() -> Iterator[bytes]:
-        for name in sorted(arrays):
-            array = arrays[name]
-            yield f"{name} {array.dtype} {array.shape}".encode()
-            yield array.tobytes()
-
-    return _digest(parts())
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(len(part).to_bytes(8, "big"))
-        digest.update(part)
-    return digest.hexdigest()
 
 
 def _rounded(value: Any) -> Any:

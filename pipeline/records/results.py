@@ -8,6 +8,7 @@ import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
 from components import features, quality_gates, reading_report
+from components.digests import weights_digest
 from components.pusher import versions
 from components.slices import Slicing
 from pipeline.nodes import (
@@ -108,7 +109,7 @@ def _with_artifacts(run: Receipt, nodes: Executions) -> Receipt:
     if model is None:
         return run
     return run.changed(
-        model_digest=digests.model_digest(model),
+        model_digest=weights_digest(model),
         export_digest=versions.content_digest(model / features.EXPORT_FOLDER),
     )
 
@@ -163,7 +164,7 @@ def _warm_start(uri: str | None, task: Task) -> WarmStart | None:
         for version in versions.served_versions(task.serving)
         if versions.content_digest(task.serving / str(version)) == export_digest
     ]
-    return WarmStart(digest=digests.model_digest(model), version=max(same, default=None))
+    return WarmStart(digest=weights_digest(model), version=max(same, default=None))
 
 
 def _with_gates(run: Receipt, nodes: Executions) -> Receipt:

@@ -62,6 +62,23 @@ def test_the_served_model_is_the_earlier_one_and_the_next_run_compares_with_it(
     assert following.receipt["pushed_version"] > done["new_version"]
 
 
+def test_other_labels_of_test_images_do_not_bring_a_model_back(
+    few_images, undemanding, two, quick_command, tmp_path
+):
+    """The model is trained again, to the same weights and with other reference images."""
+    _, second = served(two)
+    assert quick_command("rollback", "--output-dir", two.parent).code == 0
+    before = served(two)
+    labels = few_images.test_labels.copy()
+    labels[0] = (labels[0] + 1) % 10
+    mended = undemanding(few_images.change(test_labels=labels).write(tmp_path / "mended"))
+    arguments = ("run", *mended, "--seed", "2", "--output-dir", two.parent)
+    scheduled = quick_command(*arguments, IMAGE_PIPELINE_ATTEMPT="of a schedule")
+    assert scheduled.code == 1
+    assert f"version {second} was rolled back by" in scheduled.output + scheduled.errors
+    assert served(two) == before
+
+
 def refused(quick_command, root, *arguments):
     before = served(root)
     ended = quick_command("rollback", *arguments, "--output-dir", root.parent)

@@ -3,12 +3,9 @@
 import dataclasses
 import datetime
 import hashlib
-import io
 import json
-import zipfile
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,6 +22,7 @@ from pipeline.nodes import NODES
 from pipeline.records.executions import ArtifactRecord, NodeExecution
 from pipeline.records.outcomes import NodeStatus
 from pipeline.records.receipt import Calibration, Failure, NodeRecord, Receipt
+from tests.made_models import write_keras
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -179,12 +177,7 @@ def write_model(folder, weights, answers, file):
     """A model artifact: weights by name, answers to golden questions, and a file of its export."""
     (folder / "Format-Serving").mkdir(parents=True)
     (folder / "Format-Serving" / "saved_model.pb").write_text(file)
-    content = io.BytesIO()
-    with h5py.File(content, "w") as stored:
-        for name, values in weights.items():
-            stored[name] = values
-    with zipfile.ZipFile(folder / "model.keras", "w") as archive:
-        archive.writestr("model.weights.h5", content.getvalue())
+    write_keras(folder, **weights)
     np.savez(folder / "golden.npz", probabilities=answers)
     return ArtifactRecord(1, str(folder), {})
 

@@ -124,6 +124,52 @@ def test_a_model_that_was_only_trained_again_is_no_earlier_version(pushed, locat
     assert rollback.rollback(locations, None).rolled_back_to == first
 
 
+def test_what_was_rolled_back_is_known_by_its_weights(pushed, past, locations):
+    """Its reference images are test images, which may change; they have no part in the weights."""
+    past.weights |= {"a": [1.0], "b": [2.0]}
+    first, second = pushed("a", "b")
+    weights = {
+        version: rollbacks.kept_digests(kept(locations, version)).weights
+        for version in (first, second)
+    }
+    rollback.rollback(locations, None)
+    withdrawn = rollbacks.withdrawn(locations.serving)
+    assert withdrawn[weights[second]].startswith(f"version {second} was rolled back by ")
+    assert weights[first] not in withdrawn
+    rollback.rollback(locations, second)
+    withdrawn = rollbacks.withdrawn(locations.serving)
+    assert weights[first] in withdrawn
+    assert weights[second] not in withdrawn
+
+
+def test_a_model_of_the_same_weights_is_no_earlier_version(pushed, past, locations):
+    past.weights |= {"a": [1.0], "b": [2.0], "c": [2.0]}
+    first, second, _ = pushed("a", "b", "c")
+    known = {version.number: version for version in rollback.read_versions(locations)}
+    assert known[second].obstacle == "it is the same model as the served version"
+    assert rollback.rollback(locations, None).rolled_back_to == first
+
+
+def test_a_damaged_file_of_weights_does_not_keep_from_a_rollback(pushed, locations, caplog):
+    first, second = pushed("a", "b")
+    damaged = kept(locations, second) / "model.keras"
+    damaged.write_text("damaged")
+    assert rollback.rollback(locations, None).rolled_back_to == first
+    assert f"{damaged} cannot be read" in caplog.text
+
+
+def test_a_record_without_weights_is_read(pushed, locations):
+    _, second = pushed("a", "b")
+    done = rollback.rollback(locations, None)
+    path = locations.serving / ".rollbacks" / f"{done.new_version}.json"
+    record = json.loads(path.read_text())
+    del record["withdrawn_weights"], record["restored_weights"]
+    path.write_text(json.dumps(record))
+    assert versions.content_digest(locations.serving / str(second)) in rollbacks.withdrawn(
+        locations.serving
+    )
+
+
 def test_no_run_needs_to_be_known(pushed, locations, output_dir):
     first, second = pushed("a", "b")
     shutil.rmtree(locations.runs)

@@ -41,6 +41,8 @@ def test_a_rollback_is_printed_with_the_folder_that_is_served_then(pushed, locat
         "restored": done.restored,
         "withdrawn_answers": done.withdrawn_answers,
         "restored_answers": done.restored_answers,
+        "withdrawn_weights": done.withdrawn_weights,
+        "restored_weights": done.restored_weights,
         "differs": None,
         "dry_run": False,
     }

@@ -11,6 +11,7 @@ from components.object_store import ObjectStoreError
 from components.pusher import bucket as served_bucket
 from components.pusher import guard, rollbacks, versions
 from components.pusher.executor import Executor, ServedModelChangedError, WithdrawnModelError
+from tests.made_models import write_keras
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ def push(tmp_path, base, make_export):
         withdrawn=None,
         compared=None,
         golden=None,
+        trained=None,
     ):
         number = next(numbers)
         model = standard_artifacts.Model()
@@ -41,6 +43,8 @@ def push(tmp_path, base, make_export):
         make_export(tmp_path / f"model{number}" / "Format-Serving", weights)
         if golden is not None:
             (tmp_path / f"model{number}" / "golden.npz").write_bytes(golden)
+        if trained is not None:
+            write_keras(tmp_path / f"model{number}", kernel=trained)
         blessing = standard_artifacts.ModelBlessing()
         blessing.set_int_custom_property("blessed", int(blessed))
         if served is None:
@@ -124,9 +128,30 @@ def test_a_model_that_was_rolled_back_and_trained_again_is_not_pushed_again(push
     assert len(versions.served_versions(base)) == 2
 
 
+def test_a_model_that_was_rolled_back_is_known_by_its_weights(push, base, tmp_path):
+    """A test image got another label: other reference images, and the same weights."""
+    push(b"first")
+    before = versions.served_versions(base)
+    write_keras(tmp_path, kernel=[1.0, 2.0])
+    digest = rollbacks.kept_digests(tmp_path).weights
+    run = {
+        "served": versions.identity(base),
+        "withdrawn": {digest: "version 7 was rolled back by ada on Monday"},
+        "golden": b"others",
+    }
+    with pytest.raises(WithdrawnModelError, match="version 7 was rolled back by ada"):
+        push(b"again", trained=[1.0, 2.0], **run)
+    assert versions.served_versions(base) == before
+    push(b"again", trained=[1.0, 2.1], **run)
+    assert len(versions.served_versions(base)) == 2
+
+
 @pytest.fixture
 def go_back(base):
     """Serves an earlier version again, with the record that a rollback writes."""
+
+    def weights_of(version):
+        return rollbacks.kept_digests(versions.kept_folder(base, version)).weights
 
     def rolled_back(to):
         served = versions.served_versions(base)[-1]
@@ -137,6 +162,8 @@ def go_back(base):
             "time": "2026-11-23T09:15:00+00:00",
             "withdrawn": versions.content_digest(base / str(served)),
             "restored": versions.content_digest(base / str(to)),
+            "withdrawn_weights": weights_of(served),
+            "restored_weights": weights_of(to),
         }
         versions.publish(base / str(to), base, rollback=json.dumps(record))
 
@@ -160,6 +187,29 @@ def test_on_a_cluster_a_model_that_was_rolled_back_is_not_pushed_again(push, bas
     output = push(b"second")
     newest = versions.served_versions(base)[-1]
     assert output.get_string_custom_property("pushed_version") == str(newest)
+
+
+def test_on_a_cluster_a_model_that_was_rolled_back_is_known_by_its_weights(push, base, go_back):
+    push(b"first", trained=[1.0])
+    push(b"second", trained=[2.0])
+    first, second = versions.served_versions(base)
+    go_back(first)
+    before = versions.served_versions(base)
+    with pytest.raises(WithdrawnModelError, match=f"version {second} .* by ada"):
+        push(b"again", trained=[2.0])
+    assert versions.served_versions(base) == before
+    push(b"third", trained=[3.0])
+
+
+def test_a_model_that_a_person_forced_is_no_longer_withdrawn(push, base, go_back):
+    """Trained again for other test images, it comes back to nobody: it is served."""
+    push(b"first", trained=[1.0])
+    push(b"second", trained=[2.0])
+    go_back(versions.served_versions(base)[0])
+    push(b"second", trained=[2.0], served=versions.identity(base))
+    assert rollbacks.withdrawn(base) == {}
+    push(b"again", trained=[2.0])
+    assert len(versions.served_versions(base)) == 5
 
 
 def test_on_one_machine_only_the_run_says_what_was_rolled_back(push, base, go_back):
