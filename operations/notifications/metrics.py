@@ -151,19 +151,29 @@ class Metrics:
         server.RequestHandlerClass = _Handler
         self.port = server.server_port
 
-    def restore(self, past: Iterable[Receipt]) -> None:
-        """Shows how things stood before the scheduler began, so that a restart blanks nothing.
+    def restore(
+        self, past: Iterable[Receipt], unrecorded: Mapping[ExitCode, datetime.datetime]
+    ) -> None:
+        """Shows how things stood before the scheduler began, so that a restart changes nothing.
 
         Args:
           past: Receipts of runs; those of other pipelines, and of runs at work, do not count.
+          unrecorded: For each exit code, when a run last ended with it and left no receipt.
         """
         own = [
             receipt
             for receipt in past
             if receipt.pipeline == self._pipeline and receipt.status != Status.RUNNING
         ]
+        # What seems to come from the future was noted under a clock that was wrong.
+        now = datetime.datetime.now(datetime.UTC)
+        ends = sorted((ended, code) for code, ended in unrecorded.items() if ended <= now)
         for receipt in history.in_order(own):
+            while ends and ends[0][0] < receipt.began:
+                self._restore_unrecorded(*ends.pop(0))
             self._show(receipt)
+        for ended, code in ends:
+            self._restore_unrecorded(ended, code)
 
     def run_ended(self, receipt: Receipt | None, code: ExitCode, unread: bool = False) -> None:
         """Shows how a run ended.
@@ -179,10 +189,8 @@ class Metrics:
             unchanged = receipt.kept_served_version
             outcome = Outcome.UNCHANGED if unchanged else Outcome.of(receipt)
             self._show(receipt)
-        elif outcome == Outcome.UNCHANGED:
-            self._show_standing(_VERDICTS[code])
-        elif outcome.counts_as_run:
-            self._show_outcome(outcome, time.time())
+        else:
+            self._show_unrecorded(outcome, code, time.time())
         self._counters["runs"].labels(self._pipeline, outcome).inc()
 
     def next_run(self, when: datetime.datetime | None) -> None:
@@ -210,12 +218,22 @@ class Metrics:
             self._show_evaluation(receipt.evaluation)
             self._set("calibration_error_ratio", receipt.calibration.ece_after)
 
-    def _show_standing(self, outcome: Outcome) -> None:
+    def _restore_unrecorded(self, ended: datetime.datetime, code: ExitCode) -> None:
+        self._show_unrecorded(Outcome.without_receipt(code), code, ended.timestamp())
+
+    def _show_unrecorded(self, outcome: Outcome, code: ExitCode, ended: float) -> None:
+        """Shows the end of a run that left no receipt."""
+        if outcome == Outcome.UNCHANGED:
+            self._show_standing(_VERDICTS[code], ended)
+        elif outcome.counts_as_run:
+            self._show_outcome(outcome, ended)
+
+    def _show_standing(self, outcome: Outcome, ended: float) -> None:
         """Shows the verdict of the run since which nothing changed, whoever began it."""
         if outcome != self._outcome:
-            self._show_outcome(outcome, time.time())
+            self._show_outcome(outcome, ended)
         if outcome == Outcome.PUSHED:
-            self._set("last_success_timestamp_seconds", time.time())
+            self._set("last_success_timestamp_seconds", ended)
 
     def _show_outcome(self, outcome: Outcome, ended: float) -> None:
         self._streak = self._streak + 1 if outcome == self._outcome else 1

@@ -17,6 +17,7 @@ from operations.scheduling.processes import Commands
 from operations.scheduling.report import Report
 from operations.scheduling.runs import Runs
 from operations.scheduling.service import Service
+from operations.scheduling.state import State, read_state
 from operations.scheduling.timetable import Timetable
 from operations.scheduling.work import Work
 from pipeline.errors import ExitCode, LockHeldError, StoreLockedError
@@ -64,7 +65,8 @@ def _scheduler(options: Options, zone: zoneinfo.ZoneInfo) -> Iterator[tuple[Runs
     locations = Locations((target.output_dir / name).resolve())
     file = locations.root / "schedule" / "state.json"
     clock = Clock()
-    metrics, notifier = _metrics(options, name), Notifier.from_options(target.notify_file)
+    metrics = _metrics(options, name, read_state(file))
+    notifier = Notifier.from_options(target.notify_file)
     report = Report(name, zone, clock, metrics, notifier)
     seen = None if file.exists() else _first_look(target, name)
     writable(file.parent)
@@ -79,11 +81,12 @@ def _scheduler(options: Options, zone: zoneinfo.ZoneInfo) -> Iterator[tuple[Runs
         yield runs, clock, report
 
 
-def _metrics(options: Options, pipeline: str) -> Metrics:
+def _metrics(options: Options, pipeline: str, state: State) -> Metrics:
     metrics = Metrics(pipeline)
     if options.metrics_port is not None:
         metrics.serve(options.metrics_port)
-        metrics.restore(history.runs(options.target.output_dir, history.Filter()))
+        past = history.runs(options.target.output_dir, history.Filter())
+        metrics.restore(past, state.unrecorded)
     return metrics
 
 

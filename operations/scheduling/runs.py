@@ -112,6 +112,8 @@ class Runs:
             run_id=ended.receipt.run_id if ended.receipt else None,
             text=ended.text,
         )
+        if ended.receipt is None:
+            self.state.unrecorded[ended.exit_code] = self.state.last_run.ended
         if ended.alarm:
             self._alarms.sound(ended.alarm, ended.text)
         self._alarms.end(*ended.over)

@@ -39,6 +39,8 @@ class State(pydantic.BaseModel):
       waiting: Due time of the run that waits for it.
       held_since: Due time of the first of the last runs that all found the pipeline held by others.
       last_run: The run that ended last.
+      unrecorded: For each exit code, when a run last ended with it and left no receipt. It may have
+        found that nothing changed, or that its input is bad.
       alarms: Text of each alarm that is not over.
       untold: Those of these alarms whose message has reached nobody yet.
       data_digest: Digest of the data that was seen last.
@@ -51,6 +53,7 @@ class State(pydantic.BaseModel):
     waiting: pydantic.AwareDatetime | None = None
     held_since: pydantic.AwareDatetime | None = None
     last_run: LastRun | None = None
+    unrecorded: dict[ExitCode, pydantic.AwareDatetime] = {}
     alarms: dict[AlarmKind, str] = {}
     untold: set[AlarmKind] = set()
     data_digest: str | None = None

@@ -24,7 +24,7 @@ from prometheus_client.openmetrics import parser as strict_parser
 
 from operations.notifications.events import Outcome
 from operations.notifications.metrics import ADDRESS_VARIABLE, Metrics
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, ExitCode
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "monitoring"
 OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
@@ -37,6 +37,10 @@ ENDS = {
     "interrupted": ("interrupted", "none"),
 }
 OWN = {"pipeline": "clothes"}
+DAY = datetime.timedelta(days=1)
+# When the first run began and ended.
+BEGAN = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+ENDED = BEGAN.timestamp() + 61.4
 # Outcomes that the last run can have.
 OUTCOMES = tuple(outcome for outcome in Outcome if outcome.counts_as_run)
 
@@ -104,11 +108,10 @@ def whole_receipt(pushed_receipt):
 
 
 def test_a_run_that_pushed_is_shown(metrics, whole_receipt):
-    end = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC).timestamp() + 61.4
     metrics.run_ended(whole_receipt, 0)
     assert last_outcome(metrics) == "pushed"
-    assert sample(metrics, "last_run_timestamp_seconds") == end
-    assert sample(metrics, "last_success_timestamp_seconds") == end
+    assert sample(metrics, "last_run_timestamp_seconds") == ENDED
+    assert sample(metrics, "last_success_timestamp_seconds") == ENDED
     assert sample(metrics, "last_run_duration_seconds") == 61.4
     assert sample(metrics, "node_duration_seconds", node="Trainer") == 12.34
     assert sample(metrics, "test_accuracy_ratio") == whole_receipt.evaluation.accuracy
@@ -282,13 +285,49 @@ def test_a_restart_shows_what_was_shown_before_it(pushed_receipt, ends, data):
         live.run_ended(receipt, 0)
     others = [receipt.changed(pipeline="shoes") for receipt in past]
     others.append(ended(pushed_receipt, "interrupted", 60).changed(status="running"))
-    restored.restore(data.draw(st.permutations([*past, *others])))
+    restored.restore(data.draw(st.permutations([*past, *others])), {})
     assert gauges(restored) == gauges(live)
+
+
+def test_a_restart_keeps_that_nothing_changed_since_a_success(metrics, pushed_receipt):
+    """A month without changes left no receipt, and is no month without a success."""
+    metrics.restore([pushed_receipt], {ExitCode.PUSHED: BEGAN + DAY})
+    assert last_outcome(metrics) == "pushed"
+    assert sample(metrics, "last_success_timestamp_seconds") == (BEGAN + DAY).timestamp()
+    assert sample(metrics, "last_run_timestamp_seconds") == ENDED
+
+
+@pytest.mark.parametrize(
+    ("exit_code", "outcome"),
+    [(1, "failed"), (2, "bad_input"), (3, "refused"), (130, "interrupted")],
+)
+def test_a_restart_does_not_end_what_left_no_receipt(metrics, pushed_receipt, exit_code, outcome):
+    metrics.restore([pushed_receipt], {ExitCode(exit_code): BEGAN + DAY})
+    assert last_outcome(metrics) == outcome
+    assert sample(metrics, "last_run_timestamp_seconds") == (BEGAN + DAY).timestamp()
+    assert sample(metrics, "last_success_timestamp_seconds") == ENDED
+
+
+def test_a_restart_shows_the_last_end_and_the_last_success_whatever_came_between(
+    metrics, pushed_receipt
+):
+    day = DAY.total_seconds()
+    failed = ended(pushed_receipt, "failed", 4 * day)
+    ends = {ExitCode.BAD_INPUT: BEGAN + 2 * DAY, ExitCode.PUSHED: BEGAN + 3 * DAY}
+    metrics.restore([pushed_receipt, failed], ends | {ExitCode.HELD: BEGAN + 5 * DAY})
+    assert last_outcome(metrics) == "failed"
+    assert sample(metrics, "last_success_timestamp_seconds") == (BEGAN + 3 * DAY).timestamp()
+
+
+def test_a_restart_does_not_believe_a_clock_that_was_set_to_the_future(metrics, pushed_receipt):
+    ahead = datetime.datetime.now(datetime.UTC) + 400 * DAY
+    metrics.restore([pushed_receipt], {ExitCode.BAD_INPUT: ahead})
+    assert last_outcome(metrics) == "pushed"
 
 
 def test_counters_begin_at_zero_and_are_not_restored(metrics, pushed_receipt):
     """What rose without a run would count as runs."""
-    metrics.restore([pushed_receipt])
+    metrics.restore([pushed_receipt], {})
     runs = {key: value for key, value in scraped(metrics).items() if key[0].endswith("runs_total")}
     assert set(runs.values()) == {0}
     assert {dict(key[1:])["outcome"] for key in runs} == {*OUTCOMES, "unchanged", "held"}

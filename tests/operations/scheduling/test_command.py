@@ -1,5 +1,6 @@
 """`schedule` from the command line: what it shows, refuses, installs, and runs."""
 
+import contextlib
 import datetime
 import json
 import os
@@ -264,11 +265,13 @@ def test_another_scheduler_is_refused(schedule, standing):
     assert outcome.errors.startswith(f"error: {SAMPLE_PIPELINE} is in use by schedule (process ")
 
 
-def test_a_service_shows_what_it_will_do_and_ends_when_asked(tripwires, tmp_path):
+@contextlib.contextmanager
+def serving(folder, tripwires):
+    """A service of the sample, with its results in a folder; yields what its metrics are."""
     port = free_port()
     arguments = ["--cron", "0 0 1 1 *", "--timezone", "Europe/Berlin", "--retries", "2"]
-    arguments += ["--data", "sample", "--output-dir", str(tmp_path), "--metrics-port", str(port)]
-    output = tmp_path / "output"
+    arguments += ["--data", "sample", "--output-dir", str(folder), "--metrics-port", str(port)]
+    output = folder / "output"
     with output.open("w") as stream:
         service = subprocess.Popen(
             [sys.executable, str(RUNNER), "schedule", *arguments],
@@ -282,14 +285,18 @@ def test_a_service_shows_what_it_will_do_and_ends_when_asked(tripwires, tmp_path
             assert time.monotonic() < until and service.poll() is None, output.read_text()
             time.sleep(0.05)
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        metrics = direct.open(f"http://127.0.0.1:{port}/metrics").read().decode()
+        yield direct.open(f"http://127.0.0.1:{port}/metrics").read().decode()
         service.send_signal(signal.SIGTERM)
         assert service.wait(PATIENCE_SECONDS) == 0
     finally:
         service.kill()
         service.wait()
-    assert f'next_run_timestamp_seconds{{pipeline="{SAMPLE_PIPELINE}"}}' in metrics
-    text = output.read_text()
+
+
+def test_a_service_shows_what_it_will_do_and_ends_when_asked(tripwires, tmp_path):
+    with serving(tmp_path, tripwires) as metrics:
+        assert f'next_run_timestamp_seconds{{pipeline="{SAMPLE_PIPELINE}"}}' in metrics
+    text = (tmp_path / "output").read_text()
     assert text.count("-01-01 00:00") == 5
     assert "'0 0 1 1 *' in Europe/Berlin" in text
     # Libraries of other tests may have set further variables of this process.
@@ -297,6 +304,17 @@ def test_a_service_shows_what_it_will_do_and_ends_when_asked(tripwires, tmp_path
     assert text.endswith("stopped\n")
     state = json.loads((tmp_path / SAMPLE_PIPELINE / "schedule" / "state.json").read_text())
     assert state["schedule"] == "'0 0 1 1 *' in Europe/Berlin"
+
+
+def test_a_service_that_is_started_again_shows_the_success_that_left_no_receipt(
+    tripwires, tmp_path
+):
+    state = tmp_path / SAMPLE_PIPELINE / "schedule" / "state.json"
+    state.parent.mkdir(parents=True)
+    state.write_text(json.dumps({"unrecorded": {"0": "1970-01-01T00:02:00Z"}}))
+    with serving(tmp_path, tripwires) as metrics:
+        success = f'last_success_timestamp_seconds{{pipeline="{SAMPLE_PIPELINE}"}} 120.0'
+        assert success in metrics
 
 
 @pytest.mark.slow

@@ -623,6 +623,18 @@ def test_bad_input_is_over_where_it_is_as_it_was(world):
     assert titles(world)[1:] == ["clothes recovered from: a run cannot start"]
 
 
+def test_ends_that_leave_no_receipt_are_kept_for_the_metrics_of_a_restart(world):
+    stand(world, "20261122-030001", ExitCode.PUSHED)
+    world.serve("04:30", on_change=True)
+    world.commands.bad_input = "a file is missing."
+    world.serve("05:30", on_change=True)
+    world.commands.bad_input = None
+    world.commands.seen = Seen(data="/data", data_digest="second")
+    world.serve("06:30", on_change=True)
+    ends = {code: f"{ended:%H:%M:%S}" for code, ended in world.state.unrecorded.items()}
+    assert ends == {ExitCode.PUSHED: "04:00:01", ExitCode.BAD_INPUT: "05:00:01"}
+
+
 def test_a_pipeline_that_somebody_else_holds_is_skipped(world, lines):
     world.commands.held = "clothes is in use by run (process 7 of ann on host)."
     world.serve("03:30", retries=3)
