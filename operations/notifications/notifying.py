@@ -120,6 +120,38 @@ class Notifier:
         return reached
 
 
+class CurrentNotifier:
+    """Tells the addresses that a file has at the time of each message.
+
+    A scheduler lives for months, and its runs read the file anew as well.
+    """
+
+    def __init__(self, file: pathlib.Path | None):
+        """Takes a file of addresses; None leaves those of the environment alone.
+
+        Raises:
+          ConfigurationError: where an address cannot be parsed, or others can read the file.
+        """
+        self._file = file
+        self._notifier = Notifier.from_options(file)
+
+    def alarm(self, title: str, text: str) -> bool:
+        """Tells of a fault outside of a run; returns False if the message reached nobody."""
+        return self._current().alarm(title, text)
+
+    def all_clear(self, title: str, text: str) -> None:
+        """Tells that an alarm is over."""
+        self._current().all_clear(title, text)
+
+    def _current(self) -> Notifier:
+        if self._file is not None:
+            try:
+                self._notifier = Notifier.from_options(self._file)
+            except ConfigurationError as error:
+                logger.warning("The addresses that were read before are notified: %s", error)
+        return self._notifier
+
+
 def _addresses_in(file: pathlib.Path) -> list[Address]:
     """The addresses in a file that only the user can read."""
     # As a path, :// has lost a slash.

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from components import environment
 from operations.notifications.metrics import Metrics
-from operations.notifications.notifying import Notifier
+from operations.notifications.notifying import CurrentNotifier
 from operations.preparation import writable
 from operations.scheduling.clock import Clock
 from operations.scheduling.look import Seen, look
@@ -66,7 +66,7 @@ def _scheduler(options: Options, zone: zoneinfo.ZoneInfo) -> Iterator[tuple[Runs
     file = locations.root / "schedule" / "state.json"
     clock = Clock()
     metrics = _metrics(options, name, read_state(file))
-    notifier = Notifier.from_options(target.notify_file)
+    notifier = CurrentNotifier(target.notify_file)
     report = Report(name, zone, clock, metrics, notifier)
     seen = None if file.exists() else _first_look(target, name)
     writable(file.parent)

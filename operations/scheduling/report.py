@@ -9,7 +9,7 @@ import typer
 
 from operations.notifications.events import AlarmKind, SkipReason
 from operations.notifications.metrics import Metrics
-from operations.notifications.notifying import Notifier
+from operations.notifications.notifying import CurrentNotifier
 from operations.scheduling.clock import Clock
 from operations.scheduling.outcome import Ended
 from pipeline.errors import ExitCode
@@ -27,7 +27,7 @@ class Report:
         zone: zoneinfo.ZoneInfo,
         clock: Clock,
         metrics: Metrics,
-        notifier: Notifier,
+        notifier: CurrentNotifier,
     ):
         """Tells of one pipeline; times are those of the clock, in the zone."""
         self._pipeline = pipeline

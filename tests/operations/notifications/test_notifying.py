@@ -22,7 +22,7 @@ from components.notifications.sending import (
     Address,
 )
 from components.quality_gates import JudgedGate
-from operations.notifications.notifying import REVIEW_URL_VARIABLE, Notifier
+from operations.notifications.notifying import REVIEW_URL_VARIABLE, CurrentNotifier, Notifier
 from pipeline.errors import ConfigurationError
 from review.collect import collect
 from review.summary import write_summary
@@ -381,6 +381,32 @@ def test_who_sends_an_alarm_learns_that_it_reached_nobody(receiver, monkeypatch)
     written = [closed_address(), address(receiver, "failing")]
     monkeypatch.setenv(ADDRESSES_VARIABLE, ",".join(written))
     assert not Notifier.from_options(None).alarm("title", "text")
+
+
+def test_an_alarm_goes_to_the_addresses_that_the_file_has_by_then(receiver, private_file):
+    notifier = CurrentNotifier(private_file(closed_address()))
+    assert not notifier.alarm("title", "text")
+    private_file(address(receiver, "mended"))
+    assert notifier.alarm("title", "text")
+    private_file(address(receiver, "moved"))
+    notifier.all_clear("title", "text")
+    assert [path for path, _ in receiver.received] == ["/mended", "/moved"]
+
+
+@pytest.mark.parametrize("mode", [None, 0o644])
+def test_an_alarm_goes_to_the_addresses_before_where_the_file_cannot_be_used(
+    receiver, private_file, caplog, mode
+):
+    file = private_file(address(receiver, "before"))
+    notifier = CurrentNotifier(file)
+    if mode is None:
+        file.unlink()
+    else:
+        private_file(address(receiver, "others may read this"), mode)
+    assert notifier.alarm("title", "text")
+    assert [path for path, _ in receiver.received] == ["/before"]
+    assert f"The addresses that were read before are notified: {file} " in caplog.text
+    assert SECRET not in caplog.text
 
 
 def test_a_service_that_hangs_is_given_up(receiver, monkeypatch, caplog):

@@ -26,7 +26,7 @@ SERVICE = """
 import json, pathlib, sys
 from pipeline.lock import exclusive
 from operations.notifications.metrics import Metrics
-from operations.notifications.notifying import Notifier
+from operations.notifications.notifying import CurrentNotifier
 from operations.scheduling.clock import Clock
 from operations.scheduling.plan import Policy
 from operations.scheduling.processes import ProcessGroup
@@ -53,7 +53,7 @@ class Jumping(Clock):
 
 locations, clock, timetable = Locations(pathlib.Path(root)), Jumping(), Timetable(cron, "UTC")
 policy, file = Policy(**json.loads(policy)), locations.root / "schedule" / "state.json"
-report = Report("clothes", timetable.zone, clock, Metrics("clothes"), Notifier([], None))
+report = Report("clothes", timetable.zone, clock, Metrics("clothes"), CurrentNotifier(None))
 with exclusive(locations.root / "schedule.lock", "schedule"), clock.listening():
     work = Work(Stubs(), policy, locations, clock, report)
     runs = Runs(work, policy, file, clock, report)
@@ -86,7 +86,8 @@ class Scheduler:
             [sys.executable, "-c", SERVICE, *arguments],
             stdout=self._output,
             stderr=self._output,
-            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            # Nobody is told.
+            env={**os.environ, "PYTHONPATH": str(PROJECT), "IMAGE_PIPELINE_NOTIFY": ""},
         )
         self.workers = []
 
