@@ -182,7 +182,9 @@ class Service:
         if self._steps is None:
             self._start(self._runs.run(scheduled))
             return
-        if self._policy.queue and state.waiting is None:
+        # A look is no run that the policy speaks of, and nobody would make up for a run it cost.
+        looks = state.at_work is None
+        if (self._policy.queue or looks) and state.waiting is None:
             state.waiting = scheduled
             text = f"{self._runs.name(scheduled)} waits for {self._busy_with()}"
             self._report.tell(text, DOUBTFUL)

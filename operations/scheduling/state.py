@@ -36,7 +36,7 @@ class State(pydantic.BaseModel):
       schedule: Cron expression and zone of the times below.
       handled: Time up to which every run has been run, skipped or told as missed.
       at_work: Due time of the run that is at work.
-      waiting: Due time of the run that waits for it.
+      waiting: Due time of the run that waits for it, or for a look at the data.
       held_since: Due time of the first of the last runs that all found the pipeline held by others.
       last_run: The run that ended last.
       unrecorded: For each exit code, when a run last ended with it and left no receipt. It may have

@@ -757,6 +757,29 @@ def test_overdue_data_that_cannot_be_read_is_looked_for_again(world):
     assert world.notifier.messages[-1][0] == "clothes: data is overdue"
 
 
+@pytest.mark.parametrize("queue", [False, True])
+def test_a_run_that_is_due_during_a_look_for_data_begins_after_it(world, lines, queue):
+    world.commands.look_seconds = 2 * 3600
+    policy = {"data_due_seconds": 21 * 3600, "look_seconds": 4 * 3600, "queue": queue}
+    world.serve(DAY + 1.5 * NIGHT, "0 3 * * *", **policy)
+    # Data was seen at 5:00, and is looked for at 2:00 in the next night.
+    looks = [f"{time:%d %H:%M}" for time in world.commands.looks]
+    assert looks == ["23 03:00", "24 02:00", "24 04:00"]
+    assert [f"{time:%d %H:%M}" for time, _, _ in world.commands.begun] == ["23 05:00", "24 06:00"]
+    assert world.metrics.skips == []
+    assert any("the run of 03:00 waits for a look at the data" in line for line in lines())
+
+
+def test_a_run_that_waits_for_a_look_is_made_up_for_after_a_restart(world):
+    world.commands.look_seconds = 2 * 3600
+    policy = {"data_due_seconds": 21 * 3600, "look_seconds": 4 * 3600}
+    world.serve(DAY + NIGHT + datetime.timedelta(hours=3.5), "0 3 * * *", **policy)
+    assert len(world.commands.begun) == 1
+    world.commands.look_seconds = 60
+    world.serve(DAY + NIGHT + datetime.timedelta(hours=4), "0 3 * * *", **policy)
+    assert len(world.commands.begun) == 2
+
+
 def test_jitter_puts_runs_off(world, lines):
     day = datetime.timedelta(days=1)
     world.serve(world.clock.time + 8 * day, "0 3 * * *", jitter_seconds=1800)
