@@ -102,6 +102,11 @@ def of_run(name: str, code: int, receipt: Receipt | None, log: pathlib.Path) -> 
     return _broken(f"{name} {how}: {told}", receipt)
 
 
+def before_the_run(ended: Ended) -> Ended:
+    """An end that came before a run began, and so is over with the next sound look."""
+    return dataclasses.replace(ended, alarm=AlarmKind.INPUT) if ended.alarm else ended
+
+
 def of_unread_receipt(name: str, code: ExitCode) -> Ended:
     """Outcome of a run that completed, and whose receipt cannot be read."""
     text = (

@@ -84,7 +84,7 @@ class Work:
         """Looks at the input; where it is not sound, returns how a run with it would end."""
         log = _started(_LOOK, self._new_log)
         if isinstance(log, Ended):
-            return log
+            return outcome.before_the_run(log)
         seen = yield from self._look(log)
         _remove_empty(log)
         return seen
@@ -92,7 +92,7 @@ class Work:
     def _attempt(self, name: str) -> Steps[Ended]:
         log = _started(name, self._new_log)
         if isinstance(log, Ended):
-            return log
+            return outcome.before_the_run(log)
         seen = yield from self._look(log)
         if isinstance(seen, Ended):
             return seen
@@ -107,7 +107,7 @@ class Work:
         answer = self._folder / "seen.json"
         child = _started(_LOOK, lambda: self._start_look(answer, log))
         if isinstance(child, Ended):
-            return child
+            return outcome.before_the_run(child)
         code, cut_off = yield from self._end_of(child, self._policy.look_seconds)
         if cut_off == CutOff.STOPPED:
             return outcome.of_stop(_LOOK, None)
@@ -211,7 +211,7 @@ def _seen(code: int, answer: pathlib.Path, log: pathlib.Path) -> Seen | Ended:
         # It ended well, but left no answer that can be read.
         except (OSError, ValueError):
             code = ExitCode.FAILED
-    return outcome.of_run(_LOOK, code, None, log)
+    return outcome.before_the_run(outcome.of_run(_LOOK, code, None, log))
 
 
 def _remove_empty(log: pathlib.Path) -> None:

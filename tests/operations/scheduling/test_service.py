@@ -181,7 +181,7 @@ def test_a_locked_store_is_retried_and_at_last_an_alarm(world):
     world.commands.locked = 2
     world.serve("04:30", retries=1, backoff_seconds=1)
     ((title, text),) = world.notifier.messages
-    assert title == "clothes: a run broke off"
+    assert title == "clothes: a run cannot start"
     assert text.endswith("metadata.db is locked by another process")
 
 
@@ -276,6 +276,35 @@ def test_bad_input_is_over_where_a_look_for_overdue_data_finds_it_sound(world):
     ]
 
 
+def locked_look(world):
+    world.commands.locked = 1
+
+
+def unstarted_look(world):
+    look = world.commands.look
+
+    def refuse(answer, log):
+        world.commands.look = look
+        raise OSError(11, "Resource temporarily unavailable")
+
+    world.commands.look = refuse
+
+
+@pytest.mark.parametrize("fault", [locked_look, unstarted_look])
+def test_what_keeps_a_look_for_overdue_data_from_its_end_is_over_with_a_sound_one(world, fault):
+    """The next run comes in a week, and a second fault until then is told, too."""
+    cron, policy = "0 3 * * mon", {"data_due_seconds": 86_400}
+    world.serve(DAY + NIGHT, cron, **policy)
+    for day in (2, 3):
+        world.commands.seen = Seen(data="/data", data_digest=f"of day {day}")
+        fault(world)
+        world.serve(DAY + day * NIGHT, cron, **policy)
+    cannot, over = "clothes: a run cannot start", "clothes recovered from: a run cannot start"
+    assert titles(world) == [cannot, over] * 2
+    assert world.metrics.alarms == ["input"] * 2
+    assert len(world.commands.begun) == 1
+
+
 def test_what_cannot_be_started_is_an_alarm(world, lines):
     world.commands.runs = [OSError(11, "Resource temporarily unavailable")]
     world.serve("04:30")
@@ -298,7 +327,7 @@ def test_where_no_log_can_be_written_an_alarm_is_raised_and_the_schedule_goes_on
     world.serve("04:30")
     assert world.commands.times == ["04:00:01"]
     assert any("could not be started: [Errno 28]" in line for line in lines())
-    assert world.metrics.alarms == [AlarmKind.RUN]
+    assert world.metrics.alarms == [AlarmKind.INPUT]
 
 
 def test_a_run_that_takes_too_long_is_asked_to_end(world, lines):
