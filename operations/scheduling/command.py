@@ -17,12 +17,11 @@ from operations.scheduling.processes import Commands
 from operations.scheduling.report import Report
 from operations.scheduling.runs import Runs
 from operations.scheduling.service import Service
-from operations.scheduling.state import State, read_state
 from operations.scheduling.timetable import Timetable
 from operations.scheduling.work import Work
 from pipeline.errors import ExitCode, LockHeldError, StoreLockedError
 from pipeline.locations import Locations
-from pipeline.lock import exclusive
+from pipeline.lock import check_free, exclusive
 from pipeline.records import history
 
 _EACH_MINUTE = "* * * * *"
@@ -65,29 +64,27 @@ def _scheduler(options: Options, zone: zoneinfo.ZoneInfo) -> Iterator[tuple[Runs
     locations = Locations((target.output_dir / name).resolve())
     file = locations.root / "schedule" / "state.json"
     clock = Clock()
-    metrics = _metrics(options, name, read_state(file))
-    notifier = CurrentNotifier(target.notify_file)
+    lock = locations.root / "schedule.lock"
+    # A second scheduler neither reads all data nor asks for the port of the first. The lock itself
+    # makes a folder, which nobody wants where the input is refused.
+    check_free(lock)
+    notifier, metrics = CurrentNotifier(target.notify_file), Metrics(name)
     report = Report(name, zone, clock, metrics, notifier)
     seen = None if file.exists() else _first_look(target, name)
     writable(file.parent)
-    with exclusive(locations.root / "schedule.lock", "schedule"), clock.listening():
+    with exclusive(lock, "schedule"), clock.listening():
         if environment.dropped():
             # The runs do not inherit them, so that their logs cannot name them.
             report.tell(f"left out of the environment: {', '.join(environment.dropped())}")
         work = Work(Commands(target, name), policy, locations, clock, report)
         runs = Runs(work, policy, file, clock, report)
+        if options.metrics_port is not None:
+            past = history.runs(target.output_dir, history.Filter())
+            metrics.restore(past, runs.state.unrecorded)
+            metrics.serve(options.metrics_port)
         if seen:
             runs.data.note(seen)
         yield runs, clock, report
-
-
-def _metrics(options: Options, pipeline: str, state: State) -> Metrics:
-    metrics = Metrics(pipeline)
-    if options.metrics_port is not None:
-        metrics.serve(options.metrics_port)
-        past = history.runs(options.target.output_dir, history.Filter())
-        metrics.restore(past, state.unrecorded)
-    return metrics
 
 
 def _first_look(target: Target, pipeline: str) -> Seen | None:

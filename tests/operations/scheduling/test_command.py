@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -258,11 +259,30 @@ def test_no_unit_starts_in_a_folder_that_systemd_would_misread(
     assert "working folder" in outcome.errors and outcome.errors.count("\n") == 1
 
 
-def test_another_scheduler_is_refused(schedule, standing):
-    with exclusive(standing / "schedule.lock", "schedule"):
-        outcome = schedule(*NIGHTLY)
+@pytest.mark.parametrize("state", [None, "{}"], ids=["first look", "no look"])
+def test_another_scheduler_is_refused_as_such_whatever_else_it_would_meet(
+    schedule, standing, state
+):
+    """Systemd starts it again after every other exit code: it may not fail at the port first."""
+    if state:
+        (standing / "schedule" / "state.json").write_text(state)
+    with (
+        exclusive(standing / "schedule.lock", "schedule"),
+        socket.create_server(("127.0.0.1", 0)) as taken,
+    ):
+        port = taken.getsockname()[1]
+        refused = ("--set", "schema_file=absent.pbtxt", "--metrics-port", port)
+        outcome = schedule(*NIGHTLY, *refused)
     assert outcome.code == 4
     assert outcome.errors.startswith(f"error: {SAMPLE_PIPELINE} is in use by schedule (process ")
+
+
+def test_a_port_that_is_taken_is_refused(schedule, standing):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outcome = schedule(*NIGHTLY, "--metrics-port", port)
+    assert outcome.code == 2
+    assert f"port {port} (Address already in use); expected a free port" in outcome.errors
 
 
 @contextlib.contextmanager
