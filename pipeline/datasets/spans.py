@@ -8,11 +8,11 @@ A folder of spans holds no images itself; each span has them in any form:
 
 A run trains on a window of the newest spans. It is tested on one reference span, which stays the
 same, so that accuracies can be compared from span to span. Both are settled once, before the graph
-starts. A span that is not whole is refused and never passed over: a run that nobody watches would
+starts. A span that cannot be read is refused and never passed over: a run that nobody watches would
 go on with old data.
 
-Whoever delivers a span copies it under another name, such as `.span-11`, and renames the folder
-when it is whole: no run can then meet half of it.
+Half of a folder of images looks like a small span, and is trained on. So whoever delivers a span
+copies it under another name, such as `.span-11`, and renames the folder when it is whole.
 """
 
 from __future__ import annotations
