@@ -61,8 +61,9 @@ class Version:
       flaw: Reason why the model cannot be read; None where it can.
       differs: How its image size and classes differ from those of the served version; None where
         they agree, or one of the two models cannot be read.
-      is_served: Whether it has the content that is served now, or the same answers or
-        weights.
+      is_served: Whether it has the content that is served now, or the same answers.
+      has_served_weights: Whether it has the weights that are served now. Its export may differ in
+        all else, so a person may ask for it by number.
       is_newest: Whether it is the served version itself.
     """
 
@@ -75,6 +76,7 @@ class Version:
     flaw: str | None
     differs: str | None
     is_served: bool
+    has_served_weights: bool
     is_newest: bool
 
     @property
@@ -251,14 +253,15 @@ def _find(number: int, known: Sequence[Version], locations: Locations) -> Versio
 
 
 def _previous(known: Sequence[Version], locations: Locations) -> Version:
-    """The newest version of other content before the served one.
+    """The newest version before the served one with other content and other weights.
 
     After a rollback the search begins below the version that was rolled back to: what was rolled
     back from does not count as what was there before.
     """
     served = known[-1]
     for version in reversed(known):
-        if version.number < served.origin and not version.is_served:
+        is_same = version.is_served or version.has_served_weights
+        if version.number < served.origin and not is_same:
             return version
     raise UnknownRunError(
         f"nothing was served below {locations.root} before version {served.number}; expected an "
@@ -300,7 +303,7 @@ def read_versions(locations: Locations) -> list[Version]:
     models = {number: _read_model(locations, number) for number in numbers}
     newest, _ = models[numbers[-1]]
     digest = newest.digest if newest else _digest(locations.serving / str(numbers[-1]))
-    served = digest, *_kept(locations, numbers[-1])
+    served, kept = digest, _kept(locations, numbers[-1])
     found = []
     for number in numbers:
         pushed = rollbacks.origin(number, records)
@@ -308,7 +311,7 @@ def read_versions(locations: Locations) -> list[Version]:
         run = next((run for run in receipts if run.pushed_version == pushed), None)
         model, flaw = models[number]
         digest = model.digest if model else _digest(locations.serving / str(number))
-        same = zip((digest, *_kept(locations, number)), served, strict=True)
+        mine, is_newest = _kept(locations, number), number == numbers[-1]
         version = Version(
             number=number,
             origin=pushed,
@@ -318,8 +321,9 @@ def read_versions(locations: Locations) -> list[Version]:
             model=model,
             flaw=flaw,
             differs=version_difference(model, newest) if model and newest else None,
-            is_served=number == numbers[-1] or any(mine and mine == its for mine, its in same),
-            is_newest=number == numbers[-1],
+            is_served=is_newest or _same(digest, served) or _same(mine.answers, kept.answers),
+            has_served_weights=_same(mine.weights, kept.weights),
+            is_newest=is_newest,
         )
         found.append(version)
     return found
@@ -330,6 +334,11 @@ def difference(locations: Locations, version: int, other: int) -> str | None:
     one, _ = _read_model(locations, version)
     two, _ = _read_model(locations, other)
     return version_difference(one, two) if one and two else None
+
+
+def _same(mine: str | None, its: str | None) -> bool:
+    """Whether two digests are known and equal."""
+    return mine is not None and mine == its
 
 
 def _digest(export: pathlib.Path) -> str | None:
