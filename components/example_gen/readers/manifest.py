@@ -6,10 +6,12 @@ import collections
 import dataclasses
 import functools
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence, Set
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from components.example_gen.readers import (
     base,
@@ -21,12 +23,16 @@ from components.example_gen.readers import (
 )
 from components.example_gen.readers.files import WRITE_SLASHES, Files, changed, hash_file, suffix
 from components.example_gen.readers.folder import Folder
+from components.features import IMAGE_SUFFIXES
 from components.messages import counted, listed, shown
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 # Some files may be missing; if none of the first ones is there, the table is about something else.
 _TRIED = 100
 _NO_ID = "If the column is no id, rename it, or name another one as data.id_column."
+_NO_QUOTE = "Remove the quotation mark that opens there, or write it twice within quotation marks."
+# What ends a value or a row of a table of text.
+_BETWEEN_CELLS = re.compile(r'[,;\t"\r\n]')
 _OTHER_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 
 
@@ -91,7 +97,7 @@ def recognise(folder: Folder) -> Manifest | None:
     _check_one_each(files, paths)
     tables.note_deeper(folder, paths, SUFFIXES)
     by_file = len(usable) > 1
-    read = [_read(files, path, columns, by_file) for path, columns in usable]
+    read = [_read(folder, path, columns, by_file) for path, columns in usable]
     return Manifest(folder, read)
 
 
@@ -221,7 +227,8 @@ def _check_one_each(files: Files, paths: Sequence[str]) -> None:
         )
 
 
-def _read(files: Files, path: str, columns: _Columns, by_file: bool) -> _Manifest:
+def _read(folder: Folder, path: str, columns: _Columns, by_file: bool) -> _Manifest:
+    files = folder.files
     table, sha256 = _table(files, path)
     texts = {
         name: tables.as_text(files, path, name, table[name])
@@ -236,6 +243,8 @@ def _read(files: Files, path: str, columns: _Columns, by_file: bool) -> _Manifes
         _refuse_twice(files, path, columns.id, texts[columns.id], _NO_ID)
     split = split_names.of_file(path) if by_file else base.UNDECIDED
     further = [name for name in table.column_names if name not in columns.used]
+    if suffix(path) in tables.DELIMITERS:
+        _refuse_swallowed(folder, path, table.select(further), set(paths))
     return _Manifest(
         source=path,
         sha256=sha256,
@@ -268,6 +277,33 @@ def _refuse_empty(files: Files, path: str, name: str, texts: Sequence[str], hint
     tables.refuse_rows(files, path, f"no {shown(name)}", "a value in each row", empty, hint)
     broken = [row for row, text in enumerate(texts) if "\n" in text or "\r" in text]
     tables.refuse_rows(files, path, f"a line break in {shown(name)}", "a single line", broken)
+
+
+def _refuse_swallowed(folder: Folder, path: str, further: pa.Table, known: Set[str]) -> None:
+    """Refuses values that hold the rows of other images.
+
+    A quotation mark that is not closed makes one value of all rows up to the next one.
+    """
+    images = {each for each in folder.listing.paths if suffix(each) in ("", *IMAGE_SUFFIXES)}
+
+    def is_left_out(cell: str) -> bool:
+        place = _relative(path, cell)
+        if place in known or not cell:
+            return False
+        return place in images or (
+            suffix(place) in IMAGE_SUFFIXES and folder.files.why_unusable(place) is None
+        )
+
+    for name in further.column_names:
+        column = further[name]
+        broken = pc.indices_nonzero(pc.match_substring_regex(column, r"[\r\n]")).to_pylist()
+        for row in broken:
+            cells = _BETWEEN_CELLS.split(column[row].as_py())
+            image = next(filter(is_left_out, map(str.strip, cells)), None)
+            if image is not None:
+                fault = f"rows of other images in {shown(name)} ({shown(image)}, say)"
+                expected = "a closing quotation mark in the same row"
+                tables.refuse_rows(folder.files, path, fault, expected, [row], _NO_QUOTE)
 
 
 def _refuse_twice(files: Files, path: str, name: str, texts: Sequence[str], hint: str = "") -> None:

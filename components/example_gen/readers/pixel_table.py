@@ -28,6 +28,7 @@ from components.messages import by, listed, shown
 _SUFFIXES = (".csv", ".tsv")
 # With fewer columns a table is about something else.
 _FEWEST_PIXELS = 16
+_LINE_BREAK = re.compile(r"[\r\n]")
 _PIXEL = re.compile(r" *0*(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9]) *")
 
 
@@ -233,8 +234,9 @@ class PixelTable:
         digest = hash_file(self._files, path)
         rows = 0
         with tables.opened_natively(self._files, path) as stream:
-            for batch in self._batches(table, stream, [table.label, *table.pixels]):
-                self._check_labels(table, batch, rows)
+            columns = [table.label, *table.dropped, *table.pixels]
+            for batch in self._batches(table, stream, columns):
+                self._check_texts(table, batch, rows)
                 rows += len(batch)
         self._unchanged.check(path, {path: digest})
         return digest
@@ -245,14 +247,18 @@ class PixelTable:
         types = dict.fromkeys(table.pixels, pa.uint8())
         return tables.batches_of(self._files, stream, table.header, columns, types)
 
-    def _check_labels(self, table: _Table, batch: pa.RecordBatch, before: int) -> None:
-        """Checks the labels of a batch that follows so many rows."""
+    def _check_texts(self, table: _Table, batch: pa.RecordBatch, before: int) -> None:
+        """Checks the labels and the dropped columns of a batch that follows so many rows."""
         path = table.header.path
-        texts = batch.column(0).to_pylist()
-        empty = [before + row for row, text in enumerate(texts) if not text.strip()]
+        labels = batch.column(0).to_pylist()
+        empty = [before + row for row, text in enumerate(labels) if not text.strip()]
         tables.refuse_rows(self._files, path, "no label", "a label in each row", empty)
-        broken = [before + row for row, text in enumerate(texts) if "\n" in text or "\r" in text]
-        tables.refuse_rows(self._files, path, "a line break in a label", "a single line", broken)
+        for place, name in enumerate((table.label, *table.dropped)):
+            # After a quotation mark that is not closed, the next rows are part of the value.
+            texts = batch.column(place).to_pylist()
+            broken = [before + row for row, text in enumerate(texts) if _LINE_BREAK.search(text)]
+            fault = f"a line break in {'a label' if name == table.label else shown(name)}"
+            tables.refuse_rows(self._files, path, fault, "a single line", broken)
 
     def digest_lines(self, contents: Mapping[str, str]) -> list[str]:
         """Path and digest of each table."""

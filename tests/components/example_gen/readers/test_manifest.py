@@ -412,3 +412,34 @@ def test_a_manifest_of_images_elsewhere_names_the_setting_that_allows_it(images,
     assert "outside_files" not in refusal(outside_files=True)
     made.text(images, "x.csv", "path,label", "a.png,a")
     assert "outside_files" not in refusal()
+
+
+SWALLOWED = {
+    "last column": ["path,label,note", 'i/1.png,a,"bright', "i/2.png,b,", 'i/3.png,a,"dark'],
+    "next row": ["path,note,label", 'i/1.png,"bright,a', 'i/2.png,"dark,b', "i/3.png,,a"],
+    "first column": ["note,label,path", '"bright,a,i/1.png', '"dark,b,i/2.png', "x,a,i/3.png"],
+    "semicolons": ["path;label;note", 'i/1.png;a;"bright', 'i/2.png;b;"dark', "i/3.png;a;"],
+}
+
+
+@pytest.mark.parametrize("is_file", [False, True])
+@pytest.mark.parametrize("case", SWALLOWED)
+def test_rows_between_two_stray_quotation_marks_are_not_lost(images, refusal, case, is_file):
+    """They would be part of a value, and their images ignored."""
+    made.text(images, "x.csv", *SWALLOWED[case])
+    message = refusal("x.csv" if is_file else "")
+    assert "x.csv: rows of other images in note (i/" in message
+    assert "in row 2; expected a closing quotation mark in the same row" in message
+
+
+def test_images_without_a_suffix_are_not_lost_either(data, refusal):
+    made.write(data, "i/1", "i/2", "i/3")
+    made.text(data, "x.csv", "path,label,note", 'i/1,a,"bright', "i/2,b,", 'i/3,a,"dark')
+    assert "x.csv: rows of other images in note (i/2, say) in row 2" in refusal()
+
+
+def test_a_note_of_several_lines_may_name_an_image_of_the_table(images):
+    made.text(
+        images, "x.csv", "path,label,note", 'i/1.png,a,"as\ni/2.png, or\nx.csv"', "i/2.png,b,"
+    )
+    assert found(images).labels == ["a", "b"]

@@ -66,6 +66,15 @@ def test_an_id_column_is_no_pixel(data):
     assert read.reader.ignored == ("column id of x.csv: rows have their number as id",)
 
 
+@pytest.mark.parametrize("is_first", [True, False])
+def test_rows_between_two_stray_quotation_marks_are_not_lost(data, refusal, is_first):
+    """They would be part of an id, which is not read."""
+    pairs = list(zip(["id", '"x', "2", '"y', "4", "5"], lines(5), strict=True))
+    rows = [f"{name},{line}" if is_first else f"{line},{name}" for name, line in pairs]
+    made.text(data, "x.csv", *rows)
+    assert "x.csv: a line break in id in row 2; expected a single line" in refusal()
+
+
 def test_the_label_column_is_what_it_is_set_to(data):
     made.text(data, "x.csv", *lines(label="digit"))
     assert found(data, label_column="digit").labels == ["0", "1", "0"]
