@@ -26,7 +26,6 @@ from components.example_gen.readers.folder import Folder
 from components.features import IMAGE_SUFFIXES
 from components.messages import counted, listed, shown
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
 # Some files may be missing; if none of the first ones is there, the table is about something else.
 _TRIED = 100
 _NO_ID = "If the column is no id, rename it, or name another one as data.id_column."
@@ -76,8 +75,8 @@ class _Manifest:
     further: pa.Table
 
 
-def recognise(folder: Folder) -> Manifest | None:
-    """Opens the manifests of a folder; None where there is none whose images are there.
+def recognise(folder: Folder, candidates: Sequence[str]) -> Manifest | None:
+    """Opens the manifests among these tables; None where there is none whose images are there.
 
     Raises:
       ReadingError: A manifest is unsound, or there are several that are not one for each split.
@@ -85,17 +84,17 @@ def recognise(folder: Folder) -> Manifest | None:
     files = folder.files
     usable = [
         (path, columns)
-        for path in tables.candidates(folder.listing, SUFFIXES)
+        for path in candidates
         if (columns := folder.attempted(path, functools.partial(_columns, folder, path)))
         and folder.attempted(path, functools.partial(_has_images, folder, path, columns))
     ]
     if not usable:
         return None
-    tables.refuse_broken(folder, SUFFIXES)
+    tables.refuse_broken(folder, candidates)
     usable.sort(key=lambda each: split_names.of_file(each[0]))
     paths = [path for path, _ in usable]
     _check_one_each(files, paths)
-    tables.note_deeper(folder, paths, SUFFIXES)
+    tables.note_deeper(folder, paths, tables.SUFFIXES)
     by_file = len(usable) > 1
     read = [_read(folder, path, columns, by_file) for path, columns in usable]
     return Manifest(folder, read)

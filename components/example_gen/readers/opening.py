@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import os
+from collections.abc import Callable
 
 from components import object_store
 from components.example_gen.readers import base, class_folders, idx_files, lost_splits
@@ -83,14 +84,27 @@ def _tables(folder: Folder) -> base.Reader | None:
     if not folder.listing.with_suffix(_SINGLE_FILES):
         return None
     # Imported here: Arrow takes as long as all the rest of a look at other data.
-    from components.example_gen.readers import arrays, manifest, parquet_images, pixel_table
+    from components.example_gen.readers import arrays, parquet_images
 
-    return (
-        arrays.recognise(folder)
-        or parquet_images.recognise(folder)
-        or manifest.recognise(folder)
-        or pixel_table.recognise(folder)
-    )
+    return arrays.recognise(folder) or parquet_images.recognise(folder) or _rows(folder)
+
+
+def _rows(folder: Folder) -> base.Reader | None:
+    """Manifests and pixel tables in the data folder, or else in folders below it.
+
+    Those below never replace a table above them that was meant as data and cannot be used.
+    """
+    from components.example_gen.readers import manifest, pixel_table, tables
+
+    recognisers: list[Callable[[Folder, list[str]], base.Reader | None]]
+    recognisers = [manifest.recognise, pixel_table.recognise]
+    for paths in tables.levels(folder.listing):
+        for recognise in tuple(recognisers):
+            if reader := recognise(folder, paths):
+                return reader
+            if any(path in folder.missed for path in paths):
+                recognisers.remove(recognise)
+    return None
 
 
 def _class_folders(folder: Folder) -> base.Reader | None:

@@ -21,11 +21,10 @@ from components.example_gen.readers import (
     split_names,
     tables,
 )
-from components.example_gen.readers.files import Unchanged, changed, hash_file
+from components.example_gen.readers.files import Unchanged, changed, hash_file, suffix
 from components.example_gen.readers.folder import Folder, Shape
 from components.messages import by, listed, shown
 
-_SUFFIXES = (".csv", ".tsv")
 # With fewer columns a table is about something else.
 _FEWEST_PIXELS = 16
 _LINE_BREAK = re.compile(r"[\r\n]")
@@ -52,21 +51,22 @@ def guess_shape(pixels: int) -> Shape | None:
     return None
 
 
-def recognise(folder: Folder) -> PixelTable | None:
-    """Opens the tables of pixels of a folder; None where there is none.
+def recognise(folder: Folder, candidates: Sequence[str]) -> PixelTable | None:
+    """Opens the tables of pixels among these tables; None where there is none.
 
     Raises:
       ReadingError: There are tables of pixels, but they cannot be used.
     """
+    texts = [path for path in candidates if suffix(path) in tables.DELIMITERS]
     labelled = [
         table
-        for path in tables.candidates(folder.listing, _SUFFIXES)
+        for path in texts
         if (table := folder.attempted(path, functools.partial(_table, folder, path)))
     ]
     unfit = {table.header.path: _why_unfit(table.pixels, folder.shape) for table in labelled}
     if None in unfit.values():
-        tables.refuse_broken(folder, _SUFFIXES)
-        tables.note_deeper(folder, list(unfit), _SUFFIXES)
+        tables.refuse_broken(folder, texts)
+        tables.note_deeper(folder, list(unfit), tuple(tables.DELIMITERS))
         return PixelTable(folder, labelled)
     folder.missed.update((path, reason) for path, reason in unfit.items() if reason)
     return None

@@ -32,9 +32,11 @@ from components.example_gen.readers.files import (
     unreadable,
 )
 from components.example_gen.readers.folder import Folder
+from components.features import IMAGE_SUFFIXES
 from components.messages import listed, shown
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+SUFFIXES = (*DELIMITERS, ".parquet")
 PATH_NAMES = ("path", "file", "file_name", "filename", "filepath", "image", "image_path", "img")
 LABEL_NAMES = ("label", "class", "category", "target", "class_name")
 ID_NAMES = ("id", "image_id", "example_id")
@@ -62,20 +64,40 @@ class Header:
     delimiter: str
 
 
-def candidates(listing: Listing, suffixes: Sequence[str]) -> list[str]:
-    """Files with these suffixes in the folder itself, or else in the folders directly in it."""
-    matching = listing.with_suffix(suffixes)
-    direct = [path for path in matching if "/" not in path]
-    return direct or [path for path in matching if path.count("/") == 1]
+def levels(listing: Listing) -> Iterator[list[str]]:
+    """Tables in the data folder itself, then those in the folders directly in it.
+
+    Where all images lie in one folder, the folders in that one follow, and so on.
+    """
+    by_depth: dict[int, list[str]] = {}
+    for path in listing.with_suffix(SUFFIXES):
+        by_depth.setdefault(path.count("/"), []).append(path)
+    around = _folder_of_all(listing.with_suffix(IMAGE_SUFFIXES) or listing.with_suffix(SUFFIXES))
+    for depth in sorted(by_depth):
+        wrapper = "".join(f"{name}/" for name in around[: max(0, depth - 1)])
+        if depth <= len(around) + 1:
+            yield [path for path in by_depth[depth] if path.startswith(wrapper)]
 
 
-def refuse_broken(folder: Folder, suffixes: Sequence[str]) -> None:
+def _folder_of_all(paths: Sequence[str]) -> list[str]:
+    """The names in the path of the folder that holds all of these sorted files."""
+    # What the first and the last one share, all share.
+    ends = [folder_of(path) for path in (*paths[:1], *paths[-1:])]
+    common = posixpath.commonpath(ends) if ends else ""
+    return common.split("/") if common else []
+
+
+def refuse_broken(folder: Folder, paths: Sequence[str]) -> None:
     """Refuses unreadable files beside sound ones if their names say that they hold a split.
+
+    Args:
+      folder: The data folder.
+      paths: The sound files and those beside them.
 
     Raises:
       ReadingError: There is such a file.
     """
-    for path in candidates(folder.listing, suffixes):
+    for path in paths:
         if path in folder.broken and split_names.of_file(path) != base.UNDECIDED:
             raise folder.broken[path]
 
@@ -88,12 +110,16 @@ def note_deeper(folder: Folder, paths: Sequence[str], suffixes: Sequence[str]) -
       paths: The tables that are read.
       suffixes: Suffixes of such tables.
     """
+    places = {folder_of(path) for path in paths}
     named = all(split_names.of_file(path) != base.UNDECIDED for path in paths)
+    if not named or len(places) > 1:
+        return
     for path in folder.listing.with_suffix(suffixes):
-        if named and path.count("/") == 1 and "/" not in paths[0]:
+        place = folder_of(path)
+        if place and place not in places and folder_of(place) in places:
             folder.no_manifests[path] = (
-                f"it lies in another folder than {shown(paths[0])}; expected all tables in the "
-                "data folder, or all in folders directly in it. Move it there."
+                f"it lies in another folder than {shown(paths[0])}; expected all tables in one "
+                "folder, or all in folders directly in it. Move it there."
             )
 
 

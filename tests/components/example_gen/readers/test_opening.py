@@ -212,6 +212,73 @@ def test_a_table_of_a_split_in_another_folder_is_refused(data, refusal, form):
     assert "it lies in another folder than " in message
 
 
+def test_a_table_of_a_split_in_another_folder_is_refused_within_a_wrapper(data, refusal):
+    write_train(data / "wrapper", "manifest")
+    made.text(data, "wrapper/test/test.csv", "path,label", "1.png,1")
+    assert "it lies in another folder than wrapper/train.csv; " in refusal()
+
+
+# The manifests or pixel tables of two splits; folders of images could be taken as classes, too.
+BELOW = {
+    "manifest": ["path,label", "a/1.png,x", "b/1.png,y"],
+    "pixel table": [",".join(["label", *map(str, range(16))]), "x" + ",1" * 16, "y" + ",1" * 16],
+}
+UNRELATED = {
+    "none": [],
+    "licences": ["author,licence", "me,CC0"],
+    "numbers": [",".join(map(chr, range(97, 117))), ",".join(["0.5"] * 20)],
+}
+
+
+def write_below(folder, form):
+    for split in ("train", "test"):
+        if form == "manifest":
+            made.write(folder / split, "a/1.png", "b/1.png")
+        made.text(folder, f"{split}/{split}.csv", *BELOW[form])
+
+
+@pytest.mark.parametrize("wrapper", ["", "wrapper", "one/two"])
+@pytest.mark.parametrize("beside", UNRELATED)
+@pytest.mark.parametrize("form", BELOW)
+def test_tables_in_folders_are_found_beside_a_table_about_something_else(
+    data, form, beside, wrapper
+):
+    """The names of folders would become the labels."""
+    write_below(data / wrapper, form)
+    if beside != "none" and (form, beside) != ("pixel table", "numbers"):
+        made.text(data / wrapper, "other.csv", *UNRELATED[beside])
+    read = made.read(data)
+    assert (read.reader.form, read.labels) == (form, ["x", "y", "x", "y"])
+    assert read.index.splits.tolist() == [0, 0, 2, 2]
+
+
+@pytest.mark.parametrize("is_set", [False, True], ids=["no form", "form"])
+@pytest.mark.parametrize(
+    "lines", [["path,label", "moved/1.png,x"], ["path\tlabel", "a/1.png\tx"]], ids=["moved", "tabs"]
+)
+def test_tables_in_folders_do_not_replace_a_manifest_that_breaks(data, refusal, lines, is_set):
+    write_below(data, "manifest")
+    made.text(data, "labels.csv", *lines)
+    if is_set:
+        assert f"{data / 'labels.csv'}: the column" in refusal(form="manifest")
+    else:
+        reader = made.read(data).reader
+        assert reader.form == base.Form.CLASS_FOLDERS
+        assert reader.doubts[0].startswith(f"{data / 'labels.csv'} is not read, and the data is ")
+
+
+def test_a_pixel_table_wins_over_manifests_in_folders(data):
+    write_below(data, "manifest")
+    made.text(data, "digits.csv", *BELOW["pixel table"])
+    assert made.read(data).reader.form == base.Form.PIXEL_TABLE
+
+
+def test_pixel_tables_in_folders_do_not_replace_one_that_breaks(data, refusal):
+    write_below(data, "pixel table")
+    made.text(data, "digits.csv", *UNRELATED["numbers"])
+    assert "digits.csv: numbers in row 2 that are no pixels" in refusal(form="pixel table")
+
+
 def test_tables_in_folders_beside_one_table_of_all_images_are_left_alone(data):
     made.write(data, "test/1.png", "train/1.png")
     made.text(data, "labels.csv", "path,label", "test/1.png,a", "train/1.png,b")
