@@ -30,6 +30,7 @@ from components.messages import counted, listed, shown
 _TRIED = 100
 _NO_ID = "If the column is no id, rename it, or name another one as data.id_column."
 _NO_QUOTE = "Remove the quotation mark that opens there, or write it twice within quotation marks."
+_SPACED = re.compile(tables.SPACED_QUOTE).match
 # What ends a value or a row of a table of text.
 _BETWEEN_CELLS = re.compile(r'[,;\t"\r\n]')
 _OTHER_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -142,6 +143,11 @@ def _misread(files: Files, path: str, names: Sequence[str]) -> str | None:
             "the first row is blank; expected the names of the columns. Remove the blank row, and "
             "write the names, such as path and label, if they are missing."
         )
+    if any(map(_SPACED, names)):
+        return (
+            f"a space before a quotation mark in the first row ({listed(names[:_TRIED])}); "
+            f"expected none. {tables.NO_SPACE}"
+        )
     for delimiter, word in _OTHER_DELIMITERS.items():
         columns = [name.strip(' "') for name in names[0].split(delimiter)]
         image = tables.find_column(columns, None, tables.PATH_NAMES)
@@ -195,9 +201,11 @@ def _has_images(folder: Folder, path: str, columns: _Columns) -> bool:
     allow = leave if is_outside and not folder.options.outside_files else ""
     is_windows = any(isinstance(name, str) and "\\" in name for name in names[:_TRIED])
     slash = f" {WRITE_SLASHES}" if is_windows else ""
+    is_spaced = any(isinstance(name, str) and _SPACED(name) for name in names[:_TRIED])
+    space = f" {tables.NO_SPACE}" if is_spaced else ""
     folder.missed[path] = (
         f"the column {shown(columns.path)} names {first}; expected paths that count from "
-        f"the folder of the manifest. Fix the paths, or copy the images there{allow}.{slash}"
+        f"the folder of the manifest. Fix the paths, or copy the images there{allow}.{slash}{space}"
     )
     return False
 

@@ -41,6 +41,9 @@ PATH_NAMES = ("path", "file", "file_name", "filename", "filepath", "image", "ima
 LABEL_NAMES = ("label", "class", "category", "target", "class_name")
 ID_NAMES = ("id", "image_id", "example_id")
 SPLIT_NAMES = ("split", "set", "subset", "partition")
+# A quotation mark quotes nothing unless it comes first.
+SPACED_QUOTE = '^ +"'
+NO_SPACE = "Remove the spaces before quotation marks."
 # A row has to fit into a block; this one takes 1024 x 1024 pixels of three channels.
 _BLOCK_BYTES = 2**24
 # What is read of a table to recognise it: more than the first row, up to the end of a row.
@@ -287,7 +290,26 @@ def read_text(files: Files, header: Header) -> tuple[pa.Table, str]:
             f"{files.shown(header.path)}: a quotation mark is not closed in row "
             f"{table.num_rows + 1}; expected a closing one. Add it, or remove the first."
         )
+    for name in table.column_names:
+        spaced = pc.match_substring_regex(table[name], SPACED_QUOTE)
+        refuse_spaced(files, header.path, name, pc.indices_nonzero(spaced).to_pylist())
     return table, hashlib.sha256(content).hexdigest()
+
+
+def refuse_spaced(files: Files, path: str, name: str, rows: Sequence[int]) -> None:
+    """Refuses rows with a space before a quotation mark, which would become part of the value.
+
+    Args:
+      files: Access to the folder.
+      path: Relative path of the table.
+      name: Name of the column.
+      rows: Positions of the rows.
+
+    Raises:
+      ReadingError: There are such rows.
+    """
+    fault = f"a space before the quotation mark that opens {shown(name)}"
+    refuse_rows(files, path, fault, "none", rows, NO_SPACE)
 
 
 def _last_row(table: pa.Table) -> list[str]:

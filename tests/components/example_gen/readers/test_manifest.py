@@ -443,3 +443,25 @@ def test_a_note_of_several_lines_may_name_an_image_of_the_table(images):
         images, "x.csv", "path,label,note", 'i/1.png,a,"as\ni/2.png, or\nx.csv"', "i/2.png,b,"
     )
     assert found(images).labels == ["a", "b"]
+
+
+SPACED = {
+    "label": ["path,label,shop", 'i/1.png, "a",n', "i/2.png,a,n", 'i/3.png,  "b",n'],
+    "shop": ["path,label,shop", 'i/1.png,a, "n"', "i/2.png,b,n", 'i/3.png,a, "n"'],
+    "split": ["path,label,split", 'i/1.png,a, "test"', "i/2.png,b,", 'i/3.png,a, "train"'],
+    "id": ["path,label,id", 'i/1.png,a, "x"', "i/2.png,b,y", 'i/3.png,a, "z"'],
+}
+
+
+@pytest.mark.parametrize("column", SPACED)
+def test_a_space_before_a_quotation_mark_is_refused(images, refusal, column):
+    """The mark would be part of the value: of the name of a class, say."""
+    made.text(images, "x.csv", *SPACED[column])
+    told = f"a space before the quotation mark that opens {column} in rows 2, 4; expected none. "
+    assert f"x.csv: {told}" in refusal()
+
+
+@pytest.mark.parametrize("first", ["label,path", 'label, "path"'])
+def test_spaces_before_the_quotation_marks_of_paths_have_an_answer(images, refusal, first):
+    made.text(images, "x.csv", first, 'a, "i/1.png"', 'b, "i/2.png"')
+    assert refusal().endswith("Remove the spaces before quotation marks.")

@@ -108,6 +108,10 @@ REFUSED = {
         [*lines(), '"a', 'b",' + ",".join(["1"] * PIXELS)],
         "x.csv: a line break in a label in row 5; expected a single line",
     ),
+    "a space before a quotation mark": (
+        [*lines(), ' "a",' + ",".join(["1"] * PIXELS)],
+        "x.csv: a space before the quotation mark that opens label in row 5; expected none",
+    ),
     "no header": (lines()[1:], "the first row holds numbers alone; expected the names"),
     "no header, no order": (lines()[1:], "with red, green and blue of a pixel together"),
     "no square": (lines(pixels=17), "17 columns of pixels; expected a square image's"),
