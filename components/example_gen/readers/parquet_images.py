@@ -35,8 +35,10 @@ from components.messages import counted, listed, shown
 
 SUFFIX = ".parquet"
 _BYTES = "bytes"
-# As in train-00000-of-00002.parquet.
-_NUMBERED = re.compile(r"(?P<begin>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})\.parquet")
+# As in train-00000-of-00002.parquet; older versions of datasets write a hash behind the numbers.
+_NUMBERED = re.compile(
+    r"(?P<begin>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})(?P<hash>-[0-9a-f]{16})?\.parquet"
+)
 _MOST_ROWS = 2000
 # A large row group is read from its beginning for each shard of it.
 _MOST_PIECES = 8
@@ -171,19 +173,39 @@ def _is_struct(kind: pa.DataType) -> bool:
 
 
 def _check_complete(files: Files, paths: Sequence[str]) -> None:
-    """Refuses a set of numbered files of which one is missing."""
-    sets: dict[tuple[str, int], set[int]] = collections.defaultdict(set)
+    """Refuses a set of numbered files of which one is missing, or there twice."""
+    sets: dict[str, list[re.Match[str]]] = collections.defaultdict(list)
     for path in paths:
         if match := _NUMBERED.fullmatch(path):
-            sets[match["begin"], int(match["count"])].add(int(match["number"]))
-    for (begin, count), numbers in sets.items():
-        missing = [number for number in range(count) if number not in numbers]
-        if missing:
-            names = listed([f"{begin}-{number:05d}-of-{count:05d}{SUFFIX}" for number in missing])
-            raise base.ReadingError(
-                f"{files.shown('')} lacks {names}; expected all {count} files of the set. Copy "
-                "the missing ones there."
-            )
+            sets[match["begin"]].append(match)
+    for matches in sets.values():
+        _refuse_mixed(files, matches)
+        _refuse_missing(files, matches)
+
+
+def _refuse_mixed(files: Files, matches: Sequence[re.Match[str]]) -> None:
+    """Refuses files of several sets that begin alike: images would be read twice."""
+    numbers = collections.Counter(match["number"] for match in matches)
+    twice = [match[0] for match in matches if numbers[match["number"]] > 1]
+    if twice or len({match["count"] for match in matches}) > 1:
+        names = listed(twice or [match[0] for match in matches])
+        raise base.ReadingError(
+            f"{files.shown('')} holds numbered files of several sets ({names}); expected one set "
+            "with each number once. Move the files of the other sets elsewhere."
+        )
+
+
+def _refuse_missing(files: Files, matches: Sequence[re.Match[str]]) -> None:
+    begin, count = matches[0]["begin"], int(matches[0]["count"])
+    ending = "-*" if matches[0]["hash"] else ""
+    numbers = {int(match["number"]) for match in matches}
+    missing = [number for number in range(count) if number not in numbers]
+    if missing:
+        names = [f"{begin}-{number:05d}-of-{count:05d}{ending}{SUFFIX}" for number in missing]
+        raise base.ReadingError(
+            f"{files.shown('')} lacks {listed(names)}; expected all {count} files of the set. "
+            "Copy the missing ones there."
+        )
 
 
 def _columns(folder: Folder, path: str) -> _Columns | None:

@@ -198,6 +198,22 @@ SETS = {
         ["train_00000_of_00003", "train_00002_of_00003"],
         "lacks train-00001-of",
     ),
+    "a missing file with a hash": (
+        ["train_00000_of_00002_6f3344faa23e9b0a"],
+        "lacks train-00001-of-00002-*.parquet; expected all 2 files of the set",
+    ),
+    "the same rows in one file and in two": (
+        ["d__test_00000_of_00001", "d__test_00000_of_00002", "d__test_00001_of_00002"],
+        "several sets (d/test-00000-of-00001.parquet, d/test-00000-of-00002.parquet); expected",
+    ),
+    "numbers of two sets": (
+        ["train_00000_of_00002", "train_00002_of_00003"],
+        "several sets (train-00000-of-00002.parquet, train-00002-of-00003.parquet); expected",
+    ),
+    "the same number with two hashes": (
+        [f"train_00000_of_00001_{digit * 16}" for digit in "ab"],
+        "holds numbered files of several sets (train-00000-of-00001-aaaaaaaaaaaaaaaa.parquet, ",
+    ),
     "two data sets": (["mnist__train", "fashion__train"], "in several folders (fashion, mnist)"),
     "half split": (["train", "other"], "with and without the name of a split (other.parquet, tr"),
 }
