@@ -111,8 +111,15 @@ def _are_pixels(folder: Folder, header: tables.Header, names: Sequence[str]) -> 
     if len(names) < _FEWEST_PIXELS:
         return False
     rows = tables.first_rows(folder.files, header)[:1].select(list(names)).to_pylist()
-    values = [value for row in rows for value in row.values()]
-    if not all(map(_is_number, values)):
+    first = rows[0] if rows else {}
+    values = list(first.values())
+    if wordy := [name for name, value in first.items() if not _is_number(value)]:
+        if _could_be_image(values, len(wordy), folder.shape):
+            folder.missed[header.path] = (
+                f"columns of pixels, but no number in row 2 of {listed(wordy)}; expected whole "
+                "numbers from 0 to 255 in all columns but those of the label and the id. Fill in "
+                "the values, or remove the columns that are no pixels."
+            )
         return False
     others = [value for value in values if not _PIXEL.fullmatch(value)]
     if others:
@@ -121,6 +128,16 @@ def _are_pixels(folder: Folder, header: tables.Header, names: Sequence[str]) -> 
             "0 to 255. Convert the table if it holds pixels."
         )
     return not others
+
+
+def _could_be_image(values: Sequence[str], wordy: int, shape: Shape | None) -> bool:
+    """Whether most values are pixels, and an image has so many, with or without other columns."""
+    wanted = math.prod(shape) if shape else 0
+    is_size = any(
+        count == wanted or guess_shape(count) is not None
+        for count in (len(values), len(values) - wordy)
+    )
+    return is_size and sum(map(bool, map(_PIXEL.fullmatch, values))) * 2 > len(values)
 
 
 def _is_number(value: str) -> bool:

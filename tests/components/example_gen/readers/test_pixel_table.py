@@ -162,6 +162,32 @@ def test_other_numbers_beside_class_folders_are_ignored(data, refusal, value):
     assert read.reader.ignored[0].startswith("features.csv: numbers in row 2 that are no pixels")
 
 
+WORDS = {
+    "a blank": (lambda cells: [*cells[:3], "", *cells[4:]], "pixel2"),
+    "blanks": (lambda cells: [*cells[:3], "", " ", *cells[5:]], "pixel2, pixel3"),
+    "a further column": (lambda cells: [*cells, "name"], "name"),
+}
+
+
+@pytest.mark.parametrize(("pixels", "shape"), [(16, None), (16, (28, 28, 1)), (18, (2, 9, 1))])
+@pytest.mark.parametrize("case", WORDS)
+def test_columns_without_a_number_are_told_by_name(data, refusal, case, pixels, shape):
+    change, names = WORDS[case]
+    header, *rows = [line.split(",") for line in lines(pixels=pixels)]
+    header = change(header) if case == "a further column" else header
+    made.text(data, "x.csv", *map(",".join, [header, *map(change, rows)]))
+    told = f"x.csv: columns of pixels, but no number in row 2 of {names}; expected whole numbers"
+    assert told in refusal(shape=shape)
+
+
+@pytest.mark.parametrize("count", [16, 17])
+def test_a_table_of_words_is_not_taken_for_pixels(data, refusal, count):
+    """As one that says of each of 17 things whether an image shows it, or one of many words."""
+    cells = ["a"] * 9 + ["1"] * 7 if count == 16 else ["a", *"1" * 17]
+    made.text(data, "x.csv", ",".join(f"thing{n}" for n in range(len(cells))), ",".join(cells))
+    assert "1 file of no known form" in refusal()
+
+
 def test_a_table_of_another_size_beside_class_folders_is_ignored(data):
     made.text(data, "features.csv", *lines())
     made.write(data, "a/1.png", "b/1.png")
