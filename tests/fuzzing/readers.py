@@ -73,6 +73,12 @@ def _parquet_manifest(folder: pathlib.Path) -> None:
     pq.write_table(pa.table({"path": names, "label": labels}), folder / "labels.parquet")
 
 
+def _parquet_bytes(folder: pathlib.Path) -> None:
+    images = [made.png(image) for part in _parts() for image in part.images]
+    labels = [label for part in _parts() for label in part.labels]
+    pq.write_table(pa.table({"image": images, "label": labels}), folder / "images.parquet")
+
+
 def _data(make: Callable, fixed: tuple[str, ...] = ()) -> Reader:
     def write(folder: pathlib.Path) -> None:
         make(folder, _parts())
@@ -406,6 +412,7 @@ READERS: Mapping[str, Reader] = {
         _data(made.write_manifest, fixed=("images/",)), make=_parquet_manifest
     ),
     "parquet-images": _data(made.write_parquet),
+    "parquet-bytes": Reader(_parquet_bytes, _read_data, (base.ReadingError,)),
     "class-folders": dataclasses.replace(
         _data(made.write_class_folders, fixed=("train/", "test/")), make=_class_folders
     ),

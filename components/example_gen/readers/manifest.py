@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
-import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
 
@@ -188,7 +187,7 @@ def _has_images(folder: Folder, path: str, columns: _Columns) -> bool:
         header = tables.read_header(files, path)
         names = tables.first_rows(files, header)[columns.path].to_pylist()
     if any(
-        isinstance(name, str) and files.why_unusable(_relative(path, name)) is None
+        isinstance(name, str) and files.why_unusable(tables.relative(path, name)) is None
         for name in names[:_TRIED]
     ):
         return True
@@ -211,18 +210,16 @@ def _has_images(folder: Folder, path: str, columns: _Columns) -> bool:
 
 
 def _no_paths(column: str, kind: pa.DataType) -> str:
+    if tables.is_bytes(kind):
+        return (
+            f"the column {shown(column)} is of type {shown(str(kind))} and does not hold images; "
+            "expected text with the paths of image files. Convert the column to text."
+        )
     return (
         f"the column {shown(column)} is of type {shown(str(kind))}; expected paths of image files, "
         "or the bytes of image files (binary, or a struct with bytes). Write each image as the "
         "bytes of a PNG file."
     )
-
-
-def _relative(manifest: str, name: str) -> str:
-    """A path in a manifest as a path that counts from the data folder."""
-    joined = posixpath.join(tables.folder_of(manifest), name)
-    # With `..` this would change the meaning where links are on the way.
-    return joined if ".." in joined.split("/") else posixpath.normpath(joined)
 
 
 def _check_one_each(files: Files, paths: Sequence[str]) -> None:
@@ -244,7 +241,7 @@ def _read(folder: Folder, path: str, columns: _Columns, by_file: bool) -> _Manif
     }
     for name in texts:
         _refuse_empty(files, path, name, texts[name], _NO_ID if name == columns.id else "")
-    paths = [_relative(path, name) for name in texts[columns.path]]
+    paths = [tables.relative(path, name) for name in texts[columns.path]]
     _refuse_twice(files, path, columns.path, paths)
     if columns.id is not None:
         _refuse_twice(files, path, columns.id, texts[columns.id], _NO_ID)
@@ -294,7 +291,7 @@ def _refuse_swallowed(folder: Folder, path: str, further: pa.Table, known: Set[s
     images = {each for each in folder.listing.paths if suffix(each) in ("", *IMAGE_SUFFIXES)}
 
     def is_left_out(cell: str) -> bool:
-        place = _relative(path, cell)
+        place = tables.relative(path, cell)
         if place in known or not cell:
             return False
         return place in images or (

@@ -7,6 +7,7 @@ whose names stand in the metadata of the schema.
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import json
@@ -39,6 +40,8 @@ _BYTES = "bytes"
 _NUMBERED = re.compile(
     r"(?P<begin>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})(?P<hash>-[0-9a-f]{16})?\.parquet"
 )
+# In bytes, on Linux.
+_LONGEST_PATH = 4096
 _MOST_ROWS = 2000
 # A large row group is read from its beginning for each shard of it.
 _MOST_PIECES = 8
@@ -157,18 +160,14 @@ def _of_one_set(files: Files, paths: list[str]) -> list[str]:
 
 def _image_columns(schema: pa.Schema) -> list[str]:
     """Columns of bytes, or of structs with bytes."""
-    return [field.name for field in schema if _is_bytes(field.type) or _is_struct(field.type)]
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return [field.name for field in schema if tables.is_bytes(field.type) or _is_struct(field.type)]
 
 
 def _is_struct(kind: pa.DataType) -> bool:
     return (
         pa.types.is_struct(kind)
         and kind.get_field_index(_BYTES) >= 0
-        and _is_bytes(kind.field(_BYTES).type)
+        and tables.is_bytes(kind.field(_BYTES).type)
     )
 
 
@@ -224,6 +223,8 @@ def _columns(folder: Folder, path: str) -> _Columns | None:
             "data.path_column."
         )
         return None
+    if tables.is_bytes(schema.field(image).type) and _names_files(folder.files, path, image):
+        return None
     others = [name for name in schema.names if name != image]
     label = tables.find_column(others, options.label_column, tables.LABEL_NAMES)
     if label is None:
@@ -242,6 +243,24 @@ def _columns(folder: Folder, path: str) -> _Columns | None:
     )
     further = tuple(name for name in left if name != split)
     return _Columns(image, is_struct, label, split, names, further)
+
+
+def _names_files(files: Files, path: str, column: str) -> bool:
+    """Whether bytes are paths of files, which makes the file a manifest of the wrong type."""
+    # What cannot be read is told when all of it is read.
+    with contextlib.suppress(base.ReadingError):
+        names = tables.first_parquet_bytes(files, path, column)
+        return any(
+            name and len(name) <= _LONGEST_PATH and _is_file(files, path, name) for name in names
+        )
+    return False
+
+
+def _is_file(files: Files, path: str, name: bytes) -> bool:
+    try:
+        return files.why_unusable(tables.relative(path, name.decode())) is None
+    except UnicodeDecodeError:
+        return False
 
 
 def _refuse_equal_classes(files: Files, path: str, names: Sequence[str]) -> None:

@@ -48,6 +48,7 @@ NO_SPACE = "Remove the spaces before quotation marks."
 _BLOCK_BYTES = 2**24
 # What is read of a table to recognise it: more than the first row, up to the end of a row.
 _FIRST_BYTES, _MOST_FIRST_BYTES = 2**20, 2**26
+_BUFFER_BYTES, _FEW_ROWS = 2**16, 10
 # A value that stands once in a Parquet file can be that of every row.
 _MOST_TEXT_BYTES = 2**30
 
@@ -500,6 +501,13 @@ def folder_of(path: str) -> str:
     return posixpath.dirname(path)
 
 
+def relative(table: str, name: str) -> str:
+    """A path in a table as a path that counts from the data folder."""
+    joined = posixpath.join(folder_of(table), name)
+    # With `..` this would change the meaning where links are on the way.
+    return joined if ".." in joined.split("/") else posixpath.normpath(joined)
+
+
 def parsed(files: Files, path: str, action: Callable[[], Any]) -> Any:
     """What an action makes of a Parquet file.
 
@@ -563,6 +571,28 @@ def _first_texts(stream: BinaryIO, column: str) -> list[str | None]:
         return []
     check_sound(first)
     return shared_texts(pa.chunked_array([first.column(0)]))
+
+
+def first_parquet_bytes(files: Files, path: str, column: str) -> list[bytes | None]:
+    """The first few values of a column of bytes of a Parquet file.
+
+    Raises:
+      ReadingError: They cannot be read.
+    """
+    with opened(files, path) as stream:
+        return parsed(files, path, lambda: _first_bytes(stream, column))
+
+
+def _first_bytes(stream: BinaryIO, column: str) -> list[bytes | None]:
+    # With a buffer, only the beginning of the column is read, not all its images.
+    file = pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES)
+    first = next(file.iter_batches(batch_size=_FEW_ROWS, columns=[column]), None)
+    return first.column(0).to_pylist() if first is not None else []
+
+
+def is_bytes(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds bytes."""
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -251,6 +251,16 @@ def test_a_column_of_parquet_that_holds_no_paths_is_told_with_its_type(
     assert "expected paths of image files, or the bytes of image files (binary" in message
 
 
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+@pytest.mark.parametrize("name", ["", "x.parquet"])
+def test_paths_of_parquet_that_are_bytes_are_not_taken_for_images(images, refusal, name, kind):
+    paths = pa.array([None, *(path.encode() for path in IMAGES)], kind)
+    pq.write_table(pa.table({"path": paths, "label": ["a", "b", "a", "b"]}), images / "x.parquet")
+    message = refusal(name)
+    assert f"x.parquet: the column path is of type {kind} and does not hold images; " in message
+    assert message.endswith("Convert the column to text.")
+
+
 @pytest.mark.parametrize(
     "content", [b"path,label\ni/1.png,caf\xe9\n", b"caf\xe9,path,label\n1,i/1.png,a\n"]
 )
