@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import functools
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence, Set
 
 import numpy as np
@@ -186,27 +187,25 @@ def _has_images(folder: Folder, path: str, columns: _Columns) -> bool:
     else:
         header = tables.read_header(files, path)
         names = tables.first_rows(files, header)[columns.path].to_pylist()
-    if any(
-        isinstance(name, str) and files.why_unusable(tables.relative(path, name)) is None
-        for name in names[:_TRIED]
-    ):
+    tried = [name for name in names[:_TRIED] if isinstance(name, str)]
+    if any(files.why_unusable(place) is None for place in _places(folder, path, tried)):
         return True
     first = f"no image that is there (the first is {shown(str(names[0]))})" if names else "no image"
-    is_outside = any(
-        isinstance(name, str) and (name.startswith("/") or ".." in name.split("/"))
-        for name in names[:_TRIED]
-    )
-    leave = ", or set data.outside_files=true to read images elsewhere"
-    allow = leave if is_outside and not folder.options.outside_files else ""
-    is_windows = any(isinstance(name, str) and "\\" in name for name in names[:_TRIED])
-    slash = f" {WRITE_SLASHES}" if is_windows else ""
-    is_spaced = any(isinstance(name, str) and _SPACED(name) for name in names[:_TRIED])
-    space = f" {tables.NO_SPACE}" if is_spaced else ""
     folder.missed[path] = (
-        f"the column {shown(columns.path)} names {first}; expected paths that count from "
-        f"the folder of the manifest. Fix the paths, or copy the images there{allow}.{slash}{space}"
+        f"the column {shown(columns.path)} names {first}; expected paths that count from the "
+        f"folder of the manifest. Fix the paths, or copy the images there{_ways_out(folder, tried)}"
     )
     return False
+
+
+def _ways_out(folder: Folder, names: Sequence[str]) -> str:
+    """The end of a sentence about names of images that are not there, and what else may help."""
+    is_outside = any(name.startswith("/") or ".." in name.split("/") for name in names)
+    leave = ", or set data.outside_files=true to read images elsewhere"
+    allow = leave if is_outside and not folder.options.outside_files else ""
+    slash = f" {WRITE_SLASHES}" if any("\\" in name for name in names) else ""
+    space = f" {tables.NO_SPACE}" if any(map(_SPACED, names)) else ""
+    return f"{allow}.{slash}{space}"
 
 
 def _no_paths(column: str, kind: pa.DataType) -> str:
@@ -220,6 +219,30 @@ def _no_paths(column: str, kind: pa.DataType) -> str:
         "or the bytes of image files (binary, or a struct with bytes). Write each image as the "
         "bytes of a PNG file."
     )
+
+
+def _places(folder: Folder, path: str, names: Sequence[str]) -> list[str]:
+    """Where the images of a table lie, counted from the data folder.
+
+    Some systems write é as one character, others as two. A name that is there in one form alone
+    means the file of that form.
+    """
+    places = [tables.relative(path, name) for name in names]
+    if all(map(str.isascii, places)):
+        return places
+    there = set(folder.listing.paths)
+    composed: dict[str, list[str]] = {}
+    for each in folder.listing.paths:
+        if not each.isascii():
+            composed.setdefault(unicodedata.normalize("NFC", each), []).append(each)
+
+    def spelled(place: str) -> str:
+        if place.isascii() or place in there:
+            return place
+        alike = composed.get(unicodedata.normalize("NFC", place), [])
+        return alike[0] if len(alike) == 1 else place
+
+    return [spelled(place) for place in places]
 
 
 def _check_one_each(files: Files, paths: Sequence[str]) -> None:
@@ -241,7 +264,7 @@ def _read(folder: Folder, path: str, columns: _Columns, by_file: bool) -> _Manif
     }
     for name in texts:
         _refuse_empty(files, path, name, texts[name], _NO_ID if name == columns.id else "")
-    paths = [tables.relative(path, name) for name in texts[columns.path]]
+    paths = _places(folder, path, texts[columns.path])
     _refuse_twice(files, path, columns.path, paths)
     if columns.id is not None:
         _refuse_twice(files, path, columns.id, texts[columns.id], _NO_ID)
@@ -255,7 +278,9 @@ def _read(folder: Folder, path: str, columns: _Columns, by_file: bool) -> _Manif
         columns=columns,
         paths=paths,
         labels=[label.strip() for label in texts[columns.label]],
-        ids=texts[columns.id] if columns.id is not None else image_files.ids(paths),
+        ids=texts[columns.id]
+        if columns.id is not None
+        else image_files.ids([tables.relative(path, name) for name in texts[columns.path]]),
         splits=[split] * len(paths)
         if columns.split is None
         else split_columns.read(files, path, columns.split, table[columns.split], split),

@@ -475,3 +475,30 @@ def test_a_space_before_a_quotation_mark_is_refused(images, refusal, column):
 def test_spaces_before_the_quotation_marks_of_paths_have_an_answer(images, refusal, first):
     made.text(images, "x.csv", first, 'a, "i/1.png"', 'b, "i/2.png"')
     assert refusal().endswith("Remove the spaces before quotation marks.")
+
+
+FORMS = ("caf\u00e9/1.png", "cafe\u0301/1.png")
+
+
+@pytest.mark.parametrize(("written", "there"), [FORMS, FORMS[::-1]])
+def test_a_path_in_another_unicode_form_names_the_file_that_is_there(data, written, there):
+    """Archives of macOS hold names in the long form."""
+    made.write(data, there, "2.png")
+    made.text(data, "x.csv", "path,label", f"{written},a", "2.png,b")
+    read = found(data)
+    assert (read.labels, read.bad) == (["a", "b"], {})
+    assert list(read.index.ids) == [written, "2.png"]
+    assert read.reader.ignored == ()
+
+
+def test_a_path_in_the_form_of_a_file_names_that_file(data):
+    for form, content in zip(FORMS, (b"short", b"long"), strict=True):
+        made.write(data, form, content=content)
+    made.text(data, "x.csv", "path,label", *(f"{form},a" for form in FORMS))
+    assert found(data).bytes == [b"short", b"long"]
+
+
+def test_a_file_that_is_named_in_both_forms_is_refused(data, refusal):
+    made.write(data, FORMS[0])
+    made.text(data, "x.csv", "path,label", *(f"{form},a" for form in FORMS))
+    assert "the same path (" in refusal()
