@@ -65,6 +65,6 @@ def _why_other_shape(names: Sequence[str], sizes: tuple[int, ...], shape: Shape)
         return None
     return (
         f"columns of pixels called {shown(names[0])} to {shown(names[-1])}, so {by(sizes)} values; "
-        f"expected those of an image of {by(shape)}. Change the shape in the schema, or rename the "
-        "columns."
+        f"expected those of an image of {by(shape)}. Change the shape in the schema, give --size "
+        "HxW to `init`, or rename the columns."
     )

@@ -155,7 +155,8 @@ def _why_unfit(pixels: Sequence[str], shape: Shape | None) -> str | None:
     wanted = f"{by(shape)}={math.prod(shape)}" if shape else "a square image's"
     return (
         f"{len(pixels)} columns of pixels; expected {wanted}, a column for each value of an image. "
-        "Change the shape in the schema, or remove the columns that are no pixels."
+        "Change the shape in the schema, give --size HxW to `init`, or remove the columns that are "
+        "no pixels."
     )
 
 
