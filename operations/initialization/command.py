@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from operations import other_data
 from operations.initialization import texts, writing
-from operations.initialization.look import Look, look
+from operations.initialization.look import Look, Wanted, look
 from operations.initialization.suggestion import Setting, Suggestion, suggest
 from pipeline import class_weights, paths
 from pipeline.config import RESERVED_ENDINGS, Config, assigned_key, load_config, values_by_key
@@ -77,7 +77,8 @@ def initialize(
         raise ConfigurationError("NAME is empty; expected the name of a new folder. Give one.")
     folder = paths.resolved(pathlib.Path(name), "NAME")
     writing.refuse_existing(folder, texts.FILES)
-    seen = look(data, asked, notify)
+    wanted = Wanted(sides, channels)
+    seen = look(data, asked, wanted, notify)
     is_around = isinstance(seen.data, pathlib.Path) and seen.data.resolve() in (
         folder,
         *folder.parents,
@@ -89,7 +90,7 @@ def initialize(
         )
     keys = {assigned_key(assignment) for assignment in assignments}
     background = asked.images.background if "images.background" in keys else None
-    suggestion = _with_assigned(suggest(seen, sides, channels, background), assignments, asked)
+    suggestion = _with_assigned(suggest(seen, wanted, background), assignments, asked)
     class_weights.check(asked.training.class_weights, seen.class_names)
     pipeline = pipeline_name(folder.name)
     warnings = (*suggestion.warnings, *_shared(pipeline, seen))

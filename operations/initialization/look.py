@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import os
 import pathlib
@@ -26,6 +27,7 @@ from components.example_gen.readers.base import (
     Reader,
     ReadingError,
 )
+from components.example_gen.readers.folder import Shape
 from components.messages import shown
 from components.object_store import ObjectStoreError, is_address
 from components.reading_report import Border
@@ -105,6 +107,26 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True)
+class Wanted:
+    """What the options of `init` say about the images; None where they do not.
+
+    Attributes:
+      size: Height and width.
+      channels: Number of channels, 1 or 3.
+    """
+
+    size: tuple[int, int] | None
+    channels: int | None
+
+    def shapes(self) -> list[Shape]:
+        """The shapes that fit, gray first; none where any size does."""
+        if self.size is None:
+            return []
+        channels = (1, 3) if self.channels is None else (self.channels,)
+        return [(*self.size, each) for each in channels]
+
+
+@dataclasses.dataclass(frozen=True)
 class Look:
     """What is known of data after a look.
 
@@ -122,6 +144,7 @@ class Look:
         one, since ids are others there.
       bad_share: Largest share of bad images, of all that were tried and of those of each split.
       columns: Number of different values of each further column.
+      is_guess: Whether the images are only taken for square ones, as columns of pixels are.
     """
 
     data: Place
@@ -135,6 +158,7 @@ class Look:
     division: Division
     bad_share: float
     columns: Mapping[str, int]
+    is_guess: bool
 
     @property
     def pixel_shape(self) -> tuple[int, int, int] | None:
@@ -160,12 +184,13 @@ class Look:
 UNDECIDED_SPLIT = "undecided"
 
 
-def look(data: str, asked: Config, notify: Callable[[str], None]) -> Look:
+def look(data: str, asked: Config, wanted: Wanted, notify: Callable[[str], None]) -> Look:
     """Looks at data.
 
     Args:
       data: Path or address of a folder or a file.
       asked: Configuration: how data is read and divided.
+      wanted: What the options say about the images.
       notify: Shows a line about what takes time or is unusual.
 
     Raises:
@@ -179,9 +204,8 @@ def look(data: str, asked: Config, notify: Callable[[str], None]) -> Look:
         found = [span.folder for span in spans.find_spans(real)] if real.is_dir() else []
         beside = spans.ignored(real) if found else ()
         folder = _newest(found, real, notify)
-        is_remote = isinstance(folder, BucketPath)
         options = reading_options(asked.data)
-        reader = opening.open_data(str(folder), options, remote=is_remote)
+        reader = _opened(folder, options, wanted)
         others = [span for span in found if span != folder]
         form = (
             reader.form if all(_has_form(reader.form, span, options) for span in others) else None
@@ -219,7 +243,29 @@ def look(data: str, asked: Config, notify: Callable[[str], None]) -> Look:
         division=division,
         bad_share=_bad_share(sample, index, None if found else asked, division),
         columns=_columns(index),
+        is_guess=reader.form == Form.PIXEL_TABLE and wanted.size is None,
     )
+
+
+def _opened(place: Place, options: Options, wanted: Wanted) -> Reader:
+    """Opens data as a run with the wanted size would; as it is, where the size does not fit."""
+    open_it = functools.partial(
+        opening.open_data, str(place), options, remote=isinstance(place, BucketPath)
+    )
+    refusals = []
+    for shape in wanted.shapes():
+        try:
+            return open_it(shape=shape)
+        except ReadingError as error:
+            refusals.append(error)
+    try:
+        reader = open_it()
+    except ReadingError as error:
+        raise (refusals or [error])[0] from error
+    # Its shape is a guess, which must not take the place of what is wanted.
+    if refusals and reader.form == Form.PIXEL_TABLE:
+        raise refusals[0]
+    return reader
 
 
 def _bad_share(sample: Sample, index: Index, asked: Config | None, division: Division) -> float:

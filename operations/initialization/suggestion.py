@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from components import features
-from components.messages import counted, listed, shown
+from components.messages import by, counted, listed, shown
 from operations.initialization.doubts import doubts
 from operations.initialization.look import (
     BACKGROUNDS,
     UNDECIDED_SPLIT,
     Look,
     Sample,
+    Wanted,
     low_contrasts,
     percentiles,
 )
@@ -130,24 +131,21 @@ class Suggestion:
         return self.epochs * self.training_images * (of_pixels + _STEP_SECONDS / batch)
 
 
-def suggest(
-    look: Look, size: tuple[int, int] | None, channels: int | None, background: int | None
-) -> Suggestion:
+def suggest(look: Look, wanted: Wanted, background: int | None) -> Suggestion:
     """Suggests size, channels and settings.
 
     Args:
       look: What is known of the data.
-      size: Height and width that are asked for; None suggests them.
-      channels: Channels that are asked for; None suggests them.
+      wanted: Size and channels that are asked for; what is None is suggested.
       background: Brightness of padding that is asked for; None suggests it.
 
     Raises:
       ConfigurationError: The data has pixels of another size than the one that is asked for.
     """
     if look.pixel_shape:
-        _check_pixels(look.pixel_shape, size, channels)
-    (height, width), size_reason = _size(look, size)
-    chosen, channels_reason = _channels(look, channels)
+        _check_pixels(look.pixel_shape, wanted, look.is_guess)
+    (height, width), size_reason = _size(look, wanted.size)
+    chosen, channels_reason = _channels(look, wanted.channels)
     ground: int = _background(look.sample).value if background is None else background
     settings = (
         *_form(look),
@@ -181,21 +179,31 @@ def _form(look: Look) -> list[Setting]:
     ]
 
 
-def _check_pixels(
-    shape: tuple[int, int, int], size: tuple[int, int] | None, channels: int | None
-) -> None:
+def _check_pixels(shape: tuple[int, int, int], wanted: Wanted, is_guess: bool) -> None:
     height, width, depth = shape
-    if size not in (None, (height, width)) or channels not in (None, depth):
+    if wanted.size in (None, (height, width)) and wanted.channels in (None, depth):
+        return
+    if is_guess:
         raise ConfigurationError(
-            f"the data holds pixels of {height}x{width}x{depth}, and --size or --channels asks for "
-            "others; expected the same. Leave the option out."
+            f"the columns of pixels are taken for square images of {by(shape)}, and --channels "
+            f"asks for {wanted.channels}; expected the same. Leave the option out, or give the "
+            "size, too, with --size HxW."
         )
+    raise ConfigurationError(
+        f"the data holds pixels of {by(shape)}, and --size or --channels asks for others; expected "
+        "the same. Leave the option out."
+    )
 
 
 def _size(look: Look, asked: tuple[int, int] | None) -> tuple[tuple[int, int], str]:
     if asked:
         return asked, "as --size asks for"
     sample = look.sample
+    if look.pixel_shape and look.is_guess:
+        return look.pixel_shape[:2], (
+            f"guessed, since {math.prod(look.pixel_shape)} columns of pixels make a square image; "
+            "give --size HxW if the images are not square"
+        )
     sizes = set(zip(sample.heights.tolist(), sample.widths.tolist(), strict=True))
     largest = _SIDES[-1]
     common = next(iter(sizes))

@@ -40,6 +40,7 @@ def made():
         division=Division(0.15, 0.2, is_complete=True),
         bad_share=0.8,
         columns={"shop": 3},
+        is_guess=False,
     )
     suggestion = Suggestion((96, 96, 3), "the median", "colours", (), ("Look at this.",), 1000)
     return Initialized(Path("my flowers"), "my-flowers", look, suggestion)

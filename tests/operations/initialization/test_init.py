@@ -677,6 +677,45 @@ def test_another_size_than_that_of_the_pixels_is_refused(refusal, idx_folder):
     assert "pixels of 9x5x1" in refusal(folder, channels=3)
 
 
+@pytest.fixture
+def pixel_table(tmp_path):
+    """Writes a table of pixels of this shape, whose values are the numbers of the columns."""
+
+    def write(*shape):
+        values = range(math.prod(shape))
+        heading = ",".join(["label", *(f"pixel{number}" for number in values)])
+        rows = [",".join(map(str, [row % 2, *(each % 256 for each in values)])) for row in range(8)]
+        (tmp_path / "table.csv").write_text("\n".join([heading, *rows, ""]))
+        return tmp_path / "table.csv"
+
+    return write
+
+
+@pytest.mark.parametrize("shape", [(9, 16), (16, 9), (20, 15), (9, 16, 3)])
+def test_pixels_that_are_no_square_get_the_size_that_is_asked_for(init, pixel_table, shape):
+    made = init(pixel_table(*shape), size=f"{shape[0]}x{shape[1]}")
+    assert made.suggestion.shape == (*shape, 1)[:3]
+    assert "as --size asks for" in made.suggestion.size_reason
+    file = made.folder / "pipeline.toml"
+    assert digest(config_file.combine(file), print).form == "pixel table"
+
+
+def test_a_square_is_told_as_a_guess(init, refusal, pixel_table):
+    table = pixel_table(9, 16)
+    assert "9x17x1=153" in refusal(table, size="9x17")
+    assert "9x16x3=432" in refusal(table, size="9x16", channels=3)
+    assert "give the size, too" in refusal(table, channels=3)
+    made = init(table)
+    assert made.suggestion.shape == (12, 12, 1)
+    assert "guessed" in made.suggestion.size_reason and "--size HxW" in made.suggestion.size_reason
+
+
+def test_a_table_without_a_square_asks_for_the_size(refusal, pixel_table):
+    table = pixel_table(20, 16)
+    assert "320 columns of pixels; expected a square" in refusal(table)
+    assert "give --size HxW to `init`" in refusal(table)
+
+
 @pytest.mark.parametrize("folder", ['my "photos"', "ü \U0001f339", "back\\slash", "#{x}", "'"])
 def test_data_with_any_name_can_be_named(init, photos, folder):
     data = photos({"a": 8, "b": 8}, folder=folder)
