@@ -47,6 +47,8 @@ def _lines(made: Initialized) -> Iterator[str]:
     height, width, channels = suggestion.shape
     yield f"\nData        {look.data}: {look.summary}"
     yield from (f"Ignored     {line}" for line in look.ignored)
+    if look.lacking:
+        yield f"Spans       the newest {look.window} are trained on, so that each class has images"
     yield f"Split       {_split(look)}"
     yield f"Sizes       {_sizes(look)}"
     yield f"Image size  {height}x{width}: {suggestion.size_reason}"

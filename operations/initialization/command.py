@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 
 from operations import other_data
 from operations.initialization import texts, writing
-from operations.initialization.look import Look, Wanted, look
+from operations.initialization.look import Look, look
+from operations.initialization.opened import Wanted
 from operations.initialization.suggestion import Setting, Suggestion, suggest
 from pipeline import class_weights, paths
 from pipeline.config import RESERVED_ENDINGS, Config, assigned_key, load_config, values_by_key

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import os
 import pathlib
@@ -15,7 +14,6 @@ import pyarrow as pa
 
 from components import features, images
 from components.class_names import is_showable
-from components.example_gen.readers import opening
 from components.example_gen.readers.base import (
     UNDECIDED,
     Bad,
@@ -23,15 +21,13 @@ from components.example_gen.readers.base import (
     Form,
     Index,
     Item,
-    Options,
-    Reader,
     ReadingError,
 )
-from components.example_gen.readers.folder import Shape
 from components.messages import shown
 from components.object_store import ObjectStoreError, is_address
 from components.reading_report import Border
-from operations.initialization import channel_order, shares
+from operations.initialization import channel_order, shares, span_window
+from operations.initialization.opened import Opened, Wanted, open_place
 from operations.initialization.shares import Division
 from pipeline import paths
 from pipeline.config import Config
@@ -49,8 +45,6 @@ _MOST_PIECES = 8
 _SEED = 1
 # The review shows a cell for each pair of classes.
 _MOST_CLASSES = 1000
-# To read a file of this size takes seconds.
-_LARGE_MEGABYTES = 20
 # Share of images with transparent parts from which these decide the background.
 _MANY_TRANSPARENT = 0.1
 # How many times the contrast on the worst background that on the best has to be.
@@ -107,26 +101,6 @@ class Sample:
 
 
 @dataclasses.dataclass(frozen=True)
-class Wanted:
-    """What the options of `init` say about the images; None where they do not.
-
-    Attributes:
-      size: Height and width.
-      channels: Number of channels, 1 or 3.
-    """
-
-    size: tuple[int, int] | None
-    channels: int | None
-
-    def shapes(self) -> list[Shape]:
-        """The shapes that fit, gray first; none where any size does."""
-        if self.size is None:
-            return []
-        channels = (1, 3) if self.channels is None else (self.channels,)
-        return [(*self.size, each) for each in channels]
-
-
-@dataclasses.dataclass(frozen=True)
 class Look:
     """What is known of data after a look.
 
@@ -144,6 +118,8 @@ class Look:
         one, since ids are others there.
       bad_share: Largest share of bad images, of all that were tried and of those of each split.
       columns: Number of different values of each further column.
+      window: Number of newest spans that a run trains on; None where the data has no spans.
+      lacking: Classes without images to train on in the spans that a run takes by default.
       is_guess: Whether the images are only taken for square ones, as columns of pixels are.
     """
 
@@ -158,6 +134,8 @@ class Look:
     division: Division
     bad_share: float
     columns: Mapping[str, int]
+    window: int | None
+    lacking: tuple[str, ...]
     is_guess: bool
 
     @property
@@ -201,28 +179,25 @@ def look(data: str, asked: Config, wanted: Wanted, notify: Callable[[str], None]
     place = _existing(data)
     try:
         real = place if isinstance(place, BucketPath) else paths.resolved(place, "--data")
-        found = [span.folder for span in spans.find_spans(real)] if real.is_dir() else []
-        beside = spans.ignored(real) if found else ()
-        folder = _newest(found, real, notify)
         options = reading_options(asked.data)
-        reader = _opened(folder, options, wanted)
-        others = [span for span in found if span != folder]
-        form = (
-            reader.form if all(_has_form(reader.form, span, options) for span in others) else None
-        )
-        contents = _Contents(reader, notify)
-        index = reader.index(contents)
+        found = spans.find_spans(real)
+        usual = spans.resolve(real, asked.spans, asked.data, notify) if found else None
+        if usual is None:
+            taken = span_window.whole(open_place(real, options, wanted, notify, is_span=False))
+        else:
+            taken = span_window.take(found, usual, asked, wanted, notify)
+        reader, index = taken.looked_at.reader, taken.index
         order = label_order(index.values, keep=reader.form == Form.PARQUET_IMAGES)
         _check_classes(index, place)
         division = shares.usual(index, asked) if found else shares.choose(index, asked)
-        sample = _sample(_thinned(_chosen_items(reader, index, contents)))
+        sample = _sample(_thinned(_chosen_items(taken.looked_at)))
     except ObjectStoreError as error:
         raise bucket.told(error) from error
     except ReadingError as error:
         raise DataError(str(error)) from error
     except OSError as error:
         raise DataError(
-            f"{shown(str(error.filename or folder))} cannot be read ({error.strerror}); expected "
+            f"{shown(str(error.filename or place))} cannot be read ({error.strerror}); expected "
             "readable files. Check their permissions."
         ) from error
     if not len(sample.heights):
@@ -233,39 +208,20 @@ def look(data: str, asked: Config, wanted: Wanted, notify: Callable[[str], None]
         )
     return Look(
         data=place,
-        form=form,
+        form=taken.form,
         summary=reader.summary,
-        ignored=(*beside, *reader.ignored),
+        ignored=(*taken.ignored, *reader.ignored),
         doubts=reader.doubts,
         class_names=tuple(index.values[position] for position in order),
         counts=_counts(index, order),
         sample=sample,
         division=division,
         bad_share=_bad_share(sample, index, None if found else asked, division),
-        columns=_columns(index),
+        columns=_columns(taken.looked_at.index),
+        window=taken.window,
+        lacking=taken.lacking,
         is_guess=reader.form == Form.PIXEL_TABLE and wanted.size is None,
     )
-
-
-def _opened(place: Place, options: Options, wanted: Wanted) -> Reader:
-    """Opens data as a run with the wanted size would; as it is, where the size does not fit."""
-    open_it = functools.partial(
-        opening.open_data, str(place), options, remote=isinstance(place, BucketPath)
-    )
-    refusals = []
-    for shape in wanted.shapes():
-        try:
-            return open_it(shape=shape)
-        except ReadingError as error:
-            refusals.append(error)
-    try:
-        reader = open_it()
-    except ReadingError as error:
-        raise (refusals or [error])[0] from error
-    # Its shape is a guess, which must not take the place of what is wanted.
-    if refusals and reader.form == Form.PIXEL_TABLE:
-        raise refusals[0]
-    return reader
 
 
 def _bad_share(sample: Sample, index: Index, asked: Config | None, division: Division) -> float:
@@ -319,58 +275,6 @@ def _existing(data: str) -> Place:
     return plain if plain.resolve() == real else real
 
 
-def _newest(found: Sequence[Place], place: Place, notify: Callable[[str], None]) -> Place:
-    """The newest span, if the data comes in spans."""
-    if not found:
-        return place
-    notify(f"{place} holds {len(found)} spans: looking at the newest, {found[-1].name}")
-    return found[-1]
-
-
-def _has_form(form: Form, span: Place, options: Options) -> bool:
-    """Whether a span has this form, or none: a run that takes it will refuse it."""
-    is_remote = isinstance(span, BucketPath)
-    try:
-        reader = opening.open_data(str(span), options, remote=is_remote, is_span=True)
-    except ReadingError:
-        return True
-    return reader.form == form
-
-
-class _Contents(Mapping[str, str]):
-    """SHA-256 of each source that is asked for; not of image files, which nobody has to read."""
-
-    def __init__(self, reader: Reader, notify: Callable[[str], None]):
-        self._reader = reader
-        self._notify = notify
-        self._hashed: dict[str, str] = {}
-        self._sources = frozenset(reader.sources())
-
-    def __getitem__(self, path: str) -> str:
-        if path not in self._sources:
-            raise KeyError(path)
-        if _is_image(path):
-            # Of all of them, only those of the sample are read.
-            return ""
-        if path not in self._hashed:
-            state = self._reader.state(path)
-            megabytes = state[2] / 10**6 if state else 0.0
-            if megabytes >= _LARGE_MEGABYTES:
-                self._notify(f"reading {shown(path)} ({megabytes:,.0f} MB) to its end ...")
-            self._hashed[path] = self._reader.hash_source(path)
-        return self._hashed[path]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._sources)
-
-    def __len__(self) -> int:
-        return len(self._sources)
-
-
-def _is_image(path: str) -> bool:
-    return pathlib.PurePosixPath(path).suffix.lower() in features.IMAGE_SUFFIXES
-
-
 def _check_classes(index: Index, place: Place) -> None:
     names = index.values
     if len(names) < 2:
@@ -416,10 +320,9 @@ def _columns(index: Index) -> dict[str, int]:
     }
 
 
-def _chosen_items(
-    reader: Reader, index: Index, contents: Mapping[str, str]
-) -> Iterator[tuple[int, Item]]:
+def _chosen_items(opened: Opened) -> Iterator[tuple[int, Item]]:
     """The images of the sample with their positions in the index, in the order of the data."""
+    reader, index, contents = opened.reader, opened.index, opened.contents
     random = np.random.default_rng(_SEED)
     shards = list(reader.shards(index))
     if any(shard.files for shard in shards):

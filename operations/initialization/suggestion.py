@@ -15,10 +15,10 @@ from operations.initialization.look import (
     UNDECIDED_SPLIT,
     Look,
     Sample,
-    Wanted,
     low_contrasts,
     percentiles,
 )
+from operations.initialization.opened import Wanted
 from pipeline.config import Config
 from pipeline.errors import ConfigurationError
 
@@ -149,6 +149,7 @@ def suggest(look: Look, wanted: Wanted, background: int | None) -> Suggestion:
     ground: int = _background(look.sample).value if background is None else background
     settings = (
         *_form(look),
+        *_spans(look),
         *_image_settings(look),
         *_split_settings(look),
         *_widths(height, width),
@@ -175,6 +176,19 @@ def _form(look: Look) -> list[Setting]:
             look.form,
             "A run refuses data that is recognised as another form: where a table is damaged, the "
             "names of folders must not become the labels.",
+        )
+    ]
+
+
+def _spans(look: Look) -> list[Setting]:
+    if not look.lacking:
+        return []
+    return [
+        Setting(
+            "spans.window",
+            look.window,
+            "Number of newest spans to train on: the fewest that have images of each class. With "
+            f"the default, there are none of {listed(look.lacking)}.",
         )
     ]
 

@@ -40,6 +40,8 @@ def made():
         division=Division(0.15, 0.2, is_complete=True),
         bad_share=0.8,
         columns={"shop": 3},
+        window=3,
+        lacking=("class 2",),
         is_guess=False,
     )
     suggestion = Suggestion((96, 96, 3), "the median", "colours", (), ("Look at this.",), 1000)
@@ -56,6 +58,7 @@ def test_counts_and_suggestions_are_shown(printed):
     for text in (
         "Data        /photos: class folders with 40 classes",
         "Ignored     notes.txt: not part of the data",
+        "Spans       the newest 3 are trained on, so that each class has images",
         "Split       train, val and test are drawn, since the data names no test images",
         "Sizes       height 110, 200, 290; width 110, 200, 290 (5th, 50th, 95th percentile of 3",
         "Image size  96x96: the median",

@@ -226,7 +226,7 @@ def test_a_few_transparent_pixels_decide_nothing(init, photos):
 
 
 def test_reading_a_large_file_is_told(init, tmp_path, monkeypatch):
-    monkeypatch.setattr("operations.initialization.look._LARGE_MEGABYTES", 0)
+    monkeypatch.setattr("operations.initialization.opened._LARGE_MEGABYTES", 0)
     write_arrays(tmp_path)
     lines = []
     init(tmp_path / "all.npz", notify=lines.append)
@@ -741,6 +741,59 @@ def test_data_in_spans_is_looked_at_by_its_newest(init, photos, tmp_path):
     made = init(tmp_path / "spans")
     assert sum(made.look.per_class) == 6
     assert settings()["data"]["path"] == str(tmp_path / "spans")
+
+
+def test_the_classes_are_those_of_all_spans(init, photos, tmp_path):
+    whole = {"cross": 20, "disc": 20, "ring": 20}
+    photos(whole, folder="spans/span-1/test", border=1)
+    photos(whole, folder="spans/span-1/train", border=2)
+    photos({"cross": 20, "disc": 20}, folder="spans/span-2", border=3)
+    photos({"disc": 20}, folder="spans/span-3", border=4)
+    made = init(tmp_path / "spans")
+    assert made.look.class_names == ("cross", "disc", "ring")
+    assert made.look.counts["test"] == (20, 20, 20)
+    assert made.look.per_class == (60, 80, 40)
+    assert settings()["spans"] == {"window": 3}
+    found = digest(config_file.combine(made.folder / "pipeline.toml"), print)
+    assert [each.name for each in found.classes] == ["cross", "disc", "ring"]
+
+
+def test_no_more_spans_are_taken_than_each_class_needs(init, photos, tmp_path):
+    for number in (1, 2):
+        photos({"a": 9, "b": 9}, folder=f"spans/span-{number}")
+    photos({"a": 9}, folder="spans/span-3")
+    assert init(tmp_path / "spans").look.window == 2
+    (tmp_path / "spans" / "span-3").rename(tmp_path / "spans" / ".span-3")
+    init(tmp_path / "spans", name="whole")
+    assert "spans" not in settings("whole")
+
+
+def test_spans_that_lack_a_class_are_refused_if_they_are_asked_for(refusal, photos, tmp_path):
+    photos({"a": 9, "b": 9}, folder="spans/span-1")
+    photos({"a": 9}, folder="spans/span-2")
+    message = refusal(tmp_path / "spans", assignments=["spans.window=1"])
+    assert "no images of b to train on" in message and "spans.window" in message
+
+
+def test_the_newest_span_may_lack_test_images(init, idx_folder, tmp_path):
+    (tmp_path / "spans").mkdir()
+    for number in (1, 2):
+        idx_folder().rename(tmp_path / "spans" / f"span-{number}")
+    for path in (tmp_path / "spans" / "span-2").glob("t10k-*"):
+        path.unlink()
+    made = init(tmp_path / "spans")
+    assert made.look.has_test and sum(made.look.counts["test"]) == 30
+    assert "test_share" not in settings()["split"]
+    few = ["split.validation=1"]
+    found = digest(config_file.combine(made.folder / "pipeline.toml", assignments=few), print)
+    assert sum(each.test for each in found.classes) == 30
+
+
+def test_a_damaged_span_that_no_run_takes_does_not_matter(init, photos, tmp_path):
+    for folder in ("span-1/train", "span-1/test", "span-2", "span-3"):
+        photos({"a": 9, "b": 9}, folder=f"spans/{folder}")
+    (tmp_path / "spans" / "span-2" / "classes.toml").write_bytes(b"[")
+    assert init(tmp_path / "spans").look.class_names == ("a", "b")
 
 
 def test_what_lies_beside_spans_is_told_of_or_refused(init, photos, tmp_path):
