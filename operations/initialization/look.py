@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -311,13 +312,13 @@ def _counts(index: Index, order: Sequence[int]) -> dict[str, tuple[int, ...]]:
 def _columns(index: Index) -> dict[str, int]:
     if index.columns is None:
         return {}
-    columns = index.columns
-    # A column of lists has no values to count.
-    return {
-        name: len(columns[name].unique())
-        for name in columns.column_names
-        if not pa.types.is_nested(columns[name].type)
-    }
+    counts = {}
+    for name in index.columns.column_names:
+        # Arrow cannot count lists, tensors, half floats and further types: such a column is no
+        # group of images.
+        with contextlib.suppress(pa.ArrowException):
+            counts[name] = len(index.columns[name].unique())
+    return counts
 
 
 def _chosen_items(opened: Opened) -> Iterator[tuple[int, Item]]:

@@ -225,6 +225,25 @@ def test_a_few_transparent_pixels_decide_nothing(init, photos):
     assert settings()["images"]["background"] == 255
 
 
+def test_further_columns_that_cannot_be_counted_are_passed_over(init, photos, tmp_path):
+    folder = photos({"a": 10, "b": 10})
+    names = [f"{label}/{number}.png" for label in "ab" for number in range(10)]
+    floats = np.arange(20, dtype=np.float16)
+    columns = {
+        "path": names,
+        "label": [name[0] for name in names],
+        "shop": ["north", "south"] * 10,
+        "half": pyarrow.array(floats),
+        "place": pyarrow.FixedShapeTensorArray.from_numpy_ndarray(floats.reshape(20, 1, 1)),
+        "key": pyarrow.array([bytes(16)] * 20, pyarrow.uuid()),
+        "list": [[1]] * 20,
+    }
+    parquet.write_table(pyarrow.table(columns), folder / "list.parquet")
+    made = init(folder)
+    assert made.look.columns == {"shop": 2}
+    assert digest(config_file.combine(made.folder / "pipeline.toml"), print).form == "manifest"
+
+
 def test_reading_a_large_file_is_told(init, tmp_path, monkeypatch):
     monkeypatch.setattr("operations.initialization.opened._LARGE_MEGABYTES", 0)
     write_arrays(tmp_path)
