@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import math
 import re
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -31,6 +32,8 @@ _BATCH_BYTES = 2**24
 _LONGEST_LABEL_BYTES = 4096
 # Labels are held in memory, and equal ones take next to nothing in the file.
 _MOST_LABEL_BYTES = 2**28
+# Halves of a character of UTF-16, which alone are none.
+_FIRST_HALF, _LAST_HALF = 0xD800, 0xDFFF
 
 
 @dataclasses.dataclass(frozen=True)
@@ -362,11 +365,13 @@ class Arrays:
         )
 
     def _texts(self, labels: _Array) -> list[str]:
-        values = np.concatenate([rows.reshape(-1) for rows in self._rows(labels)]).tolist()
+        values = np.concatenate([rows.reshape(-1) for rows in self._rows(labels)])
         if labels.dtype.kind in "iu":
-            return [str(value) for value in values]
-        with _sound(self._files, self._path):
-            texts = [value.decode() if isinstance(value, bytes) else value for value in values]
+            return [str(value) for value in values.tolist()]
+        fault = f"array {shown(labels.name)} holds a label that is no text"
+        expected = "Unicode text" if labels.dtype.kind == "U" else "UTF-8"
+        tables.refuse_rows(self._files, self._path, fault, expected, _without_text(values))
+        texts = [value.decode() if isinstance(value, bytes) else value for value in values.tolist()]
         stripped = [text.strip() for text in texts]
         empty = [row for row, text in enumerate(stripped) if not text]
         fault = f"array {shown(labels.name)} has no label"
@@ -402,6 +407,25 @@ def _meaning(name: str) -> tuple[bool, int] | None:
     if len(kinds) != 1 or len(named) > 1 or kinds[0] not in _IMAGES | _LABELS:
         return None
     return kinds[0] in _IMAGES, named[0] if named else base.UNDECIDED
+
+
+def _without_text(values: np.ndarray) -> list[int]:
+    """Positions of the values that are neither Unicode text nor UTF-8."""
+    if values.dtype.kind == "S":
+        return [row for row, value in enumerate(values.tolist()) if not _is_utf8(value)]
+    four_bytes = np.dtype(np.uint32).newbyteorder(values.dtype.byteorder)
+    codes = values.view(four_bytes).reshape(len(values), -1)
+    is_half = (codes >= _FIRST_HALF) & (codes <= _LAST_HALF)
+    rows: list[int] = np.flatnonzero((is_half | (codes > sys.maxunicode)).any(axis=1)).tolist()
+    return rows
+
+
+def _is_utf8(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _in_words(dtype: np.dtype[np.generic]) -> str:

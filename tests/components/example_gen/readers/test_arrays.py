@@ -57,6 +57,30 @@ def test_labels_may_be_numbers_or_text(data, labels):
     assert found(write(data, x=IMAGES, y=labels)).labels == ["0", "1", "2", "1"]
 
 
+def broken_text():
+    """Text of which one value has a number that is no character."""
+    codes = np.array(["cat", "dog", "cat", "dog"]).view(np.uint32).copy()
+    codes[4] = 0x7FFFFFFF
+    return codes.view("<U3")
+
+
+NO_TEXT = {
+    "half a character": np.array(["cat", "d\ud800g", "cat", "dog"]),
+    "turned round": np.array(["cat", "d\udfffg", "cat", "dog"]).astype(">U3"),
+    "no character": broken_text(),
+    "bytes": np.array([b"cat", b"d\xffg", b"cat", b"dog"]),
+}
+
+
+@pytest.mark.parametrize("case", NO_TEXT)
+def test_labels_that_are_no_text_are_refused(data, case):
+    with pytest.raises(base.ReadingError) as caught:
+        found(write(data, x=IMAGES, y=NO_TEXT[case]))
+    message = str(caught.value)
+    assert "array y holds a label that is no text in row 1; expected U" in message
+    message.encode()
+
+
 @pytest.mark.parametrize("kind", [str, bytes])
 def test_spaces_around_a_label_do_not_count(data, kind):
     labels = np.array([" cat", "dog", "cat ", "dog"]).astype(np.dtype(kind))
@@ -109,7 +133,10 @@ REFUSED = {
         "several classes look alike",
     ),
     "long labels": ({"x": IMAGES, "y": np.array(["x" * 2000] * 4)}, "at most 4096 bytes each"),
-    "odd bytes": ({"x": IMAGES, "y": np.array([b"\xff"] * 4)}, "cannot be read"),
+    "odd bytes": (
+        {"x": IMAGES, "y": np.array([b"\xff"] * 4)},
+        "no text in rows 0, 1, 2, 3; expected UTF-8",
+    ),
 }
 
 
