@@ -206,7 +206,11 @@ class DataGateConfig(_Section):
         description="stop or warn on training and test images that differ much in brightness",
     )
     max_duplicates: int = pydantic.Field(
-        0, ge=0, le=_MOST_COUNTED, description="number of test images allowed in train or val"
+        0,
+        ge=0,
+        le=_MOST_COUNTED,
+        strict=True,
+        description="number of test images allowed in train or val",
     )
 
 
@@ -624,7 +628,11 @@ class Config(_Section):
         "schema/schema.pbtxt", description="data contract: image shape and class names"
     )
     seed: int = pydantic.Field(
-        1, ge=0, lt=2**31, description="random seed of split, weights, shuffling and augmentation"
+        1,
+        ge=0,
+        lt=2**31,
+        strict=True,
+        description="random seed of split, weights, shuffling and augmentation",
     )
     spans: SpansConfig = SpansConfig()
     data: DataConfig = DataConfig()

@@ -93,6 +93,14 @@ def test_every_key_can_be_set_and_changes_nothing_else(key):
     assert value_of(after, key) == value
 
 
+NUMBERS = [key for key in config.known_keys() if type(other_value(key)) in (int, float)]
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+def test_true_is_no_number(key):
+    assert key in refusal(*NEEDED.get(key, []), f"{key}=true")
+
+
 def test_every_key_says_what_it_is():
     assert all(config.known_keys().values())
 
