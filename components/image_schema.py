@@ -52,7 +52,7 @@ def parse_schema(text: str, source: str) -> ImageSchema:
     """Reads an `ImageSchema` from the text form of a TensorFlow Metadata schema.
 
     Args:
-      text: A `tensorflow.metadata.v0.Schema` in text form.
+      text: A `tensorflow.metadata.v0.Schema` in text form, with or without a byte order mark.
       source: Name of the source of the text, for error messages.
 
     Raises:
@@ -61,7 +61,7 @@ def parse_schema(text: str, source: str) -> ImageSchema:
     """
     schema = schema_pb2.Schema()
     try:
-        text_format.Parse(text, schema)
+        text_format.Parse(text.removeprefix("\ufeff"), schema)
     except text_format.ParseError as error:
         raise SchemaError(
             f"{source} is not a schema in text form ({shown(repr(str(error)))}); expected a "

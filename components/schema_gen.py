@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 from typing import Any
@@ -19,7 +20,7 @@ class OtherSchemaError(RuntimeError):
 
 
 class Executor(executor.Executor):
-    """TFX's executor with a check of the content."""
+    """Imports the content that was checked, without a byte order mark."""
 
     def Do(
         self,
@@ -32,18 +33,21 @@ class Executor(executor.Executor):
         Raises:
           OtherSchemaError: If it is not the schema that the run was checked against.
         """
-        super().Do(input_dict, output_dict, exec_properties)
-        path = os.path.join(
-            artifact_utils.get_single_uri(output_dict["schema"]), image_schema.SCHEMA_FILE
-        )
-        with fileio.open(path, "rb") as file:
-            digest = hashlib.sha256(file.read()).hexdigest()
+        with fileio.open(exec_properties["schema_file"], "rb") as file:
+            content = file.read()
+        digest = hashlib.sha256(content).hexdigest()
         if digest != exec_properties["schema_sha256"]:
             raise OtherSchemaError(
                 f"{exec_properties['schema_file']} has the SHA-256 {digest}; expected "
                 f"{exec_properties['schema_sha256']}. The file has changed since the run was "
                 "checked against it. Run again when the file no longer changes."
             )
+        path = os.path.join(
+            artifact_utils.get_single_uri(output_dict["schema"]), image_schema.SCHEMA_FILE
+        )
+        with fileio.open(path, "wb") as file:
+            # TFX's components cannot read the mark.
+            file.write(content.removeprefix(codecs.BOM_UTF8))
 
 
 class CheckedSchemaGen(component.ImportSchemaGen):

@@ -31,6 +31,10 @@ def test_the_curated_schema_describes_fashion_mnist():
     assert schema.class_names[9] == "Ankle boot"
 
 
+def test_a_byte_order_mark_does_not_matter():
+    assert parse(f"\ufeff{CURATED}") == parse(CURATED)
+
+
 def test_the_shape_comes_from_the_schema():
     text = replaced('"height" size: 28', '"height" size: 32')
     text = text.replace('"width" size: 28', '"width" size: 24')

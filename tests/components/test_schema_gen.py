@@ -1,5 +1,6 @@
 """ImportSchemaGen imports only the schema that the run was checked against."""
 
+import codecs
 import hashlib
 from pathlib import Path
 
@@ -29,6 +30,14 @@ def imported(tmp_path):
 def test_the_schema_that_was_checked_is_imported(imported):
     content = SCHEMA.read_bytes()
     assert imported(SCHEMA, hashlib.sha256(content).hexdigest()) == content
+
+
+def test_a_byte_order_mark_is_left_out(imported, tmp_path):
+    """Those who read the artifact are TFX's components, too, which would stop at it."""
+    marked = tmp_path / "marked.pbtxt"
+    marked.write_bytes(codecs.BOM_UTF8 + SCHEMA.read_bytes())
+    digest = hashlib.sha256(marked.read_bytes()).hexdigest()
+    assert imported(marked, digest) == SCHEMA.read_bytes()
 
 
 def test_a_schema_that_was_edited_since_is_refused(imported, tmp_path):

@@ -80,6 +80,7 @@ REASONS = (
             "components/predictions/executor.py::_TableWriter.write: pq.ParquetWriter",
             "components/predictions/executor.py::_TableWriter.write: self._writer.write_table",
             "components/reading_report.py::write: fileio.open",
+            "components/schema_gen.py::Executor.Do: fileio.open",
             "components/serving_check/executor.py::Executor.Do: io_utils.write_string_file",
             "components/shards.py::Workers.made: fileio.makedirs",
             "components/shards.py::Workers.made: fileio.rmtree",

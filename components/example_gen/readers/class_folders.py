@@ -377,7 +377,7 @@ def _parse_names(files: Files, path: str) -> dict[str, str]:
     require_usable(files, path)
     try:
         with files.open(path) as stream:
-            names = tomllib.load(stream)
+            names = tomllib.loads(stream.read().decode("utf-8-sig"))
     # Numbers of thousands of digits are plain ValueErrors.
     except (ValueError, RecursionError) as error:
         raise base.ReadingError(

@@ -1,9 +1,15 @@
 """The schema file of a run is read whole, or refused in words."""
 
+import codecs
+import hashlib
+from pathlib import Path
+
 import pytest
 
 from pipeline.datasets.schema_file import read_schema
 from pipeline.errors import ConfigurationError
+
+CURATED = Path(__file__).resolve().parents[3] / "schema" / "schema.pbtxt"
 
 
 def test_a_schema_file_is_read_with_its_digest(tmp_path):
@@ -11,6 +17,14 @@ def test_a_schema_file_is_read_with_its_digest(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(ConfigurationError, match=r"schema\.pbtxt gives the decoded image"):
         read_schema(str(path))
+
+
+def test_a_schema_file_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "schema.pbtxt"
+    content = codecs.BOM_UTF8 + CURATED.read_bytes()
+    path.write_bytes(content)
+    plain, _ = read_schema(str(CURATED))
+    assert read_schema(str(path)) == (plain, hashlib.sha256(content).hexdigest())
 
 
 def test_a_schema_file_that_is_missing_is_refused(tmp_path):

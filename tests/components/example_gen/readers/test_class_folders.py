@@ -1,5 +1,6 @@
 """Class folders: where classes and splits are found, what is ignored, and what is refused."""
 
+import codecs
 import re
 
 import pytest
@@ -112,6 +113,12 @@ def test_classes_toml_maps_folders_to_classes(data):
     assert examples["T-Shirt 2/1.png"] == ("T-shirt/top", NO_SPLIT)
     assert "classes.toml" in read.reader.sources()
     assert read.reader.ignored == ()
+
+
+def test_classes_toml_may_begin_with_a_byte_order_mark(data):
+    made.write(data, "classes.toml", content=codecs.BOM_UTF8 + b'"a" = "Apple"\r\n')
+    read, _ = found(data, "a/1.png", "b/1.png")
+    assert read.index.values == ("Apple", "b")
 
 
 def test_changed_names_of_classes_are_other_data(data):
