@@ -1,4 +1,4 @@
-"""Which names of classes can be shown in a terminal and on a page."""
+"""Names of classes: their Unicode form, and which of them can be shown."""
 
 from __future__ import annotations
 
@@ -16,3 +16,8 @@ def is_showable(name: str) -> bool:
         or unicodedata.bidirectional(character) in _DIRECTIONS
         for character in name
     )
+
+
+def composed(name: str) -> str:
+    """A name in Unicode's composed form (NFC): macOS decomposes the names of folders."""
+    return unicodedata.normalize("NFC", name)

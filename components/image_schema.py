@@ -9,7 +9,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from components import features
-from components.class_names import is_showable
+from components.class_names import composed, is_showable
 from components.messages import shown
 
 SCHEMA_FILE = "schema.pbtxt"
@@ -29,7 +29,7 @@ class ImageSchema:
       height: Height of an image in pixels.
       width: Width of an image in pixels.
       channels: Number of values per pixel, 1 for grayscale and 3 for colour.
-      class_names: Class names in label order.
+      class_names: Class names in label order, in Unicode's composed form.
     """
 
     height: int
@@ -117,7 +117,7 @@ def _decoded_shape(schema: schema_pb2.Schema, source: str) -> tuple[int, int, in
 
 def _class_names(schema: schema_pb2.Schema, source: str) -> tuple[str, ...]:
     domains = [d for d in schema.string_domain if d.name == features.LABEL]
-    names = tuple(domains[0].value) if domains else ()
+    names = tuple(map(composed, domains[0].value)) if domains else ()
     labels = [f.int_domain for f in schema.feature if f.name == features.LABEL]
     expected = labels[0].max - labels[0].min + 1 if labels and labels[0].min == 0 else 0
     if len(names) < 2 or len(names) != expected or len(set(names)) != len(names):

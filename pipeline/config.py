@@ -18,6 +18,7 @@ import pydantic
 import pydantic_core
 from pydantic import JsonValue
 
+from components.class_names import composed
 from components.example_gen.form import Form
 from components.messages import shown, shown_value
 from components.object_store import SCHEME, odd_name
@@ -58,13 +59,13 @@ def _count_or_share(value: object) -> object:
 def _class_weights(value: object) -> object:
     if value in ("none", "balanced"):
         return value
-    weights = list(value.values()) if isinstance(value, dict) else []
-    if not weights or not all(map(_is_weight, weights)):
+    weights = value if isinstance(value, dict) else {}
+    if not weights or not all(map(_is_weight, weights.values())):
         raise ValueError(
             f"none, balanced, or a weight from {_LEAST_WEIGHT:g} to {_MOST_WEIGHT:g} for each "
             'class by its name, with --set as JSON, such as {"Shirt": 2.5}'
         )
-    return value
+    return {composed(name): weight for name, weight in weights.items()}
 
 
 def _is_weight(value: object) -> bool:

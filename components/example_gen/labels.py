@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 import re
-import unicodedata
 from collections.abc import Mapping, Sequence
 
+from components.class_names import composed
 from components.example_gen.reading_error import ReadingError
 from components.messages import listed, shown
 
@@ -30,13 +30,13 @@ def resolve(values: Sequence[str], class_names: Sequence[str]) -> dict[str, int]
     Raises:
       ReadingError: There are labels that are neither, or both with different meanings.
     """
-    by_name = {_composed(name): number for number, name in enumerate(class_names)}
-    if all(_composed(value) in by_name for value in values):
-        return {value: by_name[_composed(value)] for value in values}
+    by_name = {composed(name): number for number, name in enumerate(class_names)}
+    if all(composed(value) in by_name for value in values):
+        return {value: by_name[composed(value)] for value in values}
     if all(_NUMBER.fullmatch(value) for value in values):
         _refuse_ambiguous(values, by_name)
         return by_number(values, len(class_names))
-    unknown = [value for value in values if _composed(value) not in by_name]
+    unknown = [value for value in values if composed(value) not in by_name]
     raise ReadingError(
         f"{_unknown(unknown, class_names)}; expected names of classes of the schema "
         f"({listed(class_names)}), or else numbers from 0 to {len(class_names) - 1}. For data of "
@@ -82,10 +82,6 @@ def _refuse_ambiguous(values: Sequence[str], by_name: Mapping[str, int]) -> None
             "the classes as labels, add the missing names to the schema, or rename the classes so "
             "that no name is a number."
         )
-
-
-def _composed(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
 
 
 def _unknown(unknown: Sequence[str], class_names: Sequence[str]) -> str:

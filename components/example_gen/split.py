@@ -11,13 +11,13 @@ import dataclasses
 import hashlib
 import math
 import re
-import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from components import features, slices
+from components.class_names import composed
 from components.example_gen.readers.base import UNDECIDED, ReadingError
 from components.features import TEST, TRAIN, VALIDATION
 from components.messages import counted, listed, shown
@@ -232,7 +232,7 @@ def _pattern_keys(examples: Examples, group: str) -> list[str]:
     columns = examples.columns.column_names if examples.columns is not None else []
     known = f" The columns are {listed(columns)}." if columns else ""
     try:
-        pattern = re.compile(group)
+        pattern = re.compile(composed(group))
     except re.error as error:
         raise SplitError(
             f"split.group={shown(group)} is neither a column nor a regular expression "
@@ -241,7 +241,7 @@ def _pattern_keys(examples: Examples, group: str) -> list[str]:
         ) from error
     keys = []
     for name in examples.ids_in_part or examples.ids:
-        matched = pattern.search(name)
+        matched = pattern.search(composed(name))
         if matched is None:
             raise SplitError(
                 f"split.group={shown(group)} fits no part of {shown(name)}; expected a "
@@ -254,7 +254,7 @@ def _pattern_keys(examples: Examples, group: str) -> list[str]:
                 f"split.group={group}: its first group fits no part of {name!r}; expected one that "
                 "fits every example. Change the expression."
             )
-        keys.append(unicodedata.normalize("NFC", key))
+        keys.append(composed(key))
     return keys
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from components import features, images
-from components.class_names import is_showable
+from components.class_names import composed, is_showable
 from components.example_gen.readers.base import (
     UNDECIDED,
     Bad,
@@ -213,7 +213,7 @@ def look(data: str, asked: Config, wanted: Wanted, notify: Callable[[str], None]
         summary=reader.summary,
         ignored=(*taken.ignored, *reader.ignored),
         doubts=reader.doubts,
-        class_names=tuple(index.values[position] for position in order),
+        class_names=tuple(composed(index.values[position]) for position in order),
         counts=_counts(index, order),
         sample=sample,
         division=division,

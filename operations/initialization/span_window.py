@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from components import features
+from components.class_names import composed
 from components.example_gen.readers import lookalikes
 from components.example_gen.readers.base import Form, Index, ReadingError
 from components.messages import listed
@@ -75,7 +76,9 @@ def take(
         is_needed = span in needed
         if each := _opened(span, asked, wanted, notify, is_needed=is_needed):
             opened[span] = each
-    values = tuple(dict.fromkeys(value for each in opened.values() for value in each.index.values))
+    values = tuple(
+        dict.fromkeys(composed(value) for each in opened.values() for value in each.index.values)
+    )
     lookalikes.refuse_alike(values)
     lacking = _untrained(values, opened, usual.train)
     train = _enough(present, opened, values, usual.train, asked)
@@ -134,7 +137,7 @@ def _untrained(
         if span in opened:
             index = opened[span].index
             labels = np.unique(index.labels[index.splits != features.TEST])
-            trained |= {index.values[label] for label in labels}
+            trained |= {composed(index.values[label]) for label in labels}
     return tuple(value for value in values if value not in trained)
 
 
@@ -154,7 +157,7 @@ def _joined(
         is_test = index.splits == features.TEST
         is_taken = (~is_test & (span in train)) | (is_test & (span == reference))
         rows = np.flatnonzero(is_taken)
-        numbers = np.array([positions[value] for value in index.values], np.int32)
+        numbers = np.array([positions[composed(value)] for value in index.values], np.int32)
         ids += [f"{span.name}-{index.ids[row]}" for row in rows.tolist()]
         labels.append(numbers[index.labels[rows]])
         splits.append(index.splits[rows])

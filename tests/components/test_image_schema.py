@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,14 @@ def test_the_curated_schema_describes_fashion_mnist():
 
 def test_a_byte_order_mark_does_not_matter():
     assert parse(f"\ufeff{CURATED}") == parse(CURATED)
+
+
+def test_names_of_classes_have_one_unicode_form():
+    decomposed = CURATED.replace("Bag", unicodedata.normalize("NFD", "Käse"))
+    assert "Käse" in parse(decomposed).class_names
+    both = decomposed.replace("Coat", "Käse")
+    with pytest.raises(image_schema.SchemaError, match="a distinct name for each label"):
+        parse(both)
 
 
 def test_the_shape_comes_from_the_schema():

@@ -1,6 +1,7 @@
 """The weights of the classes in a configuration: what is taken, and what is refused."""
 
 import json
+import unicodedata
 
 import pytest
 
@@ -18,6 +19,15 @@ def loaded(value):
 @pytest.mark.parametrize("value", ["none", "balanced", '{"Shirt": 2.5, "T-shirt/top": 3}'])
 def test_words_and_weights_of_classes_are_taken(value):
     class_weights.check(loaded(value), CLASSES)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_of_classes_are_compared_in_one_unicode_form(form):
+    """macOS decomposes the names of folders, and a keyboard writes them composed."""
+    name = unicodedata.normalize(form, "Käse")
+    weights = loaded(json.dumps({name: 2}))
+    class_weights.check(weights, ["Käse", "Shirt"])
+    assert weights == {"Käse": 2}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 import numpy as np
 
 from components import features
-from components.class_names import is_showable
+from components.class_names import composed, is_showable
 from components.example_gen.readers import base, image_files, leftovers, lookalikes, split_names
 from components.example_gen.readers.files import Files, Listing, hash_file, require_usable
 from components.example_gen.readers.folder import Folder
@@ -286,10 +286,13 @@ class ClassFolders:
         if self._names_file is None:
             return names
         mapped = _parse_names(self._files, self._names_file)
-        for folder in mapped:
-            if folder not in names:
-                raise _unknown_folder(self._files.shown(self._names_file), folder, list(names))
-        return names | mapped
+        by_form = {composed(name): name for name in names}
+        for folder, name in mapped.items():
+            known = folder if folder in names else by_form.get(composed(folder))
+            if known is None:
+                raise _unknown_folder(self._files.shown(self._names_file), folder, list(by_form))
+            names[known] = name
+        return names
 
     def _ignored(self, folder: Folder, outside: Sequence[str]) -> tuple[str, ...]:
         empty = _empty_folders(folder.listing, self._layout, self.filled)

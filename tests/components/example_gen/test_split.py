@@ -329,6 +329,16 @@ def test_groups_are_told_apart_by_values_without_spaces_and_in_one_form():
     assert untidy == tidy
 
 
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_pattern_fits_ids_in_any_unicode_form(form):
+    ids = [f"Käse {each}/{number}.png" for each in range(6) for number in range(3)]
+    group = r"Käse \d"
+    expected = assigned(ids, settings(group=group))
+    decomposed = [unicodedata.normalize("NFD", name) for name in ids]
+    by_form = assigned(decomposed, settings(group=unicodedata.normalize(form, group)))
+    assert list(by_form.values()) == list(expected.values())
+
+
 def test_a_group_that_given_splits_tear_apart_is_refused():
     ids = ["patient1/a.png", "patient2/b.png", "patient1/c.png"]
     given = [features.TRAIN, features.TRAIN, features.TEST]

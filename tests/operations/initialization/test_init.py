@@ -10,6 +10,7 @@ import re
 import shutil
 import tomllib
 import tracemalloc
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -775,6 +776,19 @@ def test_the_classes_are_those_of_all_spans(init, photos, tmp_path):
     assert settings()["spans"] == {"window": 3}
     found = digest(config_file.combine(made.folder / "pipeline.toml"), print)
     assert [each.name for each in found.classes] == ["cross", "disc", "ring"]
+
+
+def test_names_of_classes_are_written_in_one_unicode_form(init, photos, tmp_path):
+    """macOS decomposes the names of folders, other systems take them as they are."""
+    for number, form in enumerate(("NFC", "NFD"), 1):
+        name = unicodedata.normalize(form, "Käse")
+        photos({name: 20, "dog": 20}, folder=f"spans/span-{number}", border=number)
+    weights = ['training.class_weights={"Käse": 2}']
+    made = init(tmp_path / "spans", assignments=weights)
+    assert made.look.class_names == ("dog", "Käse")
+    schema = (made.folder / "schema.pbtxt").read_text(encoding="utf-8")
+    assert parse_schema(schema, "it").class_names == ("dog", "Käse")
+    assert made.look.window == 1
 
 
 def test_no_more_spans_are_taken_than_each_class_needs(init, photos, tmp_path):

@@ -2,6 +2,7 @@
 
 import codecs
 import re
+import unicodedata
 
 import pytest
 
@@ -119,6 +120,15 @@ def test_classes_toml_may_begin_with_a_byte_order_mark(data):
     made.write(data, "classes.toml", content=codecs.BOM_UTF8 + b'"a" = "Apple"\r\n')
     read, _ = found(data, "a/1.png", "b/1.png")
     assert read.index.values == ("Apple", "b")
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_classes_toml_names_folders_in_any_unicode_form(data, forms):
+    """macOS decomposes the names of folders."""
+    line, folder = (unicodedata.normalize(form, "Käse") for form in forms)
+    made.text(data, "classes.toml", f'"{line}" = "Cheese"')
+    read, _ = found(data, f"{folder}/1.png", "dog/1.png")
+    assert read.index.values == ("Cheese", "dog")
 
 
 def test_changed_names_of_classes_are_other_data(data):
