@@ -307,7 +307,10 @@ class ParquetImages:
         self._files = files
         self._columns = columns
         self._unchanged = Unchanged(files)
-        opened = [_File(path, split_names.of_file(path), self._groups(path)) for path in paths]
+        # Beside a column, the name of a file stays: it must not contradict the values.
+        is_part = folder.is_span or columns.split is not None
+        named = zip(paths, split_names.of_tables(paths, is_part), strict=True)
+        opened = [_File(path, split, self._groups(path)) for path, split in named]
         # Files of a split follow one another, in the order of their names.
         self._parts = {each.path: each for each in sorted(opened, key=lambda each: each.split)}
         splits = [each.split for each in self._parts.values()]

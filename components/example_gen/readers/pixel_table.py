@@ -68,7 +68,8 @@ def recognise(folder: Folder, candidates: Sequence[str]) -> PixelTable | None:
     if None in unfit.values():
         tables.refuse_broken(folder, texts)
         tables.note_deeper(folder, list(unfit), tuple(tables.DELIMITERS))
-        return PixelTable(folder, labelled)
+        splits = split_names.of_tables(list(unfit), folder.is_span)
+        return PixelTable(folder, [*map(_with_split, labelled, splits)])
     folder.missed.update((path, reason) for path, reason in unfit.items() if reason)
     return None
 
@@ -98,6 +99,10 @@ def _table(folder: Folder, path: str) -> _Table | None:
         folder.missed[path] = _no_label(options)
         return None
     return _Table(header, label, tuple(pixels), tuple(ids), split_names.of_file(path))
+
+
+def _with_split(table: _Table, split: int) -> _Table:
+    return dataclasses.replace(table, split=split)
 
 
 def _is_headless(header: tables.Header) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from components import features
 from components.example_gen.readers import base
@@ -45,6 +45,22 @@ def of_file(path: str) -> int:
     if named is None:
         named = of_words(posixpath.basename(folder))
     return base.UNDECIDED if named is None else named
+
+
+def of_tables(paths: Sequence[str], is_part: bool) -> list[int]:
+    """The split of each table of a data set.
+
+    If all of them are called after the test or the validation split, they hold all of the data,
+    which is divided as a table for training is.
+
+    Args:
+      paths: The tables.
+      is_part: Whether something else may give the other splits, such as another span.
+    """
+    splits = [of_file(path) for path in paths]
+    if is_part or TRAIN in splits or len(set(splits)) > 1:
+        return splits
+    return [base.UNDECIDED] * len(splits)
 
 
 def known(splits: Iterable[int]) -> frozenset[int]:

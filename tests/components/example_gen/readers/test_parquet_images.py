@@ -54,6 +54,15 @@ def test_rows_are_counted_across_the_files_of_a_split(data):
     assert read.bytes == [*IMAGES, b"4", b"5", b"6", b"7", b"8", b"9", *IMAGES]
 
 
+@pytest.mark.parametrize("names", [["test"], ["test_00000_of_00002", "test_00001_of_00002"]])
+def test_files_of_a_test_split_alone_are_all_of_the_data(data, names):
+    write(data, **dict.fromkeys(names, table()))
+    read = found(data)
+    assert read.index.splits.tolist() == [base.UNDECIDED] * 3 * len(names)
+    assert read.reader.splits == frozenset()
+    assert found(data, is_span=True).index.splits.tolist() == [2] * 3 * len(names)
+
+
 def test_folders_of_splits_are_recognised(data):
     write(data, default__train__0000=table(), default__test__0000=table())
     assert found(data).index.splits.tolist() == [0] * 3 + [2] * 3

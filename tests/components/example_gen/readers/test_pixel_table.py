@@ -52,6 +52,17 @@ def test_tables_of_splits_are_found_beside_what_kaggle_adds(data):
     assert read.reader.ignored[1].startswith("unlabelled.csv: columns of pixels, but no label")
 
 
+@pytest.mark.parametrize("name", ["mnist_test.csv", "val.csv"])
+def test_a_table_alone_is_all_of_the_data_whatever_it_is_called(data, name):
+    made.text(data, name, *lines())
+    read = found(data)
+    assert read.index.splits.tolist() == [base.UNDECIDED] * 3
+    assert read.index.ids[0] == "data-00000000" and read.reader.splits == frozenset()
+    assert len(read.items) == 3
+    # Another span may have the table for training.
+    assert found(data, is_span=True).index.splits.tolist() != [base.UNDECIDED] * 3
+
+
 def test_tables_may_lie_in_folders_of_their_own(data):
     made.text(data, "sign_mnist_train/sign_mnist_train.csv", *lines())
     made.text(data, "sign_mnist_test/sign_mnist_test.csv", *lines())
