@@ -14,6 +14,7 @@ from itertools import zip_longest
 from typing import TypeVar
 
 from components import features
+from components.class_names import composed
 from components.image_schema import ImageSchema
 from components.images import Fit, Preparation
 from components.messages import by, shown
@@ -199,6 +200,7 @@ def _read_json(path: pathlib.Path) -> dict[str, object]:
 
 
 def _difference(one: _Task, other: _Task, name: str) -> str | None:
+    one, other = ((shape, tuple(map(composed, names))) for shape, names in (one, other))
     if one == other:
         return None
     return f"is for {_task(*one, other[1])}; {name} is for {_task(*other, one[1])}"

@@ -161,6 +161,11 @@ def test_a_model_for_the_schema_does_not_differ(version, base):
     assert difference(read_served(base), SCHEMA) is None
 
 
+def test_names_of_classes_in_another_unicode_form_do_not_differ(version, base):
+    schema = ImageSchema(28, 28, 1, ("K\xe4se", "Boot"))
+    assert difference(described(version, base, class_names=["Ka\u0308se", "Boot"]), schema) is None
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
