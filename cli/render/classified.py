@@ -35,7 +35,7 @@ def print_classified(classified: Classified, as_json: bool) -> None:
     console = make_console()
     model = f"Model version {classified.version} of {classified.pipeline} ({classified.model})"
     for line in (model, *map(_line, classified.answers)):
-        console.print(escaped(line), soft_wrap=True, highlight=False, markup=False)
+        console.print(escaped(line), soft_wrap=True, markup=False)
 
 
 def _line(answer: Answer) -> str:

@@ -21,9 +21,9 @@ def print_cleaned(cleaned: Cleaned, as_json: bool) -> None:
     for each in cleaned.pipelines:
         outdated, staying = len(each.outdated_runs), len(each.staying_runs)
         line = f"{each.pipeline}: {outdated} of {outdated + staying} runs are outdated"
-        console.print(line, highlight=False, markup=False)
+        console.print(line, markup=False)
         console.print(_table(each))
-    console.print(_total(cleaned), highlight=False)
+    console.print(_total(cleaned))
 
 
 def _table(cleaned: CleanedPipeline) -> Table:

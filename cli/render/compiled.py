@@ -20,7 +20,7 @@ def print_compiled(compiled: Compiled, as_json: bool) -> None:
         table.add_row(node, resources.cpu, resources.memory)
     console.print(table)
     for line in _lines(compiled):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True, markup=False)
 
 
 def _lines(compiled: Compiled) -> list[str]:

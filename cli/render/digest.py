@@ -28,4 +28,4 @@ def print_digest(found: DataDigest, as_json: bool) -> None:
     data = f"\nData    {shown(found.data)}: {found.summary}"
     doubts = (f"Warning {line}" for line in found.doubts)
     for line in (data, *ignored, *doubts, f"Digest  {found.digest}"):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True, markup=False)

@@ -25,7 +25,7 @@ def print_initialized(made: Initialized) -> None:
     console = make_console()
     _print_classes(made.look)
     for line in _lines(made):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True, markup=False)
 
 
 def _print_classes(look: Look) -> None:
@@ -39,7 +39,7 @@ def _print_classes(look: Look) -> None:
     console.print(table)
     left = len(look.class_names) - _MOST_CLASSES
     if left > 0:
-        console.print(f"and {left:,} more classes", highlight=False)
+        console.print(f"and {left:,} more classes")
 
 
 def _lines(made: Initialized) -> Iterator[str]:

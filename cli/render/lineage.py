@@ -48,7 +48,7 @@ def print_lineage(found: Lineage, as_json: bool) -> None:
     width = max(len(label) for label, _ in lines) + 2
     text = "\n".join(f"{label:<{width}}{value}" for label, value in lines)
     console = make_console()
-    console.print(text, soft_wrap=True, highlight=False, markup=False)
+    console.print(text, soft_wrap=True, markup=False)
     if found.run and found.run.gates:
         console.print(_gate_table(found.run.gates))
     if found.run and found.run.nodes:

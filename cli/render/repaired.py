@@ -19,7 +19,7 @@ def print_repaired(pipelines: Sequence[Repaired], as_json: bool) -> None:
         return
     for each in pipelines:
         text = "\n".join(_lines(each))
-        make_console().print(text, soft_wrap=True, highlight=False, markup=False)
+        make_console().print(text, soft_wrap=True, markup=False)
 
 
 def _lines(repaired: Repaired) -> list[str]:

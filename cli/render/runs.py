@@ -76,7 +76,7 @@ def _print_left(console: Console, left: int, noun: str, of: str = "") -> None:
     """Says that there is more than was printed, and where."""
     if left > 0:
         line = f"{counted(left, noun)}{of}: see the review page or receipt.json."
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
+        console.print(line, soft_wrap=True, markup=False)
 
 
 def _review(receipt: Receipt, output_dir: pathlib.Path) -> Summary:
@@ -100,14 +100,14 @@ def print_comparison(found: RunComparison, path: pathlib.Path | None, as_json: b
     console = make_console()
     console.print(_sides_table(found))
     if found.comparison:
-        console.print(f"\n{_paired(found.comparison)}", highlight=False)
+        console.print(f"\n{_paired(found.comparison)}")
         console.print(_changes_table(found.comparison))
     else:
-        console.print(f"\n{escape(found.missing or '')}", highlight=False)
+        console.print(f"\n{escape(found.missing or '')}")
     if found.parameters or found.facts:
         console.print(_differences_table(found))
     if path:
-        console.print(f"Page      {path}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"Page      {path}", soft_wrap=True, markup=False)
 
 
 def print_runs(
@@ -142,7 +142,7 @@ def print_runs(
     for name in sorted({pipeline for pipeline, _ in shown} & set(served)):
         if (name, served[name]) not in shown:
             line = f"{name} serves version {served[name]}: `lineage {served[name]}` shows it."
-            console.print(line, soft_wrap=True, highlight=False, markup=False)
+            console.print(line, soft_wrap=True, markup=False)
 
 
 def _print_conclusion(console: Console, verdict: Conclusion, outcome: Verdict) -> None:
@@ -154,11 +154,10 @@ def _print_conclusion(console: Console, verdict: Conclusion, outcome: Verdict) -
             f"{accuracy.total:,} images; weakest class {escape(worst.name)}, recall "
             f"{worst.recall.value:.3f} ({_range(worst.recall.interval, 3)})",
             soft_wrap=True,
-            highlight=False,
         )
     for line in verdict.reasons:
-        console.print(f"  {escape(line)}", soft_wrap=True, highlight=False)
-    console.print(escape(verdict.advice), soft_wrap=True, highlight=False)
+        console.print(f"  {escape(line)}", soft_wrap=True)
+    console.print(escape(verdict.advice), soft_wrap=True)
 
 
 def _range(interval: Interval, decimals: int = 4) -> str:
@@ -289,7 +288,7 @@ def _print_places(console: Console, receipt: Receipt, output_dir: pathlib.Path) 
         lines.append(
             f"Go on     {receipt.command_to_go_on(output_dir)} (what is complete is not run again)"
         )
-    console.print("\n".join(lines), soft_wrap=True, highlight=False, markup=False)
+    console.print("\n".join(lines), soft_wrap=True, markup=False)
 
 
 def _copied_place(receipt: Receipt) -> str | None:

@@ -25,8 +25,10 @@ class _Console(Console):
 
 def make_console() -> Console:
     """A console as wide as the terminal, or wide enough for whole lines where there is none."""
-    # No emoji: a colon in a path or in the name of a class begins none.
-    return _Console(width=None if sys.stdout.isatty() else _UNLIMITED, emoji=False)
+    # No emoji: a colon in a path or in the name of a class begins none. No highlighting of numbers
+    # and paths: it takes minutes for a line of some ten thousand characters.
+    width = None if sys.stdout.isatty() else _UNLIMITED
+    return _Console(width=width, emoji=False, highlight=False)
 
 
 def plain_table(

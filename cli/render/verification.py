@@ -48,4 +48,4 @@ def _document(found: Verification) -> dict[str, object]:
 
 def _print_indented(console: Console, lines: Iterable[str]) -> None:
     for line in lines:
-        console.print(f"  {line}", soft_wrap=True, highlight=False, markup=False)
+        console.print(f"  {line}", soft_wrap=True, markup=False)

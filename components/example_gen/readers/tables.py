@@ -309,7 +309,7 @@ def refuse_spaced(files: Files, path: str, name: str, rows: Sequence[int]) -> No
     Raises:
       ReadingError: There are such rows.
     """
-    fault = f"a space before the quotation mark that opens {shown(name)}"
+    fault = f"a space before the quotation mark that opens {shown(name.strip())}"
     refuse_rows(files, path, fault, "none", rows, NO_SPACE)
 
 

@@ -32,6 +32,11 @@ def test_what_looks_like_markup_or_an_emoji_is_printed_as_it_is(capsys):
     assert capsys.readouterr().out == "/data/:bug:/[red]/x\n"
 
 
+def test_numbers_and_paths_are_not_looked_for():
+    """That takes minutes for a long line, which a damaged file may hold."""
+    assert tables.make_console().render_str("17 in /data/x, 'a'=True").spans == []
+
+
 @pytest.mark.parametrize(
     ("served", "standing"),
     [
