@@ -64,7 +64,9 @@ def test_a_schedule_sees_what_changed(schedule_once, outputs, sample_run):
 
 def test_a_refusal_that_stands_is_a_refusal(light_command, outputs, sample_run):
     (path,) = outputs.glob("*/runs/*/receipt.json")
-    refused = {**sample_run.receipt, "verdict": "refused", "pushed_version": None}
+    served = sample_run.receipt["served_version"]
+    judged = {"verdict": "refused", "served_before": served, "pushed_version": None}
+    refused = {**sample_run.receipt, **judged}
     path.write_text(json.dumps(refused))
     ended = light_command("run", "--data", "sample", "--output-dir", outputs)
     assert ended.code == 3, ended.errors
