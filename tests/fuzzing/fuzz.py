@@ -22,8 +22,11 @@ from tests.fuzzing.mutation import mutated
 from tests.fuzzing.reader import Reader, check
 from tests.fuzzing.readers import READERS
 
-# A reader has as long for a case, and as much memory beyond what the process has at its start.
+# A reader has as many seconds of a processor for a case, and as much memory beyond what the process
+# has at its start.
 CASE_SECONDS, _MEMORY_BYTES = 20, 2 * 2**30
+# How many times as long it may take by the clock: others may be at work on the machine, too.
+_PATIENCE = 10
 # On a busy machine TensorFlow takes minutes to be imported.
 _WARM_UP_SECONDS = 600
 _CASE, _REPORT = "case", "report.json"
@@ -127,7 +130,7 @@ def _batch(
             told = receiver.recv()
             if not warm:
                 # The first message says that the process has loaded what it needs.
-                until, warm = time.monotonic() + seconds + 2 * CASE_SECONDS, True
+                until, warm = time.monotonic() + seconds + 2 * _PATIENCE * CASE_SECONDS, True
             report(told.cases)
             if told.kind is not None:
                 break
@@ -149,7 +152,7 @@ def _child(name, seed, at_work, seconds, sound, work, sender) -> None:
         reader.warm_up(sound)
     sender.send(_Told(at_work.value))
     _limit_memory()
-    signal.signal(signal.SIGALRM, _too_long)
+    _heed_limits()
     until, told, number = time.monotonic() + seconds, time.monotonic(), at_work.value
     refused = 0
     while time.monotonic() < until:
@@ -187,7 +190,7 @@ def ask(reader: Reader, folder: pathlib.Path) -> str | bool:
     """Asks a reader: what promise it broke, in a line; else whether it refused something."""
     before = _listed(folder.parent)
     with contextlib.suppress(ValueError):
-        signal.setitimer(signal.ITIMER_REAL, CASE_SECONDS)
+        _limit_time(CASE_SECONDS)
     try:
         refused = check(reader, folder)
     except _TooLongError:
@@ -197,13 +200,24 @@ def ask(reader: Reader, folder: pathlib.Path) -> str | bool:
         place = traceback.extract_tb(error.__traceback__)[-1]
         return f"{type(error).__name__} at {place.filename}:{place.lineno}: {str(error)[:200]!a}"
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _limit_time(0)
     written = _listed(folder.parent) - before
     return f"it wrote {sorted(written)}" if written else refused
 
 
 def _listed(folder: pathlib.Path) -> set[str]:
     return {entry.name for entry in folder.iterdir()}
+
+
+def _heed_limits() -> None:
+    for number in (signal.SIGPROF, signal.SIGALRM):
+        signal.signal(number, _too_long)
+
+
+def _limit_time(seconds: float) -> None:
+    """Limits the seconds of a processor and, less strictly, of the clock; 0 ends the limits."""
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE * seconds)
 
 
 def _too_long(*_: object) -> None:
@@ -231,7 +245,7 @@ def _keep(
 def replay(folder: pathlib.Path) -> str | None:
     """Asks the reader of a finding once more; the promise that it breaks, or None."""
     report = json.loads((folder / _REPORT).read_text())
-    signal.signal(signal.SIGALRM, _too_long)
+    _heed_limits()
     with tempfile.TemporaryDirectory() as place:
         copied = pathlib.Path(place, _CASE)
         shutil.copytree(folder / _CASE, copied)
