@@ -556,21 +556,10 @@ def first_parquet_texts(files: Files, path: str, column: str) -> list[str | None
     Raises:
       ReadingError: It cannot be read.
     """
-    with opened(files, path) as stream:
-        return parsed(files, path, lambda: _first_texts(stream, column))
-
-
-def _first_texts(stream: BinaryIO, column: str) -> list[str | None]:
-    if not is_text(pq.read_schema(stream).field(column).type):
+    if not is_text(parquet_schema(files, path).field(column).type):
         return []
-    batches = pq.ParquetFile(stream, read_dictionary=[column]).iter_batches(
-        batch_size=1000, columns=[column]
-    )
-    first = next(batches, None)
-    if first is None:
-        return []
-    check_sound(first)
-    return shared_texts(pa.chunked_array([first.column(0)]))
+    first = _first_values(files, path, column, 1000, read_dictionary=[column])
+    return [] if first is None else shared_texts(pa.chunked_array([first]))
 
 
 def first_parquet_bytes(files: Files, path: str, column: str) -> list[bytes | None]:
@@ -579,15 +568,26 @@ def first_parquet_bytes(files: Files, path: str, column: str) -> list[bytes | No
     Raises:
       ReadingError: They cannot be read.
     """
-    with opened(files, path) as stream:
-        return parsed(files, path, lambda: _first_bytes(stream, column))
-
-
-def _first_bytes(stream: BinaryIO, column: str) -> list[bytes | None]:
     # With a buffer, only the beginning of the column is read, not all its images.
-    file = pq.ParquetFile(stream, buffer_size=_BUFFER_BYTES)
-    first = next(file.iter_batches(batch_size=_FEW_ROWS, columns=[column]), None)
-    return first.column(0).to_pylist() if first is not None else []
+    first = _first_values(files, path, column, _FEW_ROWS, buffer_size=_BUFFER_BYTES)
+    return [] if first is None else first.to_pylist()
+
+
+def _first_values(
+    files: Files, path: str, column: str, rows: int, **options: Any
+) -> pa.Array | None:
+    """The values of the first rows, checked; None if there are no rows."""
+
+    def read(stream: BinaryIO) -> pa.Array | None:
+        batches = pq.ParquetFile(stream, **options).iter_batches(rows, columns=[column])
+        first = next(batches, None)
+        if first is None:
+            return None
+        check_sound(first)
+        return first.column(0)
+
+    with opened(files, path) as stream:
+        return parsed(files, path, lambda: read(stream))
 
 
 def is_bytes(kind: pa.DataType) -> bool:
