@@ -30,7 +30,6 @@ from components.messages import counted, listed, shown
 _TRIED = 100
 _NO_ID = "If the column is no id, rename it, or name another one as data.id_column."
 _NO_QUOTE = "Remove the quotation mark that opens there, or write it twice within quotation marks."
-_SPACED = re.compile(tables.SPACED_QUOTE).match
 # What ends a value or a row of a table of text.
 _BETWEEN_CELLS = re.compile(r'[,;\t"\r\n]')
 _OTHER_DELIMITERS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -143,7 +142,7 @@ def _misread(files: Files, path: str, names: Sequence[str]) -> str | None:
             "the first row is blank; expected the names of the columns. Remove the blank row, and "
             "write the names, such as path and label, if they are missing."
         )
-    if any(map(_SPACED, names)):
+    if any(map(tables.is_spaced, names)):
         return (
             f"a space before a quotation mark in the first row ({listed(names[:_TRIED])}); "
             f"expected none. {tables.NO_SPACE}"
@@ -204,7 +203,7 @@ def _ways_out(folder: Folder, names: Sequence[str]) -> str:
     leave = ", or set data.outside_files=true to read images elsewhere"
     allow = leave if is_outside and not folder.options.outside_files else ""
     slash = f" {WRITE_SLASHES}" if any("\\" in name for name in names) else ""
-    space = f" {tables.NO_SPACE}" if any(map(_SPACED, names)) else ""
+    space = f" {tables.NO_SPACE}" if any(map(tables.is_spaced, names)) else ""
     return f"{allow}.{slash}{space}"
 
 

@@ -27,7 +27,6 @@ from components.messages import by, listed, shown
 
 # With fewer columns a table is about something else.
 _FEWEST_PIXELS = 16
-_SPACED = re.compile(tables.SPACED_QUOTE).match
 _LINE_BREAK = re.compile(r"[\r\n]")
 _PIXEL = re.compile(r" *0*(25[0-5]|2[0-4][0-9]|1?[0-9]?[0-9]) *")
 
@@ -277,7 +276,7 @@ class PixelTable:
         labels = batch.column(0).to_pylist()
         empty = [before + row for row, text in enumerate(labels) if not text.strip()]
         tables.refuse_rows(self._files, path, "no label", "a label in each row", empty)
-        spaced = [before + row for row, text in enumerate(labels) if _SPACED(text)]
+        spaced = [before + row for row, text in enumerate(labels) if tables.is_spaced(text)]
         tables.refuse_spaced(self._files, path, table.label, spaced)
         for place, name in enumerate((table.label, *table.dropped)):
             # After a quotation mark that is not closed, the next rows are part of the value.

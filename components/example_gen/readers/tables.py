@@ -42,7 +42,8 @@ LABEL_NAMES = ("label", "class", "category", "target", "class_name")
 ID_NAMES = ("id", "image_id", "example_id")
 SPLIT_NAMES = ("split", "set", "subset", "partition")
 # A quotation mark quotes nothing unless it comes first.
-SPACED_QUOTE = '^ +"'
+_SPACED_QUOTE = '^ +"'
+is_spaced = re.compile(_SPACED_QUOTE).match
 NO_SPACE = "Remove the spaces before quotation marks."
 # A row has to fit into a block; this one takes 1024 x 1024 pixels of three channels.
 _BLOCK_BYTES = 2**24
@@ -292,7 +293,7 @@ def read_text(files: Files, header: Header) -> tuple[pa.Table, str]:
             f"{table.num_rows + 1}; expected a closing one. Add it, or remove the first."
         )
     for name in table.column_names:
-        spaced = pc.match_substring_regex(table[name], SPACED_QUOTE)
+        spaced = pc.match_substring_regex(table[name], _SPACED_QUOTE)
         refuse_spaced(files, header.path, name, pc.indices_nonzero(spaced).to_pylist())
     return table, hashlib.sha256(content).hexdigest()
 
