@@ -138,7 +138,8 @@ def create_pipeline(
     transform = ImageTransform(examples=examples, schema=schema_gen.outputs["schema"])
     transform.add_upstream_node(data_gate)
 
-    settings = _training_settings(config, precision, arithmetic, libraries)
+    sources = fingerprint.Sources(libraries)
+    settings = _training_settings(config, precision, arithmetic, sources)
     # Optional: a search for better hyperparameters.
     tuner = None
     if config.tuner.enabled:
@@ -253,7 +254,7 @@ def create_pipeline(
         blessing,
         pusher,
     ]
-    _mark_code(components, arithmetic, libraries)
+    _mark_code(components, arithmetic, sources)
     if final_node:
         components.append(final_node(components))
     return tfx_pipeline.Pipeline(
@@ -307,13 +308,15 @@ def _pusher_config(
     return {key: value for key, value in given.items() if value is not None} or None
 
 
-def _mark_code(components: list[Any], arithmetic: Arithmetic | None, libraries: Packages) -> None:
+def _mark_code(
+    components: list[Any], arithmetic: Arithmetic | None, sources: fingerprint.Sources
+) -> None:
     for component in components:
         if isinstance(component, resolver.Resolver):
             continue
         modules = (type(component).__module__, *_FURTHER_CODE.get(component.id, ()))
         further = _parts(arithmetic) if component.id in _COMPUTING else {}
-        fingerprint.mark(component, modules, libraries, further)
+        sources.mark(component, modules, further)
 
 
 def _parts(arithmetic: Arithmetic | None) -> dict[str, Any]:
@@ -337,11 +340,11 @@ def _trial_settings(settings: dict[str, Any], epochs: int) -> dict[str, Any]:
 
 
 def _training_settings(
-    config: Config, precision: str, arithmetic: Arithmetic | None, libraries: Packages
+    config: Config, precision: str, arithmetic: Arithmetic | None, sources: fingerprint.Sources
 ) -> dict[str, Any]:
     settings = config.training.model_dump()
     modules = ("components.trainer.training", *_CODE_BEFORE_TRAINING)
-    code = fingerprint.fingerprint(modules, libraries)
+    code = sources.fingerprint(modules)
     # What the training images are, beside the data.
     read = [section.model_dump() for section in (config.data, config.images, config.split)]
     identity = fingerprint.combined(code, read, _parts(arithmetic))

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import functools
 import json
 import resource
 import shutil
@@ -19,11 +20,13 @@ from operations import recording, rollback
 from operations.preparation import Prepared
 from pipeline import config
 from pipeline.locations import Locations
-from pipeline.records import metadata
+from pipeline.records import metadata, provenance
 from tests.made_data import made_dataset, made_request
 from tests.made_models import write_keras
 
 CLASSES = ("[bold]x", "Boot")
+# Tests leave the checkout as it is: git and its files are asked once.
+code_of_checkout = functools.cache(provenance.code)
 
 
 @pytest.fixture
@@ -82,7 +85,9 @@ def progress():
 def receipt(prepared, request_):
     """The receipt of a run that has just begun."""
     began = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
-    return recording.begun("20260102-030405", 1, began, prepared, request_, "9" * 64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(provenance, "code", code_of_checkout)
+        return recording.begun("20260102-030405", 1, began, prepared, request_, "9" * 64)
 
 
 @pytest.fixture

@@ -34,12 +34,16 @@ LEFT_OUT = " ".join(
     for name in (
         "bad_input",
         "benchmarks",
+        "components/blessing",
+        "components/tuner",
         "faults",
         "fuzzing",
         "graph/test_what_runs_again.py",
         "operations/initialization",
+        "operations/notifications",
         "operations/scheduling",
-        "review/pages",
+        "review",
+        "supply_chain",
         "test_streams.py",
     )
 )

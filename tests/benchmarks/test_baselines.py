@@ -42,6 +42,7 @@ def test_the_plain_script_keeps_a_model_of_which_it_tells_the_accuracy(plain, fo
     assert printed == f"test accuracy {accuracy:.4f}\n"
 
 
+@pytest.mark.slow
 def test_the_plain_script_tells_what_its_epochs_took(plain):
     assert 0 < epoch_clock.read(plain[0]) < 600
 

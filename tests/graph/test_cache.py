@@ -24,50 +24,48 @@ def served(run):
 
 
 @pytest.fixture(scope="module")
-def settled_run(sample_run, run_graph, tmp_path_factory):
+def settled_run(few_run, run_few, tmp_path_factory):
     """A second run on a copy of the first: the model that the first pushed is served now."""
-    output_dir = sample_run.copy(tmp_path_factory.mktemp("settled") / "outputs")
-    return run_graph(output_dir, "--data", "sample")
+    return run_few(few_run.copy(tmp_path_factory.mktemp("settled") / "outputs"))
 
 
 @pytest.mark.slow
-def test_the_second_run_computes_what_depends_on_the_served_model_alone(settled_run, sample_run):
+def test_the_second_run_computes_what_depends_on_the_served_model_alone(settled_run, few_run):
     # The first run compared with nothing, this one has a served model to compare with.
     judged_anew = {"Predictions", "Evaluator", "Blessing", "Pusher"}
     assert ran_anew(settled_run.receipt) == {"Resolver", "DataGate"} | judged_anew
     gates = {gate["metric"]: gate for gate in settled_run.receipt["gates"]}
     assert gates["accuracy against the served model"]["value"] == 0
-    assert settled_run.evaluation["accuracy"] == sample_run.evaluation["accuracy"]
+    assert settled_run.evaluation["accuracy"] == few_run.evaluation["accuracy"]
 
 
 @pytest.mark.slow
-def test_the_second_run_pushes_no_second_copy(settled_run, sample_run):
+def test_the_second_run_pushes_no_second_copy(settled_run, few_run):
     assert settled_run.receipt["verdict"] == "pushed"
-    assert settled_run.receipt["pushed_version"] == sample_run.receipt["pushed_version"]
-    assert served(settled_run) == [sample_run.receipt["pushed_version"]]
+    assert settled_run.receipt["pushed_version"] == few_run.receipt["pushed_version"]
+    assert served(settled_run) == [few_run.receipt["pushed_version"]]
 
 
 @pytest.fixture(scope="module")
-def third_run(settled_run, run_graph):
+def third_run(settled_run, run_few):
     """A run in the same folder, after which nothing is left to compute."""
-    return run_graph(settled_run.output_dir, "--data", "sample")
+    return run_few(settled_run.output_dir)
 
 
 @pytest.mark.slow
-def test_the_third_run_computes_nothing(third_run, settled_run, sample_run):
+def test_the_third_run_computes_nothing(third_run, settled_run, few_run):
     assert ran_anew(third_run.receipt) == set()
     assert third_run.receipt["run_id"] > settled_run.receipt["run_id"]
     for key in ("verdict", "pushed_version", "evaluation", "model_digest"):
         assert third_run.receipt[key] == settled_run.receipt[key], key
-    assert served(third_run) == [sample_run.receipt["pushed_version"]]
+    assert served(third_run) == [few_run.receipt["pushed_version"]]
 
 
 @pytest.mark.slow
-def test_another_gate_evaluates_anew_and_trains_nothing(third_run, run_graph):
-    asked = ("--data", "sample", "--set", "gates.accuracy=0.81")
-    changed = run_graph(third_run.output_dir, *asked)
+def test_another_gate_evaluates_anew_and_trains_nothing(third_run, run_few):
+    changed = run_few(third_run.output_dir, "--set", "gates.accuracy=0.01")
     assert ran_anew(changed.receipt) == {"Evaluator", "Blessing", "Pusher"}
-    assert changed.receipt["gates"][0]["threshold"] == 0.81
+    assert changed.receipt["gates"][0]["threshold"] == 0.01
 
 
 JUDGED_ANEW = {"Evaluator", "Blessing", "Pusher"}
@@ -87,16 +85,16 @@ EDITS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("file", EDITS)
 def test_an_edit_runs_anew_what_it_may_change(
-    file, settled_run, run_graph, command, project_copy, tmp_path
+    file, settled_run, run_few, few, command, project_copy, tmp_path
 ):
     """A comment is edit enough: the cache cannot know that nothing changed."""
     output_dir = settled_run.copy(tmp_path / "outputs")
     # The place of the serving folder is a parameter: here the Pusher has not been yet.
-    run_graph(output_dir, "--data", "sample")
+    run_few(output_dir)
     with (project_copy / file).open("a") as source:
         source.write("# An edit.\n")
     outcome = command(
-        *("run", "--data", "sample", "--output-dir", output_dir),
+        *("run", *few, "--output-dir", output_dir),
         # The path of the schema is a parameter too.
         *("--set", f"schema_file={PROJECT / 'schema' / 'schema.pbtxt'}"),
         root=project_copy,
@@ -124,13 +122,11 @@ def other_environment(tmp_path):
 
 @pytest.mark.slow
 def test_another_installed_lock_runs_everything_anew(
-    settled_run, run_graph, command, other_environment, tmp_path
+    settled_run, run_few, few, command, other_environment, tmp_path
 ):
     output_dir = settled_run.copy(tmp_path / "outputs")
-    run_graph(output_dir, "--data", "sample")
-    outcome = command(
-        *("run", "--data", "sample", "--output-dir", output_dir), python=other_environment
-    )
+    run_few(output_dir)
+    outcome = command("run", *few, "--output-dir", output_dir, python=other_environment)
     assert outcome.code == 0, outcome.errors
     shown = command("runs", "show", "latest", "--json", "--output-dir", output_dir)
     assert ran_anew(shown.json) == set(NODES) - {"Resolver"}

@@ -38,7 +38,7 @@ def root(tmp_path, monkeypatch):
 
 
 def fingerprint_of(modules, **changes):
-    return fingerprint.fingerprint(modules, dataclasses.replace(LIBRARIES, **changes))
+    return fingerprint.Sources(dataclasses.replace(LIBRARIES, **changes)).fingerprint(modules)
 
 
 def files_that_count(root, modules):

@@ -35,6 +35,7 @@ from pipeline.records.receipt import Receipt
 from review.artifacts import FinishedRun
 from review.collect import collect
 from review.summary import Sheet, Summary, write_summary
+from tests.made_runs import code_of_checkout
 
 hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
@@ -431,7 +432,7 @@ def _receipt(run_id: str) -> Receipt:
         precision="float32",
         environment=provenance.environment(),
         served_before=None,
-        code=provenance.code(),
+        code=code_of_checkout(),
     )
 
 
@@ -618,7 +619,14 @@ _WIDE = {
 }
 
 
-@pytest.fixture(scope="session", params=_WIDE)
+# Others take seconds each, and are as wide or have as many images.
+_SLOW = ("one each", "uneven")
+_EACH_WIDE = [
+    pytest.param(kind, marks=[pytest.mark.slow] if kind in _SLOW else []) for kind in _WIDE
+]
+
+
+@pytest.fixture(scope="session", params=_EACH_WIDE)
 def wide(request: pytest.FixtureRequest) -> str:
     return request.param
 

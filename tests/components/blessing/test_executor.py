@@ -369,6 +369,7 @@ def test_a_good_first_model_is_pushed_without_a_comparison(answers, evaluate):
     assert all(gate.value == 1 for gate in judged.values())
 
 
+@pytest.mark.slow
 def test_a_model_better_than_the_served_one_is_pushed(answers, evaluate):
     labels, right, wrong = answers
     pushed, judged = evaluate(labels, {features.CANDIDATE: right, features.BASELINE: wrong}, True)
@@ -386,6 +387,7 @@ def test_a_model_worse_than_the_served_one_is_refused(answers, evaluate):
     assert missed(judged).keys() == {(gate_types.CHANGE, gate_types.OVERALL)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fewer", [0, 1])
 def test_a_model_exactly_at_its_thresholds_is_pushed_and_with_an_image_fewer_refused(
     fewer, evaluate
@@ -422,6 +424,7 @@ def test_a_model_that_always_gives_the_same_answer_fails_the_gate_on_balanced_ac
     assert missed(judged) == {key: pytest.approx(1 / 3)}
 
 
+@pytest.mark.slow
 def test_a_model_that_gives_up_a_rare_class_for_accuracy_is_refused(evaluate):
     """The accuracy rises, so that only the gate on the balanced accuracy keeps the served one."""
     labels = np.repeat([0, 1, 2], [100, 100, 4])
@@ -498,6 +501,7 @@ def shops(answers, evaluate):
     return run
 
 
+@pytest.mark.slow
 def test_a_model_that_is_weak_in_one_shop_is_refused(shops):
     sizes = {"north": 60, "south": 60}
     pushed, judged = shops(sizes, ["south"], {"accuracy": 0.5})
@@ -505,6 +509,7 @@ def test_a_model_that_is_weak_in_one_shop_is_refused(shops):
     assert judged == {"north": (1, True), "south": (0, False)}
 
 
+@pytest.mark.slow
 def test_shops_whose_names_are_the_same_number_are_two_slices(shops):
     """Where TFMA compares such texts as numbers, the images of one are judged for the other."""
     sizes = {"07": 20, "7": 20, "7.0": 20, "nan": 20, "1e3": 20, "1000": 20}
@@ -516,6 +521,7 @@ def test_shops_whose_names_are_the_same_number_are_two_slices(shops):
     }
 
 
+@pytest.mark.slow
 def test_images_without_a_value_are_a_slice(shops):
     sizes = {slices.MISSING: 60, "north": 60}
     pushed, judged = shops(sizes, [slices.MISSING], {"accuracy": 0.5}, required=[slices.MISSING])

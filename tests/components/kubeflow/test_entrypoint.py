@@ -112,6 +112,7 @@ runpy.run_module("components.kubeflow.entrypoint", run_name="__main__")
 """
 
 
+@pytest.mark.slow
 def test_a_node_uses_the_cores_that_its_container_may_use(tmp_path):
     """Not all those of the machine, under a quota of four."""
     (tmp_path / "cpu.max").write_text("400000 100000\n")

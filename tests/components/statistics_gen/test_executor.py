@@ -149,6 +149,7 @@ def by_feature(found):
     return dataset, by_name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", SPLITS)
 def test_they_are_those_that_tfx_writes(split, output, stock_output):
     found, expected = (by_feature(statistics_of(each, split)) for each in (output, stock_output))
@@ -158,6 +159,7 @@ def test_they_are_those_that_tfx_writes(split, output, stock_output):
     assert found == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", SPLITS)
 def test_the_same_anomalies_are_found_in_them(split, output, stock_output):
     schema = io_utils.parse_pbtxt_file(str(SCHEMA), schema_pb2.Schema())
@@ -178,6 +180,7 @@ def test_the_counts_of_a_label_are_those_of_the_data(splits, output):
     assert {bucket.label: bucket.sample_count for bucket in buckets} == expected
 
 
+@pytest.mark.slow
 def test_the_artifact_is_described_as_tfx_describes_it(output, stock_output):
     found, expected = (
         (each.split_names, each.span, custom_properties(each)) for each in (output, stock_output)

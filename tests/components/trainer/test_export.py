@@ -510,8 +510,9 @@ def test_what_the_graph_cannot_read_is_refused(decode, content):
     assert decode(content) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fit", Fit)
-@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("channels", [1, 3])
 def test_files_of_other_sizes_have_nearly_the_pixels_of_pillow(fit, channels):
     preparation = Preparation(28, 20, channels, fit, BACKGROUND)
     decode, random = graph_of(preparation), np.random.default_rng(channels)
@@ -530,6 +531,7 @@ def test_files_of_other_sizes_have_nearly_the_pixels_of_pillow(fit, channels):
     assert np.mean([np.mean(each > 0) for each in different]) < 0.02
 
 
+@pytest.mark.slow
 def test_large_images_with_transparency_have_nearly_the_pixels_of_pillow():
     """They are decoded one by one, and composited and made narrower in bands."""
     preparation = Preparation(28, 20, 1, Fit.PAD, BACKGROUND)

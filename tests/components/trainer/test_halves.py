@@ -109,6 +109,7 @@ def test_on_two_cores_each_half_has_one(cores, batch_size, pool):
     assert threads.pool_size(cores, batch_size) == pool
 
 
+@pytest.mark.slow
 def test_tensorflow_shares_the_cores_as_told():
     command = [sys.executable, "-c", SHARED, json.dumps([2, HALVED])]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -218,6 +218,7 @@ def test_a_real_trial_learns_and_ends_alike_each_time(make_search, fit_arguments
     assert scores[0] == scores[1] > 0.5
 
 
+@pytest.mark.slow
 def test_a_trial_ignores_the_settings_that_its_node_does_not_get(
     make_search, settings, fit_arguments
 ):
@@ -234,6 +235,7 @@ def test_a_trial_ignores_the_settings_that_its_node_does_not_get(
     assert losses[0] == pytest.approx(losses[1])
 
 
+@pytest.mark.slow
 def test_a_trial_validates_the_averaged_weights(make_search, settings, fit_arguments):
     losses = []
     for momentum in (0.0, 0.9):
@@ -244,6 +246,7 @@ def test_a_trial_validates_the_averaged_weights(make_search, settings, fit_argum
     assert losses[0] != losses[1]
 
 
+@pytest.mark.slow
 def test_no_weights_are_kept(make_search, fit_arguments, tmp_path):
     made = make_search(search.Trials, trials=1)
     made.search(**fit_arguments)

@@ -484,6 +484,7 @@ def test_every_chart_of_every_kind_of_run_is_vega_lite(kind, review_of):
         assert figures.specification_of(chart) == chart.to_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", ["1", "2"])
 def test_another_process_makes_the_same_page(seed, full, page_of):
     """Neither the order of sets nor what was drawn before has a part in it."""
