@@ -165,12 +165,16 @@ def tells_of(run: Receipt, error: BaseException) -> bool:
     return run.failure is not None and _message(error) in run.failure.message
 
 
-def with_published(run: Receipt) -> Receipt:
-    """The receipt; the failure, if any, also says that a version was published before it."""
-    version = run.served_version
-    if version in (None, run.served_before):
+def with_change_of_served(run: Receipt) -> Receipt:
+    """The receipt; the failure, if any, also says that another version is served than before."""
+    version, before = run.served_version, run.served_before
+    if version in (None, before):
         return run
-    return _also(run, f"Version {version} was published by then, and is served")
+    if version == run.pushed_version:
+        return _also(run, f"Version {version} was published by then, and is served")
+    # Of this run or of another: nothing that can be read says whose it is.
+    earlier = f"version {before}" if before else "none"
+    return _also(run, f"Version {version} is served now, and {earlier} when the run began")
 
 
 def _also(run: Receipt, sentence: str) -> Receipt:

@@ -265,7 +265,7 @@ class _Run:
             concluding = self._try(lambda: self._conclude(error))
             if concluding:
                 self._receipt = recording.failed_to_conclude(self._receipt, error, concluding)
-            self._receipt = recording.with_published(self._receipt)
+            self._receipt = recording.with_change_of_served(self._receipt)
             seconds = round(time.monotonic() - self._clock, 3)
             self._receipt = self._receipt.changed(seconds=seconds)
             self._record()

@@ -8,9 +8,9 @@ from components.quality_gates import BALANCED_CHANGE, CHANGE, CHANGES, CORRUPTIO
 from pipeline.records import receipt
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
-from review import classification
+from review import classification, statistics
 from review.gate_table import OF_CHANGE
-from review.summary import Change, Comparison, Conclusion, Gate
+from review.summary import Change, ClassChange, Comparison, Conclusion, Gate
 from review.worst import urgency
 
 _SIGNIFICANT = 0.05
@@ -128,7 +128,13 @@ def _advice_after_push(run: Receipt, gates: list[Gate], comparison: Comparison |
             f"{before}, so nothing shows whether this one is an improvement: look "
             "at the classes and at the errors before you rely on it."
         )
-    return "Nothing that was measured speaks against the new version."
+    if comparison and (fallen := _fallen_class(comparison)):
+        return (
+            f"The recall of {fallen.name} fell from {fallen.baseline.value:.3f} to "
+            f"{fallen.candidate.value:.3f}, by more than chance explains, though its gate allows "
+            "it: look at its newly broken images, and decide whether you want the new version."
+        )
+    return "No gate and no comparison with the served model speaks against the new version."
 
 
 def _worse_by(gates: list[Gate], comparison: Comparison | None) -> str | None:
@@ -138,6 +144,21 @@ def _worse_by(gates: list[Gate], comparison: Comparison | None) -> str | None:
     balanced = [gate for gate in gates if gate.metric == BALANCED_CHANGE and gate.interval]
     fell = any(gate.interval and gate.interval.high < 0 for gate in balanced)
     return OF_CHANGE[BALANCED_CHANGE] if fell else None
+
+
+def _fallen_class(comparison: Comparison) -> ClassChange | None:
+    """Of the classes whose recall fell by more than chance explains, the one that lost most.
+
+    Since each class is a test of its own, p-values are multiplied by their number (Bonferroni).
+    """
+    tested = [each for each in comparison.classes if each.candidate.total]
+    fallen = [
+        each
+        for each in tested
+        if each.newly_broken > each.newly_fixed
+        and statistics.mcnemar(each.newly_fixed, each.newly_broken) * len(tested) < _SIGNIFICANT
+    ]
+    return min(fallen, key=lambda each: each.change.value, default=None)
 
 
 def _refused(gates: list[Gate]) -> _Words:
@@ -260,11 +281,14 @@ def _failed(run: Receipt, failure: receipt.Failure) -> _Words:
 
 
 def _what_was_pushed(run: Receipt) -> str:
-    version = run.pushed_version
-    if version is None and run.served_version != run.served_before:
-        # Published, and then ML Metadata could not be read.
-        version = run.served_version
-    return f"version {version} was pushed before" if version else "nothing was pushed"
+    if run.kept_served_version:
+        return f"version {run.pushed_version} stays"
+    if run.pushed_version:
+        return f"version {run.pushed_version} was pushed before"
+    if run.served_version not in (None, run.served_before):
+        # Published by this run before ML Metadata could not be read, or by another one meanwhile.
+        return f"version {run.served_version} is served now"
+    return "nothing was pushed"
 
 
 def _compared(comparison: Comparison) -> str:

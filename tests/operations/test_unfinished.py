@@ -94,14 +94,16 @@ def test_a_page_that_cannot_be_made_is_told_without_the_name_of_a_class(
     assert "page could not be made (the disk is full). The run itself is not" in notes[-1]
 
 
-def test_a_version_that_was_published_by_then_is_named(run_with, locations):
+def test_another_version_that_is_served_by_then_is_named(run_with, locations):
+    """Whether this run published it, only ML Metadata could tell."""
+
     def graph():
         (locations.serving / "17").mkdir(parents=True)
         spoil(locations)
 
     receipt = run_with(graph)
     assert receipt.verdict == "none"
-    assert "Version 17 was published by then, and is served" in receipt.failure.message
+    assert "Version 17 is served now, and none when the run began" in receipt.failure.message
     assert (receipt.served_before, receipt.served_version) == (None, 17)
 
 

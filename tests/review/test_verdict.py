@@ -20,7 +20,9 @@ def test_a_pushed_model(made_run):
     assert found.headline == "Pushed as version 17: all 12 gates passed."
     assert len(found.reasons) == 1
     assert "better by more than chance explains" in found.reasons[0]
-    assert found.advice == "Nothing that was measured speaks against the new version."
+    assert found.advice == (
+        "No gate and no comparison with the served model speaks against the new version."
+    )
     assert found.accuracy.hits == (made_run.choices == made_run.labels).sum()
     assert found.worst_class.name == "Shirt"
     assert found.change.value > 0
@@ -101,6 +103,39 @@ def test_a_balanced_accuracy_that_fell_clearly_is_told_though_the_gate_allows_it
     summary = made_run.collect()
     assert summary.comparison.change.value > 0
     assert summary.verdict.advice.startswith("By balanced accuracy, the new version is worse")
+
+
+def test_a_class_that_fell_clearly_is_named_though_all_others_gained(made_run):
+    dresses = made_run.labels == made_run.classes.index("Dress")
+    right = np.eye(10, dtype=np.float32)[made_run.labels]
+    wrong = np.roll(right, 1, axis=1)
+    of_class = np.arange(len(dresses)) // 10
+    worse, better = dresses & (of_class % 2 == 0), ~dresses & (of_class % 4 == 0)
+    made_run.candidate = np.where(worse[:, np.newaxis], wrong, right)
+    made_run.baseline = np.where(better[:, np.newaxis], wrong, right)
+    made_run.evaluate()
+    made_run.write_predictions()
+    made_run.judge(recall=0.1)
+    summary = made_run.collect()
+    assert summary.comparison.change.interval.low > 0
+    fell = next(each for each in summary.comparison.classes if each.name == "Dress")
+    assert summary.verdict.advice.startswith(
+        f"The recall of Dress fell from 1.000 to {fell.candidate.value:.3f}, by more than chance"
+    )
+
+
+def test_one_image_of_a_class_is_no_fall(made_run):
+    """Chance explains it, and among ten classes it explains more."""
+    right = np.eye(10, dtype=np.float32)[made_run.labels]
+    dresses = np.flatnonzero(made_run.labels == made_run.classes.index("Dress"))
+    made_run.candidate, made_run.baseline = right.copy(), np.roll(right, 1, axis=1)
+    made_run.baseline[dresses] = right[dresses]
+    made_run.candidate[dresses[:6]] = np.roll(right[dresses[:6]], 1, axis=1)
+    made_run.evaluate()
+    made_run.write_predictions()
+    made_run.judge(recall=0.0)
+    advice = made_run.collect().verdict.advice
+    assert advice.startswith("No gate and no comparison")
 
 
 def test_without_the_answers_the_change_is_that_of_the_gate_and_chance_stays_open(made_run):
@@ -269,11 +304,25 @@ def test_a_run_that_failed(made_run, node):
     assert made_run.receipt.command in found.advice
 
 
-def test_a_run_that_failed_after_its_push_does_not_say_that_nothing_was_pushed(made_run):
-    made_run.end_in("Trainer", "metadata.db cannot be used. Version 17 was published by then")
-    made_run.change(failure={"node": None}, served_before=16, served_version=17)
+@pytest.mark.parametrize("served", [17, 15], ids=["another", "an earlier one"])
+def test_a_failed_run_after_which_another_version_is_served_claims_neither_push_nor_none(
+    made_run, served
+):
+    """It may have published it, or another run or a rollback did."""
+    made_run.end_in("Trainer", "metadata.db cannot be used")
+    made_run.change(failure={"node": None}, served_before=16, served_version=served)
     headline = made_run.collect().verdict.headline
-    assert headline == "Failed in the run itself: version 17 was pushed before."
+    assert headline == f"Failed in the run itself: version {served} is served now."
+
+
+def test_a_failed_run_that_kept_the_served_model_says_that_it_stays(made_run):
+    failure = {"node": None, "message": "a result does not fit into the receipt"}
+    made_run.change(
+        status="failed", verdict="none", failure=failure, served_before=17, served_version=17
+    )
+    assert made_run.receipt.kept_served_version
+    headline = made_run.collect().verdict.headline
+    assert headline == "Failed in the run itself: version 17 stays."
 
 
 def test_a_run_that_would_only_fail_again_is_to_be_changed(made_run):
