@@ -83,11 +83,9 @@ def run_fn(fn_args: FnArgs) -> None:
         for name in features.SPLITS
     }
     base_model = folders[features.BASE_MODEL_FOLDER] if settings.warm_start else None
-    seen = seen_images.hashes(
-        splits[name] for name in (features.TRAIN_SPLIT, features.VALIDATION_SPLIT)
-    )
+    seen = seen_images.in_run(splits)
     if base_model is not None:
-        seen = warm_start.seen_with(base_model, splits, seen)
+        seen = warm_start.seen_with(base_model, splits[features.TEST_SPLIT], seen)
     backup_dir = _backup_folder(fn_args.model_run_dir, settings, schema, splits, base_model)
     if settings.minutes is not None:
         epochs = epochs_within(settings.minutes, settings, schema, transform, splits, backup_dir)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
 
 import keras
 import numpy as np
@@ -53,37 +52,45 @@ def begin_at(network: keras.Model, model_uri: str) -> None:
         network.get_layer(name).set_weights(earlier.get_layer(name).get_weights())
 
 
-def seen_with(
-    model_uri: str, splits: Mapping[str, examples.Split], trained: np.ndarray
-) -> np.ndarray:
+def seen_with(model_uri: str, test: examples.Split, own: seen_images.Seen) -> seen_images.Seen:
     """The images that a model has seen that begins at another one and is trained on some more.
 
     Args:
       model_uri: Folder of the model artifact at which it begins.
-      splits: Examples of the run.
-      trained: Hashes of the images that it trains and validates on (`seen_images.hashes`).
+      test: Test split of the run.
+      own: Images that the run itself trains and validates on.
 
     Raises:
       WarmStartError: If the earlier model has seen images of the test split, so that its accuracy
-        on them would mean nothing. Those that the run itself trains on do not count: DataGate
-        judges them.
+        on them would mean nothing, or was trained on images that validate now, so that epoch and
+        temperature would be chosen on images that it knows. Those that the run itself also trains
+        on do not count: DataGate judges them.
     """
     earlier = seen_images.of_model(model_uri)
     if earlier is None:
         raise WarmStartError(
-            f"{model_uri} does not say which images the served model has seen; expected "
-            f"{features.SEEN_IMAGES_FILE}, since they may be test images now. Set "
+            f"{model_uri} does not say which images the served model was trained and validated on; "
+            f"expected both in {features.SEEN_IMAGES_FILE}, since they may be test images now. Set "
             "training.warm_start=false."
         )
-    tested = seen_images.hashes([splits[features.TEST_SPLIT]])
-    leaked = np.setdiff1d(np.intersect1d(tested, earlier), trained)
+    tested = seen_images.hashes(test)
+    leaked = np.setdiff1d(np.intersect1d(tested, earlier.all), own.all)
     if len(leaked):
         raise WarmStartError(
             f"the served model was trained on {len(leaked):,} of the {len(tested):,} test images, "
             "which were in another split then; expected none, or the accuracy would mean nothing. "
             "Set training.warm_start=false."
         )
-    return np.union1d(earlier, trained)
+    known = np.setdiff1d(np.intersect1d(own.validated, earlier.trained), own.trained)
+    if len(known):
+        raise WarmStartError(
+            f"the served model was trained on {len(known):,} of the {len(own.validated):,} "
+            "validation images; expected none, or the best epoch and the temperature would be "
+            "chosen on images that it knows. Use the seed and split.validation of the served "
+            "model; as a share, such as 0.1, split.validation moves no image into the validation "
+            "split when others leave. Or set training.warm_start=false."
+        )
+    return own.after(earlier)
 
 
 def _load(path: str) -> keras.Model:

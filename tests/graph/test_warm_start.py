@@ -15,8 +15,8 @@ def first(run_few, set_values, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def second(first, run_few, set_values):
-    """The run after it, in which only the seed differs, so that Trainer is not cached."""
-    return run_few(first.output_dir, *set_values(training__warm_start="true", seed=2))
+    """The run after it, in which only the epochs differ, so that Trainer is not cached."""
+    return run_few(first.output_dir, *set_values(training__warm_start="true", training__epochs=2))
 
 
 def test_the_receipt_says_at_which_version_it_began(first, second):
@@ -29,6 +29,14 @@ def test_the_receipt_says_at_which_version_it_began(first, second):
 
 def test_it_begins_where_the_first_ended(first, second):
     assert second.evaluation["cross_entropy"] < first.evaluation["cross_entropy"]
+
+
+def test_images_that_the_served_model_was_trained_on_do_not_validate(first, run_few, set_values):
+    """Another seed draws the validation split anew."""
+    run = run_few(first.output_dir, *set_values(training__warm_start="true", seed=2), code=1)
+    assert run.receipt["failure"]["node"] == "Trainer"
+    assert "of the 300 validation images" in run.receipt["failure"]["message"]
+    assert run.receipt["failure"]["changes"] == ["training.warm_start=false"]
 
 
 def test_another_network_is_told_from_the_served_one(first, run_few, set_values):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from components import examples, features, image_schema
+from components.arrays import write_arrays
 from components.trainer import seen_images, training, warm_start
 from components.trainer.model import build_network
 
@@ -98,26 +99,55 @@ def splits(make_split):
     return {name: make_split(30, number) for number, name in enumerate(features.SPLITS)}
 
 
-def trained_on(splits):
-    return seen_images.hashes([splits["train"], splits["val"]])
+def seen(trained, validated):
+    return seen_images.Seen(seen_images.hashes(trained), seen_images.hashes(validated))
+
+
+def begun_at(folder, splits):
+    return warm_start.seen_with(str(folder), splits["test"], seen_images.in_run(splits))
 
 
 def test_a_model_knows_what_it_and_the_earlier_one_have_seen(splits, make_split, tmp_path):
-    further = make_split(12, 7)
-    seen_images.write(str(tmp_path), seen_images.hashes([further]))
-    seen = warm_start.seen_with(str(tmp_path), splits, trained_on(splits))
-    expected = seen_images.hashes([splits["train"], splits["val"], further])
-    np.testing.assert_array_equal(seen, expected)
+    further, other = make_split(12, 7), make_split(5, 8)
+    seen_images.write(str(tmp_path), seen(further, other))
+    found = begun_at(tmp_path, splits)
+    for split, hashes in (("train", found.trained), ("val", found.validated)):
+        earlier = further if split == "train" else other
+        both = [seen_images.hashes(each) for each in (splits[split], earlier)]
+        np.testing.assert_array_equal(hashes, np.union1d(*both))
+    seen_images.write(str(tmp_path), found)
+    again = seen_images.of_model(str(tmp_path))
+    np.testing.assert_array_equal(again.all, found.all)
 
 
-def test_an_earlier_model_that_has_seen_test_images_is_no_beginning(splits, tmp_path):
+@pytest.mark.parametrize("part", ["trained", "validated"])
+def test_an_earlier_model_that_has_seen_test_images_is_no_beginning(splits, part, tmp_path):
     """Another reference span, or a drawn test split of another size, makes them test images."""
     moved = splits["test"].at(slice(0, 3))
-    seen_images.write(str(tmp_path), seen_images.hashes([splits["val"], moved]))
+    earlier = (moved, splits["val"]) if part == "trained" else (splits["train"], moved)
+    seen_images.write(str(tmp_path), seen(*earlier))
     with pytest.raises(warm_start.WarmStartError) as caught:
-        warm_start.seen_with(str(tmp_path), splits, trained_on(splits))
+        begun_at(tmp_path, splits)
     assert "trained on 3 of the 30 test images" in str(caught.value)
     assert caught.value.changes == ("training.warm_start=false",)
+
+
+def test_an_earlier_model_that_was_trained_on_validation_images_is_no_beginning(splits, tmp_path):
+    """Another seed, more validation images, or images that are gone make them validate."""
+    moved = splits["val"].at(slice(0, 4))
+    seen_images.write(str(tmp_path), seen(moved, splits["val"]))
+    with pytest.raises(warm_start.WarmStartError) as caught:
+        begun_at(tmp_path, splits)
+    assert "trained on 4 of the 30 validation images" in str(caught.value)
+    assert "Use the seed and split.validation of the served model" in str(caught.value)
+    assert caught.value.changes == ("training.warm_start=false",)
+
+
+def test_what_validated_before_may_validate_or_train_again(splits, tmp_path):
+    seen_images.write(str(tmp_path), seen(splits["train"], splits["val"]))
+    begun_at(tmp_path, splits)
+    seen_images.write(str(tmp_path), seen(splits["test"].at(slice(0)), splits["train"]))
+    begun_at(tmp_path, splits)
 
 
 def test_a_training_does_not_begin_at_a_model_that_has_seen_test_images(
@@ -127,18 +157,27 @@ def test_a_training_does_not_begin_at_a_model_that_has_seen_test_images(
     monkeypatch.setattr(examples, "read_split", lambda folder, name, most: splits[name])
     monkeypatch.setattr(training, "train", lambda *_: pytest.fail("the training began"))
     moved = splits["test"].at(slice(0, 3))
-    seen_images.write(str(tmp_path), seen_images.hashes([splits["val"], moved]))
+    seen_images.write(str(tmp_path), seen(splits["val"], moved))
     warm = dataclasses.replace(settings, warm_start=True)
     with pytest.raises(warm_start.WarmStartError, match="trained on 3 of the 30 test images"):
         training.run_fn(arguments_of(warm, base_model=str(tmp_path)))
 
 
-def test_what_the_run_itself_trains_and_tests_on_is_for_data_gate(splits, tmp_path):
-    splits["test"].images[0] = splits["train"].images[0]
-    seen_images.write(str(tmp_path), seen_images.hashes([splits["train"]]))
-    warm_start.seen_with(str(tmp_path), splits, trained_on(splits))
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_what_the_run_itself_also_trains_on_is_for_data_gate(splits, split, tmp_path):
+    splits[split].images[0] = splits["train"].images[0]
+    seen_images.write(str(tmp_path), seen(splits["train"], splits["train"].at(slice(0))))
+    begun_at(tmp_path, splits)
+
+
+def test_a_model_of_before_training_and_validation_were_kept_apart_is_no_beginning(
+    splits, tmp_path
+):
+    write_arrays(str(tmp_path / features.SEEN_IMAGES_FILE), hashes=seen_images.in_run(splits).all)
+    with pytest.raises(warm_start.WarmStartError, match="does not say which images"):
+        begun_at(tmp_path, splits)
 
 
 def test_a_model_that_does_not_say_what_it_has_seen_is_no_beginning(splits, tmp_path):
     with pytest.raises(warm_start.WarmStartError, match="does not say which images"):
-        warm_start.seen_with(str(tmp_path), splits, trained_on(splits))
+        begun_at(tmp_path, splits)
