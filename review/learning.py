@@ -63,6 +63,7 @@ class _Settings(pydantic.BaseModel):
     epochs: int
     # Receipts of earlier versions lack it.
     minutes: float | None = None
+    label_smoothing: float
     augmentation: dict[str, bool | float | str]
 
 
@@ -82,14 +83,16 @@ def training(run: FinishedRun, gaps: Gaps) -> Training:
     epochs = list(map(_epoch, read(run.path(MODEL_RUN, features.HISTORY_FILE), _history)))
     settings = _Settings.model_validate(run.receipt.config["training"])
     tuned = run.receipt.hyperparameters
+    chosen = tuned or {}
     return Training(
         epochs=epochs,
         chosen_epoch=min(epochs, key=lambda epoch: epoch.validation_loss).epoch,
         planned_epochs=run.receipt.settled_epochs or settings.epochs,
         budget_seconds=None if settings.minutes is None else 60 * settings.minutes,
+        label_smoothing=chosen.get("label_smoothing", settings.label_smoothing),
         seconds=_seconds(run),
         augmented=gaps.fill("training.augmented", lambda: _augmented(run)),
-        augmentation=_augmentation(settings, tuned or {}),
+        augmentation=_augmentation(settings, chosen),
         hyperparameters=None if tuned is None else {k: str(v) for k, v in tuned.items()},
         warm_start_from=_warm_start(run.receipt.warm_start_from),
     )

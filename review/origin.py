@@ -12,6 +12,9 @@ from pipeline.records.receipt import DataRecord, Environment, Receipt
 from review import classification
 from review.summary import Failure, Lineage, Node, PastRun, Run
 
+NOT_KNOWN = "not known"
+# A parameter without a value, as `Lineage.parameters` has it.
+_NO_VALUE = "null"
 # Keys of the configuration whose values are tables. A name in them is no key of its own.
 TABLES = frozenset({"training.class_weights", "gates.slices"})
 
@@ -51,7 +54,7 @@ def lineage(receipt: Receipt) -> Lineage:
         precision=receipt.precision,
         machine=_machine(receipt.environment),
         versions=receipt.environment.versions,
-        parameters=dict(_flat(receipt.config, "")),
+        parameters=_parameters(receipt),
         digests=receipt.digests,
         model_digest=receipt.model_digest,
         commands=_commands(receipt),
@@ -67,6 +70,16 @@ def _machine(environment: Environment) -> dict[str, str]:
         "cpu_features": features,
         "oneDNN": "used" if environment.onednn else "not used",
     }
+
+
+def _parameters(receipt: Receipt) -> dict[str, str]:
+    """The parameters that the run trained with, by dotted key."""
+    tuned = (receipt.hyperparameters or {}).items()
+    used = dict(_flat(receipt.config, ""))
+    used |= {f"training.{key}": json.dumps(value) for key, value in tuned}
+    if used.get("training.minutes", _NO_VALUE) != _NO_VALUE:
+        used["training.epochs"] = str(receipt.settled_epochs or NOT_KNOWN)
+    return used
 
 
 def _flat(values: dict[str, JsonValue], prefix: str) -> Iterator[tuple[str, str]]:

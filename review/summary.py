@@ -718,6 +718,7 @@ class Training(Part):
       chosen_epoch: Epoch whose weights are used: the one with the lowest validation loss.
       planned_epochs: Number of epochs in the configuration, or that its minutes came to.
       budget_seconds: Time for the training; None where it had a number of epochs instead.
+      label_smoothing: Share of each label that the losses spread over all classes.
       seconds: Duration of Trainer; None where it was cached.
       augmented: An original and its augmented variants in each row; None without any.
       augmentation: Strength of each augmentation, in words, by name.
@@ -729,6 +730,7 @@ class Training(Part):
     chosen_epoch: int
     planned_epochs: int
     budget_seconds: float | None
+    label_smoothing: float
     seconds: float | None
     augmented: Sheet | None
     augmentation: dict[str, str]
@@ -784,7 +786,8 @@ class Lineage(Part):
       precision: Precision of training.
       machine: Facts about the machine, by name.
       versions: Versions of Python, glibc and the main libraries, by name.
-      parameters: The whole configuration, by dotted key.
+      parameters: The whole configuration, by dotted key; where the Tuner or a time for the training
+        took the place of a value, the one that the run trained with.
       digests: SHA-256 of each artifact's content.
       model_digest: SHA-256 of the weights; None without a model.
       commands: Commands that reproduce the run.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,12 +12,9 @@ from review import classification, comparison
 from review.album import Album
 from review.answers import Predictions, read_predictions
 from review.artifacts import AbsentError, FinishedRun, Gaps
-from review.origin import lineage, run_of
+from review.origin import NOT_KNOWN, lineage, run_of
 from review.summary import Comparison, ImageRecord, Lineage, RunComparison, Sheet
 
-_NOT_KNOWN = "not known"
-# A parameter without a value, as `Lineage.parameters` has it.
-_NO_VALUE = "null"
 _NO_LOCK = "none: installed by hand"
 # More of them say only that the code is another one.
 _MOST_FILES = 20
@@ -44,7 +40,7 @@ def compare(first: FinishedRun, second: FinishedRun) -> RunComparison:
             classification.accuracy(first.receipt),
             classification.accuracy(second.receipt),
         ),
-        parameters=_differing(_parameters(first.receipt, one), _parameters(second.receipt, other)),
+        parameters=_differing(_parameters(one), _parameters(other)),
         facts=_differing(_facts(first.receipt, one), _facts(second.receipt, other))
         | _changed_files(first.receipt.code, second.receipt.code),
         sheet=sheet,
@@ -82,14 +78,9 @@ def _predictions(run: FinishedRun) -> Predictions:
         raise AbsentError(f"Run {run.receipt.run_id}: {absent}") from absent
 
 
-def _parameters(receipt: Receipt, found: Lineage) -> dict[str, str]:
-    """The parameters that the run trained with, by dotted key."""
-    tuned = (receipt.hyperparameters or {}).items()
-    used = found.parameters | {f"training.{key}": json.dumps(value) for key, value in tuned}
-    if used.get("training.minutes", _NO_VALUE) != _NO_VALUE:
-        used["training.epochs"] = str(receipt.settled_epochs or _NOT_KNOWN)
+def _parameters(found: Lineage) -> dict[str, str]:
     # The seed is one of the facts, where people look for it.
-    return {key: value for key, value in used.items() if key != "seed"}
+    return {key: value for key, value in found.parameters.items() if key != "seed"}
 
 
 def _facts(receipt: Receipt, found: Lineage) -> dict[str, str]:
@@ -100,8 +91,8 @@ def _facts(receipt: Receipt, found: Lineage) -> dict[str, str]:
         "SHA-256 of the schema": receipt.data.schema_sha256,
         "weights at the start": _starting_weights(receipt),
         "SHA-256 of the code": receipt.code.sha256,
-        "revision": found.revision or _NOT_KNOWN,
-        "uncommitted changes": {True: "yes", False: "no", None: _NOT_KNOWN}[found.dirty],
+        "revision": found.revision or NOT_KNOWN,
+        "uncommitted changes": {True: "yes", False: "no", None: NOT_KNOWN}[found.dirty],
         "lock": found.lock or _NO_LOCK,
         "SHA-256 of the lock": found.lock_sha256,
         "seed": str(found.seed),
@@ -114,7 +105,7 @@ def _facts(receipt: Receipt, found: Lineage) -> dict[str, str]:
 def _starting_weights(receipt: Receipt) -> str:
     if receipt.warm_start_from:
         return f"those of the model {receipt.warm_start_from.digest}"
-    return "random" if receipt.model_digest else _NOT_KNOWN
+    return "random" if receipt.model_digest else NOT_KNOWN
 
 
 def _changed_files(first: Code, second: Code) -> dict[str, tuple[str, str]]:
@@ -138,7 +129,7 @@ def _those_in(code: Code, names: Sequence[str]) -> str:
 def _differing(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Both values of each name where they differ; a value that is missing is `not known`."""
     return {
-        name: (first.get(name, _NOT_KNOWN), second.get(name, _NOT_KNOWN))
+        name: (first.get(name, NOT_KNOWN), second.get(name, NOT_KNOWN))
         for name in {**first, **second}
         if first.get(name) != second.get(name)
     }

@@ -66,6 +66,9 @@ def test_what_the_tuner_chose_takes_the_place_of_the_settings(made_run):
     found = made_run.collect().training
     assert found.hyperparameters["learning_rate"] == "0.00312345678"
     assert found.augmentation["shift"] == "up to 10.0% of height and width, either way"
+    assert found.label_smoothing == made_run.receipt.config["training"]["label_smoothing"] == 0.1
+    made_run.change(hyperparameters={**chosen, "label_smoothing": 0.0})
+    assert made_run.collect().training.label_smoothing == 0.0
 
 
 @pytest.mark.parametrize(

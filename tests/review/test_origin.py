@@ -37,6 +37,21 @@ def test_a_table_is_one_parameter(made_run):
     assert found["gates.slices"] == "{}"
 
 
+def test_the_parameters_are_those_that_the_run_trained_with(made_run):
+    """Not those that the Tuner, or a time for the training, took the place of."""
+    made_run.change(
+        config={"training": {"minutes": 5.0}},
+        settled_epochs=77,
+        hyperparameters={"label_smoothing": 0.0, "augmentation.shift": 0.1},
+    )
+    found = made_run.collect().lineage.parameters
+    assert found["training.label_smoothing"] == "0.0"
+    assert found["training.augmentation.shift"] == "0.1"
+    assert (found["training.minutes"], found["training.epochs"]) == ("5.0", "77")
+    made_run.change(settled_epochs=None)
+    assert made_run.collect().lineage.parameters["training.epochs"] == "not known"
+
+
 def test_the_keys_whose_values_are_tables_are_known():
     """The review cannot ask the configuration, which it does not import."""
     forms = config.Config.model_json_schema()

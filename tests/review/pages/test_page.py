@@ -350,14 +350,13 @@ def test_corruptions_stand_in_the_order_of_the_catalogue(page_of, full):
 @pytest.mark.parametrize(
     ("smoothing", "words"),
     [
-        ("0.1", "Loss by epoch, with label smoothing of 0.1 and before the temperature: it cannot"),
-        ("0.0", "Loss by epoch, before the temperature: it cannot"),
+        (0.1, "Loss by epoch, with label smoothing of 0.1 and before the temperature: it cannot"),
+        (0.0, "Loss by epoch, before the temperature: it cannot"),
     ],
 )
 def test_the_loss_says_what_it_cannot_be_compared_with(smoothing, words, full):
-    parameters = {**full.lineage.parameters, "training.label_smoothing": smoothing}
-    lineage = full.lineage.model_copy(update={"parameters": parameters})
-    document = parse(rendered(full.model_copy(update={"lineage": lineage})))
+    training = full.training.model_copy(update={"label_smoothing": smoothing})
+    document = parse(rendered(full.model_copy(update={"training": training})))
     assert words in text_of(document.get_element_by_id("training"))
 
 
