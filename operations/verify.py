@@ -119,7 +119,8 @@ def _scratch(output_dir: pathlib.Path) -> Iterator[pathlib.Path]:
 def _repeat(receipt: Receipt, scratch: pathlib.Path, progress: Progress) -> Receipt:
     # Nothing is served in the scratch folder: there is no model to replace.
     asked = resume.request_again(receipt, scratch, verbose=False)
-    assignments = (*asked.assignments, *_settled(receipt), *_ALONE)
+    # Today's speed would settle another number of epochs.
+    assignments = (*asked.assignments, *receipt.settled_assignments, *_ALONE)
     request = dataclasses.replace(asked, new_line=False, assignments=assignments)
     # Nobody is notified: what it pushes is served to no one.
     again = run(request, progress, Notifier([], None))
@@ -130,13 +131,6 @@ def _repeat(receipt: Receipt, scratch: pathlib.Path, progress: Progress) -> Rece
             "and libraries as then; the receipt names them."
         )
     return again
-
-
-def _settled(receipt: Receipt) -> Iterator[str]:
-    """The number of epochs, where the speed of that day settled it: today's may be another."""
-    if receipt.settled_epochs is not None:
-        yield "training.minutes=null"
-        yield f"training.epochs={receipt.settled_epochs}"
 
 
 def compare(receipt: Receipt, again: Receipt) -> Verification:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from pydantic import JsonValue
 
-from pipeline.records.receipt import DataRecord, Environment, Receipt
+from pipeline.records.receipt import Environment, Receipt
 from review import classification
 from review.summary import Failure, Lineage, Node, PastRun, Run
 
@@ -58,6 +58,7 @@ def lineage(receipt: Receipt) -> Lineage:
         digests=receipt.digests,
         model_digest=receipt.model_digest,
         commands=_commands(receipt),
+        warm_start_from=receipt.warm_start_from and receipt.warm_start_from.digest,
     )
 
 
@@ -95,7 +96,7 @@ def _flat(values: dict[str, JsonValue], prefix: str) -> Iterator[tuple[str, str]
 def _commands(receipt: Receipt) -> list[str]:
     revision = receipt.code.revision
     checkout = [f"git checkout {revision}"] if revision else []
-    return [*checkout, "make setup", _with_data(_with_values(receipt), receipt.data)]
+    return [*checkout, "make setup", _settled(_with_values(receipt), receipt)]
 
 
 def _with_values(receipt: Receipt) -> str:
@@ -121,12 +122,14 @@ def _with_values(receipt: Receipt) -> str:
     return shlex.join(kept)
 
 
-def _with_data(command: str, data: DataRecord) -> str:
-    """The command with its data, which it may have left to the machine to find."""
+def _settled(command: str, receipt: Receipt) -> str:
+    """The command with what it may have left to the machine: the data, spans, number of epochs."""
+    data = receipt.data
     named = any(part.partition("=")[0] == "--data" for part in shlex.split(command))
     added = [] if named else ["--data", data.name]
     # The last assignment of a key counts.
-    added += [word for assignment in data.span_assignments for word in ("--set", assignment)]
+    for assignment in (*data.span_assignments, *receipt.settled_assignments):
+        added += ["--set", assignment]
     return f"{command} {shlex.join(added)}" if added else command
 
 

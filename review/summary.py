@@ -791,6 +791,8 @@ class Lineage(Part):
       digests: SHA-256 of each artifact's content.
       model_digest: SHA-256 of the weights; None without a model.
       commands: Commands that reproduce the run.
+      warm_start_from: Digest of the model with whose weights training began, which has to be served
+        for the commands to make the same model; None for random weights.
     """
 
     data: dict[str, str]
@@ -806,6 +808,7 @@ class Lineage(Part):
     digests: dict[str, str]
     model_digest: str | None
     commands: list[str]
+    warm_start_from: str | None
 
 
 class Summary(Part):

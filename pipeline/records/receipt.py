@@ -452,6 +452,16 @@ class Receipt(Part):
         return int(str(self.config["seed"]))
 
     @property
+    def settled_assignments(self) -> list[str]:
+        """`key=value` each: what makes a run train for the same number of epochs again.
+
+        Empty where the speed of the machine did not settle it.
+        """
+        if self.settled_epochs is None:
+            return []
+        return ["training.minutes=null", f"training.epochs={self.settled_epochs}"]
+
+    @property
     def exit_code(self) -> ExitCode:
         """Exit code of the command that ran it."""
         if self.status == Status.INTERRUPTED:

@@ -1,5 +1,6 @@
 """Which run it is, where it comes from, and how to make it again."""
 
+import itertools
 import shlex
 
 import pytest
@@ -114,6 +115,24 @@ def test_the_command_names_the_spans_that_were_taken(of_spans, named):
     of_spans.change(command=command + given * named)
     found = of_spans.collect().lineage.commands[-1]
     assert found == f"{command}{given} --set spans.newest=5 --set spans.reference=1"
+
+
+def test_the_command_names_the_epochs_that_a_time_came_to(made_run):
+    """Another machine, or a busy one, would come to another number."""
+    command = "python run.py run --data x --set training.minutes=5"
+    made_run.change(command=command, settled_epochs=7)
+    found = made_run.collect().lineage.commands[-1]
+    assert found == f"{command} --set training.minutes=null --set training.epochs=7"
+    words = shlex.split(found)
+    assignments = [value for word, value in itertools.pairwise(words) if word == "--set"]
+    training = config.load_config("smoke", assignments).training
+    assert (training.minutes, training.epochs) == (None, 7)
+
+
+def test_a_warm_start_names_the_model_that_has_to_be_served(made_run):
+    assert made_run.collect().lineage.warm_start_from is None
+    made_run.change(warm_start_from={"digest": "e" * 64, "version": 7})
+    assert made_run.collect().lineage.warm_start_from == "e" * 64
 
 
 def test_outside_of_a_checkout_there_is_no_revision_to_check_out(made_run):

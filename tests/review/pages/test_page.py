@@ -360,6 +360,14 @@ def test_the_loss_says_what_it_cannot_be_compared_with(smoothing, words, full):
     assert words in text_of(document.get_element_by_id("training"))
 
 
+def test_the_commands_say_that_a_warm_start_needs_its_model(full):
+    needs = f"only if that model is served when they run. Its digest is {'e' * 64}."
+    assert needs in text_of(parse(rendered(full)).get_element_by_id("lineage"))
+    lineage = full.lineage.model_copy(update={"warm_start_from": None})
+    document = parse(rendered(full.model_copy(update={"lineage": lineage})))
+    assert "weights of another model" not in text_of(document.get_element_by_id("lineage"))
+
+
 def test_images_that_are_not_augmented_are_not_called_harder(page_of, full):
     assert "Training images are augmented" in page_of("full")
     training = full.training.model_copy(update={"augmentation": {}})
