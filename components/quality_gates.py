@@ -31,6 +31,9 @@ OVERALL = "overall"
 # to 9e-8 from the difference of two. An accuracy that is one image short lacks more than this in
 # every test split of less than five million images.
 _ROUNDING = 2e-7
+# Decimals of a value beside its threshold. What a value that fails lacks is more than `_ROUNDING`,
+# which the most of them show.
+_DECIMALS, _MOST_DECIMALS = 4, 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +82,41 @@ class JudgedGate:
     @property
     def measured(self) -> str:
         """The value in words."""
-        return "not measured" if self.value is None else f"{self.value:.4f}"
+        return "not measured" if self.value is None else f"{self.value:.{self._decimals}f}"
+
+    @property
+    def expected(self) -> str:
+        """The threshold in words."""
+        return f"{self.threshold:.{self._decimals}f}"
 
     @property
     def standing(self) -> str:
         """Value and threshold in words."""
-        return f"{self.metric} of {self.slice} {self.measured} against {self.threshold:.4f}"
+        return f"{self.metric} of {self.slice} {self.measured} against {self.expected}"
+
+    @property
+    def _decimals(self) -> int:
+        return decimals(self.value, self.threshold, self.passed)
+
+
+def decimals(value: float | None, threshold: float, passed: bool, least: int = _DECIMALS) -> int:
+    """Number of decimals with which a value that failed looks other than its threshold.
+
+    Args:
+      value: Measured value; None where there is none.
+      threshold: Lowest value that passes.
+      passed: Whether the value passed.
+      least: Number of decimals where nothing speaks for more.
+    """
+    if value is None or passed:
+        return least
+    enough = (count for count in range(least, _MOST_DECIMALS) if _differ(value, threshold, count))
+    return next(enough, _MOST_DECIMALS)
+
+
+def _differ(value: float, threshold: float, count: int) -> bool:
+    """Whether rounded numbers differ, and so does their rounded difference from zero."""
+    return round(value, count) != round(threshold, count) and round(threshold - value, count) != 0
 
 
 def declared_to_json(gates: Iterable[Gate]) -> str:

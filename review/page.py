@@ -24,6 +24,7 @@ from altair.typing import ChartType
 from markupsafe import Markup
 from pydantic import JsonValue
 
+from components import quality_gates
 from components.quality_gates import OVERALL
 from pipeline.records.outcomes import Status, Verdict
 from review import figures, heatmap, summary, worst
@@ -516,6 +517,13 @@ def _decimal(number: Number, digits: int) -> Markup:
     return _marked(number, f"{number.value:,.{digits}f}")
 
 
+def _decimals(value: Number | None, threshold: Number | None, passed: bool, least: int) -> int:
+    """Decimals that show why a value failed; as few as may be where it did not."""
+    if value is None or threshold is None:
+        return least
+    return quality_gates.decimals(value.value, threshold.value, passed, least)
+
+
 def _signed(number: Number, digits: int) -> Markup:
     text = f"{number.value:+.{digits}f}"
     # Zero has no sign.
@@ -661,6 +669,7 @@ def _environment() -> jinja2.Environment:
         "whole": _whole,
         "wrapped": _wrapped,
     }
+    environment.globals["decimals"] = _decimals
     environment.globals["shades"] = [_share_text(step) for step in _SHADES]
     environment.globals["most_changes"] = _MOST_CHANGES
     environment.globals["most_rows"] = figures.MOST_ROWS

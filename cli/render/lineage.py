@@ -132,8 +132,7 @@ def _gate_table(gates: Sequence[JudgedGate]) -> Table:
     table = plain_table("gate", "slice", "value", "threshold", "", right=("value", "threshold"))
     for gate in (gates[number] for number in positions(gates)):
         outcome = "passed" if gate.passed else "refused"
-        values = (gate.measured, f"{gate.threshold:.4f}")
-        table.add_row(gate.metric, escape(gate.slice), *values, outcome)
+        table.add_row(gate.metric, escape(gate.slice), gate.measured, gate.expected, outcome)
     return table
 
 

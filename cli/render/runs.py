@@ -12,6 +12,7 @@ from rich.table import Table
 from cli.render.tables import make_console, plain_table
 from components.messages import counted, shown
 from components.pusher import versions
+from components.quality_gates import decimals
 from components.slices import name_of
 from pipeline.config import bucket_folder
 from pipeline.locations import LOG_FILE, REVIEW_PAGE, Locations
@@ -171,13 +172,14 @@ def _gate_table(gates: list[Gate]) -> Table:
     order = urgency if len(gates) > _SHOWN_ROWS else lambda gate: gate.passed
     for gate in sorted(gates, key=order)[:_SHOWN_ROWS]:
         outcome = "passed" if gate.passed else "[bold yellow]refused[/]"
+        digits = decimals(gate.value, gate.threshold, gate.passed)
         table.add_row(
             gate.metric,
             escape(gate.slice),
-            "not measured" if gate.value is None else f"{gate.value:.4f}",
+            "not measured" if gate.value is None else f"{gate.value:.{digits}f}",
             _range(gate.interval) if gate.interval else "",
-            f"{gate.threshold:.4f}",
-            "" if gate.margin is None else f"{gate.margin:+.4f}",
+            f"{gate.threshold:.{digits}f}",
+            "" if gate.margin is None else f"{gate.margin:+.{digits}f}",
             f"{outcome}, within the noise" if gate.noise else outcome,
         )
     return table
@@ -203,14 +205,15 @@ def _slice_table(columns: list[SlicedColumn]) -> Table:
     table = plain_table("slice", *numbers, "", right=numbers)
     outcomes = {True: "passed", False: "[bold yellow]refused[/]", None: "not judged"}
     for column in columns:
-        threshold = "" if column.threshold is None else f"{column.threshold:.4f}"
         for row in column.slices[:_SHOWN_SLICES]:
-            accuracy = row.accuracy
+            accuracy, threshold = row.accuracy, column.threshold
+            # Only a slice with a threshold fails.
+            digits = decimals(accuracy.value, threshold or 0.0, row.passed is not False)
             table.add_row(
                 escape(name_of(column.name, row.value)),
-                f"{accuracy.value:.4f}" if accuracy.total else "",
+                f"{accuracy.value:.{digits}f}" if accuracy.total else "",
                 _range(accuracy.interval) if accuracy.total else "",
-                threshold,
+                "" if threshold is None else f"{threshold:.{digits}f}",
                 f"{accuracy.total:,}",
                 "no gate" if column.threshold is None else outcomes[row.passed],
             )

@@ -136,6 +136,24 @@ def test_a_gate_is_told_in_words(made_run, hits, threshold, sentence):
     assert with_recall(made_run, hits, threshold) == sentence
 
 
+@pytest.mark.parametrize(
+    ("value", "threshold", "passed", "told"),
+    [
+        (0.85, 0.9, False, "0.8500 against 0.9000"),
+        (0.899983, 0.9, False, "0.89998 against 0.90000"),
+        # Rounded to five decimals, the difference of these is 0.
+        (0.899954, 0.899956, False, "0.899954 against 0.899956"),
+        (0.8999997, 0.9, False, "0.8999997 against 0.9000000"),
+        (0.89999998, 0.9, True, "0.9000 against 0.9000"),
+        (0.9, 0.9, True, "0.9000 against 0.9000"),
+        (None, 0.9, False, "not measured against 0.9000"),
+    ],
+)
+def test_a_value_that_fails_never_looks_like_its_threshold(value, threshold, passed, told):
+    judged = JudgedGate("accuracy", "overall", value, threshold, passed)
+    assert judged.standing == f"accuracy of overall {told}"
+
+
 def test_a_value_that_only_rounding_keeps_below_its_threshold_is_at_it(made_run):
     value = float(np.float32(900) / np.float32(1000))
     gate = JudgedGate("recall", "Shirt", value, 0.9, passed=True)

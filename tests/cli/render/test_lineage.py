@@ -1,11 +1,13 @@
 """What is printed of the lineage of a model."""
 
+import dataclasses
 import json
 import shutil
 
 import pytest
 
 from cli.render.lineage import print_lineage
+from components.quality_gates import JudgedGate
 from operations import rollback
 from operations.lineage import lineage
 
@@ -59,6 +61,13 @@ def test_a_version_is_printed_with_its_origin(past, trace, lines, locations):
         f"Trainer complete model {'e' * 16} {past.model('a')}",
     ):
         assert f"\n{line}\n" in f"\n{text}\n"
+
+
+def test_a_value_that_fails_never_looks_like_its_threshold(past, trace, lines):
+    narrow = JudgedGate("accuracy", "overall", 53_999 / 60_000, 0.9, False)
+    found = trace(str(past.run("20260101-120000", "a").pushed_version))
+    found = dataclasses.replace(found, run=found.run.changed(gates=(narrow,)))
+    assert "accuracy overall 0.89998 0.90000 refused" in lines(found)
 
 
 def test_libraries_that_were_installed_by_hand_have_no_lock(past, trace, lines):

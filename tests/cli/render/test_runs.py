@@ -212,6 +212,33 @@ def test_a_run_at_work_is_shown_with_its_log(receipt, capsys):
     assert "outputs/clothes/runs/20260102-030405/log.txt" in text
 
 
+def test_a_value_that_fails_never_looks_like_its_threshold(pushed_receipt, capsys):
+    narrow = JudgedGate("accuracy", "overall", 53_999 / 60_000, 0.9, False)
+    slices = {
+        "shop": {
+            "threshold": 0.75,
+            "min_images": 5,
+            "values": {"a": {"accuracy": 0.74998, "count": 50_000, "judged": True}},
+        }
+    }
+    evaluation = {**pushed_receipt.evaluation.model_dump(), "slices": slices}
+    failed = JudgedGate("slice accuracy", "shop=a", 0.74998, 0.75, False)
+    text = printed(
+        capsys,
+        pushed_receipt.changed(
+            gates=(narrow, failed),
+            verdict="refused",
+            evaluation=evaluation,
+            config={**pushed_receipt.config, "gates": {"slices": {"shop": {"accuracy": 0.75}}}},
+        ),
+    )
+    row = next(line for line in text.splitlines() if line.startswith("accuracy "))
+    assert " 0.89998 " in row
+    assert "0.90000  -0.00002  refused" in row
+    row = next(line for line in text.splitlines() if line.startswith("shop=a"))
+    assert (row.split()[1], row.split()[-3]) == ("0.74998", "0.75000")
+
+
 def test_of_many_gates_and_classes_the_worst_are_printed(pushed_receipt, tmp_path, capsys):
     right = np.arange(1, 31)
     confusion = np.diag(right) + np.diag(100 - right[:-1], 1)

@@ -360,6 +360,24 @@ def test_the_loss_says_what_it_cannot_be_compared_with(smoothing, words, full):
     assert words in text_of(document.get_element_by_id("training"))
 
 
+def test_a_value_that_fails_never_looks_like_its_threshold(full):
+    narrow = {"value": 53_999 / 60_000, "threshold": 0.9, "margin": -1 / 60_000, "passed": False}
+    gates = [gate.model_copy(update=narrow) for gate in full.gates[:1]]
+    shop = next(shop for shop in full.slices[0].slices if shop.accuracy.total)
+    shop = shop.model_copy(update={"judged": True, "passed": False})
+    accuracy = shop.accuracy.model_copy(update={"value": 0.74998})
+    shops = full.slices[0].model_copy(
+        update={"slices": [shop.model_copy(update={"accuracy": accuracy})]}
+    )
+    assert shops.threshold == 0.75
+    document = parse(rendered(full.model_copy(update={"gates": gates, "slices": [shops]})))
+    tables = document.get_element_by_id("gates").findall(".//tbody")
+    row = [text_of(cell) for cell in tables[0][0]]
+    assert (row[3].split()[0], row[4:6]) == ("0.89998", ["0.90000", "\N{MINUS SIGN}0.00002"])
+    assert [text_of(tables[-1][0][place]) for place in (1, 3)] == ["0.89998", "0.90000"]
+    assert "0.74998" in text_of(document.get_element_by_id("slices"))
+
+
 def test_the_commands_say_that_a_warm_start_needs_its_model(full):
     needs = f"only if that model is served when they run. Its digest is {'e' * 64}."
     assert needs in text_of(parse(rendered(full)).get_element_by_id("lineage"))
