@@ -79,7 +79,7 @@ def report(run: FinishedRun) -> Report:
         balanced_accuracy=balanced_accuracy(evaluation) if _is_uneven(evaluation) else None,
         top_2_accuracy=evaluation.top_2_accuracy,
         cross_entropy=evaluation.cross_entropy,
-        classes=sorted(classes, key=lambda scores: scores.recall.value),
+        classes=sorted(classes, key=lambda scores: (not scores.support, scores.recall.value)),
         averages=[
             _average("macro", evaluation.macro_avg),
             _average("weighted", evaluation.weighted_avg),

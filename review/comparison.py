@@ -110,7 +110,7 @@ def _class_changes(
         _class_change(name, now[labels == number], before[labels == number])
         for number, name in enumerate(names)
     ]
-    return sorted(changes, key=lambda entry: -abs(entry.change.value))
+    return sorted(changes, key=lambda entry: (not entry.candidate.total, -abs(entry.change.value)))
 
 
 def _class_change(name: str, now: np.ndarray, before: np.ndarray) -> ClassChange:

@@ -204,17 +204,20 @@ def coverage_curve(calibration: summary.Calibration) -> ChartType:
 def class_scores(report: summary.Report, gates: Sequence[summary.Gate]) -> ChartType:
     """Recall and precision of each class with their intervals, and the gate of its recall.
 
+    Classes without test images have no recall, and those that are never predicted no precision.
+
     Args:
       report: Classification report.
       gates: Gates of the run; those of the classes' recalls are drawn.
     """
     many = summary.has_many(report.classes)
-    drawn = report.classes[:MOST_ROWS]
+    drawn = [scores for scores in report.classes[:MOST_ROWS] if scores.support]
     names = _labels([scores.name for scores in drawn])
     rows = [
         {"class": names[scores.name], "lane": kind, "is": kind, **_with_interval(proportion)}
         for scores in drawn
         for kind, proportion in (("recall", scores.recall), ("precision", scores.precision))
+        if proportion.total
     ]
     rows += [
         {"class": names[gate.slice], "lane": "recall", "is": "gate", "value": gate.threshold}

@@ -286,7 +286,7 @@ class Comparison(Part):
       both_wrong: Number of images that neither gets right.
       p_value: P-value of McNemar's exact test, two-sided (McNemar 1947): the probability of a
         difference at least as large between models that are equally good.
-      classes: Classes, those that changed most first.
+      classes: Classes, those that changed most first; those without test images last.
       newly_broken: Images that only the baseline gets right, most confident errors first.
       newly_fixed: Images that only the candidate gets right, most confident first.
     """
@@ -345,7 +345,7 @@ class Report(Part):
       top_2_accuracy: Share of images whose label is among the first two choices.
       cross_entropy: Mean negative log likelihood, in nats, of probabilities that Keras raises to
         1e-7 where they are lower; None if it is not finite.
-      classes: Scores of each class, lowest recall first.
+      classes: Scores of each class, lowest recall first; those without test images last.
       averages: Macro and weighted averages.
     """
 

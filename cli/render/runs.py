@@ -23,6 +23,7 @@ from review.summary import (
     Conclusion,
     Gate,
     Interval,
+    Proportion,
     Report,
     RunComparison,
     SlicedColumn,
@@ -185,17 +186,30 @@ def _gate_table(gates: list[Gate]) -> Table:
     return table
 
 
+def _share(proportion: Proportion) -> str:
+    return _of(proportion.total, f"{proportion.value:.3f}")
+
+
+def _of(images: int, number: str) -> str:
+    """A number that was measured on some images; of no images there is none."""
+    return number if images else "none"
+
+
 def _class_table(report: Report) -> Table:
     numbers = ("precision", "recall", "f1", "support")
     table = plain_table("class", *numbers, right=numbers)
     for row in report.classes[:_SHOWN_ROWS]:
-        values = (row.precision.value, row.recall.value, row.f1.value)
-        table.add_row(escape(row.name), *(f"{value:.3f}" for value in values), f"{row.support:,}")
+        values = (
+            _share(row.precision),
+            _share(row.recall),
+            _of(row.support, f"{row.f1.value:.3f}"),
+        )
+        table.add_row(escape(row.name), *values, f"{row.support:,}")
     if report.balanced_accuracy is not None:
         table.add_row("balanced", "", f"{report.balanced_accuracy.value:.3f}")
     for mean in report.averages:
-        values = (mean.precision, mean.recall, mean.f1)
-        table.add_row(escape(mean.name), *(f"{value:.3f}" for value in values), f"{mean.support:,}")
+        means = (mean.precision, mean.recall, mean.f1)
+        table.add_row(escape(mean.name), *(f"{value:.3f}" for value in means), f"{mean.support:,}")
     return table
 
 
@@ -253,9 +267,9 @@ def _changes_table(comparison: Comparison) -> Table:
     for entry in comparison.classes:
         table.add_row(
             escape(entry.name),
-            f"{entry.baseline.value:.3f}",
-            f"{entry.candidate.value:.3f}",
-            f"{entry.change.value:+.3f}",
+            _share(entry.baseline),
+            _share(entry.candidate),
+            _of(entry.candidate.total, f"{entry.change.value:+.3f}"),
             str(entry.newly_fixed),
             str(entry.newly_broken),
         )

@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from cli.main import app
 from cli.render import runs
 from operations import pages
+from review import statistics, summary
 
 
 @pytest.fixture
@@ -25,6 +26,38 @@ def test_people_read_both_runs_and_where_the_page_is(two, capsys, tmp_path):
     assert "20260101-120000" in text
     assert "20260102-120000" in text
     assert f"Page      {tmp_path / 'page.html'}" in text
+
+
+def test_a_class_without_test_images_has_no_recall(two, capsys):
+    nothing, change = statistics.proportion(0, 0), statistics.accuracy_change(8, 1, 0, 1)
+    untested = summary.ClassChange(
+        name="Coat",
+        candidate=nothing,
+        baseline=nothing,
+        change=statistics.accuracy_change(0, 0, 0, 0),
+        newly_fixed=0,
+        newly_broken=0,
+    )
+    compared = summary.Comparison(
+        candidate_name="B",
+        baseline_name="A",
+        candidate=statistics.proportion(9, 10),
+        baseline=statistics.proportion(8, 10),
+        change=change,
+        both_right=8,
+        only_candidate=1,
+        only_baseline=0,
+        both_wrong=1,
+        p_value=1.0,
+        classes=[untested],
+        newly_broken=summary.Gallery(count=0, images=[]),
+        newly_fixed=summary.Gallery(count=1, images=[]),
+    )
+    comparison = pages.compare("20260101", "20260102", two)
+    comparison = comparison.model_copy(update={"comparison": compared})
+    runs.print_comparison(comparison, None, as_json=False)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert "Coat none none none 0 0" in lines
 
 
 def test_programs_read_one_json_document(two, capsys):

@@ -239,6 +239,21 @@ def test_a_value_that_fails_never_looks_like_its_threshold(pushed_receipt, capsy
     assert (row.split()[1], row.split()[-3]) == ("0.74998", "0.75000")
 
 
+def test_a_class_without_test_images_has_no_scores(pushed_receipt, capsys):
+    evaluation = pushed_receipt.evaluation.model_dump()
+    (name, scores), *others = evaluation["per_class"].items()
+    confusion = np.array(evaluation["confusion"])
+    # Nor is it ever predicted.
+    confusion[0], confusion[:, 0] = 0, 0
+    nothing = {**scores, "precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0}
+    evaluation |= {"per_class": {name: nothing, **dict(others)}, "confusion": confusion.tolist()}
+    text = printed(capsys, pushed_receipt.changed(evaluation=evaluation))
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    place = rows.index(f"{name} none none none 0")
+    # The last of the classes, not the weakest.
+    assert rows[place + 1].startswith(("balanced ", "macro "))
+
+
 def test_of_many_gates_and_classes_the_worst_are_printed(pushed_receipt, tmp_path, capsys):
     right = np.arange(1, 31)
     confusion = np.diag(right) + np.diag(100 - right[:-1], 1)

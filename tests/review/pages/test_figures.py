@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from review import figures
+from review import figures, statistics
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _SHAPES = {"svg", "title", "desc", "g", "rect", "path", "line", "text", "tspan", "defs"}
@@ -185,6 +185,17 @@ def test_class_scores_stand_beside_the_gate_of_their_class(full):
     assert gates == wanted
     recalls = {row["class"]: row["value"] for row in rows if row["is"] == "recall"}
     assert recalls == {scores.name: scores.recall.value for scores in full.report.classes}
+
+
+def test_classes_without_images_have_no_scores_in_the_chart(full):
+    nothing = statistics.proportion(0, 0)
+    first, second, *others = full.report.classes
+    untested = first.model_copy(update={"recall": nothing, "support": 0})
+    unseen = second.model_copy(update={"precision": nothing})
+    report = full.report.model_copy(update={"classes": [untested, unseen, *others]})
+    rows = rows_of(figures.class_scores(report, full.gates))
+    assert not any(row["class"] == first.name for row in rows)
+    assert {row["is"] for row in rows if row["class"] == second.name} == {"recall", "gate"}
 
 
 def test_class_scores_do_without_gates(full):

@@ -14,7 +14,7 @@ import lxml.html
 import pytest
 
 from pipeline.records.outcomes import Status, Verdict
-from review import figures, page, summary
+from review import figures, page, statistics, summary
 
 _SECTIONS = {
     "verdict": None,
@@ -376,6 +376,37 @@ def test_a_value_that_fails_never_looks_like_its_threshold(full):
     assert (row[3].split()[0], row[4:6]) == ("0.89998", ["0.90000", "\N{MINUS SIGN}0.00002"])
     assert [text_of(tables[-1][0][place]) for place in (1, 3)] == ["0.89998", "0.90000"]
     assert "0.74998" in text_of(document.get_element_by_id("slices"))
+
+
+def test_a_class_without_test_images_has_no_scores(full):
+    nothing = statistics.proportion(0, 0)
+    classes = full.report.classes
+    name, unseen = classes[0].name, classes[1].name
+    untested = classes[0].model_copy(update={"recall": nothing, "support": 0})
+    rest = [classes[1].model_copy(update={"precision": nothing}), *classes[2:]]
+    report = full.report.model_copy(update={"classes": [*rest, untested]})
+    change = full.comparison.classes[0].model_copy(
+        update={"name": name, "candidate": nothing, "baseline": nothing}
+    )
+    comparison = full.comparison.model_copy(update={"classes": [change]})
+    scores = full.robustness.scores[0]
+    scores = scores.model_copy(update={"classes": {**scores.classes, name: nothing}})
+    robustness = full.robustness.model_copy(update={"scores": [scores]})
+    changes = {"report": report, "comparison": comparison, "robustness": robustness}
+    document = parse(rendered(full.model_copy(update=changes)))
+
+    def rows(section, table):
+        found = document.get_element_by_id(section).findall(".//tbody")[table]
+        return {text_of(row[0]): [text_of(cell) for cell in row[1:]] for row in found}
+
+    assert rows("classes", 0)[name][1:] == ["none", "none", "0"]
+    assert rows("classes", 0)[unseen][0] == "none"
+    assert name not in rows("classes", 1)
+    assert rows("classes", 1)[unseen][2:] == ["none", "none"]
+    assert rows("comparison", 1)[name][:3] == ["none"] * 3
+    (recalls,) = rows("robustness", 2).values()
+    assert recalls[1:].index("none") == full.class_names.index(name)
+    assert recalls.count("none") == 1
 
 
 def test_the_commands_say_that_a_warm_start_needs_its_model(full):
