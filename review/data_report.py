@@ -53,8 +53,8 @@ _UNEVEN = 2
 # Name of DataGate's check of it.
 _DRIFT = "drift"
 _NO_DISTANCES = (
-    "DataGate stopped the run, so it left no table of distances. Its findings above name what "
-    "drifted too far, if anything did."
+    "DataGate stopped the run, so it left no table of distances. The findings above are those that "
+    "stopped it. Warnings, also of drift, are only in the log of the run."
 )
 # As after an update of this project.
 _NO_REVIEW = (

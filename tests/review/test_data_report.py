@@ -138,7 +138,10 @@ def test_what_stopped_a_run_is_read_from_its_message(made_run):
         ("DataGate", "something else"),
     ]
     assert found.drifts is None
-    assert summary.missing["data.drifts"].startswith("DataGate stopped the run, so it left no")
+    assert summary.missing["data.drifts"] == (
+        "DataGate stopped the run, so it left no table of distances. The findings above are those "
+        "that stopped it. Warnings, also of drift, are only in the log of the run."
+    )
     assert found.splits[0].classes["Shirt"] == 500, "the schema names the classes"
 
 
