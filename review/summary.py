@@ -641,6 +641,8 @@ class SimilarPair(Part):
 class SimilarCount(Part):
     """Numbers of near-duplicate pairs between two splits, or within one.
 
+    Each copy of an image is counted once, in a pair with the first of its kind.
+
     Attributes:
       first_split: train, val or test.
       second_split: The same split or a later one.

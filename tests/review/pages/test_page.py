@@ -341,6 +341,12 @@ def test_without_suspects_the_page_says_so(full):
     assert "No label is contradicted" in text_of(document.get_element_by_id("suspects"))
 
 
+def test_near_duplicates_say_how_copies_are_counted(page_of):
+    told = text_of(parse(page_of("full")).get_element_by_id("suspects"))
+    assert "Each copy of an image is counted once, in a pair with the first of its kind" in told
+    assert "counted once" not in text_of(parse(page_of("first run")).get_element_by_id("suspects"))
+
+
 def test_corruptions_stand_in_the_order_of_the_catalogue(page_of, full):
     table = parse(page_of("full")).get_element_by_id("robustness").find(".//table")
     found = [text_of(row[0]) for row in table.find("tbody")]
