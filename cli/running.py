@@ -58,9 +58,10 @@ options override it.
 If data, schema, code, configuration and libraries are the same as in the last completed run, its
 verdict still holds and nothing runs; --force runs anyway.
 
-Exit codes: 0 pushed. 1 a node failed, DataGate stopped the run, or another process has locked the
-metadata store. 2 bad input or configuration, an unusable metadata store, or an incompatible served
-model. 3 refused by a gate. 4 another run holds the pipeline. 130 interrupted."""
+Exit codes: 0 pushed. 1 a node failed, DataGate stopped the run, another process has locked the
+metadata store, or its database or a bucket does not answer. 2 bad input or configuration, an
+unusable metadata store, or an incompatible served model. 3 refused by a gate. 4 another run holds
+the pipeline. 130 interrupted."""
 
 _RESUME_EXAMPLES = """Examples:
 
@@ -79,8 +80,8 @@ _VERIFY_EXAMPLES = """Examples:
 `verify 20261122-213024 --json` verifies another run and prints JSON.
 
 Exit codes: 0 identical. 5 an artifact differs; the output names the first one and possible causes.
-1 the run could not be repeated. 2 unknown run. 4 another `verify` is at work in this output
-folder."""
+1 the repetition failed. 2 unknown run, one that cannot be verified, or its input is gone or bad. 4
+another `verify` is at work in this output folder."""
 
 _KEYS_EXAMPLES = """Examples:
 

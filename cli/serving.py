@@ -38,8 +38,10 @@ _ROLLBACK_EXAMPLES = """Examples:
 
 `rollback --to 1795389609 --dry-run` only checks that version.
 
-Exit codes: 0 done. 1 the version is served, but its bucket did not get it. 2 unknown version, or
-its check failed; nothing was changed. 4 another command holds the pipeline."""
+Exit codes: 0 done. 1 the version is served, but its bucket did not get it; or nothing was changed,
+since the disk failed, the lock was lost, or its database does not answer. The message says which.
+2 unknown version, or its check failed; nothing was changed. 4 another command holds the
+pipeline."""
 
 _PREDICT_EXAMPLES = """Examples:
 
@@ -60,9 +62,10 @@ _FETCH_EXAMPLES = """Examples:
 `fetch s3://models/flowers /srv/flowers` copies the newest whole version to /srv/flowers/VERSION, in
 one step. A model server that watches the folder then loads it.
 
-Exit codes: 0 done, or the version was there already. 1 the bucket does not answer; try again. 2 the
-address or the folder cannot be used, or the bucket holds no whole version. 4 another process
-fetches into the folder, or the folder is that of a pipeline at work."""
+Exit codes: 0 done, or the version was there already. 1 nothing was changed, since the bucket or the
+database of the pipeline does not answer, the version was withdrawn meanwhile, or the lock was lost;
+try again. 2 the address or the folder cannot be used, or the bucket holds no whole version. 4
+another process fetches into the folder, or the folder is that of a pipeline at work."""
 
 
 def rollback(

@@ -37,7 +37,8 @@ one.
 Nothing that exists is overwritten. Sizes, colours and background are suggested from a sample of at
 most 500 images; every suggestion has its reason beside it in pipeline.toml.
 
-Exit codes: 0 written. 2 the data cannot be used, or a file exists already."""
+Exit codes: 0 written. 1 the bucket of the data does not answer. 2 the data cannot be used, or a
+file exists already."""
 
 _SHOW_EXAMPLES = """Examples:
 

@@ -44,8 +44,9 @@ The served model is registered in the new store. Receipts, reviews and served ve
 are; receipts of crashed runs are completed. The next run runs all nodes. A healthy store is not
 changed.
 
-Exit codes: 0 repaired, or nothing to repair. 1 another process has locked the store. 2 unknown
-pipeline, or no new store can be made. 4 another command holds the pipeline."""
+Exit codes: 0 repaired, or nothing to repair. 1 another process has locked the store, its database
+does not answer, or the disk failed; the old store is kept. 2 unknown pipeline, a permission is
+missing, or no new store can be made. 4 another command holds the pipeline."""
 
 _DOCTOR_EXAMPLES = """Examples:
 
