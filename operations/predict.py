@@ -106,27 +106,28 @@ def predict(
       UnsoundVersionError: The served model is damaged.
     """
     name, version = served_model(output_dir, pipeline)
-    model = _sound_model(Locations(output_dir / name).serving, version)
-    form = Form(*_training_images(model), invert)
+    locations = Locations(output_dir / name)
+    model = _sound_model(locations, version)
+    form = Form(*_training_images(model, locations), invert)
     refused: list[Refused] = []
     questions = _good(read_all(files, form), refused)
-    answers = tuple(_answers(model, questions, report))
+    answers = tuple(_answers(model, locations, questions, report))
     return Classified(str(model.export), name, version, answers, tuple(refused))
 
 
-def _sound_model(serving: pathlib.Path, version: int) -> ServedModel:
+def _sound_model(locations: Locations, version: int) -> ServedModel:
     try:
-        return read_version(serving.resolve(), version)
+        return read_version(locations.serving.resolve(), version)
     except UnreadableModelError as error:
         raise UnsoundVersionError(
             f"served version {version} is damaged: {error}; expected the files that were "
-            "published. Serve another one with: python3 pipeline_runner.py rollback"
+            f"published. Serve another one with: {locations.command('rollback')}"
         ) from error
 
 
-def _training_images(model: ServedModel) -> tuple[Preparation, Border]:
+def _training_images(model: ServedModel, locations: Locations) -> tuple[Preparation, Border]:
     """Reads from an export how its training images were prepared, and how their borders are."""
-    with _faults_told(model.export):
+    with _faults_told(model.export, locations):
         content = (model.export / features.EXPORT_DESCRIPTION_FILE).read_bytes()
     try:
         described = json.loads(content)
@@ -138,8 +139,9 @@ def _training_images(model: ServedModel) -> tuple[Preparation, Border]:
     except (KeyError, ValueError, TypeError) as error:
         raise UnsoundVersionError(
             f"served version {model.version} does not say how its images were prepared; expected "
-            f"fit, background and border in {features.EXPORT_DESCRIPTION_FILE}. Train it again "
-            "with: python3 pipeline_runner.py run"
+            f"fit, background and border in {features.EXPORT_DESCRIPTION_FILE}. Train "
+            f"{locations.root.name} again as its last run did, or serve another version with: "
+            f"{locations.command('rollback')}"
         ) from error
 
 
@@ -172,7 +174,7 @@ def served_model(output_dir: pathlib.Path, pipeline: str | None) -> tuple[str, i
     if pipeline is not None:
         served = {name: version for name, version in served.items() if name == pipeline}
     if not served:
-        raise history.nothing_pushed(output_dir if pipeline is None else output_dir / pipeline)
+        raise history.nothing_pushed(output_dir, pipeline)
     # The clock named the versions, and it may have been wrong: the order of the runs comes first.
     # A model of the sample knows nothing of real images: it is asked where there is no other.
     pushed = {
@@ -185,14 +187,17 @@ def served_model(output_dir: pathlib.Path, pipeline: str | None) -> tuple[str, i
 
 
 def _answers(
-    model: ServedModel, questions: Iterator[Question], report: Callable[[int], None]
+    model: ServedModel,
+    locations: Locations,
+    questions: Iterator[Question],
+    report: Callable[[int], None],
 ) -> Iterator[Answer]:
     size = max(1, min(_BATCH_SIZE, _BATCH_BYTES // math.prod(model.image_shape)))
     ask: Callable[[np.ndarray], np.ndarray] | None = None
     count = 0
     while batch := list(itertools.islice(questions, size)):
         # Loaded here: files that are no images should not wait for TensorFlow.
-        ask = ask or _load(model.export)
+        ask = ask or _load(model.export, locations)
         rows = ask(np.stack([question.pixels for question in batch]))
         for question, row in zip(batch, rows, strict=True):
             yield _answer(question, row, model.class_names)
@@ -201,7 +206,7 @@ def _answers(
 
 
 @contextlib.contextmanager
-def _faults_told(export: pathlib.Path) -> Iterator[None]:
+def _faults_told(export: pathlib.Path, locations: Locations) -> Iterator[None]:
     """Tells in words of what the system and TensorFlow find, in whichever of their errors.
 
     A version may be withdrawn while TensorFlow starts, and one that was put there by hand has no
@@ -222,20 +227,23 @@ def _faults_told(export: pathlib.Path) -> Iterator[None]:
         raise UnsoundVersionError(
             f"{export} cannot be asked ({told(error)}); expected a model that this project "
             "trained, and that stays while it is asked. If the version was withdrawn meanwhile, "
-            "ask again; else serve another one with: python3 pipeline_runner.py rollback"
+            f"ask again; else serve another one with: {locations.command('rollback')}"
         ) from error
 
 
-def _load(export: pathlib.Path) -> Callable[[np.ndarray], np.ndarray]:
+def _load(export: pathlib.Path, locations: Locations) -> Callable[[np.ndarray], np.ndarray]:
     # TensorFlow reports on drivers and kernels, which would pass for faults of the images.
     with output_to_log(pathlib.Path(os.devnull), verbose=False):
         import tensorflow as tf
 
-        with _faults_told(export):
+        with _faults_told(export, locations):
             loaded = tf.saved_model.load(str(export))
 
     def ask(pixels: np.ndarray) -> np.ndarray:
-        with output_to_log(pathlib.Path(os.devnull), verbose=False), _faults_told(export):
+        with (
+            output_to_log(pathlib.Path(os.devnull), verbose=False),
+            _faults_told(export, locations),
+        ):
             # By way of `loaded`: the signature holds the model's variables by weak references.
             answer = loaded.signatures[features.PREDICT_PIXELS](pixels=tf.constant(pixels))
             rows: np.ndarray = answer[features.PROBABILITIES].numpy()

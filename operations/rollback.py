@@ -298,7 +298,7 @@ def read_versions(locations: Locations) -> list[Version]:
     """
     numbers = versions.served_versions(locations.serving)
     if not numbers:
-        raise unknown_version(None, [], locations.root)
+        raise history.nothing_pushed(locations.root.parent, locations.root.name)
     records, receipts = rollbacks.recorded(locations.serving), history.receipts_of(locations)
     models = {number: _read_model(locations, number) for number in numbers}
     newest, _ = models[numbers[-1]]

@@ -39,9 +39,9 @@ class Held:
         """
         if self._file.is_lost:
             raise LockLostError(
-                f"the lock file {self._file.path} was removed or replaced: another run may be at "
-                "work by now; expected it to stay until the end. Nothing was published. Once no "
-                "run is at work, go on with resume: the cache has all nodes that are complete."
+                f"the lock file {self._file.path} was removed or replaced: another command may be "
+                "at work by now; expected it to stay until the end. Nothing was published. Once no "
+                f"other command is at work, {lock.GO_ON}"
             )
         if self._lease:
             self._lease.check()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pathlib
+import shlex
 
 RECEIPT_FILE = "receipt.json"
 REVIEW_PAGE = "review.html"
@@ -80,3 +81,14 @@ class Locations:
     def lock(self) -> pathlib.Path:
         """File that a command locks while it changes the pipeline."""
         return self.root / LOCK_FILE
+
+    def command(self, *words: str) -> str:
+        """A command for this pipeline, as a line for the shell."""
+        place = ["--pipeline", self.root.name, *output_options(self.root.parent)]
+        return shlex.join(["python3", "pipeline_runner.py", *words, *place])
+
+
+def output_options(output_dir: pathlib.Path) -> list[str]:
+    """Options of a command that name the output folder; none for the default one."""
+    folder = output_dir.absolute()
+    return [] if folder == DEFAULT_OUTPUT_DIR.absolute() else ["--output-dir", str(folder)]

@@ -27,6 +27,8 @@ _MODE = 0o666
 _TRIES, _PAUSE_SECONDS = 10, 0.02
 # Whoever takes the lock signs it at once; on a busy machine, a little later.
 _TRIES_TO_READ = 100
+# What to do once a lost lock is free again; both runs and other commands hold it.
+GO_ON = "give the command again; resume goes on with a run, as the cache has its complete nodes."
 # No signature is as long: every user of the machine may write the file.
 _MOST_CHARACTERS = 10_000
 
@@ -162,7 +164,7 @@ def _open(path: pathlib.Path) -> IO[str]:
 def _unopened(path: pathlib.Path, error: OSError) -> OutputError:
     return OutputError(
         f"{path} cannot be opened ({error.strerror or error}); expected a lock file, and write "
-        f"permission in {path.parent}. Fix that, or choose another --output-dir."
+        f"permission in {path.parent}. Fix that, or use another folder."
     )
 
 
@@ -195,7 +197,7 @@ def _take(path: pathlib.Path, file: IO[str], kind: int) -> bool:
     except OSError as error:
         raise OutputError(
             f"{path} cannot be locked ({error.strerror}); expected a file system with locks, which "
-            "a network drive may lack. Choose another --output-dir."
+            "a network drive may lack. Use a folder on another disk."
         ) from error
     return True
 
@@ -256,7 +258,7 @@ def refusal(pipeline: str, by: Holder) -> str:
     """The message for whoever finds a pipeline in use."""
     return (
         f"{pipeline} is in use by {by.description}; expected no other command at work. Wait for "
-        "it to end, or choose another --output-dir."
+        "it to end, or stop it, then give the command again."
     )
 
 

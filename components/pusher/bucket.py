@@ -22,6 +22,7 @@ import dataclasses
 import hashlib
 import json
 import pathlib
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 
@@ -210,11 +211,12 @@ def _foreign(base: pathlib.Path, address: str, newest: int) -> str:
             "--set serving.bucket=s3://BUCKET/FOLDER. If nobody needs that version, remove "
             f"{Folder(address).shown(_marker(newest))}."
         )
+    command = ["python3", "pipeline_runner.py", "fetch", address, str(base)]
     return (
         f"{shown(address)} holds version {newest}, and {base} holds "
         f"{f'at most version {served[-1]}' if served else 'none'}; expected the served version "
-        "in both, since a new model is compared with it. Fetch it with: python3 "
-        f"pipeline_runner.py fetch {address} {base}"
+        "in both, since a new model is compared with it. Fetch it with: "
+        f"{shlex.join(command)}"
     )
 
 

@@ -234,9 +234,9 @@ class Lease:
             cause = error
         raise LockLostError(
             f"the lock of {self._registry.shown} was lost: its session was cut, or the server was "
-            "restarted. Another run may be at work by now; expected to hold the lock until the "
-            "end. Nothing was published. Go on when the database answers: the cache has all nodes "
-            "that are complete."
+            "restarted. Another command may be at work by now; expected to hold the lock until "
+            "the end. Nothing was published. Once the database answers and no other command is at "
+            f"work, {lock.GO_ON}"
         ) from cause
 
 

@@ -21,6 +21,7 @@ from components import features
 from components.pusher import versions
 from components.pusher.served import ServedModel
 from pipeline.contexts import BASELINE_OF_RUN, name_of
+from pipeline.database.address import Address
 from pipeline.errors import BaselineError
 from pipeline.locations import Locations
 from pipeline.records import metadata, served_version
@@ -73,7 +74,7 @@ def register_served(store: metadata.Store, pipeline_name: str, locations: Locati
     if latest is not None and latest.model.uri == uri:
         return None
     _register(store, context, uri, served.version)
-    _check(latest_blessed(store, context.id), served)
+    _check(latest_blessed(store, context.id), served, locations)
     return f"registered served version {served.version} as the model to compare with"
 
 
@@ -209,14 +210,23 @@ def _once(values: Iterable[str]) -> Iterator[str]:
             yield value
 
 
-def _check(latest: BlessedModel | None, served: ServedModel) -> None:
+def _check(latest: BlessedModel | None, served: ServedModel, locations: Locations) -> None:
     folder = pathlib.Path(latest.model.uri) / features.EXPORT_FOLDER if latest else None
     if folder is None or versions.content_digest(folder) != served.digest:
         raise BaselineError(
             f"ML Metadata gives {folder or 'no model'} as the model to compare with; expected "
-            f"served version {served.version}. Build a new store with: "
-            "python3 pipeline_runner.py repair"
+            f"served version {served.version}. {_new_store(locations)}"
         )
+
+
+def _new_store(locations: Locations) -> str:
+    """What to do where a store that seems sound forgets; `repair` would leave it as it is."""
+    if isinstance(metadata.place_of(locations), Address):
+        return (
+            f"Move {locations.database} away and set metadata.uri to another database: the next "
+            "run builds a new store there, and runs all nodes."
+        )
+    return f"Move {locations.metadata} away: the next run builds a new store, and runs all nodes."
 
 
 def _register(store: metadata.Store, context: mlmd.Context, uri: str, version: int) -> None:

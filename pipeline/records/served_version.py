@@ -5,8 +5,6 @@ Needs neither TensorFlow nor TFX.
 
 from __future__ import annotations
 
-import shlex
-
 from components.image_schema import ImageSchema
 from components.images import Preparation
 from components.object_store import ObjectStoreError
@@ -154,9 +152,8 @@ def _way_out(locations: Locations, newest: int, earlier: list[int]) -> str:
     if not earlier:
         folder = locations.serving / str(newest)
         return f"or remove {folder}: the next model is then compared with none."
-    command = ["python3", "pipeline_runner.py", "rollback", "--list"]
-    place = ["--pipeline", locations.root.name, "--output-dir", str(locations.root.parent)]
-    return f"or serve an earlier version again; this lists them: {shlex.join([*command, *place])}"
+    command = locations.command("rollback", "--list")
+    return f"or serve an earlier version again; this lists them: {command}"
 
 
 def _refuse_new_line(new_line: bool, reason: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pipeline.locations import DEFAULT_OUTPUT_DIR
+from pipeline.locations import Locations
 
 Kind = Literal["damaged", "other version", "locked", "inaccessible"]
 
@@ -82,11 +82,7 @@ def find_fault(store: Path, writing: bool) -> Fault | None:
 
 def repair_command(store: Path) -> str:
     """Return the command that replaces a store by a new one."""
-    root = store.absolute().parent
-    command = ["python3", "pipeline_runner.py", "repair", "--pipeline", root.name]
-    if root.parent != DEFAULT_OUTPUT_DIR.absolute():
-        command += ["--output-dir", str(root.parent)]
-    return shlex.join(command)
+    return Locations(store.absolute().parent).command("repair")
 
 
 def _check(store: Path, writing: bool) -> Fault | None:

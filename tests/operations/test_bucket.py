@@ -234,7 +234,7 @@ def test_a_fetch_into_the_folder_of_a_pipeline_whose_lock_is_lost_changes_nothin
 
     locations.lock.touch()
     monkeypatch.setattr(versions.shutil, "copytree", lost)
-    with pytest.raises(LockLostError, match="was removed or replaced"):
+    with pytest.raises(LockLostError, match=r"was removed or replaced.*give the command again"):
         fetch.fetch(address, locations.serving)
     assert versions.served_versions(locations.serving) == []
 

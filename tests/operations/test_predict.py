@@ -83,7 +83,7 @@ def test_without_a_pushed_model_there_is_nothing_to_ask(tmp_path, name):
     with pytest.raises(UnknownRunError) as caught:
         ask([], name, tmp_path)
     assert "no model has been pushed below" in str(caught.value)
-    assert "pipeline_runner.py run" in str(caught.value)
+    assert f"pipeline_runner.py run --output-dir {tmp_path} (" in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["absent.png", "loop", "d" * 256, "a\nb", "\udcff.png"])
@@ -111,8 +111,11 @@ def test_a_file_that_cannot_be_read_is_named_without_loading_the_model(name, ser
 )
 def test_a_damaged_model_is_not_asked(served, tmp_path, file, content):
     (served("clothes", 1) / file).write_text(content)
-    with pytest.raises(UnsoundVersionError, match="expected"):
+    with pytest.raises(UnsoundVersionError, match="expected") as caught:
         ask([tmp_path], None, tmp_path)
+    # Without these, a rollback might be that of another pipeline.
+    place = f"--pipeline clothes --output-dir {tmp_path}"
+    assert str(caught.value).endswith(f"python3 pipeline_runner.py rollback {place}")
 
 
 @pytest.fixture

@@ -248,6 +248,19 @@ def test_a_newer_version_of_somebody_else_is_never_covered(bucket, address, publ
         served_bucket.catch_up(base, address)
 
 
+def test_the_command_that_fetches_a_version_is_quoted_for_the_shell(
+    bucket, address, publish, base, tmp_path
+):
+    version = publish()
+    spaced = tmp_path / "my clothes" / base.name
+    spaced.parent.mkdir()
+    base.rename(spaced)
+    bucket.put(f"served/.whole/{version + 5}.json", b"{}")
+    with pytest.raises(ObjectStoreError) as caught:
+        served_bucket.check_own(spaced, address)
+    assert str(caught.value).endswith(f"fetch {address} '{spaced}'")
+
+
 def test_an_older_version_of_somebody_else_is_never_covered(bucket, address, publish, base):
     """As of a smoke run with another folder: its number says nothing of whose it is."""
     version = publish()
