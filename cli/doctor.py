@@ -411,13 +411,13 @@ def check_disk(output_dir: Path) -> Finding:
 
 def check_data(data: str | None, config: Path | None, environment: Environment | None) -> Finding:
     """Check whether the data that a run would use is there and can be used."""
-    if data == "sample":
-        return Finding("data", "ok", "built-in sample")
     try:
+        if config is not None and data in (None, "auto", "sample"):
+            return judge_configured(config, data, environment)
+        if data == "sample":
+            return Finding("data", "ok", "built-in sample")
         if data not in (None, "auto"):
             return judge_named(data, "--data", config, environment)
-        if config is not None:
-            return judge_configured(config, environment)
         if os.environ.get("FASHION_MNIST_DIR"):
             name = os.environ["FASHION_MNIST_DIR"]
             return judge_named(name, "FASHION_MNIST_DIR", None, environment)
@@ -454,9 +454,11 @@ def judge_named(
     return Finding("data", "fail", found, fix)
 
 
-def judge_configured(config: Path, environment: Environment | None) -> Finding:
-    """Check the data that a configuration file names."""
-    return read_data(["--config", str(config)], environment) or unread(f"the data of {config}")
+def judge_configured(config: Path, data: str | None, environment: Environment | None) -> Finding:
+    """Check data as a run with a configuration file does: that of the file, `auto` or `sample`."""
+    options = ["--config", str(config), *(["--data", data] if data else [])]
+    name = f"--data {data} with {config}" if data else f"the data of {config}"
+    return read_data(options, environment) or unread(name)
 
 
 def unread(name: str) -> Finding:

@@ -479,6 +479,21 @@ def test_the_data_of_a_configuration_file_is_checked(tmp_path, sound_data):
     assert "unknown key 'epochs'" in finding.found
 
 
+@pytest.mark.parametrize("data", ["auto", "sample"])
+def test_a_configuration_file_does_not_replace_the_data_of_the_command_line(
+    tmp_path, sound_data, monkeypatch, data
+):
+    """As with a run: its classes are not those of the file's schema."""
+    monkeypatch.setenv("FASHION_MNIST_DIR", str(sound_data))
+    write(tmp_path / "other.pbtxt", "")
+    file = write(tmp_path / "pipeline.toml", 'data = "nowhere"\nschema_file = "other.pbtxt"\n')
+    finding = doctor.check_data(data, file, environment_in(tmp_path))
+    assert finding.status == "fail"
+    assert "other.pbtxt" in finding.found
+    write(file, 'data = "nowhere"\n')
+    assert doctor.check_data(data, file, environment_in(tmp_path)).status == "ok"
+
+
 UNUSABLE = """
 data = "sample"
 [metadata]
@@ -520,13 +535,13 @@ def test_of_services_that_a_configuration_file_does_not_set_nothing_is_told(tmp_
     assert services_of(tmp_path, "sample") == {}
 
 
-def test_a_faulty_configuration_file_is_one_problem(tmp_path):
-    write(tmp_path / "pipeline.toml", "epochs = 3\n")
-    findings = services_of(tmp_path, "sample")
-    assert [(each.name, each.status) for each in findings.values()] == [("config", "fail")]
-    assert "unknown key 'epochs'" in findings["config"].found
-    # Where the data is that of the file, reading it tells.
-    assert services_of(tmp_path) == {}
+@pytest.mark.parametrize("data", [None, "sample"])
+def test_a_faulty_configuration_file_is_one_problem(tmp_path, data):
+    file = write(tmp_path / "pipeline.toml", "epochs = 3\n")
+    # Reading the data tells.
+    findings = doctor.examine(False, data, tmp_path / "outputs", [], file)
+    (told,) = [each for each in findings if "unknown key 'epochs'" in each.found]
+    assert (told.name, told.status) == ("data", "fail")
 
 
 ANSWER = '{"name": "engine", "status": "ok", "message": "prism"}'
