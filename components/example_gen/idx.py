@@ -286,6 +286,11 @@ class IdxReader:
                 f"The file holds {_OTHER_TYPES[code]}: convert them to whole numbers{scaled}, and "
                 "write these as unsigned bytes."
             )
+        if (self._content, code, dimensions) == ("images", _UNSIGNED_BYTE, 3):
+            return (
+                "The images are gray and the schema's have three channels: change the shape in the "
+                "schema to one channel, or write the red, green and blue of each pixel."
+            )
         if code == _UNSIGNED_BYTE and dimensions in (1, 3, 4):
             return "Are the images and the labels swapped?"
         return "Use the original file."

@@ -345,14 +345,10 @@ def check_classes(
             "class of the schema. Add images, or remove the class from the schema."
         )
     if not trained.all():
-        held_out = (
-            f"more than split.validation={settings.validation}, which are set aside for validation"
-            if isinstance(settings.validation, int)
-            else "some left to train on beside those for validation"
-        )
         raise SplitError(
-            f"{_listed(trained == 0, both, 'training', class_names)}; expected {held_out}. "
-            "Set a smaller split.validation."
+            f"{_listed(trained == 0, both, 'training', class_names)}; expected some left to train "
+            "on beside those for validation. Add training images; where the data gives no "
+            f"validation split, a smaller value than split.validation={settings.validation} may do."
         )
     if not validated.any():
         raise SplitError(

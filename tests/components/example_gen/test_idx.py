@@ -268,6 +268,18 @@ def test_images_of_another_form_are_refused(write, name, found, channels, told):
     assert re.search(told, refused_images(path, (28, 28, channels)))
 
 
+def test_gray_images_for_a_schema_of_three_channels_are_told_as_such(write):
+    path = write("images", idx_bytes(some_images()))
+    message = refused_images(path, (28, 28, 3))
+    assert "are gray and the schema's have three channels: change the shape in the" in message
+    assert "swapped" not in message
+
+
+def test_labels_in_the_place_of_colour_images_are_perhaps_swapped(write):
+    message = refused_images(write("images", idx_bytes(some_labels(4))), (28, 28, 3))
+    assert message.endswith("Are the images and the labels swapped?")
+
+
 def test_zero_labels_are_refused(write):
     path = write("labels", idx_bytes(some_labels(0)))
     assert "expected at least one record of labels" in refused_labels(path)

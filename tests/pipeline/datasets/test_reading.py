@@ -266,7 +266,15 @@ def test_each_class_keeps_images_to_train_on_beside_those_of_validation(tmp_path
         read(folder, "split.validation=3")
     message = str(caught.value)
     assert message.startswith("2 classes have too few training images: a (label 0) 3, b (label 1)")
-    assert str(caught.value).endswith("Set a smaller split.validation.")
+    assert "no validation split, a smaller value than split.validation=3 may do." in message
+
+
+def test_a_class_without_training_images_beside_a_given_validation_split_needs_images(tmp_path):
+    for number, folder in enumerate(("train/a", "val/a", "val/b", "test/a", "test/b")):
+        (tmp_path / folder).mkdir(parents=True)
+        Image.new("L", (4, 4), number).save(tmp_path / folder / "one.png")
+    with pytest.raises(DataError, match=r"class b .label 1. has 1 .*\. Add training images; where"):
+        read(tmp_path)
 
 
 def test_the_images_of_all_spans_of_a_window_count(spans):
