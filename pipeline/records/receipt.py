@@ -501,7 +501,9 @@ class Receipt(Part):
         return shlex.join(command)
 
     def _words_again(self) -> list[str]:
-        return [word for word in shlex.split(self.command) if word != "--no-cache"]
+        # What replaced a served model is compared with from then on, and --new-line refused.
+        dropped = ("--no-cache", "--new-line") if self.pushed_version else ("--no-cache",)
+        return [word for word in shlex.split(self.command) if word not in dropped]
 
     def write(self, folder: pathlib.Path) -> None:
         """Writes the receipt into the folder of its run, whole or not at all.

@@ -48,6 +48,17 @@ def test_a_complete_run_is_not_resumed(written):
         resume.request_of("latest", written(status="completed"), False)
 
 
+@pytest.mark.parametrize(("pushed", "option"), [(7, ""), (None, " --new-line")])
+def test_a_new_line_that_has_begun_is_not_begun_again(written, pushed, option):
+    """The served model is that of the new line: --new-line would be refused."""
+    command = "python3 pipeline_runner.py run --new-line --set 'name=my shoes'"
+    output_dir = written(status="completed", command=command, pushed_version=pushed)
+    with pytest.raises(ConfigurationError) as caught:
+        resume.request_of("latest", output_dir, False)
+    again = f"Start another with: python3 pipeline_runner.py run{option} --set 'name=my shoes'"
+    assert str(caught.value).endswith(again)
+
+
 def test_a_run_that_would_only_fail_again_is_not_resumed(written):
     """It is said what happened, and with which command it may go otherwise."""
     failure = {"node": "Trainer", "message": "the loss became nan.", "changes": ["a.b=1", "c=2"]}
