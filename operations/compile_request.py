@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -214,17 +215,27 @@ def _check_config(config: Config) -> None:
             "expected null. Copy the serving folder of the cluster by a job of its own, and add: "
             "--set serving.bucket=null"
         )
-    if config.spans != SpansConfig():
-        raise ConfigurationError(
-            "--set spans: spans are settled where `run` reads them; expected none of these keys. "
-            "On a cluster, give the folder of one data set as --data and as data_location."
-        )
+    _check_spans(config.spans)
     _check_engine(config.beam)
     if config.metadata != MetadataConfig():
         raise ConfigurationError(
             "metadata.uri: a cluster keeps its metadata itself; expected null. Add: --set "
             "metadata.uri=null"
         )
+
+
+def _check_spans(spans: SpansConfig) -> None:
+    """Refuses keys of spans, of the command line or of a configuration file."""
+    usual = SpansConfig().model_dump()
+    given = {key: value for key, value in spans.model_dump().items() if value != usual[key]}
+    if not given:
+        return
+    named = ", ".join(f"spans.{key}={value}" for key, value in given.items())
+    back = " ".join(f"--set spans.{key}={json.dumps(usual[key])}" for key in given)
+    raise ConfigurationError(
+        f"{named}: spans are settled where `run` reads them; expected none on a cluster. Give the "
+        f"folder of one data set as --data and as data_location, and add: {back}"
+    )
 
 
 def _check_engine(beam: BeamConfig) -> None:

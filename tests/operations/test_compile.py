@@ -128,7 +128,11 @@ REFUSED = {
         {"assignments": ("serving.bucket=s3://models/served",)},
         "--set serving.bucket=null",
     ),
-    "spans": ({"assignments": ("spans.window=2",)}, "folder of one data set"),
+    "spans": (
+        {"assignments": ("spans.window=2", "spans.reference=1")},
+        r"spans.window=2, spans.reference=1: .* folder of one data set .* "
+        "--set spans.window=1 --set spans.reference=null$",
+    ),
 }
 
 
