@@ -333,7 +333,7 @@ def _data_lines(receipt: Receipt) -> list[str]:
         shown = reading.skipped[:_SHOWN_SKIPPED]
         lines += [f"          {file.name}: {file.reason}" for file in shown]
         if reading.skipped_count > len(shown):
-            lines.append("          ... (log.txt of the run names them)")
+            lines.append("          ... (log.txt of the run that read the data names more)")
     return lines
 
 

@@ -74,6 +74,24 @@ def test_class_names_are_shown_as_they_are(capsys, pushed_receipt):
     assert line.split() == ["[bold]x", "0.984", "0.500", "0.663", "1,200"]
 
 
+def test_where_more_files_that_were_left_out_are_named_is_told(capsys, pushed_receipt):
+    """A run that takes ExampleGen from the cache does not name them in its log."""
+    left_out = [{"name": f"{number}.png", "reason": "broken."} for number in range(7)]
+    reading = {
+        "form": "class folders",
+        "summary": "class folders with 2 classes",
+        "fit": "pad",
+        "background": 0,
+        "border": "dark",
+        "border_brightness": 3.0,
+        "skipped": left_out,
+        "skipped_count": 7,
+    }
+    text = printed(capsys, pushed_receipt.changed(reading=reading))
+    assert "4.png: broken." in text and "5.png" not in text
+    assert "... (log.txt of the run that read the data names more)" in text
+
+
 def test_each_node_is_shown_with_its_time(capsys, pushed_receipt):
     (line,) = [line for line in printed(capsys, pushed_receipt).splitlines() if "Trainer" in line]
     assert line.split() == ["Trainer", "complete", "12.3"]
