@@ -17,6 +17,8 @@ from tfx.orchestration.portable import inputs_utils
 from tfx.types import Channel, standard_artifacts
 
 from components.pusher import versions
+from pipeline.database import binding
+from pipeline.database.address import parse
 from pipeline.errors import BaselineError, ServedModelError
 from pipeline.records import baseline, metadata
 from pipeline.runners import inputs
@@ -289,6 +291,9 @@ def test_where_the_store_would_still_give_another_model_the_run_stops(pipeline, 
     assert re.search(r"artifacts/Trainer/model/b.*expected served version", message)
     # `repair` does not change a store that seems sound.
     assert f"Move {pipeline.locations.metadata} away" in message
+    binding.write(pipeline.locations, parse("postgresql://ada@127.0.0.1:9/ml"))
+    with pytest.raises(BaselineError, match=r"set metadata.uri to another database"):
+        pipeline.register()
 
 
 def test_a_new_line_of_models_is_compared_with_none(pipeline):
