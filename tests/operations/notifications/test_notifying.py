@@ -156,7 +156,7 @@ def test_a_push_without_its_review_is_not_told_better_than_it_was(told, pushed_r
     fell = JudgedGate("accuracy against the served model", "overall", -0.004, -0.005, passed=True)
     body = told(pushed_receipt.changed(gates=[*pushed_receipt.gates, fell]))["message"]
     assert "Against the served model, the accuracy changed by -0.0040. Since the answers" in body
-    assert "Nothing that was measured" not in body
+    assert "speaks against the new version" not in body
 
 
 def test_links_lead_to_the_web_server_where_there_is_one(
