@@ -130,9 +130,8 @@ def _advice_after_push(run: Receipt, gates: list[Gate], comparison: Comparison |
         )
     if comparison and (fallen := _fallen_class(comparison)):
         return (
-            f"The recall of {fallen.name} fell from {fallen.baseline.value:.3f} to "
-            f"{fallen.candidate.value:.3f}, by more than chance explains, though its gate allows "
-            "it: look at its newly broken images, and decide whether you want the new version."
+            f"The gate of {fallen.name} allows that its recall fell: look at its newly broken "
+            "images, and decide whether you want the new version."
         )
     return "No gate and no comparison with the served model speaks against the new version."
 
@@ -292,7 +291,18 @@ def _what_was_pushed(run: Receipt) -> str:
 
 
 def _compared(comparison: Comparison) -> str:
-    """Puts the comparison with the served model into a sentence."""
+    """Puts the comparison with the served model into a sentence, and one on a class that fell."""
+    fallen = _fallen_class(comparison)
+    if fallen is None:
+        return _compared_as_a_whole(comparison)
+    return (
+        f"{_compared_as_a_whole(comparison)} The recall of {fallen.name} fell from "
+        f"{fallen.baseline.value:.3f} to {fallen.candidate.value:.3f}, by more than chance "
+        "explains."
+    )
+
+
+def _compared_as_a_whole(comparison: Comparison) -> str:
     fixed, broken = comparison.only_candidate, comparison.only_baseline
     if fixed == broken == 0:
         return "The new model gets the same images right as the served one."

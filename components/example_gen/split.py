@@ -346,9 +346,10 @@ def check_classes(
         )
     if not trained.all():
         raise SplitError(
-            f"{_listed(trained == 0, both, 'training', class_names)}; expected some left to train "
-            "on beside those for validation. Add training images; where the data gives no "
-            f"validation split, a smaller value than split.validation={settings.validation} may do."
+            f"{_listed(trained == 0, both, 'training or validation', class_names)}; expected some "
+            "left to train on beside those for validation. Add training images; where the data "
+            "gives no validation split, a smaller value than "
+            f"split.validation={settings.validation} may do."
         )
     if not validated.any():
         raise SplitError(

@@ -318,7 +318,7 @@ def test_an_output_folder_below_a_file_is_refused(refused, tmp_path):
         (("--set", "training.epochs=0"), ("training.epochs: found 0", "expected")),
         (
             ("--set", "split.validation_per_class=2"),
-            ("too few training images", "Coat (label 4) 2", "smaller"),
+            ("too few training or validation images", "Coat (label 4) 2", "smaller"),
         ),
         (("--set", "spans.window=2"), ("holds no spans", "spans.window=2", "span-N")),
         (("--set", "schema_file=absent.pbtxt"), ("absent.pbtxt cannot be read", "expected")),

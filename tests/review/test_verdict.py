@@ -119,9 +119,14 @@ def test_a_class_that_fell_clearly_is_named_though_all_others_gained(made_run):
     summary = made_run.collect()
     assert summary.comparison.change.interval.low > 0
     fell = next(each for each in summary.comparison.classes if each.name == "Dress")
-    assert summary.verdict.advice.startswith(
-        f"The recall of Dress fell from 1.000 to {fell.candidate.value:.3f}, by more than chance"
-    )
+    told = f"The recall of Dress fell from 1.000 to {fell.candidate.value:.3f}, by more than chance"
+    assert told in summary.verdict.reasons[-1]
+    assert summary.verdict.advice.startswith("The gate of Dress allows that its recall fell")
+    # A gate that passed narrowly comes first in the advice, and hides no class.
+    made_run.judge(accuracy=made_run.receipt.evaluation.accuracy - 0.001, recall=0.1)
+    narrow = made_run.collect().verdict
+    assert narrow.advice.startswith("Other test images could have decided otherwise")
+    assert told in narrow.reasons[-1]
 
 
 def test_one_image_of_a_class_is_no_fall(made_run):
@@ -134,8 +139,9 @@ def test_one_image_of_a_class_is_no_fall(made_run):
     made_run.evaluate()
     made_run.write_predictions()
     made_run.judge(recall=0.0)
-    advice = made_run.collect().verdict.advice
-    assert advice.startswith("No gate and no comparison")
+    found = made_run.collect().verdict
+    assert found.advice.startswith("No gate and no comparison")
+    assert "The recall of" not in found.reasons[-1]
 
 
 def test_without_the_answers_the_change_is_that_of_the_gate_and_chance_stays_open(made_run):

@@ -177,7 +177,9 @@ def test_a_span_that_is_not_tested_on_lends_nothing_to_the_test(generate, spans)
 
 
 def test_a_class_that_all_parts_together_have_too_few_of_is_refused(generate):
-    with pytest.raises(split.SplitError, match=r"class dog \(label 1\) has 2 training images"):
+    with pytest.raises(
+        split.SplitError, match=r"class dog \(label 1\) has 2 training or validation images"
+    ):
         generate(["span-2"])
 
 

@@ -155,7 +155,7 @@ def test_a_class_that_would_have_no_training_image_is_refused(per_class):
     given = [UNDECIDED] * 12 + [features.TEST] * 2
     how = settings(per_class)
     splits = split.assign(examples([f"{n}" for n in range(14)], labels, given), how, 1)
-    told = r"class hat \(label 1\) has 3 training images.*Add training images"
+    told = r"class hat \(label 1\) has 3 training or validation images.*Add training images"
     with pytest.raises(split.SplitError, match=told) as caught:
         split.check_classes(splits, labels, how, ("bag", "hat"))
     assert f"split.validation={per_class}" in str(caught.value)

@@ -265,7 +265,9 @@ def test_each_class_keeps_images_to_train_on_beside_those_of_validation(tmp_path
     with pytest.raises(DataError) as caught:
         read(folder, "split.validation=3")
     message = str(caught.value)
-    assert message.startswith("2 classes have too few training images: a (label 0) 3, b (label 1)")
+    assert message.startswith(
+        "2 classes have too few training or validation images: a (label 0) 3, b (label 1)"
+    )
     assert "no validation split, a smaller value than split.validation=3 may do." in message
 
 
