@@ -15,10 +15,9 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.trainer.fn_args_utils import FnArgs
-from tfx.dsl.io import fileio
 from tfx.utils import io_utils
 
-from components import examples, features, image_schema, reading_report
+from components import examples, features, image_schema, reading_report, training_report
 from components.arrays import write_arrays
 from components.images import Fit, Preparation
 from components.trainer import (
@@ -39,6 +38,7 @@ from components.trainer import (
 from components.trainer.optimizer import build_optimizer
 from components.trainer.resumption import load_best_weights, read_progress
 from components.trainer.settings import Settings, with_hyperparameters
+from components.training_report import FittedCalibration, TrainingReport
 
 # Name of the accuracy with weights, where the settings have some. On `val`, with balanced weights,
 # it is the balanced accuracy.
@@ -98,16 +98,14 @@ def run_fn(fn_args: FnArgs) -> None:
         raise
     classifier = build_classifier(network, settings, schema)
     validation = splits[features.VALIDATION_SPLIT]
-    report = {
-        "precision": settings.precision,
-        "settled_epochs": None if settings.minutes is None else settings.epochs,
-        "hyperparameters": tuned,
-        "warm_start_from": base_model,
-        "calibration": {
-            "temperature": calibrate(classifier, validation, transform),
-            "label_smoothing": settings.label_smoothing,
-        },
-    }
+    temperature = calibrate(classifier, validation, transform)
+    report = TrainingReport(
+        precision=settings.precision,
+        settled_epochs=None if settings.minutes is None else settings.epochs,
+        hyperparameters=tuned,
+        warm_start_from=base_model,
+        calibration=FittedCalibration(temperature, settings.label_smoothing),
+    )
     _write_model_run(report, backup_dir, fn_args.model_run_dir)
     _write_inspection(classifier, settings, schema, transform, splits, fn_args.model_run_dir)
     model_dir = os.path.dirname(fn_args.serving_model_dir)
@@ -403,10 +401,9 @@ def _backup_folder(
     return os.path.join(node_dir, "backups", name)
 
 
-def _write_model_run(report: dict[str, object], backup_dir: str, model_run_dir: str) -> None:
+def _write_model_run(report: TrainingReport, backup_dir: str, model_run_dir: str) -> None:
     io_utils.copy_dir(os.path.join(backup_dir, _LOGS_FOLDER), model_run_dir)
-    with fileio.open(os.path.join(model_run_dir, features.TRAINING_REPORT_FILE), "w") as file:
-        file.write(json.dumps(report, indent=1))
+    training_report.write(report, model_run_dir)
 
 
 def _save_keras_model(classifier: keras.Model, model_dir: str) -> None:

@@ -7,6 +7,7 @@ what is said of that model is left out: it is no result of the run.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from components import features
+from components import features, training_report
 from components.digests import arrays_digest, parts_digest, weights_digest
 from components.pusher import versions
 
@@ -77,15 +78,16 @@ def _predictions(folder: pathlib.Path) -> str:
 
 
 def _model_run(folder: pathlib.Path) -> str:
-    report = json.loads((folder / features.TRAINING_REPORT_FILE).read_text(encoding="utf-8"))
+    report = training_report.parse((folder / features.TRAINING_REPORT_FILE).read_text("utf-8"))
+    values = dataclasses.asdict(report)
     # A path, of a model that the receipt names by its digest.
-    del report["warm_start_from"]
+    del values["warm_start_from"]
     # Where the number of epochs came from; the history has them.
-    del report["settled_epochs"]
+    del values["settled_epochs"]
     names = (features.HISTORY_FILE, features.AUGMENTED_FILE, features.FEATURE_MAPS_FILE)
     # Without augmentation, there are no augmented images.
     files = [path.read_bytes() for name in names if (path := folder / name).exists()]
-    return parts_digest([json.dumps(report, sort_keys=True).encode(), *files])
+    return parts_digest([json.dumps(values, sort_keys=True).encode(), *files])
 
 
 def _report(folder: pathlib.Path) -> str:

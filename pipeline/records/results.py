@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
 
-from components import features, quality_gates, reading_report
+from components import features, quality_gates, reading_report, training_report
 from components.digests import weights_digest
 from components.pusher import versions
 from components.slices import Slicing
@@ -142,15 +141,15 @@ def _with_training(run: Receipt, nodes: Executions, task: Task) -> Receipt:
     folder = output_folder(nodes, TRAINER, "model_run")
     if folder is None:
         return run
-    report = json.loads((folder / features.TRAINING_REPORT_FILE).read_text(encoding="utf-8"))
+    report = training_report.parse((folder / features.TRAINING_REPORT_FILE).read_text("utf-8"))
     return run.changed(
         calibration=Calibration(
-            temperature=report["calibration"]["temperature"],
-            label_smoothing=report["calibration"]["label_smoothing"],
+            temperature=report.calibration.temperature,
+            label_smoothing=report.calibration.label_smoothing,
         ),
-        hyperparameters=report["hyperparameters"],
-        warm_start_from=_warm_start(report["warm_start_from"], task),
-        settled_epochs=report["settled_epochs"],
+        hyperparameters=report.hyperparameters,
+        warm_start_from=_warm_start(report.warm_start_from, task),
+        settled_epochs=report.settled_epochs,
     )
 
 

@@ -93,8 +93,8 @@ REASONS = (
             "components/trainer/export.py::_describe: fileio.open",
             "components/trainer/training.py::run_fn: shutil.rmtree",
             "components/trainer/training.py::_fit: os.makedirs",
-            "components/trainer/training.py::_write_model_run: fileio.open",
             "components/trainer/training.py::_save_keras_model: classifier.save",
+            "components/training_report.py::write: fileio.open",
         ),
     ),
     Reason(

@@ -51,6 +51,7 @@ REASONS = (
             "components/trainer/resumption.py::_restore",
             "components/trainer/seen_images.py::of_model",
             "components/trainer/warm_start.py::_load",
+            "components/training_report.py::parse",
             "components/transform.py::_Executor._GetPreprocessingFn",
             "pipeline/records/results.py::_with_gates",
             "pipeline/records/results.py::_with_reading",
