@@ -77,6 +77,8 @@ def _split(look: Look) -> str:
         return "train, val and test are given by the data"
     if look.has_test:
         return "the test images are given by the data; the images for val are drawn"
+    if look.has_validation:
+        return "the validation images are given by the data; the images for test are drawn"
     return "train, val and test are drawn, since the data names no test images"
 
 

@@ -30,6 +30,7 @@ from components.reading_report import Border
 from operations.initialization import channel_order, shares, span_window
 from operations.initialization.opened import Opened, Wanted, open_place
 from operations.initialization.shares import Division
+from operations.initialization.tested import Tested
 from pipeline import paths
 from pipeline.config import Config
 from pipeline.datasets import bucket, spans
@@ -121,6 +122,7 @@ class Look:
       columns: Number of different values of each further column.
       window: Number of newest spans that a run trains on; None where the data has no spans.
       lacking: Classes without images to train on in the spans that a run takes by default.
+      tested: What a run tests on.
       is_guess: Whether the images are only taken for square ones, as columns of pixels are.
     """
 
@@ -137,6 +139,7 @@ class Look:
     columns: Mapping[str, int]
     window: int | None
     lacking: tuple[str, ...]
+    tested: Tested
     is_guess: bool
 
     @property
@@ -152,7 +155,12 @@ class Look:
     @property
     def has_test(self) -> bool:
         """Whether the data names its test images."""
-        return sum(self.counts[features.TEST_SPLIT]) > 0
+        return self.tested.is_given
+
+    @property
+    def test_images(self) -> tuple[float, ...]:
+        """Number of test images of each class, or what the draw is expected to take."""
+        return self.tested.expected(self.division.test_share)
 
     @property
     def has_validation(self) -> bool:
@@ -190,7 +198,8 @@ def look(data: str, asked: Config, wanted: Wanted, notify: Callable[[str], None]
         reader, index = taken.looked_at.reader, taken.index
         order = label_order(index.values, keep=reader.form == Form.PARQUET_IMAGES)
         _check_classes(index, place)
-        division = shares.usual(index, asked) if found else shares.choose(index, asked)
+        divide = shares.usual if found else shares.choose
+        division = divide(index, taken.tested, asked)
         sample = _sample(_thinned(_chosen_items(taken.looked_at)))
     except ObjectStoreError as error:
         raise bucket.told(error) from error
@@ -221,6 +230,7 @@ def look(data: str, asked: Config, wanted: Wanted, notify: Callable[[str], None]
         columns=_columns(taken.looked_at.index),
         window=taken.window,
         lacking=taken.lacking,
+        tested=taken.tested.ordered(order),
         is_guess=reader.form == Form.PIXEL_TABLE and wanted.size is None,
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from components import features
 from components.example_gen import split
 from components.example_gen.readers.base import Index
+from operations.initialization.tested import Tested
 from pipeline.config import Config, SplitConfig
 
 _USUAL = SplitConfig()
@@ -85,17 +86,19 @@ class Splits:
 _DRAWN = (features.TEST, features.VALIDATION)
 
 
-def usual(index: Index, asked: Config) -> Division:
+def usual(index: Index, tested: Tested, asked: Config) -> Division:
     """What is written where the splits cannot be looked at."""
     test_share = asked.split.test_share
-    return Division(test_share, _validations(index, asked.split, test_share)[0], is_complete=True)
+    validation = _validations(index, tested, asked.split, test_share)[0]
+    return Division(test_share, validation, is_complete=True)
 
 
-def choose(index: Index, asked: Config) -> Division:
+def choose(index: Index, tested: Tested, asked: Config) -> Division:
     """The least shares with which each class has images in each split, among those that are tried.
 
     Args:
       index: All examples.
+      tested: What a run tests on of them.
       asked: Configuration; the shares that it sets stay as they are.
 
     Raises:
@@ -108,40 +111,40 @@ def choose(index: Index, asked: Config) -> Division:
     rare = np.flatnonzero(np.isin(index.labels, labels))
     wanted = [features.TRAIN, *(each for each in _DRAWN if not (index.splits == each).any())]
     if not (counts[labels] < len(wanted)).any():
-        for division in _divisions(index, asked.split):
+        for division in _divisions(index, tested, asked.split):
             assigned = splits.drawn(division, rare)
             if all(np.isin(labels, index.labels[rare[assigned == each]]).all() for each in wanted):
                 return division
-    return dataclasses.replace(usual(index, asked), is_complete=False)
+    return dataclasses.replace(usual(index, tested, asked), is_complete=False)
 
 
-def _divisions(index: Index, asked: SplitConfig) -> Iterator[Division]:
+def _divisions(index: Index, tested: Tested, asked: SplitConfig) -> Iterator[Division]:
     """The divisions to try, the usual one first."""
     is_set = "test_share" in asked.model_fields_set
-    is_given = bool((index.splits == features.TEST).any())
-    tests = (asked.test_share,) if is_set or is_given else _TEST_SHARES
+    tests = (asked.test_share,) if is_set or tested.is_given else _TEST_SHARES
     for test_share in tests:
-        for validation in _validations(index, asked, test_share):
+        for validation in _validations(index, tested, asked, test_share):
             yield Division(test_share, validation, is_complete=True)
 
 
-def _validations(index: Index, asked: SplitConfig, test_share: float) -> tuple[float, ...]:
+def _validations(
+    index: Index, tested: Tested, asked: SplitConfig, test_share: float
+) -> tuple[float, ...]:
     """The values of `split.validation` to try, the usual one first."""
     if "validation" in asked.model_fields_set or (index.splits == features.VALIDATION).any():
         return (asked.validation,)
-    smallest = smallest_to_train_on(index, test_share)
+    smallest = _smallest_to_train_on(index, tested, test_share)
     if smallest >= _SMALLEST_FOR_COUNT * _USUAL.validation:
         return (_USUAL.validation,)
     least = _VALIDATION_SHARES[0 if smallest >= _FEW_IMAGES else 1]
     return tuple(share for share in _VALIDATION_SHARES if share >= least)
 
 
-def smallest_to_train_on(index: Index, test_share: float) -> int:
+def _smallest_to_train_on(index: Index, tested: Tested, test_share: float) -> int:
     """About the number of images for train and val of the smallest class."""
-    is_given = bool((index.splits == features.TEST).any())
     trained = index.labels[index.splits != features.TEST]
     counts = np.bincount(trained, minlength=len(index.values))
-    return int((1.0 if is_given else 1 - test_share) * counts.min())
+    return int((counts - tested.withheld(test_share)).min())
 
 
 def largest_bad_share(

@@ -12,7 +12,9 @@ from components.class_names import composed
 from components.example_gen.readers import lookalikes
 from components.example_gen.readers.base import Form, Index, ReadingError
 from components.messages import listed
+from operations.initialization import tested
 from operations.initialization.opened import Opened, Wanted, open_place
+from operations.initialization.tested import Tested
 from pipeline.config import Config
 from pipeline.datasets.reading import reading_options
 from pipeline.datasets.spans import Span, Window
@@ -30,6 +32,7 @@ class Taken:
       ignored: What lies beside the spans, a line each.
       window: Number of newest spans to train on; None where the data has no spans.
       lacking: Classes without images to train on in the spans that a run takes by default.
+      tested: What a run tests on, with the classes in the order of the index.
     """
 
     looked_at: Opened
@@ -38,11 +41,13 @@ class Taken:
     ignored: tuple[str, ...]
     window: int | None
     lacking: tuple[str, ...]
+    tested: Tested
 
 
 def whole(opened: Opened) -> Taken:
     """All of data that does not come in spans."""
-    return Taken(opened, opened.index, opened.reader.form, (), None, ())
+    index = opened.index
+    return Taken(opened, index, opened.reader.form, (), None, (), tested.of_whole(index))
 
 
 def take(
@@ -96,6 +101,7 @@ def take(
         ignored=usual.ignored,
         window=len(train),
         lacking=lacking,
+        tested=_tested(values, opened, train, reference),
     )
 
 
@@ -141,6 +147,35 @@ def _untrained(
     return tuple(value for value in values if value not in trained)
 
 
+def _tested(
+    values: tuple[str, ...],
+    opened: Mapping[Span, Opened],
+    train: Sequence[Span],
+    reference: Span,
+) -> Tested:
+    """What a run tests on: the test images of the reference span, or a share of its images."""
+    counts = {
+        span: np.bincount(
+            _positions(values, each.index)[tested.candidates(each.index)], minlength=len(values)
+        )
+        for span, each in opened.items()
+    }
+    is_given = tested.gives_tests(opened[reference].index)
+    return Tested(
+        counts=tuple(counts[reference].tolist()),
+        is_given=is_given,
+        is_trained=reference in train and not is_given,
+        span=reference.number,
+        whole_spans=tuple(sorted(span.number for span in counts if counts[span].all())),
+    )
+
+
+def _positions(values: tuple[str, ...], index: Index) -> np.ndarray:
+    """The position in `values` of each label of a span, int32 [labels]."""
+    positions = {value: position for position, value in enumerate(values)}
+    return np.array([positions[composed(value)] for value in index.values], np.int32)
+
+
 def _joined(
     values: tuple[str, ...],
     opened: Mapping[Span, Opened],
@@ -148,7 +183,6 @@ def _joined(
     reference: Span,
 ) -> Index:
     """The examples of the spans that a run takes, as far as their splits are given."""
-    positions = {value: position for position, value in enumerate(values)}
     ids, labels, splits = [], [], []
     for span in dict.fromkeys([*train, reference]):
         if span not in opened:
@@ -157,8 +191,7 @@ def _joined(
         is_test = index.splits == features.TEST
         is_taken = (~is_test & (span in train)) | (is_test & (span == reference))
         rows = np.flatnonzero(is_taken)
-        numbers = np.array([positions[composed(value)] for value in index.values], np.int32)
         ids += [f"{span.name}-{index.ids[row]}" for row in rows.tolist()]
-        labels.append(numbers[index.labels[rows]])
+        labels.append(_positions(values, index)[index.labels[rows]])
         splits.append(index.splits[rows])
     return Index(ids, values, np.concatenate(labels), np.concatenate(splits))

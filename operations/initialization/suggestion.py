@@ -317,13 +317,19 @@ def _split_settings(look: Look) -> list[Setting]:
             Setting(
                 "split.test_share",
                 look.division.test_share,
-                "The data has no test images of its own: this share of the images is drawn"
-                f"{_why_share(look)}. An image stays in its split when you add others.",
+                f"The data has no test images of its own: this share of {_drawn_from(look)} is "
+                f"drawn{_why_share(look)}. An image stays in its split when you add others.",
             )
         )
     if not look.has_validation:
         settings.append(_validation(look))
     return settings
+
+
+def _drawn_from(look: Look) -> str:
+    span = look.tested.span
+    images = "the images" if span is None else f"the images of span {span}"
+    return f"{images} that are not for validation" if look.has_validation else images
 
 
 def _why_share(look: Look) -> str:
@@ -513,12 +519,10 @@ def _average(steps: int, default: float) -> Setting:
 
 def _training_images(look: Look) -> int:
     """About the number of images to train on."""
-    if look.has_validation:
-        drawn = 1.0 if look.has_test else 1 - look.division.test_share
-        undecided = sum(look.counts[UNDECIDED_SPLIT])
-        return sum(look.counts[features.TRAIN_SPLIT]) + math.floor(drawn * undecided)
-    validation: float = _validation(look).value
     trained = _trained(look)
+    if look.has_validation:
+        return sum(trained)
+    validation: float = _validation(look).value
     left_out = validation * len(trained) if validation >= 1 else validation * sum(trained)
     return sum(trained) - math.ceil(left_out)
 
@@ -560,9 +564,8 @@ def _accuracy_gate(look: Look) -> Setting:
 
 def _uneven_gates(look: Look) -> list[Setting]:
     """A threshold that counts each class alike, in place of one on accuracy."""
-    counts = look.per_class
-    name, share = shown(look.class_names[counts.index(max(counts))]), max(counts) / sum(counts)
-    constant = 1 / len(counts)
+    name, share = _most_tested(look)
+    constant = 1 / len(look.class_names)
     # A twentieth of the way from there to 1.
     least = math.ceil(1000 * (constant + 0.05 * (1 - constant))) / 1000
     return [
@@ -598,7 +601,7 @@ def _class_weights(look: Look) -> list[Setting]:
 
 def _most_drop(look: Look) -> tuple[float, str]:
     """A drop in accuracy that chance alone may cause, and why."""
-    count = max(_test_images(look), 1.0)
+    count = max(sum(look.test_images), 1.0)
     # The standard deviation of an accuracy of 0.9.
     chance = math.ceil(1000 * math.sqrt(0.9 * 0.1 / count)) / 1000
     default: float = Config.model_fields["gates"].default.accuracy_drop
@@ -612,8 +615,7 @@ def _most_drop(look: Look) -> tuple[float, str]:
 
 def _most_balanced_drop(look: Look) -> Setting:
     """A drop in balanced accuracy that chance alone may cause."""
-    tested, share = _tested(look)
-    counts = [max(share * count, 1.0) for count in tested]
+    counts = [max(count, 1.0) for count in look.test_images]
     # The standard deviation of the mean of recalls of 0.9.
     chance = math.sqrt(sum(0.9 * 0.1 / count for count in counts)) / len(counts)
     default: float = Config.model_fields["gates"].default.accuracy_drop
@@ -626,24 +628,16 @@ def _most_balanced_drop(look: Look) -> Setting:
     )
 
 
-def _test_images(look: Look) -> float:
-    """Number of test images, or what the draw is expected to take."""
-    tested, share = _tested(look)
-    return share * sum(tested)
-
-
-def _tested(look: Look) -> tuple[tuple[int, ...], float]:
-    """Number of images of each class that may be test images, and the share of them that are."""
-    if look.has_test:
-        return look.counts[features.TEST_SPLIT], 1.0
-    return look.per_class, look.division.test_share
+def _most_tested(look: Look) -> tuple[str, float]:
+    """The class with the most test images, and the share of them that it has."""
+    counts = look.tested.counts
+    most = max(counts)
+    return shown(look.class_names[counts.index(most)]), most / max(sum(counts), 1)
 
 
 def _least_accuracy(look: Look) -> tuple[float, str]:
     """An accuracy that no model reaches which always gives the same answer, and why."""
-    tested, _ = _tested(look)
-    share = max(tested) / sum(tested)
-    name = shown(look.class_names[tested.index(max(tested))])
+    name, share = _most_tested(look)
     # A twentieth of the way from there to 1.
     margin = 0.05 * (1 - share)
     reason = (
@@ -651,7 +645,7 @@ def _least_accuracy(look: Look) -> tuple[float, str]:
         "answers with it is refused."
     )
     if not look.has_test:
-        drawn = max(1.0, _test_images(look))
+        drawn = max(1.0, sum(look.test_images))
         # Twice the standard deviation, up to half of the way to 1.
         chance = 2 * math.sqrt(share * (1 - share) / drawn)
         margin = min(max(margin, chance), (1 - share) / 2)
@@ -660,11 +654,10 @@ def _least_accuracy(look: Look) -> tuple[float, str]:
 
 
 def _trained(look: Look) -> list[int]:
-    """Number of images of each class for train and val, as far as it is known before the split."""
-    drawn = 1.0 if look.has_test else 1 - look.division.test_share
-    splits = (features.TRAIN_SPLIT, features.VALIDATION_SPLIT, UNDECIDED_SPLIT)
-    per_class = zip(*(look.counts[split] for split in splits), strict=True)
-    return [math.floor(drawn * sum(counts)) for counts in per_class]
+    """About the number of images of each class to train on, and to draw a validation split from."""
+    withheld = look.tested.withheld(look.division.test_share)
+    splits = (look.counts[features.TRAIN_SPLIT], look.counts[UNDECIDED_SPLIT], withheld)
+    return [math.floor(train + rest - drawn) for train, rest, drawn in zip(*splits, strict=True)]
 
 
 def _warnings(look: Look) -> Iterator[str]:

@@ -204,15 +204,13 @@ def _slices(look: Look, suggestion: Suggestion) -> list[str]:
         ),
         f"# [gates.slices.{_key(usable[0][0])}]",
         "# accuracy = 0.8",
-        f"# min_images = {_least_images(look, suggestion, usable[0][1])}",
+        f"# min_images = {_least_images(look, usable[0][1])}",
     ]
 
 
-def _least_images(look: Look, suggestion: Suggestion, values: int) -> int:
+def _least_images(look: Look, values: int) -> int:
     """Half of the test images of a slice, if all slices have as many, and at most the default."""
-    share = suggestion.value("split.test_share", 0.0)
-    tested = sum(look.counts["test"]) or share * sum(look.per_class)
-    return max(1, min(MIN_IMAGES, math.floor(tested / values / 2)))
+    return max(1, min(MIN_IMAGES, math.floor(sum(look.test_images) / values / 2)))
 
 
 def _by_table(settings: Sequence[Setting]) -> dict[str, list[Setting]]:

@@ -1,5 +1,6 @@
 """What `init` prints."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from cli.render.initialized import print_initialized
 from components.example_gen.readers.base import Bad, Form
+from operations.initialization import tested
 from operations.initialization.command import Initialized
 from operations.initialization.look import Look, Sample
 from operations.initialization.shares import Division
@@ -42,6 +44,7 @@ def made():
         columns={"shop": 3},
         window=3,
         lacking=("class 2",),
+        tested=tested.Tested((1000, *(20,) * 39), False, True, None, ()),
         is_guess=False,
     )
     suggestion = Suggestion((96, 96, 3), "the median", "colours", (), ("Look at this.",), 1000)
@@ -71,6 +74,20 @@ def test_counts_and_suggestions_are_shown(printed):
         "Pipeline    my-flowers: a run writes its results to outputs/my-flowers",
     ):
         assert text in printed
+
+
+@pytest.mark.parametrize("is_given", [True, False])
+def test_validation_images_of_the_data_are_not_said_to_be_drawn(made, capsys, is_given):
+    source = dataclasses.replace(made.look.tested, is_given=is_given)
+    counts = {**made.look.counts, "val": (5,) * 40}
+    look = dataclasses.replace(made.look, counts=counts, tested=source)
+    print_initialized(dataclasses.replace(made, look=look))
+    told = {
+        True: "Split       train, val and test are given by the data",
+        False: "Split       the validation images are given by the data; the images for test are "
+        "drawn",
+    }
+    assert told[is_given] in capsys.readouterr().out
 
 
 def test_many_classes_and_bad_images_are_cut(printed):

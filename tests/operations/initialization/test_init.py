@@ -763,6 +763,51 @@ def test_data_in_spans_is_looked_at_by_its_newest(init, photos, tmp_path):
     assert settings()["data"]["path"] == str(tmp_path / "spans")
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "drop"),
+    [
+        # On 90 test images of span 1, and on 6 of it.
+        (300, 20, 0.032),
+        (20, 300, 0.123),
+    ],
+)
+def test_gates_fit_the_span_that_is_tested_on(init, photos, tmp_path, first, second, drop):
+    photos({"a": first, "b": first}, folder="spans/span-1", height=12, width=12)
+    photos({"a": second, "b": second}, folder="spans/span-2", height=12, width=12)
+    made = init(tmp_path / "spans")
+    assert settings()["gates"]["accuracy_drop"] == drop
+    # Span 2 gives no test image away, but a validation split.
+    share = settings()["split"]["validation"]
+    assert made.suggestion.training_images == 2 * second - math.ceil(share * 2 * second)
+
+
+def test_a_span_that_is_trained_and_tested_on_gives_its_test_images_away(init, photos, tmp_path):
+    for number in (1, 2):
+        photos({"a": 100, "b": 100}, folder=f"spans/span-{number}", height=12, width=12)
+    made = init(tmp_path / "spans", assignments=["spans.window=2"])
+    assert sum(made.look.test_images) == 30
+    assert made.suggestion.training_images == 370 - 37
+
+
+def test_the_majority_is_that_of_the_span_that_is_tested_on(init, photos, tmp_path):
+    photos({"a": 50, "b": 150}, folder="spans/span-1", height=12, width=12)
+    photos({"a": 200, "b": 200}, folder="spans/span-2", height=12, width=12)
+    init(tmp_path / "spans")
+    assert settings()["gates"]["accuracy"] == 0.875
+
+
+def test_validation_images_of_the_data_are_never_test_images(init, photos, tmp_path):
+    photos({"a": 60, "b": 60}, folder="photos/train", height=12, width=12)
+    data = photos({"a": 200, "b": 20}, folder="photos/val", height=12, width=12).parent
+    made = init(distinct(data))
+    assert made.look.test_images == (9, 9)
+    # An even test split, on which a constant answer is half right.
+    assert settings()["gates"]["accuracy"] == 0.736
+    assert made.suggestion.training_images == 102
+    found = digest(config_file.combine(made.folder / "pipeline.toml"), str)
+    assert [each.val for each in found.classes] == [200, 20]
+
+
 def test_the_classes_are_those_of_all_spans(init, photos, tmp_path):
     whole = {"cross": 20, "disc": 20, "ring": 20}
     photos(whole, folder="spans/span-1/test", border=1)
