@@ -89,9 +89,7 @@ def initialize(
             f"{folder} is in the data folder, and would become part of the data; expected another "
             "folder. Choose another NAME."
         )
-    keys = {assigned_key(assignment) for assignment in assignments}
-    background = asked.images.background if "images.background" in keys else None
-    suggestion = _with_assigned(suggest(seen, wanted, background), assignments, asked)
+    suggestion = _with_assigned(suggest(seen, wanted, asked), assignments, asked)
     class_weights.check(asked.training.class_weights, seen.class_names)
     pipeline = pipeline_name(folder.name)
     warnings = (*suggestion.warnings, *_shared(pipeline, seen))

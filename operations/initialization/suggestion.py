@@ -19,7 +19,7 @@ from operations.initialization.look import (
     percentiles,
 )
 from operations.initialization.opened import Wanted
-from pipeline.config import Config
+from pipeline.config import Config, DataConfig
 from pipeline.errors import ConfigurationError
 
 # Sides of square images, up to what two cores train in minutes.
@@ -131,13 +131,13 @@ class Suggestion:
         return self.epochs * self.training_images * (of_pixels + _STEP_SECONDS / batch)
 
 
-def suggest(look: Look, wanted: Wanted, background: int | None) -> Suggestion:
+def suggest(look: Look, wanted: Wanted, asked: Config) -> Suggestion:
     """Suggests size, channels and settings.
 
     Args:
       look: What is known of the data.
       wanted: Size and channels that are asked for; what is None is suggested.
-      background: Brightness of padding that is asked for; None suggests it.
+      asked: Configuration; other values are suggested to fit those that it sets.
 
     Raises:
       ConfigurationError: The data has pixels of another size than the one that is asked for.
@@ -146,9 +146,11 @@ def suggest(look: Look, wanted: Wanted, background: int | None) -> Suggestion:
         _check_pixels(look.pixel_shape, wanted, look.is_guess)
     (height, width), size_reason = _size(look, wanted.size)
     chosen, channels_reason = _channels(look, wanted.channels)
-    ground: int = _background(look.sample).value if background is None else background
+    is_set = "background" in asked.images.model_fields_set
+    ground: int = asked.images.background if is_set else _background(look.sample).value
     settings = (
         *_form(look),
+        *_skipping(look, asked),
         *_spans(look),
         *_image_settings(look),
         *_split_settings(look),
@@ -162,7 +164,7 @@ def suggest(look: Look, wanted: Wanted, background: int | None) -> Suggestion:
         size_reason=size_reason,
         channels_reason=channels_reason,
         settings=settings,
-        warnings=tuple(_warnings(look)),
+        warnings=tuple(_warnings(look, asked)),
         training_images=_training_images(look),
     )
 
@@ -178,6 +180,38 @@ def _form(look: Look) -> list[Setting]:
             "names of folders must not become the labels.",
         )
     ]
+
+
+def _skipping(look: Look, asked: Config) -> list[Setting]:
+    share = skipped_share(look)
+    if (
+        asked.data.bad_files != "skip"
+        or "max_bad_share" in asked.data.model_fields_set
+        or share <= asked.data.max_bad_share
+    ):
+        return []
+    return [
+        Setting(
+            "data.max_bad_share",
+            share,
+            f"{bad_images(look)} A run leaves them out, up to this share of all images and of each "
+            "split. It is about twice what was seen, as others may be bad, too.",
+        )
+    ]
+
+
+def bad_images(look: Look) -> str:
+    """How many of the images cannot be used, and which, as a sentence."""
+    bad, tried = look.sample.bad, look.sample.tried
+    return (
+        f"{len(bad)} of {counted(tried, 'image')} that were looked at ({len(bad) / tried:.1%}) "
+        f"cannot be used: {listed([each.name for each in bad])}."
+    )
+
+
+def skipped_share(look: Look) -> float:
+    """The share of bad images for a run to skip: of all images, there may be more than of some."""
+    return min(math.ceil(200 * look.bad_share) / 100, 1.0)
 
 
 def _spans(look: Look) -> list[Setting]:
@@ -660,11 +694,11 @@ def _trained(look: Look) -> list[int]:
     return [math.floor(train + rest - drawn) for train, rest, drawn in zip(*splits, strict=True)]
 
 
-def _warnings(look: Look) -> Iterator[str]:
+def _warnings(look: Look, asked: Config) -> Iterator[str]:
     yield from _small_classes(look)
     yield from _missing_in_splits(look)
     yield from _not_drawn(look)
-    yield from _bad_images(look)
+    yield from _bad_images(look, asked)
     yield from doubts(look)
 
 
@@ -708,11 +742,27 @@ def _not_drawn(look: Look) -> Iterator[str]:
     )
 
 
-def _bad_images(look: Look) -> Iterator[str]:
+def _bad_images(look: Look, asked: Config) -> Iterator[str]:
     bad = look.sample.bad
     if bad:
         yield (
             f"{len(bad)} of {counted(look.sample.tried, 'image')} that were looked at cannot be "
-            "used. A run stops at such images, unless data.bad_files is skip: repair or remove "
-            "them, or see [data] in pipeline.toml."
+            f"used. {_what_becomes_of_bad(look, asked.data)}"
         )
+
+
+def _what_becomes_of_bad(look: Look, asked: DataConfig) -> str:
+    limit = asked.max_bad_share
+    if "bad_files" not in asked.model_fields_set:
+        return (
+            "A run stops at such images, unless data.bad_files is skip: repair or remove them, or "
+            "see [data] in pipeline.toml."
+        )
+    if asked.bad_files == "stop":
+        return "A run stops at such images, as data.bad_files=stop asks for: repair or remove them."
+    if "max_bad_share" in asked.model_fields_set and look.bad_share > limit:
+        return (
+            f"A run stops, since they are more than data.max_bad_share={limit} allows: repair or "
+            f"remove them, or set it to {skipped_share(look)}."
+        )
+    return "A run leaves such images out, as data.bad_files=skip asks for, and names them."

@@ -15,7 +15,7 @@ from google.protobuf import text_encoding
 from components.messages import counted, listed, shown
 from components.slices import MIN_IMAGES, is_column_name
 from operations.initialization.look import UNDECIDED_SPLIT, Look
-from operations.initialization.suggestion import Setting, Suggestion
+from operations.initialization.suggestion import Setting, Suggestion, bad_images, skipped_share
 from pipeline.config import Config
 
 SCHEMA, CONFIGURATION, README = FILES = ("schema.pbtxt", "pipeline.toml", "README.md")
@@ -167,21 +167,19 @@ def _clause(reason: str) -> str:
 
 def _skipping(look: Look, suggestion: Suggestion) -> list[str]:
     """What a run needs in order to leave bad images out, as a comment."""
-    bad, tried = look.sample.bad, look.sample.tried
-    if not bad or any(setting.key == "data.bad_files" for setting in suggestion.settings):
+    keys = {setting.key for setting in suggestion.settings}
+    if not look.sample.bad or "data.bad_files" in keys:
         return []
-    names = listed([each.name for each in bad])
-    # Among all images, the share may be larger than in a sample.
-    share = math.ceil(200 * look.bad_share) / 100
+    share = skipped_share(look)
     default = Config.model_fields["data"].default.max_bad_share
+    is_offered = share > default and "data.max_bad_share" not in keys
     return [
         *_comment(
-            f"{len(bad)} of {counted(tried, 'image')} that were looked at "
-            f"({len(bad) / tried:.1%}) cannot be used: {names}. A run stops at such images. Repair "
-            "or remove them. To leave them out instead, remove the # of what follows:"
+            f"{bad_images(look)} A run stops at such images. Repair or remove them. To leave them "
+            "out instead, remove the # of what follows:"
         ),
         '# bad_files = "skip"',
-        *([f"# max_bad_share = {min(share, 1.0)}"] if share > default else []),
+        *([f"# max_bad_share = {share}"] if is_offered else []),
     ]
 
 

@@ -580,6 +580,49 @@ def test_a_run_can_skip_bad_images_with_what_the_file_holds_as_a_comment(init, p
     assert "# bad_files" not in Path("asked/pipeline.toml").read_text(encoding="utf-8")
 
 
+@pytest.fixture
+def damaged(photos):
+    """Class folders in which 8 of 68 images are damaged."""
+    data = photos({"a": 30, "b": 30}, height=12, width=12)
+    for number in range(8):
+        (data / "a" / f"bad{number}.png").write_bytes(picture()[:100])
+    return data
+
+
+def about_bad(made):
+    (warning,) = [each for each in made.suggestion.warnings if "that were looked at" in each]
+    return warning.partition("used. ")[2]
+
+
+def test_to_skip_bad_images_comes_with_the_share_that_a_run_needs(init, damaged):
+    offered = init(damaged, name="offered").folder / "pipeline.toml"
+    asked = init(damaged, assignments=["data.bad_files=skip"])
+    share = settings()["data"]["max_bad_share"]
+    assert share >= 2 * asked.look.bad_share > 0.2
+    assert f"# max_bad_share = {share}" in offered.read_text(encoding="utf-8")
+    assert about_bad(asked).startswith("A run leaves such images out")
+
+
+def test_a_share_that_is_set_stays_and_is_told_where_a_run_needs_more(init, damaged):
+    made = init(damaged, assignments=["data.bad_files=skip", "data.max_bad_share=0.05"])
+    assert settings()["data"]["max_bad_share"] == 0.05
+    assert "or set it to " in about_bad(made)
+    made = init(damaged, name="more", assignments=["data.bad_files=skip", "data.max_bad_share=0.9"])
+    assert about_bad(made).startswith("A run leaves such images out")
+
+
+def test_what_the_file_holds_as_a_comment_is_no_key_that_it_has(init, damaged):
+    file = init(damaged, assignments=["data.max_bad_share=0.9"]).folder / "pipeline.toml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace("# bad_files", "bad_files").replace("# max_bad", "max_bad"))
+    assert config_file.combine(file).config().data.bad_files == "skip"
+
+
+def test_to_stop_at_bad_images_leaves_no_other_way(init, damaged):
+    made = init(damaged, assignments=["data.bad_files=stop"])
+    assert "pipeline.toml" not in about_bad(made)
+
+
 @pytest.mark.parametrize("count", [100, 400])
 def test_the_share_to_skip_that_is_offered_is_that_of_the_split_with_most(init, photos, count):
     """In a run, each split may lose so many, not all images together."""
