@@ -15,7 +15,14 @@ from operations.initialization.look import Look, look
 from operations.initialization.opened import Wanted
 from operations.initialization.suggestion import Setting, Suggestion, suggest
 from pipeline import class_weights, paths
-from pipeline.config import RESERVED_ENDINGS, Config, assigned_key, load_config, values_by_key
+from pipeline.config import (
+    RESERVED_ENDINGS,
+    Config,
+    SplitConfig,
+    assigned_key,
+    load_config,
+    values_by_key,
+)
 from pipeline.errors import ConfigurationError, OutputError
 from pipeline.locations import DEFAULT_OUTPUT_DIR, Locations
 
@@ -25,6 +32,8 @@ _MOST_SIDE = 1024
 _LONGEST_NAME = 50
 _NO_NAME = "images"
 _HASH_LENGTH = 6
+# What stands for the share of groups to validate on until it is chosen.
+_SHARE_OF_GROUPS = 0.1
 # What `init` itself writes, or what the command line has an option for.
 _NOT_SET = ("name", "schema_file")
 
@@ -67,7 +76,7 @@ def initialize(
     Raises:
       UsageError: An option or the data is bad, or a file is there; nothing was written.
     """
-    asked = load_config("default", assignments)
+    asked = _asked(assignments)
     sides = _sides(size) if size is not None else None
     if channels not in (None, 1, 3):
         raise ConfigurationError(
@@ -104,6 +113,21 @@ def initialize(
         },
     )
     return Initialized(shown, pipeline, seen, suggestion)
+
+
+def _asked(assignments: Sequence[str]) -> Config:
+    """The configuration that is asked for; beside `split.group`, `init` chooses the share for val.
+
+    The default of `split.validation`, a number per class, is refused beside a group. The share in
+    its place does not count as set.
+    """
+    keys = {assigned_key(assignment) for assignment in assignments}
+    if "split.group" not in keys or "split.validation" in keys:
+        return load_config("default", assignments)
+    config = load_config("default", [*assignments, f"split.validation={_SHARE_OF_GROUPS}"])
+    are_set = config.split.model_fields_set - {"validation"}
+    split = SplitConfig.model_construct(are_set, **dict(config.split))
+    return config.model_copy(update={"split": split})
 
 
 def pipeline_name(folder: str) -> str:

@@ -134,7 +134,7 @@ def _validations(
     if "validation" in asked.model_fields_set or (index.splits == features.VALIDATION).any():
         return (asked.validation,)
     smallest = _smallest_to_train_on(index, tested, test_share)
-    if smallest >= _SMALLEST_FOR_COUNT * _USUAL.validation:
+    if asked.group is None and smallest >= _SMALLEST_FOR_COUNT * _USUAL.validation:
         return (_USUAL.validation,)
     least = _VALIDATION_SHARES[0 if smallest >= _FEW_IMAGES else 1]
     return tuple(share for share in _VALIDATION_SHARES if share >= least)

@@ -19,7 +19,7 @@ from operations.initialization.look import (
     percentiles,
 )
 from operations.initialization.opened import Wanted
-from pipeline.config import Config, DataConfig
+from pipeline.config import Config, DataConfig, SplitConfig
 from pipeline.errors import ConfigurationError
 
 # Sides of square images, up to what two cores train in minutes.
@@ -153,7 +153,7 @@ def suggest(look: Look, wanted: Wanted, asked: Config) -> Suggestion:
         *_skipping(look, asked),
         *_spans(look),
         *_image_settings(look),
-        *_split_settings(look),
+        *_split_settings(look, asked.split),
         *_widths(height, width),
         *_training(look),
         *_augmentation(look.sample, chosen, ground),
@@ -344,7 +344,7 @@ def _widths(height: int, width: int) -> list[Setting]:
     ]
 
 
-def _split_settings(look: Look) -> list[Setting]:
+def _split_settings(look: Look, asked: SplitConfig) -> list[Setting]:
     settings = []
     if not look.has_test:
         settings.append(
@@ -357,7 +357,18 @@ def _split_settings(look: Look) -> list[Setting]:
         )
     if not look.has_validation:
         settings.append(_validation(look))
+    elif asked.group is not None:
+        settings.append(_unused_validation(look))
     return settings
+
+
+def _unused_validation(look: Look) -> Setting:
+    return Setting(
+        "split.validation",
+        look.division.validation,
+        "Beside split.group, a share is expected. The data names its validation images, so that "
+        "none are drawn.",
+    )
 
 
 def _drawn_from(look: Look) -> str:
@@ -697,7 +708,7 @@ def _trained(look: Look) -> list[int]:
 def _warnings(look: Look, asked: Config) -> Iterator[str]:
     yield from _small_classes(look)
     yield from _missing_in_splits(look)
-    yield from _not_drawn(look)
+    yield from _not_drawn(look, asked.split)
     yield from _bad_images(look, asked)
     yield from doubts(look)
 
@@ -730,16 +741,29 @@ def _missing_in_splits(look: Look) -> Iterator[str]:
             )
 
 
-def _not_drawn(look: Look) -> Iterator[str]:
-    if look.division.is_complete:
+def _not_drawn(look: Look, asked: SplitConfig) -> Iterator[str]:
+    if look.division.is_complete or (look.has_test and look.has_validation):
         return
     counts = look.per_class
     name = shown(look.class_names[counts.index(min(counts))])
+    shares = _shares_set(look, asked)
+    extent = f"with {' and '.join(shares)}" if shares else "whatever share is drawn"
     yield (
-        "The drawn splits leave a class without images in train, val or test, whatever share is "
-        f"drawn. The smallest is {name}, with {counted(min(counts), 'image')}: add images, leave "
-        "the class out, or choose the images of each split yourself."
+        f"The drawn splits leave a class without images in train, val or test, {extent}. The "
+        f"smallest is {name}, with {counted(min(counts), 'image')}: "
+        f"{'set another share, ' if shares else ''}add images, leave the class out, or choose the "
+        "images of each split yourself."
     )
+
+
+def _shares_set(look: Look, asked: SplitConfig) -> list[str]:
+    """The shares of drawn splits that stay as they are set, with their values."""
+    shares = []
+    if not look.has_test and "test_share" in asked.model_fields_set:
+        shares.append(f"split.test_share={asked.test_share}")
+    if not look.has_validation and "validation" in asked.model_fields_set:
+        shares.append(f"split.validation={asked.validation}")
+    return shares
 
 
 def _bad_images(look: Look, asked: Config) -> Iterator[str]:

@@ -302,7 +302,11 @@ def test_the_shares_that_are_written_give_each_class_images_in_all_splits(init, 
 def test_shares_that_are_set_stay_and_are_looked_at(init, photos):
     made = init(distinct(photos({"a": 40, "b": 8})), assignments=["split.validation=0.01"])
     assert settings()["split"]["validation"] == 0.01
-    assert "whatever share is drawn" in " ".join(made.suggestion.warnings)
+    warnings = " ".join(made.suggestion.warnings)
+    assert "in train, val or test, with split.validation=0.01. The smallest is b" in warnings
+    made = init(photos({"c": 40, "d": 8}, "more"), "more", assignments=["split.test_share=0.001"])
+    warnings = " ".join(made.suggestion.warnings)
+    assert "with split.test_share=0.001. The" in warnings and "set another share" in warnings
 
 
 def test_a_validation_split_beside_given_test_images_has_images_of_each_class(init, photos):
@@ -319,6 +323,33 @@ def test_groups_are_kept_while_shares_are_looked_for(init, photos):
     assert settings()["split"]["test_share"] > 0.15
     found = digest(config_file.combine(made.folder / "pipeline.toml"), str)
     assert all(each.train and each.val and each.test for each in found.classes)
+
+
+@pytest.mark.parametrize("given", ["", "val"])
+def test_the_share_of_groups_to_validate_on_is_chosen(init, photos, given):
+    group = r"split.group=^[^/]+/[^/]+/\d+" if given else r"split.group=^\w+/\d"
+    data = photos({"a": 60, "b": 60}, folder=f"photos/{'train' if given else ''}")
+    if given:
+        data = photos({"a": 20, "b": 20}, folder="photos/val").parent
+    made = init(distinct(data), assignments=[group])
+    assert 0 < settings()["split"]["validation"] < 1
+    assert not [each for each in made.suggestion.warnings if "drawn splits" in each]
+    found = digest(config_file.combine(made.folder / "pipeline.toml"), str)
+    assert all(each.train and each.val and each.test for each in found.classes)
+
+
+def test_many_images_in_groups_are_validated_on_by_a_share(init, tmp_path):
+    np.savez(
+        tmp_path / "all.npz", images=np.zeros((8000, 2, 2), np.uint8), labels=np.arange(8000) % 2
+    )
+    made = init(tmp_path / "all.npz", assignments=[r"split.group=\d{6}"])
+    assert settings()["split"]["validation"] == 0.1
+    assert config_file.combine(made.folder / "pipeline.toml").config().split.group == r"\d{6}"
+
+
+def test_a_number_to_validate_on_tears_groups_apart(refusal, photos):
+    assignments = ["split.group=x", "split.validation=5"]
+    assert "found 5; expected a share" in refusal(photos({"a": 6}), assignments=assignments)
 
 
 def test_what_no_share_divides_is_told(init, photos):
@@ -553,6 +584,15 @@ def test_a_class_that_a_split_lacks_is_told(init, photos, tmp_path):
     photos({"a": 2}, folder="photos/test")
     warnings = " ".join(init(tmp_path / "photos").suggestion.warnings)
     assert "Split test of the data has no images of b" in warnings
+
+
+def test_splits_that_are_all_given_are_not_called_drawn(init, photos):
+    both = {"a": 8, "b": 8}
+    for part, counts in (("train", {"a": 8}), ("val", both), ("test", both)):
+        data = photos(counts, folder=f"photos/{part}").parent
+    warnings = " ".join(init(data).suggestion.warnings)
+    assert "Split train of the data has no images of b" in warnings
+    assert "drawn" not in warnings
 
 
 def test_bad_images_are_told_with_their_reasons(init, photos):
