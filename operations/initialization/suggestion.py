@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from components import features
@@ -708,6 +708,7 @@ def _trained(look: Look) -> list[int]:
 def _warnings(look: Look, asked: Config) -> Iterator[str]:
     yield from _small_classes(look)
     yield from _missing_in_splits(look)
+    yield from _missing_in_span(look)
     yield from _not_drawn(look, asked.split)
     yield from _bad_images(look, asked)
     yield from doubts(look)
@@ -732,13 +733,40 @@ def _small_classes(look: Look) -> Iterator[str]:
 
 
 def _missing_in_splits(look: Look) -> Iterator[str]:
-    for split, counts in look.counts.items():
-        missing = [name for name, count in zip(look.class_names, counts, strict=True) if not count]
-        if sum(counts) and missing and split != UNDECIDED_SPLIT:
+    train, undecided = look.counts[features.TRAIN_SPLIT], look.counts[UNDECIDED_SPLIT]
+    # What is not drawn for another split is trained on.
+    splits = {features.TRAIN_SPLIT: tuple(map(sum, zip(train, undecided, strict=True)))}
+    if look.has_validation:
+        splits[features.VALIDATION_SPLIT] = look.counts[features.VALIDATION_SPLIT]
+    if look.has_test and look.tested.span is None:
+        splits[features.TEST_SPLIT] = look.tested.counts
+    for split, counts in splits.items():
+        if missing := _without_images(look, counts):
             yield (
                 f"Split {split} of the data has no images of {listed(missing)}; each class needs "
                 "some. Add images, or leave out the class."
             )
+
+
+def _missing_in_span(look: Look) -> Iterator[str]:
+    span, whole_spans = look.tested.span, look.tested.whole_spans
+    missing = _without_images(look, look.tested.counts)
+    if span is None or not missing:
+        return
+    remedy = (
+        f"Set spans.reference={whole_spans[0]}: that span has images of each class to test on."
+        if whole_spans
+        else f"Add images to span {span}, or remove the class from all spans."
+    )
+    yield (
+        f"Models are tested on span {span}, which has no images of {listed(missing)} to test on; "
+        f"each class needs some. {remedy}"
+    )
+
+
+def _without_images(look: Look, counts: Sequence[int]) -> list[str]:
+    """The names of the classes of which there are none."""
+    return [name for name, count in zip(look.class_names, counts, strict=True) if not count]
 
 
 def _not_drawn(look: Look, asked: SplitConfig) -> Iterator[str]:

@@ -950,6 +950,56 @@ def test_the_newest_span_may_lack_test_images(init, idx_folder, tmp_path):
     assert sum(each.test for each in found.classes) == 30
 
 
+@pytest.mark.parametrize("is_given", [False, True])
+def test_a_class_that_the_span_to_test_on_lacks_is_told(init, photos, tmp_path, is_given):
+    old, new = {"cat": 60, "dog": 60}, {"cat": 60, "dog": 60, "bird": 60}
+    for span, counts in ((1, old), (2, new)):
+        for part in ("train", "test") if is_given else ("",):
+            photos(counts, folder=f"spans/span-{span}/{part}", height=12, width=12)
+    made = init(tmp_path / "spans")
+    (warning,) = [each for each in made.suggestion.warnings if "bird" in each]
+    assert "span 1, which has no images of bird to test on" in warning
+    assert "Set spans.reference=2: that span has images of each class" in warning
+    file, asked = made.folder / "pipeline.toml", ["spans.reference=2"]
+    with pytest.raises(UsageError, match="bird"):
+        digest(config_file.combine(file), str)
+    found = digest(config_file.combine(file, assignments=asked), str)
+    assert all(each.train and each.test for each in found.classes)
+    assert not init(tmp_path / "spans", "again", assignments=asked).suggestion.warnings
+
+
+def test_a_class_that_no_span_can_test_is_told(init, photos, tmp_path):
+    photos({"cat": 30, "dog": 30}, folder="spans/span-1")
+    photos({"cat": 30, "bird": 30}, folder="spans/span-2")
+    warnings = " ".join(init(tmp_path / "spans").suggestion.warnings)
+    assert "has no images of bird to test on; each class needs some. Add images to span 1" in (
+        warnings
+    )
+
+
+def test_what_is_in_no_split_is_trained_on(init, tmp_path):
+    """No class is missed in train where the table leaves the split of its images open."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    for number in range(90):
+        (folder / f"{number}.png").write_bytes(picture(12, 12, seed=number))
+    rows = [f"{number}.png,a," for number in range(30)]
+    rows += [f"{number}.png,b,train" for number in range(30, 60)]
+    rows += [f"{number}.png,{'ab'[number % 2]},test" for number in range(60, 90)]
+    (folder / "labels.csv").write_text("\n".join(["path,label,split", *rows]))
+    made = init(folder)
+    assert made.look.counts["train"][0] == 0 < made.look.counts["train"][1]
+    assert not [each for each in made.suggestion.warnings if "Split train" in each]
+
+
+def test_a_span_without_images_to_train_on_is_told(init, photos, tmp_path):
+    photos({"a": 30, "b": 30}, folder="spans/span-1")
+    photos({"a": 30, "b": 30}, folder="spans/span-2/val")
+    photos({"a": 30, "b": 30}, folder="spans/span-2/test")
+    warnings = " ".join(init(tmp_path / "spans").suggestion.warnings)
+    assert "Split train of the data has no images of a, b" in warnings
+
+
 def test_a_damaged_span_that_no_run_takes_does_not_matter(init, photos, tmp_path):
     for folder in ("span-1/train", "span-1/test", "span-2", "span-3"):
         photos({"a": 9, "b": 9}, folder=f"spans/{folder}")
