@@ -34,13 +34,14 @@ _ROLLBACK_EXAMPLES = """Examples:
 
 `rollback --list` lists the versions that can be served again.
 
-`rollback` serves the previous version again.
+`rollback` serves the previous version again. If the last rollback did not reach the bucket, it only
+copies that version there.
 
 `rollback --to 1795389609 --dry-run` only checks that version.
 
 Exit codes: 0 done. 1 the version is served, but its bucket did not get it; or nothing was changed,
-since the disk failed, the lock was lost, or its database does not answer. The message says which.
-2 unknown version, or its check failed; nothing was changed. 4 another command holds the
+since the disk failed, the lock was lost, or its database or bucket does not answer. The message
+says which. 2 unknown version, or its check failed; nothing was changed. 4 another command holds the
 pipeline."""
 
 _PREDICT_EXAMPLES = """Examples:
@@ -89,13 +90,28 @@ def rollback(
     as_json: AsJson = False,
 ) -> None:
     """Serve an earlier version again, under a new number, after checking it."""
-    from cli.render.rollback import print_check, print_rollback, print_versions
+    from cli.render.rollback import (
+        print_check,
+        print_rollback,
+        print_versions,
+        print_without_copy,
+    )
     from components.pusher.versions import served_versions
-    from operations.rollback import check, difference, find_serving, read_versions, rollback
+    from operations.rollback import (
+        check,
+        difference,
+        find_serving,
+        read_versions,
+        rollback,
+        without_copy,
+    )
 
     locations = find_serving(output_dir, pipeline, None if list_versions else to)
     if list_versions:
         print_versions(read_versions(locations), as_json)
+    elif dry_run and (earlier := without_copy(locations, to)):
+        differs = difference(locations, earlier.rolled_back_to, earlier.rolled_back_from)
+        print_without_copy(locations, earlier, differs, as_json)
     elif dry_run:
         target = check(locations, to)
         differs = difference(locations, target.version, served_versions(locations.serving)[-1])

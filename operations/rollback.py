@@ -15,6 +15,7 @@ import pathlib
 from collections.abc import Iterable, Sequence
 
 from components import features
+from components.messages import shown
 from components.object_store import ObjectStoreError
 from components.pusher import bucket, rollbacks, versions
 from components.pusher.rollbacks import Rollback
@@ -147,9 +148,15 @@ def unknown_version(
 def rollback(locations: Locations, to: int | None) -> Rollback:
     """Checks a version and publishes it anew, with a record of the rollback.
 
+    If an earlier rollback did not reach the bucket of the pipeline, a repetition of it only copies
+    its version there.
+
     Args:
       locations: Places of the pipeline.
       to: Version to go back to; None takes the one that was served before.
+
+    Returns:
+      The rollback, or the earlier one that is complete now.
 
     Raises:
       UnknownRunError: where there is no such version, or none was served before.
@@ -162,10 +169,13 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
       StoreError: where the database of the lock refuses it.
       StoreUnreachableError: where the database of the lock does not answer.
       UnreachableError: where the bucket of the pipeline did not get the new version, which is
-        served from the serving folder.
+        served from the serving folder; where the bucket cannot say whether it has the version of
+        the last rollback, nothing was changed.
     """
     with exclusive(locations, "rollback") as held:
         unfinished.complete(locations)
+        if earlier := without_copy(locations, to):
+            return _complete(locations, earlier)
         target = check(locations, to)
         served, user = versions.served_versions(locations.serving)[-1], machine.user()
         time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -189,6 +199,51 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
         new_version = _publish(locations, target, json.dumps(record, indent=1), held)
         _copy_to_bucket(locations, new_version)
         return Rollback(served, target.version, new_version, user, time, **digests)
+
+
+def without_copy(locations: Locations, to: int | None) -> Rollback | None:
+    """The last rollback, if its version is served but not in the bucket, and `to` repeats it.
+
+    Args:
+      locations: Places of the pipeline.
+      to: Version to go back to; None repeats whichever rollback was the last.
+
+    Raises:
+      UnreachableError: where the bucket does not say whether it has the version.
+    """
+    base = locations.serving
+    address, served = bucket.address_of(base), versions.served_versions(base)
+    records = rollbacks.recorded(base) if address and served else []
+    last = next((done for done in records if done.new_version == served[-1]), None)
+    if address is None or last is None or to not in _repetitions(last, records):
+        return None
+    try:
+        return None if last.new_version in bucket.whole_versions(address) else last
+    except ObjectStoreError as error:
+        raise UnreachableError(
+            f"a rollback on {shown(last.time)} served version {last.new_version}, and it is not "
+            f"known whether {address} has it: {error} Nothing was changed. Give the command again "
+            "when the bucket can be read, or name an earlier version with --to VERSION."
+        ) from error
+
+
+def _repetitions(last: Rollback, records: Sequence[Rollback]) -> tuple[int | None, ...]:
+    """What `rollback` is asked for by somebody who repeats the last rollback."""
+    origin = rollbacks.origin(last.new_version, records)
+    return None, last.new_version, last.rolled_back_to, origin
+
+
+def _complete(locations: Locations, earlier: Rollback) -> Rollback:
+    """Copies the version of an earlier rollback to the bucket."""
+    _check_bucket(locations)
+    _copy_to_bucket(locations, earlier.new_version)
+    logger.warning(
+        "The rollback on %s was completed: the bucket lacked version %d, and has it now. Nothing "
+        "else was changed; another `rollback` goes back further.",
+        shown(earlier.time),
+        earlier.new_version,
+    )
+    return earlier
 
 
 def _check_bucket(locations: Locations) -> None:

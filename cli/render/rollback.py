@@ -58,6 +58,27 @@ def print_check(
     _print_difference(target.version, differs)
 
 
+def print_without_copy(
+    locations: Locations, earlier: Rollback, differs: str | None, as_json: bool
+) -> None:
+    """Prints that a rollback would only complete an earlier one, as text or as JSON.
+
+    Args:
+      locations: Places of the pipeline.
+      earlier: The earlier rollback, whose version the bucket lacks.
+      differs: How image size and classes of its two versions differ; None if they agree.
+      as_json: Whether to print one JSON document.
+    """
+    if as_json:
+        _print_json(locations, {"version": earlier.new_version, "differs": differs}, dry_run=True)
+        return
+    print(
+        f"Version {earlier.new_version} is served since the last rollback, and the bucket lacks "
+        "it. This rollback would only copy it there. Nothing changed."
+    )
+    _print_difference(earlier.rolled_back_to, differs)
+
+
 def _print_difference(version: int, differs: str | None) -> None:
     if differs:
         print(f"Attention version {version} {differs}. Clients must follow.")

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from components.pusher import bucket as served_bucket
-from components.pusher import versions
+from components.pusher import rollbacks, versions
 from operations import clean, fetch, rollback
 from operations.clean import Policy
 from pipeline.errors import (
@@ -56,6 +56,78 @@ def test_a_rollback_that_does_not_reach_the_bucket_says_so_and_the_next_run_brin
     faults.rule = lambda asked: None
     assert served_version.copy_to_bucket(locations, address) == newest
     assert served_bucket.whole_versions(address) == [*two, newest]
+
+
+@pytest.fixture
+def cut_off(past, two, locations, faults, address):
+    """A third version, and a rollback from it that did not reach the bucket; returns its record."""
+    past.run("20260103-120000", "c")
+    served_version.copy_to_bucket(locations, address)
+    faults.refuse("PUT", "saved_model.pb", 500, "InternalError")
+    with pytest.raises(UnreachableError, match="The next run or rollback copies it"):
+        rollback.rollback(locations, None)
+    faults.rule = lambda asked: None
+    (record,) = rollbacks.recorded(locations.serving)
+    assert record.rolled_back_to == two[-1]
+    return record
+
+
+@pytest.mark.parametrize("asked", ["", "new_version", "rolled_back_to"])
+def test_a_rollback_that_is_repeated_completes_the_one_that_was_cut_off(
+    cut_off, locations, address, caplog, asked
+):
+    """It went back once more, and readers never got the version that was asked for."""
+    served = versions.served_versions(locations.serving)
+    to = getattr(cut_off, asked) if asked else None
+    assert rollback.without_copy(locations, to) == cut_off
+    assert rollback.rollback(locations, to) == cut_off
+    assert f"the bucket lacked version {cut_off.new_version}, and has it now" in caplog.text
+    assert versions.served_versions(locations.serving) == served
+    assert served_bucket.whole_versions(address)[-1] == cut_off.new_version
+    assert rollback.without_copy(locations, to) is None
+
+
+def test_the_rollback_after_one_that_was_completed_goes_back_further(cut_off, two, locations):
+    rollback.rollback(locations, None)
+    assert rollback.rollback(locations, None).rolled_back_to == two[0]
+
+
+def test_another_version_than_that_of_the_rollback_that_was_cut_off_can_be_named(
+    cut_off, two, locations, address
+):
+    done = rollback.rollback(locations, two[0])
+    assert (done.rolled_back_from, done.rolled_back_to) == (cut_off.new_version, two[0])
+    assert served_bucket.whole_versions(address)[-1] == done.new_version
+
+
+def test_with_two_versions_a_rollback_that_was_cut_off_is_completed(
+    two, locations, address, faults
+):
+    faults.refuse("PUT", "saved_model.pb", 500, "InternalError")
+    with pytest.raises(UnreachableError):
+        rollback.rollback(locations, None)
+    faults.rule = lambda asked: None
+    assert rollback.rollback(locations, None).rolled_back_to == two[0]
+    assert served_bucket.whole_versions(address) == versions.served_versions(locations.serving)
+
+
+def test_a_rollback_is_not_repeated_while_nobody_knows_whether_the_bucket_has_it(
+    cut_off, two, locations, faults
+):
+    served = versions.served_versions(locations.serving)
+    faults.rule = lambda asked: (500, b"")
+    with pytest.raises(UnreachableError, match=r"not known whether .* Nothing was changed"):
+        rollback.rollback(locations, None)
+    assert versions.served_versions(locations.serving) == served
+    with pytest.raises(UnreachableError, match=r"is served from .*, but not yet from"):
+        rollback.rollback(locations, two[0])
+    assert versions.served_versions(locations.serving)[:-1] == served
+
+
+def test_a_rollback_that_was_cut_off_covers_no_version_of_somebody_else(cut_off, locations, bucket):
+    bucket.put(f"served/.whole/{cut_off.new_version + 5}.json", b"{}")
+    with pytest.raises(ServedModelError, match=f"holds version {cut_off.new_version + 5}, and"):
+        rollback.rollback(locations, None)
 
 
 def test_a_rollback_does_not_cover_the_version_of_somebody_else(two, locations, address, bucket):

@@ -7,7 +7,7 @@ import pytest
 
 from cli import serving
 from cli.render import rollback as render
-from components.pusher import versions
+from components.pusher import bucket, versions
 from operations import rollback
 from tests.made_runs import CLASSES
 
@@ -45,6 +45,28 @@ def test_a_rollback_is_printed_with_the_folder_that_is_served_then(pushed, locat
         "restored_weights": done.restored_weights,
         "differs": None,
         "dry_run": False,
+    }
+
+
+def test_a_check_says_that_the_last_rollback_would_be_completed(
+    pushed, locations, capsys, monkeypatch
+):
+    done = rollback.rollback(locations, None)
+    bucket.remember(locations.serving, "s3://models/clothes")
+    monkeypatch.setattr(bucket, "whole_versions", lambda _: pushed)
+    options = {"pipeline": "clothes", "output_dir": locations.root.parent}
+    serving.rollback(to=None, list_versions=False, dry_run=True, as_json=False, **options)
+    assert capsys.readouterr().out == (
+        f"Version {done.new_version} is served since the last rollback, and the bucket lacks it. "
+        "This rollback would only copy it there. Nothing changed.\n"
+    )
+    serving.rollback(to=None, list_versions=False, dry_run=True, as_json=True, **options)
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {
+        "pipeline": "clothes",
+        "version": done.new_version,
+        "differs": None,
+        "dry_run": True,
     }
 
 
