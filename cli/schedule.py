@@ -113,8 +113,8 @@ def schedule(
         bool,
         typer.Option(
             "--on-change",
-            help="Run only if data, code or configuration changed since the last completed run. "
-            "Without it, each run is a `run --force`.",
+            help="Run only if data, code or configuration changed since the last completed run, "
+            "or the bucket lacks the served version. Without it, each run is a `run --force`.",
             rich_help_panel=_WHEN,
         ),
     ] = False,

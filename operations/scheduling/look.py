@@ -28,7 +28,8 @@ class Seen(pydantic.BaseModel):
     Attributes:
       data: Data for `run --data`: `sample`, a folder or a file, never `auto`.
       data_digest: SHA-256 of the data; it changes when new data comes.
-      standing_run: Completed run since which nothing changed; None where a run is due.
+      standing_run: Completed run since which nothing changed; None where a run is due, be it only
+        to copy the served version to the bucket.
       exit_code: Exit code of that run.
     """
 
@@ -53,7 +54,8 @@ def look(target: Target, pipeline: str) -> Seen:
     # Here and not above: the scheduler reads the answer, and needs nothing else of it.
     from operations import changes
     from operations.preparation import Progress, Request, prepare
-    from pipeline.records import history
+    from pipeline.config import serving_bucket
+    from pipeline.records import history, served_version
 
     progress = Progress()
     settings = target.settings()
@@ -75,7 +77,9 @@ def look(target: Target, pipeline: str) -> Seen:
     prepared = prepare(request, progress)
     seen = Seen(data=folder, data_digest=prepared.data.digest)
     standing = changes.standing_run(prepared, history.receipts_of(prepared.locations))
-    if standing is None:
+    address = serving_bucket(prepared.config, prepared.name)
+    # The run that begins then copies first, and finds that nothing else is to be done.
+    if standing is None or not served_version.is_copied(prepared.locations, address):
         return seen
     return seen.model_copy(
         update={"standing_run": standing.run_id, "exit_code": standing.exit_code}

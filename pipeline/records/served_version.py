@@ -100,6 +100,25 @@ def copy_to_bucket(locations: Locations, address: str | None) -> int | None:
         ) from error
 
 
+def is_copied(locations: Locations, address: str | None) -> bool:
+    """Says whether `copy_to_bucket` would have nothing to do; changes nothing.
+
+    Where the bucket cannot be read, it would have: a run then tells of the fault.
+
+    Args:
+      locations: Places of the pipeline.
+      address: As for `copy_to_bucket`.
+    """
+    base = locations.serving
+    try:
+        if bucket.address_of(base) != address:
+            return False
+        newest = bucket.check_unchanged(base, address) if address else None
+    except (ObjectStoreError, OSError):
+        return False
+    return address is None or newest == max(versions.served_versions(base), default=None)
+
+
 def in_bucket(error: ObjectStoreError) -> PipelineError:
     """The error of a command that could not read or write the versions of a bucket."""
     message = str(error)
