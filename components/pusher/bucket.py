@@ -14,6 +14,9 @@ A bucket has no rename that publishes a folder in one step. So the rule for read
 
 The serving folder of the pipeline stays the place that decides: a version is first published there,
 then copied to the bucket under the same number. `catch_up` completes a copy that was cut off.
+
+The records of rollbacks are history, which outlives its versions: they say which models must not
+be pushed again. So both `catch_up` and `fetch_newest` copy all that are missing.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import logging
 import pathlib
 import shlex
 import tempfile
@@ -29,9 +33,10 @@ from collections.abc import Callable, Iterator, Mapping
 from components import disk
 from components.messages import shown
 from components.object_store import Folder, Object, ObjectExistsError, ObjectStoreError, odd_name
-from components.pusher import versions
+from components.pusher import rollbacks, versions
 
 _WHOLE = ".whole/"
+_HISTORY = ".rollbacks/"
 _OWNER = ".pipeline"
 # More bytes than a name may have.
 _MOST_OWNER_BYTES = 1000
@@ -42,6 +47,10 @@ _FETCHED = ".fetched-"
 _COPIED_AT_ONCE = 2**20
 # A marker of more bytes was written by nobody here.
 _MOST_MARKER_BYTES = 2**24
+# Likewise for the record of a rollback, which has half a kilobyte.
+_MOST_RECORD_BYTES = 2**16
+
+logger = logging.getLogger(__name__)
 
 
 class ForeignVersionsError(ObjectStoreError):
@@ -221,7 +230,7 @@ def _foreign(base: pathlib.Path, address: str, newest: int) -> str:
 
 
 def catch_up(base: pathlib.Path, address: str) -> int | None:
-    """Copies the served version to a bucket, unless it is there whole.
+    """Copies the served version and the records of rollbacks to a bucket, as far as it lacks them.
 
     Only the holder of the pipeline's lock may call this.
 
@@ -242,6 +251,7 @@ def catch_up(base: pathlib.Path, address: str) -> int | None:
     if not served:
         return None
     folder = Folder(address)
+    _copy_history(base, folder)
     if served[-1] in whole_versions(address):
         advice = (
             "restore the files, or name another folder with --set serving.bucket=s3://BUCKET/FOLDER"
@@ -250,6 +260,17 @@ def catch_up(base: pathlib.Path, address: str) -> int | None:
         return None
     _copy(base, served[-1], folder)
     return served[-1]
+
+
+def _copy_history(base: pathlib.Path, folder: Folder) -> None:
+    """Copies the records of rollbacks that a bucket lacks."""
+    there = {each.path for each in folder.list(_HISTORY)}
+    # Nothing came of a rollback that was killed: its record will be removed.
+    leftovers = versions.unfinished(base)
+    for path in versions.rollback_files(base):
+        name = path.relative_to(base).as_posix()
+        if name not in there and path not in leftovers and rollbacks.read_record(path):
+            folder.upload(path, name)
 
 
 def _check_same(base: pathlib.Path, version: int, folder: Folder, advice: str) -> None:
@@ -333,8 +354,9 @@ def fetch_newest(
 ) -> tuple[int, bool]:
     """Copies the newest whole version of a bucket below `base`, with its kept files.
 
-    The version appears there in one step, as with `versions.publish`. Only one process at a time
-    may call this for a folder.
+    The version appears there in one step, as with `versions.publish`. The records of rollbacks that
+    `base` lacks come before it; a damaged one is left out, and the log says so. Only one process at
+    a time may call this for a folder.
 
     Args:
       address: Address of the versions.
@@ -365,23 +387,69 @@ def fetch_newest(
             "expected no higher number there, since servers load the highest. Name another folder, "
             f"or remove {base / str(own)} if it is not to be served."
         )
-    there = base / str(version)
+    there, folder = base / str(version), Folder(address)
     if there.exists():
         advice = f"remove {there} and fetch again, or name another folder"
-        _check_same(base, version, Folder(address), advice)
+        _check_same(base, version, folder, advice)
+        _fetch_history(folder, version, base, check)
         return version, False
     base.mkdir(parents=True, exist_ok=True)
     for left in base.glob(f"{_FETCHED}*"):
         disk.remove(left)
     with tempfile.TemporaryDirectory(prefix=_FETCHED, dir=base) as name:
         place = pathlib.Path(name)
-        _fetch(Folder(address), version, place)
+        _fetch(folder, version, place)
         kept = sorted(versions.kept_folder(place, version).glob("*"))
         beside = [path for path in kept if path.name != versions.DIGESTS_FILE]
         record = versions.rollback_record(place, version)
-        rollback = record.read_text(encoding="utf-8") if record.exists() else None
+        shown_record = folder.shown(f"{_HISTORY}{record.name}")
+        rollback = _sound(record.read_bytes(), version, shown_record) if record.exists() else None
+        _fetch_history(folder, version, base, check)
         versions.publish(place / str(version), base, beside, rollback, check, version)
     return version, True
+
+
+def _fetch_history(
+    folder: Folder, version: int, base: pathlib.Path, check: Callable[[], None] | None
+) -> None:
+    """Copies the records of rollbacks that `base` lacks, before it gets a version.
+
+    The record of a version comes with the version itself, as its marker says.
+    """
+    if check is not None:
+        check()
+    own = {version, *versions.served_versions(base)}
+    for listed in folder.list(_HISTORY):
+        name, _, suffix = listed.path.removeprefix(_HISTORY).rpartition(".")
+        if suffix != "json" or not versions.is_number(name) or int(name) in own:
+            continue
+        path = versions.rollback_record(base, int(name))
+        if path.exists():
+            continue
+        with folder.open(listed) as source:
+            content = source.read(_MOST_RECORD_BYTES + 1)
+        record = _sound(content, int(name), folder.shown(listed.path))
+        if record is not None:
+            path.parent.mkdir(exist_ok=True)
+            disk.write_whole(path, record)
+
+
+def _sound(record: bytes, version: int, place: str) -> str | None:
+    """The record of a rollback as text; None where it is none, and the log says so."""
+    try:
+        if len(record) > _MOST_RECORD_BYTES:
+            raise rollbacks.NoRecordError(f"it has more than {_MOST_RECORD_BYTES} bytes")
+        rollbacks.parsed(record, version)
+        return record.decode()
+    except rollbacks.NoRecordError as error:
+        logger.warning(
+            "%s cannot be read (%s); expected the record of a rollback. It is left out, so the "
+            "model that was rolled back may be pushed again. Put the object back from a copy, or "
+            "remove it.",
+            place,
+            error,
+        )
+        return None
 
 
 def _fetch(folder: Folder, version: int, place: pathlib.Path) -> None:

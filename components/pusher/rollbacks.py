@@ -70,27 +70,26 @@ class KeptDigests(NamedTuple):
 _RECORD = pydantic.TypeAdapter(Rollback)
 
 
+class NoRecordError(ValueError):
+    """What should be the record of a rollback is none; the message says why."""
+
+
 def recorded(base: pathlib.Path) -> list[Rollback]:
     """Returns all rollbacks of the versions below `base`, oldest first.
 
     A record that cannot be read is left out, and a line in the log says so.
     """
-    records = map(_read_record, versions.rollback_files(base))
+    records = map(read_record, versions.rollback_files(base))
     return [record for record in records if record is not None]
 
 
-def _read_record(path: pathlib.Path) -> Rollback | None:
+def read_record(path: pathlib.Path) -> Rollback | None:
+    """Reads a file of `versions.rollback_files`; None where it is damaged, and the log says why."""
     try:
-        document = json.loads(read_regular(path).decode())
-        numbered = json.dumps({**document, "new_version": int(path.stem)})
-        record = _RECORD.validate_json(numbered, strict=True)
-        # Versions only rise: without that, a chain of rollbacks might have no end.
-        if max(record.rolled_back_to, record.rolled_back_from) < record.new_version:
-            return record
-        why = "it leads to a lower version"
-    except pydantic.ValidationError as error:
-        why = faults_of(error)
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        return parsed(read_regular(path), int(path.stem))
+    except NoRecordError as error:
+        why = str(error)
+    except OSError as error:
         why = shown(str(error))
     logger.warning(
         "%s cannot be read (%s); expected the record of a rollback. It is left out. Put the "
@@ -99,6 +98,26 @@ def _read_record(path: pathlib.Path) -> Rollback | None:
         why,
     )
     return None
+
+
+def parsed(content: bytes, version: int) -> Rollback:
+    """Reads the record of the rollback that published a version.
+
+    Raises:
+      NoRecordError: If it is none.
+    """
+    try:
+        document = json.loads(content.decode())
+        numbered = json.dumps({**document, "new_version": version})
+        record = _RECORD.validate_json(numbered, strict=True)
+    except pydantic.ValidationError as error:
+        raise NoRecordError(faults_of(error)) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise NoRecordError(shown(str(error))) from error
+    # Versions only rise: without that, a chain of rollbacks might have no end.
+    if max(record.rolled_back_to, record.rolled_back_from) >= version:
+        raise NoRecordError("it leads to a lower version")
+    return record
 
 
 def withdrawn(base: pathlib.Path) -> dict[str, str]:

@@ -223,6 +223,17 @@ REASONS = (
         ),
     ),
     Reason(
+        "The record of a rollback, which the next fetch from the bucket brings.",
+        tests=(
+            "components/pusher/test_bucket.py::"
+            "test_without_room_for_a_record_of_a_rollback_nothing_is_fetched",
+        ),
+        sites=(
+            "components/pusher/bucket.py::_fetch_history: disk.write_whole",
+            "components/pusher/bucket.py::_fetch_history: path.parent.mkdir",
+        ),
+    ),
+    Reason(
         "The address of the bucket, which every run with one writes anew.",
         tests=("operations/test_bucket.py::test_an_address_that_cannot_be_noted_is_told",),
         sites=(

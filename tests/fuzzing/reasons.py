@@ -182,6 +182,10 @@ REASONS = (
         ),
     ),
     Reason(
+        "It has the bytes of the record of a rollback, which `rollbacks` reads.",
+        ("components/pusher/bucket.py::_fetch_history",),
+    ),
+    Reason(
         "It has the bytes of an image file, which `images` reads.",
         ("components/example_gen/decoding.py::_content",),
     ),

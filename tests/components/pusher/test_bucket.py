@@ -15,7 +15,7 @@ import pytest
 
 from components.object_store import ObjectExistsError, ObjectStoreError
 from components.pusher import bucket as served_bucket
-from components.pusher import versions
+from components.pusher import rollbacks, versions
 from components.pusher.served import read_served
 from tests import s3
 
@@ -76,6 +76,24 @@ def publish(base, make_export, tmp_path):
         return versions.publish(export, base, [kept])
 
     return published
+
+
+@pytest.fixture
+def go_back(base):
+    """Serves an earlier version again, with the record of a rollback; returns the new version."""
+
+    def gone_back(to):
+        served = versions.served_versions(base)[-1]
+        record = {
+            "rolled_back_from": served,
+            "rolled_back_to": to,
+            "user": "ada",
+            "time": "Monday",
+            "withdrawn": versions.content_digest(base / str(served)),
+        }
+        return versions.publish(base / str(to), base, rollback=json.dumps(record))
+
+    return gone_back
 
 
 @pytest.fixture
@@ -422,3 +440,130 @@ def test_a_fetch_without_room_leaves_the_versions_that_were_there(
     assert not list(there.glob(".fetched-*"))
     monkeypatch.setattr(pathlib.Path, "open", opened)
     assert served_bucket.fetch_newest(address, there) == (version, True)
+
+
+@pytest.mark.parametrize("is_copied", [True, False], ids=["copied", "cut off"])
+def test_a_folder_that_is_fetched_knows_all_that_was_rolled_back(
+    address, publish, go_back, base, tmp_path, is_copied
+):
+    """It knew the rollback of the newest version alone, and the other model was pushed again."""
+    first, _ = publish(b"first"), publish(b"second")
+    back = go_back(first)
+    if is_copied:
+        served_bucket.catch_up(base, address)
+    third = publish(b"third")
+    served_bucket.catch_up(base, address)
+    there = tmp_path / "there"
+    assert served_bucket.fetch_newest(address, there) == (third, True)
+    assert [record.new_version for record in rollbacks.recorded(there)] == [back]
+    assert rollbacks.withdrawn(there) == rollbacks.withdrawn(base) != {}
+    shutil.rmtree(there / ".rollbacks")
+    assert served_bucket.fetch_newest(address, there) == (third, False)
+    assert rollbacks.withdrawn(there) == rollbacks.withdrawn(base)
+
+
+def test_a_bucket_that_lacks_records_of_rollbacks_gets_them(
+    bucket, address, publish, go_back, base
+):
+    go_back(publish())
+    third = publish(b"third")
+    served_bucket.catch_up(base, address)
+    (record,) = bucket.listed("served/.rollbacks/")
+    bucket.remove(record)
+    assert served_bucket.catch_up(base, address) is None
+    assert bucket.listed("served/.rollbacks/") == [record]
+    assert served_bucket.whole_versions(address) == [third]
+
+
+def test_the_record_of_a_rollback_that_never_was_is_not_copied(bucket, address, publish, base):
+    version = publish()
+    (base / f".incoming-{version + 1}-1").mkdir()
+    (base / ".rollbacks").mkdir()
+    record = {"rolled_back_from": version, "rolled_back_to": 1, "user": "ada", "time": "Monday"}
+    (base / ".rollbacks" / f"{version + 1}.json").write_text(json.dumps(record))
+    assert [done.new_version for done in rollbacks.recorded(base)] == [version + 1]
+    served_bucket.catch_up(base, address)
+    assert bucket.listed("served/.rollbacks/") == []
+
+
+NO_RECORDS = {
+    "half of one": b'{"rolled_back_from": 2',
+    "a list": b"[]",
+    "no text": b"\xff\xfe",
+    "deep": b"[" * 30_000,
+    "large": b" " * 70_000 + b"{}",
+    "a number above its own": json.dumps(
+        {"rolled_back_from": 9, "rolled_back_to": 1, "user": "ada", "time": "Monday"}
+    ).encode(),
+}
+
+
+@pytest.mark.parametrize("content", NO_RECORDS.values(), ids=NO_RECORDS)
+def test_a_damaged_record_of_a_rollback_is_left_out_and_told(
+    bucket, address, publish, base, tmp_path, caplog, content
+):
+    version = publish()
+    served_bucket.catch_up(base, address)
+    bucket.put("served/.rollbacks/7.json", content)
+    there = tmp_path / "there"
+    assert served_bucket.fetch_newest(address, there) == (version, True)
+    assert f"{address}/.rollbacks/7.json cannot be read (" in caplog.text
+    assert "expected the record of a rollback. It is left out" in caplog.text
+    assert rollbacks.recorded(there) == []
+    assert not (there / ".rollbacks").exists()
+
+
+def test_a_version_whose_own_record_is_damaged_is_fetched_without_it(
+    address, publish, go_back, base, tmp_path, caplog
+):
+    version = go_back(publish())
+    (base / ".rollbacks" / f"{version}.json").write_bytes(b"\xff")
+    served_bucket.catch_up(base, address)
+    assert served_bucket.fetch_newest(address, tmp_path / "there") == (version, True)
+    assert f".rollbacks/{version}.json cannot be read (" in caplog.text
+    assert not (tmp_path / "there" / ".rollbacks").exists()
+
+
+def test_only_records_are_fetched_and_none_for_a_version_that_was_pushed(
+    bucket, address, publish, base, tmp_path
+):
+    version = publish()
+    served_bucket.catch_up(base, address)
+    record = {"rolled_back_from": 2, "rolled_back_to": 1, "user": "ada", "time": "Monday"}
+    for name in ("x/7.json", "seven.json", "7.txt", "7", f"{version}.json"):
+        bucket.put(f"served/.rollbacks/{name}", json.dumps(record).encode())
+    there = tmp_path / "there"
+    for is_new in (True, False):
+        assert served_bucket.fetch_newest(address, there) == (version, is_new)
+        assert not (there / ".rollbacks").exists()
+
+
+def test_a_record_that_is_there_is_not_replaced(bucket, address, publish, go_back, base):
+    version = go_back(publish())
+    third = publish(b"third")
+    served_bucket.catch_up(base, address)
+    before = rollbacks.recorded(base)
+    record = {"rolled_back_from": 2, "rolled_back_to": 1, "user": "eve", "time": "Monday"}
+    bucket.put(f"served/.rollbacks/{version}.json", json.dumps(record).encode())
+    shutil.rmtree(base / str(version))
+    assert served_bucket.fetch_newest(address, base) == (third, False)
+    assert rollbacks.recorded(base) == before
+
+
+def test_without_room_for_a_record_of_a_rollback_nothing_is_fetched(
+    address, publish, go_back, base, tmp_path, monkeypatch
+):
+    go_back(publish())
+    version = publish(b"third")
+    served_bucket.catch_up(base, address)
+    there = tmp_path / "there"
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left"):
+        patch.setattr(os, "fsync", full)
+        served_bucket.fetch_newest(address, there)
+    assert files(there) == {}
+    assert served_bucket.fetch_newest(address, there) == (version, True)
+    assert rollbacks.withdrawn(there) == rollbacks.withdrawn(base) != {}
