@@ -47,7 +47,10 @@ _IMAGE = re.compile(r"[a-z0-9]\S*")
 _SECRET = re.compile(r"([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)=([-._a-zA-Z0-9]{1,253})")
 # Places that every user may write to in a container, and that are gone with it: those of the
 # launcher of Kubeflow Pipelines, and those of Debian.
-_GONE_WITH_THE_POD = ("/gcs", "/minio", "/s3", "/tmp", "/var/tmp", "/dev/shm")
+_GONE_WITH_THE_POD = (
+    *("/gcs", "/minio", "/s3"),
+    *("/tmp", "/var/tmp", "/dev/shm", "/run/lock", "/var/lock"),
+)
 _ROOT = pathlib.Path(__file__).resolve().parent.parent
 
 Value = TypeVar("Value")
@@ -333,20 +336,26 @@ def _check_places(request: Request) -> None:
 
 def _check_serving(request: Request, mounted: Sequence[str]) -> None:
     """Refuses a folder that is there in every container, so that a push into it seems to work."""
-    place = os.path.normpath(request.serving_dir)
+    place = request.serving_dir
     if _lies_below(place, _GONE_WITH_THE_POD) and not _lies_below(place, mounted):
         on_vertex = request.target == Target.VERTEX
         advice = "below /gcs" if on_vertex else "on a volume, and mount it with --volume CLAIM=PATH"
         raise ConfigurationError(
-            f"--serving-dir {request.serving_dir}: each container has this folder for itself, and "
+            f"--serving-dir {place}: each container has this folder for itself, and "
             "a pushed model would be lost with it; expected a folder that all runs share. Name one "
             f"{advice}."
         )
 
 
 def _lies_below(place: str, folders: Iterable[str]) -> bool:
-    path = pathlib.PurePosixPath(place)
-    return any(path.is_relative_to(each) for each in folders)
+    path = pathlib.PurePosixPath(_normal(place))
+    return any(path.is_relative_to(_normal(each)) for each in folders)
+
+
+def _normal(path: str) -> str:
+    """An absolute path without `..` and repeated slashes."""
+    # POSIX leaves the meaning of two slashes at the beginning open, and Python keeps them.
+    return "/" + os.path.normpath(path).lstrip("/")
 
 
 def _warn_of_unmounted(
@@ -479,10 +488,10 @@ def _quantities(cpu: str, memory: str, option: str) -> Resources:
 def _volume(text: str) -> tuple[str, str]:
     """The mount path of a volume, and its claim."""
     matched = re.fullmatch(r"([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)=(/[^=]+)", text)
-    if not matched:
+    path = _normal(matched[2]) if matched else "/"
+    if not matched or path == "/":
         raise ConfigurationError(
             f"--volume {text}: expected CLAIM=PATH, the name of a volume claim and the absolute "
             "path to mount it at, such as fashion-mnist=/mnt/fashion-mnist."
         )
-    claim, path = matched.groups()
-    return path.rstrip("/"), claim
+    return path, matched[1]

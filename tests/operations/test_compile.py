@@ -78,6 +78,11 @@ REFUSED = {
         {"serving_dir": "/mnt/../tmp/serving", "volumes": ("claim=/mnt",)},
         "--volume CLAIM=PATH",
     ),
+    "served versions in a temporary folder behind two slashes": (
+        {"serving_dir": "//tmp/serving"},
+        "be lost",
+    ),
+    "served versions in the folder of locks": ({"serving_dir": "/run/lock/serving"}, "be lost"),
     "a node that is not there": ({"resources": ("Trainr=1,1Gi",)}, "nearest is 'Trainer'"),
     "a node that is off": ({"resources": ("Tuner=1,1Gi",)}, "no node 'Tuner'"),
     "resources without a node": ({"resources": ("8,16Gi",)}, "NODE=CPU,MEMORY"),
@@ -90,6 +95,8 @@ REFUSED = {
     "a volume at a relative place": ({"volumes": ("claim=mnt",)}, "CLAIM=PATH"),
     "a node twice": ({"resources": ("Trainer=1,1Gi", "Trainer=2,1Gi")}, "twice for Trainer"),
     "a place twice": ({"volumes": ("one=/mnt", "other=/mnt/")}, "twice for /mnt"),
+    "a place in two forms": ({"volumes": ("one=/mnt", "other=//x/../mnt")}, "twice for /mnt"),
+    "a volume in place of everything": ({"volumes": ("claim=//",)}, "CLAIM=PATH"),
     "a schema that is not there": ({"assignments": ("schema_file=other.pbtxt",)}, "cannot be read"),
     "a schema here, not there": ({"schema_location": "schema.pbtxt"}, "--schema-location"),
     "a schema in a bucket that nodes cannot read": (
@@ -175,6 +182,8 @@ def test_vertex_takes_less(changes, fragment, request_for, tmp_path):
             ["--schema-location"],
         ),
         ({"volumes": ("claim=/mnt/clo",), "data": "gs://b/data"}, ["--serving-dir"]),
+        ({"volumes": ("claim=//mnt",), "data": "//mnt/clothes"}, []),
+        ({"volumes": ("claim=/mnt",), "data": "/mnt/../clothes"}, ["--data"]),
     ],
 )
 def test_it_says_what_lies_on_no_volume(changes, told, request_for):
