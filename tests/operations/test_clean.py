@@ -14,6 +14,8 @@ from operations import clean, rollback
 from operations.clean import Policy
 from pipeline import lock
 from pipeline.errors import LockHeldError, OutputError, UnknownRunError, UsageError
+from pipeline.locations import Locations
+from pipeline.records.metadata import open_store
 from pipeline.records.receipt import Receipt
 
 LAST = Policy(keep_last=1, older_than=None, keep_versions=None)
@@ -305,15 +307,94 @@ def test_the_newest_version_is_never_withdrawn(four, cleaned, locations):
     assert len(versions.served_versions(locations.serving)) == 2
 
 
-def test_artifacts_of_a_moved_folder_are_left_alone(four, locations, tmp_path):
+def test_artifacts_of_a_copied_folder_are_left_alone(four, locations, tmp_path):
     """ML Metadata knows them by their old place: nothing says that they are not needed."""
-    moved = tmp_path / "moved"
-    shutil.copytree(locations.root.parent, moved)
-    before = sorted((moved / "clothes" / "artifacts").rglob("*"))
+    copy = tmp_path / "copy"
+    shutil.copytree(locations.root.parent, copy)
+    before = sorted((copy / "clothes" / "artifacts").rglob("*"))
     original = sorted(locations.artifacts.rglob("*"))
-    clean.clean(LAST, None, moved, True)
-    assert sorted((moved / "clothes" / "artifacts").rglob("*")) == before
+    clean.clean(LAST, None, copy, True)
+    assert sorted((copy / "clothes" / "artifacts").rglob("*")) == before
     assert sorted(locations.artifacts.rglob("*")) == original
+
+
+def moved(output_dir, big):
+    """All results are on another disk now."""
+    output_dir.rename(big)
+    return big
+
+
+def linked(output_dir, big):
+    """They are, and a link is in their old place."""
+    output_dir.rename(big)
+    output_dir.symlink_to(big)
+    return output_dir
+
+
+def linked_pipeline(output_dir, big):
+    """Runs record where a link of the pipeline leads to."""
+    big.mkdir()
+    (big / "clothes").symlink_to(output_dir / "clothes")
+    return big
+
+
+@pytest.fixture(params=[moved, linked, linked_pipeline], ids=lambda move: move.__name__)
+def move(request, past, output_dir, tmp_path):
+    """Moves the results; runs and `clean` find them in the folder that it returns from then on."""
+
+    def moved_to():
+        folder = request.param(output_dir, tmp_path / "big")
+        past.locations = Locations(folder.resolve() / "clothes")
+        past.store = open_store(past.locations.metadata)
+        return folder
+
+    return moved_to
+
+
+def here(past, folder):
+    """Where an artifact is now that ML Metadata has in this folder."""
+    return past.locations.artifacts.joinpath(*folder.parts[-3:])
+
+
+def test_where_results_moved_to_the_same_artifacts_go(four, past, cleaned, move, used_bytes):
+    promised = cleaned(apply=False)
+    folder = move()
+    (pipeline,) = clean.clean(LAST, None, folder, False).pipelines
+    assert pipeline == promised
+
+    before = used_bytes(past.locations.root.resolve())
+    clean.clean(LAST, None, folder, True)
+    assert before - used_bytes(past.locations.root.resolve()) == promised.freed_bytes > 100_000
+    assert {name for name in past.made if here(past, past.examples(name)).exists()} == {"d"}
+    for old, state in past.states().items():
+        assert (state == "LIVE") == here(past, old).exists(), old
+    assert clean.clean(LAST, None, folder, True).freed_bytes == 0
+
+
+def test_where_results_moved_to_what_is_needed_stays(past, move, digest_of):
+    """The last run took the model of the first from the cache; the served one was made between."""
+    past.run("20260101-120000", "a", push=False)
+    past.run("20260102-120000", "b")
+    past.run("20260103-120000", "c", push=False)
+    folder = move()
+    past.run("20260104-120000", "a", push=False)
+    needed = [past.locations.serving, here(past, past.model("a")), here(past, past.model("c"))]
+    before = [digest_of(each) for each in needed]
+    (pipeline,) = clean.clean(LAST, None, folder, True).pipelines
+    assert [digest_of(each) for each in needed] == before
+    assert not here(past, past.model("b")).exists()
+    assert "artifacts in other folders" not in pipeline.keeps
+
+
+def test_the_record_of_the_push_of_a_served_version_stays_where_it_moved_to(four, past, move):
+    served = versions.served_versions(past.locations.serving)[-1]
+    blessing = past.made["c"][2]
+    blessing.custom_properties["pushed_version"].string_value = str(served)
+    past.store.put_artifacts([blessing])
+    folder = move()
+    clean.clean(LAST, None, folder, True)
+    assert here(past, pathlib.Path(blessing.uri)).exists()
+    assert not here(past, past.model("c")).exists()
 
 
 def test_a_rollback_is_told_of_after_its_version_was_withdrawn(
