@@ -36,7 +36,8 @@ PROCESSOR_INFORMATION = Path("/proc/cpuinfo")
 MEMORY_INFORMATION = Path("/proc/meminfo")
 
 GIGABYTE = 10**9
-FREE_DISK = 6 * GIGABYTE
+# Free disk space for the results of some runs.
+RUNS_DISK = 2 * GIGABYTE
 # A little under 4 GB: a machine with 4 GB reports less, since the system reserves some.
 MEMORY = 3.7 * GIGABYTE
 TRAIN_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte")
@@ -145,7 +146,7 @@ def examine(
         check_processor(),
         check_cores(),
         check_memory(),
-        check_disk(output_dir),
+        check_disk(output_dir, environment),
         of_data,
         # A faulty configuration file, which both read, is one problem.
         *(
@@ -398,15 +399,28 @@ def container_memory() -> Iterator[int]:
                 yield int(text)
 
 
-def check_disk(output_dir: Path) -> Finding:
-    """Check whether the disk has space for the environment and some runs."""
-    folder = nearest_existing(output_dir)
-    free = shutil.disk_usage(folder).free
-    found = f"{free / GIGABYTE:.1f} GB free at {folder}"
-    if free >= FREE_DISK:
-        return Finding("disk", "ok", found)
-    fix = f"free {FREE_DISK / GIGABYTE:.0f} GB there, or choose another disk with --output-dir"
-    return Finding("disk", "warn", found, fix)
+def check_disk(output_dir: Path, environment: Environment | None) -> Finding:
+    """Check whether the disks have space for some runs and, before it is made, for `.venv`."""
+    advice = {nearest_existing(output_dir): "choose another disk with --output-dir"}
+    needs = dict.fromkeys(advice, RUNS_DISK)
+    if environment is None:
+        place = same_disk(nearest_existing(PROJECT_ENVIRONMENT), advice)
+        advice.setdefault(place, "make .venv a link to a folder on another disk")
+        needs[place] = needs.get(place, 0) + packages.NEEDED
+    free = {place: shutil.disk_usage(place).free for place in needs}
+    found = "; ".join(f"{free[place] / GIGABYTE:.1f} GB free at {place}" for place in needs)
+    fixes = [
+        f"free {needs[place] / GIGABYTE:.0f} GB at {place}, or {advice[place]}"
+        for place in needs
+        if free[place] < needs[place]
+    ]
+    return Finding("disk", "warn" if fixes else "ok", found, "; ".join(fixes))
+
+
+def same_disk(place: Path, others: Iterable[Path]) -> Path:
+    """Return the first of the other places that is on the disk of a place, else the place."""
+    device = place.stat().st_dev
+    return next((other for other in others if other.stat().st_dev == device), place)
 
 
 def check_data(data: str | None, config: Path | None, environment: Environment | None) -> Finding:

@@ -8,12 +8,11 @@ from typing import Annotated
 
 import typer
 
-from cli import command_line
+from cli import command_line, help_texts
 from pipeline import paths
 from pipeline.locations import DEFAULT_OUTPUT_DIR
 
 DEFAULT_OUTPUT = DEFAULT_OUTPUT_DIR
-OUTPUT_HELP = "Output folder, with one subfolder per pipeline."
 SEED_HELP = "Random seed."
 CONFIG_HELP = "Configuration file in TOML, which --set and other options override."
 DATA_HELP = (
@@ -32,7 +31,7 @@ class Runner(StrEnum):
 
 
 OutputDir = Annotated[
-    Path, typer.Option("--output-dir", callback=paths.output_folder, help=OUTPUT_HELP)
+    Path, typer.Option("--output-dir", callback=paths.output_folder, help=help_texts.OUTPUT)
 ]
 NotifyFile = Annotated[
     Path | None,
@@ -64,7 +63,7 @@ RunId = Annotated[
 Verbose = Annotated[
     bool, typer.Option("--verbose", help="Print the log to the terminal instead of log.txt.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+AsJson = Annotated[bool, typer.Option("--json", help=help_texts.JSON)]
 PipelineName = Annotated[
     str | None, typer.Option("--pipeline", help="Pipeline name; required if several match.")
 ]

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from cli import command_line
-from cli.options import DEFAULT_OUTPUT, OUTPUT_HELP, AsJson, OnlyPipeline, OutputDir
+from cli import command_line, help_texts
+from cli.options import DEFAULT_OUTPUT, AsJson, OnlyPipeline, OutputDir
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -107,23 +107,15 @@ def repair(
 
 
 def doctor(
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Also import all libraries; slower.")
-    ] = False,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="Data to check as `run` does: a folder or a file, here or in a bucket "
-            "(s3://BUCKET/FOLDER); auto; or sample."
-        ),
-    ] = None,
+    deep: Annotated[bool, typer.Option("--deep", help=help_texts.DOCTOR_DEEP)] = False,
+    data: Annotated[str | None, typer.Option(help=help_texts.DOCTOR_DATA)] = None,
     # Checked like everything else, as is the output folder.
     config: Annotated[
         Path | None,
-        typer.Option("--config", metavar="FILE", help="Configuration file of the run to check."),
+        typer.Option("--config", metavar="FILE", help=help_texts.DOCTOR_CONFIG),
     ] = None,
     # Checked like everything else: a refused option would end the doctor.
-    output_dir: Annotated[Path, typer.Option(help=OUTPUT_HELP)] = DEFAULT_OUTPUT,
+    output_dir: Annotated[Path, typer.Option(help=help_texts.OUTPUT)] = DEFAULT_OUTPUT,
     as_json: AsJson = False,
 ) -> None:
     """Check the machine and the environment, and suggest fixes."""

@@ -57,6 +57,9 @@ LOCKS = (NEWER, OLDER)
 # Additional packages for the tests and `make check`; they fit both lock files.
 TESTS = FOLDER / "test.txt"
 
+# Free disk space that a new environment needs, in bytes.
+NEEDED = 4 * 10**9
+
 LINUX, MACOS = "Linux x86_64", "Darwin arm64"
 
 

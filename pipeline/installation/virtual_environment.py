@@ -44,7 +44,6 @@ RECORDS = ENVIRONMENT / packages.RECORDS
 INSTALLER = packages.FOLDER / "installer.txt"
 
 GIGABYTE = 10**9
-NEEDED = 4 * GIGABYTE
 
 # An import of TFDV takes ten seconds, since it imports all of TFX. Loading only its shared library
 # proves that it fits this system.
@@ -272,10 +271,10 @@ def check_room() -> None:
       InstallationError: If it has too little space.
     """
     place = ENVIRONMENT if ENVIRONMENT.is_dir() else packages.PROJECT
-    free = shutil.disk_usage(place).free
-    if free < NEEDED:
+    free, needed = shutil.disk_usage(place).free, packages.NEEDED
+    if free < needed:
         raise InstallationError(
-            f"{place} has {in_gigabytes(free)} of free space; expected {in_gigabytes(NEEDED)} for "
+            f"{place} has {in_gigabytes(free)} of free space; expected {in_gigabytes(needed)} for "
             f"the environment.\nFree some space, or make {ENVIRONMENT.name} a link to a folder on "
             "another disk. Then: make setup"
         )

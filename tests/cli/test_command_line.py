@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+
+from cli import main, without_libraries
 
 PROJECT = Path(__file__).resolve().parents[2]
 HEAVY = ("apache_beam", "keras", "matplotlib", "pandas", "tensorflow", "tfx", "tfx_bsl")
@@ -82,6 +85,59 @@ def test_the_version_is_printed_alone_also_where_nothing_is_installed(ask, proje
     command = [sys.executable, "-S", str(project_copy / "pipeline_runner.py"), "--version"]
     bare = subprocess.run(command, capture_output=True, text=True, check=True)
     assert (bare.stdout, bare.stderr) == (printed, "")
+
+
+@pytest.fixture
+def bare_doctor(project_copy):
+    """Asks the doctor of a copy where nothing is installed."""
+
+    def asked(*arguments):
+        runner = project_copy / "pipeline_runner.py"
+        command = [sys.executable, "-S", runner, "doctor", *arguments]
+        ended = subprocess.run(command, capture_output=True, text=True, cwd=project_copy)
+        return ended.returncode, ended.stdout + ended.stderr
+
+    return asked
+
+
+def test_before_the_installation_the_doctor_checks_what_was_asked(bare_doctor, project_copy):
+    asked = ("--json", "--output-dir", "/proc/nope", "--data", "/nonexistent")
+    code, printed = bare_doctor(*asked)
+    findings = {each["name"]: each for each in json.loads(printed)["findings"]}
+    assert code == 1
+    assert findings["output"]["found"].startswith("/proc is not writable: ")
+    assert findings["data"]["found"] == "/nonexistent (--data) does not exist"
+
+    (project_copy / "pipeline.toml").touch()
+    assert "pipeline.toml is not checked: that needs" in bare_doctor("--config=pipeline.toml")[1]
+
+
+def test_before_the_installation_the_doctor_has_help_and_refuses_what_it_does_not_know(bare_doctor):
+    code, printed = bare_doctor("--help")
+    assert code == 0
+    assert printed.startswith("usage: pipeline_runner.py doctor ")
+    code, printed = bare_doctor("s3://user:hidden@host/folder")
+    assert code == 2
+    assert "unrecognized arguments: s3://" in printed
+    assert "hidden" not in printed
+
+
+def test_before_the_installation_the_doctor_has_the_same_options():
+    command = typer.main.get_command(main.app).commands["doctor"]
+    parser = without_libraries.doctor_parser()
+    options = {tuple(each.opts): (each.metavar, each.help, each.default) for each in command.params}
+    # `--help` is described by each of the two libraries.
+    (_, *actions) = parser._actions
+    bare = {
+        tuple(each.option_strings): (
+            each.metavar,
+            each.help.partition(" [default: ")[0],
+            each.default,
+        )
+        for each in actions
+    }
+    assert bare == options
+    assert parser.description == command.help
 
 
 # What `compile` cannot do without.

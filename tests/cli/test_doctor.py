@@ -396,6 +396,64 @@ def test_little_memory_and_a_full_disk_warn(tmp_path, monkeypatch):
     memory, disk = findings["memory"], findings["disk"]
     assert (memory.status, memory.found) == ("warn", "2.0 GB")
     assert (disk.status, disk.found) == ("warn", f"1.0 GB free at {tmp_path}")
+    assert disk.fix == f"free 2 GB at {tmp_path}, or choose another disk with --output-dir"
+
+
+@pytest.fixture
+def disks(tmp_path, monkeypatch):
+    """Sets the free space of the disks of `.venv` and of the results, which may be one."""
+    places = {name: tmp_path / name for name in ("project", "results")}
+    for place in places.values():
+        place.mkdir()
+    monkeypatch.setattr(doctor, "PROJECT_ENVIRONMENT", places["project"] / ".venv")
+    stat, usage = Path.stat, doctor.shutil.disk_usage(tmp_path)
+
+    def has(**gigabytes):
+        free = {places[name]: size * 10**9 for name, size in gigabytes.items()}
+
+        def stat_of(path, **options):
+            found = list(stat(path, **options))
+            number = list(free).index(path) if path in free else 0
+            return os.stat_result([*found[:2], number, *found[3:]])
+
+        monkeypatch.setattr(Path, "stat", stat_of)
+        monkeypatch.setattr(
+            doctor.shutil, "disk_usage", lambda place: usage._replace(free=free[place])
+        )
+        return places
+
+    return has
+
+
+NO_ROOM_FOR_VENV = "or make .venv a link to a folder on another disk"
+NO_ROOM_FOR_RESULTS = "or choose another disk with --output-dir"
+
+
+@pytest.mark.parametrize(
+    ("free", "size", "fix"),
+    [
+        ({"results": 1, "project": 9}, 2, NO_ROOM_FOR_RESULTS),
+        ({"results": 3, "project": 3}, 4, NO_ROOM_FOR_VENV),
+        ({"results": 5}, 6, NO_ROOM_FOR_RESULTS),
+        ({"results": 3, "project": 5}, None, None),
+        ({"results": 7}, None, None),
+    ],
+)
+def test_before_the_installation_the_environment_needs_room_too(disks, free, size, fix):
+    """On its own disk, or on that of the results."""
+    places = disks(**free)
+    found = doctor.check_disk(places["results"] / "outputs", None)
+    shown = [f"{gigabytes}.0 GB free at {places[name]}" for name, gigabytes in free.items()]
+    assert found.found == "; ".join(shown)
+    assert found.status == ("warn" if fix else "ok")
+    place = places["project" if fix is NO_ROOM_FOR_VENV else "results"]
+    assert found.fix == (f"free {size} GB at {place}, {fix}" if fix else "")
+
+
+def test_after_the_installation_only_the_results_need_room(disks, tmp_path):
+    places = disks(results=3, project=0)
+    found = doctor.check_disk(places["results"], environment_in(tmp_path))
+    assert (found.status, found.found) == ("ok", f"3.0 GB free at {places['results']}")
 
 
 @pytest.fixture
@@ -781,6 +839,8 @@ def test_the_doctor_needs_only_the_standard_library():
     "module",
     [
         "cli/doctor.py",
+        "cli/help_texts.py",
+        "cli/without_libraries.py",
         "components/disk.py",
         "pipeline/database/address.py",
         "pipeline/database/binding.py",

@@ -316,7 +316,7 @@ def use_environment(folder: Path, network: bool) -> None:
     virtual_environment.BUSY = folder.with_name(".venv.busy")
     virtual_environment.UNFINISHED = folder / "unfinished"
     virtual_environment.RECORDS = folder / packages.RECORDS
-    virtual_environment.NEEDED = 0
+    packages.NEEDED = 0
     virtual_environment.Installer = _Installer if network else _WithoutNetwork  # type: ignore[misc]
     lock = packages.LOCKS[0]
     virtual_environment.own_lock = lambda _: (
