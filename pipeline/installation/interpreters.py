@@ -10,7 +10,8 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.installation import packages
@@ -42,16 +43,17 @@ print(json.dumps([usual, path, "{}.{}".format(*sys.version_info[:2]), complete])
 """
 
 APT = "sudo apt install {0} {0}-venv"
-# Keys are the ID of /etc/os-release and, if the releases differ, VERSION_ID.
+# Commands by the version of Python that they install. Distributions are named by the ID of
+# /etc/os-release and, if the releases differ, VERSION_ID.
 COMMANDS = {
-    "debian 12": APT.format("python3"),
-    "debian 13": APT.format("python3"),
-    "ubuntu 22.04": APT.format("python3.11"),
-    "ubuntu 24.04": APT.format("python3"),
-    "fedora": "sudo dnf install python3.13",
-    "rhel 8": "sudo dnf install python3.11",
-    "rhel 9": "sudo dnf install python3.11",
-    "rhel 10": "sudo dnf install python3",
+    "debian 12": {"3.11": APT.format("python3")},
+    "debian 13": {"3.13": APT.format("python3")},
+    "ubuntu 22.04": {"3.11": APT.format("python3.11")},
+    "ubuntu 24.04": {"3.12": APT.format("python3")},
+    "fedora": {version: f"sudo dnf install python{version}" for version in packages.NEWER.pythons},
+    "rhel 8": {"3.11": "sudo dnf install python3.11"},
+    "rhel 9": {"3.11": "sudo dnf install python3.11"},
+    "rhel 10": {"3.12": "sudo dnf install python3"},
 }
 # Distributions with the release numbers of RHEL.
 RELATIVES = {"almalinux": "rhel", "centos": "rhel", "rocky": "rhel", "ol": "rhel"}
@@ -135,6 +137,12 @@ def ask(path: str) -> Interpreter | None:
 
 def explain(wanted: str, interpreters: list[Interpreter], system: System) -> str:
     """Returns two lines: which interpreters were found, none of which fits, and what to do."""
+    unshadowed = system_python(interpreters, system)
+    if unshadowed:
+        return (
+            f"{sys.executable} loads a libstdc++ without {' and '.join(system.libstdcxx_missing)}; "
+            f"expected that of the system.\nUse the system's Python: make setup PYTHON={unshadowed}"
+        )
     versions = sorted(fitting_versions(system), key=lambda each: int(each.partition(".")[2]))
     if not versions:
         return unfit_machine(system)
@@ -144,7 +152,24 @@ def explain(wanted: str, interpreters: list[Interpreter], system: System) -> str
     nothing = f"PYTHON={wanted}, which does not start as Python 3" if wanted else "no Python"
     expected = f"Python {' or '.join(versions)} with its venv module{reason(system)}"
     advice = "Omit PYTHON, or install a fitting one" if wanted else "Install one"
-    return f"found {names or nothing}; expected {expected}.\n{advice}: {command_for(versions[-1])}"
+    return f"found {names or nothing}; expected {expected}.\n{advice}: {command_for(versions)}"
+
+
+def system_python(interpreters: list[Interpreter], system: System) -> str | None:
+    """Returns the path of a system Python that may fit: it may load another libstdc++.
+
+    The running Python may come with its own libstdc++, as that of conda does. If it is one of the
+    system's, or if no system Python would fit with another libstdc++, returns None.
+    """
+    if Path(os.path.realpath(sys.executable)).parent == SYSTEM_FOLDER:
+        return None
+    versions = fitting_versions(replace(system, libstdcxx_missing=()))
+    fit = [
+        each
+        for each in interpreters
+        if each.complete and each.version in versions and Path(each.path).parent == SYSTEM_FOLDER
+    ]
+    return max(fit, key=lambda each: versions[each.version]).path if fit else None
 
 
 def unfit_machine(system: System) -> str:
@@ -173,15 +198,20 @@ def reason(system: System) -> str:
     return f" (a newer Python needs a libstdc++ with {newer.libstdcxx[-1]})"
 
 
-def command_for(version: str) -> str:
-    """Returns the command that installs a version of Python on this machine."""
+def command_for(versions: list[str]) -> str:
+    """Returns the command that installs the newest of some versions of Python on this machine.
+
+    Args:
+      versions: Minor versions, oldest first; at least one.
+    """
     name, release = distribution()
     name = RELATIVES.get(name, name)
     keys = (f"{name} {release}", f"{name} {release.partition('.')[0]}", name)
-    known = next((COMMANDS[key] for key in keys if key in COMMANDS), None)
-    return known or (
-        f"pipx run uv python install {version}; then: "
-        f'make setup PYTHON="$(pipx run uv python find {version})"'
+    known = next((COMMANDS[key] for key in keys if key in COMMANDS), {})
+    newest = versions[-1]
+    return next((known[each] for each in reversed(versions) if each in known), None) or (
+        f"pipx run uv python install {newest}; then: "
+        f'make setup PYTHON="$(pipx run uv python find {newest})"'
     )
 
 

@@ -70,7 +70,8 @@ class System:
     Attributes:
       platform: System and processor, such as "Linux x86_64".
       glibc: Version of glibc; None if there is none, as on macOS and Alpine Linux.
-      libstdcxx_missing: Symbol versions that a lock file needs and libstdc++ lacks.
+      libstdcxx_missing: Symbol versions that a lock file needs and libstdc++ lacks. It is the one
+        that the running Python loads, which may not be that of the system.
     """
 
     platform: str
@@ -104,7 +105,7 @@ def obstacles(lock: Lock, system: System, python: str) -> list[str]:
         unfit.append(f"it needs glibc {dotted(lock.glibc)}, not {dotted(system.glibc)}")
     missing = [symbol for symbol in lock.libstdcxx if symbol in system.libstdcxx_missing]
     if missing:
-        unfit.append(f"the system's libstdc++ lacks {', '.join(missing)}")
+        unfit.append(f"the libstdc++ of this Python lacks {', '.join(missing)}")
     return unfit
 
 

@@ -170,15 +170,15 @@ SYMBOLS = NEWER.libstdcxx + OLDER.libstdcxx
             DEBIAN_12,
             "ok",
             "Linux x86_64, glibc 2.36: glibc-2.28.txt fits; glibc-2.39.txt does not fit: it "
-            "needs glibc 2.39, not 2.36 and the system's libstdc++ lacks GLIBCXX_3.4.32, "
-            "CXXABI_1.3.15",
+            "needs glibc 2.39, not 2.36 and the libstdc++ of this Python lacks "
+            "GLIBCXX_3.4.32, CXXABI_1.3.15",
             "",
         ),
         (
             System(LINUX, (2, 39), ("CXXABI_1.3.15",)),
             "ok",
             "Linux x86_64, glibc 2.39: glibc-2.28.txt fits; glibc-2.39.txt does not fit: the "
-            "system's libstdc++ lacks CXXABI_1.3.15",
+            "libstdc++ of this Python lacks CXXABI_1.3.15",
             "",
         ),
         (
@@ -196,8 +196,8 @@ SYMBOLS = NEWER.libstdcxx + OLDER.libstdcxx
         (
             System(LINUX, (2, 41), SYMBOLS),
             "fail",
-            "Linux x86_64, glibc 2.41: glibc-2.28.txt does not fit: the system's libstdc++ "
-            "lacks GLIBCXX_3.4.22, CXXABI_1.3.11",
+            "Linux x86_64, glibc 2.41: glibc-2.28.txt does not fit: the libstdc++ of "
+            "this Python lacks GLIBCXX_3.4.22, CXXABI_1.3.11",
             "libstdc++6",
         ),
         (

@@ -11,10 +11,13 @@ from pipeline.installation import interpreters, packages
 
 NEW = packages.System(packages.LINUX, (2, 41), ())
 OLD = packages.System(packages.LINUX, (2, 36), packages.NEWER.libstdcxx)
+# As in an activated conda, whose Python brings along an older libstdc++.
+SHADOWED = packages.System(packages.LINUX, (2, 39), packages.NEWER.libstdcxx)
 MUSL = packages.System(packages.LINUX, None, ())
 RELEASES = {
     "debian": 'PRETTY_NAME="Debian GNU/Linux 13"\nID=debian\nVERSION_ID="13"\n',
     "jammy": 'ID=ubuntu\nVERSION_ID="22.04"\nVERSION="22.04.5 LTS (Jammy Jellyfish)"\n',
+    "noble": 'ID=ubuntu\nVERSION_ID="24.04"\n',
     "fedora": "ID=fedora\nVERSION_ID=42\nPLATFORM_ID=platform:f42\n",
     "rocky": 'ID="rocky"\nID_LIKE="rhel centos fedora"\nVERSION_ID="9.4"\n',
     "arch": "ID=arch\n",
@@ -86,6 +89,47 @@ def test_the_python_of_the_system_is_found_behind_another(machine, tmp_path):
     assert interpreters.find("", NEW)[0].path == own
 
 
+@pytest.fixture
+def system_python(tmp_path):
+    """Adds a Python to the folder of the system."""
+
+    def add(name, version, complete=True):
+        (tmp_path / "system").mkdir(exist_ok=True)
+        return write_interpreter(tmp_path / "system" / name, version, complete)
+
+    return add
+
+
+def test_behind_a_python_with_its_own_libstdcxx_that_of_the_system_is_named(machine, system_python):
+    machine("python3", "3.13")
+    system_python("python3.11", "3.11", complete=False)
+    own = system_python("python3", "3.12")
+    problem, advice = refusal(SHADOWED)
+    lacks = "loads a libstdc++ without GLIBCXX_3.4.32 and CXXABI_1.3.15"
+    assert problem == f"{sys.executable} {lacks}; expected that of the system."
+    assert advice == f"Use the system's Python: make setup PYTHON={own}"
+
+
+@pytest.mark.parametrize(("version", "complete"), [("3.12", False), ("3.14", True), (None, True)])
+def test_a_python_of_the_system_that_could_not_fit_is_not_named(
+    machine, system_python, version, complete
+):
+    machine("python3", "3.13")
+    if version:
+        system_python("python3", version, complete)
+    assert "expected Python 3.11 with its venv module" in refusal(SHADOWED)[0]
+
+
+def test_a_python_of_the_system_has_no_libstdcxx_of_its_own(machine, monkeypatch):
+    """What it lacks, another one of the system lacks too."""
+    running = Path(sys.executable).resolve()
+    machine("python3", "3.14")
+    monkeypatch.setattr(interpreters, "SYSTEM_FOLDER", running.parent)
+    path = str(running.with_name("python3.12"))
+    beside = interpreters.Interpreter(path, "3.12", complete=True)
+    assert "Install one: " in interpreters.explain("", [beside], SHADOWED)
+
+
 def test_the_base_python_of_an_activated_environment_is_taken(tmp_path):
     """Otherwise the environment that is about to be removed could be chosen."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
@@ -149,7 +193,11 @@ def test_a_wanted_one_that_does_not_start_is_named(machine):
     [
         ("debian", NEW, "sudo apt install python3 python3-venv"),
         ("jammy", OLD, "sudo apt install python3.11 python3.11-venv"),
+        ("noble", NEW, "sudo apt install python3 python3-venv"),
+        # Its python3 is newer than a libstdc++ like this allows.
+        ("noble", SHADOWED, "uv python install 3.11"),
         ("fedora", NEW, "sudo dnf install python3.13"),
+        ("fedora", SHADOWED, "sudo dnf install python3.11"),
         ("rocky", OLD, "sudo dnf install python3.11"),
         ("arch", NEW, "uv python install 3.13"),
     ],

@@ -50,7 +50,7 @@ def test_all_obstacles_are_listed():
     assert reasons == [
         "it is for Python 3.13, 3.12, 3.11, not 3.10",
         "it needs glibc 2.39, not 2.36",
-        "the system's libstdc++ lacks GLIBCXX_3.4.32, CXXABI_1.3.15",
+        "the libstdc++ of this Python lacks GLIBCXX_3.4.32, CXXABI_1.3.15",
     ]
     assert packages.obstacles(OLDER, System(LINUX, (2, 36), NEW_SYMBOLS), "3.11") == []
 
