@@ -55,6 +55,8 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# After the length of the first box, in ISO's base media file format.
+_PHONE_KIND = b"ftyp"
 _PNG_GRAY, _PNG_RGB, _PNG_PALETTE = 0, 2, 3
 _TIFF_RGB, _TIFF_YCBCR = 2, 6
 # Length of the tRNS chunk by colour type: one value, or one per channel.
@@ -278,6 +280,11 @@ def _silent() -> Iterator[None]:
 
 def _opened(content: bytes) -> Image.Image:
     """Reads the header alone."""
+    if content[4:8] == _PHONE_KIND:
+        raise ImageError(
+            f"this is a HEIC or AVIF image, or a video; expected {_EXPECTED}. Convert it to JPEG "
+            "or PNG."
+        )
     image = Image.open(io.BytesIO(content), formats=list(FORMATS))
     if image.width * image.height > MOST_IMAGE_PIXELS:
         raise _too_large(f"{image.width} x {image.height} pixels")

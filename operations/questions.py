@@ -29,7 +29,7 @@ _MIDDLE = 127
 _BATCH_SIZE = 1000
 # A larger file holds no image that could be used.
 _MOST_BYTES = 2**30
-_IDX_STARTS = (b"\x00\x00", b"\x1f\x8b")
+_IDX_START, _GZIP_START = b"\x00\x00", b"\x1f\x8b"
 # As in t10k-images-idx3-ubyte.gz, emnist-letters-test-images.idx3-ubyte and mine.idx.
 _IDX_IMAGES = re.compile(r"images[-.]idx[0-9][-.][a-z]+(\.gz)?$|\.idx(\.gz)?$")
 _OUTSIDE = (
@@ -251,7 +251,11 @@ def _unreadable(error: OSError) -> str:
 
 def _is_idx(file: pathlib.Path) -> bool:
     with file.open("rb") as opened:
-        return opened.read(2) in _IDX_STARTS
+        start = opened.read(3)
+    if start[:2] == _GZIP_START:
+        return suffix(file.name) not in IMAGE_SUFFIXES
+    is_named_so = _IDX_IMAGES.search(file.name) is not None
+    return start[:2] == _IDX_START and (is_named_so or not idx.TYPE_CODES.isdisjoint(start[2:]))
 
 
 def _of_idx(name: str, file: pathlib.Path, form: Form) -> Iterator[Question]:

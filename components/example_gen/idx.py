@@ -37,6 +37,8 @@ _OTHER_TYPES = {
     0x0D: "32-bit floating-point numbers",
     0x0E: "64-bit floating-point numbers",
 }
+# What the third byte may be. Pictures of phones and icons begin with two zero bytes, too.
+TYPE_CODES = frozenset({*_TYPES, *_OTHER_TYPES})
 _GZIP_MAGIC = b"\x1f\x8b"
 _BATCH_BYTES = 2**24
 

@@ -35,6 +35,10 @@ class SplitError(ReadingError):
     """The examples cannot be divided, or a class has too few of them."""
 
 
+class NoTestImagesError(SplitError):
+    """A class has no test images."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """How examples are divided (section `split` of the configuration).
@@ -332,7 +336,8 @@ def check_classes(
       class_names: Names of the classes, in label order.
 
     Raises:
-      SplitError: A class has no example to train on or to test on, or no example validates.
+      SplitError: A class has no example to train on, or no example validates.
+      NoTestImagesError: A class has no example to test on.
     """
     trained, validated, tested = (
         np.array(class_counts(labels[splits == number], len(class_names)))
@@ -357,7 +362,7 @@ def check_classes(
             f"Add images, or set a larger split.validation than {settings.validation}."
         )
     if not tested.all():
-        raise SplitError(
+        raise NoTestImagesError(
             f"{_listed(tested == 0, tested, 'test', class_names)}; expected some of every class of "
             "the schema, or no model can be judged on it. Add images, or remove the class from the "
             "schema; where the data gives no test split, a larger split.test_share may do."

@@ -300,11 +300,20 @@ def _as_data_error(location: str, in_spans: bool) -> Iterator[None]:
     except slices.SliceError as error:
         raise DataError(f"{location}: {error}") from error
     except split.SplitError as error:
-        more = " Or take more spans, with spans.window." if in_spans else ""
-        raise DataError(f"{error}{more}") from error
+        raise DataError(f"{error}{_advice_on_spans(error) if in_spans else ''}") from error
     except ReadingError as error:
         place = "" if location in str(error) else f"{location}: "
         raise DataError(f"{place}{error}") from error
+
+
+def _advice_on_spans(error: split.SplitError) -> str:
+    if isinstance(error, split.NoTestImagesError):
+        # Further spans would only add images to train on.
+        return (
+            " All test images come from one span: set spans.reference to one that has images of "
+            "every class."
+        )
+    return " Or take more spans, with spans.window."
 
 
 def _draw_sample(folder: pathlib.Path) -> None:

@@ -292,6 +292,26 @@ def test_an_idx_file_that_is_damaged_is_refused(tmp_path, reason, as_idx):
     assert "truncated" in reason(path)
 
 
+HEIC = b"\x00\x00\x00\x18ftypheic" + bytes(40)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("IMG_1.HEIC", HEIC, "HEIC or AVIF image, or a video; expected a PNG"),
+        ("IMG_1.jpg", HEIC, "HEIC or AVIF image, or a video; expected a PNG"),
+        ("icon.ico", b"\x00\x00\x01\x00\x01\x00" + bytes(40), "no image of a known format"),
+        ("shoe.jpg", b"\x1f\x8b" + bytes(40), "no image of a known format"),
+        ("shoe.jpg", b"\x00\x00", "no image of a known format"),
+        ("mine.idx", HEIC, "magic number 0x00000018"),
+        ("mine", b"\x00\x00\x0d\x03" + bytes(12), "32-bit floating-point numbers"),
+    ],
+)
+def test_a_file_that_is_no_idx_file_is_refused_as_an_image(tmp_path, reason, name, content, told):
+    (tmp_path / name).write_bytes(content)
+    assert told in reason(tmp_path / name)
+
+
 def test_a_folder_is_all_its_images_in_order(tmp_path):
     for name in ("b.png", "a/z.JPG", "a/y.webp", "c.tif"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import functools
+import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -344,6 +345,13 @@ def _refuse_twice(files: Files, path: str, name: str, texts: Sequence[str], hint
     tables.refuse_rows(files, path, fault, "each of them once", rows, hint)
 
 
+def _within(files: Files, paths: Sequence[str]) -> Iterator[str]:
+    """The paths as they count from the data folder, also of images that are named otherwise."""
+    for path in paths:
+        place = files.local(path) if path.startswith("/") or ".." in path.split("/") else None
+        yield os.path.relpath(place, files.local("")) if place else path
+
+
 class Manifest:
     """Images that a manifest names, or one manifest for each split."""
 
@@ -375,7 +383,7 @@ class Manifest:
         )
         self.ignored = leftovers.lines(
             folder,
-            {*self._paths, *sources}.__contains__,
+            {*_within(files, self._paths), *sources}.__contains__,
             f"{listed(sources)} does not name them",
         )
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from components import features, images, transform
 from components.images import Fit, Preparation
@@ -214,17 +214,21 @@ def test_a_client_that_inverts_gets_the_answers_of_predict(ask, folder, schema, 
     paper = Image.new("L", (40, 30), 250)
     paper.paste(30, (8, 6, 30, 18))
     dark = ImageOps.invert(paper)
-    for name, image in (("paper", paper), ("dark", dark)):
-        image.save(tmp_path / f"{name}.png")
+    # The camera was held on its side.
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    paper.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "paper.jpg", quality=95, exif=exif)
+    dark.save(tmp_path / "dark.png")
     answer = predict.predict(
-        [tmp_path / "paper.png", tmp_path / "dark.png"],
+        [tmp_path / "paper.jpg", tmp_path / "dark.png"],
         None,
         tmp_path / "outputs",
         Invert.AUTO,
         lambda count: None,
     )
     assert answer.answers[0].notes[0].startswith("inverted: ")
-    sent = [saved(each, "PNG") for each in (inverted_by_a_client(paper), dark, paper)]
+    inverted = inverted_by_a_client(tmp_path / "paper.jpg")
+    sent = [saved(each, "PNG") for each in (inverted, dark, paper)]
     inverted, as_it_is, without = ask(features.PREDICT_IMAGE_BYTES, sent)["probabilities"]
     for found, expected in zip(answer.answers, (inverted, as_it_is), strict=True):
         by_class = dict(zip(schema.class_names, expected, strict=True))
@@ -234,9 +238,9 @@ def test_a_client_that_inverts_gets_the_answers_of_predict(ask, folder, schema, 
     assert np.abs(without - inverted).max() > 4e-3
 
 
-def inverted_by_a_client(image):
+def inverted_by_a_client(photo):
     """The lines of docs/images.md."""
-    gray = image.convert("L")
+    gray = ImageOps.exif_transpose(Image.open(photo)).convert("L")
     pixels = np.asarray(gray)
     inner = pixels[1:-1, 1:-1]
     border = (pixels.sum() - inner.sum()) / (pixels.size - inner.size)

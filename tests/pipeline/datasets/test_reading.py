@@ -285,6 +285,18 @@ def test_the_images_of_all_spans_of_a_window_count(spans):
         read_spans(spans, validation=5)
 
 
+def test_a_class_that_the_reference_span_lacks_needs_another_reference(tmp_path):
+    for span, classes in (("span-1", "a"), ("span-2", "ab")):
+        for number, name in enumerate(classes * 10):
+            path = tmp_path / span / name / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("L", (4, 4), number).save(path)
+    for window in (1, 2):
+        with pytest.raises(DataError, match=r"class b .* no test images.*set spans\.reference"):
+            read_spans(tmp_path, window=window, validation=2)
+    assert read_spans(tmp_path, reference=2, validation=2).count("test")
+
+
 def write_folders(folder, count=40):
     for number in range(count):
         path = folder / "ab"[number % 2] / f"{number:02d}.png"

@@ -100,6 +100,16 @@ def test_a_manifest_wins_over_class_folders(data):
     assert read.reader.ignored == ("1 image (b/2.png): x.csv does not name them",)
 
 
+@pytest.mark.parametrize("start", ["", "{data}/", "../{name}/", "a/../"])
+def test_an_image_is_named_however_its_path_is_written(data, start):
+    made.write(data, "a/1.png", "b/1.png", "b/2.png")
+    start = start.format(data=data, name=data.name)
+    made.text(data, "x.csv", "path,label", f"{start}a/1.png,x", f"{start}b/1.png,y")
+    read = found(data, outside_files=True)
+    assert (read.labels, read.bad) == (["x", "y"], {})
+    assert read.reader.ignored == ("1 image (b/2.png): x.csv does not name them",)
+
+
 def test_a_table_about_other_files_is_no_manifest(data, refusal):
     made.write(data, "a/1.png", "b/1.png")
     made.text(data, "x.csv", "path,label", "c/1.png,x")
