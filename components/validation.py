@@ -13,7 +13,7 @@ _MOST_FAULTS = 3
 def faults_of(error: pydantic.ValidationError) -> str:
     """Returns what is wrong with a record, field by field."""
     faults = [
-        f"{shown('.'.join(map(str, fault['loc'])))}: {shown(fault['msg'])}"
+        ": ".join(shown(part) for part in (".".join(map(str, fault["loc"])), fault["msg"]) if part)
         for fault in error.errors(include_url=False)
     ]
     more = f"; {len(faults) - _MOST_FAULTS} more" if len(faults) > _MOST_FAULTS else ""

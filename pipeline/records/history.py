@@ -25,9 +25,12 @@ from pipeline.errors import StoreError, StoreLockedError, UnknownRunError, Usage
 from pipeline.locations import RECEIPT_FILE, Locations, output_options
 from pipeline.lock import Holder
 from pipeline.records.outcomes import Status, Verdict
-from pipeline.records.receipt import MOST_COUNTED, SCHEMA_VERSION, Receipt
+from pipeline.records.receipt import MISSING_KEYS, MOST_COUNTED, SCHEMA_VERSION, Receipt
 
 Read = TypeVar("Read")
+
+# Errors of pydantic about the keys of a document, not about their values.
+_FAULTS_OF_KEYS = ("missing", "extra_forbidden", MISSING_KEYS)
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +173,7 @@ def _receipt(path: pathlib.Path) -> Receipt:
     try:
         receipt = Receipt.from_json(text)
     except pydantic.ValidationError as error:
-        raise _unreadable(faults_of(error)) from error
+        raise _misfit(error) from error
     if receipt.status == Status.RUNNING:
         # So a run counts while it holds the lock; no run writes it.
         raise _unreadable("status: running is never written")
@@ -194,6 +197,17 @@ def _check_version(version: JsonValue) -> None:
             f"has version {number}, of an earlier project; expected version {SCHEMA_VERSION}. "
             "Its page can still be opened. To be rid of this line, remove the folder of the run"
         )
+
+
+def _misfit(error: pydantic.ValidationError) -> _FaultyReceiptError:
+    """What to say of a JSON object of this version that is no receipt of this checkout."""
+    if any(fault["type"] not in _FAULTS_OF_KEYS for fault in error.errors()):
+        return _unreadable(faults_of(error))
+    return _FaultyReceiptError(
+        f"has other keys than this checkout of the project writes ({faults_of(error)}): an earlier "
+        "or a later one wrote it, or it is damaged. Its page can still be opened. To be rid of "
+        "this line, remove the folder of the run"
+    )
 
 
 def _unreadable(why: str) -> _FaultyReceiptError:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 
 import pydantic
 from pydantic import Field, JsonValue
+from pydantic_core import PydanticCustomError
 
 from components.disk import write_whole
 from components.quality_gates import JudgedGate
@@ -23,7 +24,10 @@ from pipeline.locations import DEFAULT_OUTPUT_DIR, RECEIPT_FILE
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
 SCHEMA_FILE = pathlib.Path(__file__).with_name("receipt.schema.json")
+# Another set of keys needs another version, or documents of the one before count as damaged.
 SCHEMA_VERSION: Literal[5] = 5
+# Type of the error about a JSON document without some of the keys.
+MISSING_KEYS = "missing_keys"
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -68,7 +72,7 @@ class Part(pydantic.BaseModel):
         """Refuses a JSON document without some of the keys: defaults are for runs that begin."""
         missing = [name for name in type(self).model_fields if name not in self.model_fields_set]
         if info.mode == "json" and missing:
-            raise ValueError(f"{', '.join(missing)} missing")
+            raise PydanticCustomError(MISSING_KEYS, "{keys} missing", {"keys": ", ".join(missing)})
         return self
 
 

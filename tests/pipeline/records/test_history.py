@@ -156,6 +156,24 @@ def test_a_receipt_whose_values_are_not_of_their_form_hides_no_other(
     assert "\n" not in line
 
 
+@pytest.mark.parametrize("key", ["settled_epochs", "new"])
+def test_a_receipt_that_another_checkout_wrote_is_not_called_damaged(keep, tmp_path, caplog, key):
+    folder = keep("20260102-000000")
+    document = json.loads((folder / "receipt.json").read_text())
+    if key in document:
+        del document[key]
+    else:
+        document[key] = 1
+    (folder / "receipt.json").write_text(json.dumps(document))
+    keep("20260101-000000")
+    assert ids(history.read_receipts(tmp_path)) == ["20260101-000000"]
+    (line,) = lines(caplog)
+    assert f"{folder / 'receipt.json'} has other keys than this checkout" in line
+    assert key in line
+    assert "an earlier or a later one wrote it" in line
+    assert "page can still be opened" in line
+
+
 def places(document):
     """Where the parts of a JSON document stand, each with what it is a part of."""
     inside = {dict: dict.items, list: enumerate}.get(type(document), lambda _: ())

@@ -1,6 +1,7 @@
 """The receipt: its JSON form is the one of its schema, and it is written whole or not at all."""
 
 import functools
+import hashlib
 import json
 import operator
 import shutil
@@ -10,7 +11,7 @@ import jsonschema
 import pydantic
 import pytest
 
-from pipeline.records.receipt import SCHEMA_FILE, Receipt, schema_text
+from pipeline.records.receipt import SCHEMA_FILE, SCHEMA_VERSION, Receipt, schema_text
 
 SCHEMA = json.loads(SCHEMA_FILE.read_text(encoding="utf-8"))
 
@@ -60,6 +61,18 @@ def test_schema_and_model_refuse_what_is_no_receipt(pushed_receipt, key, value):
 
 def test_the_schema_describes_every_key_and_asks_for_all(receipt):
     assert set(SCHEMA["required"]) == set(SCHEMA["properties"]) == set(receipt.as_json_value())
+
+
+# SHA-256 of the keys of a receipt and of its parts, by the version of the format.
+KEYS_OF_VERSION = {5: "6a3254dd2a49a57b37a49843f75fb1b18b001c8dd1119f961d4640df5dae600e"}
+
+
+def test_other_keys_have_another_version():
+    """Receipts from before could not be read: raise SCHEMA_VERSION, and put the digest here."""
+    parts = {"": SCHEMA, **SCHEMA["$defs"]}
+    keys = {name: sorted(part.get("required", [])) for name, part in parts.items()}
+    digest = hashlib.sha256(json.dumps(keys, sort_keys=True).encode()).hexdigest()
+    assert {SCHEMA_VERSION: digest} == KEYS_OF_VERSION
 
 
 PARTS = (
