@@ -1,5 +1,9 @@
 # Set up, run and check the project. `make` without a target lists the targets.
 
+ifeq ($(filter oneshell,$(.FEATURES)),)
+$(error found make $(MAKE_VERSION); expected GNU Make 4. On macOS: brew install make, then gmake in its place)
+endif
+
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:

@@ -16,10 +16,12 @@ def _enter_environment() -> None:
     """Goes on in `.venv` if the running Python lacks the libraries of the project."""
     # A damaged `.venv` may be taken for another Python: it is entered once, not for ever.
     entered = os.environ.pop(_ENTERED, None)
-    if importlib.util.find_spec("typer"):
+    # Many a Python has Typer; one that has TFX, too, was made for this project.
+    if all(map(importlib.util.find_spec, ("typer", "tfx"))):
         return
     python = _ROOT / ".venv" / "bin" / "python"
-    if python.exists() and not entered:
+    # Not `exists`, which raises an error where another user keeps the environment to himself.
+    if os.access(python, os.X_OK) and not entered:
         os.environ[_ENTERED] = "1"
         os.execv(python, [str(python), *sys.argv])
     from cli import without_libraries

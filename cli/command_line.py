@@ -26,6 +26,8 @@ from components.redaction import redacted
 from pipeline import paths, streams
 from pipeline.errors import ConfigurationError, ExitCode, PipelineError, UsageError
 
+_PROJECT = Path(__file__).resolve().parents[1]
+
 _OUTPUT_LOST = 1
 # What the machine lacks, or its disk: no command can do anything about it, and none is wrong.
 _OF_THE_MACHINE = (
@@ -134,12 +136,27 @@ def _run(app: typer.Typer) -> int:
             file=sys.stderr,
         )
         return ExitCode.FAILED
+    except ModuleNotFoundError as error:
+        if not _is_of_a_library(error):
+            raise
+        print(
+            f"error: the environment lacks {shown(str(error.name))}; expected all libraries of "
+            "this version of the project. Install them with: make setup",
+            file=sys.stderr,
+        )
+        return ExitCode.FAILED
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)
             return 1
         return end.code or 0
     return 0
+
+
+def _is_of_a_library(error: ModuleNotFoundError) -> bool:
+    """Whether a module is missing that this project does not have itself."""
+    package = (error.name or "").partition(".")[0]
+    return bool(package) and not (_PROJECT / package).exists()
 
 
 def _place(error: OSError) -> str:

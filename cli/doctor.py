@@ -178,7 +178,7 @@ def find_environment() -> Environment | None:
     )
     if find_version("tfx", present.packages):
         return present
-    if not (PROJECT_ENVIRONMENT / "bin/python").exists():
+    if not is_there(PROJECT_ENVIRONMENT / "bin/python"):
         return None
     folders = sorted(PROJECT_ENVIRONMENT.glob("lib/python*/site-packages"))
     return Environment(

@@ -42,7 +42,10 @@ def answer(arguments: list[str]) -> int | str:
             environment.dropped(),
             asked.config,
         )
-    return "The environment is missing: typer cannot be imported. Make it with: make setup"
+    return (
+        "The environment is missing, or another user keeps it to himself: typer and tfx cannot be "
+        "imported. Make it, or make it readable, with: make setup"
+    )
 
 
 class _Parser(argparse.ArgumentParser):

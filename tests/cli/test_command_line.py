@@ -1,6 +1,7 @@
 """Commands that must answer at once import nothing heavy."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -272,6 +273,44 @@ def test_an_error_of_ours_cannot_command_the_terminal(python):
     assert ended.stderr == "error: \\x1b]0;owned\\x07 \\x9b31m of\nlines; run a\u200db\n"
 
 
+def test_a_library_that_is_missing_is_named_with_the_command_that_installs_it(python):
+    raised = FORBIDDEN.replace("raise PermissionError(13, ", "import {}.thing  # (")
+    ended = python("-c", raised.format("cronsim9"))
+    assert (ended.returncode, ended.stderr) == (
+        1,
+        "error: the environment lacks cronsim9; expected all libraries of this version of the "
+        "project. Install them with: make setup\n",
+    )
+    # One of the project itself would be no matter of the environment.
+    assert "Traceback" in python("-c", raised.format("operations")).stderr
+
+
+def test_a_python_that_only_has_typer_is_left_for_the_environment(tmp_path):
+    """Typer comes with much else that people install."""
+    project, _ = project_with(tmp_path, "echo entered")
+    (tmp_path / "typer").mkdir()
+    (tmp_path / "typer" / "__init__.py").write_text("")
+    ended = subprocess.run(
+        [sys.executable, "-S", project / "pipeline_runner.py", "runs"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        timeout=60,
+    )
+    assert ended.stdout == "entered\n"
+
+
+def test_an_environment_that_cannot_be_entered_is_told_of(tmp_path):
+    """As one is that another user made for himself alone."""
+    project, python = project_with(tmp_path, "echo entered")
+    python.chmod(0o644)
+    runner = project / "pipeline_runner.py"
+    ended = subprocess.run(
+        [sys.executable, "-S", runner, "runs"], capture_output=True, text=True, timeout=60
+    )
+    assert ended.stderr.startswith("The environment is missing, or another user keeps it")
+
+
 def test_an_error_of_ours_is_not_taken_for_one_of_the_machine(python):
     ended = python("-c", FORBIDDEN.replace("PermissionError(13", "OSError(22"))
     assert "Traceback" in ended.stderr
@@ -284,19 +323,26 @@ def test_a_terminal_of_an_impossible_width_has_the_usual_one(python, columns):
     assert max(map(len, ended.stdout.splitlines())) <= 80
 
 
-def test_a_damaged_environment_is_entered_once(tmp_path):
-    """One without its `pyvenv.cfg` is just another Python, which would enter it again and again."""
-    project = tmp_path / "project"
+def project_with(folder, script):
+    """A copy of the project, and the Python in its environment: a script."""
+    project = folder / "project"
     project.mkdir()
     for name in ("cli", "pipeline", "components"):
         (project / name).symlink_to(PROJECT / name)
-    runner = Path(shutil.copy(PROJECT / "pipeline_runner.py", project))
+    shutil.copy(PROJECT / "pipeline_runner.py", project)
     python = project / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -S "$@"\n')
+    python.write_text(f"#!/bin/sh\n{script}\n")
     python.chmod(0o755)
+    return project, python
+
+
+def test_a_damaged_environment_is_entered_once(tmp_path):
+    """One without its `pyvenv.cfg` is just another Python, which would enter it again and again."""
+    project, python = project_with(tmp_path, f'exec {shlex.quote(sys.executable)} -S "$@"')
+    runner = project / "pipeline_runner.py"
     ended = subprocess.run([python, runner, "runs"], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
-    assert ended.stderr.startswith("The environment is missing: typer cannot be imported.")
+    assert ended.stderr.startswith("The environment is missing, or another user keeps it")
     diagnosed = subprocess.run([python, runner, "doctor"], capture_output=True, timeout=60)
     assert b"packages" in diagnosed.stdout

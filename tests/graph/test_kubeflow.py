@@ -498,7 +498,13 @@ def test_the_image_runs_as_a_user_who_can_change_nothing_of_it(image_steps):
     # Whatever is built before belongs to root.
     assert names[names.index("USER") :] == ["USER", "ENTRYPOINT"]
     text = "\n".join(" ".join(step) for step in image_steps)
-    assert not re.search(r"--ch(own|mod)|\bch(own|mod)\b|\bsudo\b", text)
+    # But all can read it, whatever the umask of the checkout.
+    readable = "RUN chmod --recursive a+rX /opt/venv /pipeline\nFROM "
+    assert readable in text
+    kept = {rest for name, rest in image_steps if name == "COPY" and "--from=build" in rest}
+    assert kept == {f"--from=build {folder} {folder}" for folder in ("/opt/venv", "/pipeline")}
+    changed = text.replace(readable, "")
+    assert not re.search(r"--ch(own|mod)|\bch(own|mod)\b|\bsudo\b", changed)
     # Beside /tmp, the folders that the launcher of a cluster writes to.
     last_stage = image_steps[len(names) - names[::-1].index("FROM") :]
     assert [rest for name, rest in last_stage if name == "RUN"] == [
