@@ -138,6 +138,7 @@ def clean(policy: Policy, pipeline: str | None, output_dir: pathlib.Path, apply:
     Raises:
       UnknownRunError: There is no such pipeline, or none at all.
       LockHeldError: One of the pipelines is at work; nothing was removed.
+      UsageError: A folder has runs of another pipeline; nothing was removed.
       StoreError: The ML Metadata of one cannot be read; nothing was removed.
       StoreLockedError: Another process has locked it; nothing was removed.
       OutputError: Something cannot be removed.
@@ -148,6 +149,7 @@ def clean(policy: Policy, pipeline: str | None, output_dir: pathlib.Path, apply:
     with contextlib.ExitStack() as locks:
         for locations in places:
             locks.enter_context(exclusive(locations, "clean"))
+            _check_name(locations)
             if apply:
                 unfinished.complete(locations)
         # All plans first: where one pipeline cannot be cleaned, none is.
@@ -204,6 +206,22 @@ def _make_plan(locations: Locations, policy: Policy) -> _Plan:
         _RUN_FOLDERS: [path for path in locations.runs.glob("*/*") if path not in gone],
     }
     return _Plan(locations, sorted(outdated), staying, artifacts.outdated, withdrawn, removed, kept)
+
+
+def _check_name(locations: Locations) -> None:
+    """Refuses a folder with runs of another name: ML Metadata knows all they made by that name.
+
+    Raises:
+      UsageError: The folder was renamed, or a run was copied into it.
+    """
+    others = sorted(history.names_in(locations) - {locations.root.name})
+    if others:
+        raise UsageError(
+            f"{shown(str(locations.root))} has runs of the pipeline {shown(others[0])}; expected "
+            "only its own, since what others made could not be told from leftovers. Give the "
+            f"folder its name {shown(others[0])} back, or remove these runs from "
+            f"{shown(str(locations.runs))}."
+        )
 
 
 def _staying(locations: Locations, receipts: list[Receipt], outdated: set[str]) -> list[str]:

@@ -292,6 +292,12 @@ def receipts_of(locations: Locations) -> list[Receipt]:
     return [receipt for receipt in receipts if receipt.pipeline == locations.root.name]
 
 
+def names_in(locations: Locations) -> set[str]:
+    """The pipelines whose receipts are in the folder of one, whatever their version."""
+    documents = _readable(_receipts_in(locations.runs), lambda path: _document(path)[1])
+    return {str(document["pipeline"]) for document in documents if "pipeline" in document}
+
+
 def pipelines(output_dir: pathlib.Path) -> list[Locations]:
     """Pipelines with runs below the output folder, in the order of their names.
 

@@ -407,6 +407,15 @@ def test_a_rollback_is_told_of_after_its_version_was_withdrawn(
     assert rollbacks.recorded(locations.serving) == [done]
 
 
+def test_a_folder_that_was_renamed_is_not_cleaned(four, output_dir, locations, digest_of):
+    """ML Metadata knows its artifacts by the old name: all of them would count as leftovers."""
+    renamed = locations.root.rename(output_dir / "renamed")
+    before = digest_of(renamed / "artifacts")
+    with pytest.raises(UsageError, match=f"has runs of the pipeline {locations.root.name}; exp"):
+        clean.clean(LAST, None, output_dir, apply=True)
+    assert digest_of(renamed / "artifacts") == before
+
+
 def test_a_pipeline_at_work_is_not_cleaned(four, past, output_dir, locations):
     with lock.exclusive(locations.lock, "run"), pytest.raises(LockHeldError):
         clean.clean(LAST, None, output_dir, True)
