@@ -1,6 +1,7 @@
 """The doctor: its findings on a good machine, and on machines with one problem each."""
 
 import ast
+import functools
 import json
 import os
 import re
@@ -25,6 +26,10 @@ DEBIAN_12 = System(LINUX, (2, 36), NEWER.libstdcxx)
 DEBIAN_13 = System(LINUX, (2, 41), ())
 
 
+# Each Python of this machine takes a fifth of a second to answer.
+ASKED_ONCE = functools.cache(doctor.interpreters.ask)
+
+
 @pytest.fixture(autouse=True)
 def fit_machine(monkeypatch, tmp_path):
     """A machine without problems, whatever the tests run on: each test then breaks one thing."""
@@ -38,6 +43,7 @@ def fit_machine(monkeypatch, tmp_path):
     write_package(tmp_path / "packages", "tfx", "1.21.0")
     monkeypatch.setattr(doctor, "find_environment", lambda: environment_in(tmp_path))
     install(tmp_path)
+    monkeypatch.setattr(doctor.interpreters, "ask", ASKED_ONCE)
     flags = "flags\t\t: avx avx2 avx512f avx512_bf16 amx_bf16\n"
     monkeypatch.setattr(doctor, "PROCESSOR_INFORMATION", write(tmp_path / "cpuinfo", flags))
     set_memory(monkeypatch, tmp_path, kilobytes=8_000_000)
