@@ -110,7 +110,7 @@ def test_malformed_digests_are_refused(version, base, content):
     "name",
     [
         *("../export/saved_model.pb", "/dev/null", "link", "folder", "..", "", ".", "null\0"),
-        *("pipe", "\ud800", "absent", "x" * 100_000),
+        *("pipe", "\ud800", "absent", "x" * 100_000, "./golden.npz"),
     ],
 )
 def test_a_kept_file_leads_nowhere_else(version, base, name):
@@ -121,10 +121,26 @@ def test_a_kept_file_leads_nowhere_else(version, base, name):
     digests = json.loads((folder / "digests.json").read_text())
     digests["files"] = {name: digests["files"]["golden.npz"]}
     (folder / "digests.json").write_text(json.dumps(digests))
-    with pytest.raises(UnreadableModelError) as caught:
+    with pytest.raises(UnreadableModelError, match=r"no file of its folder|too long") as caught:
         read_served(base)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 1_000
+
+
+@pytest.mark.parametrize("is_absolute", [False, True], ids=["relative", "absolute"])
+@pytest.mark.parametrize("place", ["another disk", "folder of the version"])
+def test_a_sound_file_elsewhere_is_no_kept_file(version, base, tmp_path, is_absolute, place):
+    """Its digest is the one that is named, so that nothing but the path speaks against it."""
+    folder = versions.kept_folder(base, int(version.name))
+    other = {"another disk": tmp_path, "folder of the version": folder / "inner"}[place] / "secret"
+    other.parent.mkdir(exist_ok=True)
+    other.write_text("secret")
+    digests = json.loads((folder / "digests.json").read_text())
+    name = str(other) if is_absolute else os.path.relpath(other, folder)
+    digests["files"] = {name: versions.file_digest(other)}
+    (folder / "digests.json").write_text(json.dumps(digests))
+    with pytest.raises(UnreadableModelError, match="no file of its folder"):
+        read_served(base)
 
 
 def test_digests_that_are_a_pipe_are_refused(version, base):

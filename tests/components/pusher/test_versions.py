@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -130,6 +131,24 @@ def test_a_push_that_fails_leaves_what_is_served_as_it_was(
     with pytest.raises(OSError, match=r"No space left|No such file"):
         versions.publish(other, base)
     assert files(base) == before
+    assert versions.unfinished(base) == []
+
+
+def test_a_copy_that_is_not_whole_is_not_published(export, base, monkeypatch):
+    """The export itself is sound: the digest is that of the copy."""
+    before = versions.publish(export, base)
+    copy = shutil.copytree
+
+    def cut_short(source, target, *options):
+        copied = copy(source, target, *options)
+        for path in Path(target).rglob("variables.data"):
+            path.write_bytes(path.read_bytes()[:-1])
+        return copied
+
+    monkeypatch.setattr(shutil, "copytree", cut_short)
+    with pytest.raises(versions.ChangedExportError):
+        versions.publish(export, base, digest=versions.content_digest(export))
+    assert versions.served_versions(base) == [before]
     assert versions.unfinished(base) == []
 
 
