@@ -41,6 +41,7 @@ from pipeline.runners.engine import NODE_ARGUMENTS
 
 CLASSES = ("bag", "boot", "hat")
 ROBUST = ["robustness.enabled=true", "robustness.accuracy_1=0.4", "robustness.accuracy_3=0.2"]
+LENIENT = ("gates.accuracy=0", "gates.class_recall=0")
 METRIC = "sparse_categorical_accuracy"
 BALANCED = "balanced_accuracy"
 THRESHOLDS = strategies.integers(0, 100).map(lambda hundredths: hundredths / 100)
@@ -270,6 +271,16 @@ def test_a_refusal_that_no_gate_shows_fails_the_node(judge, monkeypatch):
         judge(declared, clean, None, False, False, monkeypatch)
 
 
+def test_without_test_images_every_gate_fails_however_low(judge, monkeypatch):
+    """Also if TFMA, which validates slice by slice, has no objection."""
+    declared = gates.declared(config.load_config("default", LENIENT), CLASSES)
+    empty = Measured(gates.evaluation_config(declared, ()), {}, None)
+    empty.validation = lambda: validation_result_pb2.ValidationResult(validation_ok=True)
+    pushed, judged, _ = judge(declared, empty, None, False, False, monkeypatch)
+    assert not pushed
+    assert [(gate.value, gate.passed) for gate in judged] == [(None, False)] * 4
+
+
 def test_the_blessing_names_the_models_that_it_is_about(judge, monkeypatch):
     declared = gates.declared(config.load_config("default"), CLASSES)
     pushed, _, blessing = judge(declared, clean_measured(declared), None, False, False, monkeypatch)
@@ -466,8 +477,6 @@ def test_a_served_model_that_was_not_compared_is_refused(answers, evaluate):
 
 
 # Slices by columns of the data.
-
-LENIENT = ("gates.accuracy=0", "gates.class_recall=0")
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
 """Each answer is written down as it is."""
 
+import dataclasses
 import json
+import shutil
+from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
@@ -8,13 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
+from tfx.types import standard_artifacts
 
 from components import examples, features, shards, slices
 from components.examples import Split
-from components.image_schema import ImageSchema
+from components.image_schema import SCHEMA_FILE, ImageSchema
 from components.predictions import executor
 from components.predictions.executor import Answers
 
+PROJECT = Path(__file__).resolve().parents[3]
 CLASSES = ("bag", "<b>shirt</b>", "shoe")
 COUNT = 60
 ENGINE = "apache_beam.runners.portability.fn_api_runner.FnApiRunner"
@@ -71,27 +76,18 @@ def test_tfma_is_given_labels_and_answers_as_lists(split, answers):
     assert np.array_equal(np.array(columns["candidate"], np.float32), answers)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_an_answer_that_is_no_number_is_refused_and_told(split, answers, value):
-    part = Answers(split, {"candidate": answers})
-    executor.check_finite(executor.faulty(part), split.ids)
-    answers[7, 1] = answers[9, 0] = value
-    with pytest.raises(executor.AnswerError) as refusal:
-        executor.check_finite(executor.faulty(part), split.ids)
-    assert "to 2 of 60 test images, t10k-00000007 the first" in str(refusal.value)
-
-
 @pytest.fixture
 def export(tmp_path):
-    """Writes a model that answers with the first values of an image, and returns its folder."""
+    """Writes a model that answers with some values of an image, and returns its folder."""
 
-    def written(name, places):
+    def written(name, places, instead_of_255=255.0):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="examples")])
         def classify(serialized):
             spec = {features.IMAGE: tf.io.FixedLenFeature([], tf.string)}
             raw = tf.io.parse_example(serialized, spec)[features.IMAGE]
             values = tf.cast(tf.io.decode_raw(raw, tf.uint8), tf.float32)
-            return {features.PROBABILITIES: tf.gather(values, places, axis=1)}
+            answers = tf.gather(values, places, axis=1)
+            return {features.PROBABILITIES: tf.where(answers == 255, instead_of_255, answers)}
 
         folder = tmp_path / name / "Format-Serving"
         signatures = {features.SERVING_DEFAULT: classify}
@@ -105,7 +101,7 @@ def export(tmp_path):
 def examples_of(tmp_path):
     """Writes a split to several files in any order, and returns the folder of the artifact."""
 
-    def write(split, bounds):
+    def write(split, bounds=()):
         folder = tmp_path / "examples" / "Split-test"
         folder.mkdir(parents=True)
         shuffled = split.at(np.random.default_rng(5).permutation(COUNT))
@@ -148,6 +144,52 @@ def test_each_model_answers_for_every_image_in_the_order_of_the_ids(
         answers = np.concatenate([part.probabilities[name] for part in parts])
         assert np.array_equal(answers, split.images[:, places])
     assert not (tmp_path / "answers").exists()
+
+
+@pytest.fixture
+def predict(tmp_path):
+    """Runs the node; returns the folder of its predictions."""
+    (tmp_path / "schema").mkdir()
+    shutil.copy(PROJECT / "schema" / SCHEMA_FILE, tmp_path / "schema")
+
+    def run(examples_uri, model_uri):
+        inputs = {
+            "schema": artifact(standard_artifacts.Schema, tmp_path / "schema"),
+            "examples": artifact(standard_artifacts.Examples, examples_uri),
+            "model": artifact(standard_artifacts.Model, model_uri),
+        }
+        output = artifact(standard_artifacts.Examples, tmp_path / "predictions")
+        Path(output.uri).mkdir(exist_ok=True)
+        context = executor.Executor.Context(make_beam_pipeline_fn=lambda: beam.Pipeline(ENGINE))
+        executor.Executor(context).Do(
+            {name: [each] for name, each in inputs.items()},
+            {"predictions": [output]},
+            {"columns": "[]"},
+        )
+        return Path(output.uri)
+
+    return run
+
+
+def artifact(kind, folder):
+    made = kind()
+    made.uri = str(folder)
+    return made
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_answer_that_is_no_number_is_refused_and_told(
+    split, export, examples_of, predict, monkeypatch, value
+):
+    monkeypatch.setattr(executor, "_ROWS", 11)
+    images = np.minimum(split.images, 254)
+    images[17, 1] = images[40, 0] = 255
+    uri = examples_of(dataclasses.replace(split, images=images))
+    table = pq.read_table(predict(uri, export("sound", [0, 1])) / features.PREDICTIONS_FILE)
+    assert table.num_rows == COUNT
+    with pytest.raises(executor.AnswerError) as refusal:
+        predict(uri, export("faulty", [0, 1], value))
+    assert "to 2 of 60 test images, t10k-00000017 the first" in str(refusal.value)
 
 
 def test_the_columns_of_the_data_are_found_by_the_ids(split, tmp_path):
