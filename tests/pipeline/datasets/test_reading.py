@@ -385,10 +385,18 @@ def test_a_file_that_may_have_changed_is_read_again(tmp_path, hashed, change):
     assert hashed == ["a/00.png"]
 
 
-def test_a_digest_is_not_kept_of_a_file_that_was_changed_just_now(tmp_path, hashed, monkeypatch):
+@pytest.mark.parametrize("newest", ["time of the inode", "time of the content"])
+def test_a_digest_is_not_kept_of_a_file_that_was_changed_just_now(
+    tmp_path, hashed, monkeypatch, newest
+):
     """A second change within the resolution of its time stamp would go unseen."""
-    folder = write_folders(tmp_path / "photos")
-    changed = min(path.stat().st_ctime_ns for path in folder.rglob("*.png"))
+    folder = aged(tmp_path / "photos")
+    files = list(folder.rglob("*.png"))
+    changed = min(path.stat().st_ctime_ns for path in files)
+    if newest == "time of the content":
+        changed += 100 * 10**9
+        for path in files:
+            os.utime(path, ns=(changed, changed))
     monkeypatch.setattr(time, "time_ns", lambda: changed + 2 * 10**9)
     read(folder, "split.validation=0.3")
     hashed.clear()
