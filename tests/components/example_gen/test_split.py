@@ -217,6 +217,31 @@ def test_equal_files_stay_together(contents, seed, validation):
         assert len(splits) == 1
 
 
+# The split that the data gives to some pictures of a content; the others have none.
+GIVEN_TO_CONTENT = [UNDECIDED, UNDECIDED, features.VALIDATION, features.TEST]
+
+
+@hypothesis.given(
+    strategies.lists(
+        strategies.tuples(strategies.integers(0, 15), strategies.booleans()),
+        min_size=1,
+        max_size=50,
+    ),
+    SEEDS,
+)
+def test_equal_files_stay_together_beside_given_splits(pictures, seed):
+    """Also where the validation split alone is drawn; copies of what tests are left out."""
+    ids = [f"{number}.png" for number in range(len(pictures))]
+    given = [
+        GIVEN_TO_CONTENT[content % 4] if is_given else UNDECIDED for content, is_given in pictures
+    ]
+    contents = [f"sha{content}" for content, _ in pictures]
+    found = assigned(ids, settings(0.3), seed, given=given, contents=contents)
+    for content in set(contents):
+        splits = {found[name] for name, each in zip(ids, contents, strict=True) if each == content}
+        assert len(splits - {split.NOT_TAKEN}) <= 1
+
+
 @hypothesis.given(strategies.lists(strategies.integers(0, 9), min_size=1, max_size=50), SEEDS)
 def test_a_group_stays_together_whether_a_column_or_a_pattern_names_it(objects, seed):
     ids = [f"object{each}/{number}.png" for number, each in enumerate(objects)]
