@@ -22,10 +22,12 @@ REASONS = (
     Reason(
         "An artifact of a node. Who can write there can run code (docs/security.md).",
         (
+            "components/blessing/measurement.py::read",
             "components/data_gate/catalogue.py::Catalogue._read_at",
             "components/data_gate/catalogue.py::_write_images",
             "components/data_gate/executor.py::_anomaly_findings",
             "components/data_gate/executor.py::_check_slices",
+            "components/data_gate/executor.py::_drift",
             "components/digests.py::weights_digest",
             "components/evaluation_results.py::load",
             "components/evaluator/executor.py::confusions",
@@ -46,6 +48,7 @@ REASONS = (
             "components/rows.py::RowFile.at",
             "components/schema_gen.py::Executor.Do",
             "components/statistics_gen/executor.py::_merged",
+            "components/statistics_gen/executor.py::_read_schema",
             "components/trainer/budget.py::kept_epochs",
             "components/trainer/resumption.py::_read_state",
             "components/trainer/resumption.py::_restore",

@@ -20,12 +20,18 @@ from tests.faults.injection import PROJECT, SHIPPED
 # Of these methods, those of any object.
 _ALWAYS = frozenset(
     {
-        *("read_text", "read_bytes", "fromfile", "memmap", "loadtxt", "genfromtxt", "recv"),
+        *("read_text", "read_bytes", "fromfile", "memmap", "loadtxt", "genfromtxt"),
+        *("recv", "recv_into", "recvfrom", "recvmsg", "makefile"),
         *("model_validate_json", "validate_json", "urlopen", "getresponse", "HTTPConnection"),
         *("ParseFromString", "FromString", "MergeFromString", "tf_record_iterator"),
         *("ParquetFile", "read_table", "read_csv", "open_csv", "DictReader", "open_file"),
         *("GzipFile", "ZipFile", "decompress", "decompressobj", "load_model", "load_weights"),
-        *("load_statistics", "load_eval_result", "safe_load", "Unpickler"),
+        *("safe_load", "Unpickler"),
+        *("read_file", "GFile", "TFRecordDataset", "TextLineDataset", "FixedLengthRecordDataset"),
+        *("read_string_file", "read_bytes_file", "parse_pbtxt_file", "parse_json_file"),
+        *("load_statistics", "load_stats_binary", "load_stats_text", "load_schema_text"),
+        *("load_anomalies_text", "load_anomalies_binary", "load_eval_result", "load_eval_results"),
+        *("load_metrics", "load_plots", "load_attributions", "load_validation_result"),
     }
 )
 # Of these modules, these functions: others have methods of the same names.

@@ -97,6 +97,18 @@ def test_a_reader_refuses_nothing_of_sound_files(asked, name):
         "open(path, mode)",
         "sys.stdin.read()",
         "xml.etree.ElementTree.parse(path)",
+        "tfma.load_metrics(folder)",
+        "tfma.load_validation_result(folder)",
+        "tfdv.load_stats_binary(path)",
+        "tfdv.load_anomalies_text(path)",
+        "io_utils.parse_pbtxt_file(path, message)",
+        "io_utils.read_bytes_file(path)",
+        "tf.io.read_file(path)",
+        "tf.io.gfile.GFile(path, 'rb')",
+        "tf.data.TFRecordDataset(paths)",
+        "dataset.interleave(tf.data.TFRecordDataset)",
+        "connection.makefile('rb')",
+        "connection.recv_into(buffer)",
     ],
 )
 def test_what_reads_is_found(line):
