@@ -28,8 +28,9 @@ CHANGES = frozenset({CHANGE, BALANCED_CHANGE})
 OVERALL = "overall"
 
 # TFMA's accuracy is a float32: 90 of 100 is 0.89999998. Rounding takes up to 3e-8 from it, and up
-# to 9e-8 from the difference of two. An accuracy that is one image short lacks more than this in
-# every test split of less than five million images.
+# to 9e-8 from the difference of two. An accuracy that is a whole image short of the threshold lacks
+# more than this in every test split of less than five million images. One that lacks less passes,
+# too, where the threshold lies between two numbers of images: a fiftieth of one of 100,000 images.
 _ROUNDING = 2e-7
 # Decimals of a value beside its threshold. What a value that fails lacks is more than `_ROUNDING`,
 # which the most of them show.
