@@ -51,7 +51,11 @@ DATABASE_SECONDS = 3.0
 # How a line of the process that checks services begins.
 ANSWER_BEGINS = '{"name": '
 # How the last line of a command begins where libraries are missing.
-NO_LIBRARIES = ("The environment is missing", "ModuleNotFoundError: ")
+NO_LIBRARIES = (
+    "The environment is missing",
+    "error: the environment lacks ",
+    "ModuleNotFoundError: ",
+)
 COLOURS = {"ok": "32", "warn": "33", "fail": "31"}
 
 # tfx.components replaces a component that it cannot import by None, so its own import always works.
@@ -502,13 +506,13 @@ def read_data(options: list[str], environment: Environment | None) -> Finding | 
     if process.returncode == 0:
         return judge_read(json.loads(process.stdout))
     lines = process.stderr.strip().splitlines()
+    last = lines[-1] if lines else "no message"
+    if process.returncode == 1 and last.startswith(NO_LIBRARIES):
+        return None
     refusals = [line for line in lines if line.startswith("error: ")]
     if refusals:
         found, fix = split_message(refusals[-1][len("error: ") :])
         return Finding("data", "fail", found, fix or "change the data")
-    last = lines[-1] if lines else "no message"
-    if process.returncode == 1 and last.startswith(NO_LIBRARIES):
-        return None
     # A crash says nothing about the data, but a run would reach the same place.
     found = f"reading it ended unexpectedly, with exit code {process.returncode}: {last}"
     fix = f"see the whole message: {shlex.join(['python3', *command])}"

@@ -43,8 +43,9 @@ def answer(arguments: list[str]) -> int | str:
             asked.config,
         )
     return (
-        "The environment is missing, or another user keeps it to himself: typer and tfx cannot be "
-        "imported. Make it, or make it readable, with: make setup"
+        "The environment is missing, or you may not read it: this Python lacks typer or tfx. Make "
+        "it with: make setup. If .venv belongs to another user, change its owner or permissions "
+        "first."
     )
 
 

@@ -326,7 +326,8 @@ def _files(base: pathlib.Path, version: int) -> Iterator[pathlib.Path]:
     for folder in (base / str(version), versions.kept_folder(base, version)):
         yield from sorted(path for path in folder.rglob("*") if path.is_file())
     record = versions.rollback_record(base, version)
-    if record.exists():
+    # A marker that lists a damaged one would keep everybody from fetching the version.
+    if record.exists() and rollbacks.read_record(record):
         yield record
 
 
@@ -391,7 +392,7 @@ def fetch_newest(
     if there.exists():
         advice = f"remove {there} and fetch again, or name another folder"
         _check_same(base, version, folder, advice)
-        _fetch_history(folder, version, base, check)
+        _fetch_history(folder, None, base, check)
         return version, False
     base.mkdir(parents=True, exist_ok=True)
     for left in base.glob(f"{_FETCHED}*"):
@@ -410,21 +411,25 @@ def fetch_newest(
 
 
 def _fetch_history(
-    folder: Folder, version: int, base: pathlib.Path, check: Callable[[], None] | None
+    folder: Folder, coming: int | None, base: pathlib.Path, check: Callable[[], None] | None
 ) -> None:
-    """Copies the records of rollbacks that `base` lacks, before it gets a version.
+    """Copies the records of rollbacks that `base` lacks.
 
-    The record of a version comes with the version itself, as its marker says.
+    Args:
+      folder: Folder of the bucket.
+      coming: Version that is about to be published, which brings its own record; None for none.
+      base: Folder of the versions.
+      check: As for `fetch_newest`.
     """
     if check is not None:
         check()
-    own = {version, *versions.served_versions(base)}
+    served = versions.served_versions(base)
     for listed in folder.list(_HISTORY):
         name, _, suffix = listed.path.removeprefix(_HISTORY).rpartition(".")
-        if suffix != "json" or not versions.is_number(name) or int(name) in own:
+        if suffix != "json" or not versions.is_number(name) or int(name) == coming:
             continue
         path = versions.rollback_record(base, int(name))
-        if path.exists():
+        if path.exists() or (int(name) in served and _was_pushed(folder, int(name))):
             continue
         with folder.open(listed) as source:
             content = source.read(_MOST_RECORD_BYTES + 1)
@@ -432,6 +437,12 @@ def _fetch_history(
         if record is not None:
             path.parent.mkdir(exist_ok=True)
             disk.write_whole(path, record)
+
+
+def _was_pushed(folder: Folder, version: int) -> bool:
+    """Whether the marker of a version says that it came without the record of a rollback."""
+    record = versions.rollback_record(pathlib.Path(), version).as_posix()
+    return folder.find(_marker(version)) is not None and record not in _manifest(folder, version)
 
 
 def _sound(record: bytes, version: int, place: str) -> str | None:
@@ -444,8 +455,7 @@ def _sound(record: bytes, version: int, place: str) -> str | None:
     except rollbacks.NoRecordError as error:
         logger.warning(
             "%s cannot be read (%s); expected the record of a rollback. It is left out, so the "
-            "model that was rolled back may be pushed again. Put the object back from a copy, or "
-            "remove it.",
+            "model that was rolled back may be pushed again.",
             place,
             error,
         )

@@ -356,7 +356,7 @@ def _split_settings(look: Look, asked: SplitConfig) -> list[Setting]:
             )
         )
     if not look.has_validation:
-        settings.append(_validation(look))
+        settings.append(_validation(look, asked.group))
     elif asked.group is not None:
         settings.append(_unused_validation(look))
     return settings
@@ -383,10 +383,12 @@ def _why_share(look: Look) -> str:
     return f", more than the default of {_TEST_SHARE}, which leaves a small class without any"
 
 
-def _validation(look: Look) -> Setting:
+def _validation(look: Look, group: str | None) -> Setting:
     smallest = min(_trained(look))
     validation = look.division.validation
-    if validation >= 1:
+    if group is not None:
+        reason = "A share of all: beside split.group, no number of each class is possible."
+    elif validation >= 1:
         reason = f"A number per class: the smallest has {smallest:,} images."
     else:
         reason = f"A share of all, since the smallest class has {smallest:,} images to train on."
@@ -567,7 +569,7 @@ def _training_images(look: Look) -> int:
     trained = _trained(look)
     if look.has_validation:
         return sum(trained)
-    validation: float = _validation(look).value
+    validation = look.division.validation
     left_out = validation * len(trained) if validation >= 1 else validation * sum(trained)
     return sum(trained) - math.ceil(left_out)
 

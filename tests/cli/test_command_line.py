@@ -308,7 +308,7 @@ def test_an_environment_that_cannot_be_entered_is_told_of(tmp_path):
     ended = subprocess.run(
         [sys.executable, "-S", runner, "runs"], capture_output=True, text=True, timeout=60
     )
-    assert ended.stderr.startswith("The environment is missing, or another user keeps it")
+    assert ended.stderr.startswith("The environment is missing, or you may not read it")
 
 
 def test_an_error_of_ours_is_not_taken_for_one_of_the_machine(python):
@@ -343,6 +343,6 @@ def test_a_damaged_environment_is_entered_once(tmp_path):
     runner = project / "pipeline_runner.py"
     ended = subprocess.run([python, runner, "runs"], capture_output=True, text=True, timeout=60)
     assert ended.returncode == 1
-    assert ended.stderr.startswith("The environment is missing, or another user keeps it")
+    assert ended.stderr.startswith("The environment is missing, or you may not read it")
     diagnosed = subprocess.run([python, runner, "doctor"], capture_output=True, timeout=60)
     assert b"packages" in diagnosed.stdout

@@ -517,6 +517,7 @@ def test_what_is_not_read_is_told_and_what_may_not_be_meant_is_warned_of(tmp_pat
         # Files with the right names are all that can be seen without libraries.
         ("import no_such_library", "ok", "sound"),
         ("import sys; sys.exit('The environment is missing: typer')", "ok", "sound"),
+        ("import sys; sys.exit('error: the environment lacks numpy; expected all')", "ok", "sound"),
     ],
 )
 def test_data_whose_reading_crashes_is_no_sound_data(

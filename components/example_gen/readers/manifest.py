@@ -347,9 +347,16 @@ def _refuse_twice(files: Files, path: str, name: str, texts: Sequence[str], hint
 
 def _within(files: Files, paths: Sequence[str]) -> Iterator[str]:
     """The paths as they count from the data folder, also of images that are named otherwise."""
+    root = files.local("")
+    real = functools.cache(os.path.realpath)
     for path in paths:
+        yield path
         place = files.local(path) if path.startswith("/") or ".." in path.split("/") else None
-        yield os.path.relpath(place, files.local("")) if place else path
+        if place and root:
+            yield os.path.relpath(place, root)
+            # Links may lead to the folders, but an image that is a link keeps its name.
+            folder, name = os.path.split(place)
+            yield os.path.relpath(os.path.join(real(folder), name), real(root))
 
 
 class Manifest:

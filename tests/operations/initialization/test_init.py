@@ -344,7 +344,9 @@ def test_many_images_in_groups_are_validated_on_by_a_share(init, tmp_path):
     )
     made = init(tmp_path / "all.npz", assignments=[r"split.group=\d{6}"])
     assert settings()["split"]["validation"] == 0.1
-    assert config_file.combine(made.folder / "pipeline.toml").config().split.group == r"\d{6}"
+    file = made.folder / "pipeline.toml"
+    assert config_file.combine(file).config().split.group == r"\d{6}"
+    assert "beside split.group, no number of each class" in file.read_text()
 
 
 def test_a_number_to_validate_on_tears_groups_apart(refusal, photos):

@@ -110,6 +110,20 @@ def test_an_image_is_named_however_its_path_is_written(data, start):
     assert read.reader.ignored == ("1 image (b/2.png): x.csv does not name them",)
 
 
+@pytest.mark.parametrize("typed", ["real", "link"])
+@pytest.mark.parametrize("read_at", ["real", "link"])
+def test_an_image_is_named_through_whatever_link(data, typed, read_at):
+    made.write(data, "a/1.png", "b/1.png", "b/2.png")
+    link = data.parent / "link"
+    link.symlink_to(data)
+    places = {"real": data, "link": link}
+    rows = [f"{places[typed]}/{path}" for path in ("a/1.png,x", "b/1.png,y")]
+    made.text(data, "x.csv", "path,label", *rows)
+    read = found(places[read_at], outside_files=True)
+    assert read.labels == ["x", "y"]
+    assert read.reader.ignored == ("1 image (b/2.png): x.csv does not name them",)
+
+
 def test_a_table_about_other_files_is_no_manifest(data, refusal):
     made.write(data, "a/1.png", "b/1.png")
     made.text(data, "x.csv", "path,label", "c/1.png,x")
