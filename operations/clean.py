@@ -138,7 +138,8 @@ def clean(policy: Policy, pipeline: str | None, output_dir: pathlib.Path, apply:
     Raises:
       UnknownRunError: There is no such pipeline, or none at all.
       LockHeldError: One of the pipelines is at work; nothing was removed.
-      UsageError: A folder has runs of another pipeline; nothing was removed.
+      UsageError: A folder has runs of another pipeline, or lacks its own, as where a disk is not
+        mounted; nothing was removed.
       StoreError: The ML Metadata of one cannot be read; nothing was removed.
       StoreLockedError: Another process has locked it; nothing was removed.
       OutputError: Something cannot be removed.
@@ -149,6 +150,7 @@ def clean(policy: Policy, pipeline: str | None, output_dir: pathlib.Path, apply:
     with contextlib.ExitStack() as locks:
         for locations in places:
             locks.enter_context(exclusive(locations, "clean"))
+            _check_there(locations)
             _check_name(locations)
             if apply:
                 unfinished.complete(locations)
@@ -193,6 +195,12 @@ def _make_plan(locations: Locations, policy: Policy) -> _Plan:
     staying = _staying(locations, receipts, outdated)
     withdrawn, served = _versions(locations, receipts, policy.keep_versions)
     artifacts = Artifacts(locations, staying, served)
+    if artifacts.outdated and not (staying or outdated):
+        raise UsageError(
+            f"{shown(str(locations.runs))} has no run, though ML Metadata knows what runs made; "
+            "expected their folders, which say what is still needed. Mount the disk, or put them "
+            f"back. If they are lost, remove {shown(str(locations.artifacts))} by hand."
+        )
     removed = {
         _SERVED: _folders(locations, withdrawn),
         **artifacts.removed(),
@@ -206,6 +214,25 @@ def _make_plan(locations: Locations, policy: Policy) -> _Plan:
         _RUN_FOLDERS: [path for path in locations.runs.glob("*/*") if path not in gone],
     }
     return _Plan(locations, sorted(outdated), staying, artifacts.outdated, withdrawn, removed, kept)
+
+
+def _check_there(locations: Locations) -> None:
+    """Refuses links that lead nowhere: what needs the artifacts may be on a disk that is not there.
+
+    Raises:
+      UsageError: There is such a link, or a file in the place of the folder of runs.
+    """
+    for path in (locations.runs, locations.metadata, locations.database):
+        if path.is_symlink() and not path.exists():
+            raise UsageError(
+                f"{shown(str(path))} is a link that leads nowhere; expected what it led to, since "
+                "that says which files are still needed. Mount its disk, or remove the link."
+            )
+    if locations.runs.exists() and not locations.runs.is_dir():
+        raise UsageError(
+            f"{shown(str(locations.runs))} is no folder; expected the folders of the runs. Put it "
+            "back."
+        )
 
 
 def _check_name(locations: Locations) -> None:

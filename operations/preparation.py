@@ -12,11 +12,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 
 from components.image_schema import ImageSchema
+from components.messages import shown
 from operations import other_data
 from pipeline import class_weights, exclusion, machine, precision
 from pipeline.config import Config, load_config, pipeline_name
 from pipeline.datasets import AUTO
-from pipeline.datasets.dataset import DataSet
+from pipeline.datasets.dataset import DataSet, Source
 from pipeline.datasets.find import find_source
 from pipeline.datasets.reading import read_dataset
 from pipeline.datasets.schema_file import read_schema, schema_path
@@ -114,6 +115,7 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     readiness.check_complete(config.beam)
     readiness.check_reachable(config.beam)
     source = find_source(request.data, progress.notify, config.spans, config.data)
+    _check_outside(request.output_dir, source)
     if source.sample:
         if request.data == AUTO:
             progress.notify(_SAMPLE_NOTICE)
@@ -138,6 +140,25 @@ def prepare(request: Request, progress: Progress) -> Prepared:
     locations = Locations(writable(request.output_dir / name))
     served = served_version.version_to_compare(locations, schema, request.new_line)
     return Prepared(name, config, data, schema, locations, chosen, served)
+
+
+def _check_outside(output_dir: pathlib.Path, source: Source) -> None:
+    """Refuses to write into the data: the predictions of a run would be part of the next one.
+
+    What lies beside spans is never read.
+
+    Raises:
+      OutputError: where the output folder is the data folder or lies in it.
+    """
+    if not isinstance(source.place, pathlib.Path) or source.window is not None:
+        return
+    place, data = output_dir.resolve(), source.place.resolve()
+    if data in (place, *place.parents):
+        raise OutputError(
+            f"the output folder {shown(str(output_dir))} is in the data folder {shown(str(data))}, "
+            "and would become part of the data; expected another folder. Choose one with "
+            "--output-dir."
+        )
 
 
 def _tell_other_data(place: Locations, data: DataSet, progress: Progress) -> None:

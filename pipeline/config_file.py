@@ -280,6 +280,12 @@ def _unknown(key: str, value: object, sections: set[str], file: pathlib.Path) ->
             f"--config {file}: {key}: found {shown_value(value)}; expected a table. Write "
             f"[{key}] on a line of its own, and the keys below it."
         )
+    if key in known_keys():
+        table, _, name = key.rpartition(".")
+        return (
+            f"--config {file}: the key {key} is in quotes, so that its dots are part of a name; "
+            f"expected it without quotes. Remove them, or write {name} below [{table}]."
+        )
     return (
         f"--config {file}: unknown key {shown(repr(key))}"
         f"{nearest(key, (*known_keys(), *_OTHER_KEYS))}; "

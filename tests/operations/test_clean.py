@@ -416,6 +416,43 @@ def test_a_folder_that_was_renamed_is_not_cleaned(four, output_dir, locations, d
     assert digest_of(renamed / "artifacts") == before
 
 
+def unmounted(path):
+    """As where a link leads to a disk that is not mounted."""
+    path.rename(path.with_name("elsewhere"))
+    path.symlink_to(path.parent / "not mounted" / path.name)
+
+
+def emptied(path):
+    """As where the place of a disk that is not mounted is a folder."""
+    path.rename(path.with_name("elsewhere"))
+    path.mkdir()
+
+
+def a_file(path):
+    path.rename(path.with_name("elsewhere"))
+    path.touch()
+
+
+@pytest.mark.parametrize(
+    ("name", "lose", "told"),
+    [
+        ("runs", unmounted, "runs is a link that leads nowhere; expected what it led to"),
+        ("runs", emptied, "runs has no run, though ML Metadata knows what runs made; expected"),
+        ("runs", a_file, "runs is no folder; expected the folders of the runs"),
+        ("metadata.db", unmounted, "metadata.db is a link that leads nowhere; expected"),
+    ],
+)
+def test_without_the_disk_of_the_runs_nothing_is_cleaned(
+    four, output_dir, locations, digest_of, name, lose, told
+):
+    """All artifacts counted as outdated, or as leftovers."""
+    lose(locations.root / name)
+    before = digest_of(locations.artifacts)
+    with pytest.raises(UsageError, match=told):
+        clean.clean(LAST, None, output_dir, apply=True)
+    assert digest_of(locations.artifacts) == before
+
+
 def test_a_pipeline_at_work_is_not_cleaned(four, past, output_dir, locations):
     with lock.exclusive(locations.lock, "run"), pytest.raises(LockHeldError):
         clean.clean(LAST, None, output_dir, True)

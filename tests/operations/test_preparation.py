@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from operations.preparation import Progress, prepare
-from pipeline.errors import ConfigurationError
+from pipeline.errors import ConfigurationError, OutputError
 
 
 def test_a_machine_without_shared_memory_is_refused(request_, progress, monkeypatch, output_dir):
@@ -31,6 +31,16 @@ def data(tmp_path, as_idx):
         (folder / f"{half}-images-idx3-ubyte").write_bytes(as_idx(pixels))
         (folder / f"{half}-labels-idx1-ubyte").write_bytes(as_idx(np.arange(30) % 10))
     return folder
+
+
+@pytest.mark.parametrize("place", [".", "outputs", "../link/outputs"])
+def test_an_output_folder_in_the_data_is_refused(request_, progress, data, place):
+    (data.parent / "link").symlink_to(data)
+    asked = dataclasses.replace(request_, data=str(data), output_dir=data / place)
+    before = sorted(data.iterdir())
+    with pytest.raises(OutputError, match=r"is in the data folder .* Choose one with --output-dir"):
+        prepare(asked, progress)
+    assert sorted(data.iterdir()) == before
 
 
 def test_a_run_on_other_data_than_the_last_one_is_warned_of(

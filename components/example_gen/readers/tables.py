@@ -215,6 +215,11 @@ def _header_columns(files: Files, path: str, text: str, delimiter: str) -> tuple
     try:
         columns = next(csv.reader([text], delimiter=delimiter, strict=True), [])
     except csv.Error as error:
+        if "\r" in text.strip():
+            raise base.ReadingError(
+                f"{files.shown(path)}: its lines end as on old Macs (CR); expected the line ends "
+                "of Unix or Windows. Convert them: tr '\\r' '\\n' <OLD >NEW."
+            ) from error
         raise base.ReadingError(
             f"{files.shown(path)}: the first row cannot be read ({error}); expected the names of "
             "the columns in one line. Fix the row."

@@ -124,6 +124,13 @@ def test_an_image_is_named_through_whatever_link(data, typed, read_at):
     assert read.reader.ignored == ("1 image (b/2.png): x.csv does not name them",)
 
 
+def test_a_table_with_the_line_ends_of_old_macs_is_refused(images, refusal):
+    (images / "x.csv").write_bytes(b"path,label\ri/1.png,a\ri/2.png,b\r")
+    told = refusal(images)
+    assert "its lines end as on old Macs (CR); expected the line ends of Unix" in told
+    assert "Convert them: tr '\\r' '\\n' <OLD >NEW." in told
+
+
 def test_a_table_about_other_files_is_no_manifest(data, refusal):
     made.write(data, "a/1.png", "b/1.png")
     made.text(data, "x.csv", "path,label", "c/1.png,x")
