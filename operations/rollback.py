@@ -161,8 +161,8 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
     Raises:
       UnknownRunError: where there is no such version, or none was served before.
       UnsoundVersionError: where it fails its check; nothing was changed.
-      ServedModelError: where no higher number is left, or the bucket of the pipeline holds a
-        version of somebody else; nothing was changed.
+      ServedModelError: where no higher number is left, the bucket of the pipeline holds a version
+        of somebody else, or the note of its address cannot be read; nothing was changed.
       OutputError: where it cannot be published; nothing was changed.
       LockHeldError: where the pipeline is at work.
       LockLostError: where the lock is no longer held; nothing was changed.
@@ -209,10 +209,11 @@ def without_copy(locations: Locations, to: int | None) -> Rollback | None:
       to: Version to go back to; None repeats whichever rollback was the last.
 
     Raises:
+      ServedModelError: where the note of the bucket's address cannot be read.
       UnreachableError: where the bucket does not say whether it has the version.
     """
     base = locations.serving
-    address, served = bucket.address_of(base), versions.served_versions(base)
+    address, served = served_version.bucket_of(locations), versions.served_versions(base)
     records = rollbacks.recorded(base) if address and served else []
     last = next((done for done in records if done.new_version == served[-1]), None)
     if address is None or last is None or to not in _repetitions(last, records):
@@ -248,7 +249,7 @@ def _complete(locations: Locations, earlier: Rollback) -> Rollback:
 
 def _check_bucket(locations: Locations) -> None:
     """Refuses to cover a version of the bucket that was published from elsewhere."""
-    address = bucket.address_of(locations.serving)
+    address = served_version.bucket_of(locations)
     try:
         if address:
             bucket.check_own(locations.serving, address)
@@ -260,7 +261,7 @@ def _check_bucket(locations: Locations) -> None:
 
 
 def _copy_to_bucket(locations: Locations, version: int) -> None:
-    address = bucket.address_of(locations.serving)
+    address = served_version.bucket_of(locations)
     if address is None:
         return
     try:

@@ -31,6 +31,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 
 from components import disk
+from components.files import read_regular
 from components.messages import shown
 from components.object_store import Folder, Object, ObjectExistsError, ObjectStoreError, odd_name
 from components.pusher import rollbacks, versions
@@ -81,24 +82,35 @@ def whole_versions(address: str) -> list[int]:
 
 
 def address_of(base: pathlib.Path) -> str | None:
-    """Returns the address of the bucket that has copies of the versions below `base`, if any."""
+    """Returns the address of the bucket that has copies of the versions below `base`, if any.
+
+    Raises:
+      ObjectStoreError: The note of the address cannot be read.
+    """
+    note = base / _ADDRESS_FILE
     try:
-        note = (base / _ADDRESS_FILE).read_text(encoding="utf-8", errors="replace")
-        return note.strip() or None
-    except FileNotFoundError:
+        return read_regular(note).decode(errors="replace").strip() or None
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise ObjectStoreError(
+            f"{note} cannot be read ({error.strerror}); expected the file with the address of the "
+            "bucket that has copies of the versions. Give read permission, or remove what is in "
+            "its place: the next run notes the address again."
+        ) from error
 
 
 def remember(base: pathlib.Path, address: str | None) -> None:
     """Notes which bucket has copies of the versions below `base`; None for none.
 
     Raises:
+      ObjectStoreError: The note that is there cannot be read.
       OSError: The note cannot be written.
     """
-    note = base / _ADDRESS_FILE
+    note, noted = base / _ADDRESS_FILE, address_of(base)
     if address is None:
         note.unlink(missing_ok=True)
-    elif address_of(base) != address:
+    elif noted != address:
         base.mkdir(parents=True, exist_ok=True)
         # Half an address would be another one, and an empty note says that there is no bucket.
         disk.write_whole(note, f"{address}\n")

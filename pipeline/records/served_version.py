@@ -71,6 +71,18 @@ def prepared_otherwise(locations: Locations, asked: Preparation) -> str | None:
     return differs and f"served version {served.version} of {locations.root.name} {differs}"
 
 
+def bucket_of(locations: Locations) -> str | None:
+    """The address of the bucket that has copies of the versions of a pipeline; None without one.
+
+    Raises:
+      ServedModelError: where the note of the address cannot be read.
+    """
+    try:
+        return bucket.address_of(locations.serving)
+    except ObjectStoreError as error:
+        raise in_bucket(error) from error
+
+
 def copy_to_bucket(locations: Locations, address: str | None) -> int | None:
     """Copies the served version to a bucket, unless it is there whole.
 
@@ -84,7 +96,8 @@ def copy_to_bucket(locations: Locations, address: str | None) -> int | None:
       The version that was copied; None if there was nothing to do.
 
     Raises:
-      ServedModelError: where the bucket refuses, or holds a newer version.
+      ServedModelError: where the bucket refuses, or holds a newer version; where the serving folder
+        cannot be read or written.
       UnreachableError: where it does not answer.
     """
     try:

@@ -73,7 +73,6 @@ REASONS = (
         (
             "components/pusher/bucket.py::_fetch_file",
             "components/pusher/bucket.py::_manifest",
-            "components/pusher/bucket.py::address_of",
             "components/pusher/bucket.py::fetch_newest",
             "components/serving_check/probe.py::_ask",
             "components/serving_check/probe.py::_ask_as_tensorflow_1",

@@ -58,6 +58,25 @@ def test_a_rollback_that_does_not_reach_the_bucket_says_so_and_the_next_run_brin
     assert served_bucket.whole_versions(address) == [*two, newest]
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_note_of_the_address_that_is_no_file_is_told_in_a_line(
+    two, locations, address, light_command, make
+):
+    """A pipe was waited for, with the lock held."""
+    note, place = locations.serving / ".bucket", ("--output-dir", locations.root.parent)
+    note.unlink()
+    make(note)
+    for words in (("rollback", "--dry-run"), ("rollback",), ("clean", "--keep-last", 1, "--apply")):
+        told = light_command(*words, *place)
+        assert (told.code, told.errors.count("\n")) == (2, 1), words
+        assert f"error: {note} cannot be read (it is not a regular file)" in told.errors
+    for asked in (address, None):
+        with pytest.raises(ServedModelError, match="expected the file with the address"):
+            served_version.copy_to_bucket(locations, asked)
+        assert not served_version.is_copied(locations, asked)
+    assert versions.served_versions(locations.serving) == two
+
+
 @pytest.fixture
 def cut_off(past, two, locations, faults, address):
     """A third version, and a rollback from it that did not reach the bucket; returns its record."""
