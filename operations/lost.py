@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pathlib
+import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pipeline.errors import UnknownRunError
+from pipeline.locations import Locations, output_options
+from pipeline.records import history
 from pipeline.records.outcomes import Status
 from pipeline.records.receipt import Receipt
 
@@ -37,6 +43,45 @@ def last_served(receipts: Sequence[Receipt]) -> Served | None:
         if receipt.status in (Status.COMPLETED, Status.FAILED):
             return None
     return None
+
+
+def nothing_served(output_dir: pathlib.Path, pipeline: str | None = None) -> UnknownRunError:
+    """The error where no version is served: by a pipeline, or by any.
+
+    It says so where a version was served: its disk may not be mounted, and to push another model
+    is then no advice.
+    """
+    for locations in history.pipelines(output_dir):
+        if pipeline in (None, locations.root.name) and (loss := _loss(locations)):
+            return UnknownRunError(
+                f"{loss}; expected the folder of the served versions. Mount it, or put it back "
+                "from a copy."
+            )
+    where = output_dir if pipeline is None else output_dir / pipeline
+    command = shlex.join(["python3", "pipeline_runner.py", "run", *output_options(output_dir)])
+    return UnknownRunError(
+        f"no model has been pushed below {where}; expected a served version. "
+        f"Push one with: {command} (and --config, if it has such a file)"
+    )
+
+
+def _loss(locations: Locations) -> str | None:
+    """What is missing in the place of the served versions; None where nothing is."""
+    serving = locations.serving
+    if os.path.lexists(serving) and not serving.is_dir():
+        return f"{serving} is no folder"
+    served = last_served(history.receipts_of(locations))
+    if served is None:
+        return None
+    return missing(served, serving)
+
+
+def missing(before: Served, serving: pathlib.Path) -> str:
+    """Says that a version was served, and that its folder holds none now."""
+    return (
+        f"version {before.version} was served when run {before.run_id} began or ended, and "
+        f"{serving} holds none now"
+    )
 
 
 def _last_known(receipt: Receipt) -> int | None:

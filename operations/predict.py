@@ -20,6 +20,7 @@ from components.images import Fit, Preparation
 from components.messages import shown, told
 from components.pusher.served import ServedModel, UnreadableModelError, read_version
 from components.reading_report import Border
+from operations import lost
 from operations.questions import Form, Ignored, Invert, Question, Refused, read_all
 from pipeline.errors import UnsoundVersionError, UsageError
 from pipeline.locations import Locations
@@ -174,7 +175,7 @@ def served_model(output_dir: pathlib.Path, pipeline: str | None) -> tuple[str, i
     if pipeline is not None:
         served = {name: version for name, version in served.items() if name == pipeline}
     if not served:
-        raise history.nothing_pushed(output_dir, pipeline)
+        raise lost.nothing_served(output_dir, pipeline)
     # The clock named the versions, and it may have been wrong: the order of the runs comes first.
     # A model of the sample knows nothing of real images: it is asked where there is no other.
     pushed = {

@@ -26,7 +26,7 @@ from components.pusher.served import (
     version_difference,
 )
 from components.serving_check.check import check_export
-from operations import unfinished
+from operations import lost, unfinished
 from pipeline import machine
 from pipeline.errors import (
     OutputError,
@@ -138,7 +138,7 @@ def unknown_version(
 ) -> UnknownRunError:
     """The error for a version that does not exist; it names those that do."""
     if not known:
-        return history.nothing_pushed(where)
+        return lost.nothing_served(where)
     newest = ", ".join(map(str, sorted(known, reverse=True)[:_NAMED_VERSIONS]))
     return UnknownRunError(
         f"no version {version} below {where}; expected one that is known, newest first: {newest}."
@@ -354,7 +354,7 @@ def read_versions(locations: Locations) -> list[Version]:
     """
     numbers = versions.served_versions(locations.serving)
     if not numbers:
-        raise history.nothing_pushed(locations.root.parent, locations.root.name)
+        raise lost.nothing_served(locations.root.parent, locations.root.name)
     records, receipts = rollbacks.recorded(locations.serving), history.receipts_of(locations)
     models = {number: _read_model(locations, number) for number in numbers}
     newest, _ = models[numbers[-1]]

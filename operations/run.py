@@ -115,10 +115,7 @@ def _tell_lost(
     before = lost.last_served(past)
     if before is None or prepared.served_version is not None or request.new_line:
         return
-    loss = (
-        f"version {before.version} was served when run {before.run_id} began or ended, and "
-        f"{prepared.locations.serving} holds none now"
-    )
+    loss = lost.missing(before, prepared.locations.serving)
     if recording.is_scheduled():
         raise ServedModelError(
             f"{loss}; expected it, or a new model would be served without a comparison. Its disk "

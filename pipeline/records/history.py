@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import pathlib
-import shlex
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -22,7 +21,7 @@ from components.pusher import versions
 from components.validation import faults_of
 from pipeline import exclusion
 from pipeline.errors import StoreError, StoreLockedError, UnknownRunError, UsageError
-from pipeline.locations import RECEIPT_FILE, Locations, output_options
+from pipeline.locations import RECEIPT_FILE, Locations
 from pipeline.lock import Holder
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import MISSING_KEYS, MOST_COUNTED, SCHEMA_VERSION, Receipt
@@ -332,16 +331,6 @@ def chosen(output_dir: pathlib.Path, name: str | None) -> list[Locations]:
             "--output-dir."
         )
     return found
-
-
-def nothing_pushed(output_dir: pathlib.Path, pipeline: str | None = None) -> UnknownRunError:
-    """The error where no version is served: by a pipeline, or by any."""
-    where = output_dir if pipeline is None else output_dir / pipeline
-    command = shlex.join(["python3", "pipeline_runner.py", "run", *output_options(output_dir)])
-    return UnknownRunError(
-        f"no model has been pushed below {where}; expected a served version. "
-        f"Push one with: {command} (and --config, if it has such a file)"
-    )
 
 
 def served(output_dir: pathlib.Path) -> dict[str, int]:

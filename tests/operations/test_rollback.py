@@ -313,6 +313,60 @@ def test_where_nothing_is_served_there_is_nothing_to_roll_back(past, locations, 
         rollback.rollback(locations, None)
 
 
+def gone(serving):
+    serving.rename(serving.with_name("elsewhere"))
+
+
+def linked_to_nowhere(serving):
+    gone(serving)
+    serving.symlink_to(serving.with_name("unmounted"))
+
+
+def emptied(serving):
+    gone(serving)
+    serving.mkdir()
+
+
+def replaced_by_a_file(serving):
+    gone(serving)
+    serving.touch()
+
+
+@pytest.mark.parametrize("lose", [gone, linked_to_nowhere, emptied, replaced_by_a_file])
+def test_where_the_served_versions_are_gone_no_other_model_is_asked_for(
+    pushed, locations, output_dir, light_command, lose
+):
+    """A new model would be pushed without a comparison."""
+    _, second = pushed("a", "b")
+    lose(locations.serving)
+    is_folder = lose in (gone, emptied)
+    loss = f"version {second} was served when run 20260102-120000 began or ended, and "
+    missing = f"{loss}{locations.serving} holds none now"
+    told = missing if is_folder else f"{locations.serving} is no folder"
+    line = f"error: {told}; expected the folder of the served versions. Mount it, or put it back"
+    by_name = ("--pipeline", locations.root.name)
+    for words in (
+        ("rollback", "--list"),
+        ("rollback", "--list", *by_name),
+        ("rollback", "--dry-run", *by_name),
+        ("rollback", *by_name),
+        ("predict", "image.png"),
+        ("predict", "image.png", *by_name),
+    ):
+        answer = light_command(*words, "--output-dir", output_dir)
+        assert (answer.code, answer.errors.count("\n")) == (2, 1), words
+        assert answer.errors.startswith(line), words
+
+
+def test_a_model_that_was_given_up_is_not_missed(pushed, past, locations, output_dir):
+    """A run by hand, to its end, said that none is to be there."""
+    pushed("a")
+    gone(locations.serving)
+    past.run("20260102-120000", "b", push=False)
+    with pytest.raises(UnknownRunError, match="no model has been pushed"):
+        rollback.find_serving(output_dir, None, None)
+
+
 def test_a_copy_that_fails_changes_nothing(pushed, locations, monkeypatch):
     pushed("a", "b")
 
