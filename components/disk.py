@@ -13,6 +13,7 @@ import pathlib
 import re
 import secrets
 import shutil
+from collections.abc import Iterator
 from typing import BinaryIO
 
 _RANDOM_BYTES = 8
@@ -53,11 +54,11 @@ def write_whole(path: pathlib.Path, content: str | bytes) -> None:
     name with nothing in it.
 
     Raises:
-      OSError: where it cannot be written; nothing is left behind.
+      OSError: where it cannot be written. It names the file, and nothing is left behind.
     """
     remove_partials(path.parent, glob.escape(path.name))
     # It stays locked until it has its name: another writer would take it for a leftover.
-    with _begun(path) as file:
+    with _named_in_errors(path), _begun(path) as file:
         partial = pathlib.Path(file.name)
         try:
             file.write(content.encode() if isinstance(content, str) else content)
@@ -67,6 +68,15 @@ def write_whole(path: pathlib.Path, content: str | bytes) -> None:
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
+
+
+@contextlib.contextmanager
+def _named_in_errors(path: pathlib.Path) -> Iterator[None]:
+    """Names a file in errors that would name its partial file, which is gone, or none."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _begun(path: pathlib.Path) -> BinaryIO:

@@ -22,7 +22,7 @@ from pipeline.records.outcomes import Status
 from pipeline.records.receipt import Receipt
 from review import artifacts, collect, figures, index, origin, page, versus
 from review.artifacts import FinishedRun
-from review.summary import RunComparison, Summary, stored_summary, write_summary
+from review.summary import REVIEW_FILE, RunComparison, Summary, stored_summary, write_summary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +66,7 @@ def review(run: str, output_dir: pathlib.Path) -> Pages:
     try:
         return _write_again(locations, receipt)
     except OSError as error:
-        raise _unwritten(locations.runs / receipt.run_id / REVIEW_PAGE, error) from error
+        raise _unwritten(_failed(error, locations, receipt.run_id), error) from error
 
 
 def _write_again(locations: Locations, receipt: Receipt) -> Pages:
@@ -141,6 +141,15 @@ def write_comparison(comparison: RunComparison, output_dir: pathlib.Path) -> pat
 
 def _locations(output_dir: pathlib.Path, pipeline: str) -> Locations:
     return Locations(output_dir.resolve() / pipeline)
+
+
+def _failed(error: OSError, locations: Locations, run_id: str) -> pathlib.Path:
+    """The file of a review that an error names; its page where it names none of them."""
+    folder = locations.runs / run_id
+    names = (CHARTS_FILE, REVIEW_FILE, features.PREDICTIONS_FILE)
+    written = (locations.index, *(folder / name for name in names))
+    failed = (path for path in written if str(path) == error.filename)
+    return next(failed, folder / REVIEW_PAGE)
 
 
 def _unwritten(path: pathlib.Path, error: OSError) -> OutputError:

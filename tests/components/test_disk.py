@@ -1,6 +1,7 @@
 """Files that are written whole, and what a process leaves that dies while it writes one."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import signal
@@ -54,6 +55,23 @@ def test_what_a_killed_writer_left_goes_with_the_next_write(path, writer):
     write_whole(path, "ours")
     assert names(path) == [path.name]
     assert path.read_text() == "ours"
+
+
+def full(_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("fault", ["no folder", "a folder in its place", "a full disk"])
+def test_an_error_names_the_file_and_not_its_partial_one(path, fault, monkeypatch):
+    if fault == "no folder":
+        path = path.with_name("none") / path.name
+    elif fault == "a folder in its place":
+        path.mkdir()
+    else:
+        monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError) as caught:
+        write_whole(path, "ours")
+    assert (caught.value.filename, caught.value.filename2) == (str(path), None)
 
 
 def test_a_writer_at_work_keeps_what_it_wrote(path, writer):

@@ -74,6 +74,18 @@ def test_a_page_that_cannot_be_written_is_reported(two, past):
         pages.review("latest", two)
 
 
+@pytest.mark.parametrize("name", ["review.html", "charts.json", "review.json", "index.html"])
+def test_the_file_that_cannot_be_written_is_named(two, past, name):
+    """It was always the page, also where that was written."""
+    in_run = past.locations.runs.resolve() / "20260102-120000" / name
+    path = past.locations.index.resolve() if name == "index.html" else in_run
+    path.mkdir()
+    with pytest.raises(OutputError) as caught:
+        pages.review("latest", two)
+    assert str(caught.value).startswith(f"{path} was not written (Is a directory); expected")
+    assert str(caught.value).endswith(f"room to write in {path.parent}. Fix that and try again.")
+
+
 def test_two_runs_are_compared_and_their_page_lies_with_the_second(two, past):
     comparison = pages.compare("20260101", "20260102", two)
     assert (comparison.first.id, comparison.second.id) == ("20260101-120000", "20260102-120000")
