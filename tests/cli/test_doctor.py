@@ -544,7 +544,7 @@ def test_the_data_of_a_configuration_file_is_checked(tmp_path, sound_data):
     assert "unknown key 'epochs'" in finding.found
 
 
-@pytest.mark.parametrize("data", ["auto", "sample"])
+@pytest.mark.parametrize("data", ["auto", pytest.param("sample", marks=pytest.mark.slow)])
 def test_a_configuration_file_does_not_replace_the_data_of_the_command_line(
     tmp_path, sound_data, monkeypatch, data
 ):
@@ -595,6 +595,7 @@ def test_the_services_of_a_configuration_file_are_checked(tmp_path, monkeypatch,
     )
 
 
+@pytest.mark.slow
 def test_of_services_that_a_configuration_file_does_not_set_nothing_is_told(tmp_path):
     write(tmp_path / "pipeline.toml", "[training]\nepochs = 3\n")
     assert services_of(tmp_path, "sample") == {}

@@ -281,7 +281,12 @@ def test_the_digest_of_a_bucket_is_that_of_the_same_files_here(request_for, buck
     [
         (("GET", "", 403, "AccessDenied"), "access was denied"),
         (("GET", "ubyte", 403, "AccessDenied"), "access was denied"),
-        (("GET", "", 503, "SlowDown"), r"\(SlowDown\); expected an answer of the store"),
+        pytest.param(
+            ("GET", "", 503, "SlowDown"),
+            r"\(SlowDown\); expected an answer of the store",
+            # It asks several times.
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_bucket_that_cannot_be_read_here_is_told_beside_the_way_on(

@@ -620,7 +620,7 @@ _WIDE = {
 
 
 # Others take seconds each, and are as wide or have as many images.
-_SLOW = ("one each", "uneven")
+_SLOW = ("one each", "uneven", "worst")
 _EACH_WIDE = [
     pytest.param(kind, marks=[pytest.mark.slow] if kind in _SLOW else []) for kind in _WIDE
 ]

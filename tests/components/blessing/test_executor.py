@@ -226,7 +226,7 @@ def reaches(figure, gate):
 
 @hypothesis.given(evaluations(), strategies.booleans(), strategies.booleans())
 @hypothesis.settings(
-    max_examples=150, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+    max_examples=100, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
 )
 def test_pushed_means_that_every_declared_gate_was_measured_and_passed(
     judge, evaluation, is_served, has_artifact
