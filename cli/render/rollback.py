@@ -48,14 +48,8 @@ def print_check(
         agree.
       as_json: Whether to print one JSON document.
     """
-    if as_json:
-        _print_json(locations, {"version": target.version, "differs": differs}, dry_run=True)
-        return
-    print(
-        f"Version {target.version} is sound: it answers its reference images as before. "
-        "Nothing changed."
-    )
-    _print_difference(target.version, differs)
+    said = f"Version {target.version} is sound: it answers its reference images as before."
+    _print_trial(locations, target.version, said, as_json, differs)
 
 
 def print_without_copy(
@@ -69,14 +63,22 @@ def print_without_copy(
       differs: How image size and classes of its two versions differ; None if they agree.
       as_json: Whether to print one JSON document.
     """
-    if as_json:
-        _print_json(locations, {"version": earlier.new_version, "differs": differs}, dry_run=True)
-        return
-    print(
+    said = (
         f"Version {earlier.new_version} is served since the last rollback, and the bucket lacks "
-        "it. This rollback would only copy it there. Nothing changed."
+        "it. This rollback would only copy it there."
     )
-    _print_difference(earlier.rolled_back_to, differs)
+    _print_trial(locations, earlier.new_version, said, as_json, differs)
+
+
+def _print_trial(
+    locations: Locations, version: int, said: str, as_json: bool, differs: str | None
+) -> None:
+    """Prints what a rollback would do that is only tried."""
+    if as_json:
+        _print_json(locations, {"version": version, "differs": differs}, dry_run=True)
+        return
+    print(f"{said} Nothing changed.")
+    _print_difference(version, differs)
 
 
 def _print_difference(version: int, differs: str | None) -> None:

@@ -1,8 +1,10 @@
-"""Fixtures for the tests of Pusher: small exports."""
+"""Fixtures for the tests of Pusher: small exports, a serving folder, and rollbacks in it."""
 
 import json
 
 import pytest
+
+from components.pusher import rollbacks, versions
 
 DESCRIPTION = {"image_shape": [28, 28, 1], "class_names": ["Shirt", "Boot"]}
 
@@ -20,3 +22,32 @@ def make_export():
         return folder
 
     return make
+
+
+@pytest.fixture
+def base(tmp_path):
+    return tmp_path / "serving"
+
+
+@pytest.fixture
+def go_back(base):
+    """Serves an earlier version again, with the record of a rollback; returns the new version."""
+
+    def weights_of(version):
+        return rollbacks.kept_digests(versions.kept_folder(base, version)).weights
+
+    def rolled_back(to):
+        served = versions.served_versions(base)[-1]
+        record = {
+            "rolled_back_from": served,
+            "rolled_back_to": to,
+            "user": "ada",
+            "time": "2026-11-23T09:15:00+00:00",
+            "withdrawn": versions.content_digest(base / str(served)),
+            "restored": versions.content_digest(base / str(to)),
+            "withdrawn_weights": weights_of(served),
+            "restored_weights": weights_of(to),
+        }
+        return versions.publish(base / str(to), base, rollback=json.dumps(record))
+
+    return rolled_back

@@ -61,11 +61,6 @@ bucket.catch_up(pathlib.Path(sys.argv[1]), sys.argv[2])
 
 
 @pytest.fixture
-def base(tmp_path):
-    return tmp_path / "serving"
-
-
-@pytest.fixture
 def publish(base, make_export, tmp_path):
     """Publishes a version in the serving folder, with a kept file."""
 
@@ -76,24 +71,6 @@ def publish(base, make_export, tmp_path):
         return versions.publish(export, base, [kept])
 
     return published
-
-
-@pytest.fixture
-def go_back(base):
-    """Serves an earlier version again, with the record of a rollback; returns the new version."""
-
-    def gone_back(to):
-        served = versions.served_versions(base)[-1]
-        record = {
-            "rolled_back_from": served,
-            "rolled_back_to": to,
-            "user": "ada",
-            "time": "Monday",
-            "withdrawn": versions.content_digest(base / str(served)),
-        }
-        return versions.publish(base / str(to), base, rollback=json.dumps(record))
-
-    return gone_back
 
 
 @pytest.fixture

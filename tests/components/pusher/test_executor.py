@@ -15,11 +15,6 @@ from tests.made_models import write_keras
 
 
 @pytest.fixture
-def base(tmp_path):
-    return tmp_path / "serving"
-
-
-@pytest.fixture
 def push(tmp_path, base, make_export):
     """Pushes a model like the Pusher node; returns its output artifact."""
     numbers = iter(range(1, 100))
@@ -144,30 +139,6 @@ def test_a_model_that_was_rolled_back_is_known_by_its_weights(push, base, tmp_pa
     assert versions.served_versions(base) == before
     push(b"again", trained=[1.0, 2.1], **run)
     assert len(versions.served_versions(base)) == 2
-
-
-@pytest.fixture
-def go_back(base):
-    """Serves an earlier version again, with the record that a rollback writes."""
-
-    def weights_of(version):
-        return rollbacks.kept_digests(versions.kept_folder(base, version)).weights
-
-    def rolled_back(to):
-        served = versions.served_versions(base)[-1]
-        record = {
-            "rolled_back_from": served,
-            "rolled_back_to": to,
-            "user": "ada",
-            "time": "2026-11-23T09:15:00+00:00",
-            "withdrawn": versions.content_digest(base / str(served)),
-            "restored": versions.content_digest(base / str(to)),
-            "withdrawn_weights": weights_of(served),
-            "restored_weights": weights_of(to),
-        }
-        versions.publish(base / str(to), base, rollback=json.dumps(record))
-
-    return rolled_back
 
 
 def test_on_a_cluster_a_model_that_was_rolled_back_is_not_pushed_again(push, base, go_back):

@@ -21,11 +21,6 @@ SCHEMA = ImageSchema(28, 28, 1, ("Shirt", "Boot"))
 
 
 @pytest.fixture
-def base(tmp_path):
-    return tmp_path / "serving"
-
-
-@pytest.fixture
 def version(make_export, base, tmp_path):
     """Folder of a version with kept files."""
     (tmp_path / "golden.npz").write_text("questions")

@@ -28,11 +28,6 @@ def export(make_export, tmp_path):
     return make_export(tmp_path / "export")
 
 
-@pytest.fixture
-def base(tmp_path):
-    return tmp_path / "serving"
-
-
 def test_the_first_version_is_the_time(export, base):
     before = int(time.time())
     version = versions.publish(export, base)
