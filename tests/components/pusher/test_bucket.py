@@ -534,7 +534,8 @@ def test_a_record_that_is_there_is_not_replaced(bucket, address, publish, go_bac
 def test_without_room_for_a_record_of_a_rollback_nothing_is_fetched(
     address, publish, go_back, base, tmp_path, monkeypatch
 ):
-    go_back(publish())
+    first, _ = publish(b"first"), publish(b"second")
+    go_back(first)
     version = publish(b"third")
     served_bucket.catch_up(base, address)
     there = tmp_path / "there"
