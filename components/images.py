@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import enum
 import functools
+import hashlib
 import io
 import logging
 import struct
@@ -135,6 +136,31 @@ def prepare(content: bytes, preparation: Preparation) -> Prepared:
         # Of small images, the border costs more than anything else if it is cut out by Pillow.
         return Prepared(pixels, float(borders(pixels[np.newaxis])[0]), image.size)
     return Prepared(pixels, border(image), image.size)
+
+
+def preparation_digest(preparation: Preparation) -> str:
+    """Tells apart what prepares the same file otherwise: settings, these rules, Pillow's version.
+
+    Args:
+      preparation: The expected form.
+
+    Returns:
+      The SHA-256, hexadecimal, of what a transparent PNG file and a JPEG file become.
+    """
+    digest = hashlib.sha256()
+    for content in _probes(preparation):
+        digest.update(prepare(content, preparation).pixels.tobytes())
+    return digest.hexdigest()
+
+
+def _probes(preparation: Preparation) -> Iterator[bytes]:
+    """Image files that are larger than the expected form, and less wide for their height."""
+    rows, columns, bands = np.indices((3 * preparation.height + 1, 2 * preparation.width + 1, 4))
+    image = Image.fromarray(((7 * rows + 5 * columns + 64 * bands) % 256).astype(np.uint8), "RGBA")
+    for opened, name in ((image, "PNG"), (image.convert("RGB"), "JPEG")):
+        file = io.BytesIO()
+        opened.save(file, name)
+        yield file.getvalue()
 
 
 def decode(content: bytes, channels: int, background: int) -> Image.Image:

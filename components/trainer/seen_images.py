@@ -17,7 +17,7 @@ from tfx.dsl.io import fileio
 from components import examples, features
 from components.arrays import write_arrays
 
-_TRAINED, _VALIDATED = "trained", "validated"
+_TRAINED, _VALIDATED, _PREPARED = "trained", "validated", "prepared"
 _HASH_BYTES = 8
 
 
@@ -39,10 +39,13 @@ class Seen:
     Attributes:
       trained: those that it was trained on.
       validated: those that its epoch and its temperature were chosen by.
+      prepared: what made pixels of their files, as `preparation_digest`; empty if they came as
+        pixels. Only hashes of equal preparations tell whether two images are the same.
     """
 
     trained: np.ndarray
     validated: np.ndarray
+    prepared: str
 
     @property
     def all(self) -> np.ndarray:
@@ -54,13 +57,19 @@ class Seen:
         return Seen(
             np.union1d(earlier.trained, self.trained),
             np.union1d(earlier.validated, self.validated),
+            self.prepared,
         )
 
 
-def in_run(splits: Mapping[str, examples.Split]) -> Seen:
-    """What a model sees that is trained and validated on the splits of a run."""
+def in_run(splits: Mapping[str, examples.Split], prepared: str) -> Seen:
+    """What a model sees that is trained and validated on the splits of a run.
+
+    Args:
+      splits: Splits `train` and `val`.
+      prepared: What made pixels of their files, as in `Seen`.
+    """
     trained, validated = splits[features.TRAIN_SPLIT], splits[features.VALIDATION_SPLIT]
-    return Seen(hashes(trained), hashes(validated))
+    return Seen(hashes(trained), hashes(validated), prepared)
 
 
 def of_model(model_uri: str) -> Seen | None:
@@ -69,12 +78,18 @@ def of_model(model_uri: str) -> Seen | None:
     if not fileio.exists(path):
         return None
     with fileio.open(path, "rb") as file, np.load(io.BytesIO(file.read())) as arrays:
-        # Earlier versions did not keep the two apart.
-        known = {_TRAINED, _VALIDATED} <= set(arrays.files)
-        return Seen(arrays[_TRAINED], arrays[_VALIDATED]) if known else None
+        # Earlier versions did not keep all of them.
+        known = {_TRAINED, _VALIDATED, _PREPARED} <= set(arrays.files)
+        if not known:
+            return None
+        return Seen(arrays[_TRAINED], arrays[_VALIDATED], str(arrays[_PREPARED]))
 
 
 def write(model_uri: str, seen: Seen) -> None:
     """Writes into a model artifact which images the model has seen."""
-    arrays = {_TRAINED: seen.trained, _VALIDATED: seen.validated}
+    arrays = {
+        _TRAINED: seen.trained,
+        _VALIDATED: seen.validated,
+        _PREPARED: np.array(seen.prepared),
+    }
     write_arrays(os.path.join(model_uri, features.SEEN_IMAGES_FILE), **arrays)

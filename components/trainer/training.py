@@ -19,7 +19,8 @@ from tfx.utils import io_utils
 
 from components import examples, features, image_schema, reading_report, training_report
 from components.arrays import write_arrays
-from components.images import Fit, Preparation
+from components.example_gen.form import OF_PIXELS
+from components.images import Fit, Preparation, preparation_digest
 from components.trainer import (
     batches,
     budget,
@@ -83,7 +84,10 @@ def run_fn(fn_args: FnArgs) -> None:
         for name in features.SPLITS
     }
     base_model = folders[features.BASE_MODEL_FOLDER] if settings.warm_start else None
-    seen = seen_images.in_run(splits)
+    reading = reading_report.read(folders[features.EXAMPLES_FOLDER])
+    preparation = Preparation(*schema.shape, Fit(reading.fit), reading.background)
+    prepared = "" if reading.form in OF_PIXELS else preparation_digest(preparation)
+    seen = seen_images.in_run(splits, prepared)
     if base_model is not None:
         seen = warm_start.seen_with(base_model, splits[features.TEST_SPLIT], seen)
     backup_dir = _backup_folder(fn_args.model_run_dir, settings, schema, splits, base_model)
@@ -109,8 +113,6 @@ def run_fn(fn_args: FnArgs) -> None:
     _write_model_run(report, backup_dir, fn_args.model_run_dir)
     _write_inspection(classifier, settings, schema, transform, splits, fn_args.model_run_dir)
     model_dir = os.path.dirname(fn_args.serving_model_dir)
-    reading = reading_report.read(folders[features.EXAMPLES_FOLDER])
-    preparation = Preparation(*schema.shape, Fit(reading.fit), reading.background)
     export.export_model(
         classifier, transform, schema, preparation, reading.border, fn_args.serving_model_dir
     )

@@ -64,14 +64,21 @@ def seen_with(model_uri: str, test: examples.Split, own: seen_images.Seen) -> se
       WarmStartError: If the earlier model has seen images of the test split, so that its accuracy
         on them would mean nothing, or was trained on images that validate now, so that epoch and
         temperature would be chosen on images that it knows. Those that the run itself also trains
-        on do not count: DataGate judges them.
+        on do not count: DataGate judges them. Also if neither can be told.
     """
     earlier = seen_images.of_model(model_uri)
     if earlier is None:
         raise WarmStartError(
-            f"{model_uri} does not say which images the served model was trained and validated on; "
-            f"expected both in {features.SEEN_IMAGES_FILE}, since they may be test images now. Set "
-            "training.warm_start=false."
+            f"{model_uri} does not say which images the served model was trained and validated on, "
+            f"and how they were prepared; expected that in {features.SEEN_IMAGES_FILE}, since they "
+            "may be test images now. Set training.warm_start=false."
+        )
+    if earlier.prepared != own.prepared:
+        raise WarmStartError(
+            "the images of the served model were prepared otherwise than those of this run, so it "
+            "cannot be told whether it has seen test images; expected the same images.fit and "
+            "images.background, the same form of data, and versions of this project and of Pillow "
+            "that make the same pixels. Set training.warm_start=false until a new model is served."
         )
     tested = seen_images.hashes(test)
     leaked = np.setdiff1d(np.intersect1d(tested, earlier.all), own.all)

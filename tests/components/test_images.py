@@ -1,6 +1,7 @@
 """Image files become the right pixels, or are refused with a reason; nothing else."""
 
 import contextlib
+import dataclasses
 import io
 import itertools
 import struct
@@ -502,3 +503,35 @@ def test_a_border_is_measured_alike_in_one_image_and_in_many(size, channels):
 )
 def test_borders_are_dark_or_bright_if_nearly_all_are(values, kind):
     assert images.border_kind(np.array(values, np.float64)) == kind
+
+
+BASE = Preparation(28, 28, 1, Fit.PAD, 0)
+
+
+@pytest.mark.parametrize(
+    "change", [{"fit": Fit.CROP}, {"background": 255}, {"channels": 3}, {"height": 32}]
+)
+def test_a_digest_tells_other_settings_of_the_preparation(change):
+    digest = images.preparation_digest(BASE)
+    assert images.preparation_digest(dataclasses.replace(BASE, **change)) != digest
+    assert images.preparation_digest(dataclasses.replace(BASE)) == digest
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_digest_tells_other_rules_of_the_preparation(kind, monkeypatch):
+    """Another version of this project, or of Pillow, may make other pixels of a file."""
+    digest, prepare = images.preparation_digest(BASE), images.prepare
+
+    def otherwise(content, preparation):
+        made = prepare(content, preparation)
+        is_concerned = Image.open(io.BytesIO(content)).format == kind
+        return dataclasses.replace(made, pixels=made.pixels ^ 1) if is_concerned else made
+
+    monkeypatch.setattr(images, "prepare", otherwise)
+    assert images.preparation_digest(BASE) != digest
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 128, 3), (128, 1, 1), (7, 300, 3)])
+def test_every_preparation_has_a_digest(shape):
+    for fit in Fit:
+        assert len(images.preparation_digest(Preparation(*shape, fit, 9))) == 64

@@ -7,7 +7,7 @@ import types
 import numpy as np
 import pytest
 
-from components import features
+from components import features, reading_report
 from components.image_schema import ImageSchema
 from components.trainer.settings import Augmentation, Settings
 
@@ -144,10 +144,15 @@ def transform_output(transform_folder):
 def arguments_of(transform_folder, tmp_path):
     """Makes what TFX hands to `training.run_fn`, for settings."""
 
-    def make(settings, base_model=None, hyperparameters=None):
+    def make(settings, base_model=None, hyperparameters=None, form="IDX", fit="pad"):
+        read = reading_report.ReadingReport(form, "", (), {}, (), 0, fit, 0, "dark", 0.0)
+        examples_folder = tmp_path / "examples"
+        examples_folder.mkdir(exist_ok=True)
+        reading_report.write(read, str(examples_folder))
         folders = {
             **dict.fromkeys(features.TRAINER_FOLDERS),
             features.BASE_MODEL_FOLDER: base_model,
+            features.EXAMPLES_FOLDER: str(examples_folder),
         }
         return types.SimpleNamespace(
             custom_config={**dataclasses.asdict(settings), **folders},

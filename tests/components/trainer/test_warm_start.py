@@ -8,6 +8,7 @@ import pytest
 
 from components import examples, features, image_schema
 from components.arrays import write_arrays
+from components.images import Fit, Preparation, preparation_digest
 from components.trainer import seen_images, training, warm_start
 from components.trainer.model import build_network
 
@@ -99,12 +100,12 @@ def splits(make_split):
     return {name: make_split(30, number) for number, name in enumerate(features.SPLITS)}
 
 
-def seen(trained, validated):
-    return seen_images.Seen(seen_images.hashes(trained), seen_images.hashes(validated))
+def seen(trained, validated, prepared=""):
+    return seen_images.Seen(seen_images.hashes(trained), seen_images.hashes(validated), prepared)
 
 
 def begun_at(folder, splits):
-    return warm_start.seen_with(str(folder), splits["test"], seen_images.in_run(splits))
+    return warm_start.seen_with(str(folder), splits["test"], seen_images.in_run(splits, ""))
 
 
 def test_a_model_knows_what_it_and_the_earlier_one_have_seen(splits, make_split, tmp_path):
@@ -150,17 +151,59 @@ def test_what_validated_before_may_validate_or_train_again(splits, tmp_path):
     begun_at(tmp_path, splits)
 
 
-def test_a_training_does_not_begin_at_a_model_that_has_seen_test_images(
-    settings, schema, splits, arguments_of, monkeypatch, tmp_path
-):
+@pytest.fixture
+def begin(settings, schema, splits, arguments_of, monkeypatch):
+    """Begins a training at a model; `Began` says that nothing kept it from that."""
+
+    def begun(model, **read):
+        warm = dataclasses.replace(settings, warm_start=True)
+        training.run_fn(arguments_of(warm, base_model=str(model), **read))
+
+    def began(*_):
+        raise Began
+
     monkeypatch.setattr(image_schema, "read_artifact", lambda folder: schema)
     monkeypatch.setattr(examples, "read_split", lambda folder, name, most: splits[name])
-    monkeypatch.setattr(training, "train", lambda *_: pytest.fail("the training began"))
+    monkeypatch.setattr(training, "train", began)
+    return begun
+
+
+class Began(Exception):
+    """The training has begun."""
+
+
+def test_a_training_does_not_begin_at_a_model_that_has_seen_test_images(splits, begin, tmp_path):
     moved = splits["test"].at(slice(0, 3))
     seen_images.write(str(tmp_path), seen(splits["val"], moved))
-    warm = dataclasses.replace(settings, warm_start=True)
     with pytest.raises(warm_start.WarmStartError, match="trained on 3 of the 30 test images"):
-        training.run_fn(arguments_of(warm, base_model=str(tmp_path)))
+        begin(tmp_path)
+
+
+@pytest.fixture
+def padded(schema, splits, tmp_path):
+    """A model that was trained on image files."""
+    prepared = preparation_digest(Preparation(*schema.shape, Fit.PAD, 0))
+    seen_images.write(str(tmp_path), seen(splits["train"], splits["val"], prepared))
+    return tmp_path
+
+
+def test_a_model_whose_images_were_prepared_alike_is_a_beginning(padded, begin):
+    with pytest.raises(Began):
+        begin(padded, form="class folders", fit="pad")
+
+
+@pytest.mark.parametrize(("form", "fit"), [("class folders", "crop"), ("IDX", "pad")])
+def test_a_model_whose_images_were_prepared_otherwise_is_no_beginning(padded, begin, form, fit):
+    """The same file then has other pixels, so nobody knows whether it was a test image."""
+    with pytest.raises(warm_start.WarmStartError, match="were prepared otherwise than those of this run") as caught:
+        begin(padded, form=form, fit=fit)
+    assert caught.value.changes == ("training.warm_start=false",)
+
+
+def test_how_pixels_are_prepared_does_not_matter(splits, begin, tmp_path):
+    seen_images.write(str(tmp_path), seen(splits["train"], splits["val"]))
+    with pytest.raises(Began):
+        begin(tmp_path, form="IDX", fit="crop")
 
 
 @pytest.mark.parametrize("split", ["test", "val"])
@@ -173,7 +216,8 @@ def test_what_the_run_itself_also_trains_on_is_for_data_gate(splits, split, tmp_
 def test_a_model_of_before_training_and_validation_were_kept_apart_is_no_beginning(
     splits, tmp_path
 ):
-    write_arrays(str(tmp_path / features.SEEN_IMAGES_FILE), hashes=seen_images.in_run(splits).all)
+    known = seen_images.in_run(splits, "").all
+    write_arrays(str(tmp_path / features.SEEN_IMAGES_FILE), hashes=known)
     with pytest.raises(warm_start.WarmStartError, match="does not say which images"):
         begun_at(tmp_path, splits)
 
