@@ -52,9 +52,9 @@ def nothing_served(output_dir: pathlib.Path, pipeline: str | None = None) -> Unk
     is then no advice.
     """
     for locations in history.pipelines(output_dir):
-        if pipeline in (None, locations.root.name) and (loss := _loss(locations)):
+        if pipeline in (None, locations.root.name) and (missed := loss(locations)):
             return UnknownRunError(
-                f"{loss}; expected the folder of the served versions. Mount it, or put it back "
+                f"{missed}; expected the folder of the served versions. Mount it, or put it back "
                 "from a copy."
             )
     where = output_dir if pipeline is None else output_dir / pipeline
@@ -65,7 +65,7 @@ def nothing_served(output_dir: pathlib.Path, pipeline: str | None = None) -> Unk
     )
 
 
-def _loss(locations: Locations) -> str | None:
+def loss(locations: Locations) -> str | None:
     """What is missing in the place of the served versions; None where nothing is."""
     serving = locations.serving
     if os.path.lexists(serving) and not serving.is_dir():

@@ -22,7 +22,7 @@ from components.pusher.served import ServedModel, UnreadableModelError, read_ver
 from components.reading_report import Border
 from operations import lost
 from operations.questions import Form, Ignored, Invert, Question, Refused, read_all
-from pipeline.errors import UnsoundVersionError, UsageError
+from pipeline.errors import UnknownRunError, UnsoundVersionError, UsageError
 from pipeline.locations import Locations
 from pipeline.records import history
 from pipeline.streams import output_to_log
@@ -183,8 +183,24 @@ def served_model(output_dir: pathlib.Path, pipeline: str | None) -> tuple[str, i
         for receipt in history.read_receipts(output_dir)
         if receipt.pushed_version is not None
     }
-    newest = max(served, key=lambda name: (pushed.get(name, (True, 0)), served[name]))
+
+    def how_new(name: str) -> tuple[tuple[bool, int], int]:
+        return pushed.get(name, (True, 0)), served.get(name, 0)
+
+    newest = max(served, key=how_new)
+    if pipeline is None:
+        _refuse_lost(output_dir, [name for name in pushed if how_new(name) > how_new(newest)])
     return newest, served[newest]
+
+
+def _refuse_lost(output_dir: pathlib.Path, names: Iterable[str]) -> None:
+    """Refuses to ask another pipeline where the one that is meant has lost its served versions."""
+    for name in names:
+        if missed := lost.loss(Locations(output_dir / name)):
+            raise UnknownRunError(
+                f"{missed}; expected the folder of the served versions. Mount it, or put it back "
+                "from a copy. To ask another pipeline, name it with --pipeline."
+            )
 
 
 def _answers(

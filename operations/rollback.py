@@ -102,7 +102,7 @@ class Version:
 
 
 def find_serving(output_dir: pathlib.Path, name: str | None, version: int | None) -> Locations:
-    """The pipeline that serves a version, or the only one that serves anything.
+    """The pipeline that serves a version, or the only one that serves anything, or did.
 
     Args:
       output_dir: Folder of all pipelines.
@@ -122,11 +122,15 @@ def find_serving(output_dir: pathlib.Path, name: str | None, version: int | None
     fitting = [
         locations
         for locations, served in serving.items()
-        if (version in served if version is not None else served)
+        # A pipeline whose disk is gone may be the one that is meant.
+        if (version in served if version is not None else served or lost.loss(locations))
     ]
     if len(fitting) > 1:
         names = ", ".join(locations.root.name for locations in fitting)
-        raise UsageError(f"{names} serve models; expected one of them: name it with --pipeline.")
+        raise UsageError(
+            f"{names} serve models, or served some before; expected one of them: name it with "
+            "--pipeline."
+        )
     if not fitting:
         known = [number for served in serving.values() for number in served]
         raise unknown_version(version, known, output_dir)

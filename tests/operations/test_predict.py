@@ -71,6 +71,25 @@ def pushed(served, pushed_receipt, tmp_path):
     return push
 
 
+def test_where_the_versions_of_the_last_push_are_gone_no_other_pipeline_is_asked(pushed, tmp_path):
+    """Its disk may not be mounted, and the models of another one know other classes."""
+    pushed("a", 10, sequence=1)
+    pushed("b", 11, sequence=2)
+    shutil.rmtree(tmp_path / "b" / "serving")
+    with pytest.raises(UnknownRunError) as caught:
+        predict.served_model(tmp_path, None)
+    assert f"{tmp_path}/b/serving holds none now" in str(caught.value)
+    assert "To ask another pipeline, name it with --pipeline." in str(caught.value)
+    assert predict.served_model(tmp_path, "a") == ("a", 10)
+
+
+def test_an_earlier_push_that_is_gone_does_not_matter(pushed, tmp_path):
+    pushed("a", 10, sequence=1)
+    pushed("b", 11, sequence=2)
+    shutil.rmtree(tmp_path / "a" / "serving")
+    assert predict.served_model(tmp_path, None) == ("b", 11)
+
+
 def test_a_model_of_the_sample_is_asked_only_where_there_is_no_other(pushed, tmp_path):
     pushed("sample", 12, sequence=2, name="sample")
     assert predict.served_model(tmp_path, None) == ("sample", 12)

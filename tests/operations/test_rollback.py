@@ -455,6 +455,15 @@ def test_two_pipelines_that_serve_something_must_be_told_apart(pushed, locations
         rollback.find_serving(output_dir, "hats", None)
 
 
+def test_no_other_pipeline_goes_back_where_the_disk_of_one_is_gone(pushed, locations, output_dir):
+    pushed("a", "b")
+    (output_dir / "shoes" / "runs").mkdir(parents=True)
+    (output_dir / "shoes" / "serving" / "5").mkdir(parents=True)
+    shutil.rmtree(locations.serving)
+    with pytest.raises(UsageError, match="clothes, shoes serve models, or served some before"):
+        rollback.find_serving(output_dir, None, None)
+
+
 # Writes two models that answer with a number each, then loads the newest version again and again.
 READER = """
 import pathlib, sys
