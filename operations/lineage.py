@@ -203,8 +203,8 @@ def _of_content(
             run = next((run for run in same if run.pushed_version), same[0])
             return _lineage(records, run.pushed_version, digest, run)
     raise UnknownRunError(
-        f"no run below {output_dir} made the model in {export}; expected one that they made. "
-        "Its runs may have another --output-dir, or its files were changed."
+        f"no run below {output_dir} made the model in {export}; expected a model that one of these "
+        "runs exported. Try another --output-dir; a model with a changed file is not recognised."
     )
 
 

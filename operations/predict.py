@@ -238,13 +238,13 @@ def _faults_told(export: pathlib.Path, locations: Locations) -> Iterator[None]:
     except Exception as error:
         if type(error).__name__ in _OUT_OF_MEMORY:
             raise UsageError(
-                f"there is too little memory to ask {export}; expected enough for TensorFlow "
-                "and the model. Close other programs, or ask on another machine."
+                f"there is too little memory to predict with {export}; expected enough for "
+                "TensorFlow and the model. Close other programs, or predict on another machine."
             ) from error
         raise UnsoundVersionError(
-            f"{export} cannot be asked ({told(error)}); expected a model that this project "
-            "trained, and that stays while it is asked. If the version was withdrawn meanwhile, "
-            f"ask again; else serve another one with: {locations.command('rollback')}"
+            f"{export} cannot predict ({told(error)}); expected a complete model of this "
+            "project. If the version was withdrawn meanwhile, predict again; else serve another "
+            f"one with: {locations.command('rollback')}"
         ) from error
 
 

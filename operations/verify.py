@@ -90,8 +90,8 @@ def _check_verifiable(receipt: Receipt, output_dir: pathlib.Path) -> None:
         )
     if receipt.warm_start_from:
         raise ConfigurationError(
-            f"run {receipt.run_id} began at the weights of another model; expected one that "
-            "began at its own. The results of such a run cannot be repeated from its receipt alone."
+            f"run {receipt.run_id} used training.warm_start; expected a run that began at "
+            "random weights. Verify a run without it."
         )
 
 

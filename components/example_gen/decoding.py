@@ -95,8 +95,8 @@ class Decoder:
         except concurrent.futures.process.BrokenProcessPool as error:
             self._pool = None
             raise ReadingError(
-                "a process that decodes images was killed; expected memory for an image of each "
-                f"of {self._processes} processes. Free some memory, or look at the largest images."
+                "a process that decodes images was killed; expected memory for "
+                f"{self._processes} images at once. Free memory, or shrink the largest images."
             ) from error
 
     def _decoded(self, files: Iterable[File | Decoded], count: int) -> Iterator[Decoded]:

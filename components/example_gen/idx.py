@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 
-from components.example_gen.example_ids import MOST_EXAMPLES
+from components.example_gen.example_ids import MOST_EXAMPLES, advice_on_count
 from components.example_gen.reading_error import ReadingError
 from components.features import MOST_IMAGE_PIXELS
 from components.messages import by
@@ -308,8 +308,8 @@ class IdxReader:
             return
         raise IdxError(
             f"{self.path}: the header announces {by(self.dimensions)} values; expected at least "
-            f"one record of {self._content}, at most {MOST_EXAMPLES}. Use a file that holds "
-            "examples."
+            f"one record of {self._content}, at most {MOST_EXAMPLES:,}. "
+            f"{advice_on_count(self.count)}"
         )
 
     def _check_end(self, stream: BinaryIO) -> None:

@@ -39,9 +39,9 @@ def resolve(values: Sequence[str], class_names: Sequence[str]) -> dict[str, int]
     unknown = [value for value in values if composed(value) not in by_name]
     raise ReadingError(
         f"{_unknown(unknown, class_names)}; expected names of classes of the schema "
-        f"({listed(class_names)}), or else numbers from 0 to {len(class_names) - 1}. For data of "
-        "your own, let `init` write a schema, and give its file with --config. Else fix the "
-        "labels, add the classes to the schema, or map names of class folders in classes.toml."
+        f"({listed(class_names)}), or else numbers from 0 to {len(class_names) - 1}. For images "
+        "of your own: `init NAME --data PATH`, then `run --config NAME/pipeline.toml`. Else fix "
+        "the labels, add the classes to the schema, or map names of class folders in classes.toml."
     )
 
 

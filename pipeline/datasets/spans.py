@@ -199,7 +199,7 @@ def _span(path: Place) -> Span:
         return Span(int(name[1]), path)
     raise DataError(
         f"{path} is no span; expected a folder called span-N, with a number for N. Rename it, or "
-        "call it otherwise as long as it is not whole (.span-N, say)."
+        "name it .span-N until the copy is complete."
     )
 
 

@@ -397,7 +397,7 @@ SPOILT_SPANS = {
     ),
     "an unclear name": (
         lambda spans: (spans / "span-2").rename(spans / "span-2.part"),
-        *("span-2.part is no span", "not whole"),
+        *("span-2.part is no span", "name it .span-N until the copy is complete"),
     ),
     "two of one number": (
         lambda spans: shutil.copytree(spans / "span-2", spans / "span-02"),

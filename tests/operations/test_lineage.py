@@ -218,7 +218,9 @@ def test_a_model_that_no_run_made_is_refused(past, trace, tmp_path):
     past.run("20260101-120000", "a")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "saved_model.pb").write_text("other")
-    with pytest.raises(UnknownRunError, match=r"no run below .* made the model"):
+    with pytest.raises(
+        UnknownRunError, match=r"no run below .* made the model .* Try another --out"
+    ):
         trace(tmp_path / "other")
 
 

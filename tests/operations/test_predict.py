@@ -160,7 +160,7 @@ def test_too_little_memory_is_no_fault_of_the_model(served, tmp_path, image, mon
 def test_a_model_that_tensorflow_cannot_load_is_told_in_words(served, tmp_path, image):
     """It was put there by hand: no digests tell of its damage."""
     served("clothes", 1)
-    with pytest.raises(UnsoundVersionError, match=r"serving/1 cannot be asked .*; expected"):
+    with pytest.raises(UnsoundVersionError, match=r"serving/1 cannot predict .*; expected"):
         ask([image], None, tmp_path)
 
 
@@ -174,7 +174,9 @@ def test_a_version_that_is_withdrawn_while_it_is_loaded_is_told_in_words(
         return load(path)
 
     monkeypatch.setattr(tf.saved_model, "load", withdrawn)
-    with pytest.raises(UnsoundVersionError, match="If the version was withdrawn meanwhile, ask"):
+    with pytest.raises(
+        UnsoundVersionError, match="If the version was withdrawn meanwhile, predict again"
+    ):
         ask([image], None, tmp_path)
 
 

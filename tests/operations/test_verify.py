@@ -195,6 +195,14 @@ def test_a_run_that_is_not_complete_says_how_to_go_on(keep_receipt, output_dir, 
     assert str(caught.value).endswith(f"Go on first, with: {command}")
 
 
+def test_a_run_that_began_at_other_weights_says_what_to_verify(
+    keep_receipt, output_dir, receipt, progress
+):
+    keep_receipt(receipt, warm_start_from={"digest": "e" * 64, "version": 7})
+    with pytest.raises(ConfigurationError, match=r"warm_start; expected .* Verify a run without"):
+        verify.verify("latest", output_dir, progress)
+
+
 def test_a_repetition_that_fails_is_told_with_its_failure(
     keep_receipt, output_dir, receipt, progress, monkeypatch
 ):

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from components.example_gen.example_ids import MOST_EXAMPLES, example_ids
+from components.example_gen.example_ids import MOST_EXAMPLES, advice_on_count, example_ids
 from components.example_gen.readers import base, image_files, leftovers, split_names, tables
 from components.example_gen.readers.files import Files, Unchanged, changed, hash_file
 from components.example_gen.readers.folder import Folder, Shape
@@ -244,8 +244,8 @@ class Arrays:
             )
         if not 0 < part.count <= MOST_EXAMPLES:
             raise self._refused(
-                f"{part.count} images in {shown(part.images.name)}; expected at least one, at most "
-                f"{MOST_EXAMPLES}. Use a file that holds examples."
+                f"{part.count:,} images in {shown(part.images.name)}; expected at least one, at "
+                f"most {MOST_EXAMPLES:,}. {advice_on_count(part.count)}"
             )
 
     def _check_images(self, images: _Array, shape: Shape | None) -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from components.example_gen.example_ids import MOST_EXAMPLES, example_ids
+from components.example_gen.example_ids import MOST_EXAMPLES, advice_on_count, example_ids
 from components.example_gen.readers import (
     base,
     image_files,
@@ -326,8 +326,8 @@ class ParquetImages:
         total = sum(self._counts.values())
         if not 0 < total <= MOST_EXAMPLES:
             raise base.ReadingError(
-                f"{files.shown('')}: {total} rows in {listed(list(self._parts))}; expected at "
-                f"least one, at most {MOST_EXAMPLES}. Use files that hold examples."
+                f"{files.shown('')}: {total:,} rows in {listed(list(self._parts))}; expected at "
+                f"least one, at most {MOST_EXAMPLES:,}. {advice_on_count(total)}"
             )
         self.splits = split_names.known(np.unique(self._splits()).tolist())
         counts = " and ".join(

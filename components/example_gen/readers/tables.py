@@ -641,5 +641,6 @@ def _text_bytes(column: pa.ChunkedArray) -> int:
 
 def _too_much(files: Files, path: str, held: str, expected: str) -> base.ReadingError:
     return base.ReadingError(
-        f"{files.shown(path)} holds {held}; expected {expected}. Use a smaller table."
+        f"{files.shown(path)} holds {held}; expected {expected}. Use a smaller table, "
+        "or divide the data into spans."
     )

@@ -106,7 +106,7 @@ def test_a_worker_that_is_killed_is_told_in_words(monkeypatch):
     next(decoded)
     for worker in list(decoder._pool._processes):
         os.kill(worker, signal.SIGKILL)
-    with pytest.raises(ReadingError, match="was killed; expected memory"):
+    with pytest.raises(ReadingError, match="was killed; expected memory for 2 images at once"):
         list(decoded)
 
 

@@ -17,7 +17,19 @@ from hypothesis.extra import numpy as arrays
 from components.example_gen import idx
 
 CLASSES = 10
-FIXES = ("again", "Rename", "Add", "Fix", "Use", "Get", "Check", "swapped", "convert", "change")
+FIXES = (
+    "again",
+    "Rename",
+    "Add",
+    "Fix",
+    "Use",
+    "Get",
+    "Check",
+    "swapped",
+    "convert",
+    "change",
+    "Divide",
+)
 
 
 def idx_bytes(values):
@@ -327,6 +339,7 @@ def test_a_header_that_announces_billions_is_refused_in_little_memory(write, cou
     finally:
         tracemalloc.stop()
     assert str(count if count > 10**7 else count * 784) in message
+    assert ("at most 10,000,000. Divide the data into spans." in message) == (count > 10**7)
     assert peak < 2_000_000
 
 

@@ -88,6 +88,7 @@ def test_of_many_long_unknown_labels_ten_are_named():
     with pytest.raises(ReadingError) as caught:
         labels.resolve(values, [f"name {number}" for number in range(1000)])
     assert " and 20 more; expected names of classes" in str(caught.value)
+    assert "`init NAME --data PATH`, then `run --config NAME/pipeline.toml`" in str(caught.value)
     assert len(str(caught.value)) < 6000
 
 

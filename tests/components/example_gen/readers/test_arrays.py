@@ -201,6 +201,13 @@ def test_hostile_archives_are_refused(data, refusal, case):
     assert "a.npz" in refusal()
 
 
+def test_more_images_than_memory_holds_are_refused(data, refusal):
+    labels = np.zeros(10**7 + 1, np.uint8)
+    write(data, x=labels[:, None, None], y=labels)
+    expected = "expected at least one, at most 10,000,000. Divide the data into spans."
+    assert f"10,000,001 images in x; {expected}" in refusal()
+
+
 @pytest.mark.parametrize("share", [0.2, 0.9])
 def test_a_truncated_archive_is_refused(data, refusal, share):
     write(data, x=IMAGES, y=LABELS)

@@ -376,7 +376,9 @@ def test_text_that_would_fill_the_memory_is_refused(data, refusal):
     made.write(data, "1.png")
     table = {"path": "1.png", "label": "a", "note": "a" * 500_000}
     made.write_repeated(data / "x.parquet", table, 10_000)
-    assert "holds 5,000,060,000 bytes of text; expected at most 1,073,741,824" in refusal()
+    message = refusal()
+    assert "holds 5,000,060,000 bytes of text; expected at most 1,073,741,824" in message
+    assert message.endswith("Use a smaller table, or divide the data into spans.")
 
 
 READS = """

@@ -302,7 +302,9 @@ def test_more_rows_than_memory_holds_are_refused(data, refusal):
     rows = pa.nulls(10**7 + 1, pa.int8())
     image = pa.nulls(len(rows), pa.binary())
     write(data, train=of(image=image, label=rows))
-    assert "10000001 rows in train.parquet; expected at least one, at most 10000000" in refusal()
+    message = refusal()
+    expected = "expected at least one, at most 10,000,000. Divide the data into spans."
+    assert f"10,000,001 rows in train.parquet; {expected}" in message
 
 
 @pytest.mark.parametrize(
