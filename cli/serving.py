@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli import command_line
-from cli.options import DEFAULT_OUTPUT, AsJson, ConfigFile, OutputDir, PipelineName
+from cli.options import DEFAULT_OUTPUT, AsJson, OutputDir, PipelineName
 from pipeline.errors import ExitCode
 
 
@@ -128,7 +128,14 @@ def predict(
         list[Path],
         typer.Argument(help="PNG, JPEG, WebP, BMP, GIF, TIFF or IDX files, or folders of them."),
     ],
-    config: ConfigFile = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Configuration file whose pipeline to ask.",
+            callback=command_line.option_path("--config"),
+        ),
+    ] = None,
     pipeline: Annotated[
         str | None,
         typer.Option(

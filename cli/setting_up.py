@@ -66,9 +66,7 @@ def init(
     ] = None,
     channels: Annotated[
         int | None,
-        typer.Option(
-            metavar="1|3", help="1 for gray, 3 for colour; by default suggested.", min=1, max=3
-        ),
+        typer.Option(metavar="1|3", help="1 for gray, 3 for colour; by default suggested."),
     ] = None,
     assignments: Assignments = None,
 ) -> None:

@@ -29,7 +29,8 @@ _CLEAN_EXAMPLES = """Examples:
 `clean --older-than 30d --keep-last 10 --apply` deletes what runs older than 30 days made, but keeps
 the newest ten runs.
 
-`clean --keep-versions 5 --apply` also deletes all but the newest five served versions.
+`clean --keep-versions 5 --apply` deletes all but the newest five served versions. Without another
+rule, no run is outdated.
 
 Never deleted: the served version, what a rollback to it needs, cached artifacts of the runs that
 are kept, and the receipts, pages and logs of all runs."""

@@ -141,6 +141,25 @@ def test_before_the_installation_the_doctor_has_the_same_options():
     assert parser.description == command.help
 
 
+def commands(group):
+    """The name and the command of each of a group, and of the groups in it."""
+    for name, command in group.commands.items():
+        yield from commands(command) if hasattr(command, "commands") else [(name, command)]
+
+
+def test_the_help_of_an_option_names_only_options_of_its_command():
+    """Other commands, such as `run --force`, stand in backticks."""
+    for name, command in commands(typer.main.get_command(main.app)):
+        own = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+        for each in command.params:
+            text = re.sub("`.*?`", "", getattr(each, "help", None) or "")
+            assert own.issuperset(re.findall(r"--[a-z-]+", text)), f"{name}: {each.name}: {text}"
+
+
+def test_the_number_of_channels_is_shown_without_a_range(ask_quickly):
+    assert "<=" not in ask_quickly("init", "--help")[1]
+
+
 # What `compile` cannot do without.
 PLACES = ("--image", "a", "--pipeline-root", "s3://a", "--serving-dir", "/a")
 
@@ -158,7 +177,7 @@ PLACES = ("--image", "a", "--pipeline-root", "s3://a", "--serving-dir", "/a")
         (("digest", "--data", "absent"), "absent does not exist"),
         (("init", "flowers", "--data", "absent"), "--data absent cannot be read"),
         (("init", "flowers", "--data", "/dev/zero"), "is a pipe or a device"),
-        (("init", "flowers", "--data", ".", "--channels", "4"), "--channels: found '4'; expected"),
+        (("init", "flowers", "--data", ".", "--channels", "4"), "--channels: found 4; expected 1"),
         (("init", "flowers", "--data", ".", "--size", "big"), "--size: found 'big'; expected"),
         (("runs", "show", "latest"), "no run below outputs yet"),
         (("predict", "absent.png"), "no model has been pushed"),
