@@ -31,7 +31,7 @@ DataFrom = Annotated[
     typer.Option(
         "--data",
         metavar="FOLDER|auto|sample",
-        help="The images: a folder of IDX files, the built-in sample (the default for --short), "
+        help="The images: a folder of IDX files, the synthetic sample (the default for --short), "
         "or auto (otherwise): FASHION_MNIST_DIR, the user's cache, or a download.",
     ),
 ]

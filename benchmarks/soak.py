@@ -1,7 +1,7 @@
 """How a schedule holds out for hours, with damaged data and killed processes.
 
-A scheduler trains on the newest span every minute. Spans of the built-in sample arrive; every tenth
-is damaged, and whole again when the next one arrives, as if somebody had mended it. At random
+A scheduler trains on the newest span every minute. Spans of the synthetic sample arrive; every
+tenth is damaged, and whole again when the next one arrives, as if somebody had mended it. At random
 moments the process of a run is killed with SIGKILL, and in the first third of the time the
 scheduler too; it is started again, as systemd would do. From then on one scheduler lives, so that
 a leak would show. Notifications go to a server of this process.

@@ -107,7 +107,7 @@ def prepared(data_argument: str, sample_serves: bool = False) -> Iterator[Inputs
 
     Args:
       data_argument: as for `pipeline.datasets.find.find_source`.
-      sample_serves: whether `auto` may take the built-in sample where no real images can be had.
+      sample_serves: whether `auto` may take the synthetic sample where no real images can be had.
 
     Raises:
       UsageError: where the images cannot be had or read.

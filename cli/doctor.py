@@ -433,7 +433,7 @@ def check_data(data: str | None, config: Path | None, environment: Environment |
         if config is not None and data in (None, "auto", "sample"):
             return judge_configured(config, data, environment)
         if data == "sample":
-            return Finding("data", "ok", "built-in sample")
+            return Finding("data", "ok", "synthetic sample")
         if data not in (None, "auto"):
             return judge_named(data, "--data", config, environment)
         if os.environ.get("FASHION_MNIST_DIR"):
@@ -609,7 +609,7 @@ def judge_cache(folder: Path) -> Finding:
             "folder that you can write to"
         )
         return Finding("data", "fail", found, fix)
-    found = "no data yet: a run downloads it, or uses the built-in sample if the download fails"
+    found = "no data yet: a run downloads it, or uses the synthetic sample if the download fails"
     fix = (
         "without network access, set FASHION_MNIST_DIR to a folder with the four IDX files, or "
         f"put them in {folder}"

@@ -41,7 +41,7 @@ def add_commands(app: typer.Typer) -> None:
 _RUN_EXAMPLES = """Examples:
 
 `run` uses the data in FASHION_MNIST_DIR, else the cached or downloaded Fashion-MNIST, else the
-built-in sample.
+synthetic sample.
 
 `run --data ~/fashion-mnist --profile smoke` checks the whole pipeline in a minute
 or two.

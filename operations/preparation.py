@@ -200,7 +200,7 @@ def _configured(request: Request, sample: bool) -> tuple[Config, str]:
 
 _SAMPLE_NOTICE = """
 *******************************************************************************
-  NO DATA FOUND: this run uses the built-in sample of drawn images instead.
+  NO DATA FOUND: this run uses the synthetic sample instead.
   Its results say nothing about real images. To use your data, set the variable
   FASHION_MNIST_DIR to the folder of the four IDX files, or give --data FOLDER.
 *******************************************************************************

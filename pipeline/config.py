@@ -752,7 +752,7 @@ def classic() -> dict[str, Any]:
 
 PROFILES = {"smoke": smoke, "default": default, "best": best, "classic": classic}
 
-# The built-in sample is too small for what the real data can spare, and its epochs are short: the
+# The synthetic sample is too small for what the real data can spare, and its epochs are short: the
 # smoke profile takes one more of them.
 _SAMPLE_SPLIT: dict[str, Any] = {"split": {"validation": 100}}
 _SAMPLE_VALUES = {
@@ -771,7 +771,7 @@ def load_config(
     Args:
       profile: a name of `PROFILES`.
       assignments: `key=value` each, with dotted keys; later ones win.
-      sample: whether the data is the built-in sample.
+      sample: whether the data is the synthetic sample.
       seed: Seed of everything random; None leaves the default. `assignments` win over it.
 
     Raises:
@@ -809,7 +809,7 @@ def profile_keys(profile: str) -> frozenset[str]:
 
 
 def sample_keys(profile: str) -> frozenset[str]:
-    """The keys that the built-in sample gives values of its own, in a profile that exists."""
+    """The keys that the synthetic sample gives values of its own, in a profile that exists."""
     return frozenset(_flat(_SAMPLE_VALUES[profile], ""))
 
 

@@ -81,7 +81,7 @@ class Settings:
 
     @property
     def sample(self) -> bool:
-        """Whether they ask for the built-in sample."""
+        """Whether they ask for the synthetic sample."""
         return self.data == SAMPLE
 
     @property

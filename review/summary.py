@@ -151,8 +151,8 @@ class Run(Part):
       verdict: What the run decided.
       command: Command that started the run.
       data: Name of the data set, with its spans if any.
-      is_sample: Whether the data is the built-in, drawn sample, whose results say nothing about
-        real images.
+      is_sample: Whether the data is the synthetic sample, whose results say nothing about real
+        images.
       pushed_version: Version that was pushed; None where none was.
       failure: What failed; None where nothing did.
       nodes: Nodes in the order of the graph.

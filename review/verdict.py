@@ -17,7 +17,7 @@ _SIGNIFICANT = 0.05
 # More of them hide what to do next.
 _MOST_REASONS = 10
 _CUT_OFF = "Its receipt was never finished: the run was cut off, or is still at work."
-_SAMPLE_ADVICE = "The run took the drawn sample: its results say nothing about real images."
+_SAMPLE_ADVICE = "The run took the synthetic sample: its results say nothing about real images."
 _NO_ANSWERS = "the answers to each image are not available"
 _CHANCE_UNKNOWN = f"Since {_NO_ANSWERS}, nothing shows whether chance could explain that."
 

@@ -394,7 +394,7 @@ def run_graph(quick_command: Command) -> Callable[..., FinishedRun]:
 
 @pytest.fixture(scope="session")
 def sample_run(command: Command, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """One smoke run of the whole graph on the built-in sample, as a person would start it.
+    """One smoke run of the whole graph on the synthetic sample, as a person would start it.
 
     Shared by all tests: look, do not touch. `copy` makes one that may be changed.
     """
@@ -456,7 +456,7 @@ def as_idx() -> Callable[[np.ndarray], bytes]:
 
 @pytest.fixture(scope="session")
 def sample_images(closed_world: None) -> Images:
-    """The built-in sample, read from the files that runs take it from."""
+    """The synthetic sample, read from the files that runs take it from."""
     from pipeline.datasets import sample
     from pipeline.datasets.find import cache_folder
 

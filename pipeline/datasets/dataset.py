@@ -15,7 +15,7 @@ class DataSet:
 
     Attributes:
       name: the folder or file, or `sample`.
-      sample: whether this is the built-in sample.
+      sample: whether this is the synthetic sample.
       location: full path or address of the folder or file.
       request: what ExampleGen is asked for.
       digest: SHA-256 over the content of all files.
@@ -78,7 +78,7 @@ class Source:
 
     Attributes:
       place: folder or file of images, or folder of spans.
-      sample: whether this is the built-in sample.
+      sample: whether this is the synthetic sample.
       window: the spans to read; None if the folder has no spans.
     """
 

@@ -62,7 +62,7 @@ def _located(argument: str, notify: Callable[[str], None]) -> Source:
 
 
 def cache_folder() -> pathlib.Path:
-    """The folder for downloads and the drawn sample."""
+    """The folder for downloads and the synthetic sample."""
     return paths.in_home(".cache", "XDG_CACHE_HOME") / "image-pipeline"
 
 

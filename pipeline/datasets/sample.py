@@ -1,4 +1,4 @@
-"""Draws the built-in sample: ten kinds of clothing, written as the four IDX files of Fashion-MNIST.
+"""Draws the synthetic sample: ten kinds of clothing, in the four IDX files of Fashion-MNIST.
 
 The sample stands in where the real images cannot be had, so that a first run needs no network.
 It is drawn and not stored: equal arguments give equal bytes. Garments are moved, turned, scaled,

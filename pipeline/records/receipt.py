@@ -155,7 +155,7 @@ class DataRecord(Part):
 
     @property
     def is_sample(self) -> bool:
-        """Whether it is the built-in sample."""
+        """Whether it is the synthetic sample."""
         return self.name == SAMPLE
 
 

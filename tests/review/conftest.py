@@ -497,7 +497,7 @@ def build_run(
 
 @pytest.fixture(scope="session")
 def drawn_images() -> tuple[np.ndarray, np.ndarray]:
-    """Images of the built-in sample, 40 of each class, and their labels."""
+    """Images of the synthetic sample, 40 of each class, and their labels."""
     _, (images, labels) = sample.draw_sample(1, 40, 5)
     return images, labels.astype(np.int64)
 

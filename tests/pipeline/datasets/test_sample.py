@@ -1,4 +1,4 @@
-"""The built-in sample: the same bytes every time, valid IDX, no image twice, and not too easy."""
+"""The synthetic sample: the same bytes every time, valid IDX, no image twice, and not too easy."""
 
 import gzip
 import struct

@@ -256,7 +256,7 @@ def test_the_drawn_sample_is_announced_before_everything(kind, document, review_
     for banner in banners:
         assert "say nothing about real images" in text_of(banner)
         assert banner.getnext().find_class("contents")
-        assert "Drawn sample" in text_of(document.find(".//nav"))
+        assert "Synthetic sample" in text_of(document.find(".//nav"))
 
 
 def test_a_failure_stands_in_the_verdict_as_it_was_written(page_of):
