@@ -22,6 +22,7 @@ from cli import command_line
 from components import features
 from pipeline import config as configurations
 from pipeline.errors import ConfigurationError
+from pipeline.profiles import PROFILES
 
 if TYPE_CHECKING:
     from components.examples import Split
@@ -64,7 +65,7 @@ def main(
     """Measure the test accuracy of profiles, over seeds."""
     where = command.data_argument(data, short)
     chosen_seeds = command.seeds(seeds, short)
-    profiles = profile or (["smoke"] if short else list(configurations.PROFILES))
+    profiles = profile or (["smoke"] if short else list(PROFILES))
     changes = assignments or []
     _check(changes)
     # Before the images are looked for.

@@ -20,6 +20,7 @@ DATA_HELP = (
     "(docs/your-data.md), here or in a bucket (s3://BUCKET/FOLDER); auto; or sample. If unset: "
     "that of --config, else auto."
 )
+PROFILE_NAMES = "smoke, default, best or classic"
 SET_HELP = "Override a configuration key; repeatable. `keys` lists them."
 
 
@@ -53,9 +54,7 @@ ConfigFile = Annotated[
 ]
 Profile = Annotated[
     str | None,
-    typer.Option(
-        help="Profile: smoke, default, best or classic. If unset: that of --config, else default."
-    ),
+    typer.Option(help=f"Profile: {PROFILE_NAMES}. If unset: that of --config, else default."),
 ]
 RunId = Annotated[
     str, typer.Argument(metavar="ID|latest", help="Run id or the start of one, or latest.")

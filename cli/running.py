@@ -15,6 +15,7 @@ from cli import command_line
 from cli.options import (
     DATA_HELP,
     DEFAULT_OUTPUT,
+    PROFILE_NAMES,
     AsJson,
     Assignments,
     ConfigFile,
@@ -97,7 +98,7 @@ def run(
     profile: Annotated[
         str | None,
         typer.Option(
-            help="Profile: smoke, default, best or classic. If unset: that of --config, else smoke "
+            help=f"Profile: {PROFILE_NAMES}. If unset: that of --config, else smoke "
             "for the sample, default for other data."
         ),
     ] = None,
@@ -198,7 +199,7 @@ def verify(
 
 def keys(
     profile: Annotated[
-        str, typer.Option(help="Profile whose values to show: smoke, default, best or classic.")
+        str, typer.Option(help=f"Profile whose values to show: {PROFILE_NAMES}.")
     ] = "default",
     as_json: AsJson = False,
 ) -> None:

@@ -11,7 +11,15 @@ from typing import Annotated
 import typer
 
 from cli import command_line
-from cli.options import CONFIG_HELP, DEFAULT_OUTPUT, SEED_HELP, SET_HELP, OutputDir, Runner
+from cli.options import (
+    CONFIG_HELP,
+    DEFAULT_OUTPUT,
+    PROFILE_NAMES,
+    SEED_HELP,
+    SET_HELP,
+    OutputDir,
+    Runner,
+)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -141,7 +149,7 @@ def schedule(
     ] = None,
     profile: Annotated[
         str | None,
-        typer.Option(help="Profile: smoke, default, best or classic.", rich_help_panel=_WHAT),
+        typer.Option(help=f"Profile: {PROFILE_NAMES}.", rich_help_panel=_WHAT),
     ] = None,
     data: Annotated[
         str | None,

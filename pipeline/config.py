@@ -27,6 +27,7 @@ from components.slices import MIN_IMAGES, RESERVED, Slicing, cleaned, is_column_
 from components.trainer.fill import Fill
 from pipeline.database.address import FORM, Address, AddressError, parse
 from pipeline.errors import ConfigurationError
+from pipeline.profiles import PROFILES, SAMPLE_VALUES
 
 
 def _number(value: object) -> object:
@@ -657,119 +658,13 @@ class Config(_Section):
         return name
 
 
-def smoke() -> dict[str, Any]:
-    """A small network and few epochs, to see that everything works.
-
-    Command: `python3 pipeline_runner.py run --profile smoke`. 10 s of training, under a minute in
-    all; test accuracy 0.912, from 0.909 to 0.914 over seeds 1 to 3. Two cores of an AMD EPYC
-    with bf16 but no AMX, 2026-11-29. Not for production: its pipeline and its serving folder are
-    its own.
-    """
-    return {
-        "training": {
-            "widths": (16, 32, 48),
-            "epochs": 2,
-            "ema_momentum": 0.0,
-            "augmentation": {"erasing": 0.0},
-        },
-        "gates": {"accuracy": 0.80, "class_recall": 0.30, "accuracy_drop": 0.03},
-    }
-
-
-def default() -> dict[str, Any]:
-    """The network and the gates that production runs with.
-
-    Command: `python3 pipeline_runner.py run`. Five minutes of training (271 to 285 s, nothing else
-    at work); test accuracy 0.9474, from 0.9466 to 0.9485 over seeds 1 to 3. Two cores of an AMD
-    EPYC with bf16 but no AMX, 2026-11-29.
-    """
-    return {}
-
-
-def best() -> dict[str, Any]:
-    """A wider network, trained long and with more augmentation: for the last half a point.
-
-    Command: `python3 pipeline_runner.py run --profile best`. 48 minutes of training, on a slower
-    machine and before batches were halved; test accuracy 0.954 (seed 1 alone), with answers that
-    are means over six views of an image, moved and mirrored, at six times the cost. Two cores of an
-    AMD EPYC with bf16 but no AMX, 2026-11-26. Its models take the place of those of `default`:
-    pipeline and serving folder are the same.
-    """
-    return {
-        "training": {
-            "widths": (64, 128, 256),
-            "dropout": 0.1,
-            "epochs": 50,
-            "plateau_patience": 15,
-            "early_stopping_patience": 40,
-            "flip_averaging": True,
-            "shift_averaging": True,
-            "augmentation": {"shift": 0.07, "erasing": 0.5},
-        },
-    }
-
-
-def classic() -> dict[str, Any]:
-    """How notebooks train on Fashion-MNIST, in this pipeline: what `default` is compared with.
-
-    Command: `python3 pipeline_runner.py run --profile classic`. Rotation, shift, shear, zoom and
-    flips, filled with the nearest pixel; batch normalisation, dropout, L2, Adam and batches of 64;
-    no whitening, label smoothing, erasing, weight decay or averaged weights. The callbacks are
-    those of every profile: EarlyStopping, ModelCheckpoint and ReduceLROnPlateau. About 17 minutes
-    of training; test accuracy 0.9372, from 0.9363 to 0.9378 over seeds 1 to 3. Two cores of an
-    Intel Xeon with AMX, 2026-11-28. Its models take the place of those of `default`: pipeline and
-    serving folder are the same.
-    """
-    return {
-        "training": {
-            "widths": (32, 64, 128),
-            "whitening": False,
-            "dropout": 0.25,
-            "l2": 1e-4,
-            "weight_decay": 0.0,
-            "epochs": 50,
-            "batch_size": 64,
-            "optimizer": "adam",
-            "learning_rate": 1e-3,
-            "warm_up": 0.0,
-            "ema_momentum": 0.0,
-            "label_smoothing": 0.0,
-            "plateau_patience": 3,
-            "plateau_factor": 0.5,
-            "early_stopping_patience": 10,
-            "augmentation": {
-                "rotation": 8.0,
-                "shift": 0.08,
-                # ImageDataGenerator counts in degrees: 0.3 of them.
-                "shear": 0.005,
-                "zoom": 0.08,
-                "fill": "edge",
-                "erasing": 0.0,
-            },
-        },
-    }
-
-
-PROFILES = {"smoke": smoke, "default": default, "best": best, "classic": classic}
-
-# The synthetic sample is too small for what the real data can spare, and its epochs are short: the
-# smoke profile takes one more of them.
-_SAMPLE_SPLIT: dict[str, Any] = {"split": {"validation": 100}}
-_SAMPLE_VALUES = {
-    "smoke": {**_SAMPLE_SPLIT, "training": {"epochs": 3, "batch_size": 100}},
-    "default": _SAMPLE_SPLIT,
-    "best": _SAMPLE_SPLIT,
-    "classic": _SAMPLE_SPLIT,
-}
-
-
 def load_config(
     profile: str, assignments: Iterable[str] = (), *, sample: bool = False, seed: int | None = None
 ) -> Config:
     """Builds the configuration of a run.
 
     Args:
-      profile: a name of `PROFILES`.
+      profile: a name of `profiles.PROFILES`.
       assignments: `key=value` each, with dotted keys; later ones win.
       sample: whether the data is the synthetic sample.
       seed: Seed of everything random; None leaves the default. `assignments` win over it.
@@ -778,7 +673,7 @@ def load_config(
       ConfigurationError: where the profile, a key or a value is not known or out of range.
     """
     assignments = tuple(assignments)
-    values = _merged(_profile_values(profile), _SAMPLE_VALUES[profile] if sample else {})
+    values = _merged(_profile_values(profile), SAMPLE_VALUES[profile] if sample else {})
     values = _merged(values, {} if seed is None else {"seed": seed})
     for assignment in assignments:
         values = _merged(values, _assigned(assignment))
@@ -809,8 +704,8 @@ def profile_keys(profile: str) -> frozenset[str]:
 
 
 def sample_keys(profile: str) -> frozenset[str]:
-    """The keys that the synthetic sample gives values of its own, in a profile that exists."""
-    return frozenset(_flat(_SAMPLE_VALUES[profile], ""))
+    """The keys that the built-in sample gives values of its own, in a profile that exists."""
+    return frozenset(_flat(SAMPLE_VALUES[profile], ""))
 
 
 def assigned_key(assignment: str) -> str:

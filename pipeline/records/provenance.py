@@ -31,6 +31,7 @@ _CODE = (
     "pipeline/gates.py",
     "pipeline/nodes.py",
     "pipeline/precision.py",
+    "pipeline/profiles.py",
     "pipeline/runners",
 )
 # Sources that decide what a receipt says: also those that set a run up and digest it.

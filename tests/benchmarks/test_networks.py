@@ -11,11 +11,12 @@ from benchmarks import convolutions, notebook_recipe, stock_network, trainings
 from benchmarks.speed import StepClock
 from components.trainer import model
 from pipeline import config as configurations
+from pipeline.profiles import PROFILES
 
 SHAPE, CLASSES = (28, 28, 1), 10
 
 
-@pytest.fixture(scope="module", params=list(configurations.PROFILES))
+@pytest.fixture(scope="module", params=list(PROFILES))
 def config(request):
     return configurations.load_config(request.param, ["training.precision=float32"])
 

@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from cli import main, without_libraries
+from pipeline.profiles import PROFILES
 
 PROJECT = Path(__file__).resolve().parents[2]
 HEAVY = ("apache_beam", "keras", "matplotlib", "pandas", "tensorflow", "tfx", "tfx_bsl")
@@ -76,6 +77,25 @@ def ask_quickly(light_command, tmp_path, monkeypatch):
 )
 def test_a_light_command_imports_nothing_heavy(ask, arguments, expected):
     assert expected in ask(*arguments)[1]
+
+
+def leaves(command):
+    """All commands of a group, also those of the groups in it."""
+    for inner in getattr(command, "commands", {}).values():
+        yield from leaves(inner) if hasattr(inner, "commands") else [inner]
+
+
+def test_the_help_of_each_option_for_a_profile_names_all_of_them():
+    options = {
+        command.name: option.help
+        for command in leaves(typer.main.get_command(main.app))
+        for option in command.params
+        if option.name == "profile"
+    }
+    assert options.keys() >= {"run", "schedule", "keys", "compile"}
+    *others, last = PROFILES
+    for text in options.values():
+        assert f": {', '.join(others)} or {last}." in text
 
 
 def test_the_version_is_printed_alone_also_where_nothing_is_installed(ask, project_copy):

@@ -24,6 +24,7 @@ from pipeline.datasets.schema_file import read_schema
 from pipeline.installation import packages
 from pipeline.locations import Locations, RemoteLocations
 from pipeline.nodes import REVIEW, expected_nodes
+from pipeline.profiles import PROFILES
 from pipeline.runners import dag_runners, kubeflow
 from pipeline.runners.resources import Resources
 from review.cluster.compiled import CompiledRun
@@ -37,7 +38,7 @@ HASHES = {"code_fingerprint", "identity"}
 ENGINE_ARGUMENTS = ["--runner=SomeEngine"]
 # Each profile, and the default one with what is off by default.
 CONFIGURATIONS = {
-    **{profile: (profile, []) for profile in config.PROFILES},
+    **{profile: (profile, []) for profile in PROFILES},
     "tuner": ("default", ["tuner.enabled=true"]),
     "robustness": ("default", ["robustness.enabled=true", "robustness.accuracy_1=0.8"]),
 }

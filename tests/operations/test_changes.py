@@ -172,7 +172,13 @@ def edit(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path", ["components/trainer/model.py", "pipeline/gates.py", "pipeline/datasets/spans.py"]
+    "path",
+    [
+        "components/trainer/model.py",
+        "pipeline/datasets/spans.py",
+        "pipeline/gates.py",
+        "pipeline/profiles.py",
+    ],
 )
 def test_code_that_decides_what_is_computed_counts(path, pushed, prepared, edit):
     assert standing_run(prepared) == pushed

@@ -11,6 +11,7 @@ from components.messages import shown
 from components.slices import Slicing
 from pipeline import config
 from pipeline.errors import ConfigurationError
+from pipeline.profiles import PROFILES
 
 # Values other than the default for keys whose default does not tell which values there are.
 OTHER_VALUES = {
@@ -138,12 +139,12 @@ def test_the_smoke_profile_is_smaller_and_asks_for_less():
     assert smoke.profile == "smoke"
 
 
-@pytest.mark.parametrize("profile", config.PROFILES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_the_docstring_of_a_profile_gives_its_command(profile):
-    assert "Command: `python3 pipeline_runner.py run" in config.PROFILES[profile].__doc__
+    assert "Command: `python3 pipeline_runner.py run" in PROFILES[profile].__doc__
 
 
-@pytest.mark.parametrize("profile", config.PROFILES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_the_sample_spares_fewer_images_for_validation(profile):
     full, sample = config.load_config(profile), config.load_config(profile, sample=True)
     assert sample.split.validation < full.split.validation

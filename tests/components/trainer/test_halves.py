@@ -117,7 +117,8 @@ def test_tensorflow_shares_the_cores_as_told():
 
 
 def test_the_batches_of_the_profiles_are_halved():
-    from pipeline.config import PROFILES, load_config
+    from pipeline.config import load_config
+    from pipeline.profiles import PROFILES
 
     halved = {name: threads.are_halved(load_config(name).training.batch_size) for name in PROFILES}
     assert halved == {"smoke": True, "default": True, "best": True, "classic": False}

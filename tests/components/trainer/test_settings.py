@@ -7,6 +7,7 @@ import pytest
 
 from components.trainer.settings import Settings, with_run_parameters
 from pipeline import config
+from pipeline.profiles import PROFILES
 
 
 def test_settings_come_back_from_json_as_they_were(settings):
@@ -14,7 +15,7 @@ def test_settings_come_back_from_json_as_they_were(settings):
     assert Settings.from_dict(json.loads(text)) == settings
 
 
-@pytest.mark.parametrize("profile", config.PROFILES)
+@pytest.mark.parametrize("profile", PROFILES)
 def test_the_configuration_holds_all_settings_but_those_that_the_graph_adds(profile):
     values = config.load_config(profile).training.model_dump()
     loaded = Settings.from_dict({**values, "seed": 3, "identity": "x", "background": 255})
