@@ -351,7 +351,7 @@ class _Run:
             # The first import of TensorFlow: everything before answers without it.
             threads.share(control_groups.cores(), self._prepared.config.training.batch_size)
             from pipeline.records import baseline
-            from pipeline.runners import dag_runners, engine
+            from pipeline.runners import dag_runners, engine, observation
 
             graph = self._graph()
         prepared = self._prepared
@@ -368,7 +368,7 @@ class _Run:
         baseline.offer(store, prepared.name, self._id)
         logger.info(line or "the latest blessed model is the one now served")
         with engine.serving(prepared.config.beam) as serving:
-            observer = engine.EngineObserver(serving.started)
+            observer = observation.EngineObserver(serving.started)
             try:
                 with (
                     observer.watching(),

@@ -48,7 +48,7 @@ def import_stack() -> None:
     from pipeline.records import (
         evaluation,  # noqa: F401
     )
-    from pipeline.runners import dag_runners, engine  # noqa: F401
+    from pipeline.runners import dag_runners, engine, observation  # noqa: F401
 
 
 def run(request: dict) -> int:

@@ -1,15 +1,10 @@
-"""The arguments that each engine gets, and what the receipt says of it."""
+"""The arguments that each engine gets, and the server that one starts."""
 
 import os
 import socket
-import time
 
-import apache_beam as beam
-import grpc
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions
-from apache_beam.runners.portability.portable_runner import PipelineResult
-from apache_beam.runners.runner import PipelineState
 from tfx.utils import dependency_utils
 
 from pipeline.config import BeamConfig
@@ -45,11 +40,6 @@ def test_a_program_that_is_no_prism_is_named(tmp_path, content):
         engine.serving(BeamConfig(runner="prism", prism_location=str(program))),
     ):
         pytest.fail("not reached")
-
-
-class GoneJobService:
-    def GetState(self, request):
-        raise grpc.RpcError("unavailable")
 
 
 def options(**values):
@@ -102,47 +92,6 @@ def test_only_engines_without_a_server_start_one(tmp_path):
         assert serving.arguments[:2] == ("--runner=PortableRunner", "--job_endpoint=embed")
 
 
-def observed(config):
-    """What is told of a run, past the proxy that keeps tests away from the network."""
-    with engine.serving(config) as serving:
-        observer = engine.EngineObserver(serving.started)
-        options = PipelineOptions(list(serving.arguments))
-        with observer.watching(), beam.Pipeline(options=options) as pipeline:
-            _ = pipeline | beam.Create(["image"]) | beam.Map(len)
-    return observer.observed()
-
-
-def waiting(element, open_door):
-    while not open_door.exists():
-        time.sleep(0.01)
-    return element
-
-
-def test_an_interrupted_run_leaves_no_job(tmp_path):
-    door = tmp_path / "open"
-    with engine.serving(BeamConfig(runner="portable", job_endpoint="embed")) as serving:
-        observer = engine.EngineObserver(serving.started)
-        pipeline = beam.Pipeline(options=PipelineOptions(list(serving.arguments)))
-        _ = pipeline | beam.Create(["image"]) | beam.Map(waiting, door)
-        with pytest.raises(KeyboardInterrupt), observer.watching():
-            result = pipeline.run()
-            while result.state != PipelineState.RUNNING:
-                time.sleep(0.01)
-            raise KeyboardInterrupt
-        cancelled = result.state
-        door.touch()
-        assert cancelled == PipelineState.CANCELLED
-
-
-def test_a_job_whose_engine_is_gone_hides_no_error(monkeypatch):
-    monkeypatch.setattr(PipelineResult, "cancel", lambda result: pytest.fail("not reached"))
-    result = PipelineResult(GoneJobService(), "job", (), ())
-    monkeypatch.setattr(beam.Pipeline, "run", lambda pipeline: result)
-    with pytest.raises(LookupError), engine.EngineObserver(started=None).watching():
-        beam.Pipeline(options=options()).run()
-        raise LookupError
-
-
 @pytest.mark.parametrize("variable", ["no_proxy", "no_grpc_proxy"])
 def test_what_needs_no_proxy_is_only_extended(variable, monkeypatch):
     monkeypatch.setenv(variable, "flink.example.org")
@@ -152,10 +101,3 @@ def test_what_needs_no_proxy_is_only_extended(variable, monkeypatch):
     names = ["flink.example.org", "localhost", "127.0.0.1", socket.getfqdn()]
     assert within["no_grpc_proxy"].split(",") == names
     assert os.environ == before
-
-
-def test_the_observer_tells_engine_address_and_workers():
-    local = observed(BeamConfig())
-    assert local == engine.Observed("LocalDagRunner", "FnApiRunner", None, "this process")
-    portable = observed(BeamConfig(runner="portable", job_endpoint="embed"))
-    assert portable == engine.Observed("LocalDagRunner", "PortableRunner", "embed", "this process")
