@@ -2,30 +2,171 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from components.messages import listed, shown
+from components import features
+from components.messages import counted, listed, shown
 from operations.initialization import channel_order
-from operations.initialization.look import Look, Sample
+from operations.initialization.look import UNDECIDED_SPLIT, Look, Sample
+from pipeline.config import Config, DataConfig, SplitConfig
 
 # Images whose largest values lie below use a quarter of 0 to 255: 14 bits of 16, say.
 _DIM = 64
 _NEARLY_ALL = 0.95
 # A whole number without zeros before it, and without a fraction of zeros.
 _NUMBER = re.compile(r"0*(?P<value>[0-9]+?)(\.0*)?")
+_FEWEST_IN_CLASS = 20
+# How many times the smallest class the largest is where classes are uneven.
+_UNEVEN = 5
 # What programs write where a label is missing, in lower case.
 _MISSING = frozenset(["nan", "none", "null", "na", "n/a", "<na>", "nat", "undefined", "(missing)"])
 
 
-def doubts(look: Look) -> Iterator[str]:
-    """Says what looks like a mistake, and what to do about it, some sentences each."""
+def warnings(look: Look, asked: Config) -> Iterator[str]:
+    """Says what looks like a mistake or stops a run, and what to do about it, some sentences each.
+
+    Args:
+      look: What is known of the data.
+      asked: Configuration that is asked for.
+    """
+    yield from _small_classes(look)
+    yield from _missing_in_splits(look)
+    yield from _missing_in_span(look)
+    yield from _not_drawn(look, asked.split)
+    yield from _bad_images(look, asked)
     yield from look.doubts
     yield from _narrow_pixels(look.sample)
     yield from _planes(look.sample)
     yield from _same_letters(look.class_names)
     yield from _same_numbers(look.class_names)
     yield from _missing_labels(look.class_names)
+
+
+def _small_classes(look: Look) -> Iterator[str]:
+    counts = look.per_class
+    smallest, largest = min(counts), max(counts)
+    small, large = (shown(look.class_names[counts.index(each)]) for each in (smallest, largest))
+    if smallest < _FEWEST_IN_CLASS:
+        yield (
+            f"Class {small} has {counted(smallest, 'image')}; each class needs images in train, "
+            f"val and test, and a model learns little from fewer than {_FEWEST_IN_CLASS}. Add "
+            "images, or leave the class out."
+        )
+    if is_uneven(look):
+        yield (
+            f"Class {large} has {largest / smallest:.0f} times the images of class {small} "
+            f"({largest:,} and {smallest:,}). Accuracy says little then: look at balanced accuracy "
+            "and at the recall of each class."
+        )
+
+
+def _missing_in_splits(look: Look) -> Iterator[str]:
+    train, undecided = look.counts[features.TRAIN_SPLIT], look.counts[UNDECIDED_SPLIT]
+    # What is not drawn for another split is trained on.
+    splits = {features.TRAIN_SPLIT: tuple(map(sum, zip(train, undecided, strict=True)))}
+    if look.has_validation:
+        splits[features.VALIDATION_SPLIT] = look.counts[features.VALIDATION_SPLIT]
+    if look.has_test and look.tested.span is None:
+        splits[features.TEST_SPLIT] = look.tested.counts
+    for split, counts in splits.items():
+        if missing := _without_images(look, counts):
+            yield (
+                f"Split {split} of the data has no images of {listed(missing)}; each class needs "
+                "some. Add images, or leave out the class."
+            )
+
+
+def _missing_in_span(look: Look) -> Iterator[str]:
+    span, whole_spans = look.tested.span, look.tested.whole_spans
+    missing = _without_images(look, look.tested.counts)
+    if span is None or not missing:
+        return
+    remedy = (
+        f"Set spans.reference={whole_spans[0]}: that span has images of each class to test on."
+        if whole_spans
+        else f"Add images to span {span}, or remove the class from all spans."
+    )
+    yield (
+        f"Models are tested on span {span}, which has no images of {listed(missing)} to test on; "
+        f"each class needs some. {remedy}"
+    )
+
+
+def _without_images(look: Look, counts: Sequence[int]) -> list[str]:
+    """The names of the classes of which there are none."""
+    return [name for name, count in zip(look.class_names, counts, strict=True) if not count]
+
+
+def _not_drawn(look: Look, asked: SplitConfig) -> Iterator[str]:
+    if look.division.is_complete or (look.has_test and look.has_validation):
+        return
+    counts = look.per_class
+    name = shown(look.class_names[counts.index(min(counts))])
+    shares = _shares_set(look, asked)
+    extent = f"with {' and '.join(shares)}" if shares else "whatever share is drawn"
+    yield (
+        f"The drawn splits leave a class without images in train, val or test, {extent}. The "
+        f"smallest is {name}, with {counted(min(counts), 'image')}: "
+        f"{'set another share, ' if shares else ''}add images, leave the class out, or choose the "
+        "images of each split yourself."
+    )
+
+
+def _shares_set(look: Look, asked: SplitConfig) -> list[str]:
+    """The shares of drawn splits that stay as they are set, with their values."""
+    shares = []
+    if not look.has_test and "test_share" in asked.model_fields_set:
+        shares.append(f"split.test_share={asked.test_share}")
+    if not look.has_validation and "validation" in asked.model_fields_set:
+        shares.append(f"split.validation={asked.validation}")
+    return shares
+
+
+def _bad_images(look: Look, asked: Config) -> Iterator[str]:
+    bad = look.sample.bad
+    if bad:
+        yield (
+            f"{len(bad)} of {counted(look.sample.tried, 'image')} that were looked at cannot be "
+            f"used. {_what_becomes_of_bad(look, asked.data)}"
+        )
+
+
+def _what_becomes_of_bad(look: Look, asked: DataConfig) -> str:
+    limit = asked.max_bad_share
+    if "bad_files" not in asked.model_fields_set:
+        return (
+            "A run stops at such images, unless data.bad_files is skip: repair or remove them, or "
+            "see [data] in pipeline.toml."
+        )
+    if asked.bad_files == "stop":
+        return "A run stops at such images, as data.bad_files=stop asks for: repair or remove them."
+    if "max_bad_share" in asked.model_fields_set and look.bad_share > limit:
+        return (
+            f"A run stops, since they are more than data.max_bad_share={limit} allows: repair or "
+            f"remove them, or set it to {skipped_share(look)}."
+        )
+    return "A run leaves such images out, as data.bad_files=skip asks for, and names them."
+
+
+def bad_images(look: Look) -> str:
+    """How many of the images cannot be used, and which, as a sentence."""
+    bad, tried = look.sample.bad, look.sample.tried
+    return (
+        f"{len(bad)} of {counted(tried, 'image')} that were looked at ({len(bad) / tried:.1%}) "
+        f"cannot be used: {listed([each.name for each in bad])}."
+    )
+
+
+def skipped_share(look: Look) -> float:
+    """The share of bad images for a run to skip: of all images, there may be more than of some."""
+    return min(math.ceil(200 * look.bad_share) / 100, 1.0)
+
+
+def is_uneven(look: Look) -> bool:
+    """Whether the largest class has so many more images that accuracy says little."""
+    return max(look.per_class) >= _UNEVEN * min(look.per_class)
 
 
 def _narrow_pixels(sample: Sample) -> Iterator[str]:

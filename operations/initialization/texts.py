@@ -14,8 +14,9 @@ from google.protobuf import text_encoding
 
 from components.messages import counted, listed, shown
 from components.slices import MIN_IMAGES, is_column_name
+from operations.initialization.doubts import bad_images, skipped_share
 from operations.initialization.look import UNDECIDED_SPLIT, Look
-from operations.initialization.suggestion import Setting, Suggestion, bad_images, skipped_share
+from operations.initialization.suggestion import Setting, Suggestion
 from pipeline.config import Config
 
 SCHEMA, CONFIGURATION, README = FILES = ("schema.pbtxt", "pipeline.toml", "README.md")
