@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import functools
 import sys
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from cli import command_line
+from cli.cluster_options import (
+    Cache,
+    Cpu,
+    DashboardUrl,
+    Data,
+    DataDigest,
+    ExpectServed,
+    Image,
+    Memory,
+    NotifySecret,
+    Output,
+    PipelineRoot,
+    Resources,
+    SchemaLocation,
+    ServingDir,
+    TargetPlatform,
+    Volumes,
+)
 from cli.options import AsJson, Assignments, ConfigFile, Profile, Seed
 from operations.targets import Target
 from pipeline.errors import ConfigurationError
@@ -40,84 +56,26 @@ defaults are the values given here. docs/kubeflow.md explains every step."""
 
 
 def compile_graph(
-    output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            help="File to write.",
-            callback=command_line.option_path("--output"),
-        ),
-    ],
-    image: Annotated[
-        str, typer.Option(help="Container image of all nodes, built from the Containerfile.")
-    ],
-    pipeline_root: Annotated[str, typer.Option(help="Root URI of the artifacts.")],
-    serving_dir: Annotated[
-        str, typer.Option(help="Folder of the served versions inside the containers.")
-    ],
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="Path, or gs:// or s3:// URI, of the data inside the containers; by default that "
-            "of --config."
-        ),
-    ] = None,
-    data_digest: Annotated[
-        str | None,
-        typer.Option(
-            help="Digest of the data, as `digest` prints it; by default computed from --data, if "
-            "this machine can read it there."
-        ),
-    ] = None,
-    schema_location: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATH",
-            help="Path or gs:// URI inside the containers of a copy of your own schema; without "
-            "it, the nodes read the schema in the image.",
-        ),
-    ] = None,
+    output: Output,
+    image: Image,
+    pipeline_root: PipelineRoot,
+    serving_dir: ServingDir,
+    data: Data = None,
+    data_digest: DataDigest = None,
+    schema_location: SchemaLocation = None,
     config: ConfigFile = None,
-    target: Annotated[Target, typer.Option(help="Target platform.")] = Target.KUBEFLOW,
+    target: TargetPlatform = Target.KUBEFLOW,
     profile: Profile = None,
     assignments: Assignments = None,
     seed: Seed = None,
-    cache: Annotated[
-        bool,
-        typer.Option("--cache/--no-cache", help="Let the cluster reuse cached outputs of nodes."),
-    ] = True,
-    expect_served: Annotated[
-        bool,
-        typer.Option(
-            "--expect-served",
-            help="Refuse each new model if no model is served; for recurring runs.",
-        ),
-    ] = False,
-    volumes: Annotated[
-        list[str] | None,
-        typer.Option("--volume", metavar="CLAIM=PATH", help="Volume claim to mount; repeatable."),
-    ] = None,
-    cpu: Annotated[str, typer.Option(help="CPU limit of a node.")] = "4",
-    memory: Annotated[str, typer.Option(help="Memory limit of a node.")] = "8Gi",
-    resources: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NODE=CPU,MEMORY", help="Limits of one node; repeatable."),
-    ] = None,
-    notify_secret: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SECRET=KEY",
-            help="Kubernetes secret, and key in it, with the addresses to notify when a run ends, "
-            "also where a node failed; Kubeflow Pipelines 2.14 or newer.",
-        ),
-    ] = None,
-    dashboard_url: Annotated[
-        str | None,
-        typer.Option(
-            metavar="URL", help="Address of Kubeflow's dashboard, for links in notifications."
-        ),
-    ] = None,
+    cache: Cache = True,
+    expect_served: ExpectServed = False,
+    volumes: Volumes = None,
+    cpu: Cpu = "4",
+    memory: Memory = "8Gi",
+    resources: Resources = None,
+    notify_secret: NotifySecret = None,
+    dashboard_url: DashboardUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Compile the pipeline for Kubeflow Pipelines or Vertex AI."""

@@ -4,21 +4,42 @@ from __future__ import annotations
 
 import functools
 import sys
-from enum import StrEnum
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
 from cli import command_line
-from cli.options import (
-    CONFIG_HELP,
-    DEFAULT_OUTPUT,
-    PROFILE_NAMES,
-    SEED_HELP,
-    SET_HELP,
-    OutputDir,
-    Runner,
+from cli.options import DEFAULT_OUTPUT, OutputDir, Runner
+from cli.schedule_options import (
+    Assignments,
+    Backoff,
+    ConfigFile,
+    Cron,
+    Data,
+    DataDue,
+    End,
+    GraphRunner,
+    InstallUnit,
+    Jitter,
+    MetricsPort,
+    Misfire,
+    MisfireGrace,
+    MisfirePolicy,
+    NextAsJson,
+    NotifyFile,
+    Once,
+    OnChange,
+    Overlap,
+    OverlapPolicy,
+    Profile,
+    ReadWithin,
+    Retries,
+    Seed,
+    ShowNext,
+    Start,
+    StopWithin,
+    TimeLimit,
+    Timezone,
+    UnitFile,
 )
 
 
@@ -26,24 +47,6 @@ def add_commands(app: typer.Typer) -> None:
     """Adds the command of this module."""
     app.command(epilog=command_line.paragraphs(_EXAMPLES), rich_help_panel="Run")(schedule)
 
-
-class Overlap(StrEnum):
-    """Policy for a run that is due while another is at work."""
-
-    skip = "skip"
-    queue = "queue"
-
-
-class Misfire(StrEnum):
-    """Policy for scheduled runs that were missed."""
-
-    run_once = "run-once"
-    skip = "skip"
-
-
-# Panels of `schedule --help`.
-_WHEN, _WHAT = "When runs are due", "What runs"
-_TROUBLE, _SERVICE = "Failures, retries and alarms", "As a service"
 
 _EXAMPLES = """Examples:
 
@@ -75,222 +78,35 @@ those of `run`."""
 
 
 def schedule(
-    cron: Annotated[
-        str | None,
-        typer.Option(
-            metavar="EXPRESSION",
-            help="When runs are due: minute, hour, day, month and weekday, such as '0 3 * * *'.",
-            rich_help_panel=_WHEN,
-        ),
-    ] = None,
-    timezone: Annotated[
-        str,
-        typer.Option(
-            metavar="ZONE",
-            help="Time zone of --cron, such as Europe/Berlin.",
-            rich_help_panel=_WHEN,
-        ),
-    ] = "UTC",
-    start: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATE|TIME",
-            help="First date or time: 2026-12-01, or 2026-12-01T03:00 in the time zone.",
-            rich_help_panel=_WHEN,
-        ),
-    ] = None,
-    end: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATE|TIME",
-            help="Last time or date (inclusive).",
-            rich_help_panel=_WHEN,
-        ),
-    ] = None,
-    jitter: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=86_400,
-            metavar="SECONDS",
-            help="Maximum random delay of each run.",
-            rich_help_panel=_WHEN,
-        ),
-    ] = 0,
-    on_change: Annotated[
-        bool,
-        typer.Option(
-            "--on-change",
-            help="Run only if data, code or configuration changed since the last completed run, "
-            "or the bucket lacks the served version. Without it, each run is a `run --force`.",
-            rich_help_panel=_WHEN,
-        ),
-    ] = False,
-    once: Annotated[
-        bool,
-        typer.Option(
-            "--once", help="Run once now and return its exit code.", rich_help_panel=_WHEN
-        ),
-    ] = False,
-    show_next: Annotated[
-        bool,
-        typer.Option(
-            "--next", help="Print the next five run times and exit.", rich_help_panel=_WHEN
-        ),
-    ] = False,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help=f"{CONFIG_HELP} Each run reads it anew.",
-            rich_help_panel=_WHAT,
-            callback=command_line.option_path("--config"),
-        ),
-    ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(help=f"Profile: {PROFILE_NAMES}.", rich_help_panel=_WHAT),
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="Data: a folder or file, auto or sample; by default that of --config, else auto. "
-            "With auto, missing data raises an alarm.",
-            rich_help_panel=_WHAT,
-        ),
-    ] = None,
-    runner: Annotated[
-        Runner, typer.Option(help="Runner: local or beam.", rich_help_panel=_WHAT)
-    ] = (Runner.local),
-    assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help=SET_HELP,
-            rich_help_panel=_WHAT,
-        ),
-    ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help=SEED_HELP, rich_help_panel=_WHAT)] = None,
+    cron: Cron = None,
+    timezone: Timezone = "UTC",
+    start: Start = None,
+    end: End = None,
+    jitter: Jitter = 0,
+    on_change: OnChange = False,
+    once: Once = False,
+    show_next: ShowNext = False,
+    config: ConfigFile = None,
+    profile: Profile = None,
+    data: Data = None,
+    runner: GraphRunner = Runner.local,
+    assignments: Assignments = None,
+    seed: Seed = None,
     output_dir: OutputDir = DEFAULT_OUTPUT,
-    overlap: Annotated[
-        Overlap,
-        typer.Option(
-            help="Policy for a run that is due while another is at work: skip, or queue (one at "
-            "most).",
-            rich_help_panel=_TROUBLE,
-        ),
-    ] = Overlap.skip,
-    misfire: Annotated[
-        Misfire,
-        typer.Option(
-            help="Policy for runs that were missed while the scheduler or the machine was down: "
-            "one run for all of them, or skip.",
-            rich_help_panel=_TROUBLE,
-        ),
-    ] = Misfire.run_once,
-    misfire_grace: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=525_600,
-            metavar="MINUTES",
-            help="Maximum delay of a missed run; older ones are dropped.",
-            rich_help_panel=_TROUBLE,
-        ),
-    ] = 720,
-    time_limit: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=10_080,
-            metavar="MINUTES",
-            help="Time limit of a run. A longer run is stopped and counts as failed.",
-            rich_help_panel=_TROUBLE,
-        ),
-    ] = None,
-    retries: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            max=10,
-            help="Number of retries after a failure, a crash or a timeout, or if the pipeline is "
-            "held.",
-            rich_help_panel=_TROUBLE,
-        ),
-    ] = 0,
-    backoff: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=86_400,
-            metavar="SECONDS",
-            help="Delay before the first retry; it doubles each time.",
-            rich_help_panel=_TROUBLE,
-        ),
-    ] = 60,
-    data_due: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=8_760,
-            metavar="HOURS",
-            help="Alarm if no new data came for so many hours; once, until new data comes.",
-            rich_help_panel=_TROUBLE,
-        ),
-    ] = None,
-    read_within: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=10_080,
-            metavar="MINUTES",
-            help="Time limit for reading the data ahead of a run; then retries, then an alarm.",
-            rich_help_panel=_TROUBLE,
-        ),
-    ] = 60,
-    notify_file: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="File with Apprise URLs to notify of runs and alarms, one per line, mode 600. "
-            "Adds to IMAGE_PIPELINE_NOTIFY.",
-            rich_help_panel=_TROUBLE,
-        ),
-    ] = None,
-    stop_within: Annotated[
-        int,
-        typer.Option(
-            min=1,
-            max=3_600,
-            metavar="SECONDS",
-            help="Grace period of a run that is stopped, before it is killed.",
-            rich_help_panel=_SERVICE,
-        ),
-    ] = 60,
-    metrics_port: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=65_535, help="Port for Prometheus metrics.", rich_help_panel=_SERVICE
-        ),
-    ] = None,
-    install_unit: Annotated[
-        bool,
-        typer.Option(
-            "--install-unit",
-            help="Write a systemd user unit for this command line, without starting it.",
-            rich_help_panel=_SERVICE,
-        ),
-    ] = False,
-    unit_file: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|-",
-            help="Path of the unit file, or - to print it; by default systemd's folder.",
-            rich_help_panel=_SERVICE,
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="With --next: print JSON.")] = False,
+    overlap: OverlapPolicy = Overlap.skip,
+    misfire: MisfirePolicy = Misfire.run_once,
+    misfire_grace: MisfireGrace = 720,
+    time_limit: TimeLimit = None,
+    retries: Retries = 0,
+    backoff: Backoff = 60,
+    data_due: DataDue = None,
+    read_within: ReadWithin = 60,
+    notify_file: NotifyFile = None,
+    stop_within: StopWithin = 60,
+    metrics_port: MetricsPort = None,
+    install_unit: InstallUnit = False,
+    unit_file: UnitFile = None,
+    as_json: NextAsJson = False,
 ) -> None:
     """Run the pipeline on a cron schedule, as a service in the foreground."""
     from operations.scheduling import plan
