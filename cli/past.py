@@ -85,9 +85,10 @@ def runs(
     if context.invoked_subcommand:
         return
     from cli.render.runs import print_runs
+    from pipeline import moments
     from pipeline.records import history
 
-    wanted = history.Filter(status, verdict, pipeline, *history.between(since, until))
+    wanted = history.Filter(status, verdict, pipeline, *moments.between(since, until))
     found = history.runs(output_dir, wanted)
     print_runs(found, history.served(output_dir), output_dir, as_json)
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from cronsim import CronSim, CronSimError
 
 from pipeline.errors import ConfigurationError
-from pipeline.records.history import parse_moment
+from pipeline.moments import parse_moment
 
 # Each field, its values, and its largest step. Cron takes larger steps, which then never happen.
 _FIELDS = (

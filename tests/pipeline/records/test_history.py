@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from components.messages import escaped
-from pipeline import lock
+from pipeline import lock, moments
 from pipeline.database import binding
 from pipeline.database.address import Address
-from pipeline.errors import UnknownRunError, UsageError
+from pipeline.errors import UnknownRunError
 from pipeline.locations import Locations
 from pipeline.records import history
 from pipeline.records.history import Filter
@@ -318,27 +318,8 @@ def test_runs_are_filtered_by_status_verdict_and_pipeline(three, output_dir, wan
     ],
 )
 def test_runs_are_filtered_by_time_both_ends_included(three, output_dir, since, until, days):
-    wanted = Filter(None, None, None, *history.between(since, until))
+    wanted = Filter(None, None, None, *moments.between(since, until))
     assert ids(history.runs(output_dir, wanted)) == [f"2026010{day}-120000" for day in days]
-
-
-@given(day=st.dates(datetime.date(1980, 1, 1), datetime.date(2100, 1, 1)))
-def test_a_date_is_the_whole_local_day(day):
-    since, until = history.between(day.isoformat(), day.isoformat())
-    assert since.tzinfo and until.tzinfo
-    assert (since.date(), since.time()) == (day, datetime.time.min)
-    assert (until.date(), until.time()) == (day, datetime.time.max)
-
-
-@pytest.mark.parametrize("text", ["yesterday", "", "2026-13-01", "2026-01-01T25:00", "0001-01-01"])
-def test_what_is_no_time_is_refused(text):
-    with pytest.raises(UsageError, match="no date or time; expected one such as 2026-11-22"):
-        history.between(text, None)
-
-
-def test_an_end_before_the_beginning_is_refused():
-    with pytest.raises(UsageError, match="lies before --since 2026-01-02"):
-        history.between("2026-01-02", "2026-01-01")
 
 
 def test_an_unknown_pipeline_is_refused_with_those_that_are_known(three, output_dir):

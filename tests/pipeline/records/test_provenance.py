@@ -35,6 +35,7 @@ BESIDE = {
     "locations",
     "lock",
     "machine",
+    "moments",
     "paths",
     "records",
     "streams",
