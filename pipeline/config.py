@@ -704,7 +704,7 @@ def profile_keys(profile: str) -> frozenset[str]:
 
 
 def sample_keys(profile: str) -> frozenset[str]:
-    """The keys that the built-in sample gives values of its own, in a profile that exists."""
+    """The keys that the synthetic sample gives values of its own, in a profile that exists."""
     return frozenset(_flat(SAMPLE_VALUES[profile], ""))
 
 

@@ -1,4 +1,4 @@
-"""The profiles: what each changes of the defaults, and what the synthetic sample changes of each."""
+"""The profiles: what each changes of the defaults, and what the synthetic sample changes."""
 
 from __future__ import annotations
 
