@@ -93,6 +93,12 @@ def _check_verifiable(receipt: Receipt, output_dir: pathlib.Path) -> None:
             f"run {receipt.run_id} used training.warm_start; expected a run that began at "
             "random weights. Verify a run without it."
         )
+    training = receipt.config.get("training")
+    if isinstance(training, dict) and training.get("deterministic") is False:
+        raise ConfigurationError(
+            f"run {receipt.run_id} was trained with --no-deterministic, so no other training has "
+            "the same bits; expected one without it. Verify another run."
+        )
 
 
 def scratch_prefix() -> str:

@@ -14,6 +14,7 @@ from components.quality_gates import (
     RECALL,
     SLICE,
     JudgedGate,
+    decimals,
 )
 from pipeline.nodes import BLESSING
 from pipeline.records import receipt
@@ -24,7 +25,7 @@ from review.summary import Comparison, Estimate, Gate, Interval, Proportion
 # What each gate on a change compares.
 OF_CHANGE = {CHANGE: "accuracy", BALANCED_CHANGE: "balanced accuracy"}
 # Up to this many images, the fourth decimal says nothing.
-_FEW_IMAGES = 1000
+_FEW_IMAGES, _FEW_DECIMALS, _MANY_DECIMALS = 1000, 3, 4
 # Beginnings of the sentences about gates without a value, up to the threshold.
 _NOT_MEASURED = {
     ACCURACY: "Accuracy was not measured: the test split has no images",
@@ -141,7 +142,7 @@ def measured_accuracy(scores: receipt.CorruptionScores) -> Proportion:
 def _told(gate: JudgedGate, measured: _Measured) -> Gate:
     interval, margin, noise = measured.interval, None, False if measured.exact else None
     if gate.value is None:
-        sentence = f"{measured.words}; expected at least {gate.threshold:.3f}."
+        sentence = f"{measured.words}; expected at least {gate.expected}."
     else:
         margin = gate.value - gate.threshold
         # Rounding alone may put the value of a gate that passed below its threshold.
@@ -149,8 +150,12 @@ def _told(gate: JudgedGate, measured: _Measured) -> Gate:
         # Where the interval begins at the threshold, as with one of 0, no model falls below it.
         if interval:
             noise = interval.low < gate.threshold <= interval.high
-        value = f"{measured.words} {_value(gate.value, measured)}"
-        sentence = f"{value}, {_standing(gate, measured, margin)}{_noise(gate, measured, noise)}."
+        least = _MANY_DECIMALS if measured.images > _FEW_IMAGES else _FEW_DECIMALS
+        digits = decimals(gate.value, gate.threshold, gate.passed, least)
+        form = f"{'+' if measured.signed else ''}.{digits}f"
+        value = f"{measured.words} {_value(gate.value, interval, form)}"
+        standing = _standing(gate, margin, form, digits)
+        sentence = f"{value}, {standing}{_noise(gate, measured, noise)}."
     return Gate(
         metric=gate.metric,
         slice=gate.slice,
@@ -164,28 +169,18 @@ def _told(gate: JudgedGate, measured: _Measured) -> Gate:
     )
 
 
-def _value(value: float, measured: _Measured) -> str:
-    form = _form(measured)
-    interval = measured.interval
+def _value(value: float, interval: Interval | None, form: str) -> str:
     return f"{value:{form}}" + (
         f" ({interval.low:{form}} to {interval.high:{form}})" if interval else ""
     )
 
 
-def _standing(gate: JudgedGate, measured: _Measured, margin: float) -> str:
-    threshold = f"the threshold {gate.threshold:{_form(measured)}}"
-    distance = f"{abs(margin):.{_decimals(measured)}f}"
+def _standing(gate: JudgedGate, margin: float, form: str, digits: int) -> str:
+    threshold = f"the threshold {gate.threshold:{form}}"
+    distance = f"{abs(margin):.{digits}f}"
     if not float(distance):
-        return f"at {threshold}" if gate.passed else f"just short of {threshold}"
+        return f"at {threshold}"
     return f"{'above' if margin > 0 else 'below'} {threshold} by {distance}"
-
-
-def _decimals(measured: _Measured) -> int:
-    return 4 if measured.images > _FEW_IMAGES else 3
-
-
-def _form(measured: _Measured) -> str:
-    return f"{'+' if measured.signed else ''}.{_decimals(measured)}f"
 
 
 def _noise(gate: JudgedGate, measured: _Measured, noise: bool | None) -> str:

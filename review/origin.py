@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import JsonValue
 
@@ -115,8 +115,11 @@ def _with_values(receipt: Receipt) -> str:
     if not had_file:
         return receipt.command
     asked = receipt.request
-    if asked.profile and "--profile" not in kept:
+    if asked.profile and not _has(kept, "--profile"):
         kept += ["--profile", asked.profile]
+    # A file gives the seed beside its assignments.
+    if asked.seed is not None and not _has(kept, "--seed"):
+        kept += ["--seed", str(asked.seed)]
     for assignment in asked.assignments:
         kept += ["--set", assignment]
     return shlex.join(kept)
@@ -125,12 +128,15 @@ def _with_values(receipt: Receipt) -> str:
 def _settled(command: str, receipt: Receipt) -> str:
     """The command with what it may have left to the machine: the data, spans, number of epochs."""
     data = receipt.data
-    named = any(part.partition("=")[0] == "--data" for part in shlex.split(command))
-    added = [] if named else ["--data", data.name]
+    added = [] if _has(shlex.split(command), "--data") else ["--data", data.name]
     # The last assignment of a key counts.
     for assignment in (*data.span_assignments, *receipt.settled_assignments):
         added += ["--set", assignment]
     return f"{command} {shlex.join(added)}" if added else command
+
+
+def _has(words: Sequence[str], option: str) -> bool:
+    return any(word.partition("=")[0] == option for word in words)
 
 
 def history(receipts: Iterable[Receipt]) -> list[PastRun]:

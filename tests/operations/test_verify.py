@@ -203,6 +203,16 @@ def test_a_run_that_began_at_other_weights_says_what_to_verify(
         verify.verify("latest", output_dir, progress)
 
 
+def test_a_run_that_did_not_train_to_the_bit_is_not_verified(
+    keep_receipt, output_dir, receipt, progress
+):
+    """Its repetition would differ, and nothing that the receipts know of would say why."""
+    training = {**receipt.config["training"], "deterministic": False}
+    keep_receipt(receipt, config={**receipt.config, "training": training})
+    with pytest.raises(ConfigurationError, match=r"--no-deterministic.* Verify another run"):
+        verify.verify("latest", output_dir, progress)
+
+
 def test_a_repetition_that_fails_is_told_with_its_failure(
     keep_receipt, output_dir, receipt, progress, monkeypatch
 ):

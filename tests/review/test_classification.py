@@ -116,7 +116,7 @@ def test_a_class_without_test_images_is_not_the_worst(made_run):
     assert (gate.noise, gate.passed) == (None, False)
     assert gate.sentence == (
         "Recall of Dress was not measured: the test split has no image of it; expected at least "
-        "0.600."
+        "0.6000."
     )
     assert summary.verdict.headline == (
         "Refused: the recall of Dress was not measured. Nothing was pushed."

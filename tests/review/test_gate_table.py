@@ -127,8 +127,14 @@ def with_recall(made, hits, threshold):
         (
             600,
             0.60001,
-            "Recall of Shirt is 0.600 (0.569 to 0.630), just short of the threshold 0.600; that is "
-            "within the noise of 1,000 images.",
+            "Recall of Shirt is 0.60000 (0.56931 to 0.62993), below the threshold 0.60001 by "
+            "0.00001; that is within the noise of 1,000 images.",
+        ),
+        (
+            600,
+            0.6004,
+            "Recall of Shirt is 0.6000 (0.5693 to 0.6299), below the threshold 0.6004 by 0.0004; "
+            "that is within the noise of 1,000 images.",
         ),
     ],
 )

@@ -166,12 +166,13 @@ def test_the_history_holds_no_more_than_a_hundred_runs(made_run):
 def test_the_command_has_the_values_of_a_configuration_file(made_run):
     """The file may change, or not be in the checkout."""
     asked = made_run.receipt.request.model_copy(
-        update={"profile": "smoke", "assignments": ("images.fit=crop", "seed=7")}
+        update={"profile": "smoke", "assignments": ("images.fit=crop", "split.group=x"), "seed": 7}
     )
-    command = "python3 pipeline_runner.py run --config a/pipeline.toml --set seed=7 --force"
+    command = "python3 pipeline_runner.py run --config a/pipeline.toml --set split.group=x --force"
     made_run.receipt = made_run.receipt.changed(request=asked, command=command)
     found = made_run.collect().lineage.commands[-1]
     assert found.startswith(
-        "python3 pipeline_runner.py run --force --profile smoke --set images.fit=crop --set seed=7"
+        "python3 pipeline_runner.py run --force --profile smoke --seed 7 --set images.fit=crop "
+        "--set split.group=x"
     )
     assert "--config" not in found

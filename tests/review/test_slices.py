@@ -64,7 +64,7 @@ def test_a_required_slice_that_is_absent_is_shown_and_told(sliced):
     sentences = {gate.slice: gate.sentence for gate in review.gates}
     assert sentences["shop=tiny"] == (
         "Accuracy of shop=tiny was not judged: the test split has 3 images of it, and the slice is "
-        "required with 50 or more; expected at least 0.750."
+        "required with 50 or more; expected at least 0.7500."
     )
     assert "the test split has 0 images of it" in sentences["shop=gone"]
 
