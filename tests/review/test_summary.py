@@ -44,11 +44,3 @@ def test_a_summary_of_another_form_counts_as_none(full, tmp_path):
     other = json.dumps({**full.model_dump(mode="json"), "schema_version": 99})
     (tmp_path / REVIEW_FILE).write_text(other)
     assert stored_summary(tmp_path) is None
-
-
-def test_the_file_is_strict_json(full, tmp_path):
-    def refuse(constant):
-        raise AssertionError(f"{constant} is no JSON")
-
-    write_summary(tmp_path, full)
-    json.loads((tmp_path / REVIEW_FILE).read_text(encoding="utf-8"), parse_constant=refuse)

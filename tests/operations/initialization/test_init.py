@@ -662,7 +662,7 @@ def test_what_the_file_holds_as_a_comment_is_no_key_that_it_has(init, damaged):
 
 def test_to_stop_at_bad_images_leaves_no_other_way(init, damaged):
     made = init(damaged, assignments=["data.bad_files=stop"])
-    assert "pipeline.toml" not in about_bad(made)
+    assert about_bad(made).startswith("A run stops at such images, as data.bad_files=stop asks")
 
 
 @pytest.mark.parametrize("count", [100, 400])
