@@ -94,78 +94,79 @@ def scores(value):
 
 def made_up(function, *arguments):
     """Answers in the place of a measuring process."""
-    match function.__qualname__, arguments:
-        case "write_transform_graph", _:
+    module = function.__module__.rpartition(".")[2]
+    match module, function.__qualname__, arguments:
+        case "trainings", "write_transform_graph", _:
             return None
-        case "measure", [str(name), *_]:
+        case "training_speed", "measure", [str(name), *_]:
             return Pace(SPEEDS[name] * 2, 2.0)
-        case "count_parameters", _:
+        case "training_speed", "count_parameters", _:
             return PARAMETERS
-        case "validation_rows", _:
+        case "time_to_accuracy", "validation_rows", _:
             return [4, 17]
-        case "measure", [_, str(profile), int(seed), list() as changes]:
+        case "accuracy", "measure", [_, str(profile), int(seed), list() as changes]:
             errors = {"ece_before": 0.05, "ece_after": 0.01 + len(changes)}
             found = {"profile": profile, "seed": seed, "seconds": 9.0, "temperature": 0.5}
             return {**found, **errors, **scores(0.9 + seed / 100)}
-        case "initialized", [data, folder, str(size), _]:
+        case "trainings", "initialized", [data, folder, str(size), _]:
             assert sum(path.is_file() for path in data.rglob("*")) == sum(MADE.values())
             schema, _ = read_schema(str(PROJECT / "schema" / "schema.pbtxt"))
             found = config.load_config("default", [f"training.batch_size={size.partition('x')[0]}"])
             made = trainings.Inputs(made_dataset(found, schema), schema, str(folder))
             return trainings.Initialized(made, found, estimated_seconds=20.0)
-        case "measure", [_, config.Config() as found]:
+        case "image_sizes", "measure", [_, config.Config() as found]:
             times = {"seconds": 40.0, "seconds_per_epoch": 2.0, "epochs": 20}
             return {**times, "accuracy": found.seed / 10, "peak_memory": 2**30}
-        case "measure_regression", _:
+        case "image_sizes", "measure_regression", _:
             return 0.25
-        case "measure", [_, str(variant), config.Config() as found]:
+        case "augmentations", "measure", [_, str(variant), config.Config() as found]:
             value = found.seed / 10 + (variant == augmentations.INIT) / 20
             about = {"variant": variant, "seed": found.seed, "seconds": 9.0}
             return {**about, "accuracy": value, "recall": {"disc": value, "bar": 0.5}}
-        case "measure", [_, str(), str(weights), int(seed)]:
+        case "uneven_classes", "measure", [_, str(), str(weights), int(seed)]:
             value = {"none": 0.4, "balanced": 0.6}[weights] + seed / 100
             found = {"weights": weights, "seed": seed, "seconds": 9.0, "rare_images": 110}
             return {**found, **dict.fromkeys(uneven_classes.FIGURES, value)}
-        case "measure", [_, str(variant), _, _, int(seed)]:
+        case "ablation", "measure", [_, str(variant), _, _, int(seed)]:
             value = 0.9 + seed / 100 - (0.02 if variant == "no flip" else 0.0)
             return {"variant": variant, "seed": seed, "seconds": 9.0, **scores(value)}
-        case "train_ours", [_, plan, _]:
+        case "time_to_accuracy", "train_ours", [_, plan, _]:
             epochs = int(plan.assignments[0].partition("=")[2])
             return 10.0 * epochs, 0.95
-        case "train_notebook", _:
+        case "time_to_accuracy", "train_notebook", _:
             ended = {"seconds": 90.0, "images_per_second": 700.0, "ended": "limit"}
             return {"looks": LOOKS, **ended}
-        case "measure_our_pace" | "measure_notebook_convolutions", _:
+        case "time_to_accuracy", "measure_our_pace" | "measure_notebook_convolutions", _:
             return Pace(1_000, 1.0)
-        case "measure_rounds", [_, _, rounds, requests]:
+        case "serving", "measure_rounds", [_, _, rounds, requests]:
             return [
                 {"round": number, "batch": batch, "side": side, "requests": count, "seconds": each}
                 for number in range(rounds)
                 for batch, count in requests.items()
                 for side, each in ANSWERED.items()
             ]
-        case "run_node", [_, str(node)]:
+        case "engines", "run_node", [_, str(node)]:
             return 2.0, {f"{node}.output": node}
-        case "prepare", [files, *_]:
+        case "ingest", "prepare", [files, *_]:
             return files.name, 1.5
-        case "measure_node", [str(), _]:
+        case "scale", "measure_node", [str(), _]:
             return {"seconds": 4.0, "peak_memory": 2**30}
-        case "measure_listing", [str()]:
+        case "ingest", "measure_listing", [str()]:
             return {"listing_seconds": 1e-5, "listing_memory": 500.0}
-        case "measure_workers", [str(), str(side)]:
+        case "ingest", "measure_workers", [str(), str(side)]:
             return {"seconds": 9.0 / ingest.WORKERS[side], "peak_memory": 2**30}
-        case "measure_loop", [files, _]:
+        case "ingest", "measure_loop", [files, _]:
             assert len([path for path in files.folder.rglob("*.*") if path.suffix != ".toml"]) in (
                 INGESTED.values()
             )
             return {"seconds": 3.0}
-        case "measure_node", [case, str(node)]:
+        case "scale", "measure_node", [case, str(node)]:
             images = sum(map(case.data.count, features.SPLITS))
             memory = 10**9 + case.schema.bytes_per_image * images * (node == "DataGate")
             seconds = images / 1_000
             times = {"seconds": seconds, "processor_seconds": 2 * seconds}
             return {**times, "peak_memory": memory, "anonymous_memory": memory / 2}
-    raise AssertionError(f"nobody expected {function.__qualname__}{arguments}")
+    raise AssertionError(f"nobody expected {module}.{function.__qualname__}{arguments}")
 
 
 def made_up_cost(task, data):
