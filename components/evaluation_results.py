@@ -8,9 +8,8 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 
 from components.messages import AGAIN_WITHOUT_CACHE
+from components.tfma_values import ACCURACY, EXAMPLE_COUNT, OVERALL, metric_value
 
-_OVERALL: tuple = ()
-_ACCURACY = "sparse_categorical_accuracy"
 # Numbers of images, in all and with a right answer.
 Hits = tuple[int, int]
 
@@ -50,7 +49,7 @@ def read_confusion(uri: str, baseline: bool, class_count: int) -> list[list[int]
       LookupError: If the model was not evaluated.
     """
     result = load(uri, baseline)
-    metrics = dict(result.slicing_metrics)[_OVERALL][""][""]
+    metrics = dict(result.slicing_metrics)[OVERALL][""][""]
     return confusion(metrics["confusion_matrix"], class_count)
 
 
@@ -71,8 +70,8 @@ def read_slices(uri: str, columns: Collection[str]) -> dict[tuple[str, str], Hit
     for key, outputs in load(uri, baseline=False).slicing_metrics:
         if len(key) == 1 and key[0][0] in columns:
             metrics = outputs[""][""]
-            count = metrics["example_count"]["doubleValue"]
-            right = metrics[_ACCURACY]["doubleValue"] * count
+            count = metric_value(metrics[EXAMPLE_COUNT])
+            right = metric_value(metrics[ACCURACY]) * count
             found[key[0][0], str(key[0][1])] = (round(count), round(right))
     return found
 

@@ -9,16 +9,14 @@ from typing import Any, NamedTuple
 
 import tensorflow_model_analysis as tfma
 
-from components import evaluation_metrics, features
+from components import evaluation_metrics, features, tfma_values
 from components.quality_gates import ACCURACY, BALANCED_ACCURACY
 
 # Metrics of gates, by TFMA's names.
 _METRICS = {
-    "sparse_categorical_accuracy": ACCURACY,
+    tfma_values.ACCURACY: ACCURACY,
     evaluation_metrics.BALANCED_ACCURACY: BALANCED_ACCURACY,
 }
-
-_COUNT = "example_count"
 
 # Features and values that all images of a slice share, sorted by name.
 Slice = tuple[tuple[str, str], ...]
@@ -83,7 +81,7 @@ def read(uri: str) -> Measurement:
                 continue
             if entry.key.name in _METRICS:
                 values[_place(metrics.slice_key, entry.key)] = _number(entry.value)
-            elif entry.key.name == _COUNT and not entry.key.is_diff:
+            elif entry.key.name == tfma_values.EXAMPLE_COUNT and not entry.key.is_diff:
                 counts[_deserialized(metrics.slice_key)] = round(_number(entry.value))
     return Measurement(
         values, counts, frozenset(failed), frozenset(missing), validation.validation_ok

@@ -8,6 +8,7 @@ from typing import Any
 
 from components import features
 from components.slices import Slicing, value_of
+from components.tfma_values import ACCURACY, EXAMPLE_COUNT, OVERALL, SliceKey, metric_value
 from pipeline.records.receipt import (
     CorruptionScores,
     Evaluation,
@@ -17,11 +18,8 @@ from pipeline.records.receipt import (
     SliceScores,
 )
 
-ACCURACY = "sparse_categorical_accuracy"
-_SliceKey = tuple[tuple[str, str | int], ...]
-_OVERALL: _SliceKey = ()
 # The metrics of a slice, by the key of the slice.
-_SliceMetrics = dict[_SliceKey, dict[str, Any]]
+_SliceMetrics = dict[SliceKey, dict[str, Any]]
 
 
 def read_evaluation(
@@ -39,9 +37,9 @@ def read_evaluation(
 
     result = evaluation_results.load(uri, baseline=False)
     slices = {key: found[""] for key, found in result.slicing_metrics}
-    overall = slices[_OVERALL]
+    overall = slices[OVERALL]
     metrics = overall[""]
-    count = int(metric_value(metrics["example_count"]))
+    count = int(metric_value(metrics[EXAMPLE_COUNT]))
     confusion = evaluation_results.confusion(metrics["confusion_matrix"], len(class_names))
     per_class = {
         name: _class_scores(overall, number, sum(confusion[number]))
@@ -62,7 +60,7 @@ def read_evaluation(
     )
 
 
-def _sliced(slicing: Slicing, slices: Mapping[_SliceKey, dict[str, Any]]) -> SlicedColumn:
+def _sliced(slicing: Slicing, slices: Mapping[SliceKey, dict[str, Any]]) -> SlicedColumn:
     values = {}
     for key, metrics in slices.items():
         if [name for name, _ in key] == [slicing.column]:
@@ -77,11 +75,6 @@ def _sliced(slicing: Slicing, slices: Mapping[_SliceKey, dict[str, Any]]) -> Sli
         min_images=slicing.min_images,
         values=dict(sorted(values.items())),
     )
-
-
-def metric_value(value: dict[str, Any]) -> float:
-    """A metric's value out of what TFMA wraps it in."""
-    return float(value["doubleValue"])
 
 
 def _class_scores(overall: dict[str, Any], number: int, support: int) -> Scores:
@@ -152,7 +145,7 @@ def _scores(
     )
 
 
-def _key(corruption: str, strength: int, label: int | None = None) -> _SliceKey:
+def _key(corruption: str, strength: int, label: int | None = None) -> SliceKey:
     """The key of a slice: TFMA sorts its features by name."""
     values: dict[str, str | int] = {
         features.CORRUPTION: corruption,
@@ -170,4 +163,4 @@ def _recall(metrics: dict[str, Any] | None) -> Recall:
 
 
 def _count(metrics: dict[str, Any]) -> int:
-    return int(metric_value(metrics["example_count"]))
+    return int(metric_value(metrics[EXAMPLE_COUNT]))
