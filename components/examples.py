@@ -21,6 +21,8 @@ from tfx_bsl.coders import example_coder
 from components import features
 from components.messages import AGAIN_WITHOUT_CACHE, shown
 
+# The names of files of examples begin with it, as those of TFX do.
+FILE_PREFIX = "data_tfrecord"
 _PARSE_BATCH = 4096
 _DIGEST_ROWS = 4096
 # All examples of a split have about the size of the first.
@@ -196,7 +198,7 @@ def _listing(examples_uri: str) -> dict[str, dict[str, int]]:
 
 
 def _split_folder(examples_uri: str, name: str) -> str:
-    return os.path.join(examples_uri, f"Split-{name}")
+    return os.path.join(examples_uri, features.split_folder(name))
 
 
 def _sizes(folder: str) -> dict[str, int]:

@@ -18,6 +18,9 @@ TEST_SPLIT = "test"
 SPLITS = (TRAIN_SPLIT, VALIDATION_SPLIT, TEST_SPLIT)
 # Numbers of the splits: their positions in SPLITS.
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
+# How TFX names the folder of a split in an artifact, and TFDV's statistics in it.
+SPLIT_PREFIX = "Split-"
+STATISTICS_FILE = "FeatureStats.pb"
 
 PROBABILITIES = "probabilities"
 CLASS_ID = "class_id"
@@ -104,3 +107,8 @@ EXAMPLES_FOLDER = "examples_folder"
 STATISTICS_FOLDER = "statistics_folder"
 BASE_MODEL_FOLDER = "base_model_folder"
 TRAINER_FOLDERS = (EXAMPLES_FOLDER, STATISTICS_FOLDER, BASE_MODEL_FOLDER)
+
+
+def split_folder(split: str) -> str:
+    """Returns the name of the folder of a split in an artifact of TFX."""
+    return f"{SPLIT_PREFIX}{split}"

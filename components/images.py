@@ -30,7 +30,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 DARK_BORDER, BRIGHT_BORDER = 64, 191
 
 _EXPECTED = "a PNG, JPEG, WebP, BMP, GIF or TIFF file"
-_SAVE_AGAIN = "Save it with 8 bits per colour, as gray or RGB."
+SAVE_AGAIN = "Save it with 8 bits per colour, as gray or RGB."
 # Share of images whose borders have to be alike.
 _UNIFORM = 0.9
 # Pixels that are composited at a time, so that large images need little memory.
@@ -336,7 +336,7 @@ def _refuse_unusable(image: Image.Image, content: bytes) -> None:
     if image.mode in _UNUSABLE_MODES:
         raise ImageError(
             f"the image has {_UNUSABLE_MODES[image.mode]}; expected gray, RGB or a palette with 8 "
-            f"or 16 bits. {_SAVE_AGAIN}"
+            f"or 16 bits. {SAVE_AGAIN}"
         )
     tiles = getattr(image, "tile", [])
     if image.format == "GIF" and tiles and tiles[0][1] != (0, 0, *image.size):
@@ -355,7 +355,7 @@ def _refuse_hidden_transparency(content: bytes, offset: int, image: Image.Image)
     if fourth.any() and fourth.min() < 255:
         raise ImageError(
             "the BMP file has a fourth value per pixel of unknown meaning; expected 24 bits per "
-            f"pixel. {_SAVE_AGAIN}"
+            f"pixel. {SAVE_AGAIN}"
         )
 
 
@@ -408,7 +408,7 @@ def _refuse_unusable_tiff(image: Image.Image) -> None:
     for applies, what in findings:
         if applies:
             raise ImageError(
-                f"the TIFF file has {what}; expected plain gray, RGB or a palette. {_SAVE_AGAIN}"
+                f"the TIFF file has {what}; expected plain gray, RGB or a palette. {SAVE_AGAIN}"
             )
 
 
@@ -461,7 +461,7 @@ def _png_transparent(content: bytes) -> tuple[int, ...] | None:
     if depth == 16:
         raise ImageError(
             "the PNG file has 16 bits and a transparent colour (tRNS); expected 8 bits, or 16 bits "
-            f"without it. {_SAVE_AGAIN}"
+            f"without it. {SAVE_AGAIN}"
         )
     if colour_type == _PNG_PALETTE:
         colours = len(chunks[kinds.index(b"PLTE")][1]) // 3 if b"PLTE" in before else 0
@@ -522,7 +522,7 @@ def _opaque(
     if image.mode not in ("1", "L", "RGB"):
         raise ImageError(
             f"the image has the unknown form {image.mode}; expected gray, RGB or a palette. "
-            f"{_SAVE_AGAIN}"
+            f"{SAVE_AGAIN}"
         )
     plain = image.convert("L") if image.mode == "1" else image
     if transparent is None:

@@ -37,13 +37,12 @@ from pipeline.locations import LOG_FILE, REVIEW_PAGE, TEMPORARY_FOLDER, Location
 from pipeline.nodes import expected_nodes
 from pipeline.records import history, metadata, served_version
 from pipeline.records.outcomes import Verdict
-from pipeline.records.receipt import Engines, Receipt
+from pipeline.records.receipt import RUN_ID_FORMAT, Engines, Receipt
 from pipeline.streams import output_to_log
 
 if TYPE_CHECKING:
     from tfx.orchestration.pipeline import Pipeline
 
-_ID_FORMAT = "%Y%m%d-%H%M%S"
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 logger = logging.getLogger(__name__)
@@ -447,9 +446,9 @@ class _Run:
 
 def _new_id(began: datetime.datetime, runs: pathlib.Path) -> str:
     """The time to the second; if another run has it, the next free second."""
-    while (runs / began.strftime(_ID_FORMAT)).exists():
+    while (runs / began.strftime(RUN_ID_FORMAT)).exists():
         began += datetime.timedelta(seconds=1)
-    return began.strftime(_ID_FORMAT)
+    return began.strftime(RUN_ID_FORMAT)
 
 
 def _interruption_in(error: BaseException | None) -> KeyboardInterrupt | None:

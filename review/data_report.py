@@ -41,7 +41,6 @@ from review.summary import (
     stored_summary,
 )
 
-_STATISTICS_FILE = "FeatureStats.pb"
 _LABEL_ERROR_CONFIDENCE = 0.95
 # With more of them the model is wrong, not the labels; and the page stays small.
 _LISTED_LABEL_ERRORS = 250
@@ -144,7 +143,7 @@ def _reading(receipt: Receipt) -> ReadData | None:
 
 def _class_counts(run: FinishedRun, split: str, names: list[str]) -> _Counts:
     """Images of each class in a split, by name, as TFDV counted them."""
-    path = run.path(STATISTICS, f"Split-{split}", _STATISTICS_FILE)
+    path = run.path(STATISTICS, features.split_folder(split), features.STATISTICS_FILE)
     found = read(path, _label_counts)
     unknown = {f"label {label}": n for label, n in found.items() if label not in range(len(names))}
     return {**{name: found.get(label, 0) for label, name in enumerate(names)}, **unknown}

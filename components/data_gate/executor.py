@@ -99,7 +99,8 @@ def _anomaly_findings(uri: str) -> list[checks.Finding]:
     found = []
     for split in features.SPLITS:
         anomalies = anomalies_pb2.Anomalies()
-        with fileio.open(os.path.join(uri, f"Split-{split}", "SchemaDiff.pb"), "rb") as file:
+        path = os.path.join(uri, features.split_folder(split), "SchemaDiff.pb")
+        with fileio.open(path, "rb") as file:
             anomalies.ParseFromString(file.read())
         found += checks.anomaly_findings(anomalies, split)
     return found
@@ -118,7 +119,9 @@ def _reference(uris: dict[str, str]) -> str | None:
 
 def _drift(uris: dict[str, str], reference: str) -> anomalies_pb2.Anomalies:
     """TFDV's comparison of the training split with that of the served model."""
-    current = os.path.join(uris["statistics"], f"Split-{features.TRAIN_SPLIT}", "FeatureStats.pb")
+    current = os.path.join(
+        uris["statistics"], features.split_folder(features.TRAIN_SPLIT), features.STATISTICS_FILE
+    )
     schema = io_utils.parse_pbtxt_file(
         os.path.join(uris["schema"], image_schema.SCHEMA_FILE), schema_pb2.Schema()
     )

@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 _BATCH_SIZE = 1024
 _BATCH_BYTES = 16 * 2**20
-_FILE_PREFIX = "data_tfrecord"
 # Folders of what each shard is, of its files that are not complete, and of what became of it, until
 # all are done. A worker that is killed leaves files there.
 _PLANS = "shard-plans"
@@ -160,7 +159,8 @@ class _WriteShard(beam.DoFn):
     def _write(self, element: Work) -> None:
         names = [features.SPLITS[n] for n in np.unique(element.splits) if n != NOT_TAKEN]
         report = shard_report.Counter()
-        with _writers(self._examples_uri, names, f"{_FILE_PREFIX}-{element.name}") as writers:
+        file_name = f"{examples.FILE_PREFIX}-{element.name}"
+        with _writers(self._examples_uri, names, file_name) as writers:
             for batch in _batches(self._decoded(element), element, report):
                 for split, record in zip(batch.splits, _encode(batch), strict=True):
                     writers[features.SPLITS[split]].write(record)
@@ -293,7 +293,9 @@ def _writers(examples_uri: str, names: list[str], file_name: str) -> Iterator[di
             yield writers
         for name, writer in writers.items():
             for number in writer.names:
-                place = os.path.join(examples_uri, f"Split-{name}", f"{file_name}-{number}")
+                place = os.path.join(
+                    examples_uri, features.split_folder(name), f"{file_name}-{number}"
+                )
                 fileio.rename(os.path.join(folders[name], number), place, overwrite=True)
     finally:
         fileio.rmtree(unfinished)

@@ -19,7 +19,6 @@ from components.robustness import corruptions
 _BATCH_SIZE = 2048
 # Corrupting and serializing needs many times the bytes of the raw images.
 _MOST_BATCH_BYTES = 16 * 2**20
-_FILE_PREFIX = "data_tfrecord"
 # Noise hardly compresses; a higher level would only cost time.
 _COMPRESSION = tf.io.TFRecordOptions("GZIP", compression_level=1)
 
@@ -46,7 +45,7 @@ class Executor(base_executor.BaseExecutor):
         folder = artifact_utils.get_split_uri([output], features.TEST_SPLIT)
         fileio.makedirs(folder)
         for corruption, strength in corruptions.amounts():
-            path = os.path.join(folder, f"{_FILE_PREFIX}-{corruption}-{strength}.gz")
+            path = os.path.join(folder, f"{examples.FILE_PREFIX}-{corruption}-{strength}.gz")
             _write(path, corrupted_examples(split, shape, corruption, strength, seed, background))
         examples.write_listing(output.uri, [features.TEST_SPLIT])
         preview = os.path.join(output.uri, features.PREVIEW_FILE)

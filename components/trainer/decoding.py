@@ -13,7 +13,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from components.features import MOST_IMAGE_PIXELS
-from components.images import Fit, Preparation
+from components.images import SAVE_AGAIN, Fit, Preparation
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
@@ -57,7 +57,6 @@ _FILES_AT_ONCE = 8
 # Pixels that are composited and made narrower at a time, so that large images need little memory.
 _BAND = 2**20
 
-_SAVE = "Save it with 8 bits per colour, as gray or RGB."
 # Why a file is refused; its code is the position. The first means that nothing is wrong.
 _REASONS = (
     "",
@@ -67,8 +66,8 @@ _REASONS = (
     "the image is to be turned (orientation other than 1), or nobody can tell; expected an upright "
     "image. Turn its pixels, or remove its metadata.",
     "the image has several frames; expected a single image. Save the one you mean as PNG.",
-    f"the image has four colours (CMYK) or more than 8 bits; expected gray or RGB. {_SAVE}",
-    f"the PNG file has 16 bits and a transparent colour (tRNS); expected 8 bits. {_SAVE}",
+    f"the image has four colours (CMYK) or more than 8 bits; expected gray or RGB. {SAVE_AGAIN}",
+    f"the PNG file has 16 bits and a transparent colour (tRNS); expected 8 bits. {SAVE_AGAIN}",
     "the transparency (tRNS) of the PNG file is damaged; expected a complete file. Save it again.",
     "the image is so narrow that less than half a row of pixels would remain; expected a wider "
     "one. Crop it closer to square.",

@@ -416,7 +416,9 @@ def _save_keras_model(classifier: keras.Model, model_dir: str) -> None:
 
 
 def _copy_statistics(statistics_uri: str, model_dir: str) -> None:
-    source = os.path.join(statistics_uri, f"Split-{features.TRAIN_SPLIT}", "FeatureStats.pb")
+    source = os.path.join(
+        statistics_uri, features.split_folder(features.TRAIN_SPLIT), features.STATISTICS_FILE
+    )
     io_utils.copy_file(source, os.path.join(model_dir, features.REFERENCE_STATISTICS_FILE))
 
 

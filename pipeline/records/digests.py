@@ -48,7 +48,10 @@ def _model(folder: pathlib.Path) -> str:
 
 
 def _examples(folder: pathlib.Path) -> str:
-    splits = sorted(split.name.removeprefix("Split-") for split in folder.glob("Split-*"))
+    splits = sorted(
+        split.name.removeprefix(features.SPLIT_PREFIX)
+        for split in folder.glob(features.split_folder("*"))
+    )
     return parts_digest(
         part for split in splits for part in (split.encode(), _records(folder, split))
     )

@@ -24,6 +24,8 @@ from pipeline.locations import DEFAULT_OUTPUT_DIR, RECEIPT_FILE
 from pipeline.records.outcomes import NodeStatus, Status, Verdict
 
 SCHEMA_FILE = pathlib.Path(__file__).with_name("receipt.schema.json")
+# The id of a run is the time when it began, or the next free second.
+RUN_ID_FORMAT = "%Y%m%d-%H%M%S"
 # Another set of keys needs another version, or documents of the one before count as damaged.
 SCHEMA_VERSION: Literal[5] = 5
 # Type of the error about a JSON document without some of the keys.

@@ -25,12 +25,11 @@ from pipeline.nodes import RESOLVER, expected_nodes
 from pipeline.records import provenance, results
 from pipeline.records.executions import ArtifactRecord, NodeExecution
 from pipeline.records.outcomes import NodeStatus
-from pipeline.records.receipt import Code, DataRecord, Receipt, Request
+from pipeline.records.receipt import RUN_ID_FORMAT, Code, DataRecord, Receipt, Request
 from review import measuring
 from review.cluster.compiled import CompiledRun
 
 _SEPARATOR = "_"
-_ID_FORMAT = "%Y%m%d-%H%M%S"
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +163,7 @@ def _begun(
     began = datetime.datetime.fromisoformat(str(served[artifacts.NODE_BEGAN]))
     version = served.get(artifacts.SERVED_VERSION)
     return Receipt(
-        run_id=began.strftime(_ID_FORMAT),
+        run_id=began.strftime(RUN_ID_FORMAT),
         # A cluster does not count its runs; the time puts them into the same order.
         sequence=int(began.timestamp()),
         pipeline=compiled.pipeline,
