@@ -61,8 +61,7 @@ class _Settings(pydantic.BaseModel):
     """The settings of a training that the page shows."""
 
     epochs: int
-    # Receipts of earlier versions lack it.
-    minutes: float | None = None
+    minutes: float | None
     label_smoothing: float
     augmentation: dict[str, bool | float | str]
 
