@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import json
 import logging
 import pathlib
 from collections.abc import Iterable, Sequence
@@ -181,28 +180,30 @@ def rollback(locations: Locations, to: int | None) -> Rollback:
         if earlier := without_copy(locations, to):
             return _complete(locations, earlier)
         target = check(locations, to)
-        served, user = versions.served_versions(locations.serving)[-1], machine.user()
-        time = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        withdrawn, restored = _kept(locations, served), _kept(locations, target.version)
-        digests = {
-            "withdrawn": _digest(locations.serving / str(served)),
-            "restored": _digest(target.export),
-            "withdrawn_answers": withdrawn.answers,
-            "restored_answers": restored.answers,
-            "withdrawn_weights": withdrawn.weights,
-            "restored_weights": restored.weights,
-        }
-        record = {
-            "rolled_back_from": served,
-            "rolled_back_to": target.version,
-            "user": user,
-            "time": time,
-            **digests,
-        }
+        planned = _planned(locations, target)
         _check_bucket(locations)
-        new_version = _publish(locations, target, json.dumps(record, indent=1), held)
+        new_version = _publish(locations, target, rollbacks.to_json(planned), held)
         _copy_to_bucket(locations, new_version)
-        return Rollback(served, target.version, new_version, user, time, **digests)
+        return dataclasses.replace(planned, new_version=new_version)
+
+
+def _planned(locations: Locations, target: ServedModel) -> Rollback:
+    """The rollback from the served version to another one; its new version is not known yet."""
+    served = versions.served_versions(locations.serving)[-1]
+    withdrawn, restored = _kept(locations, served), _kept(locations, target.version)
+    return Rollback(
+        rolled_back_from=served,
+        rolled_back_to=target.version,
+        new_version=0,
+        user=machine.user(),
+        time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        withdrawn=_digest(locations.serving / str(served)),
+        restored=_digest(target.export),
+        withdrawn_answers=withdrawn.answers,
+        restored_answers=restored.answers,
+        withdrawn_weights=withdrawn.weights,
+        restored_weights=restored.weights,
+    )
 
 
 def without_copy(locations: Locations, to: int | None) -> Rollback | None:

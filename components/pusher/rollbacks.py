@@ -100,6 +100,13 @@ def read_record(path: pathlib.Path) -> Rollback | None:
     return None
 
 
+def to_json(done: Rollback) -> str:
+    """Returns the record of a rollback, for `parsed`; the file's name alone has the new version."""
+    record = dataclasses.asdict(done)
+    del record["new_version"]
+    return json.dumps(record, indent=1)
+
+
 def parsed(content: bytes, version: int) -> Rollback:
     """Reads the record of the rollback that published a version.
 
