@@ -249,7 +249,8 @@ def _incoming_version(path: pathlib.Path) -> str:
 
 def file_digest(path: pathlib.Path) -> str:
     """Returns the SHA-256 of a file, hexadecimal."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def content_digest(folder: pathlib.Path) -> str:
@@ -258,7 +259,9 @@ def content_digest(folder: pathlib.Path) -> str:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         # Names may be bytes of any encoding.
         digest.update(os.fsencode(path.relative_to(folder)) + b"\0%d\0" % path.stat().st_size)
-        digest.update(path.read_bytes())
+        with path.open("rb") as file:
+            # In parts: a file may be large.
+            hashlib.file_digest(file, lambda: digest)
     return digest.hexdigest()
 
 

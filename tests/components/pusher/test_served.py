@@ -147,10 +147,10 @@ def test_digests_that_are_a_pipe_are_refused(version, base):
 
 
 def test_an_unreadable_file_is_refused(version, base, monkeypatch):
-    def refuse(path):
+    def refuse(path, *arguments, **options):
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(type(version), "read_bytes", refuse)
+    monkeypatch.setattr(type(version), "open", refuse)
     with pytest.raises(UnreadableModelError, match="Permission denied"):
         read_served(base)
 

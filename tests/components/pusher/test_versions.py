@@ -1,10 +1,12 @@
 """Served versions: complete or absent, with strictly increasing numbers."""
 
+import hashlib
 import os
 import shutil
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -182,6 +184,21 @@ def test_the_digest_changes_with_the_place_of_a_boundary(tmp_path):
             (tmp_path / name / file).write_text(content)
     first, second = (versions.content_digest(tmp_path / name) for name in ("first", "second"))
     assert first != second
+
+
+def test_a_digest_needs_little_memory_whatever_the_size_of_a_file(tmp_path):
+    large = tmp_path / "large"
+    large.touch()
+    os.truncate(large, 2**25)
+    tracemalloc.start()
+    try:
+        alone, in_folder = versions.file_digest(large), versions.content_digest(tmp_path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert alone == hashlib.sha256(bytes(2**25)).hexdigest()
+    assert in_folder == hashlib.sha256(b"large\0%d\0" % 2**25 + bytes(2**25)).hexdigest()
+    assert peak < 2**22
 
 
 def test_a_version_that_is_withdrawn_is_gone(export, base):
