@@ -679,15 +679,15 @@ def check_stores(output_dir: Path) -> Finding:
         from pipeline.records.stores import find_fault
     except ImportError:
         return Finding("stores", "ok", "unknown: this Python has no sqlite3 module")
-    paths = sorted(
+    stores = sorted(
         path
         for path in output_dir.glob("*/metadata.db")
         # Of a pipeline that moved to a database.
         if not path.with_name("metadata.json").exists()
     )
-    faults = [fault for fault in (find_fault(path, writing=True) for path in paths) if fault]
+    faults = [fault for fault in (find_fault(path, writing=True) for path in stores) if fault]
     if not faults:
-        return Finding("stores", "ok", name_stores(len(paths)))
+        return Finding("stores", "ok", name_stores(len(stores)))
     # A locked store may be free again when the run starts.
     status: Status = "warn" if all(fault.kind == "locked" for fault in faults) else "fail"
     found = "; ".join(fault.found for fault in faults)

@@ -89,8 +89,8 @@ def runs(
     from pipeline.records import history
 
     wanted = history.Filter(status, verdict, pipeline, *moments.between(since, until))
-    found = history.runs(output_dir, wanted)
-    print_runs(found, history.served(output_dir), output_dir, as_json)
+    receipts = history.runs(output_dir, wanted)
+    print_runs(receipts, history.served(output_dir), output_dir, as_json)
 
 
 def show(

@@ -192,9 +192,9 @@ def verify(
     from operations.verify import verify
 
     command_line.acts()
-    found = verify(run_id, output_dir, LiveProgress(sys.stderr))
-    print_verification(found, as_json)
-    raise typer.Exit(found.exit_code)
+    verification = verify(run_id, output_dir, LiveProgress(sys.stderr))
+    print_verification(verification, as_json)
+    raise typer.Exit(verification.exit_code)
 
 
 def keys(

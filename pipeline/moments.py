@@ -31,8 +31,8 @@ def between(
 
 def _moment(text: str, of_a_date: datetime.time) -> datetime.datetime:
     try:
-        found = parse_moment(text, of_a_date)
-        return found if found.tzinfo else found.astimezone()
+        moment = parse_moment(text, of_a_date)
+        return moment if moment.tzinfo else moment.astimezone()
     # Times so far off that no zone reaches them overflow.
     except (ValueError, OverflowError) as error:
         raise UsageError(

@@ -78,27 +78,27 @@ def _predictions(run: FinishedRun) -> Predictions:
         raise AbsentError(f"Run {run.receipt.run_id}: {absent}") from absent
 
 
-def _parameters(found: Lineage) -> dict[str, str]:
+def _parameters(origin: Lineage) -> dict[str, str]:
     # The seed is one of the facts, where people look for it.
-    return {key: value for key, value in found.parameters.items() if key != "seed"}
+    return {key: value for key, value in origin.parameters.items() if key != "seed"}
 
 
-def _facts(receipt: Receipt, found: Lineage) -> dict[str, str]:
+def _facts(receipt: Receipt, origin: Lineage) -> dict[str, str]:
     """Everything but its parameters that a run depends on, by name."""
     return {
         "data": receipt.data.description,
-        **found.data,
+        **origin.data,
         "SHA-256 of the schema": receipt.data.schema_sha256,
         "weights at the start": _starting_weights(receipt),
         "SHA-256 of the code": receipt.code.sha256,
-        "revision": found.revision or NOT_KNOWN,
-        "uncommitted changes": {True: "yes", False: "no", None: NOT_KNOWN}[found.dirty],
-        "lock": found.lock or _NO_LOCK,
-        "SHA-256 of the lock": found.lock_sha256,
-        "seed": str(found.seed),
-        "precision": found.precision,
-        **found.machine,
-        **found.versions,
+        "revision": origin.revision or NOT_KNOWN,
+        "uncommitted changes": {True: "yes", False: "no", None: NOT_KNOWN}[origin.dirty],
+        "lock": origin.lock or _NO_LOCK,
+        "SHA-256 of the lock": origin.lock_sha256,
+        "seed": str(origin.seed),
+        "precision": origin.precision,
+        **origin.machine,
+        **origin.versions,
     }
 
 

@@ -54,18 +54,18 @@ def print_run(receipt: Receipt, output_dir: pathlib.Path, as_json: bool) -> None
         print(f"Run {receipt.run_id} is at work since {receipt.began.isoformat()}.\nLog  {log}")
         return
     console = make_console()
-    found = _review(receipt, output_dir)
-    _print_conclusion(console, found.verdict, receipt.verdict)
-    if found.gates:
-        shown = positions(found.gates)
-        console.print(_gate_table([found.gates[number] for number in shown]))
+    review = _review(receipt, output_dir)
+    _print_conclusion(console, review.verdict, receipt.verdict)
+    if review.gates:
+        shown = positions(review.gates)
+        console.print(_gate_table([review.gates[number] for number in shown]))
         _print_left(console, len(shown) - _SHOWN_ROWS, "more gate")
-    if found.report:
-        console.print(_class_table(found.report))
-        _print_left(console, len(found.report.classes) - _SHOWN_ROWS, "more class")
-    if found.slices:
-        console.print(_slice_table(found.slices))
-        for column in found.slices:
+    if review.report:
+        console.print(_class_table(review.report))
+        _print_left(console, len(review.report.classes) - _SHOWN_ROWS, "more class")
+    if review.slices:
+        console.print(_slice_table(review.slices))
+        for column in review.slices:
             left = len(column.slices) - _SHOWN_SLICES
             _print_left(console, left, "more slice", f" by {column.name}")
     # Without the store of the metadata, nothing is known of the nodes.
@@ -93,21 +93,21 @@ def _review(receipt: Receipt, output_dir: pathlib.Path) -> Summary:
     return collect(receipt, {}, [], runs)
 
 
-def print_comparison(found: RunComparison, path: pathlib.Path | None, as_json: bool) -> None:
+def print_comparison(comparison: RunComparison, path: pathlib.Path | None, as_json: bool) -> None:
     """Prints how two runs compare, and where their page is, if any; or the comparison as JSON."""
     if as_json:
         # In ASCII, as all JSON that is printed: no terminal can change it.
-        print(json.dumps(json.loads(found.model_dump_json()), indent=1))
+        print(json.dumps(json.loads(comparison.model_dump_json()), indent=1))
         return
     console = make_console()
-    console.print(_sides_table(found))
-    if found.comparison:
-        console.print(f"\n{_paired(found.comparison)}")
-        console.print(_changes_table(found.comparison))
+    console.print(_sides_table(comparison))
+    if comparison.comparison:
+        console.print(f"\n{_paired(comparison.comparison)}")
+        console.print(_changes_table(comparison.comparison))
     else:
-        console.print(f"\n{escape(found.missing or '')}")
-    if found.parameters or found.facts:
-        console.print(_differences_table(found))
+        console.print(f"\n{escape(comparison.missing or '')}")
+    if comparison.parameters or comparison.facts:
+        console.print(_differences_table(comparison))
     if path:
         console.print(f"Page      {path}", soft_wrap=True, markup=False)
 

@@ -13,36 +13,36 @@ from operations.verify import Verification
 _UNEXPLAINED = "nothing that the receipts know of differs: that would be a fault of the pipeline"
 
 
-def print_verification(found: Verification, as_json: bool) -> None:
+def print_verification(verification: Verification, as_json: bool) -> None:
     """Prints what a verification found, as text or as JSON."""
     if as_json:
-        print(json.dumps(_document(found), indent=1))
+        print(json.dumps(_document(verification), indent=1))
         return
     console = make_console()
     table = plain_table("artifact", "")
-    for name, same in found.artifacts.items():
+    for name, same in verification.artifacts.items():
         table.add_row(name, "identical" if same else "[bold red]differs[/]")
     console.print(table)
-    if not found.identical:
+    if not verification.identical:
         console.print(
-            f"\n[bold red]Run {found.run_id} is not reproduced: {found.first_difference} is the "
-            "first artifact that differs.[/]"
+            f"\n[bold red]Run {verification.run_id} is not reproduced: "
+            f"{verification.first_difference} is the first artifact that differs.[/]"
         )
-        _print_indented(console, found.reasons or (_UNEXPLAINED,))
+        _print_indented(console, verification.reasons or (_UNEXPLAINED,))
         return
-    console.print(f"\n[bold green]Run {found.run_id} is reproduced, to the bit.[/]")
-    if found.reasons:
+    console.print(f"\n[bold green]Run {verification.run_id} is reproduced, to the bit.[/]")
+    if verification.reasons:
         console.print("What differs between the runs changed nothing:")
-        _print_indented(console, found.reasons)
+        _print_indented(console, verification.reasons)
 
 
-def _document(found: Verification) -> dict[str, object]:
+def _document(verification: Verification) -> dict[str, object]:
     return {
-        "run_id": found.run_id,
-        "identical": found.identical,
-        "first_difference": found.first_difference,
-        "artifacts": found.artifacts,
-        "reasons": found.reasons,
+        "run_id": verification.run_id,
+        "identical": verification.identical,
+        "first_difference": verification.first_difference,
+        "artifacts": verification.artifacts,
+        "reasons": verification.reasons,
     }
 
 

@@ -134,8 +134,7 @@ def assign(examples: Examples, settings: Settings, seed: int) -> np.ndarray:
 
 def _with_any(units: np.ndarray, marked: np.ndarray) -> np.ndarray:
     """Which examples have a marked one in their unit, bool [count]."""
-    found: np.ndarray = np.isin(units, units[marked])
-    return found
+    return np.isin(units, units[marked])
 
 
 def _validation(

@@ -133,14 +133,14 @@ def publish(
     incoming = base / f"{_INCOMING}{version}-{os.getpid()}"
     try:
         shutil.copytree(export, incoming / "export")
-        found = _copy_beside(incoming / "kept", incoming / "export", beside)
-        if digest is not None and found != digest:
+        copied_digest = _copy_beside(incoming / "kept", incoming / "export", beside)
+        if digest is not None and copied_digest != digest:
             disk.remove(incoming)
             raise ChangedExportError(
-                f"{export} has the digest {found[:12]}; expected {digest[:12]}, that of the model "
-                "that was checked and judged. Some of its files were changed or lost since, and "
-                "nothing was pushed. Train again: run with --no-cache; on a cluster, compile "
-                "with it."
+                f"{export} has the digest {copied_digest[:12]}; expected {digest[:12]}, that of "
+                "the model that was checked and judged. Some of its files were changed or lost "
+                "since, and nothing was pushed. Train again: run with --no-cache; on a cluster, "
+                "compile with it."
             )
         disk.sync_tree(incoming)
         if check is not None:

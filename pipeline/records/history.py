@@ -302,8 +302,8 @@ def pipelines(output_dir: pathlib.Path) -> list[Locations]:
 
     Any trace of a run is enough: other traces may have been lost.
     """
-    found = [Locations(path) for path in sorted(output_dir.resolve().glob("*")) if path.is_dir()]
-    return [each for each in found if any(_is_there(trace) for trace in _traces(each))]
+    folders = [Locations(path) for path in sorted(output_dir.resolve().glob("*")) if path.is_dir()]
+    return [each for each in folders if any(_is_there(trace) for trace in _traces(each))]
 
 
 def _is_there(path: pathlib.Path) -> bool:
@@ -324,13 +324,13 @@ def chosen(output_dir: pathlib.Path, name: str | None) -> list[Locations]:
     Raises:
       UnknownRunError: where there is no such pipeline, or none at all.
     """
-    found = [find_pipeline(output_dir, name)] if name else pipelines(output_dir)
-    if not found:
+    chosen_pipelines = [find_pipeline(output_dir, name)] if name else pipelines(output_dir)
+    if not chosen_pipelines:
         raise UnknownRunError(
             f"nothing has run below {output_dir}; expected a folder of results. Name it with "
             "--output-dir."
         )
-    return found
+    return chosen_pipelines
 
 
 def served(output_dir: pathlib.Path) -> dict[str, int]:
