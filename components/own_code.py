@@ -6,6 +6,7 @@ would keep what an older copy made under the fingerprint of the new one.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import pathlib
@@ -22,10 +23,24 @@ def digest() -> str:
     """SHA-256 of this process's modules of `components`, and of whether it uses oneDNN."""
     root = pathlib.Path(__file__).resolve().parent
     found = hashlib.sha256(str(environment.onednn()).encode())
-    for path in sorted(root.rglob("*.py")):
-        content = path.read_bytes()
+    for path, content in sources(root).items():
         found.update(f"{path.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
     return found.hexdigest()
+
+
+def sources(place: pathlib.Path) -> dict[pathlib.Path, bytes]:
+    """Content of a source file, or of each one below a folder, in the order of their paths.
+
+    Editors leave locks and copies beside the files: names that no import finds are left out, and
+    so is a link to nowhere. A file that is replaced just now may be missing.
+    """
+    found = {}
+    for path in sorted([place] if place.suffix == ".py" else place.rglob("*.py")):
+        names = path.relative_to(place.parent).with_suffix("").parts
+        if all(map(str.isidentifier, names)):
+            with contextlib.suppress(FileNotFoundError):
+                found[path] = path.read_bytes()
+    return found
 
 
 def check(expected: str) -> None:

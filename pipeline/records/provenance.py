@@ -7,14 +7,13 @@ import hashlib
 import importlib.metadata
 import json
 import os
-import pathlib
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from components import control_groups
+from components import control_groups, own_code
 from pipeline import machine
 from pipeline.installation import packages
 from pipeline.records.receipt import Code, Environment, Machine
@@ -130,26 +129,30 @@ def source_digest() -> str:
     Coarser than the fingerprints of the nodes, which need TFX.
     """
     digest = hashlib.sha256()
-    for path in _python_files(_CODE):
-        content = path.read_bytes()
-        digest.update(f"{path.relative_to(_ROOT)}\0{len(content)}\0".encode() + content)
+    for path, content in _contents(_CODE).items():
+        digest.update(f"{path}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
 
 
 def source_files() -> dict[str, str]:
     """First digits of the SHA-256 of each source file, by its path in the project."""
-    contents = {path: path.read_bytes() for path in _python_files(_SOURCES)}
+    return _digests(_SOURCES)
+
+
+def _digests(places: tuple[str, ...]) -> dict[str, str]:
     return {
-        path.relative_to(_ROOT).as_posix(): hashlib.sha256(content).hexdigest()[:_SHORT_DIGEST]
-        for path, content in contents.items()
+        path: hashlib.sha256(content).hexdigest()[:_SHORT_DIGEST]
+        for path, content in _contents(places).items()
     }
 
 
-def _python_files(places: tuple[str, ...]) -> list[pathlib.Path]:
-    """The source files in folders of the project, and those named directly."""
-    paths = [_ROOT / place for place in places]
-    files = [path for path in paths if path.is_file()]
-    return sorted([*files, *(found for path in paths for found in path.rglob("*.py"))])
+def _contents(places: tuple[str, ...]) -> dict[str, bytes]:
+    """The source files in folders of the project, and those named directly, by their paths."""
+    found: dict[str, bytes] = {}
+    for place in places:
+        for path, content in own_code.sources(_ROOT / place).items():
+            found[path.relative_to(_ROOT).as_posix()] = content
+    return found
 
 
 def _git(*arguments: str) -> str | None:

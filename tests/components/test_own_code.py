@@ -25,3 +25,12 @@ def test_other_kernels_are_refused(python):
     other = python("-c", PRINT, TF_ENABLE_ONEDNN_OPTS="0").stdout.strip()
     with pytest.raises(own_code.OtherCodeError, match="TF_ENABLE_ONEDNN_OPTS"):
         own_code.check(other)
+
+
+def test_what_an_editor_leaves_beside_a_file_is_no_code(python, project_copy):
+    components = project_copy / "components"
+    (components / ".#files.py").symlink_to("me@host.7")
+    (components / ".ipynb_checkpoints").mkdir()
+    (components / ".ipynb_checkpoints" / "files-checkpoint.py").write_text("# An edit.\n")
+    other = python("-c", PRINT, cwd=project_copy, PYTHONPATH=str(project_copy)).stdout.strip()
+    own_code.check(other)

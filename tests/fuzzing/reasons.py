@@ -130,14 +130,12 @@ REASONS = (
     Reason(
         "A file of the checkout.",
         (
-            "components/own_code.py::digest",
+            "components/own_code.py::sources",
             "cli/version.py::version",
             "operations/compile_request.py::_schema_location",
             "operations/scheduling/unit.py::Unit.text",
             "pipeline/datasets/find.py::_sample_folder",
             "pipeline/fingerprint.py::Sources.__init__",
-            "pipeline/records/provenance.py::source_digest",
-            "pipeline/records/provenance.py::source_files",
             "review/page.py::_source",
         ),
     ),
