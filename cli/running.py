@@ -59,10 +59,10 @@ options override it.
 If data, schema, code, configuration and libraries are the same as in the last completed run, its
 verdict still holds and nothing runs; --force runs anyway.
 
-Exit codes: 0 pushed. 1 a node failed, DataGate stopped the run, another process has locked the
-metadata store, or its database or a bucket does not answer. 2 bad input or configuration, an
-unusable metadata store, or an incompatible served model. 3 refused by a gate. 4 another run holds
-the pipeline. 130 interrupted."""
+Exit codes: 0 pushed. 1 a node failed, DataGate stopped the run, the code of the project changed
+meanwhile, another process has locked the metadata store, or its database or a bucket does not
+answer. 2 bad input or configuration, an unusable metadata store, or an incompatible served model. 3
+refused by a gate. 4 another run holds the pipeline. 130 interrupted."""
 
 _RESUME_EXAMPLES = """Examples:
 
@@ -134,6 +134,7 @@ def run(
     verbose: Verbose = False,
 ) -> None:
     """Run the pipeline: data, training, evaluation, gates, push."""
+    _note_code()
     from operations.preparation import Request
     from pipeline.config_file import combine
     from pipeline.datasets import AUTO
@@ -176,6 +177,7 @@ def resume(
     verbose: Verbose = False,
 ) -> None:
     """Resume a failed or interrupted run; exit codes of `run`."""
+    _note_code()
     from operations.resume import request_of
 
     raise typer.Exit(_run(request_of(run_id, output_dir, verbose), notify_file, as_json))
@@ -187,6 +189,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Repeat a run and check that its results are bit-identical."""
+    _note_code()
     from cli.render.progress import LiveProgress
     from cli.render.verification import print_verification
     from operations.verify import verify
@@ -207,6 +210,13 @@ def keys(
     from cli.render.keys import print_keys
 
     print_keys(profile, as_json)
+
+
+def _note_code() -> None:
+    """Notes what code is there before it is imported, so that a change is found from now on."""
+    from pipeline.records import provenance
+
+    provenance.code_at_start()
 
 
 def _run(request: Request, notify_file: Path | None, as_json: bool) -> int:

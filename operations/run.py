@@ -35,7 +35,7 @@ from pipeline.exclusion import Held, exclusive
 from pipeline.installation import packages
 from pipeline.locations import LOG_FILE, REVIEW_PAGE, TEMPORARY_FOLDER, Locations
 from pipeline.nodes import expected_nodes
-from pipeline.records import history, metadata, served_version
+from pipeline.records import history, metadata, provenance, served_version
 from pipeline.records.outcomes import Verdict
 from pipeline.records.receipt import RUN_ID_FORMAT, Engines, Receipt
 from pipeline.streams import output_to_log
@@ -62,7 +62,10 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> Receipt:
       StoreLockedError: where another process has locked ML Metadata, or its server does not answer.
       StorageError: where the run began, but its outcome cannot be recorded.
       UnreachableError: where a bucket does not answer; nothing was begun.
+      CodeChangedError: where the project was updated before the run began.
     """
+    # Reading the data may take an hour, in which somebody updates the project.
+    provenance.check_code()
     prepared = prepare(request, progress)
     with exclusive(prepared.locations, "run", prepared.config.metadata.address) as held:
         # Another run may have put the metadata into a database while the data was read.
@@ -70,6 +73,7 @@ def run(request: Request, progress: Progress, notifier: Notifier) -> Receipt:
         past = unfinished.completed_receipts(prepared.locations)
         _copy_to_bucket(prepared, progress)
         prepared = _compared_with_what_is_served_now(prepared, request)
+        provenance.check_code()
         standing = _standing(request, prepared, past)
         if standing:
             _tell_standing(standing, prepared, progress)
@@ -349,10 +353,14 @@ class _Run:
         with garbage.kept():
             # The first import of TensorFlow: everything before answers without it.
             threads.share(control_groups.cores(), self._prepared.config.training.batch_size)
-            from pipeline.records import baseline
-            from pipeline.runners import dag_runners, engine, observation
+            try:
+                from pipeline.records import baseline
+                from pipeline.runners import dag_runners, engine, observation
 
-            graph = self._graph()
+                graph = self._graph()
+            finally:
+                # An update may also be why the graph could not be built.
+                provenance.check_code()
         prepared = self._prepared
         place = metadata.place_of(prepared.locations)
         store = metadata.open_store(place)
@@ -374,7 +382,13 @@ class _Run:
                     guard.guarded(self._held.check),
                     metadata.graph_in_words(place),
                 ):
-                    dag_runners.run(self._request.runner, graph, self._id, serving.arguments)
+                    dag_runners.run(
+                        self._request.runner,
+                        graph,
+                        self._id,
+                        serving.arguments,
+                        provenance.check_code,
+                    )
             finally:
                 seen = observer.observed()
                 engines = Engines(

@@ -12,6 +12,7 @@
     |  +- StoreError           metadata store that is damaged, inaccessible or of another version
     +- LockHeldError           exit code 4: another run of the same pipeline is in progress
     +- LockLostError           exit code 1: the run no longer holds its lock
+    +- CodeChangedError        exit code 1: the code of the project changed during the run
     +- StoreLockedError        exit code 1: another process has locked the metadata store
     |  +- StoreUnreachableError  the database of the metadata does not answer
     +- UnreachableError        exit code 1: a bucket does not answer
@@ -107,6 +108,10 @@ class StoreUnreachableError(StoreLockedError):
 
 class LockLostError(PipelineError):
     """The run no longer holds its lock: its file is gone, or the session of its database."""
+
+
+class CodeChangedError(PipelineError):
+    """The code of the project changed during the run; a later try may succeed."""
 
 
 class UnreachableError(PipelineError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -15,6 +16,7 @@ from pydantic import JsonValue
 
 from components import control_groups, own_code
 from pipeline import machine
+from pipeline.errors import CodeChangedError
 from pipeline.installation import packages
 from pipeline.records.receipt import Code, Environment, Machine
 
@@ -137,6 +139,37 @@ def source_digest() -> str:
 def source_files() -> dict[str, str]:
     """First digits of the SHA-256 of each source file, by its path in the project."""
     return _digests(_SOURCES)
+
+
+@functools.cache
+def code_at_start() -> dict[str, str]:
+    """Digests of the code that decides what a graph computes, when this process first asks.
+
+    It has to ask before it imports that code.
+    """
+    return _digests(_CODE)
+
+
+def check_code() -> None:
+    """Checks that the code is still that of `code_at_start`.
+
+    A run imports modules until its end, and somewhere in between it reads what names its results:
+    the digest of the code, and the fingerprints of the nodes.
+
+    Raises:
+      CodeChangedError: A source changed, came or went.
+    """
+    before, now = code_at_start(), _digests(_CODE)
+    changed = [path for path in sorted({*before, *now}) if before.get(path) != now.get(path)]
+    if not changed:
+        return
+    others = f" and {len(changed) - 1} more" if changed[1:] else ""
+    raise CodeChangedError(
+        f"the code of the project changed while the command was at work ({changed[0]}{others}); "
+        "expected the same code from beginning to end, since the cache and the receipt name the "
+        "code of each result. When the update or the edit is complete, run again: nodes whose "
+        "input and code are the same come from the cache."
+    )
 
 
 def _digests(places: tuple[str, ...]) -> dict[str, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from typing import Self
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Self
 
 from tfx.dsl.compiler import constants
 from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner, PipelineNodeAsDoFn
@@ -13,6 +14,7 @@ from tfx.orchestration.portable import launcher, runtime_parameter_utils
 from tfx.orchestration.portable.beam_executor_operator import BeamExecutorOperator
 from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2, placeholder_pb2
 
+from pipeline.nodes import PUSHER
 from pipeline.runners import inputs
 from pipeline.runners.engine import default_engine
 
@@ -22,7 +24,13 @@ BEAM = "beam"
 _raised: dict[str, Exception] = {}
 
 
-def run(runner: str, pipeline: object, run_id: str, node_arguments: Sequence[str]) -> None:
+def run(
+    runner: str,
+    pipeline: object,
+    run_id: str,
+    node_arguments: Sequence[str],
+    check: Callable[[], None],
+) -> None:
     """Runs the graph.
 
     Args:
@@ -31,6 +39,7 @@ def run(runner: str, pipeline: object, run_id: str, node_arguments: Sequence[str
       run_id: Id of the run in ML Metadata.
       node_arguments: Arguments for the Beam pipelines of the nodes. They take the place of those in
         the graph, which are part of the cache key, and no result depends on them.
+      check: Raises an error if the code is no longer that of the graph.
 
     Raises:
       Exception: If a node fails; this is the node's own exception.
@@ -38,7 +47,7 @@ def run(runner: str, pipeline: object, run_id: str, node_arguments: Sequence[str
     _raised.clear()
     chosen = _Beam(run_id) if runner == BEAM else _Local(run_id)
     try:
-        with nodes_on(node_arguments):
+        with nodes_on(node_arguments), _checking(check):
             chosen.run(pipeline)
     except Exception as error:
         raise next(iter(_raised.values()), error) from error
@@ -69,6 +78,41 @@ def nodes_on(arguments: Sequence[str]) -> Iterator[None]:
         yield
     finally:
         operators[executable_spec_pb2.BeamExecutableSpec] = before
+
+
+@contextlib.contextmanager
+def _checking(check: Callable[[], None]) -> Iterator[None]:
+    """Has each executor run between two checks.
+
+    The cache would keep what other code made under the fingerprints that are in the graph. A node
+    that fails leaves nothing there.
+    """
+    operators = launcher.DEFAULT_EXECUTOR_OPERATORS
+    before = dict(operators)
+    for specification, operator in before.items():
+        operators[specification] = functools.partial(_checked, operator, check)
+    try:
+        yield
+    finally:
+        operators.update(before)
+
+
+def _checked(make: Callable[..., Any], check: Callable[[], None], **arguments: object) -> Any:
+    """Makes an operator that checks before and after it runs an executor."""
+    operator = make(**arguments)
+    run_executor = operator.run_executor
+
+    def checked(execution: Any) -> Any:
+        check()
+        try:
+            return run_executor(execution)
+        finally:
+            # What Pusher has published is of the code that was checked before.
+            if execution.pipeline_node.node_info.id != PUSHER:
+                check()
+
+    operator.run_executor = checked
+    return operator
 
 
 def _literal(text: str) -> placeholder_pb2.PlaceholderExpression:

@@ -380,7 +380,9 @@ def given_to(runner, configured, monkeypatch):
     given = []
     for runner_class in (LocalDagRunner, BeamDagRunner):
         monkeypatch.setattr(runner_class, "run_with_ir", lambda self, ir, options: given.append(ir))
-    dag_runners.run(runner, local_graph(configured), "20260102-030405", ["--runner=Other"])
+    dag_runners.run(
+        runner, local_graph(configured), "20260102-030405", ["--runner=Other"], lambda: None
+    )
     return normalised(given[0])
 
 

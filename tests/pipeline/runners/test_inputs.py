@@ -49,7 +49,7 @@ def run(request, tmp_path):
             metadata_connection_config=connection(tmp_path / "metadata.db"),
             components=[first, second, reader],
         )
-        dag_runners.run(request.param, graph, run_id, [])
+        dag_runners.run(request.param, graph, run_id, [], lambda: None)
         store = metadata.open_store(tmp_path / "metadata.db")
         node = metadata.read_nodes(store, pipeline, run_id, ["Reader"])["Reader"]
         return Path(node.output("copy").uri).read_text()
