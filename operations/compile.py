@@ -106,6 +106,7 @@ def _compiled(request: Request, prepared: Prepared) -> str:
     secret = prepared.notify_secret
     notification = Notification(prepared.name, prepared.run_url) if secret else None
     job = kubeflow.translate(graph, request.image, prepared.resources, notification)
+    job.check_size(len(prepared.schema.class_names))
     if request.target == Target.VERTEX:
         return job.for_vertex()
     return job.for_kubeflow(prepared.volumes, secret)

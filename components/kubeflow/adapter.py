@@ -3,8 +3,8 @@
 TFX's entry point opens artifacts by their URIs and expects TFX types from the cluster. Kubeflow
 Pipelines has only its own types, and provides artifacts as local folders: it copies or mounts a
 bucket below /gcs, /s3 or /minio. So the types are an argument, and this module translates URIs to
-local folders and back. It also notes on each artifact how the node ran: nothing else tells the
-nodes after it.
+local folders and back. It also unpacks long parameters, and notes on each artifact how the node
+ran: nothing else tells the nodes after it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import datetime
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from google.protobuf import json_format
@@ -25,6 +25,7 @@ from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 from tfx.utils import import_utils
 
 from components.features import CODE_FINGERPRINT
+from components.kubeflow import packing
 from components.kubeflow.artifacts import (
     ABSENT,
     NODE_BEGAN,
@@ -47,6 +48,7 @@ def run(arguments: list[str]) -> None:
         ignore_unknown_fields=True,
     )
     prepare(task, json.loads(options.artifact_types), with_absent=options.with_absent)
+    _unpack(task, json.loads(options.packed_parameters))
     options.json_serialized_invocation_args = json_format.MessageToJson(task)
     began, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
     kubeflow_v2_run_executor.main((options, beam_arguments))
@@ -87,6 +89,12 @@ def prepare(
         fileio.makedirs(os.path.dirname(uri) if is_file else uri)
 
 
+def _unpack(task: pipeline_spec_pb2.ExecutorInput, packed: Iterable[str]) -> None:
+    for name in packed:
+        value = task.inputs.parameter_values[name]
+        value.string_value = packing.unpack(value.string_value)
+
+
 def _drop_absent(artifacts: Any) -> None:
     """Drops artifacts marked as absent: on a cluster a node cannot omit an output."""
     absent = {
@@ -118,6 +126,7 @@ def _complete(output_file: str, facts: Mapping[str, str | float]) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--artifact_types", required=True)
+    parser.add_argument("--packed_parameters", default="[]")
     parser.add_argument("--with_absent", action="store_true")
     parser.add_argument("--executor_class_path", required=True)
     parser.add_argument("--json_serialized_invocation_args", required=True)

@@ -20,9 +20,11 @@ from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner
 from tfx.types import Artifact, standard_artifacts
 from tfx.utils import name_utils
 
+from components.kubeflow import packing
 from components.kubeflow.artifacts import Page
 from components.kubeflow.component import Notification, ServedModel
 from components.notifications.sending import ADDRESSES_VARIABLE
+from pipeline.errors import ConfigurationError
 from pipeline.nodes import NOTIFICATION, REVIEW
 from pipeline.runners.notify_secret import NotifySecret
 from pipeline.runners.resources import Resources
@@ -41,6 +43,12 @@ _KUBEFLOW_TYPES = {
     # The dashboard shows it.
     Page: "system.HTML",
 }
+# Longer texts are packed; bytes.
+_LONGEST_PARAMETER = 4 * 1024
+# Linux starts no program with an argument of more bytes (MAX_ARG_STRLEN).
+_LONGEST_ARGUMENT = 128 * 1024
+# For what a run adds to the parameters of a node: places and metadata of its artifacts.
+_RESERVE = 16 * 1024
 _ANY_ARTIFACT = {"schemaTitle": "system.Artifact", "schemaVersion": "0.0.1"}
 
 
@@ -50,6 +58,32 @@ class Job:
     def __init__(self, message: dict[str, Any]):
         """Takes KFP's `PipelineJob` as JSON has it."""
         self._message = message
+
+    def check_size(self, class_count: int) -> None:
+        """Checks that Linux can start the programs that get the parameters of the nodes.
+
+        The driver of Kubeflow Pipelines gets the graph, with the parameters of all nodes, as one
+        argument. So what fits there also fits where a node gets its own.
+
+        Args:
+          class_count: Number of classes of the data.
+
+        Raises:
+          ConfigurationError: The graph is too large.
+        """
+        graph = _graph(self._message["pipelineSpec"])
+        size, limit = _json_size(graph), _LONGEST_ARGUMENT - _RESERVE
+        if size <= limit:
+            return
+        sizes = {name: _json_size(task) for name, task in graph["dag"]["tasks"].items()}
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise ConfigurationError(
+            f"the compiled graph has {size:,} bytes with the parameters of all nodes, most of them "
+            f"in {largest} ({sizes[largest]:,} bytes), for {class_count:,} classes; expected at "
+            f"most {limit:,}, since Kubeflow Pipelines passes it as one argument of a program, and "
+            "Linux refuses a longer one. Shorten the names of the classes, or leave out settings "
+            "for single classes."
+        )
 
     def for_vertex(self) -> str:
         """The file for Vertex AI: the whole job, as JSON."""
@@ -128,6 +162,11 @@ def translate(
     specification["defaultPipelineRoot"] = graph.pipeline_info.pipeline_root
     for node in nodes:
         _amend(specification, node, resources[node.id])
+    for name, task in _tasks(specification).items():
+        packed = _pack_parameters(task)
+        if packed:
+            arguments = _container(specification, name)["args"]
+            arguments += ["--packed_parameters", json.dumps(packed)]
     return Job(job)
 
 
@@ -167,8 +206,7 @@ def _amend(
     specification: dict[str, Any], node: base_component.BaseComponent, resources: Resources
 ) -> None:
     component = specification["components"][node.id]
-    executor = specification["deploymentSpec"]["executors"][component["executorLabel"]]
-    container = executor["container"]
+    container = _container(specification, node.id)
     # TFX would take its own fingerprint of the data; here a parameter has the digest.
     container.pop("lifecycle", None)
     container["resources"] = _resources(resources)
@@ -186,11 +224,40 @@ def _amend(
         _tasks(specification)[node.id].pop("cachingOptions", None)
 
 
+def _container(specification: dict[str, Any], name: str) -> dict[str, Any]:
+    """The container of a node."""
+    label = specification["components"][name]["executorLabel"]
+    container: dict[str, Any] = specification["deploymentSpec"]["executors"][label]["container"]
+    return container
+
+
+def _pack_parameters(task: dict[str, Any]) -> list[str]:
+    """Packs the long parameters of a task; returns their names."""
+    packed = []
+    for name, parameter in task["inputs"]["parameters"].items():
+        # One that each run sets has no constant.
+        value = parameter.get("runtimeValue", {}).get("constant")
+        if isinstance(value, str) and len(value.encode()) > _LONGEST_PARAMETER:
+            parameter["runtimeValue"]["constant"] = packing.pack(value)
+            packed.append(name)
+    return sorted(packed)
+
+
 def _tasks(specification: dict[str, Any]) -> dict[str, Any]:
     """The tasks of all nodes but the exit handler."""
-    inner = specification["components"].get(TFX_DAG_NAME, specification["root"])
-    tasks: dict[str, Any] = inner["dag"]["tasks"]
+    tasks: dict[str, Any] = _graph(specification)["dag"]["tasks"]
     return tasks
+
+
+def _graph(specification: dict[str, Any]) -> dict[str, Any]:
+    """The component that has the tasks of all nodes but the exit handler."""
+    graph: dict[str, Any] = specification["components"].get(TFX_DAG_NAME, specification["root"])
+    return graph
+
+
+def _json_size(message: dict[str, Any]) -> int:
+    """Bytes of a message as JSON; the backend's own form, without blanks, is shorter."""
+    return len(json.dumps(message))
 
 
 def _kubeflow_type(kind: type[Artifact]) -> dict[str, str]:

@@ -101,6 +101,7 @@ REASONS = (
         (
             "components/kubeflow/adapter.py::_complete",
             "components/kubeflow/adapter.py::run",
+            "components/kubeflow/packing.py::unpack",
         ),
     ),
     Reason(

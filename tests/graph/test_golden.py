@@ -18,6 +18,7 @@ from tfx.orchestration.beam.beam_dag_runner import BeamDagRunner
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 
+from components.kubeflow import packing
 from operations.compile_request import SCHEMA_IN_IMAGE
 from pipeline import config, dag
 from pipeline.datasets.schema_file import read_schema
@@ -213,6 +214,7 @@ def task_form(task, specification):
     switches = [text for text in arguments if text in SWITCHES]
     assert len(arguments) == 2 * len(own) + len(engine) + len(switches)
     types = json.loads(own["--artifact_types"])
+    packed = json.loads(own.get("--packed_parameters", "[]"))
     inputs = task.get("inputs", {})
     outputs = component["outputDefinitions"]["artifacts"]
     return {
@@ -223,7 +225,7 @@ def task_form(task, specification):
         "inputs": {key: source_form(found) for key, found in inputs.get("artifacts", {}).items()},
         "outputs": {key: type_name(types[key]) for key in outputs},
         "parameters": {
-            key: value_form(found)
+            key: value_form(found, key in packed)
             for key, found in inputs.get("parameters", {}).items()
             if key not in HASHES
         },
@@ -235,6 +237,7 @@ ENTRY_POINT = (
     "--json_serialized_invocation_args",
     "--json_serialized_inputs_spec_args",
     "--artifact_types",
+    "--packed_parameters",
 )
 SWITCHES = ("--with_absent",)
 
@@ -250,10 +253,11 @@ def source_form(found):
     return {"from": [f"{source['producerTask']}.{source['outputArtifactKey']}"]}
 
 
-def value_form(found):
+def value_form(found, packed):
     if "componentInputParameter" in found:
         return f"runtime parameter: {found['componentInputParameter']}"
-    return opened(in_whole_numbers(found["runtimeValue"]["constant"]))
+    value = found["runtimeValue"]["constant"]
+    return opened(packing.unpack(value) if packed else in_whole_numbers(value))
 
 
 def in_whole_numbers(value):

@@ -5,9 +5,11 @@ import hashlib
 import http.server
 import json
 import os
+import random
 import re
 import shlex
 import shutil
+import string
 import subprocess
 import sys
 import threading
@@ -23,6 +25,7 @@ from kfp.dsl.types import artifact_types
 from kfp.local import graph_utils
 from kfp.pipeline_spec import pipeline_spec_pb2
 
+from components.kubeflow import packing
 from components.pusher import versions
 from operations import compile as compiling
 from operations.compile_request import SCHEMA_IN_IMAGE, Request
@@ -390,6 +393,52 @@ def test_a_schema_of_ones_own_is_read_where_it_was_put(compile_graph, tmp_path):
     assert "Parka" in compiled
 
 
+def many_classes(folder, letters):
+    """Options for a schema of 1,000 classes with random names, which compress badly."""
+    made = random.Random(7)
+    names = ["".join(made.choices(string.ascii_letters, k=letters)) for _ in range(1000)]
+    domain = "".join(f'  value: "{name}"\n' for name in names)
+    text = (PROJECT / "schema" / "schema.pbtxt").read_text("utf-8")
+    text = re.sub(r'(  value: "[^"]*"\n)+', domain, text).replace("max: 9 ", "max: 999 ")
+    schema = folder / "schema.pbtxt"
+    schema.write_text(text, encoding="utf-8")
+    place = ("--schema-location", "/mnt/clothes/schema.pbtxt")
+    return ("--set", f"schema_file={schema}", *place, "--data-digest", DIGEST)
+
+
+def test_a_thousand_classes_fit_into_the_arguments_of_the_driver(compile_graph, tmp_path):
+    path = tmp_path / "clothes.yaml"
+    outcome = compile_graph(path, *many_classes(tmp_path, letters=20))
+    assert outcome.code == 0, outcome.errors
+    Cluster(tmp_path / "cluster", server=None).run(path, only=())
+    (specification,) = documents(path)
+    unpack(specification)
+    path.write_text(yaml.safe_dump(specification), encoding="utf-8")
+    with pytest.raises(OSError, match="Argument list too long"):
+        Cluster(tmp_path / "cluster", server=None).run(path, only=())
+
+
+def unpack(specification):
+    """Puts the parameters of all nodes into a file as they were before they were packed."""
+    tasks = specification["root"]["dag"]["tasks"]
+    for name, container in containers(specification).items():
+        arguments = container["args"]
+        if "--packed_parameters" in arguments:
+            for key in json.loads(arguments[arguments.index("--packed_parameters") + 1]):
+                value = tasks[name]["inputs"]["parameters"][key]["runtimeValue"]
+                value["constant"] = packing.unpack(value["constant"])
+
+
+def test_a_graph_that_is_too_large_for_the_driver_is_refused(compile_graph, tmp_path):
+    path = tmp_path / "clothes.yaml"
+    outcome = compile_graph(path, *many_classes(tmp_path, letters=40), *NOTIFY)
+    assert outcome.code == 2
+    (line,) = [line for line in outcome.errors.splitlines() if "expected" in line]
+    for fragment in ("Blessing", "1,000 classes", "114,688", "Shorten the names"):
+        assert fragment in line
+    assert not path.exists()
+
+
 def test_the_documented_command_compiles(quick_command, tmp_path):
     text = (PROJECT / "docs" / "kubeflow.md").read_text(encoding="utf-8")
     (command,) = re.findall(
@@ -584,6 +633,16 @@ def give(folder):
         os.chown(path, user(), -1)
 
 
+def start(*arguments):
+    """Starts a program, which Linux refuses where an argument is too long."""
+    subprocess.run(["true", *arguments], check=True)
+
+
+def as_json(message):
+    """A message as the backend passes it."""
+    return json_format.MessageToJson(message, indent=None, ensure_ascii=False)
+
+
 class Cluster:
     """Does with each task what the driver and the launcher of Kubeflow Pipelines do.
 
@@ -628,6 +687,7 @@ class Cluster:
         return failure
 
     def _run_graph(self, component, only, specification, arguments):
+        start("--component", as_json(component))
         tasks = component.dag.tasks
         waiting = graph_utils.topological_sort_tasks(tasks)
         while waiting:
@@ -660,13 +720,15 @@ class Cluster:
             if stored.exists():
                 shutil.copytree(stored, mount / artifact.uri.removeprefix("s3://"))
         give(folder)
-        told = json_format.MessageToJson(executor_input)
+        told = as_json(executor_input)
         request = {
             "arguments": [part.replace("{{$}}", told) for part in executor.container.args],
             "mount": f"{mount}/",
             "log": str(folder / "log.txt"),
             "environment": variables or {},
         }
+        start("--task", as_json(task))
+        start("--executor_input", told, *request["arguments"])
         print(json.dumps(request), file=self._server.stdin, flush=True)
         if int(self._server.stdout.readline()):
             return "\n".join((folder / "log.txt").read_text("utf-8").splitlines()[-8:])

@@ -48,6 +48,7 @@ PATIENT = hypothesis.settings(
 OF_NO_NODE = {
     "components/kubeflow/entrypoint.py",
     "components/kubeflow/adapter.py",
+    "components/kubeflow/packing.py",
     # Sends the message of an exit handler, which is no node.
     "components/notifications/delivery.py",
     "components/worker_pool.py",
