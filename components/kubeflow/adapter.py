@@ -4,7 +4,7 @@ TFX's entry point opens artifacts by their URIs and expects TFX types from the c
 Pipelines has only its own types, and provides artifacts as local folders: it copies or mounts a
 bucket below /gcs, /s3 or /minio. So the types are an argument, and this module translates URIs to
 local folders and back. It also unpacks long parameters, and notes on each artifact how the node
-ran: nothing else tells the nodes after it.
+ran: nothing else tells the nodes after it. Snapshots of a training stay in the container.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import argparse
 import datetime
 import json
 import os
+import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -24,7 +25,7 @@ from tfx.dsl.io import fileio
 from tfx.orchestration.kubeflow.v2.container import kubeflow_v2_run_executor
 from tfx.utils import import_utils
 
-from components.features import CODE_FINGERPRINT
+from components.features import CODE_FINGERPRINT, SNAPSHOTS_VARIABLE
 from components.kubeflow import packing
 from components.kubeflow.artifacts import (
     ABSENT,
@@ -51,7 +52,9 @@ def run(arguments: list[str]) -> None:
     _unpack(task, json.loads(options.packed_parameters))
     options.json_serialized_invocation_args = json_format.MessageToJson(task)
     began, clock = datetime.datetime.now(datetime.UTC), time.monotonic()
-    kubeflow_v2_run_executor.main((options, beam_arguments))
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[SNAPSHOTS_VARIABLE] = folder
+        kubeflow_v2_run_executor.main((options, beam_arguments))
     facts: dict[str, str | float] = {
         NODE_BEGAN: began.isoformat(),
         NODE_SECONDS: round(time.monotonic() - clock, 3),

@@ -391,6 +391,9 @@ def _backup_folder(
 ) -> str:
     """Returns the folder for snapshots; it lies outside the outputs, which TFX deletes on failure.
 
+    On a cluster, it lies in the container: a snapshot is renamed, and a mounted bucket may refuse
+    to rename a folder.
+
     Its name depends on everything that determines the weights, so that a changed run never uses a
     stale snapshot. Of the examples, that is what they are: which of them are trained on, and with
     which label, depends on more than the data and its digest.
@@ -400,7 +403,8 @@ def _backup_folder(
     deciding = json.dumps([dataclasses.asdict(settings), classes, used, base_model], sort_keys=True)
     name = hashlib.sha256(deciding.encode()).hexdigest()[:_BACKUP_NAME_LENGTH]
     node_dir = os.path.dirname(os.path.dirname(os.path.normpath(model_run_dir)))
-    return os.path.join(node_dir, "backups", name)
+    parent = os.environ.get(features.SNAPSHOTS_VARIABLE) or os.path.join(node_dir, "backups")
+    return os.path.join(parent, name)
 
 
 def _write_model_run(report: TrainingReport, backup_dir: str, model_run_dir: str) -> None:

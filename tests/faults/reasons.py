@@ -119,6 +119,11 @@ REASONS = (
         ),
     ),
     Reason(
+        "No test lets it fail. The folder for snapshots in a pod; without it, the pod fails before "
+        "it writes anything.",
+        sites=("components/kubeflow/adapter.py::run: tempfile.TemporaryDirectory",),
+    ),
+    Reason(
         "A scratch file of a node, in the temporary folder of its run, which goes with the run.",
         tests=(
             "graph/test_crashes.py::"

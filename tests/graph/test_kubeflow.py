@@ -733,6 +733,8 @@ class Cluster:
         if int(self._server.stdout.readline()):
             return "\n".join((folder / "log.txt").read_text("utf-8").splitlines()[-8:])
         self._take(name, executor_input, mount)
+        # A bucket may be mounted here that cannot rename a folder.
+        assert not list(mount.rglob("backups"))
         shutil.rmtree(folder)
         return None
 

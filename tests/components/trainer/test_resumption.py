@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 
+from components import features
 from components.trainer import resumption, training
 
 PROJECT = Path(__file__).resolve().parents[3]
@@ -251,6 +252,14 @@ def test_each_setting_has_its_part_in_the_folder_of_the_backup(settings, backup_
     folders.append(backup_folder(run_dir, settings, "/models/3"))
     assert len(set(folders)) == len(dataclasses.fields(settings)) + 2
     assert all(folder.startswith("/runs/Trainer/backups/") for folder in folders)
+
+
+def test_on_a_cluster_the_backup_lies_in_the_container(settings, backup_folder, monkeypatch):
+    run_dir = "/gcs/artifacts/run/Trainer_1/model_run"
+    here = backup_folder(run_dir, settings, None)
+    monkeypatch.setenv(features.SNAPSHOTS_VARIABLE, "/tmp/of-the-container")
+    there = backup_folder(run_dir, settings, None)
+    assert there == f"/tmp/of-the-container/{here.rpartition('/')[2]}"
 
 
 def test_the_next_run_of_the_same_settings_finds_the_backup(settings, backup_folder):
