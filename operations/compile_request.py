@@ -43,6 +43,8 @@ from pipeline.runners.resources import QuantityError, Resources
 SCHEMA_IN_IMAGE = "/pipeline/schema/schema.pbtxt"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _IMAGE = re.compile(r"[a-z0-9]\S*")
+# The backend names the pod's volume after the claim. Names of volumes are labels (RFC 1123).
+_VOLUME = re.compile(r"([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)=(/[^=]+)")
 # As Kubernetes has them: a DNS name, and a key of a secret.
 _SECRET = re.compile(r"([a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?)=([-._a-zA-Z0-9]{1,253})")
 # Places that every user may write to in a container, and that are gone with it: those of the
@@ -487,11 +489,13 @@ def _quantities(cpu: str, memory: str, option: str) -> Resources:
 
 def _volume(text: str) -> tuple[str, str]:
     """The mount path of a volume, and its claim."""
-    matched = re.fullmatch(r"([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)=(/[^=]+)", text)
+    matched = _VOLUME.fullmatch(text)
     path = _normal(matched[2]) if matched else "/"
     if not matched or path == "/":
         raise ConfigurationError(
             f"--volume {text}: expected CLAIM=PATH, the name of a volume claim and the absolute "
-            "path to mount it at, such as fashion-mnist=/mnt/fashion-mnist."
+            "path to mount it at, such as fashion-mnist=/mnt/fashion-mnist. Kubeflow names the "
+            "pod's volume after the claim, so its name has at most 63 lower-case letters, digits "
+            "and hyphens, and no dots."
         )
     return path, matched[1]

@@ -93,6 +93,9 @@ REFUSED = {
     "memory in an unknown unit": ({"default_resources": ("4", "8GB")}, "memory '8GB'"),
     "a volume without a place": ({"volumes": ("claim",)}, "CLAIM=PATH"),
     "a volume at a relative place": ({"volumes": ("claim=mnt",)}, "CLAIM=PATH"),
+    "a claim with a dot": ({"volumes": ("clothes.v2=/mnt",)}, "volume after the claim.* no dots"),
+    "a claim with a long name": ({"volumes": (f"{'c' * 64}=/mnt",)}, "at most 63"),
+    "a claim that ends in a hyphen": ({"volumes": ("clothes-=/mnt",)}, "CLAIM=PATH"),
     "a node twice": ({"resources": ("Trainer=1,1Gi", "Trainer=2,1Gi")}, "twice for Trainer"),
     "a place twice": ({"volumes": ("one=/mnt", "other=/mnt/")}, "twice for /mnt"),
     "a place in two forms": ({"volumes": ("one=/mnt", "other=//x/../mnt")}, "twice for /mnt"),
@@ -229,6 +232,7 @@ def test_a_copy_of_the_projects_schema_is_in_the_image(request_for, tmp_path_fac
     [
         {"serving_dir": "/tmp/models/serving", "volumes": ("claim=/tmp/models",)},
         {"serving_dir": "/gcsfuse/serving"},
+        {"serving_dir": "/mnt/serving", "volumes": (f"{'c' * 63}=/mnt",)},
     ],
 )
 def test_versions_may_be_served_from_a_volume_at_any_place(changes, request_for):
