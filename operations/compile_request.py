@@ -416,6 +416,33 @@ def _check_place(request: Request) -> None:
             "path on a volume that they mount, or a URI that begins with gs:// or s3://."
         )
     paths.refuse_untold(request.data, "--data")
+    _check_outside(request)
+
+
+def _check_outside(request: Request) -> None:
+    """Refuses to write into the data: what a run makes would be part of the data of the next one.
+
+    Raises:
+      OutputError: The serving folder or the pipeline root is the data folder or lies in it.
+    """
+    data = _as_mounted(request.data)
+    for option, place, name in (
+        ("--serving-dir", request.serving_dir, "serving folder"),
+        ("--pipeline-root", request.pipeline_root, "pipeline root"),
+    ):
+        if _lies_below(_as_mounted(place), [data]):
+            raise OutputError(
+                f"the {name} {place} is in the data folder {request.data}, and would become part "
+                f"of the data; expected another folder. Choose one with {option}."
+            )
+
+
+def _as_mounted(place: str) -> str:
+    """A path, or the one at which clusters mount an address: gs://bucket at /gcs/bucket."""
+    if place.startswith("/"):
+        return place
+    scheme, _, rest = place.partition("://")
+    return f"/{'gcs' if scheme == 'gs' else scheme}/{rest}"
 
 
 def _unknown_digest(request: Request) -> DataError:

@@ -83,6 +83,18 @@ REFUSED = {
         "be lost",
     ),
     "served versions in the folder of locks": ({"serving_dir": "/run/lock/serving"}, "be lost"),
+    "served versions in the data": (
+        {"data": "/mnt/clothes", "serving_dir": "/mnt/x/../clothes/serving"},
+        "serving folder .* is in the data folder /mnt/clothes, .* Choose one with --serving-dir",
+    ),
+    "served versions in place of the data": (
+        {"data": "/mnt/clothes/", "serving_dir": "/mnt/clothes"},
+        "is in the data folder",
+    ),
+    "artifacts in the data": (
+        {"data": "s3://b/clothes", "pipeline_root": "s3://b/clothes/artifacts"},
+        "the pipeline root .* is in the data folder s3://b/clothes, .* with --pipeline-root",
+    ),
     "a node that is not there": ({"resources": ("Trainr=1,1Gi",)}, "nearest is 'Trainer'"),
     "a node that is off": ({"resources": ("Tuner=1,1Gi",)}, "no node 'Tuner'"),
     "resources without a node": ({"resources": ("8,16Gi",)}, "NODE=CPU,MEMORY"),
@@ -165,6 +177,8 @@ def test_it_is_refused_in_words(case, request_for, tmp_path):
         ({"output": "graph.yaml"}, "graph.json"),
         ({"notify_secret": "notify=addresses"}, "no secrets of Kubernetes"),
         ({"serving_dir": "/tmp/serving"}, "Name one below /gcs"),
+        ({"data": "gs://b/data", "serving_dir": "/gcs/b/data/serving"}, "is in the data folder"),
+        ({"data": "/gcs/b/data", "pipeline_root": "gs://b/data/runs"}, "is in the data folder"),
     ],
 )
 def test_vertex_takes_less(changes, fragment, request_for, tmp_path):
@@ -244,6 +258,17 @@ def test_on_vertex_versions_may_be_served_from_a_bucket_that_is_mounted(request_
     asked = {"target": Target.VERTEX, "pipeline_root": "gs://artifacts"}
     request = request_for(**asked, output=tmp_path / "graph.json", serving_dir="/gcs/b/serving")
     assert prepare(request, print).locations.serving == "/gcs/b/serving"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"data": "/mnt/clothes/data", "serving_dir": "/mnt/clothes/data-serving"},
+        {"data": "s3://b/clothes", "pipeline_root": "s3://c/clothes/artifacts"},
+    ],
+)
+def test_what_a_run_writes_may_lie_beside_the_data(changes, request_for):
+    assert prepare(request_for(**changes), print).data.location == changes["data"]
 
 
 def test_a_folder_that_is_not_there_is_not_made(request_for, tmp_path):
