@@ -111,6 +111,7 @@ TRAINER_FOLDERS = (EXAMPLES_FOLDER, STATISTICS_FOLDER, BASE_MODEL_FOLDER)
 # Environment variable with the folder for Trainer's snapshots; set in the containers of a cluster.
 SNAPSHOTS_VARIABLE = "IMAGE_PIPELINE_SNAPSHOTS"
 
+
 def split_folder(split: str) -> str:
     """Returns the name of the folder of a split in an artifact of TFX."""
     return f"{SPLIT_PREFIX}{split}"
