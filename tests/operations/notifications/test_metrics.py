@@ -475,6 +475,20 @@ def test_each_alert_says_what_is_wrong_and_how_bad():
     assert len(set(names)) == len(names)
 
 
+def test_the_tests_of_the_alerts_expect_what_each_alert_says():
+    """As promtool does; it is not on every machine."""
+    (group,) = yaml.safe_load((DOCS / "alerts.yml").read_text(encoding="utf-8"))["groups"]
+    tests = yaml.safe_load((DOCS / "alerts_test.yml").read_text(encoding="utf-8"))["tests"]
+    asked = [each for test in tests for each in test["alert_rule_test"]]
+    expected = {
+        (each["alertname"], alert["exp_annotations"]["description"])
+        for each in asked
+        for alert in each.get("exp_alerts", [])
+    }
+    said = {(rule["alert"], rule["annotations"]["description"]) for rule in group["rules"]}
+    assert expected == said
+
+
 @pytest.mark.skipif(not shutil.which("promtool"), reason="promtool, of Prometheus, is not here")
 def test_alerts_fire_when_they_should_and_only_then():
     command = ["promtool", "test", "rules", DOCS / "alerts_test.yml"]
