@@ -40,6 +40,8 @@ class Runs:
         self._file = file
         self._clock = clock
         self._report = report
+        # Since when a look for overdue data is at work; None where none is.
+        self._look_since: datetime.datetime | None = None
 
     def once(self) -> ExitCode:
         """Runs now, as if a run were due, and returns its exit code."""
@@ -65,7 +67,12 @@ class Runs:
     def look(self) -> Steps[None]:
         """Looks for data that is overdue."""
         self.data.postpone()
+        self._look_since = self._clock.now()
         seen = yield from self._work.look()
+        self._look_since = None
+        # Otherwise somebody else holds up the runs, which only the next run can tell.
+        if self.state.held_since is None:
+            self._alarms.end(AlarmKind.BLOCKED)
         if isinstance(seen, Seen):
             self._alarms.end(AlarmKind.INPUT)
             self.data.note(seen)
@@ -74,14 +81,20 @@ class Runs:
             self._alarms.sound(seen.alarm, seen.text)
 
     def overlapped(self, scheduled: datetime.datetime) -> None:
-        """Notes that a run was due while another was at work; raises an alarm if that is a day."""
-        at_work = self.state.at_work
-        if at_work and scheduled - at_work >= _LONGEST_BLOCK:
+        """Notes that a run was due while another process was at work; alarms if that is a day."""
+        if (at_work := self.state.at_work) and scheduled - at_work >= _LONGEST_BLOCK:
             self._alarms.tell(
                 AlarmKind.BLOCKED,
                 f"the run of {self._report.date(at_work)} is still at work, and no other could "
                 "begin; expected it to end within a day. Read its log in the folder of the "
                 "schedule, stop it if it hangs, and limit runs with --time-limit.",
+            )
+        if (since := self._look_since) and scheduled - since >= _LONGEST_BLOCK:
+            self._alarms.tell(
+                AlarmKind.BLOCKED,
+                f"a look at the data is still at work since {self._report.date(since)}, and no run "
+                "could begin; expected it to end within a day. Check whether the file system of "
+                "the data answers; if it does not, mount it again or restart the machine.",
             )
 
     def patience(self) -> float:

@@ -81,6 +81,7 @@ class Process:
       seconds: after which it ends.
       stubborn: seconds for which it goes on after it is asked to end; for ever, if infinite.
       code_when_asked: with which it ends then.
+      killable: whether a signal ends it at all; not while a drive does not answer.
       at_end: what it does last, given its code.
     """
 
@@ -88,6 +89,7 @@ class Process:
     seconds: float = 30
     stubborn: float = 0
     code_when_asked: int = 130
+    killable: bool = True
     at_end: Callable[[int], None] = lambda code: None
 
 
@@ -111,10 +113,12 @@ class Child:
 
     def terminate(self):
         self._asked.append(self._clock.seconds())
-        self._ends(self._process.stubborn, self._process.code_when_asked)
+        if self._process.killable:
+            self._ends(self._process.stubborn, self._process.code_when_asked)
 
     def kill(self):
-        self._ends(0, -9)
+        if self._process.killable:
+            self._ends(0, -9)
 
     def _ends(self, seconds, code):
         self._end, self._code = self._clock.seconds() + seconds, code
@@ -136,6 +140,7 @@ class Commands:
       asked: seconds that had passed when a process was asked to end.
       looks: time of each look.
       look_seconds: how long a look at sound input takes.
+      looks_are_killable: whether a signal ends it before.
     """
 
     def __init__(self, clock, locations, template):
@@ -152,6 +157,7 @@ class Commands:
         self.asked = []
         self.looks = []
         self.look_seconds = 1
+        self.looks_are_killable = True
 
     def look(self, answer, log):
         self.looks.append(self._clock.now())
@@ -165,7 +171,8 @@ class Commands:
             log.write_text(f"reading\nerror: {refusal}\n")
             return self._child(Process(code=2 if self.bad_input else 4, seconds=1))
         answer.write_text(self.seen.model_dump_json())
-        return self._child(Process(seconds=self.look_seconds))
+        process = Process(seconds=self.look_seconds, killable=self.looks_are_killable)
+        return self._child(process)
 
     def run(self, data, force, log, attempt):
         self.attempt = attempt

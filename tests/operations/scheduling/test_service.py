@@ -721,6 +721,30 @@ def test_a_run_that_hangs_for_a_day_is_an_alarm_until_it_ends(world, lines, queu
     assert "2026-11-24 03:00:00 UTC  alarm: runs are held up" in lines()
 
 
+@pytest.mark.parametrize("days", [2, 7])
+def test_a_look_for_overdue_data_that_hangs_for_a_day_is_an_alarm_until_it_ends(world, lines, days):
+    """Its drive does not answer, so that not even SIGKILL ends it."""
+    cron = "0 3 * * *" if days == 2 else "0 3 * * mon"
+    world.serve("03:30", cron, data_due_seconds=12 * 3600)
+    world.commands.look_seconds, world.commands.looks_are_killable = days * 86_400, False
+    world.serve(DAY + (days + 0.4) * NIGHT, cron, data_due_seconds=12 * 3600)
+    (title, text), *others = world.notifier.messages
+    assert title == "clothes: runs are held up"
+    assert text.startswith("a look at the data is still at work since 2026-11-23 15:00, and no run")
+    assert [title for title, _ in others] == [
+        "clothes recovered from: runs are held up",
+        "clothes: a run cannot start",
+    ]
+    assert len(world.commands.begun) == 1
+
+
+def test_a_look_at_data_ends_no_alarm_that_somebody_else_holds_the_pipeline(world):
+    world.serve("03:30", "0 3 * * *", data_due_seconds=190_000)
+    world.commands.runs = [world.commands.silent(code=4) for _ in range(9)]
+    world.serve(DAY + 3 * NIGHT, "0 3 * * *", data_due_seconds=190_000)
+    assert titles(world) == ["clothes: runs are held up", "clothes: data is overdue"]
+
+
 def test_nights_of_23_hours_count_as_a_day_for_what_hangs(world):
     world.clock.time = datetime.datetime(2027, 3, 27, 1, tzinfo=datetime.UTC)
     world.commands.runs = [world.commands.pushing(seconds=math.inf)]
