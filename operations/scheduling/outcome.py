@@ -58,16 +58,23 @@ class Ended:
         return self.completed and not self.skipped and self.receipt is None
 
     @property
-    def over(self) -> list[AlarmKind]:
+    def refused_by_run(self) -> bool:
+        """Whether a run refused to start although the look before it found nothing wrong."""
+        return self.alarm == AlarmKind.INPUT and self.seen is not None
+
+    def over(self, refused_by_run: bool) -> list[AlarmKind]:
         """Kinds of alarms that no longer hold.
 
         Had they to wait for a completed run, a new fault in the same words would raise none.
+
+        Args:
+          refused_by_run: Whether an earlier run refused to start: a sound look does not end that.
         """
         # A run that tells of its own failure did not break off, and began with sound input.
         told = self.completed or self.receipt is not None
         over = {
             AlarmKind.RUN: told,
-            AlarmKind.INPUT: told or self.seen is not None,
+            AlarmKind.INPUT: told or (self.seen is not None and not refused_by_run),
             AlarmKind.BLOCKED: self.exit_code != ExitCode.HELD,
         }
         return [kind for kind, is_over in over.items() if is_over and kind != self.alarm]

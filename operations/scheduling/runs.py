@@ -74,7 +74,8 @@ class Runs:
         if self.state.held_since is None:
             self._alarms.end(AlarmKind.BLOCKED)
         if isinstance(seen, Seen):
-            self._alarms.end(AlarmKind.INPUT)
+            if not self.state.refused_by_run:
+                self._alarms.end(AlarmKind.INPUT)
             self.data.note(seen)
         elif seen.alarm:
             self._report.tell(seen.text, BAD)
@@ -129,7 +130,12 @@ class Runs:
             self.state.unrecorded[ended.exit_code] = self.state.last_run.ended
         if ended.alarm:
             self._alarms.sound(ended.alarm, ended.text)
-        self._alarms.end(*ended.over)
+        over = ended.over(self.state.refused_by_run)
+        self._alarms.end(*over)
+        if AlarmKind.INPUT in over:
+            self.state.refused_by_run = False
+        elif ended.refused_by_run:
+            self.state.refused_by_run = True
         self._note_held(ended, scheduled)
 
     def _note_held(self, ended: Ended, scheduled: datetime.datetime) -> None:

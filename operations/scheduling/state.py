@@ -42,6 +42,8 @@ class State(pydantic.BaseModel):
       unrecorded: For each exit code, when a run last ended with it and left no receipt. It may have
         found that nothing changed, or that its input is bad.
       alarms: Text of each alarm that is not over.
+      refused_by_run: Whether a run itself refused to start, for a reason that no look checks, and
+        none has started since.
       untold: Those of these alarms whose message has reached nobody yet.
       data_digest: Digest of the data that was seen last.
       data_since: Time at which that data was first seen.
@@ -55,6 +57,7 @@ class State(pydantic.BaseModel):
     last_run: LastRun | None = None
     unrecorded: dict[ExitCode, pydantic.AwareDatetime] = {}
     alarms: dict[AlarmKind, str] = {}
+    refused_by_run: bool = False
     untold: set[AlarmKind] = set()
     data_digest: str | None = None
     data_since: pydantic.AwareDatetime | None = None

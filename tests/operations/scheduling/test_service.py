@@ -264,6 +264,52 @@ def test_bad_input_that_only_a_run_finds_is_told_once(world):
     assert titles(world) == ["clothes: a run cannot start"]
 
 
+def killed(world):
+    world.commands.runs = [world.commands.silent(code=-9)]
+
+
+def held(world):
+    world.commands.runs = [world.commands.silent(code=4)]
+
+
+def damaged(world):
+    """A look that finds another fault, and then a sound one."""
+    world.commands.bad_input = "span-2 is truncated."
+    world.serve(DAY + 1.2 * NIGHT, "0 3 * * *", data_due_seconds=12 * 3600)
+    world.commands.bad_input = None
+
+
+@pytest.mark.parametrize("then", [killed, held, damaged])
+def test_what_a_run_refuses_is_not_over_with_a_sound_look(world, then):
+    """The disk of the served model is not mounted, say: no look looks there."""
+    cron, policy = "0 3 * * *", {"data_due_seconds": 12 * 3600}
+    world.commands.runs = [world.commands.silent(code=2)]
+    world.serve(DAY + NIGHT, cron, **policy)
+    assert titles(world) == ["clothes: a run cannot start", "clothes: data is overdue"]
+    then(world)
+    world.serve(DAY + 1.6 * NIGHT, cron, **policy)
+    recovered = "clothes recovered from: a run cannot start"
+    assert recovered not in titles(world)
+    world.commands.runs = [ending(world, FAILED, 1), world.commands.silent(code=2)]
+    world.serve(DAY + 2.6 * NIGHT, cron, **policy)
+    assert titles(world).count(recovered) == 1
+    world.serve(DAY + 3.6 * NIGHT, cron, **policy)
+    assert titles(world)[-1] == "clothes: a run cannot start"
+
+
+def test_what_a_run_refuses_is_over_where_none_is_due_any_more(world):
+    world.commands.runs = [world.commands.silent(code=2)]
+    world.serve("03:30", on_change=True)
+    stand(world, "20261122-030001", ExitCode.PUSHED)
+    world.serve("04:30", on_change=True)
+    world.commands.bad_input = "span-2 is truncated."
+    world.serve("05:30", on_change=True)
+    world.commands.bad_input = None
+    world.serve("06:30", on_change=True)
+    cannot, over = "clothes: a run cannot start", "clothes recovered from: a run cannot start"
+    assert titles(world) == [cannot, over] * 2
+
+
 def test_bad_input_is_over_where_a_look_for_overdue_data_finds_it_sound(world):
     world.serve("03:30", "0 3 * * *", data_due_seconds=3600)
     world.commands.bad_input = "a drive is gone."
