@@ -4,7 +4,7 @@ import dataclasses
 
 from components import features
 from operations.preparation import Request
-from pipeline.datasets.dataset import DataSet, RemoteData
+from pipeline.datasets.dataset import DataSet, Holding, RemoteData
 from pipeline.datasets.reading import WHOLE, asked_of
 
 
@@ -52,6 +52,7 @@ def made_dataset(config, schema, **changes):
             "summary": "IDX files",
             "ignored": (),
             "counts": counts,
+            "holdings": (Holding(None, 70_000, b"a digest", frozenset(["images"])),),
             **changes,
         }
     )

@@ -103,10 +103,11 @@ class DataWatch:
         self._not_before = self._clock.seconds() + _PAUSE_SECONDS
 
     def note(self, seen: Seen) -> None:
-        """Compares data with what was seen before; raises an alarm if it should have changed."""
+        """Notes whether new data came; raises an alarm if it should have."""
         state, now = self._state, self._clock.now()
-        if state.data_since is None or seen.data_digest != state.data_digest:
-            state.data_digest, state.data_since = seen.data_digest, now
+        if state.data_since is None or seen.arrivals > state.arrivals:
+            state.data_since = now
+        state.arrivals = seen.arrivals
         # Otherwise the data was seen under a clock that was set to the future.
         state.data_since = min(state.data_since, now)
         if self._age(state.data_since) < self._due_seconds:
@@ -115,7 +116,7 @@ class DataWatch:
         else:
             since = self._report.time(state.data_since)
             due = duration(self._due_seconds)
-            self._overdue(f"{seen.data} is as it was at {since}; new data is due every {due}")
+            self._overdue(f"no new data came to {seen.data} since {since}; it is due every {due}")
 
     def _overdue(self, text: str) -> None:
         if not self._alarms.stands(AlarmKind.LATE_DATA):

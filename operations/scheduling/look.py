@@ -27,20 +27,22 @@ class Seen(pydantic.BaseModel):
 
     Attributes:
       data: Data for `run --data`: `sample`, a folder or a file, never `auto`.
-      data_digest: SHA-256 of the data; it changes when new data comes.
+      arrivals: Number of looks so far that saw new data.
       standing_run: Completed run since which nothing changed; None where a run is due, be it only
         to copy the served version to the bucket.
       exit_code: Exit code of that run.
     """
 
     data: str
-    data_digest: str
+    arrivals: int
     standing_run: str | None = None
     exit_code: ExitCode = ExitCode.PUSHED
 
 
 def look(target: Target, pipeline: str) -> Seen:
     """Reads the input of a run and says whether anything changed.
+
+    Keeps what the data holds, for the next look: new data is what was not there before.
 
     Args:
       target: What to run.
@@ -54,6 +56,7 @@ def look(target: Target, pipeline: str) -> Seen:
     # Here and not above: the scheduler reads the answer, and needs nothing else of it.
     from operations import changes
     from operations.preparation import Progress, Request, prepare
+    from operations.scheduling import arrivals
     from pipeline.config import serving_bucket
     from pipeline.records import history, served_version
 
@@ -75,7 +78,8 @@ def look(target: Target, pipeline: str) -> Seen:
         command="",
     )
     prepared = prepare(request, progress)
-    seen = Seen(data=folder, data_digest=prepared.data.digest)
+    kept = prepared.locations.root / "schedule" / "contents.json"
+    seen = Seen(data=folder, arrivals=arrivals.count(prepared.data, kept))
     standing = changes.standing_run(prepared, history.receipts_of(prepared.locations))
     address = serving_bucket(prepared.config, prepared.name)
     # The run that begins then copies first, and finds that nothing else is to be done.

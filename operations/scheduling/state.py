@@ -45,8 +45,8 @@ class State(pydantic.BaseModel):
       refused_by_run: Whether a run itself refused to start, for a reason that no look checks, and
         none has started since.
       untold: Those of these alarms whose message has reached nobody yet.
-      data_digest: Digest of the data that was seen last.
-      data_since: Time at which that data was first seen.
+      arrivals: What the last look saw: `Seen.arrivals`.
+      data_since: Time at which new data was last seen, or data for the first time.
     """
 
     schedule: str | None = None
@@ -59,7 +59,7 @@ class State(pydantic.BaseModel):
     alarms: dict[AlarmKind, str] = {}
     refused_by_run: bool = False
     untold: set[AlarmKind] = set()
-    data_digest: str | None = None
+    arrivals: int = 0
     data_since: pydantic.AwareDatetime | None = None
 
     def write(self, path: pathlib.Path) -> None:

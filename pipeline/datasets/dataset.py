@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 from components.example_gen.request import Request
 from pipeline.datasets import spans
 from pipeline.datasets.bucket import Place
+
+
+@dataclasses.dataclass(frozen=True)
+class Holding:
+    """What a part of the data holds, to find out later whether something was added.
+
+    Attributes:
+      span: number of the span; None where the data has no spans.
+      images: number of images.
+      digests: the first bytes of the SHA-256 of each image file, or of each file that holds many
+        images, one after the other.
+      shared: names of the files that hold many images each; empty where each image has its own.
+    """
+
+    DIGEST_BYTES: ClassVar[int] = 8
+
+    span: int | None
+    images: int
+    digests: bytes
+    shared: frozenset[str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +47,7 @@ class DataSet:
       summary: what was recognised, in words.
       ignored: what lies there and is not read, a line each.
       counts: number of images of each class in label order, by split.
+      holdings: what each part of the data holds.
       window: the spans in use; None if the folder has no spans.
       doubts: what may not be as its owner means it, and what of the slices will not be judged, or
         will refuse every model, a sentence or more each.
@@ -42,6 +64,7 @@ class DataSet:
     summary: str
     ignored: tuple[str, ...]
     counts: dict[str, tuple[int, ...]]
+    holdings: tuple[Holding, ...]
     window: spans.Window | None = None
     doubts: tuple[str, ...] = ()
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from components import features, slices
 from components.example_gen import collection, split
-from components.example_gen.readers.base import Reader, ReadingError
+from components.example_gen.readers.base import Index, Reader, ReadingError
 from components.example_gen.readers.files import each_of
 from components.example_gen.request import Part, Request
 from components.image_schema import ImageSchema
@@ -22,7 +22,7 @@ from components.messages import listed
 from components.object_store import ObjectStoreError
 from pipeline.config import Config
 from pipeline.datasets import SAMPLE, bucket, find
-from pipeline.datasets.dataset import DataSet, Source
+from pipeline.datasets.dataset import DataSet, Holding, Source
 from pipeline.datasets.digest_cache import DigestCache, State
 from pipeline.datasets.options import reading_options as reading_options
 from pipeline.errors import DataError
@@ -95,8 +95,22 @@ def read_dataset(
             *(line for reader in readers for line in reader.ignored),
         ),
         counts=counts,
+        holdings=tuple(map(_holding, asked.parts, listing.indexes, contents)),
         window=source.window,
         doubts=tuple(dict.fromkeys([*doubts, *_unvalidated(counts, schema.class_names)])),
+    )
+
+
+def _holding(part: Part, index: Index, contents: collection.Contents) -> Holding:
+    shared = frozenset(contents) if index.contents is None else frozenset[str]()
+    sha256s = contents.values() if index.contents is None else index.contents
+    # Of an image that cannot be read, there is none.
+    digests = {bytes.fromhex(sha256)[: Holding.DIGEST_BYTES] for sha256 in sha256s if sha256}
+    return Holding(
+        span=int(part.name.removeprefix("span-")) if part.name else None,
+        images=len(index.ids),
+        digests=b"".join(sorted(digests)),
+        shared=shared,
     )
 
 

@@ -25,7 +25,7 @@ from operations import compile, preparation, verify
 from operations.compile_request import Request as CompileRequest
 from operations.initialization import writing
 from operations.run import _new_id
-from operations.scheduling import look
+from operations.scheduling import arrivals, look
 from operations.scheduling.plan import Target
 from operations.scheduling.state import read_state
 from operations.scheduling.unit import Unit
@@ -593,6 +593,9 @@ _TARGET = (
 
 
 def _check_look(before: Path, folder: Path, ended: Ended) -> list[str]:
+    kept = folder / "schedule" / "contents.json"
+    if kept.exists() and not arrivals.Kept.model_validate_json(kept.read_bytes()).parts:
+        return ["what is kept for the next look is not whole"]
     path = folder / "seen.json"
     if not path.exists():
         return ["exit code 0 without an answer"] if ended.code == 0 else []

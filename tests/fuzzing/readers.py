@@ -436,6 +436,7 @@ READERS: Mapping[str, Reader] = {
         _reviewed, records.print_runs, fixed=("clothes/runs/20260102-030405/receipt",)
     ),
     "runs-shown": Reader(_shown_receipts, records.print_runs),
+    "look-contents": Reader(records.contents, records.compare_contents),
     "look-answer": Reader(records.look_answer, records.read_look_answer),
     "store": Reader(records.store, records.check_store, (PipelineError,)),
     "served-by-hand": Reader(

@@ -25,9 +25,10 @@ from components.image_schema import ImageSchema
 from components.images import Fit, Preparation
 from components.pusher import served
 from operations import rollback
-from operations.scheduling import look, outcome, work
+from operations.scheduling import arrivals, look, outcome, work
 from operations.scheduling.plan import Policy
 from pipeline.datasets import download
+from pipeline.datasets.dataset import Holding
 from pipeline.locations import Locations
 from pipeline.records import history, metadata
 from pipeline.records.executions import ArtifactRecord, NodeExecution
@@ -112,10 +113,25 @@ class _Commands:
 
 def look_answer(folder: pathlib.Path) -> None:
     """Writes what a look at the input left: its answer and its log."""
-    seen = look.Seen(data="photos", data_digest="d" * 64, standing_run="20260102-030405")
+    seen = look.Seen(data="photos", arrivals=3, standing_run="20260102-030405")
     (folder / "seen.json").write_text(seen.model_dump_json())
     error = "error: photos is empty; expected images. Check the path."
     (folder / "look.log").write_text(f"reading\n{error}\ndone\n")
+
+
+def contents(folder: pathlib.Path) -> None:
+    """Writes what a look keeps for the next one."""
+    part = arrivals.Part(images=2, digests="0123456789abcdef" * 2, shared=frozenset(["train"]))
+    kept = arrivals.Kept(arrivals=3, location="/data", newest=2, parts={2: part})
+    (folder / "contents.json").write_text(kept.model_dump_json())
+
+
+def compare_contents(folder: pathlib.Path) -> None:
+    """Compares it with what another look sees, and keeps nothing."""
+    holding = Holding(2, 3, b"a digest", frozenset(["train"]))
+    data = types.SimpleNamespace(location="/data", holdings=(holding,))
+    with mock.patch.object(arrivals, "write_whole"):
+        arrivals.count(data, folder / "contents.json")
 
 
 def read_look_answer(folder: pathlib.Path) -> bool:

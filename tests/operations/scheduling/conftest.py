@@ -147,7 +147,7 @@ class Commands:
         self._clock = clock
         self._locations = locations
         self._template = template
-        self.seen = Seen(data="/data", data_digest="first")
+        self.seen = Seen(data="/data", arrivals=0)
         self.bad_input = None
         self.held = None
         self.locked = 0

@@ -352,7 +352,7 @@ def test_data_that_is_overdue_by_a_wrong_clock_alone_is_no_longer_once_it_is_rig
     # And so it can be overdue again.
     world.serve_for(1.2 * DAY, data_due_seconds=DAY)
     assert world.notifier.messages[2][0] == "clothes: data is overdue"
-    world.commands.seen = Seen(data="/data", data_digest="second")
+    world.commands.seen = Seen(data="/data", arrivals=1)
     world.serve_for(1.2 * HOUR, data_due_seconds=DAY)
     assert len(world.notifier.messages) == 4
 

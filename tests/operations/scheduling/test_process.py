@@ -61,7 +61,7 @@ with exclusive(locations.root / "schedule.lock", "schedule"), clock.listening():
 """
 LOOK = """
 import json, pathlib, sys
-pathlib.Path(sys.argv[1]).write_text(json.dumps({"data": "/data", "data_digest": "first"}))
+pathlib.Path(sys.argv[1]).write_text(json.dumps({"data": "/data", "arrivals": 0}))
 """
 # Starts a process of its own, says which, and is at work until it is asked to end.
 RUN = """

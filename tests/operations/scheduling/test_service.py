@@ -342,7 +342,7 @@ def test_what_keeps_a_look_for_overdue_data_from_its_end_is_over_with_a_sound_on
     cron, policy = "0 3 * * mon", {"data_due_seconds": 86_400}
     world.serve(DAY + NIGHT, cron, **policy)
     for day in (2, 3):
-        world.commands.seen = Seen(data="/data", data_digest=f"of day {day}")
+        world.commands.seen = Seen(data="/data", arrivals=day)
         fault(world)
         world.serve(DAY + day * NIGHT, cron, **policy)
     cannot, over = "clothes: a run cannot start", "clothes recovered from: a run cannot start"
@@ -704,7 +704,7 @@ def test_ends_that_leave_no_receipt_are_kept_for_the_metrics_of_a_restart(world)
     world.commands.bad_input = "a file is missing."
     world.serve("05:30", on_change=True)
     world.commands.bad_input = None
-    world.commands.seen = Seen(data="/data", data_digest="second")
+    world.commands.seen = Seen(data="/data", arrivals=1)
     world.serve("06:30", on_change=True)
     ends = {code: f"{ended:%H:%M:%S}" for code, ended in world.state.unrecorded.items()}
     assert ends == {ExitCode.PUSHED: "04:00:01", ExitCode.BAD_INPUT: "05:00:01"}
@@ -812,7 +812,7 @@ def test_data_that_does_not_come_is_an_alarm_once(world, lines):
     ((title, text),) = world.notifier.messages
     assert "\n".join(lines()).count(text) == 1
     assert title == "clothes: data is overdue"
-    assert text == "/data is as it was at 03:00; new data is due every 2 h"
+    assert text == "no new data came to /data since 03:00; it is due every 2 h"
     assert world.metrics.alarms == ["late_data"]
     assert world.commands.times == ["03:00:01", "06:00:01"]
 
@@ -820,7 +820,7 @@ def test_data_that_does_not_come_is_an_alarm_once(world, lines):
 def test_data_that_comes_late_ends_the_alarm_and_may_be_late_again(world):
     day = datetime.timedelta(days=1)
     world.serve("06:50", "0 3,7 * * *", data_due_seconds=2 * 3600)
-    world.commands.seen = Seen(data="/data", data_digest="second")
+    world.commands.seen = Seen(data="/data", arrivals=1)
     world.serve(world.clock.time + day / 4, "0 3,7 * * *", data_due_seconds=2 * 3600)
     assert titles(world) == [
         "clothes: data is overdue",
@@ -829,9 +829,20 @@ def test_data_that_comes_late_ends_the_alarm_and_may_be_late_again(world):
     ]
 
 
+def test_data_is_still_overdue_where_what_looks_had_kept_is_lost(world):
+    """They count anew then."""
+    for until, arrivals in (("06:50", 5), ("08:50", 0)):
+        world.commands.seen = Seen(data="/data", arrivals=arrivals)
+        world.serve(until, data_due_seconds=2 * 3600)
+        assert titles(world) == ["clothes: data is overdue"]
+    world.commands.seen = Seen(data="/data", arrivals=1)
+    world.serve("09:50", data_due_seconds=2 * 3600)
+    assert titles(world)[1:] == ["clothes recovered from: data is overdue"]
+
+
 def test_data_that_comes_in_time_is_no_alarm(world):
-    for digest in ("first", "second", "third"):
-        world.commands.seen = Seen(data="/data", data_digest=digest)
+    for arrivals in range(3):
+        world.commands.seen = Seen(data="/data", arrivals=arrivals)
         time = world.clock.time + datetime.timedelta(hours=1)
         world.serve(time, data_due_seconds=1.5 * 3600)
     assert world.notifier.messages == []
