@@ -105,7 +105,7 @@ def publish(
 
     The copy gets a name that readers ignore, is synced to the disk, and is then renamed: a reader
     sees the whole version or nothing. The version is the Unix time in seconds, as in TFX's Pusher,
-    or the newest version plus one if that is higher.
+    or the newest version so far plus one if that is higher.
 
     Only the holder of the pipeline's lock may call this: it removes what an interrupted call left.
 
@@ -129,7 +129,7 @@ def publish(
         raise OSError(errno.EOVERFLOW, "no higher number is left for a new version", str(above[0]))
     remove_unfinished(base)
     if version is None:
-        version = max([int(time.time()), *(number + 1 for number in served_versions(base))])
+        version = _next_version(base)
     incoming = base / f"{_INCOMING}{version}-{os.getpid()}"
     try:
         shutil.copytree(export, incoming / "export")
@@ -158,6 +158,12 @@ def publish(
         disk.sync(base)
         incoming.rmdir()
     return version
+
+
+def _next_version(base: pathlib.Path) -> int:
+    # A record outlives its version: the next one, under a clock set back, would seem to be that.
+    taken = [*served_versions(base), *(int(path.stem) for path in rollback_files(base))]
+    return max([int(time.time()), *(number + 1 for number in taken if number < _HIGHEST_VERSION)])
 
 
 def _check_lock(check: Callable[[], None], incoming: pathlib.Path) -> None:

@@ -51,6 +51,20 @@ def test_a_version_is_higher_than_one_from_the_future(export, base):
     assert versions.publish(export, base) == ahead + 1
 
 
+def test_no_version_takes_the_number_of_a_rollback_that_is_history(export, base):
+    """The clock was set back after that version had been withdrawn."""
+    ahead = int(time.time()) + 10_000
+    earlier = versions.publish(export, base)
+    later = versions.publish(export, base, rollback="{}", version=ahead)
+    versions.withdraw(base, later)
+    assert versions.rollback_record(base, later).exists()
+    # What nobody published is no history, and leaves no number above it.
+    versions.rollback_record(base, 10**18 - 1).touch()
+    version = versions.publish(export, base)
+    assert versions.served_versions(base) == [earlier, version]
+    assert version == later + 1
+
+
 def test_nothing_but_versions_counts_as_served(base, tmp_path):
     assert versions.served_versions(base) == []
     for name in ("9", "10", ".incoming-11-1", "latest", "12a", "-13", "²"):
