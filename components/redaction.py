@@ -76,38 +76,41 @@ def _without_secrets(word: str) -> str:
     rest = word.rstrip(_END)
     end = word[len(rest) :]
     rest = _WEBHOOK.sub(rf"\1\2/{_HIDDEN}", rest)
-    shown, first = "", None
-    while ":/" in rest:
-        scheme_and_slashes = _SCHEME.search(rest)
+    first = None
+    # Where the next address is looked for. The word is not cut there: a word of many addresses
+    # would be copied as often.
+    position, copied, last_at = 0, 0, rest.rfind("@")
+    kept: list[str] = []
+    while scheme_and_slashes := _SCHEME.search(rest, position):
+        position = scheme_and_slashes.end()
         # An ellipsis is no address.
-        if scheme_and_slashes is None or not _TEXT.search(rest, scheme_and_slashes.end()):
+        if not _TEXT.search(rest, position):
             break
         scheme, slashes = scheme_and_slashes[1].lower(), scheme_and_slashes[2]
         first = scheme_and_slashes.start(1) if first is None else first
-        shown += rest[: scheme_and_slashes.end()]
-        rest = rest[scheme_and_slashes.end() :]
-        if scheme == "postgresql" and _DATABASE.fullmatch(rest):
+        if scheme == "postgresql" and _DATABASE.fullmatch(rest, position):
             continue
         if scheme not in _PLACES and (slashes != ":/" or _SERVICES.fullmatch(scheme)):
-            rest = _HIDDEN
-        elif "@" in rest and not _has_no_user(scheme, slashes, rest):
-            rest = _without_user(rest)
+            kept += [rest[copied:position], _HIDDEN]
+            copied = len(rest)
+            break
+        if position <= last_at and not _has_no_user(scheme, slashes, rest, position):
+            user = _USER.match(rest, position)
+            if user:
+                kept += [rest[copied:position], f"{_HIDDEN}@"]
+                position = copied = user.end()
     if first is None:
         return rest + end
-    address = _FRAGMENT.sub(f"#{_HIDDEN}", (shown + rest)[first:])
-    return shown[:first] + _QUERY.sub(f"?{_HIDDEN}", address) + end
+    text = "".join(kept) + rest[copied:]
+    address = _FRAGMENT.sub(f"#{_HIDDEN}", text[first:])
+    return text[:first] + _QUERY.sub(f"?{_HIDDEN}", address) + end
 
 
-def _has_no_user(scheme: str, slashes: str, rest: str) -> bool:
-    """Whether an @ in the rest of an address belongs to its path for certain."""
+def _has_no_user(scheme: str, slashes: str, rest: str, position: int) -> bool:
+    """Whether an @ in an address, which goes on at a position, belongs to its path for certain."""
     if scheme in _FILES:
         return slashes not in (":/", "://")
-    return scheme not in _BUCKETS and _HOST_AND_PORT.match(rest) is not None
-
-
-def _without_user(rest: str) -> str:
-    user = _USER.match(rest)
-    return f"{_HIDDEN}@{rest[user.end() :]}" if user else rest
+    return scheme not in _BUCKETS and _HOST_AND_PORT.match(rest, position) is not None
 
 
 def _without_login(word: str) -> str:

@@ -48,6 +48,8 @@ _YOUNG_NANOSECONDS = 10 * 10**9
 _READ_AT_ONCE = 2**20
 # Files elsewhere that are fetched at the same time: most of the time is spent waiting.
 _FETCHED_AT_ONCE = 16
+# Bytes of a path that Linux opens. To follow the links of a longer one would take minutes.
+LONGEST_PATH = 4096
 WRITE_SLASHES = "Write / instead of \\ in paths."
 _ALLOW = "Copy it into the folder, or set data.outside_files=true"
 
@@ -130,6 +132,11 @@ def is_junk(name: str) -> bool:
     return name[0] == "." or lower in _JUNK_NAMES or lower.endswith(_JUNK_SUFFIX)
 
 
+def is_too_long(path: str) -> bool:
+    """Whether a path has more bytes than Linux opens."""
+    return len(os.fsencode(path)) > LONGEST_PATH
+
+
 def _refuse_lexically(path: str) -> str | None:
     """Why a path is refused whatever it leads to."""
     if posixpath.isabs(path):
@@ -169,6 +176,8 @@ class LocalFiles:
         if not self._outside_files and (refused := _refuse_lexically(path)):
             return refused
         full = self._full(path)
+        if is_too_long(full):
+            return f"the path is too long; expected at most {LONGEST_PATH:,} bytes. Shorten it."
         try:
             return self._problem(full)
         except FileNotFoundError:

@@ -22,7 +22,14 @@ from components.example_gen.readers import (
     split_names,
     tables,
 )
-from components.example_gen.readers.files import WRITE_SLASHES, Files, changed, hash_file, suffix
+from components.example_gen.readers.files import (
+    WRITE_SLASHES,
+    Files,
+    changed,
+    hash_file,
+    is_too_long,
+    suffix,
+)
 from components.example_gen.readers.folder import Folder
 from components.features import IMAGE_SUFFIXES
 from components.messages import counted, listed, shown
@@ -352,7 +359,7 @@ def _within(files: Files, paths: Sequence[str]) -> Iterator[str]:
     for path in paths:
         yield path
         place = files.local(path) if path.startswith("/") or ".." in path.split("/") else None
-        if place and root:
+        if place and root and not is_too_long(place):
             yield os.path.relpath(place, root)
             # Links may lead to the folders, but an image that is a link keeps its name.
             folder, name = os.path.split(place)

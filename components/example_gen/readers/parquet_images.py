@@ -30,7 +30,14 @@ from components.example_gen.readers import (
     split_names,
     tables,
 )
-from components.example_gen.readers.files import Files, Unchanged, changed, hash_file, suffix
+from components.example_gen.readers.files import (
+    LONGEST_PATH,
+    Files,
+    Unchanged,
+    changed,
+    hash_file,
+    suffix,
+)
 from components.example_gen.readers.folder import Folder
 from components.messages import counted, listed, shown
 
@@ -40,8 +47,6 @@ _BYTES = "bytes"
 _NUMBERED = re.compile(
     r"(?P<begin>.*)-(?P<number>[0-9]{5})-of-(?P<count>[0-9]{5})(?P<hash>-[0-9a-f]{16})?\.parquet"
 )
-# In bytes, on Linux.
-_LONGEST_PATH = 4096
 _MOST_ROWS = 2000
 # A large row group is read from its beginning for each shard of it.
 _MOST_PIECES = 8
@@ -251,7 +256,7 @@ def _names_files(files: Files, path: str, column: str) -> bool:
     with contextlib.suppress(base.ReadingError):
         names = tables.first_parquet_bytes(files, path, column)
         return any(
-            name and len(name) <= _LONGEST_PATH and _is_file(files, path, name) for name in names
+            name and len(name) <= LONGEST_PATH and _is_file(files, path, name) for name in names
         )
     return False
 

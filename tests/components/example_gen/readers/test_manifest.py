@@ -213,6 +213,23 @@ def test_paths_may_be_hostile(images):
     assert read.labels[3:] == ["a", "=cmd()", "<script>"]
 
 
+@pytest.mark.parametrize("start", ["", "/", "../"])
+@pytest.mark.parametrize("outside_files", [False, True])
+def test_a_path_of_many_folders_is_bad_at_once(images, start, outside_files):
+    """Following its links would take minutes."""
+    made.text(images, "x.csv", *SOUND, f"{start}{'a/' * 2_000_000},a")
+    read = found(images, outside_files=outside_files)
+    (reason,) = read.bad.values()
+    assert ("expected at most 4,096 bytes" in reason) == (outside_files or not start)
+
+
+def test_a_path_counts_as_too_long_by_its_bytes(images):
+    for letter, is_long in (("a", False), ("\u00e9", True)):
+        made.text(images, "x.csv", *SOUND, f"{letter * 3000}.png,a")
+        (reason,) = found(images).bad.values()
+        assert ("the path is too long" in reason) == is_long
+
+
 REFUSED = {
     "a path twice": ([*SOUND, "./i//1.png,a"], "the same path (i/1.png, say) in rows 2, 5; "),
     "an id twice": (
