@@ -21,7 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.exceptions import TyperException
 
 from components import environment
-from components.messages import escaped, shown
+from components.messages import escaped_lines, shown
 from components.redaction import redacted
 from pipeline import paths, streams
 from pipeline.errors import ConfigurationError, ExitCode, PipelineError, UsageError
@@ -39,8 +39,6 @@ _OF_THE_MACHINE = (
     errno.EMFILE,
     errno.ENFILE,
 )
-# What could command a terminal. Other characters stay: commands in messages are copied.
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]")
 
 _acting = False
 
@@ -115,8 +113,7 @@ def _run(app: typer.Typer) -> int:
         _check_working_folder()
         app()
     except PipelineError as error:
-        text = _CONTROL.sub(lambda character: escaped(character[0]), str(error))
-        print(f"error: {text}", file=sys.stderr)
+        print(f"error: {escaped_lines(str(error))}", file=sys.stderr)
         return error.exit_code
     except PermissionError as error:
         # Any command may encounter a file or folder of another user.

@@ -6,12 +6,16 @@ This module uses only the standard library and Python 3.8 syntax.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
+from components.class_names import is_showable
 from components.redaction import redacted
 
 _LONGEST_NAME = 300
 _MOST_NAMES = 10
+# Category of the characters that UTF-8 cannot say.
+_UNDECODED = "Cs"
 # Errors whose text may be no more than what was looked for.
 _LOOKUPS = (KeyError.__name__, IndexError.__name__)
 # What to do where an output from the cache does not fit the others.
@@ -24,9 +28,15 @@ def escaped(text: str) -> str:
     """A text that cannot break a terminal or a page.
 
     Control characters, line breaks, characters that change the direction of the text and bytes
-    that are not UTF-8 are escaped.
+    that are not UTF-8 are escaped. All others stay, such as a wide space or the joiners of emoji:
+    commands and paths in messages are copied.
     """
     return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def escaped_lines(text: str) -> str:
+    """A text of several lines, of which none can break a terminal or a page."""
+    return "\n".join(map(escaped, text.split("\n")))
 
 
 def shown(name: str, longest: int = _LONGEST_NAME) -> str:
@@ -71,7 +81,7 @@ def with_kind(kind: str, text: str) -> str:
 
 
 def _escaped(character: str) -> str:
-    if character.isprintable():
+    if is_showable(character) and unicodedata.category(character) != _UNDECODED:
         return character
     # Python stands such characters in for bytes that are not UTF-8.
     if "\udc80" <= character <= "\udcff":

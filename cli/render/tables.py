@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from components.messages import escaped
+from components.messages import escaped_lines
 
 # Width where no terminal sets one: programs cut lines themselves.
 _UNLIMITED = 200
@@ -20,7 +20,7 @@ class _Console(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Returns a text as it is printed, without control characters."""
-        return super().render_str("\n".join(map(escaped, text.split("\n"))), **options)
+        return super().render_str(escaped_lines(text), **options)
 
 
 def make_console() -> Console:

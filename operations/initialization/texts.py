@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from google.protobuf import text_encoding
 
-from components.messages import counted, listed, shown
+from components.messages import counted, escaped, listed
 from components.slices import MIN_IMAGES, is_column_name
 from operations.initialization.doubts import bad_images, skipped_share
 from operations.initialization.look import UNDECIDED_SPLIT, Look
@@ -287,18 +287,13 @@ def _command(words: str, file: str) -> str:
 
 def _comment(text: str) -> list[str]:
     # A name of the data may have characters that end a line.
-    return textwrap.wrap(_printable(text), _WIDTH, initial_indent="# ", subsequent_indent="# ")
-
-
-def _printable(text: str) -> str:
-    """A text in one line of printable characters."""
-    return "".join(each if each.isprintable() else shown(each) for each in text)
+    return textwrap.wrap(escaped(text), _WIDTH, initial_indent="# ", subsequent_indent="# ")
 
 
 def _escaped(text: str) -> str:
     """A text that Markdown shows as it is."""
     special = "\\`*_{}[]<>|#"
-    return "".join(f"\\{each}" if each in special else each for each in _printable(text))
+    return "".join(f"\\{each}" if each in special else each for each in escaped(text))
 
 
 def _table(look: Look) -> Iterator[str]:

@@ -11,6 +11,8 @@ import logging
 import pathlib
 from collections.abc import Callable
 
+from components.messages import escaped_lines
+
 _MOST_CHARACTERS = 4_000
 
 
@@ -69,7 +71,7 @@ def check_message(message: str, three_parts: bool) -> None:
     """
     if len(message) > _MOST_CHARACTERS:
         raise Violation(f"a message of {len(message)} characters: {message[:200]!r}")
-    if not all(character.isprintable() or character == "\n" for character in message):
+    if escaped_lines(message) != message:
         raise Violation(f"a message with control characters: {message[:500]!r}")
     if three_parts and "expected" not in message:
         raise Violation(f"a message that does not say what was expected: {message!r}")

@@ -23,6 +23,7 @@ from cli.render import runs as rendering
 from components import features
 from components.image_schema import ImageSchema
 from components.images import Fit, Preparation
+from components.messages import escaped
 from components.pusher import served
 from operations import rollback
 from operations.scheduling import arrivals, look, outcome, work
@@ -59,9 +60,9 @@ def print_runs(folder: pathlib.Path) -> None:
             rendering.print_runs(receipts, {_PIPELINE: 9}, folder, as_json)
             for receipt in receipts:
                 rendering.print_run(receipt, folder, as_json)
-    characters = printed.getvalue().replace("\n", "")
-    if not characters.isprintable():
-        raise Violation(f"it prints {[c for c in characters if not c.isprintable()][:9]!a}")
+    characters = sorted(set(printed.getvalue()) - {"\n"})
+    if hostile := [each for each in characters if escaped(each) != each]:
+        raise Violation(f"it prints {hostile[:9]!a}")
 
 
 def artifacts(folder: pathlib.Path) -> None:

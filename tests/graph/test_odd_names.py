@@ -12,7 +12,9 @@ from components.messages import escaped
 
 SCHEMA = Path(__file__).resolve().parents[2] / "schema" / "schema.pbtxt"
 # All that is let in of what Linux allows: unlike patterns and control characters.
-WORKS = " a b'c\"d$HOME`e`&;|<f>(g)]{h}{SPAN}%s%20#~!,:=@^+ünïcöde u\u0308😀\u05d0\u202e- :bug:"
+WORKS = (
+    " a b'c\"d$HOME`e`&;|<f>(g)]{h}{SPAN}%s%20#~!,:=@^+ünïcöde u\u0308😀\u3000\u05d0\u202e- :bug:"
+)
 # What holds the data, or the code, may have the name of a pattern, too.
 PATTERN = f"{WORKS} [1]*?\\ "
 

@@ -1,5 +1,6 @@
 """What `compile` prints, for people and for programs."""
 
+import dataclasses
 import json
 
 import pytest
@@ -45,6 +46,12 @@ def test_people_read_the_nodes_and_how_to_submit_the_file(graph, capsys):
         "File        graph.yaml",
         "Submit with python -c '...[0]'",
     ]
+
+
+def test_a_command_is_printed_as_it_has_to_be_typed(graph, capsys):
+    submit = "python -c '...[0]' '写真\u3000夏\u00a0\u200d.yaml'"
+    compiled.print_compiled(dataclasses.replace(graph, submit=submit), as_json=False)
+    assert capsys.readouterr().out.endswith(f"Submit with {submit}\n")
 
 
 def test_programs_read_one_document(graph, capsys):
