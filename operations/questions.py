@@ -33,8 +33,8 @@ _IDX_START, _GZIP_START = b"\x00\x00", b"\x1f\x8b"
 # As in t10k-images-idx3-ubyte.gz, emnist-letters-test-images.idx3-ubyte and mine.idx.
 _IDX_IMAGES = re.compile(r"images[-.]idx[0-9][-.][a-z]+(\.gz)?$|\.idx(\.gz)?$")
 _OUTSIDE = (
-    "the link leads out of the folder; expected links to folders inside. Name the folder that it "
-    "leads to."
+    "the link leads out of the folder; expected links to what lies inside. Name the file or folder "
+    "that it leads to."
 )
 _TIFF_STARTS = (b"II", b"MM")
 _EXPECTED = "expected an image file, an IDX file, or a folder of images"
@@ -133,7 +133,7 @@ def _place(path: pathlib.Path) -> pathlib.Path:
         place = paths.expanded(path, "predict")
         if not os.path.lexists(place):
             raise
-        return pathlib.Path(os.path.realpath(place))
+        return _real(place)
 
 
 def _of_folder(
@@ -150,6 +150,9 @@ def _of_folder(
         else:
             count += 1
             shown = str(path / file.relative_to(place))
+            if file.is_symlink() and not _real(file).is_relative_to(place):
+                yield Refused(shown, _OUTSIDE)
+                continue
             try:
                 yield from _of_file(shown, file, form)
             except (DataError, PathError) as error:
@@ -172,7 +175,7 @@ def _walk(
     """The files below a folder, of each folder those first that lie directly in it.
 
     Links to folders are followed as in training data: inside the folder that was given, and not
-    below another link, so that the walk ends.
+    below another link, so that the walk ends. Links to files may still lead out.
     """
     waiting = [(root, False)]
     while waiting:
@@ -190,13 +193,18 @@ def _walk(
                 yield entry
             elif not entry.is_symlink():
                 below.append((entry, linked))
-            elif not (real := pathlib.Path(os.path.realpath(entry))).is_relative_to(root):
+            elif not (real := _real(entry)).is_relative_to(root):
                 yield Refused(str(entry), _OUTSIDE)
-            elif linked or pathlib.Path(os.path.realpath(folder)).is_relative_to(real):
+            elif linked or _real(folder).is_relative_to(real):
                 ignored["links to folders that lead back or lie below others"] += 1
             else:
                 below.append((entry, True))
         waiting += reversed(below)
+
+
+def _real(path: pathlib.Path) -> pathlib.Path:
+    """Where a path leads; unlike `Path.resolve`, also for links in a circle."""
+    return pathlib.Path(os.path.realpath(path))
 
 
 def _is_folder(entry: pathlib.Path) -> bool:

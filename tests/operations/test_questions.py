@@ -335,13 +335,36 @@ def test_links_to_folders_are_followed_inside_the_folder(tmp_path):
     (given / "a" / "self").symlink_to(given / "a")
     (given / "c").symlink_to(given / "b")
     (given / "out").symlink_to(outside)
-    (given / "file.png").symlink_to(outside / "1.png")
-    first, refused, *found, ignored = read_all([given], form())
-    names = [os.path.relpath(each.name, given) for each in (first, *found)]
-    assert names == ["file.png", "a/1.png", "b/1.png", "c/1.png"]
+    refused, *found, ignored = read_all([given], form())
+    names = [os.path.relpath(each.name, given) for each in found]
+    assert names == ["a/1.png", "b/1.png", "c/1.png"]
     assert refused.file == str(given / "out")
     assert "leads out of the folder; expected" in refused.reason
     assert ignored.kinds == "2 links to folders that lead back or lie below others"
+
+
+def test_a_link_to_a_file_is_followed_inside_the_folder(tmp_path, as_idx):
+    given, outside = tmp_path / "given", tmp_path / "given-not"
+    for folder in (given / "a", outside):
+        folder.mkdir(parents=True)
+        garment().save(folder / "1.png")
+    (outside / "mine.idx").write_bytes(as_idx(np.zeros((2, 28, 28))))
+    (given / "inside.png").symlink_to("a/1.png")
+    (given / "back.png").symlink_to(outside / "back.png")
+    (outside / "back.png").symlink_to(given / "a" / "1.png")
+    for name in ("1.png", "mine.idx", "gone.png", "notes.txt"):
+        (given / "a" / f"out-{name}").symlink_to(outside / name)
+    *found, ignored = read_all([given], form())
+    taken = [os.path.relpath(each.name, given) for each in found if isinstance(each, Question)]
+    assert taken == ["back.png", "inside.png", "a/1.png"]
+    refused = [each for each in found if isinstance(each, Refused)]
+    names = ["out-1.png", "out-gone.png", "out-mine.idx"]
+    assert [each.file for each in refused] == [str(given / "a" / name) for name in names]
+    assert all("leads out of the folder; expected" in each.reason for each in refused)
+    assert ignored.kinds == "1 .txt"
+    # Whoever names a link means what it leads to.
+    (alone,) = read_all([given / "a" / "out-1.png"], form())
+    assert isinstance(alone, Question)
 
 
 def test_a_folder_of_idx_files_is_its_images(tmp_path, as_idx):
