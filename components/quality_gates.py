@@ -25,6 +25,9 @@ BALANCED = frozenset({BALANCED_ACCURACY, BALANCED_CHANGE})
 # Those that apply only if a model is served.
 CHANGES = frozenset({CHANGE, BALANCED_CHANGE})
 
+# Those of all test images. A slice does not tell: a class may be called `OVERALL`.
+OF_ALL_IMAGES = frozenset({ACCURACY, *BALANCED, *CHANGES})
+
 OVERALL = "overall"
 
 # TFMA's accuracy is a float32: 90 of 100 is 0.89999998. Rounding takes up to 3e-8 from it, and up

@@ -25,7 +25,7 @@ from markupsafe import Markup
 from pydantic import JsonValue
 
 from components import quality_gates
-from components.quality_gates import OVERALL
+from components.quality_gates import OF_ALL_IMAGES
 from pipeline.records.outcomes import Status, Verdict
 from review import figures, heatmap, summary, worst
 
@@ -494,7 +494,7 @@ def _gate_groups(gates: Sequence[summary.Gate]) -> list[GateGroup]:
 
 
 def _is_clear(gate: summary.Gate) -> bool:
-    return gate.passed and gate.noise is False and gate.slice != OVERALL
+    return gate.passed and gate.noise is False and gate.metric not in OF_ALL_IMAGES
 
 
 def _drawn_gates(gates: Sequence[summary.Gate]) -> list[int]:

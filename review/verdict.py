@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from components.quality_gates import BALANCED_CHANGE, CHANGE, CHANGES, CORRUPTION, OVERALL, SLICE
+from components.quality_gates import (
+    BALANCED_CHANGE,
+    CHANGE,
+    CHANGES,
+    CORRUPTION,
+    OF_ALL_IMAGES,
+    SLICE,
+)
 from pipeline.records import receipt
 from pipeline.records.outcomes import Status, Verdict
 from pipeline.records.receipt import Receipt
@@ -185,7 +192,7 @@ def _short(gate: Gate) -> str:
     if gate.metric in CHANGES:
         return _short_of_change(gate)
     fault = "is too low" if gate.value is not None else "was not measured"
-    if gate.slice == OVERALL:
+    if gate.metric in OF_ALL_IMAGES:
         return f"the {gate.metric} {fault}"
     return f"the {gate.metric.removesuffix(' under corruption')} {_of(gate)} {fault}"
 

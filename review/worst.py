@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from components.quality_gates import OVERALL, SLICE, JudgedGate
+from components.quality_gates import OF_ALL_IMAGES, SLICE, JudgedGate
 from review.summary import Gate
 
 # Maximum number of gates on slices in a list of gates.
@@ -21,7 +21,7 @@ def positions(gates: Sequence[Gate | JudgedGate]) -> list[int]:
 
 def urgency(gate: Gate | JudgedGate) -> tuple[bool, bool, float]:
     """Sorts failed gates first, of these the ones of all images, and then the lowest margin."""
-    return gate.passed, gate.slice != OVERALL, margin(gate)
+    return gate.passed, gate.metric not in OF_ALL_IMAGES, margin(gate)
 
 
 def margin(gate: Gate | JudgedGate) -> float:

@@ -10,9 +10,11 @@ from components.quality_gates import (
     BALANCED_CHANGE,
     CHANGE,
     CORRUPTION,
+    RECALL,
     SLICE,
     JudgedGate,
 )
+from review import worst
 
 
 def test_a_pushed_model(made_run):
@@ -224,6 +226,22 @@ def test_a_class_that_is_refused_within_the_noise(made_run):
     assert found.headline == "Refused: the recall of Shirt is too low. Nothing was pushed."
     assert "within the noise of 40 images" in found.reasons[0]
     assert found.advice.startswith("The shortfall may be chance: more test images would tell.")
+
+
+def test_a_class_called_overall_is_not_taken_for_the_whole(make_run):
+    names = (f"class {number}" for number in range(10))
+    classes = tuple("overall" if name == "class 6" else name for name in names)
+    made = make_run(classes=classes)
+    made.judge_shirts()
+    found = made.collect().verdict
+    assert found.headline == "Refused: the recall of overall is too low. Nothing was pushed."
+
+
+def test_of_many_gates_a_class_called_overall_comes_by_its_margin():
+    named = JudgedGate(RECALL, "overall", 0.5, 0.6, passed=False)
+    worse = JudgedGate(RECALL, "Shirt", 0.1, 0.6, passed=False)
+    whole = JudgedGate(ACCURACY, "overall", 0.7, 0.8, passed=False)
+    assert sorted([named, worse, whole], key=worst.urgency) == [whole, worse, named]
 
 
 def test_several_gates_that_refuse_are_counted(made_run):

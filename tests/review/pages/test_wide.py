@@ -144,6 +144,17 @@ def test_recalls_that_passed_clearly_are_folded(many, document):
     assert all(each.xpath("ancestor::details") for each in folded)
 
 
+def test_the_recall_of_a_class_called_overall_is_folded_like_the_others(many):
+    recalls = [gate for gate in many.gates if gate.metric == "recall" and gate.passed]
+    clear = [gate for gate in recalls if gate.noise is False]
+    named = [
+        gate.model_copy(update={"slice": "overall"}) if gate is clear[0] else gate
+        for gate in many.gates
+    ]
+    gates = document_of(many.model_copy(update={"gates": named})).get_element_by_id("gates")
+    assert gates.xpath(".//details//th[normalize-space()='overall']")
+
+
 def test_of_many_failures_the_worst_are_open_and_told(many, wide_run):
     made = wide_run("many")
     made.judge(recall=0.999)
