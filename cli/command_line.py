@@ -91,7 +91,7 @@ def acts() -> None:
     global _acting
     _acting = True
     for argument in sys.argv:
-        paths.refuse_undecoded(argument)
+        paths.refuse_undecoded(argument, "the command line")
 
 
 def paragraphs(text: str) -> str:

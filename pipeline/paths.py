@@ -163,16 +163,20 @@ def refuse_untold(path: str, origin: str) -> None:
         )
 
 
-def refuse_undecoded(argument: str) -> None:
-    """Refuses an argument of the command line that is not UTF-8: it cannot be recorded.
+def refuse_undecoded(text: str, origin: str) -> None:
+    """Refuses a text that is not UTF-8: it cannot be recorded.
+
+    Args:
+      text: Argument of the command line, or value of a variable of the environment.
+      origin: Name of the variable, or words for the command line.
 
     Raises:
-      PathError: If the argument has such bytes.
+      PathError: If the text has such bytes.
     """
-    bad = [each for each in argument if unicodedata.category(each) == _UNDECODED]
+    bad = [each for each in text if unicodedata.category(each) == _UNDECODED]
     if bad:
         raise PathError(
-            f"the command line {_shown(argument)} contains {_named(bad)}; expected UTF-8 text. "
+            f"{origin} {_shown(text)} contains {_named(bad)}; expected UTF-8 text. "
             "Rename the folder or file, or choose another."
         )
 

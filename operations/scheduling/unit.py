@@ -89,13 +89,10 @@ class Unit:
         program, *arguments = self.command
         # Variables are replaced in arguments alone.
         words = [_quoted(program), *(_quoted(part).replace("$", "$$") for part in arguments)]
-        kept = {name: environment[name] for name in _VARIABLES if environment.get(name)}
-        kept |= {
-            name: environment[name]
-            for name in _ADDRESSES
-            if environment.get(name) and not _may_have_password(environment[name])
-        }
-        settings = [f"Environment={_quoted(f'{name}={value}')}" for name, value in kept.items()]
+        settings = [
+            f"Environment={_quoted(f'{name}={value}')}"
+            for name, value in _kept(environment).items()
+        ]
         return string.Template(_TEMPLATE.read_text(encoding="utf-8")).substitute(
             name=self.pipeline,
             working_folder=_plain(str(self.working_folder)),
@@ -173,6 +170,17 @@ def install_unit(
     )
 
 
+def _kept(environment: Mapping[str, str]) -> dict[str, str]:
+    """Variables that the unit takes over."""
+    kept = {name: environment[name] for name in _VARIABLES if environment.get(name)}
+    kept |= {
+        name: environment[name]
+        for name in _ADDRESSES
+        if environment.get(name) and not _may_have_password(environment[name])
+    }
+    return kept
+
+
 def _left_out(environment: Mapping[str, str]) -> dict[str, str]:
     """Variables that may hold secrets, each with what to do instead."""
     found = {name: instead for name, instead in _SECRETS.items() if environment.get(name)}
@@ -195,6 +203,8 @@ def _check_unit(options: Options, arguments: Sequence[str], notify: Callable[[st
             "goes on. Leave out one or the other."
         )
     _check_working_folder(pathlib.Path.cwd())
+    for name, value in _kept(os.environ).items():
+        paths.refuse_undecoded(value, name)
     options.timetable()
     # The unit repeats it.
     review_url_from_environment()

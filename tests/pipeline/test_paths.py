@@ -143,7 +143,7 @@ def test_a_variable_wins_over_the_home_folder(monkeypatch, variable, expected):
 @given(st.binary(max_size=20))
 def test_a_command_line_is_refused_exactly_if_it_is_not_utf8(argument):
     text = os.fsdecode(argument)
-    message = refused(paths.refuse_undecoded, text)
+    message = refused(paths.refuse_undecoded, text, "the command line")
     try:
         text.encode()
     except UnicodeEncodeError:

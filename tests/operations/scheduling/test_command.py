@@ -247,6 +247,25 @@ def test_bad_input_of_a_schedule_that_has_begun_is_an_alarm(schedule, standing, 
     assert "alarm: a run cannot start" in outcome.output
 
 
+@pytest.mark.parametrize("name", ["TMPDIR", "AWS_PROFILE", "no_proxy"])
+@pytest.mark.parametrize("arguments", [("--install-unit",), ("--unit-file=-",)])
+def test_a_variable_that_a_unit_cannot_hold_is_refused(
+    name, arguments, schedule, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    # What is not in the unit may be anything; and only names of files have a longest length.
+    monkeypatch.setenv("PGPASSWORD", os.fsdecode(b"\xff"))
+    monkeypatch.setenv("NO_PROXY", "example.org," * 30)
+    monkeypatch.setenv(name, os.fsdecode(b"/tmp/caf\xe9"))
+    outcome = schedule(*NIGHTLY, *arguments)
+    assert (outcome.code, outcome.output) == (2, "")
+    assert outcome.errors.startswith(f"error: {name} /tmp/caf\\udce9 contains the byte 0xe9, which")
+    assert outcome.errors.count("\n") == 1
+    assert not (tmp_path / "config").exists()
+    monkeypatch.delenv(name)
+    assert schedule(*NIGHTLY, *arguments).code == 0
+
+
 @pytest.mark.parametrize("name", ["a\nb", "a ", "a\\"], ids=["line break", "space", "backslash"])
 def test_no_unit_starts_in_a_folder_that_systemd_would_misread(
     name, schedule, tmp_path, monkeypatch
