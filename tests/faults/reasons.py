@@ -250,6 +250,7 @@ REASONS = (
         "It writes no file: to memory, to a descriptor that is open, or to no device.",
         sites=(
             "components/arrays.py::write_arrays: np.savez_compressed",
+            "components/images.py::_probes: opened.save",
             "components/object_store.py::Folder._fetch: sync",
             "pipeline/lock.py::_opened: os.fdopen",
             "pipeline/streams.py::_open_closed_descriptors: os.open",
