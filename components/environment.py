@@ -13,6 +13,8 @@ from __future__ import annotations
 import os
 import warnings
 
+from components import processor
+
 _FAMILIES = ("DNNL_", "KERAS_", "KMP_", "MKL_", "OMP_", "ONEDNN_", "TF_", "XLA_")
 _FIXED = {
     "KERAS_BACKEND": "tensorflow",
@@ -30,6 +32,10 @@ _LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
 _QUIET = {"GLOG_minloglevel": "2"}
 # Changes the order of sums. Receipt and cache key include it as `onednn`.
 _ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
+# Where nobody says, TensorFlow uses it on processors with one of these.
+_ONEDNN_FEATURES = frozenset(
+    {"avx512_vnni", "avx512_bf16", "avx_vnni", "amx_tile", "amx_int8", "amx_bf16"}
+)
 # Values that TensorFlow accepts; any other value would end the process.
 _ONEDNN_VALUES = {"0": "0", "false": "0", "1": "1", "true": "1"}
 
@@ -79,5 +85,9 @@ def dropped() -> list[str]:
 
 
 def onednn() -> bool:
-    """Returns whether TensorFlow uses oneDNN's kernels."""
-    return os.environ.get(_ONEDNN, "1") != "0"
+    """Returns whether TensorFlow uses oneDNN's kernels.
+
+    Source: `DefaultOneDnnPolicy` in tensorflow/core/util/port.cc.
+    """
+    chosen = os.environ.get(_ONEDNN)
+    return chosen != "0" if chosen else not _ONEDNN_FEATURES.isdisjoint(processor.flags())

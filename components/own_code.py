@@ -54,8 +54,8 @@ def check(expected: str) -> None:
     """
     if digest() != expected:
         raise OtherCodeError(
-            "a worker has another copy of components/ than the run, or another value of "
-            "TF_ENABLE_ONEDNN_OPTS; expected the same, since the cache would keep its results as "
-            "those of this code. Bring the checkout, the package or the image of the workers up "
-            "to date, and start the worker pools again."
+            "a worker has another copy of components/ than the run, or only one of the two uses "
+            "oneDNN (TF_ENABLE_ONEDNN_OPTS, or another processor); expected the same, since the "
+            "cache would keep its results as those of this code. Bring the checkout, the package "
+            "or the image of the workers up to date, and start the worker pools again."
         )

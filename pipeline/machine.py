@@ -5,13 +5,20 @@ from __future__ import annotations
 import dataclasses
 import getpass
 import os
-import pathlib
-import platform
 
-from components import control_groups, environment
+from components import control_groups, environment, processor
 
 # Those by which TensorFlow and oneDNN choose their kernels.
-_CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+_CPU_FEATURES = (
+    "avx2",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,14 +46,9 @@ def memory_gib() -> float:
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
 
 
-def processor() -> str:
-    """Name of the processor."""
-    return _cpu_info("model name")
-
-
 def cpu_features() -> tuple[str, ...]:
     """Features of the processor on which the results of sums depend."""
-    flags = _cpu_info("flags").split()
+    flags = processor.flags()
     return tuple(feature for feature in _CPU_FEATURES if feature in flags)
 
 
@@ -58,11 +60,3 @@ def user() -> str:
         return f"user {os.getuid()}"
     # As the environment has it, in any encoding.
     return name.encode(errors="backslashreplace").decode()
-
-
-def _cpu_info(key: str) -> str:
-    try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")

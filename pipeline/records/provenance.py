@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
-from components import control_groups, own_code
+from components import control_groups, own_code, processor
 from pipeline import machine
 from pipeline.errors import CodeChangedError
 from pipeline.installation import packages
@@ -60,7 +60,7 @@ def environment() -> Environment:
         lock_sha256=libraries.sha256,
         versions=versions(),
         machine=Machine(
-            processor=machine.processor(),
+            processor=processor.name(),
             cores=control_groups.cores(),
             memory_gib=machine.memory_gib(),
             system=platform.platform(),

@@ -336,7 +336,7 @@ def on_a_processor(project_copy, tmp_path):
     def made(features):
         information = tmp_path / "cpuinfo"
         information.write_text(f"model name\t: Imagined\nflags\t\t: fpu {features} sse2\n")
-        source = project_copy / "pipeline" / "machine.py"
+        source = project_copy / "components" / "processor.py"
         before = source.read_text()
         after = before.replace('"/proc/cpuinfo"', repr(str(information)))
         assert after != before, "the place where the features are read is no longer there"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import environment
+from components import environment, processor
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUNNER = str(PROJECT / "pipeline_runner.py")
@@ -37,6 +37,13 @@ environment.enter()
 import keras
 print(json.dumps([keras.config.backend(), keras.config.floatx(), keras.config.epsilon(),
     keras.config.image_data_format(), keras.config.max_epochs(), keras.config.is_nnx_enabled()]))
+"""
+# What this project says of oneDNN, and what TensorFlow does.
+PRINT_ONEDNN = """
+from components import environment
+environment.enter()
+from tensorflow.python.util import _pywrap_util_port
+print(environment.onednn(), _pywrap_util_port.IsMklEnabled())
 """
 # Replaces a library; prints the environment variables at its import.
 SPY = """
@@ -130,10 +137,27 @@ def test_all_variables_of_the_families_are_dropped_and_no_other(variables):
         ("", True, ["TF_ENABLE_ONEDNN_OPTS"]),
     ],
 )
-def test_onednn_is_recorded_as_tensorflow_reads_it(entered, value, taken, dropped):
+def test_onednn_is_recorded_as_tensorflow_reads_it(entered, monkeypatch, value, taken, dropped):
+    monkeypatch.setattr(processor, "flags", lambda: frozenset(["avx512_vnni"]))
     left, names, onednn = entered({"TF_ENABLE_ONEDNN_OPTS": value})
     assert (onednn, names) == (taken, dropped)
     assert left.get("TF_ENABLE_ONEDNN_OPTS") in (None, str(int(taken)))
+
+
+def test_older_processors_compute_without_onednn(entered, monkeypatch):
+    """TensorFlow chooses by the processor where nobody says."""
+    monkeypatch.setattr(processor, "flags", lambda: frozenset(["avx2", "avx512f"]))
+    assert entered({})[2] is False
+    assert entered({"TF_ENABLE_ONEDNN_OPTS": "1"})[2] is True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("asked", [{}, {"TF_ENABLE_ONEDNN_OPTS": "0"}])
+def test_tensorflow_uses_onednn_where_the_receipt_says_so(python, asked):
+    ended = python("-c", PRINT_ONEDNN, cwd=PROJECT, **asked)
+    assert ended.returncode == 0, ended.stderr
+    said, used = ended.stdout.split()
+    assert said == used
 
 
 def test_nothing_sends_ml_metadata_to_another_server_than_the_lock(entered):

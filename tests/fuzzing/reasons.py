@@ -165,7 +165,7 @@ REASONS = (
             "components/control_groups.py::_text",
             "pipeline/installation/interpreters.py::distribution",
             "pipeline/installation/packages.py::_libstdcxx",
-            "pipeline/machine.py::_cpu_info",
+            "components/processor.py::_line",
         ),
     ),
     Reason(

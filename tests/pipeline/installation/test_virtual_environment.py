@@ -46,7 +46,8 @@ def small_project(tmp_path_factory):
     """A project with a lock, a Makefile and nothing installed yet."""
     project = tmp_path_factory.mktemp("small") / "project"
     files = [PROJECT / folder / "__init__.py" for folder in ("components", "pipeline")]
-    files += [PROJECT / "components" / f"{name}.py" for name in ("files", "messages", "redaction")]
+    used = ("class_names", "files", "messages", "redaction")
+    files += [PROJECT / "components" / f"{name}.py" for name in used]
     files += [PROJECT / "pipeline" / "streams.py"]
     for path in [*files, *(PROJECT / "pipeline" / "installation").glob("*.py")]:
         copy = project / path.relative_to(PROJECT)
