@@ -619,6 +619,12 @@ def test_the_page_of_a_default_run_stays_small(default_run):
     assert len(re.sub(r"base64,[^\"]*", "", text).encode()) < 0.7 * _MEBIBYTE
 
 
+def test_only_equal_images_with_different_labels_are_called_wrong(page_of):
+    """Images that differ in one small defect are nearly equal, and both labels may be right."""
+    text = text_of(parse(page_of("full")).get_element_by_id("suspects"))
+    assert "Equal images with different labels cannot both be right. Of nearly equal" in text
+
+
 # --- What others wrote --------------------------------------------------------------------------
 
 
