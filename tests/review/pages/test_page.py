@@ -625,6 +625,15 @@ def test_only_equal_images_with_different_labels_are_called_wrong(page_of):
     assert "Equal images with different labels cannot both be right. Of nearly equal" in text
 
 
+def test_the_history_links_to_the_runs_that_left_a_page(page_of, full):
+    section = parse(page_of("full")).get_element_by_id("history")
+    others = [run for run in reversed(full.history) if run.id != full.run.id]
+    assert any(run.seconds is None for run in others)
+    assert section.xpath(".//th/a/@href") == [
+        f"../{run.id}/review.html" for run in others if run.seconds is not None
+    ]
+
+
 # --- What others wrote --------------------------------------------------------------------------
 
 
