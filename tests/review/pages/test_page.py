@@ -415,6 +415,15 @@ def test_a_class_without_test_images_has_no_scores(full):
     assert recalls.count("none") == 1
 
 
+def test_the_page_says_how_a_class_without_test_images_counts_in_the_average(full):
+    said = "If the model predicted it, it counts in the macro average, with a score of 0."
+    untested = full.report.classes[0].model_copy(update={"support": 0})
+    report = full.report.model_copy(update={"classes": [*full.report.classes[1:], untested]})
+    for review, expected in ((full, False), (full.model_copy(update={"report": report}), True)):
+        section = parse(rendered(review)).get_element_by_id("classes")
+        assert (said in text_of(section)) == expected
+
+
 def test_the_commands_say_that_a_warm_start_needs_its_model(full):
     needs = f"only if that model is served when they run. Its digest is {'e' * 64}."
     assert needs in text_of(parse(rendered(full)).get_element_by_id("lineage"))
