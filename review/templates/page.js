@@ -37,6 +37,27 @@ function store(mode) {
   }
 }
 
+// --- Addresses -----------------------------------------------------------------------------------
+
+// In a frame that a notebook fills (`srcdoc`), "#..." alone is an address in the page around it.
+function addressOf(hash) {
+  return new URL(hash, location.href).href;
+}
+
+function startLinks() {
+  if (location.protocol !== "about:") return;
+  for (const link of document.querySelectorAll("a[href^='#']")) link.href = addressOf(link.hash);
+}
+
+// Where a browser refuses this, the page works as well, but Back and the address leave out the cell.
+function remember(hash) {
+  try {
+    history.pushState(null, "", addressOf(hash));
+  } catch {
+    // The address stays as it was.
+  }
+}
+
 // --- Contents ------------------------------------------------------------------------------------
 
 function startContents() {
@@ -122,7 +143,7 @@ function startMatrix() {
   };
   const select = (cell) => {
     show(cell);
-    history.pushState(null, "", `#${cell.id}`);
+    remember(`#${cell.id}`);
     enterGallery();
   };
   const enterGallery = () => {
@@ -133,7 +154,7 @@ function startMatrix() {
   const clear = () => {
     const cell = selected;
     show(null);
-    history.pushState(null, "", "#confusion");
+    remember("#confusion");
     cell.focus();
   };
   const follow = () => {
@@ -278,6 +299,7 @@ async function copy(text, button) {
 document.documentElement.classList.add("js");
 document.addEventListener("DOMContentLoaded", () => {
   startTheme();
+  startLinks();
   startContents();
   startSorting();
   startMatrix();

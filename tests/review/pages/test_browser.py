@@ -1,6 +1,7 @@
 """The pages in a real browser: opened from disk, without a network, by mouse and by keyboard."""
 
 import functools
+import html
 import itertools
 import os
 import shutil
@@ -28,6 +29,7 @@ _EACH_WIDE = [
     pytest.param(kind, marks=[] if kind in _QUICK else [pytest.mark.slow], id=kind)
     for kind in _WIDE
 ]
+_IN_A_NOTEBOOK = '<iframe title="Review" width="100%" height="800" srcdoc="{}"></iframe>'
 _PAPERS = {"light": "rgb(253, 253, 252)", "dark": "rgb(21, 24, 28)"}
 
 # Elements that reach beyond the page, save in a container that scrolls, and text that is cut off.
@@ -86,6 +88,8 @@ def files(tmp_path_factory, page_of, wide_page, comparison, full):
     made = {
         **{f"wide {kind}": functools.partial(wide_page, kind) for kind in _WIDE},
         "comparison": lambda: page.render_comparison(comparison),
+        # As a notebook shows a page.
+        "framed": lambda: _IN_A_NOTEBOOK.format(html.escape(page_of("full"))),
         "index": lambda: index.render_index("clothes", full.history, {full.history[0].id}),
     }
     return path
@@ -503,6 +507,46 @@ def test_an_empty_cell_says_so(visit, full):
     cell(tab, row, column).click()
     expect(tab.locator("#cell-heading")).to_contain_text(": 0 images")
     expect(shown(tab)).to_have_count(0)
+
+
+# --- In a notebook ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def framed(visit):
+    """The page in the frame of a notebook."""
+    return visit("framed").frames[1]
+
+
+def test_in_a_notebook_a_cell_shows_its_images(framed):
+    cell(framed).click()
+    expect(framed.locator("#cell-heading")).to_be_focused()
+    expect(shown(framed).first).to_be_visible()
+    cell(framed).click()
+    expect(framed.locator("#cell-gallery")).to_be_hidden()
+    expect(cell(framed)).to_be_focused()
+    framed.locator(".pairs a").first.click()
+    expect(framed.locator("#cell-heading")).to_be_focused()
+
+
+def test_in_a_notebook_links_lead_to_their_sections(framed):
+    cell(framed).click()
+    for section in ("training", "gates"):
+        framed.locator(f"nav a[href$='#{section}']").click()
+        expect(framed.locator(f"#{section}-heading")).to_be_in_viewport()
+        expect(framed.locator("#cell-gallery")).to_be_hidden()
+    framed.locator(".skip").press("Enter")
+    expect(framed.locator("main")).to_be_focused()
+    assert framed.url.startswith("about:srcdoc")
+
+
+def test_where_addresses_are_refused_a_cell_shows_its_images(visit):
+    tab = visit("full", init="history.pushState = () => { throw new Error('no'); };")
+    cell(tab).click()
+    expect(tab.locator("#cell-heading")).to_be_focused()
+    cell(tab).click()
+    expect(tab.locator("#cell-gallery")).to_be_hidden()
+    expect(cell(tab)).to_be_focused()
 
 
 # --- Of many classes ----------------------------------------------------------------------------
