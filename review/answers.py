@@ -55,7 +55,10 @@ class Predictions:
       labels: int64 [N].
       image_shape: Height, width and channels of an image.
       candidate: Answers of the new model.
-      baseline: Answers of the served model; None where none was served.
+      baseline: Answers of the served model; None where none was served, and where some are not
+        finite.
+      baseline_faults: Number of images to which the served model answers with values that are not
+        finite.
       path: File with all of this, and with the images.
     """
 
@@ -65,6 +68,7 @@ class Predictions:
     image_shape: tuple[int, ...]
     candidate: Answers
     baseline: Answers | None
+    baseline_faults: int
     path: pathlib.Path
 
     @functools.cached_property
@@ -171,13 +175,17 @@ def _parse(path: pathlib.Path) -> Predictions:
     described = _described(table)
     names = described.class_names
     labels, candidate = _answered(table, len(names))
+    # Predictions refuses a new model with such answers, but the served one is what it is.
+    served = _values(table.column(features.BASELINE), len(names))
+    faults = 0 if served is None else int((~np.isfinite(served).all(axis=1)).sum())
     return Predictions(
         class_names=names,
         ids=_ids(table.column(features.EXAMPLE_ID)),
         labels=labels,
         image_shape=tuple(described.image_shape),
         candidate=candidate,
-        baseline=_answers(table.column(features.BASELINE), len(names)),
+        baseline=None if served is None or faults else _answers(served),
+        baseline_faults=faults,
         path=path,
     )
 
@@ -194,10 +202,10 @@ def _described(table: pa.Table) -> _Description:
 
 
 def _answered(table: pa.Table, classes: int) -> tuple[np.ndarray, Answers]:
-    candidate = _answers(table.column(features.CANDIDATE), classes)
+    candidate = _values(table.column(features.CANDIDATE), classes)
     if candidate is None:
         raise ValueError("the new model's answers are missing")
-    return _labels(table.column(features.LABEL), classes), candidate
+    return _labels(table.column(features.LABEL), classes), _answers(candidate)
 
 
 def _ids(column: pa.ChunkedArray) -> list[str]:
@@ -214,11 +222,16 @@ def _labels(column: pa.ChunkedArray, classes: int) -> np.ndarray:
     return labels
 
 
-def _answers(column: pa.ChunkedArray, classes: int) -> Answers | None:
+def _values(column: pa.ChunkedArray, classes: int) -> np.ndarray | None:
+    """What a model answers, float64 [N, classes]; None where there is none."""
     if column.null_count:
         return None
     values = column.combine_chunks().flatten().to_numpy().astype(np.float64)
-    probabilities = values.reshape(len(column), classes)
-    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+    answers: np.ndarray = values.reshape(len(column), classes)
+    return answers
+
+
+def _answers(values: np.ndarray) -> Answers:
+    if not ((values >= 0) & (values <= 1)).all():
         raise ValueError("expected probabilities from 0 to 1")
-    return Answers(probabilities)
+    return Answers(values)

@@ -21,14 +21,20 @@ def with_served(run: FinishedRun, album: Album) -> Comparison:
     """Compares the new model with the one that was served when the run began.
 
     Raises:
-      AbsentError: where none was, where it is the same model, or where its answers are not those
-        that were evaluated.
+      AbsentError: where none was, where it is the same model, or where its answers are not finite
+        or not those that were evaluated.
     """
     if run.receipt.kept_served_version:
         raise AbsentError(
             "This run made the model that was served when it began, so there is nothing to compare."
         )
-    baseline = album.predictions.baseline
+    predictions = album.predictions
+    if predictions.baseline_faults:
+        raise AbsentError(
+            f"The served model answers NaN or infinity to {predictions.baseline_faults:,} of "
+            f"{len(predictions.ids):,} test images, so the new model is not compared with it."
+        )
+    baseline = predictions.baseline
     if baseline is None:
         why = (
             "This run began a new line of models"
@@ -39,7 +45,7 @@ def with_served(run: FinishedRun, album: Album) -> Comparison:
             f"{why}, so there is nothing to compare with. The next run is compared with whatever "
             "model is served then."
         )
-    _check_against_evaluation(run, album.predictions, baseline)
+    _check_against_evaluation(run, predictions, baseline)
     return compare(album, baseline, _NEW_MODEL, _SERVED_MODEL)
 
 

@@ -59,6 +59,7 @@ def test_a_file_that_is_gone_is_told_by_its_path(made_run):
         ("label", lambda values: values - 1),
         ("candidate", lambda values: np.full_like(values, np.nan)),
         ("candidate", lambda values: values * 3),
+        ("baseline", lambda values: values * 3),
     ],
 )
 def test_values_out_of_range_are_damage(made_run, column, change):

@@ -77,3 +77,18 @@ def test_answers_of_another_served_model_are_not_compared_with(made_run):
     assert summary.comparison is None
     assert "served model are not those that were evaluated" in summary.missing["comparison"]
     assert summary.calibration
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_served_model_that_answers_no_numbers_is_told_and_the_rest_is_shown(value, made_run):
+    """The run that is to replace it has to be reviewed, too."""
+    made_run.baseline[[3, 7]] = value
+    made_run.write_predictions()
+    summary = made_run.collect()
+    assert summary.comparison is None
+    assert summary.missing["comparison"] == (
+        "The served model answers NaN or infinity to 2 of 400 test images, so the new model is "
+        "not compared with it."
+    )
+    assert set(summary.missing) == {"comparison", "robustness"}
+    assert summary.sheet and summary.calibration and summary.suspects

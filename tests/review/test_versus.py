@@ -45,6 +45,16 @@ def test_the_images_show_what_both_runs_answer(pair):
         assert image.choices[0].name == pair[0].classes[second.choices[place]]
 
 
+def test_runs_are_compared_also_where_the_served_model_answered_no_numbers(pair):
+    first, second = pair
+    for made in pair:
+        made.baseline[:] = np.nan
+        made.write_predictions()
+    found = versus(first, second)
+    assert found.missing is None
+    assert found.comparison.candidate.hits == (second.choices == second.labels).sum()
+
+
 def test_a_run_does_not_differ_from_itself(made_run):
     found = versus(made_run, made_run)
     assert (found.parameters, found.facts, found.sheet) == ({}, {}, None)
