@@ -649,6 +649,7 @@ class SimilarCount(Part):
       exact: Number of pairs that are the same byte by byte.
       near: Number of pairs that differ a little.
       other_label: Number of pairs, exact or near, whose labels differ.
+      complete: Whether no near pair can be missing; False also where that is not known.
     """
 
     first_split: str
@@ -656,6 +657,7 @@ class SimilarCount(Part):
     exact: int
     near: int
     other_label: int
+    complete: bool = False
 
 
 class LabelError(Part):

@@ -21,8 +21,10 @@ SEARCHED = 100_000
 COMPARED_BYTES = 2**28
 # Number of principal components in the search for candidates.
 _DIMENSIONS = 16
-# Maximum number of candidates per image: the nearest ones.
+# Maximum number of candidates per image in each split: the nearest ones. Images with more of them
+# share further ones.
 _CANDIDATES = 32
+_FURTHER_CANDIDATES = 2**20
 _FITTED_ON = 5_000
 _BATCH = 8_192
 _BATCH_BYTES = 2**23
@@ -98,6 +100,7 @@ class PairCount:
       exact: Pairs of equal images.
       near: Pairs of images that are nearly the same.
       other_label: Pairs with different labels.
+      complete: Whether no near pair of the images that were searched can be missing.
     """
 
     first_split: str
@@ -105,6 +108,7 @@ class PairCount:
     exact: int
     near: int
     other_label: int
+    complete: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,9 +128,24 @@ class Report:
     images: int
 
 
-def _near_pairs(
-    catalogue: Catalogue, first_equal: np.ndarray, also_read: np.ndarray
-) -> tuple[int, Pairs, _Images]:
+@dataclasses.dataclass(frozen=True)
+class _Near:
+    """Pairs of images that are nearly the same.
+
+    Attributes:
+      pairs: The pairs.
+      complete: Whether none can be missing, by split and split, bool [splits, splits].
+      searched: Number of images that were searched.
+      images: Images of the pairs, and others.
+    """
+
+    pairs: Pairs
+    complete: np.ndarray
+    searched: int
+    images: _Images
+
+
+def _near_pairs(catalogue: Catalogue, first_equal: np.ndarray, also_read: np.ndarray) -> _Near:
     """Finds the pairs of images that are nearly the same.
 
     Small copies are searched. Only images whose copies are alike are read, and compared.
@@ -135,15 +154,12 @@ def _near_pairs(
       catalogue: Catalogue of the images.
       first_equal: The catalogue's `first_equal`, int64 [count].
       also_read: Positions of further images to read, int64 [N].
-
-    Returns:
-      The number of images that were searched; the pairs; their images and the further ones.
     """
     drawn = _drawn(catalogue, first_equal)
     wanted = np.union1d(drawn, also_read)
     copies = _Images(wanted, catalogue.thumbnails_at(wanted))
     bound = BOUND + thumbnails.slack(catalogue.shape)
-    candidates = _candidates(copies.at(drawn), bound)
+    candidates, complete = _candidates(copies.at(drawn), catalogue.split[drawn], bound)
     first, second = drawn[candidates.first], drawn[candidates.second]
     searched, kept = _affordable(catalogue, drawn, first, second)
     first, second = first[kept], second[kept]
@@ -154,7 +170,8 @@ def _near_pairs(
         images = _Images(wanted, catalogue.images_at(wanted))
     places = (images.positions.searchsorted(each) for each in (first, second))
     distance = _distances(images.values, *places)
-    return searched, Pairs(first, second, distance).at(distance <= BOUND), images
+    near = Pairs(first, second, distance).at(distance <= BOUND)
+    return _Near(near, complete, searched, images)
 
 
 def _drawn(catalogue: Catalogue, first_equal: np.ndarray) -> np.ndarray:
@@ -194,39 +211,84 @@ def _affordable(
     return remaining, pair_turn < remaining
 
 
-def _candidates(copies: np.ndarray, bound: float) -> Pairs:
+def _candidates(copies: np.ndarray, split: np.ndarray, bound: float) -> tuple[Pairs, np.ndarray]:
     """Pairs of copies within the bound, the smaller position first.
 
-    A projection on principal components makes no distance larger, so a search tree over the
-    projections finds every pair that can be within the bound. Then the copies are compared.
+    A projection on principal components makes no distance larger, so copies within the bound have
+    projections within it. A search tree for each split finds those nearest to each copy. As each
+    split is searched by itself, the frames of a copy's own clip take no place of copies in another
+    split. Then the copies are compared.
 
     Args:
       copies: uint8 [N, values].
+      split: Number of each copy's split, int8 [N].
       bound: Maximum root mean square difference.
+
+    Returns:
+      The pairs, and whether none can be missing, by split and split, bool [splits, splits].
     """
-    first, second = _near_projections(copies, bound)
+    first, second, complete = _near_projections(copies, split, bound)
     distance = _distances(copies, first, second)
-    return Pairs(first, second, distance).at(distance <= bound)
+    return Pairs(first, second, distance).at(distance <= bound), complete
 
 
-def _near_projections(copies: np.ndarray, bound: float) -> tuple[np.ndarray, np.ndarray]:
+def _near_projections(
+    copies: np.ndarray, split: np.ndarray, bound: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    complete = np.ones((len(features.SPLITS), len(features.SPLITS)), bool)
     if len(copies) < 2:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    points = _projected(copies)
-    tree, found = spatial.KDTree(points), [np.empty((0, 2), np.int64)]
+        return np.empty(0, np.int64), np.empty(0, np.int64), complete
+    points, reach = _projected(copies), bound * np.sqrt(copies.shape[1])
+    members = {number: np.flatnonzero(split == number) for number in np.unique(split)}
+    trees = {number: spatial.KDTree(points[own]) for number, own in members.items()}
+    found = []
+    for one, other in combinations_with_replacement(members, 2):
+        fewer, more = sorted((one, other), key=lambda number: len(members[number]))
+        # A pair is missing only where both of its images have nearer candidates, so the larger
+        # split is asked only if the smaller one does not find all.
+        for asking, asked in dict.fromkeys([(fewer, more), (more, fewer)]):
+            own, others = members[asking], members[asked]
+            pairs, has_all = _nearest(trees[asked], points[own], reach)
+            first, second = own[pairs[:, 0]], others[pairs[:, 1]]
+            # As single numbers, they are sorted many times as fast.
+            numbers = np.minimum(first, second) * len(copies) + np.maximum(first, second)
+            found.append(numbers[first != second])
+            if has_all:
+                break
+        complete[one, other] = has_all
+    first, second = np.divmod(np.unique(np.concatenate(found)), len(copies))
+    return first, second, complete
+
+
+def _nearest(tree: spatial.KDTree, points: np.ndarray, reach: float) -> tuple[np.ndarray, bool]:
+    """Points with their nearest neighbours, int64 [pairs, 2]; and whether these are all."""
+    pairs, full = _queried(tree, points, reach, _CANDIDATES)
+    most = _FURTHER_CANDIDATES // max(len(full), 1)
+    if len(full) == 0 or most <= _CANDIDATES:
+        return pairs, len(full) == 0
+    further, still_full = _queried(tree, points[full], reach, most)
+    further[:, 0] = full[further[:, 0]]
+    return np.concatenate([pairs, further]), len(still_full) == 0
+
+
+def _queried(
+    tree: spatial.KDTree, points: np.ndarray, reach: float, most: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Points with their nearest neighbours, and the points that may have more of them."""
+    pairs, full = [], []
     for start in range(0, len(points), _BATCH):
         _, neighbours = tree.query(
             points[start : start + _BATCH],
-            k=min(_CANDIDATES + 1, len(points)),
-            distance_upper_bound=bound * np.sqrt(copies.shape[1]),
+            # One more, since in its own split an image is its own neighbour.
+            k=min(most, tree.n) + 1,
+            distance_upper_bound=reach,
             workers=-1,
         )
         # For a missing neighbour, the tree returns the number of points.
-        rows, columns = np.nonzero(neighbours < len(points))
-        pairs = np.sort(np.stack([start + rows, neighbours[rows, columns]], axis=1), axis=1)
-        found.append(pairs[pairs[:, 0] < pairs[:, 1]])
-    pairs = np.unique(np.concatenate(found), axis=0)
-    return pairs[:, 0], pairs[:, 1]
+        rows, columns = np.nonzero(neighbours < tree.n)
+        pairs.append(np.stack([start + rows, neighbours[rows, columns]], axis=1))
+        full.append(start + np.flatnonzero(neighbours[:, -1] < tree.n))
+    return np.concatenate(pairs), np.concatenate(full)
 
 
 def _projected(copies: np.ndarray) -> np.ndarray:
@@ -255,7 +317,8 @@ def report(
 
     Equal images are found among all, and paired with the first of their kind alone. Images that are
     nearly the same are looked for among the different ones: among `SEARCHED` of them, or as many as
-    can be compared in `COMPARED_BYTES`.
+    can be compared in `COMPARED_BYTES`. Of an image that is nearly the same as very many, not all
+    pairs are found (`PairCount.complete`).
 
     Args:
       catalogue: Catalogue of the images.
@@ -268,20 +331,21 @@ def report(
     equal = _equal_pairs(first_equal)
     # Those that the report may show of the equal ones, so that files are read once for all.
     shown_equal = np.unique(equal.first[_order(catalogue, equal)[:shown]])
-    searched, near, images = _near_pairs(catalogue, first_equal, shown_equal)
+    near = _near_pairs(catalogue, first_equal, shown_equal)
     pairs = Pairs(
-        np.concatenate([equal.first, near.first]),
-        np.concatenate([equal.second, near.second]),
-        np.concatenate([equal.distance, near.distance]),
+        np.concatenate([equal.first, near.pairs.first]),
+        np.concatenate([equal.second, near.pairs.second]),
+        np.concatenate([equal.distance, near.pairs.distance]),
     )
     order = _order(catalogue, pairs)[:shown]
     reported = Report(
-        counts=_counts(catalogue, pairs),
+        counts=_counts(catalogue, pairs, near.complete),
         pairs=[_described(catalogue, pairs, number) for number in order],
-        searched=searched,
+        searched=near.searched,
         images=catalogue.different,
     )
     # An image looks as the first of its kind does.
+    images = near.images
     first, second = (images.at(first_equal[part[order]]) for part in (pairs.first, pairs.second))
     return reported, first, second
 
@@ -312,7 +376,7 @@ def _described(catalogue: Catalogue, pairs: Pairs, number: int) -> ReportedPair:
     )
 
 
-def _counts(catalogue: Catalogue, pairs: Pairs) -> list[PairCount]:
+def _counts(catalogue: Catalogue, pairs: Pairs, complete: np.ndarray) -> list[PairCount]:
     first, second = catalogue.split[pairs.first], catalogue.split[pairs.second]
     exact = pairs.distance == 0
     other_label = catalogue.labels[pairs.first] != catalogue.labels[pairs.second]
@@ -326,6 +390,7 @@ def _counts(catalogue: Catalogue, pairs: Pairs) -> list[PairCount]:
                 exact=int((here & exact).sum()),
                 near=int((here & ~exact).sum()),
                 other_label=int((here & other_label).sum()),
+                complete=bool(complete[one, other]),
             )
         )
     return counts

@@ -374,7 +374,7 @@ def _write_gate_report(made: MadeRun) -> None:
     last = len(made.classes) - 1
     pair = {**splits, "first_label": min(3, last), "second_label": min(4, last)}
     similar = {
-        "counts": [{**splits, "exact": 1, "near": 1, "other_label": 2}],
+        "counts": [{**splits, "exact": 1, "near": 1, "other_label": 2, "complete": True}],
         "pairs": [
             {**pair, "first": "train-1", "second": "t10k-1", "distance": 0.0},
             {**pair, "first": "train-2", "second": "t10k-2", "distance": 2.5},

@@ -212,6 +212,15 @@ def test_similar_images_come_with_their_names(made_run, pixels):
         )
 
 
+def test_counts_of_an_older_report_may_be_too_low(made_run):
+    path = made_run.file("DataGate.report", features.SIMILAR_FILE)
+    similar = json.loads(path.read_text())
+    assert made_run.collect().suspects.similar_counts[0].complete
+    del similar["counts"][0]["complete"]
+    path.write_text(json.dumps(similar))
+    assert not made_run.collect().suspects.similar_counts[0].complete
+
+
 def test_without_similar_images_there_is_no_sheet_of_them(made_run):
     path = made_run.file("DataGate.report", features.SIMILAR_FILE)
     path.write_text(json.dumps({"counts": [], "pairs": [], "searched": 9, "images": 9}))

@@ -52,6 +52,11 @@ def pairs_in(report):
     return {(pair["first"], pair["second"]): pair["distance"] for pair in report["pairs"]}
 
 
+def counts_of(report):
+    """The counts by pair of splits."""
+    return {(c.pop("first_split"), c.pop("second_split")): c for c in report["counts"]}
+
+
 @pytest.fixture
 def found_in(report_of):
     """Finds the pairs among training images, as positions."""
@@ -130,6 +135,48 @@ def test_where_much_is_alike_fewer_are_searched_so_that_memory_is_bounded(
     assert again == part
 
 
+def frames(count, brighter, seed):
+    """Frames of one static scene."""
+    noise_of_the_camera = np.random.default_rng(seed).normal(0, 1.5, (count, *SMALL))
+    scene = 40 + noise(1) // 2 + brighter
+    return np.clip(np.rint(scene + noise_of_the_camera), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def near_counts(report_of):
+    """Numbers of pairs that are nearly the same, and whether none is missing, by pair of splits."""
+
+    def count(train, test):
+        splits = {"train": (train, [0] * len(train)), "test": (test, [0] * len(test))}
+        report, _, _ = report_of(**splits)
+        return {
+            pair: (found["near"], found["complete"]) for pair, found in counts_of(report).items()
+        }
+
+    return count
+
+
+def test_frames_of_its_own_clip_hide_no_twin_in_another_split(near_counts):
+    """In brightness the clips differ more than the frames of each."""
+    train, test = frames(40, 0, 1), frames(40, 4, 2)
+    pairs = by_looking_at_all(np.concatenate([train, test]))
+    assert all((one, 40 + other) in pairs for one in range(40) for other in range(40))
+    found = near_counts(train, test)
+    assert found["train", "test"] == (1600, True)
+    assert found["train", "train"] == found["test", "test"] == (40 * 39 / 2, True)
+
+
+def test_a_count_that_may_be_too_low_is_told(near_counts, monkeypatch):
+    monkeypatch.setattr(similarity, "_FURTHER_CANDIDATES", 0)
+    found = near_counts(frames(40, 0, 1), frames(40, 4, 2))
+    for pair, everything in (("train", "train"), 780), (("train", "test"), 1600):
+        near, is_complete = found[pair]
+        assert everything / 2 < near < everything
+        assert not is_complete
+    # Each frame to train on is asked too, and has a single one.
+    assert near_counts(frames(40, 0, 1), frames(1, 4, 2))["train", "test"] == (40, True)
+
+
 def test_equal_images_are_paired_with_the_first_of_their_kind(report_of):
     images = noise(5)
     images[3] = images[4] = images[1]
@@ -150,11 +197,15 @@ def test_the_report_counts_by_splits_and_shows_other_labels_first(report_of):
         val=(noise(1, 7), [0]),
         test=(np.stack([images[0], near]), [0, 1]),
     )
-    across = {"exact": 1, "near": 1, "other_label": 1}
-    counts = {(c.pop("first_split"), c.pop("second_split")): c for c in report["counts"]}
-    assert counts.pop(("train", "test")) == across
-    assert len(counts) == 5
-    assert all(set(c.values()) == {0} for c in counts.values())
+    counts = counts_of(report)
+    assert counts.pop(("train", "test")) == {
+        "exact": 1,
+        "near": 1,
+        "other_label": 1,
+        "complete": True,
+    }
+    nothing = {"exact": 0, "near": 0, "other_label": 0, "complete": True}
+    assert list(counts.values()) == [nothing] * 5
     other, same = report["pairs"]
     assert (other["first"], other["second"]) == ("train-02", "test-01")
     assert (other["first_label"], other["second_label"]) == (2, 1)

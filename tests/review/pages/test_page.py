@@ -634,6 +634,19 @@ def test_only_equal_images_with_different_labels_are_called_wrong(page_of):
     assert "Equal images with different labels cannot both be right. Of nearly equal" in text
 
 
+def test_a_count_of_pairs_that_may_be_too_low_is_called_that(full):
+    (count,) = full.suspects.similar_counts
+    for complete, words in ((True, ""), (False, "at least ")):
+        changed = {"similar_counts": [count.model_copy(update={"complete": complete})]}
+        suspects = full.suspects.model_copy(update=changed)
+        document = parse(rendered(full.model_copy(update={"suspects": suspects})))
+        (table,) = document.xpath("//table[caption='Pairs by split']")
+        row = [text_of(cell) for cell in table.find("tbody/tr")]
+        assert row == ["train and test", "1", f"{words}1", f"{words}2"]
+        section = text_of(document.get_element_by_id("suspects"))
+        assert ("so many that are nearly the same" in section) != complete
+
+
 def test_the_history_links_to_the_runs_that_left_a_page(page_of, full):
     section = parse(page_of("full")).get_element_by_id("history")
     others = [run for run in reversed(full.history) if run.id != full.run.id]
