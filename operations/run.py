@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import absl.logging
 
 from components import control_groups, environment, features
-from components.example_gen.form import OF_PIXELS, Form
+from components.data_form import OF_PIXELS, Form
 from components.messages import told
 from components.pusher import guard, rollbacks, versions
 from components.redaction import LogFormatter

@@ -19,7 +19,7 @@ import pydantic_core
 from pydantic import JsonValue
 
 from components.class_names import composed
-from components.example_gen.form import Form
+from components.data_form import Form
 from components.messages import shown, shown_value
 from components.object_store import SCHEME, odd_name
 from components.reading_report import BadFiles, FitName

@@ -19,11 +19,11 @@ from tfx.types import Channel, standard_artifacts
 
 from components import features
 from components.blessing.component import Blessing
+from components.data_form import OF_PIXELS
 from components.data_gate import checks
 from components.data_gate.component import DataGate
 from components.evaluator.component import AnswersEvaluator
 from components.example_gen.component import ImageExampleGen
-from components.example_gen.form import OF_PIXELS
 from components.image_schema import ImageSchema
 from components.images import Preparation
 from components.kubeflow.component import ServedModel

@@ -19,7 +19,7 @@ from tfx.utils import io_utils
 
 from components import examples, features, image_schema, reading_report, training_report
 from components.arrays import write_arrays
-from components.example_gen.form import OF_PIXELS
+from components.data_form import OF_PIXELS
 from components.images import Fit, Preparation, preparation_digest
 from components.trainer import (
     batches,

@@ -36,6 +36,8 @@ def run_with(monkeypatch, prepared, request_, progress):
             raise ValueError("the end of the test")
 
         prepared.locations.root.mkdir(parents=True, exist_ok=True)
+        # TensorFlow takes its threads once in a process, which other tests may have done.
+        monkeypatch.setattr(run.threads, "share", lambda *_: None)
         monkeypatch.setattr(run, "prepare", prepare)
         monkeypatch.setattr(run._Run, "_graph", build)
         return run.run(request_, progress, Notifier([], None))

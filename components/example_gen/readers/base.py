@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from components.example_gen.form import Form as Form
+from components.data_form import Form as Form
 from components.example_gen.reading_error import ReadingError as ReadingError
 
 if TYPE_CHECKING:

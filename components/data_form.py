@@ -1,4 +1,4 @@
-"""The forms of data, in a module of their own so that the configuration imports no reader."""
+"""The forms of data. A module of its own: configuration and Trainer import no reader."""
 
 import enum
 
