@@ -61,7 +61,7 @@ tensorboard: ## Show the training logs of all runs below OUTPUTS in TensorBoard
 	[[ -d $$OUTPUTS ]] || $(call fail,found no folder $$OUTPUTS; expected the results of a run. Run the pipeline first or name the folder: make tensorboard OUTPUTS=/path/to/outputs)
 	$(BIN)/python -m tensorboard.main --logdir "$$OUTPUTS" $(ARGS)
 
-# Install the package of Debian as root. Without Chromium, the tests of the pages are skipped.
+# Install the package of Debian as root. Without Chromium, the tests of the pages in it are skipped.
 browser: ## Install Chromium for the tests of the pages
 	@if command -v chromium chromium-browser google-chrome >/dev/null; then exit; fi
 	if [[ $$(id -u) == 0 ]] && command -v apt-get >/dev/null; then
@@ -76,7 +76,7 @@ browser: ## Install Chromium for the tests of the pages
 
 # Each worker runs whole test files, since the tests of a file share fixtures. At most four workers,
 # since each has its own TensorFlow in memory. `make test ARGS=--durations=30` lists the slow tests.
-test: browser ## Run the tests except the slow ones (7 to 12 minutes)
+test: ## Run the tests except the slow ones (7 to 12 minutes)
 	@$(install) --tests
 	$(BIN)/python -m pytest -m "not slow" -rs -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder --share $(ARGS)
 

@@ -13,6 +13,8 @@ from ml_metadata.proto import metadata_store_pb2 as mlmd
 
 from pipeline.records import metadata
 
+pytestmark = pytest.mark.slow
+
 RUNNER = Path(__file__).resolve().parents[2] / "pipeline_runner.py"
 PATIENCE_SECONDS = 180
 
@@ -79,7 +81,6 @@ def test_the_lock_of_a_killed_run_is_free(begin, command, few, tmp_path):
     assert second.code != 4
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("listening_to_signals")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_training_that_is_cut_short_goes_on(

@@ -14,6 +14,8 @@ from playwright.sync_api import expect, sync_playwright
 from review import index, page
 from tests.skipping import skip_loudly
 
+pytestmark = pytest.mark.slow
+
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 # A busy machine takes its time.
 _PATIENCE_MILLISECONDS = 120_000
