@@ -13,6 +13,7 @@ import functools
 import hashlib
 import io
 import logging
+import math
 import struct
 import warnings
 from collections.abc import Iterator
@@ -36,6 +37,10 @@ _UNIFORM = 0.9
 # Pixels that are composited at a time, so that large images need little memory.
 _BAND = 2**20
 _MOST_REASON = 200
+# Of an image by which preparations are told apart: of a large form, it is smaller than the form.
+_MOST_PROBE_PIXELS = 2**21
+# JPEG has no longer sides than 65,535.
+_LONGEST_PROBE_SIDE = 2**15
 _UNUSABLE_MODES = {
     "I": "32-bit or signed integers",
     "F": "floating-point numbers",
@@ -154,9 +159,15 @@ def preparation_digest(preparation: Preparation) -> str:
 
 
 def _probes(preparation: Preparation) -> Iterator[bytes]:
-    """Image files that are larger than the expected form, and less wide for their height."""
-    rows, columns, bands = np.indices((3 * preparation.height + 1, 2 * preparation.width + 1, 4))
-    image = Image.fromarray(((7 * rows + 5 * columns + 64 * bands) % 256).astype(np.uint8), "RGBA")
+    """Image files that are larger than a small expected form, and less wide for their height."""
+    height, width = 3 * preparation.height, 2 * preparation.width
+    smaller = max(
+        math.ceil(math.sqrt(height * width / _MOST_PROBE_PIXELS)),
+        math.ceil(max(height, width) / _LONGEST_PROBE_SIDE),
+    )
+    shape = (height // smaller + 1, width // smaller + 1, 4)
+    rows, columns, bands = (axis.astype(np.uint8) for axis in np.indices(shape, sparse=True))
+    image = Image.fromarray(7 * rows + 5 * columns + 64 * bands, "RGBA")
     for opened, name in ((image, "PNG"), (image.convert("RGB"), "JPEG")):
         file = io.BytesIO()
         opened.save(file, name)

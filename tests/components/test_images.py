@@ -7,6 +7,7 @@ import itertools
 import struct
 import subprocess
 import sys
+import tracemalloc
 import warnings
 
 import numpy as np
@@ -531,7 +532,23 @@ def test_a_digest_tells_other_rules_of_the_preparation(kind, monkeypatch):
     assert images.preparation_digest(BASE) != digest
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 128, 3), (128, 1, 1), (7, 300, 3)])
-def test_every_preparation_has_a_digest(shape):
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (1, 128, 3), (128, 1, 1), (7, 300, 3), (1024, 1024, 3), (90_000, 3, 1)]
+)
+def test_every_preparation_has_a_digest(shape, monkeypatch):
+    monkeypatch.setattr(images, "MOST_IMAGE_PIXELS", 4 * 2**20)
     for fit in Fit:
         assert len(images.preparation_digest(Preparation(*shape, fit, 9))) == 64
+
+
+@pytest.mark.parametrize("side", [28, 700])
+def test_a_digest_tells_each_fit(side):
+    digests = {images.preparation_digest(Preparation(side, side, 1, fit, 9)) for fit in Fit}
+    assert len(digests) == len(Fit)
+
+
+def test_a_digest_of_large_images_takes_little_memory():
+    tracemalloc.start()
+    images.preparation_digest(Preparation(1024, 1024, 3, Fit.PAD, 9))
+    assert tracemalloc.get_traced_memory()[1] < 64 * 2**20
+    tracemalloc.stop()

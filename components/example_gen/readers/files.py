@@ -48,8 +48,9 @@ _YOUNG_NANOSECONDS = 10 * 10**9
 _READ_AT_ONCE = 2**20
 # Files elsewhere that are fetched at the same time: most of the time is spent waiting.
 _FETCHED_AT_ONCE = 16
-# Bytes of a path that Linux opens. To follow the links of a longer one would take minutes.
-LONGEST_PATH = 4096
+# Bytes of the longest path that Linux opens, which has a NUL behind it. To follow the links of a
+# longer one would take minutes.
+LONGEST_PATH = 4095
 WRITE_SLASHES = "Write / instead of \\ in paths."
 _ALLOW = "Copy it into the folder, or set data.outside_files=true"
 

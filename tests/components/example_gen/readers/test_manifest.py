@@ -220,7 +220,7 @@ def test_a_path_of_many_folders_is_bad_at_once(images, start, outside_files):
     made.text(images, "x.csv", *SOUND, f"{start}{'a/' * 2_000_000},a")
     read = found(images, outside_files=outside_files)
     (reason,) = read.bad.values()
-    assert ("expected at most 4,096 bytes" in reason) == (outside_files or not start)
+    assert ("expected at most 4,095 bytes" in reason) == (outside_files or not start)
 
 
 def test_a_path_counts_as_too_long_by_its_bytes(images):
