@@ -1,8 +1,8 @@
 """Counts the arrivals of new data: what each look saw is kept, and the next one compares with it.
 
 New is an image file that was not there before, whatever its name; a file of many images that is
-new or was changed, unless it lost images; and a span with a higher number than any before. What was
-deleted is no new data, and neither are older spans that a changed setting takes in.
+new or was changed, unless it lost images; and a span with a number that no span had before. What
+was deleted is no new data, and neither are older spans that a changed setting takes in.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ class Part(pydantic.BaseModel):
 
     Attributes:
       images: Number of images.
+      most: Their largest number so far.
       digests: Digests of files that are or were there, in hexadecimal form, one after the other.
       shared: Names of the files that hold many images each.
     """
 
     images: int
+    most: int
     digests: str
     shared: frozenset[str]
 
@@ -44,13 +46,13 @@ class Kept(pydantic.BaseModel):
     Attributes:
       arrivals: Number of looks that saw new data.
       location: Folder or file of the data.
-      newest: Highest number of a span so far; 0 where there was none.
+      spans: Numbers of all spans that were there so far.
       parts: What is known of each part, by the number of its span; of data without spans, by 0.
     """
 
     arrivals: int = 0
     location: str = ""
-    newest: int = 0
+    spans: frozenset[int] = frozenset()
     parts: dict[int, Part] = {}
 
 
@@ -82,20 +84,21 @@ def _read(file: pathlib.Path) -> Kept:
 
 def _after(before: Kept, data: DataSet) -> Kept:
     elsewhere = before.location != data.location
+    known_spans = frozenset[int]() if elsewhere else before.spans
     numbers = [holding.span or 0 for holding in data.holdings]
     arrived = [
-        _is_new(before.parts.get(number), holding, elsewhere or number > before.newest)
+        _is_new(before.parts.get(number), holding, elsewhere or number not in known_spans)
         for number, holding in zip(numbers, data.holdings, strict=True)
     ]
-    newest = max(numbers) if elsewhere else max(before.newest, *numbers)
-    # The newest span may come back with other content.
-    parts = {number: part for number, part in before.parts.items() if number == newest}
+    # The newest span may be gone, and come back with other content.
+    newest = data.window.train[-1].number if data.window else 0
+    parts = {number: part for number, part in before.parts.items() if number > newest}
     for number, holding in zip(numbers, data.holdings, strict=True):
         parts[number] = _with(before.parts.get(number), holding)
     return Kept(
         arrivals=before.arrivals + (bool(before.parts) and any(arrived)),
         location=data.location,
-        newest=newest,
+        spans=known_spans | (data.window.present if data.window else frozenset()),
         parts=parts,
     )
 
@@ -112,13 +115,21 @@ def _is_new(known: Part | None, holding: Holding, where_unknown: bool) -> bool:
 def _with(known: Part | None, holding: Holding) -> Part:
     """What is known of a part, with what it holds now."""
     part = _part(holding)
-    gone = known.known - part.known if known else frozenset[str]()
+    if known is None:
+        return part
+    part.most = max(part.most, known.most)
+    gone = known.known - part.known
     # What was deleted may come back, as after a fault of its drive; not for ever, or it would be
     # more and more.
-    if len(gone) <= len(part.known):
+    if len(gone) <= part.most:
         part.digests += "".join(sorted(gone))
     return part
 
 
 def _part(holding: Holding) -> Part:
-    return Part(images=holding.images, digests=holding.digests.hex(), shared=holding.shared)
+    return Part(
+        images=holding.images,
+        most=holding.images,
+        digests=holding.digests.hex(),
+        shared=holding.shared,
+    )

@@ -105,11 +105,13 @@ class Window:
     Attributes:
       train: those that it trains on, the newest last.
       reference: the one that it is tested on, which may be one of them.
+      present: numbers of all that are there.
       ignored: what lies beside the spans and is not read, a line each.
     """
 
     train: tuple[Span, ...]
     reference: Span
+    present: frozenset[int]
     ignored: tuple[str, ...] = ()
 
     @property
@@ -139,7 +141,8 @@ def resolve(
     newest = found[-1] if asked.newest is None else _numbered(found, "newest", asked.newest)
     present = [span for span in found if span.number <= newest.number]
     reference = _reference(found, asked.reference, data)
-    window = Window(tuple(present[-asked.window :]), reference, ignored(folder))
+    numbers = frozenset(span.number for span in found)
+    window = Window(tuple(present[-asked.window :]), reference, numbers, ignored(folder))
     if len(window.train) < asked.window:
         notify(
             f"{folder} holds {len(present)} of the {asked.window} spans that spans.window asks "

@@ -122,15 +122,17 @@ def look_answer(folder: pathlib.Path) -> None:
 
 def contents(folder: pathlib.Path) -> None:
     """Writes what a look keeps for the next one."""
-    part = arrivals.Part(images=2, digests="0123456789abcdef" * 2, shared=frozenset(["train"]))
-    kept = arrivals.Kept(arrivals=3, location="/data", newest=2, parts={2: part})
+    digests, shared = "0123456789abcdef" * 2, frozenset(["train"])
+    part = arrivals.Part(images=2, most=2, digests=digests, shared=shared)
+    spans = frozenset([1, 2])
+    kept = arrivals.Kept(arrivals=3, location="/data", spans=spans, parts={2: part})
     (folder / "contents.json").write_text(kept.model_dump_json())
 
 
 def compare_contents(folder: pathlib.Path) -> None:
     """Compares it with what another look sees, and keeps nothing."""
     holding = Holding(2, 3, b"a digest", frozenset(["train"]))
-    data = types.SimpleNamespace(location="/data", holdings=(holding,))
+    data = types.SimpleNamespace(location="/data", holdings=(holding,), window=None)
     with mock.patch.object(arrivals, "write_whole"):
         arrivals.count(data, folder / "contents.json")
 

@@ -103,15 +103,18 @@ def test_an_image_with_other_content_is_new_and_one_with_another_name_is_not(loo
 
 
 def test_images_that_come_back_are_not_new(looks, photos, tmp_path):
-    """The drive with half of them was away for a night."""
-    looks(photos)
-    away = [photos / "1" / "1.png", photos / "2" / "2.png"]
+    """The drive with more than half of them was away for two nights."""
+    divided = "split.test_share=0.4"
+    looks(photos, divided)
+    away = [*photos.glob("*/1[4-9]?.png"), *photos.glob("*/2??.png")]
+    assert len(away) > CLASSES * PER_CLASS / 2
     for path in away:
         shutil.move(path, tmp_path / path.name)
-    assert not looks(photos)
+    assert not looks(photos, divided)
+    assert not looks(photos, divided)
     for path in away:
         shutil.move(tmp_path / path.name, path)
-    assert not looks(photos)
+    assert not looks(photos, divided)
 
 
 def test_what_is_kept_does_not_grow_with_all_that_was_ever_there(looks, photos, tmp_path):
@@ -133,7 +136,7 @@ def test_a_file_of_many_images_is_new_where_it_was_changed_unless_it_lost_some(l
     assert not looks(table(295, seed=1))
 
 
-def test_a_span_is_new_where_its_number_is_the_highest_so_far(looks, spans):
+def test_a_span_is_new_where_no_span_had_its_number(looks, spans):
     folder, write = spans
     assert not looks(folder)
     write(4)
@@ -144,6 +147,28 @@ def test_a_span_is_new_where_its_number_is_the_highest_so_far(looks, spans):
     shutil.move(folder / ".away", folder / "span-4")
     assert not looks(folder)
     write(4, seed=9)
+    assert looks(folder)
+
+
+def test_a_span_to_test_on_has_any_number(looks, spans):
+    """It may be kept apart by a high one: those to train on are new all the same."""
+    folder, write = spans
+    write(100)
+    held_out = ("spans.reference=100", "spans.newest=3")
+    assert not looks(folder, *held_out)
+    write(4)
+    assert looks(folder, "spans.reference=100", "spans.newest=4")
+    assert not looks(folder, "spans.reference=100", "spans.newest=4")
+
+
+def test_a_span_with_a_mistyped_number_hides_none(looks, spans):
+    folder, write = spans
+    looks(folder)
+    write(40)
+    assert looks(folder)
+    (folder / "span-40").rename(folder / "span-4")
+    looks(folder)
+    write(5)
     assert looks(folder)
 
 
