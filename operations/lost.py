@@ -53,15 +53,20 @@ def nothing_served(output_dir: pathlib.Path, pipeline: str | None = None) -> Unk
     """
     for locations in history.pipelines(output_dir):
         if pipeline in (None, locations.root.name) and (missed := loss(locations)):
-            return UnknownRunError(
-                f"{missed}; expected the folder of the served versions. Mount it, or put it back "
-                "from a copy."
-            )
+            return UnknownRunError(in_words(missed))
     where = output_dir if pipeline is None else output_dir / pipeline
     command = shlex.join(["python3", "pipeline_runner.py", "run", *output_options(output_dir)])
     return UnknownRunError(
         f"no model has been pushed below {where}; expected a served version. "
         f"Push one with: {command} (and --config, if it has such a file)"
+    )
+
+
+def in_words(missed: str) -> str:
+    """A `loss`, and what to do about it."""
+    return (
+        f"{missed}; expected the folder of the served versions. Mount it, or put it back from a "
+        "copy."
     )
 
 

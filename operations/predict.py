@@ -198,8 +198,7 @@ def _refuse_lost(output_dir: pathlib.Path, names: Iterable[str]) -> None:
     for name in names:
         if missed := lost.loss(Locations(output_dir / name)):
             raise UnknownRunError(
-                f"{missed}; expected the folder of the served versions. Mount it, or put it back "
-                "from a copy. To ask another pipeline, name it with --pipeline."
+                f"{lost.in_words(missed)} To ask another pipeline, name it with --pipeline."
             )
 
 
