@@ -51,7 +51,7 @@ def build_network(
     logits = keras.layers.Dense(
         class_count,
         kernel_initializer="zeros",
-        kernel_regularizer=keras.regularizers.L2(settings.l2),
+        kernel_regularizer=_penalty(settings),
         dtype="float32",
         name="logits",
     )(features)
@@ -115,7 +115,7 @@ def _convolution(features: keras.KerasTensor, name: str, width: int, settings: S
         3,
         padding="same",
         use_bias=False,
-        kernel_regularizer=keras.regularizers.L2(settings.l2),
+        kernel_regularizer=_penalty(settings),
         dtype=_POLICIES[settings.precision],
         trainable=not (settings.whitening and name == FIRST_CONVOLUTION),
         name=name,
@@ -128,3 +128,8 @@ def _normalise(features: keras.KerasTensor, name: str, policy: str):
     # of 0.99 they need hundreds of steps. Each half of a batch counts as a step.
     layer = FusedBatchNormalization(momentum=0.9, name=f"{name}_norm", dtype=policy)
     return keras.layers.ReLU(name=f"{name}_relu", dtype=policy)(layer(features))
+
+
+def _penalty(settings: Settings) -> keras.regularizers.Regularizer | None:
+    # Keras would compute a penalty of 0, and its gradients, in every step.
+    return keras.regularizers.L2(settings.l2) if settings.l2 else None

@@ -35,7 +35,7 @@ CHANGES = [key for key, (_, name) in AUGMENTATIONS.items() if name]
 MOVING = ["rotation", "shift", "shear", "zoom"]
 # SHA-256 of the JSON of the profile's network, with the seeds of its random layers. Whoever changes
 # it changes what every model of Fashion-MNIST learns.
-DEFAULT_NETWORK = "f01265585636eeeb"
+DEFAULT_NETWORK = "056d7e000f847a48"
 
 
 def pixels(*shape):
@@ -83,10 +83,11 @@ def test_the_default_images_are_as_ever():
     before = [
         made.RandomFlip("horizontal", seed=2),
         made.RandomTranslation(0.04, 0.04, seed=4, **shift),
-        made.RandomErasing((0.1, 0.1), value_range=(0.0, 1.0), seed=7),
     ]
     expected = found = pixels(64, 28, 28, 1)
-    for old, new in zip(before, augmentation_layers(defaults(), 1), strict=True):
+    *layers, erasing = augmentation_layers(defaults(), 1)
+    assert (erasing.name, erasing.seed, erasing.probability) == ("erasing", 7, 0.1)
+    for old, new in zip(before, layers, strict=True):
         expected, found = old(expected, training=True), new(found, training=True)
     np.testing.assert_array_equal(found, expected)
 
@@ -249,6 +250,50 @@ def test_what_is_erased_is_a_rectangle_of_noise(augmented):
         erased = image[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
         assert erased.size == len(rows)
         assert len(np.unique(erased)) > erased.size / 4
+
+
+@pytest.mark.parametrize("probability", [0.1, 0.5, 1.0])
+def test_as_many_images_are_erased_as_asked_for_and_as_much_of_each_as_keras_does(
+    augmented, probability
+):
+    images = np.full((4000, 28, 28, 1), 0.5, np.float32)
+    areas = (augmented(images, erasing=probability) != 0.5).mean(axis=(1, 2, 3))
+    keras_own = keras.layers.RandomErasing((1.0, 1.0), value_range=(0.0, 1.0), seed=1)
+    expected = (np.asarray(keras_own(images, training=True)) != 0.5).mean(axis=(1, 2, 3))
+    # Four standard errors.
+    error = 4 * np.sqrt(probability * (1 - probability) / len(images))
+    assert abs((areas > 0).mean() - probability) <= error
+    erased = areas[areas > 0]
+    error = 4 * np.sqrt(erased.var() / len(erased) + expected.var() / len(expected))
+    assert abs(erased.mean() - expected.mean()) < error
+
+
+def test_what_is_erased_depends_on_the_seed_alone(layers):
+    images = pixels(64, 28, 28, 1)
+
+    def changed(seed):
+        (layer,) = layers(1, erasing=0.5, seed=seed)
+        step = tf.function(lambda images: layer(images, training=True))
+        return [step(images).numpy().tobytes() for _ in range(2)]
+
+    first, second = changed(seed=1)
+    assert first != second
+    assert changed(seed=1) == [first, second]
+    assert changed(seed=2)[0] != first
+
+
+def test_a_network_that_erases_is_not_compiled_by_xla(layers):
+    """Keras would choose XLA by itself, where all layers say that they support it."""
+    (layer,) = layers(1, erasing=0.5)
+    network = keras.Sequential([keras.Input((8, 8, 1)), layer, keras.layers.Flatten()])
+    network.compile(loss="mse", jit_compile="auto")
+    network.fit(pixels(4, 8, 8, 1), np.zeros((4, 64)), verbose=0)
+
+
+def test_a_batch_of_which_nothing_is_erased_stays(layers):
+    (layer,) = layers(1, erasing=1e-9)
+    images = pixels(8, 28, 28, 1)
+    np.testing.assert_array_equal(layer(images, training=True), images)
 
 
 def test_a_saved_network_with_every_change_can_be_loaded(settings, all_augmentation, tmp_path):

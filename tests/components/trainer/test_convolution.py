@@ -41,7 +41,12 @@ def learnt(layer, images, training=True):
 
 
 @given(
-    st.integers(1, 5), SIDES, SIDES, CHANNELS, CHANNELS, st.sampled_from([(3, 3), (1, 1), (3, 5)])
+    st.integers(1, 5),
+    SIDES,
+    SIDES,
+    CHANNELS,
+    CHANNELS,
+    st.sampled_from([(3, 3), (1, 1), (3, 5), (7, 1)]),
 )
 def test_outputs_and_gradients_are_those_of_keras(
     count, height, width, inputs, outputs, kernel_size
@@ -57,7 +62,7 @@ def test_outputs_and_gradients_are_those_of_keras(
         )
 
 
-@given(SIDES, SIDES, CHANNELS, CHANNELS, st.sampled_from([(3, 3), (1, 1), (3, 5)]))
+@given(SIDES, SIDES, CHANNELS, CHANNELS, st.sampled_from([(3, 3), (1, 1), (3, 5), (7, 1)]))
 def test_without_rounding_the_gradient_of_the_kernel_is_that_of_keras(
     height, width, inputs, outputs, kernel_size
 ):
