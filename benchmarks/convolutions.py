@@ -26,8 +26,8 @@ class Convolution:
       strides: down and across.
       padding: `SAME` or `VALID`.
       learns_kernel: whether training needs the gradient of its kernel.
-      learns_input: whether training needs the gradient of its input: that of the first
-        convolution, of the pixels, serves nobody.
+      learns_input: whether training needs the gradient of its input, for a convolution before it
+        that learns.
     """
 
     image_shape: tuple[int, int, int]
@@ -48,7 +48,7 @@ def of_network(network: keras.Model) -> list[Convolution]:
             strides=layer.strides,
             padding=layer.padding.upper(),
             learns_kernel=layer.trainable,
-            learns_input=number > 0,
+            learns_input=any(earlier.trainable for earlier in layers[:number]),
         )
         for number, layer in enumerate(layers)
     ]

@@ -58,7 +58,7 @@ def main(
     _, height, width, channels = images.shape
     network = compiled_network((height, width, channels), labels.shape[1], settings)
     if settings.whitening:
-        whitening.begin(network, images[:_WHITENED], settings.seed)
+        whitening.begin(network, images[:_WHITENED])
     output_dir.mkdir(parents=True, exist_ok=True)
     best_weights = str(output_dir / "best.weights.h5")
     clock = EpochClock()

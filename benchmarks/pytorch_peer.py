@@ -62,18 +62,24 @@ def batches(images: Tensor, labels: Tensor, size: int) -> Iterator[tuple[Tensor,
 
 def augmented(images: Tensor, recipe: Recipe) -> Tensor:
     """Mirrors, shifts and erases images at random, each image in its own way."""
-    count, _, height, width = images.shape
+    count = len(images)
     if recipe.flip:
         mirrored = torch.rand(count) < 0.5
         images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
     if recipe.shift:
         images = _shifted(images, recipe)
     if recipe.erasing:
-        erased = torch.rand(count, 1, 1, 1) < recipe.erasing
-        inside = _span(count, height)[:, None, :, None] & _span(count, width)[:, None, None, :]
-        noise = torch.randn_like(images).clamp(0, 1)
-        images = torch.where(erased & inside, noise, images)
+        images = _erased(images, (torch.rand(count) < recipe.erasing).nonzero()[:, 0])
     return images
+
+
+def _erased(images: Tensor, rows: Tensor) -> Tensor:
+    """Turns a rectangle of some images to noise, drawn for these alone."""
+    chosen = images[rows]
+    count, _, height, width = chosen.shape
+    inside = _span(count, height)[:, None, :, None] & _span(count, width)[:, None, None, :]
+    noise = torch.randn_like(chosen).clamp(0, 1)
+    return images.index_copy(0, rows, torch.where(inside, noise, chosen))
 
 
 def _shifted(images: Tensor, recipe: Recipe) -> Tensor:
@@ -110,11 +116,12 @@ class Convolution(nn.Module):
     A row is a filter [3, 3, inputs], so that the kernel is channels-last without a copy.
     """
 
-    def __init__(self, inputs: int, filters: int):
+    def __init__(self, inputs: int, filters: int, learns: bool = True):
         super().__init__()
         self.shape = (filters, 3, 3, inputs)
         most = math.sqrt(6 / (9 * inputs + 9 * filters))
-        self.matrix = nn.Parameter(torch.empty(filters, 9 * inputs).uniform_(-most, most))
+        drawn = torch.empty(filters, 9 * inputs).uniform_(-most, most)
+        self.matrix = nn.Parameter(drawn, requires_grad=learns)
 
     def forward(self, features: Tensor) -> Tensor:
         kernel = self.matrix.view(self.shape).permute(0, 3, 1, 2)
@@ -145,26 +152,28 @@ def _pooled(features: Tensor) -> Tensor:
 
 
 class Network(nn.Module):
-    """Stages, global max pooling, dropout and a linear head that starts at zero."""
+    """Whitening, stages, global max pooling, dropout and a linear head that starts at zero."""
 
     def __init__(self, channels: int, classes: int, recipe: Recipe, order: Order):
         super().__init__()
-        inputs = (channels, *recipe.widths)
-        pairs = zip(inputs, recipe.widths, strict=False)
+        filters = recipe.whitening_filters
+        self.whitening = Convolution(channels, filters, learns=False) if filters else None
+        pairs = zip((filters or channels, *recipe.widths), recipe.widths, strict=False)
         self.stages = nn.Sequential(*(Stage(before, width, order) for before, width in pairs))
         self.dropout = nn.Dropout(recipe.dropout)
         self.head = nn.Linear(recipe.widths[-1], classes)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
-        self.stages[0].first.matrix.requires_grad_(not recipe.whitening)
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.whitening is not None:
+            images = functional.relu(self.whitening(images))
         features = self.stages(images).amax((2, 3))
         return self.head(self.dropout(features))
 
 
-def whiten(network: Network, images: Tensor) -> None:
-    """Sets the first convolution to whiten patches of the images (arXiv:2404.00498)."""
+def whiten(layer: Convolution, images: Tensor) -> None:
+    """Sets the frozen convolution to whiten patches of the images (arXiv:2404.00498)."""
     count = max(2**20 // (images.shape[2] * images.shape[3]), 1)
     chosen = images[torch.linspace(0, len(images) - 1, min(len(images), count)).long()]
     # unfold gives channel, row, column; a filter of ours is row, column, channel.
@@ -173,10 +182,8 @@ def whiten(network: Network, images: Tensor) -> None:
     variances, vectors = torch.linalg.eigh(covariance)
     directions = (vectors / torch.sqrt(variances + 1e-2)).flip(1).T.float()
     both = torch.stack([directions, -directions], 1).flatten(0, 1)
-    matrix = network.stages[0].first.matrix
-    mixing = torch.randn(max(len(matrix) - len(both), 0), len(both)) / math.sqrt(len(both))
     with torch.no_grad():
-        matrix.copy_(torch.cat([both, mixing @ both])[: len(matrix)])
+        layer.matrix.copy_(both[: len(layer.matrix)])
 
 
 # ------------------------------------------------------------------------------------------- eval
@@ -252,8 +259,8 @@ def train(task: TrainingTask) -> Training:
     started = time.perf_counter()
     torch.manual_seed(recipe.seed)
     network = Network(images.shape[1], task.class_count, recipe, "pool_first")
-    if recipe.whitening:
-        whiten(network, images)
+    if network.whitening is not None:
+        whiten(network.whitening, images)
     optimizers = _optimizers(network, recipe)
     size = min(recipe.batch_size, len(labels))
     steps = len(labels) // size

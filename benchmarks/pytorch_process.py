@@ -10,11 +10,11 @@ import subprocess
 import tempfile
 from typing import Any
 
-from benchmarks import idx_files, processes, pytorch_environment, pytorch_task
+from benchmarks import idx_files, processes, pytorch_environment, pytorch_task, trainings
 from benchmarks.pytorch_task import Order, Recipe, Speed, SpeedTask, Training, TrainingTask
 from benchmarks.trainings import Inputs
 from components import control_groups
-from pipeline import machine, precision
+from components.trainer.settings import Settings
 from pipeline.config import Config
 
 
@@ -60,30 +60,29 @@ def _common(inputs: Inputs, config: Config) -> dict[str, Any]:
         "class_count": len(inputs.schema.class_names),
         # As many as TensorFlow takes.
         "threads": control_groups.cores(),
-        "recipe": _recipe(config),
+        "recipe": _recipe(trainings.settings_of(config), inputs.schema.shape[2]),
     }
 
 
-def _recipe(config: Config) -> Recipe:
-    training, augmentation = config.training, config.training.augmentation
+def _recipe(settings: Settings, channels: int) -> Recipe:
     return Recipe(
-        precision=precision.resolve(training.precision, machine.cpu_features()),
-        widths=training.widths,
-        whitening=training.whitening,
-        dropout=training.dropout,
-        weight_decay=training.weight_decay,
-        epochs=training.epochs,
-        batch_size=training.batch_size,
-        optimizer=training.optimizer,
-        learning_rate=training.learning_rate,
-        warm_up=training.warm_up,
-        ema_momentum=training.ema_momentum,
-        label_smoothing=training.label_smoothing,
-        seed=config.seed,
-        background=config.images.background,
-        flip=augmentation.flip,
-        shift=augmentation.shift,
-        erasing=augmentation.erasing,
+        precision=settings.precision,
+        widths=settings.widths,
+        whitening_filters=settings.whitening_filters(channels),
+        dropout=settings.dropout,
+        weight_decay=settings.weight_decay,
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        optimizer=settings.optimizer,
+        learning_rate=settings.learning_rate,
+        warm_up=settings.warm_up,
+        ema_momentum=settings.ema_momentum,
+        label_smoothing=settings.label_smoothing,
+        seed=settings.seed,
+        background=settings.background,
+        flip=settings.augmentation.flip,
+        shift=settings.augmentation.shift,
+        erasing=settings.augmentation.erasing,
     )
 
 

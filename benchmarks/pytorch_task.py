@@ -20,11 +20,12 @@ class Recipe:
     """Our settings, as far as the peer has them; `components.trainer.settings` says what they mean.
 
     It has no cuts of the rate and no early end, which no training of the benchmarks comes to.
+    `whitening_filters` is 0 without whitening.
     """
 
     precision: str
     widths: tuple[int, ...]
-    whitening: bool
+    whitening_filters: int
     dropout: float
     weight_decay: float
     epochs: int

@@ -75,13 +75,15 @@ def measure_stock(inputs: trainings.Inputs, config: Config, images: int, batch_s
 
     Args:
       inputs: images.
-      config: widths and dropout.
+      config: widths, dropout and whitening.
       images: about how many to take.
       batch_size: images per step.
     """
     split = _first_images(inputs, config, images)
     shape, classes = inputs.schema.shape, len(inputs.schema.class_names)
-    network = stock_network.build(shape, classes, config.training.widths, config.training.dropout)
+    settings = trainings.settings_of(config)
+    filters = settings.whitening_filters(shape[2])
+    network = stock_network.build(shape, classes, settings.widths, settings.dropout, filters)
     # Full batches alone, so that the pace counts what was worked on.
     whole = len(split.labels) // batch_size * batch_size
     clock = StepClock(batch_size)

@@ -26,7 +26,7 @@ from tfx import v1 as tfx
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 
-from benchmarks import idx_files
+from benchmarks import idx_files, trainings
 from benchmarks.stock import example_gen as stock_example_gen
 from pipeline import config as configurations
 from pipeline.runners import engine
@@ -41,7 +41,7 @@ def main(
     data: Annotated[pathlib.Path, typer.Option(help="Folder of the four IDX files.")],
     output_dir: Annotated[pathlib.Path, typer.Option(help="Folder for all results.")],
     profile: Annotated[
-        str, typer.Option(help="Profile with the widths, dropout and epochs.")
+        str, typer.Option(help="Profile with the widths, whitening, dropout and epochs.")
     ] = "default",
     assignments: Annotated[
         list[str] | None,
@@ -190,11 +190,13 @@ def _settings(
 ) -> dict[str, Any]:
     _, height, width, *channels = shape
     training = config.training
+    channel_count = channels[0] if channels else 1
     return {
-        "image_shape": [height, width, *(channels or [1])],
+        "image_shape": [height, width, channel_count],
         "class_count": class_count,
         "widths": list(training.widths),
         "dropout": training.dropout,
+        "whitening_filters": trainings.settings_of(config).whitening_filters(channel_count),
         "epochs": training.epochs,
         "batch_size": training.batch_size,
     }

@@ -2,10 +2,10 @@
 
 - `ours`: the network of the profile as the pipeline trains it: the real input with Transform's
   graph, augmentation, Muon, determinism, batches in halves, in the precision that this machine has.
-- `stock`: the same widths, convolutions and residual additions as a notebook writes them
-  (`stock_network.py`): convolution, `keras.layers.BatchNormalization`, ReLU, pooling; float32,
-  Adam, `fit` on arrays in memory. No augmentation and no input to prepare, which favours it.
-  With the batch size of the profile, and beside it with 64.
+- `stock`: the same convolutions and residual additions as a notebook writes them, none of them
+  frozen (`stock_network.py`): convolution, `keras.layers.BatchNormalization`, ReLU, pooling;
+  float32, Adam, `fit` on arrays in memory. No augmentation and no input to prepare, which favours
+  it. With the batch size of the profile, and beside it with 64.
 - `pytorch`: the same network in PyTorch (`pytorch_peer.py`): same layers, sizes, whitening
   convolution, precision, cores and batch size; channels-last, fused AdamW, whole batches. No
   augmentation, no input to prepare and no Muon, which favours it. In our order, convolution,
@@ -16,8 +16,8 @@
 - `convolutions`: the convolutions of `ours` alone, forward and backward, in its precision, by
   oneDNN's own operations, on whole batches, each operation divided among all cores. `ours` may pass
   it: it computes the kernel gradients of small maps in another way, and both halves of a batch side
-  by side. Where the first convolution is frozen, its gradient is left out, as in `ours`; `stock`
-  trains it.
+  by side. Where the first convolution is frozen, its gradient and that of the second one's input
+  are left out, as in `ours`; `stock` computes both.
 
 Each measurement has a process of its own and leaves out the first step. All are taken in turn,
 round by round, so that what else the machine does falls on all of them; the ratios are those of the

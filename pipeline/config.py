@@ -261,8 +261,8 @@ class TrainingConfig(_Section):
     )
     whitening: bool = pydantic.Field(
         True,
-        description="the first convolution whitens patches of the images and does not learn; a "
-        "warm start keeps that of the served model",
+        description="a convolution before the first stage whitens patches of the images and does "
+        "not learn; a warm start keeps that of the served model",
     )
     dropout: Number = pydantic.Field(0.0, ge=0, lt=1, description="dropout rate before the head")
     l2: Number = pydantic.Field(0.0, ge=0, description="L2 penalty on kernels, added to the loss")

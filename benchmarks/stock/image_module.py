@@ -74,7 +74,12 @@ def build_model(config: dict[str, Any]) -> tf.keras.Model:
     """Our layers in Keras 2, from the flat floats of Transform."""
     shape = config["image_shape"]
     network = stock_network.build(
-        shape, config["class_count"], config["widths"], config["dropout"], tf.keras
+        shape,
+        config["class_count"],
+        config["widths"],
+        config["dropout"],
+        config["whitening_filters"],
+        tf.keras,
     )
     floats = tf.keras.Input((math.prod(shape),), name=transformed_name(IMAGE_KEY))
     model = tf.keras.Model(floats, network(tf.keras.layers.Reshape(shape)(floats)))

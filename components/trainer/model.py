@@ -13,7 +13,7 @@ from components.trainer.settings import Settings
 # Dtype policy of the layers between the augmentation and the head; weights are always float32.
 _POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
-FIRST_CONVOLUTION = "block1_conv1"
+WHITENING = "whitening"
 
 
 def build_network(
@@ -21,15 +21,16 @@ def build_network(
 ) -> keras.Model:
     """Builds the untrained network.
 
-    Each stage consists of a convolution, pooling, normalisation, ReLU, and a residual block with
-    one convolution (He et al. 2015, arXiv:1512.03385). Pooling comes before normalisation, which
-    then has only a quarter of the pixels: on a CPU it costs as much as a convolution.
+    With `settings.whitening`, a frozen convolution comes first; `whitening.begin` sets its filters
+    to whiten patches of the images. Each stage consists of a convolution, pooling, normalisation,
+    ReLU, and a residual block with one convolution (He et al. 2015, arXiv:1512.03385). Pooling
+    comes before normalisation, which then has only a quarter of the pixels: on a CPU it costs as
+    much as a convolution.
 
     Args:
       image_shape: Height, width and channels.
       class_count: Number of classes.
-      settings: Settings of the network. With `whitening`, the first convolution is frozen, and
-        `whitening.begin` sets its filters.
+      settings: Settings of the network.
 
     Returns:
       A model from images, float32 [N, height, width, channels] in [0, 1], to logits, float32
@@ -39,6 +40,8 @@ def build_network(
     features = images
     for layer in augmentation_layers(settings, image_shape[2]):
         features = layer(features)
+    if settings.whitening:
+        features = _whitened(features, settings)
     for number, width in enumerate(settings.widths, start=1):
         features = _stage(features, f"block{number}", width, settings)
     policy = _POLICIES[settings.precision]
@@ -99,6 +102,13 @@ def _bordered(images: keras.KerasTensor, settings: Settings) -> keras.KerasTenso
     return keras.ops.pad(images, border, mode="symmetric")
 
 
+def _whitened(features: keras.KerasTensor, settings: Settings):
+    filters = settings.whitening_filters(features.shape[-1])
+    features = _convolution(features, WHITENING, filters, settings, learns=False)
+    relu = keras.layers.ReLU(name=f"{WHITENING}_relu", dtype=_POLICIES[settings.precision])
+    return relu(features)
+
+
 def _stage(features: keras.KerasTensor, name: str, width: int, settings: Settings):
     policy = _POLICIES[settings.precision]
     features = _convolution(features, f"{name}_conv1", width, settings)
@@ -109,7 +119,9 @@ def _stage(features: keras.KerasTensor, name: str, width: int, settings: Setting
     return keras.layers.Add(name=f"{name}_add", dtype=policy)([shortcut, features])
 
 
-def _convolution(features: keras.KerasTensor, name: str, width: int, settings: Settings):
+def _convolution(
+    features: keras.KerasTensor, name: str, width: int, settings: Settings, learns: bool = True
+):
     layer = SmallMapConvolution(
         width,
         3,
@@ -117,7 +129,7 @@ def _convolution(features: keras.KerasTensor, name: str, width: int, settings: S
         use_bias=False,
         kernel_regularizer=_penalty(settings),
         dtype=_POLICIES[settings.precision],
-        trainable=not (settings.whitening and name == FIRST_CONVOLUTION),
+        trainable=learns,
         name=name,
     )
     return layer(features)

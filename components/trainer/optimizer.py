@@ -31,8 +31,8 @@ class ConvolutionMuon(keras.optimizers.Muon):
     """
 
     def _should_use_adamw(self, variable: Any) -> bool:
-        # On grayscale images, the kernel of the first convolution has fewer rows than columns:
-        # there is nothing to orthogonalise.
+        # A convolution that sees one channel has fewer rows than columns: there is nothing to
+        # orthogonalise.
         return len(variable.shape) != 4 or _rows(variable) < variable.shape[-1]
 
     def zeropower_via_newtonschulz5(self, x: Any, steps: int) -> Any:

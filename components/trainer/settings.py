@@ -10,6 +10,9 @@ from components.trainer.class_weights import ClassWeights
 from components.trainer.fill import Fill
 
 _INNER = "augmentation."
+# Patches of 3x3 pixels have nine directions for each channel, in both signs. One in nine is left
+# out, since oneDNN computes channels in blocks of 16.
+_WHITENING_FILTERS_PER_CHANNEL = 16
 
 
 class UnknownHyperparameterError(ValueError):
@@ -58,7 +61,7 @@ class Settings:
       precision: Precision of the training, `float32` or `bfloat16`; the exported model computes in
         float32.
       widths: Number of filters of each stage; each stage halves height and width.
-      whitening: Whether the first convolution is frozen and whitens patches of the images.
+      whitening: Whether a frozen convolution before the first stage whitens patches of the images.
       dropout: Share of the features before the head that training drops.
       l2: Weight of the L2 penalty on the kernels of convolutions and head.
       weight_decay: Share of a weight to subtract per step, multiplied by the learning rate.
@@ -120,6 +123,16 @@ class Settings:
     def most_in_memory(self) -> int:
         """Maximum size of the training images in memory, in bytes."""
         return self.memory_megabytes * 2**20
+
+    def whitening_filters(self, channels: int) -> int:
+        """Returns the number of filters that whiten images of some channels; 0 without whitening.
+
+        At most as many as the first stage has: `init` gives large images few there, since the full
+        size costs the most.
+        """
+        if not self.whitening:
+            return 0
+        return min(_WHITENING_FILTERS_PER_CHANNEL * channels, self.widths[0])
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:

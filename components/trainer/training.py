@@ -225,7 +225,7 @@ def train_network(
     if settings.whitening:
         wanted = whitening.images_needed(network.input_shape[1:])
         images = batches.prepared_sample(splits[features.TRAIN_SPLIT], transform, wanted)
-        whitening.begin(network, images, settings.seed)
+        whitening.begin(network, images)
     if base_model is not None:
         warm_start.begin_at(network, base_model)
     validation = splits[features.VALIDATION_SPLIT]

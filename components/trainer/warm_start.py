@@ -14,6 +14,9 @@ from components import examples, features
 from components.failures import ConfigurationFailure
 from components.trainer import seen_images
 
+# The shapes of the weights of each layer, by its name.
+_Shapes = dict[str, list[tuple[int, ...]]]
+
 
 class WarmStartError(ConfigurationFailure):
     """A training cannot begin at the earlier model; another try would fail again."""
@@ -42,11 +45,10 @@ def begin_at(network: keras.Model, model_uri: str) -> None:
     earlier = _load(path).get_layer("network")
     ours, theirs = _shapes(network), _shapes(earlier)
     if ours != theirs:
-        name = next(name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name))
         raise WarmStartError(
-            f"layer {name} of the served model has weights with the shapes {theirs.get(name)}; "
-            f"expected {ours.get(name)}. Use the training.widths of the served model, or set "
-            "training.warm_start=false."
+            f"{_difference(ours, theirs)}. Use the training.widths and training.whitening of the "
+            "served model, or set training.warm_start=false. A model with whitening that an "
+            "earlier version of the pipeline trained fits no network of this one."
         )
     for name in ours:
         network.get_layer(name).set_weights(earlier.get_layer(name).get_weights())
@@ -108,7 +110,21 @@ def _load(path: str) -> keras.Model:
         return keras.models.load_model(local, compile=False)
 
 
-def _shapes(network: keras.Model) -> dict[str, list[tuple[int, ...]]]:
+def _difference(ours: _Shapes, theirs: _Shapes) -> str:
+    names = list({**ours, **theirs})
+    for name in names:
+        if name not in theirs:
+            return f"the served model has no layer {name}; expected one"
+        if name not in ours:
+            return f"the served model has a layer {name}; expected none"
+    name = next(name for name in names if ours[name] != theirs[name])
+    return (
+        f"layer {name} of the served model has weights with the shapes {theirs[name]}; expected "
+        f"{ours[name]}"
+    )
+
+
+def _shapes(network: keras.Model) -> _Shapes:
     return {
         layer.name: [tuple(weight.shape) for weight in layer.weights]
         for layer in network.layers

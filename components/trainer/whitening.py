@@ -1,11 +1,11 @@
-"""Whitening: sets the filters of the first convolution, which stays frozen."""
+"""Whitening: sets the filters of the frozen convolution before the first stage."""
 
 from __future__ import annotations
 
 import keras
 import numpy as np
 
-from components.trainer.model import FIRST_CONVOLUTION
+from components.trainer.model import WHITENING
 
 # Approximate number of patches for the statistics; it limits time and memory.
 _PATCHES = 2**20
@@ -23,22 +23,21 @@ def images_needed(image_shape: tuple[int, int, int]) -> int:
     return max(_PATCHES // (image_shape[0] * image_shape[1]), 1)
 
 
-def begin(network: keras.Model, images: np.ndarray, seed: int) -> None:
-    """Sets the filters of the first convolution to whiten patches of the images.
+def begin(network: keras.Model, images: np.ndarray) -> None:
+    """Sets the filters of the frozen convolution to whiten patches of the images.
 
     This follows Keller Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, arXiv:2404.00498:
     the outputs of the filters are uncorrelated and have similar variance, so that the next layers
     learn faster. The directions with the largest variance come first. Each direction is used with
-    both signs, since max pooling follows. Further filters are random mixtures of the directions.
+    both signs, since ReLU follows.
 
     Args:
       network: Network from `model.build_network`; changed in place.
       images: About `images_needed` images, float32 [N, height, width, channels] in [0, 1].
-      seed: Random seed of the mixtures.
     """
-    layer = network.get_layer(FIRST_CONVOLUTION)
+    layer = network.get_layer(WHITENING)
     directions = _whitening_directions(images, layer.kernel_size)
-    layer.kernel.assign(_extended(directions, layer.filters, seed))
+    layer.kernel.assign(directions[..., : layer.filters])
 
 
 def _whitening_directions(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -60,11 +59,3 @@ def _whitening_directions(images: np.ndarray, size: tuple[int, int]) -> np.ndarr
     scaled = (vectors / np.sqrt(variances + _LEAST_VARIANCE))[:, ::-1]
     both = np.stack([scaled, -scaled], axis=2)
     return both.reshape(height, width, channels, -1).astype(np.float32)
-
-
-def _extended(directions: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Returns `count` filters: the first directions, or all of them and random mixtures."""
-    given = directions.shape[-1]
-    mixing = np.random.default_rng(seed).normal(size=(given, max(count - given, 0)))
-    mixed = directions @ (mixing / np.sqrt(given)).astype(np.float32)
-    return np.concatenate([directions, mixed], axis=-1)[..., :count]

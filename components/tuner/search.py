@@ -172,7 +172,7 @@ class Trials(keras_tuner.HyperModel):
         batch_size = self._data.batch_size
         network = training.compiled_network(settings, self._schema, batch_size, at_once)
         if settings.whitening:
-            whitening.begin(network, self._sample, settings.seed)
+            whitening.begin(network, self._sample)
         return network
 
     def fit(

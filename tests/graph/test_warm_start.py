@@ -43,7 +43,7 @@ def test_another_network_is_told_from_the_served_one(first, run_few, set_values)
     changed = set_values(training__warm_start="true", training__widths="[4,4,4]")
     run = run_few(first.output_dir, *changed, code=1)
     assert run.receipt["failure"]["node"] == "Trainer"
-    assert "block1_conv1" in run.receipt["failure"]["message"]
+    assert "layer whitening" in run.receipt["failure"]["message"]
     assert "training.widths" in run.receipt["failure"]["message"]
     command = f"{run.receipt['command']} --set training.warm_start=false"
     assert f"Go on     {command} (what is complete is not run again)" in run.outcome.output

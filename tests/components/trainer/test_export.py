@@ -17,6 +17,7 @@ from PIL import ExifTags, Image, ImageOps
 from components import features, images, transform
 from components.images import Fit, Preparation
 from components.trainer import decoding, export, training
+from components.trainer.model import WHITENING
 from operations import predict
 from operations.questions import Invert
 from tests import image_files
@@ -37,7 +38,7 @@ def folder(settings, schema, transform_output, preparation, tmp_path_factory):
     network = training.compiled_network(settings, schema, 8, steps_at_once=2)
     # An untrained network finds all classes alike, whatever it sees.
     random = np.random.default_rng(1)
-    for variable in network.trainable_variables:
+    for variable in (*network.trainable_variables, network.get_layer(WHITENING).kernel):
         variable.assign(random.normal(0, 0.5, variable.shape))
     classifier = training.build_classifier(network, settings, schema)
     path = tmp_path_factory.mktemp("export")

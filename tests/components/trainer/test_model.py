@@ -36,7 +36,7 @@ network.compile(
 )
 random = np.random.default_rng(1)
 images, labels = random.random((6, 8, 8, 1), np.float32), np.eye(3, dtype=np.float32)[[0, 1, 2] * 2]
-whitening.begin(network, images, seed=1)
+whitening.begin(network, images)
 before = network.get_weights()
 # The first step changes the head alone, which begins at zero and lets nothing through.
 losses = network.fit(images, labels, batch_size=6, epochs=2, verbose=0).history["loss"]
@@ -97,7 +97,7 @@ def test_every_layer_has_a_name_that_stays(settings, all_augmentation):
 
 def test_feature_maps_can_be_taken_by_name(settings):
     network = build(settings)
-    for name in ("pixels", "block1_conv1", "block1_add", "block2_add", "features"):
+    for name in ("pixels", "whitening", "block1_conv1", "block1_add", "block2_add", "features"):
         assert network.get_layer(name) is not None
     assert network.get_layer("block2_add").output.shape == (None, 7, 7, 6)
 

@@ -125,8 +125,15 @@ def test_which_weights_of_the_network_count_as_matrices(settings):
     optimizer.build(network.trainable_variables)
     pairs = zip(network.trainable_variables, optimizer.adam_velocities, strict=True)
     orthogonal = {variable.path.split("/")[-2] for variable, velocity in pairs if velocity is None}
-    # block1_conv1 sees one channel through nine pixels: fewer rows than its twelve columns.
-    assert orthogonal == {"block1_conv2", "block2_conv1", "block2_conv2"}
+    assert orthogonal == {"block1_conv1", "block1_conv2", "block2_conv1", "block2_conv2"}
+    # Without whitening, block1_conv1 sees one channel through nine pixels: fewer rows than columns.
+    plain = build_network(
+        (8, 8, 1), 3, dataclasses.replace(settings, widths=(12, 6), whitening=False)
+    )
+    optimizer = undecayed()
+    optimizer.build(plain.trainable_variables)
+    kernel = plain.get_layer("block1_conv1").kernel
+    assert optimizer.adam_velocities[optimizer._get_variable_index(kernel)] is not None
 
 
 def compiled(settings, **options):

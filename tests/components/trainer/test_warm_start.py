@@ -63,23 +63,37 @@ def test_weights_fit_under_another_augmentation_dropout_and_averaging(
     )
 
 
+def test_other_widths_are_refused_with_layer_and_shapes(settings, served):
+    network = network_of(dataclasses.replace(settings, widths=(4, 8)), seed=2)
+    message = refusal(network, served[0])
+    assert "layer block2_conv1 of the served model" in message
+    assert "shapes [(3, 3, 4, 6)]; expected [(3, 3, 4, 8)]." in message
+    assert "Use the training.widths and training.whitening of the served model" in message
+    assert "or set training.warm_start=false" in message
+
+
 @pytest.mark.parametrize(
-    ("widths", "layer", "theirs", "ours"),
+    ("widths", "expected"),
     [
-        ((4, 8), "block2_conv1", "[(3, 3, 4, 6)]", "[(3, 3, 4, 8)]"),
-        ((4,), "logits", "[(6, 3), (3,)]", "[(4, 3), (3,)]"),
-        ((4, 6, 6), "block3_conv1", "None", "[(3, 3, 6, 6)]"),
+        ((4, 6, 6), "no layer block3_conv1; expected one"),
+        ((4,), "a layer block2_conv1; expected none"),
     ],
 )
-def test_other_widths_are_refused_with_layer_and_shapes(
-    settings, served, widths, layer, theirs, ours
+def test_a_stage_more_or_less_is_refused(settings, served, widths, expected):
+    network = network_of(dataclasses.replace(settings, widths=widths), seed=2)
+    assert f"the served model has {expected}" in refusal(network, served[0])
+
+
+def test_a_model_without_whitening_is_no_beginning_for_one_with_it(
+    settings, served, schema, tmp_path
 ):
-    folder, _ = served
-    message = refusal(network_of(dataclasses.replace(settings, widths=widths), seed=2), folder)
-    assert f"layer {layer} of the served model" in message
-    assert f"shapes {theirs}; expected {ours}." in message
-    assert "Use the training.widths of the served model" in message
-    assert "or set training.warm_start=false" in message
+    plain = dataclasses.replace(settings, whitening=False)
+    message = refusal(network_of(plain, seed=2), served[0])
+    assert "the served model has a layer whitening; expected none" in message
+    earlier = training.build_classifier(network_of(plain, seed=1), plain, schema)
+    earlier.save(tmp_path / "model.keras")
+    message = refusal(network_of(settings, seed=2), str(tmp_path))
+    assert "the served model has no layer whitening; expected one" in message
 
 
 def test_other_classes_are_refused(settings, served):

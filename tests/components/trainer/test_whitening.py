@@ -1,4 +1,4 @@
-"""The first convolution whitens patches of the images, and stays frozen."""
+"""The convolution before the first stage whitens patches of the images, and stays frozen."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from components.trainer import batches, training, whitening
-from components.trainer.model import FIRST_CONVOLUTION, build_network
+from components.trainer.model import WHITENING, build_network
 
 
 def smooth_images(count, size, channels):
@@ -23,14 +23,14 @@ def splits(make_split):
 
 def begun(settings, images, width):
     network = build_network(images.shape[1:], 3, dataclasses.replace(settings, widths=(width,)))
-    whitening.begin(network, images, seed=1)
-    return network.get_layer(FIRST_CONVOLUTION)
+    whitening.begin(network, images)
+    return network.get_layer(WHITENING)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_directions_of_a_patch_become_independent(settings, channels):
     images = smooth_images(200, 12, channels)
-    directions = 9 * channels
+    directions = 8 * channels
     layer = begun(settings, images, width=2 * directions)
     answers = keras.ops.convert_to_numpy(layer(images))[..., ::2].reshape(-1, directions)
     covariance = np.cov(answers, rowvar=False)
@@ -41,17 +41,22 @@ def test_the_directions_of_a_patch_become_independent(settings, channels):
 
 
 def test_each_direction_comes_with_both_signs(settings):
-    kernel = begun(settings, smooth_images(20, 8, 1), width=18).get_weights()[0]
+    kernel = begun(settings, smooth_images(20, 8, 1), width=48).get_weights()[0]
     np.testing.assert_array_equal(kernel[..., ::2], -kernel[..., 1::2])
 
 
-@pytest.mark.parametrize("width", [1, 4, 18, 20, 48])
-def test_filters_are_as_many_as_asked_for_and_begin_alike(settings, width):
-    images = smooth_images(20, 8, 1)
+@pytest.mark.parametrize(
+    ("channels", "width", "expected"),
+    [(1, 1, 1), (1, 4, 4), (1, 16, 16), (1, 48, 16), (3, 16, 16), (3, 64, 48)],
+)
+def test_filters_are_16_for_each_channel_at_most_and_no_more_than_the_first_stage_has(
+    settings, channels, width, expected
+):
+    images = smooth_images(20, 8, channels)
     kernel = begun(settings, images, width).get_weights()[0]
-    assert kernel.shape == (3, 3, 1, width)
-    most = begun(settings, images, 48).get_weights()[0]
-    np.testing.assert_array_equal(kernel[..., :18], most[..., : min(width, 18)])
+    assert kernel.shape == (3, 3, channels, expected)
+    most = begun(settings, images, 64).get_weights()[0]
+    np.testing.assert_array_equal(kernel, most[..., :expected])
     assert np.isfinite(kernel).all()
     assert (np.abs(kernel).max(axis=(0, 1, 2)) > 0).all()
 
@@ -80,9 +85,9 @@ def test_training_leaves_the_filters_as_they_began(
     wanted = whitening.images_needed(schema.shape)
     images = batches.prepared_sample(splits["train"], transform_output, wanted)
     expected = begun(settings, images, width=4).get_weights()[0]
-    np.testing.assert_array_equal(trained.get_layer(FIRST_CONVOLUTION).get_weights()[0], expected)
+    np.testing.assert_array_equal(trained.get_layer(WHITENING).get_weights()[0], expected)
     served = training.build_classifier(trained, chosen, schema).get_layer("network")
-    np.testing.assert_array_equal(served.get_layer(FIRST_CONVOLUTION).get_weights()[0], expected)
+    np.testing.assert_array_equal(served.get_layer(WHITENING).get_weights()[0], expected)
 
 
 def test_a_warm_start_keeps_the_filters_of_the_model_that_it_begins_at(
@@ -90,23 +95,15 @@ def test_a_warm_start_keeps_the_filters_of_the_model_that_it_begins_at(
 ):
     served = begun(settings, smooth_images(20, 8, 1), width=4)
     network = build_network(schema.shape, 3, settings)
-    network.get_layer(FIRST_CONVOLUTION).set_weights(served.get_weights())
+    network.get_layer(WHITENING).set_weights(served.get_weights())
     training.build_classifier(network, settings, schema).save(tmp_path / "model.keras")
     trained = training.train(
         settings, schema, transform_output, splits, str(tmp_path / "backup"), str(tmp_path)
     )
-    np.testing.assert_equal(
-        trained.get_layer(FIRST_CONVOLUTION).get_weights(), served.get_weights()
-    )
+    np.testing.assert_equal(trained.get_layer(WHITENING).get_weights(), served.get_weights())
 
 
-@pytest.mark.slow
-def test_without_it_the_first_convolution_is_trained(
-    settings, schema, splits, transform_output, tmp_path
-):
-    chosen = dataclasses.replace(settings, whitening=False)
-    trained = training.train(chosen, schema, transform_output, splits, str(tmp_path))
-    keras.utils.set_random_seed(chosen.seed)
-    fresh = build_network(schema.shape, 3, chosen)
-    kernels = [each.get_layer(FIRST_CONVOLUTION).get_weights()[0] for each in (trained, fresh)]
-    assert not np.array_equal(*kernels)
+def test_without_it_no_layer_is_frozen(settings, schema):
+    network = build_network(schema.shape, 3, dataclasses.replace(settings, whitening=False))
+    assert WHITENING not in [layer.name for layer in network.layers]
+    assert all(layer.trainable for layer in network.layers)
