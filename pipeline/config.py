@@ -269,7 +269,7 @@ class TrainingConfig(_Section):
     weight_decay: Number = pydantic.Field(
         0.1, ge=0, description="decoupled weight decay, multiplied by the learning rate"
     )
-    epochs: Count = pydantic.Field(15, description="maximum number of epochs")
+    epochs: Count = pydantic.Field(13, description="maximum number of epochs")
     minutes: float | None = pydantic.Field(
         None,
         gt=0,

@@ -59,8 +59,8 @@ class _Network:
 
 # Each ends at maps of 3 to 5 pixels a side, and has 0.6 to 0.9 million weights. Filters at the full
 # size cost the most time and memory, and widths that are no multiple of 16 are slow. The first one
-# is the default: 15 epochs of 55,000 images of 28x28 pixels took 520 s on 2026-11-26, before
-# batches were halved: a cautious estimate.
+# is the default: the speed is that of 15 epochs of 55,000 images of 28x28 pixels in 520 s
+# (2026-11-26). Since 2026-11-30, 13 epochs take 246 s, so the estimate is cautious.
 _NETWORKS = (
     _Network(40, Config.model_fields["training"].default.widths, 1.2e6),
     _Network(80, (16, 48, 96, 192), 3e6),

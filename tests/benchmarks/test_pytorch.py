@@ -49,7 +49,7 @@ def one_thread(monkeypatch):
 
 @pytest.fixture
 def config(inputs):
-    return configurations.load_config("smoke", [*FEW, "training.epochs=5"])
+    return configurations.load_config("smoke", [*FEW, "training.epochs=10"])
 
 
 def test_a_task_arrives_as_it_was_sent(config, inputs, monkeypatch):

@@ -73,7 +73,7 @@ def test_what_differs_is_named_with_both_values(pair):
     environment = first.receipt.environment
     found = versus(first, second)
     assert found.parameters == {
-        "training.epochs": ("15", "30"),
+        "training.epochs": ("13", "30"),
         "training.flip_averaging": ("false", "true"),
     }
     assert found.facts == {

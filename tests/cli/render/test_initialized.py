@@ -69,7 +69,7 @@ def test_counts_and_suggestions_are_shown(printed):
         "Borders     dark",
         "Balance     20 to 1,000 images per class, 50.0 to 1",
         "Columns     shop (3 values); docs",
-        "Training    at most 15 epochs of about 1,000 images, roughly 2 minutes on two cores",
+        "Training    at most 13 epochs of about 1,000 images, roughly 2 minutes on two cores",
         "Warning     Look at this.",
         "Pipeline    my-flowers: a run writes its results to outputs/my-flowers",
     ):
