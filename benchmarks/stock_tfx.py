@@ -26,8 +26,9 @@ from tfx import v1 as tfx
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.dsl.components.base import executor_spec
 
-from benchmarks import idx_files, trainings
+from benchmarks import idx_files
 from benchmarks.stock import example_gen as stock_example_gen
+from components.trainer.settings import whitening_filters
 from pipeline import config as configurations
 from pipeline.runners import engine
 
@@ -196,7 +197,9 @@ def _settings(
         "class_count": class_count,
         "widths": list(training.widths),
         "dropout": training.dropout,
-        "whitening_filters": trainings.settings_of(config).whitening_filters(channel_count),
+        "whitening_filters": (
+            whitening_filters(training.widths, channel_count) if training.whitening else 0
+        ),
         "epochs": training.epochs,
         "batch_size": training.batch_size,
     }

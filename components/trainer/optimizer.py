@@ -31,7 +31,7 @@ class ConvolutionMuon(keras.optimizers.Muon):
     """
 
     def _should_use_adamw(self, variable: Any) -> bool:
-        # A convolution that sees one channel has fewer rows than columns: there is nothing to
+        # A kernel that sees one channel may have fewer rows than columns: then there is nothing to
         # orthogonalise.
         return len(variable.shape) != 4 or _rows(variable) < variable.shape[-1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from components.trainer.class_weights import ClassWeights
@@ -125,14 +125,8 @@ class Settings:
         return self.memory_megabytes * 2**20
 
     def whitening_filters(self, channels: int) -> int:
-        """Returns the number of filters that whiten images of some channels; 0 without whitening.
-
-        At most as many as the first stage has: `init` gives large images few there, since the full
-        size costs the most.
-        """
-        if not self.whitening:
-            return 0
-        return min(_WHITENING_FILTERS_PER_CHANNEL * channels, self.widths[0])
+        """Returns the number of filters that whiten images of some channels; 0 if none do."""
+        return whitening_filters(self.widths, channels) if self.whitening else 0
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
@@ -140,6 +134,15 @@ class Settings:
         augmentation = Augmentation(**values["augmentation"])
         widths = tuple(values["widths"])
         return cls(**{**values, "augmentation": augmentation, "widths": widths})
+
+
+def whitening_filters(widths: Sequence[int], channels: int) -> int:
+    """Returns the number of filters of a whitening convolution before stages of some widths.
+
+    At most as many as the first stage has: `init` gives large images few there, since the full
+    size costs the most.
+    """
+    return min(_WHITENING_FILTERS_PER_CHANNEL * channels, widths[0])
 
 
 def with_run_parameters(

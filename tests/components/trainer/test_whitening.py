@@ -107,3 +107,16 @@ def test_without_it_no_layer_is_frozen(settings, schema):
     network = build_network(schema.shape, 3, dataclasses.replace(settings, whitening=False))
     assert WHITENING not in [layer.name for layer in network.layers]
     assert all(layer.trainable for layer in network.layers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("has_whitening", [True, False])
+def test_the_convolution_of_the_first_stage_is_trained(
+    settings, schema, splits, transform_output, tmp_path, has_whitening
+):
+    chosen = dataclasses.replace(settings, whitening=has_whitening)
+    trained = training.train(chosen, schema, transform_output, splits, str(tmp_path))
+    keras.utils.set_random_seed(chosen.seed)
+    fresh = build_network(schema.shape, 3, chosen)
+    kernels = [each.get_layer("block1_conv1").get_weights()[0] for each in (trained, fresh)]
+    assert not np.array_equal(*kernels)
